@@ -1,0 +1,37 @@
+use schema::Change;
+
+/// A sink that cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{sink_name}: {what}; {advice}")]
+pub struct SinkError {
+    /// The output, as the user named it.
+    pub sink_name: String,
+    /// What happened.
+    pub what: String,
+    /// What to do about it.
+    pub advice: String,
+    /// Whether the reader of a pipe went away, which ends a run without being a failure.
+    pub closed: bool,
+    /// The error beneath.
+    #[source]
+    pub cause: Option<std::io::Error>,
+}
+
+/// Something changes are written to, by one thread, in the order of their ticks.
+pub trait Sink: Send {
+    /// The output as the user named it, for messages.
+    fn name(&self) -> &str;
+
+    /// Takes one change. May buffer; may wait when the outside world is slow.
+    fn write(&mut self, change: &Change) -> Result<(), SinkError>;
+
+    /// Says that all changes up to and including tick `at` (ms) have been written, and hands what is buffered to the
+    /// outside world.
+    fn flush(&mut self, at: u64) -> Result<(), SinkError>;
+
+    /// The newest tick up to which the outside world has confirmed everything, if any.
+    fn acknowledged(&self) -> Option<u64>;
+
+    /// Writes what a format needs at its end (the trailer of a compressed file) and flushes.
+    fn close(&mut self) -> Result<(), SinkError>;
+}

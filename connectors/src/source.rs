@@ -1,0 +1,54 @@
+use schema::Position;
+
+use crate::Batch;
+
+/// What a [`Source::poll`] came back with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// There may be more; poll again at once.
+    Ready,
+    /// Nothing more for the moment: whoever collects may pass on what there is before polling again, as the next
+    /// poll may wait for the outside world.
+    Idle,
+    /// The end of a finite input. Polling again gives this again.
+    Finished,
+}
+
+/// A source that cannot go on. What it delivered before stands.
+#[derive(Debug, thiserror::Error)]
+#[error("{source_name}{}: {what}; {advice}", .position.map(|p| format!(": line {}, byte {}", p.line, p.offset)).unwrap_or_default())]
+pub struct SourceError {
+    /// The input, as the user named it.
+    pub source_name: String,
+    /// Where reading stopped, if it had begun.
+    pub position: Option<Position>,
+    /// What happened.
+    pub what: String,
+    /// What to do about it.
+    pub advice: String,
+    /// The error beneath.
+    #[source]
+    pub cause: Option<std::io::Error>,
+}
+
+/// Something events are read from.
+///
+/// A source is polled by one thread. It keeps its own order, sets bad records aside instead of failing, and reads a
+/// bounded amount per poll, so that whoever polls decides how far it runs ahead: not polling is the pause of a file,
+/// while a source that must be kept alive ([`Source::pause`]) is told.
+pub trait Source: Send {
+    /// The input as the user named it, for messages.
+    fn name(&self) -> &str;
+
+    /// Appends what can be read now to `into`, at most a few thousand records.
+    fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError>;
+
+    /// Where the next record starts. After [`Source::resume_at`] with it, a fresh source of the same input goes on there.
+    fn position(&self) -> Position;
+
+    /// Skips to a [`Source::position`] of an earlier run. To be called before the first poll.
+    fn resume_at(&mut self, position: Position) -> Result<(), SourceError>;
+
+    /// Stops (`true`) or restarts (`false`) fetching while polls go on. Sources that fetch nothing on their own ignore it.
+    fn pause(&mut self, _paused: bool) {}
+}

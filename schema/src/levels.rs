@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+
+use crate::Reason;
+
+/// The highest level an action can have.
+pub const MAX_LEVEL: u8 = 15;
+
+/// Common spellings. The table is closed and names are case-sensitive.
+const ALIASES: [(&str, &str); 3] = [("pv", "view"), ("fav", "favourite"), ("buy", "purchase")];
+
+/// What a valid event does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It counts with this level, 1 to [`MAX_LEVEL`].
+    Counts(u8),
+    /// It is valid and has no effect at all: a `watch` too short to tell anything.
+    Ignored,
+}
+
+/// A level table that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LevelsError {
+    /// A level of 0 or above [`MAX_LEVEL`].
+    #[error("levels.{action}: a level is an integer from 1 to 15, not {level}")]
+    OutOfRange {
+        /// The action.
+        action: String,
+        /// The level given.
+        level: i64,
+    },
+    /// An alias where the action itself belongs.
+    #[error("levels.{alias}: `{alias}` is another spelling of `{action}`; set levels.{action}")]
+    Alias {
+        /// The alias used.
+        alias: String,
+        /// The action it stands for.
+        action: String,
+    },
+    /// Dwell steps out of order.
+    #[error("levels.watch: the durations must rise from step to step")]
+    WatchOrder,
+}
+
+/// How much each action tells: a level from 1 to [`MAX_LEVEL`]. `watch` is graded by its `dwell_ms`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Levels {
+    actions: BTreeMap<String, u8>,
+    /// `(from dwell_ms, level)`, durations rising.
+    watch: Vec<(i64, u8)>,
+}
+
+impl Levels {
+    /// A table from `(action, level)` and the steps of `watch` as `(from dwell_ms, level)`. All mistakes are returned.
+    pub fn new(
+        actions: impl IntoIterator<Item = (String, i64)>,
+        watch: impl IntoIterator<Item = (i64, i64)>,
+    ) -> Result<Self, Vec<LevelsError>> {
+        let mut errors = Vec::new();
+        let mut check = |action: &str, level: i64| match u8::try_from(level) {
+            Ok(level @ 1..=MAX_LEVEL) => level,
+            _ => {
+                errors.push(LevelsError::OutOfRange { action: action.into(), level });
+                1
+            }
+        };
+        let actions: BTreeMap<String, u8> =
+            actions.into_iter().map(|(action, level)| (action.clone(), check(&action, level))).collect();
+        let watch: Vec<(i64, u8)> = watch.into_iter().map(|(from, level)| (from, check("watch", level))).collect();
+        for (alias, action) in ALIASES {
+            if actions.contains_key(alias) {
+                errors.push(LevelsError::Alias { alias: alias.into(), action: action.into() });
+            }
+        }
+        if !watch.is_sorted_by(|a, b| a.0 < b.0) {
+            errors.push(LevelsError::WatchOrder);
+        }
+        if errors.is_empty() { Ok(Levels { actions, watch }) } else { Err(errors) }
+    }
+
+    /// What an event with this action does. `dwell_ms` matters for `watch` only.
+    pub fn effect(&self, action: &str, dwell_ms: Option<i64>) -> Result<Effect, Reason> {
+        if action == "watch" && !self.watch.is_empty() {
+            let dwell = dwell_ms.filter(|dwell| *dwell >= 0).ok_or(Reason::BadDwell)?;
+            let step = self.watch.iter().rev().find(|(from, _)| dwell >= *from);
+            return Ok(step.map_or(Effect::Ignored, |(_, level)| Effect::Counts(*level)));
+        }
+        let action = ALIASES.iter().find(|(alias, _)| *alias == action).map_or(action, |(_, action)| action);
+        match self.actions.get(action) {
+            Some(level) => Ok(Effect::Counts(*level)),
+            None => Err(Reason::UnknownAction { action: shortened(action) }),
+        }
+    }
+}
+
+/// DESIGN's levels: view 1, click 2, like and comment 3, share, follow and favourite 4, cart 5, purchase 6,
+/// `watch` 1, 2, 3 from 5 s, 30 s, 120 s.
+impl Default for Levels {
+    fn default() -> Self {
+        let actions = [
+            ("view", 1),
+            ("click", 2),
+            ("like", 3),
+            ("comment", 3),
+            ("share", 4),
+            ("follow", 4),
+            ("favourite", 4),
+            ("cart", 5),
+            ("purchase", 6),
+        ];
+        Levels {
+            actions: actions.map(|(action, level)| (action.to_owned(), level)).into(),
+            watch: vec![(5_000, 1), (30_000, 2), (120_000, 3)],
+        }
+    }
+}
+
+/// A name for a message: at most 64 characters of it.
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(64) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watch_is_graded_by_dwell_with_exact_borders() {
+        let levels = Levels::default();
+        let effect = |dwell| levels.effect("watch", dwell);
+        assert_eq!(effect(Some(0)), Ok(Effect::Ignored));
+        assert_eq!(effect(Some(4_999)), Ok(Effect::Ignored));
+        assert_eq!(effect(Some(5_000)), Ok(Effect::Counts(1)));
+        assert_eq!(effect(Some(29_999)), Ok(Effect::Counts(1)));
+        assert_eq!(effect(Some(30_000)), Ok(Effect::Counts(2)));
+        assert_eq!(effect(Some(120_000)), Ok(Effect::Counts(3)));
+        assert_eq!(effect(Some(-1)), Err(Reason::BadDwell));
+        assert_eq!(effect(None), Err(Reason::BadDwell));
+    }
+
+    #[test]
+    fn other_actions_ignore_dwell_and_aliases_are_case_sensitive() {
+        let levels = Levels::default();
+        assert_eq!(levels.effect("pv", Some(-9)), Ok(Effect::Counts(1)));
+        assert_eq!(levels.effect("fav", None), Ok(Effect::Counts(4)));
+        assert_eq!(levels.effect("buy", None), Ok(Effect::Counts(6)));
+        assert!(matches!(levels.effect("PV", None), Err(Reason::UnknownAction { .. })));
+        assert!(matches!(levels.effect("", None), Err(Reason::UnknownAction { .. })));
+    }
+
+    #[test]
+    fn every_mistake_of_a_table_is_reported() {
+        let errors = Levels::new(
+            [("view".into(), 0), ("like".into(), 16), ("buy".into(), 3)],
+            [(5_000, 1), (5_000, 99)],
+        )
+        .unwrap_err();
+        assert_eq!(errors.len(), 5, "{errors:?}");
+    }
+}
