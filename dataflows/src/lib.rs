@@ -1,1 +1,34 @@
-//! placeholder
+//! The graph: from behaviour events to changed recommendations, incrementally and exactly.
+//!
+//! [`recommendations`] assembles it and reads like the picture in `docs/architecture.md`. Between all stages flow
+//! differential collections, updates `(data, time, diff)`; the stages that a measurement asked for are operators of
+//! our own (`docs/decisions/0001-shape-of-the-graph.md`), each with a plain twin built from differential's operators
+//! in the tests.
+//!
+//! Nothing here knows files, formats, sockets or clocks. Users and items are 64-bit ids; time is what the caller says.
+
+mod audience;
+mod changes;
+mod config;
+mod graph;
+mod interactions;
+mod lists;
+mod operator;
+mod popularity;
+mod quantise;
+mod similar_items;
+mod time;
+mod top_k;
+mod types;
+
+pub use audience::{Interest, interest};
+pub use changes::{ListChange, changes};
+pub use config::{Audience, Config};
+pub use graph::{Recommendations, recommendations};
+pub use interactions::{Event, Input, Interactions, interactions};
+pub use lists::lists;
+pub use popularity::popularity;
+pub use quantise::{Logarithm, Similarity};
+pub use similar_items::{Neighbour, SimilarItems, similar_items};
+pub use time::{MAX_MS, Time, first_of, ms_of, next};
+pub use types::{Collection, Diff, Forgotten, ItemId, Level, List, Scored, UserId, Weight};

@@ -1,0 +1,63 @@
+/// Who has a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every user with an interaction.
+    All,
+    /// Users with an event younger than this many milliseconds.
+    Within(u64),
+}
+
+/// What the graph computes: the parameters of `docs/semantics.md`, already validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Most interactions of a user that count: memory safety, not tuning, as the self-join squares it.
+    pub history: usize,
+    /// Similar items kept of each item.
+    pub neighbours: usize,
+    /// Length of a list.
+    pub k: usize,
+    /// An event counts while `ts + retention > t`, in milliseconds.
+    pub retention: u64,
+    /// Who has a list.
+    pub audience: Audience,
+    /// Least co-occurrence of two similar items.
+    pub min_cooccurrence: u32,
+    /// Added to popularities in the similarity: holds back pairs with little evidence.
+    pub shrink: u32,
+    /// Ranks at which the weight of a profile halves, rising.
+    pub stairs: Vec<usize>,
+    /// Steps of the quantised logarithm per factor of two.
+    pub resolution: u32,
+    /// Weight of the source `items`; 0 switches it off.
+    pub items: i64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            history: 50,
+            neighbours: 30,
+            k: 10,
+            retention: 30 * 24 * 60 * 60 * 1_000,
+            audience: Audience::Within(30 * 60 * 1_000),
+            min_cooccurrence: 1,
+            shrink: 20,
+            stairs: vec![2, 4, 8, 16],
+            resolution: 4,
+            items: 4,
+        }
+    }
+}
+
+impl Config {
+    /// What rank `rank` (0 is the newest) multiplies a level with in the profile: halves from stair to stair.
+    pub fn stair(&self, rank: usize) -> u32 {
+        let steps = self.stairs.len();
+        self.stairs.iter().position(|end| rank < *end).map_or(0, |step| 1 << (steps - 1 - step))
+    }
+
+    /// When an event of `ts` leaves the retention.
+    pub(crate) fn expires(&self, ts: u64) -> u64 {
+        ts.saturating_add(self.retention)
+    }
+}

@@ -1,0 +1,35 @@
+use timely::dataflow::Stream;
+use timely::dataflow::operators::Concat;
+
+use crate::{
+    Collection, Config, Forgotten, Input, Interest, ListChange, Neighbour, SimilarItems, Time, changes, interactions,
+    interest, lists, popularity, similar_items,
+};
+use crate::interactions::Interactions;
+
+/// What comes out of the graph.
+pub struct Recommendations<'scope> {
+    /// Changed lists, tick by tick; with the user's worker.
+    pub changes: Stream<'scope, Time, Vec<ListChange>>,
+    /// Similar items where they are wanted.
+    pub neighbours: Collection<'scope, (Interest, Neighbour)>,
+    /// Names that nothing is held of after the tick; with the worker that held it last.
+    pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
+}
+
+/// The whole graph: events in, changed lists out.
+///
+/// ```text
+/// events -> interactions -+-> popularity ----+
+///           (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists (top k) -> changes
+///                         +-> profiles of the audience -+-> interest ---+        |
+///                                                       +------------------------+
+/// ```
+pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
+    let Interactions { history, cooccurrence, profiles, forgotten: users } = interactions(events, config);
+    let popularity = popularity(history);
+    let interest = interest(profiles.clone());
+    let SimilarItems { neighbours, forgotten: items } = similar_items(cooccurrence, popularity, interest, config);
+    let lists = lists(profiles, neighbours.clone(), config);
+    Recommendations { changes: changes(lists), neighbours, forgotten: users.concat(items) }
+}

@@ -1,0 +1,104 @@
+//! What is kept of one user: the counting events that can still matter, and the history they make.
+
+use crate::{Audience, Config, ItemId, Level};
+
+/// A kept event. Better kept small: a user has up to `history` of them and a few more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Touch {
+    pub(super) item: ItemId,
+    ts_and_level: u64,
+}
+
+impl Touch {
+    /// A level fits four bits, a timestamp below 2^44 the rest.
+    pub(super) fn new(item: ItemId, ts: u64, level: Level) -> Self {
+        Touch { item, ts_and_level: ts << 4 | u64::from(level) }
+    }
+
+    pub(super) fn ts(&self) -> u64 {
+        self.ts_and_level >> 4
+    }
+
+    pub(super) fn level(&self) -> Level {
+        (self.ts_and_level & 15) as Level
+    }
+
+    /// The order of a history: touched descending, then id64 ascending; the higher level of equal touches first.
+    fn order(&self, other: &Self) -> std::cmp::Ordering {
+        other.ts().cmp(&self.ts()).then(self.item.cmp(&other.item)).then(other.level().cmp(&self.level()))
+    }
+}
+
+/// One item of a history, at its rank.
+pub(super) type Interaction = (ItemId, Level);
+
+/// A user's kept events, newest first.
+#[derive(Debug, Default)]
+pub(super) struct Touches(Vec<Touch>);
+
+impl Touches {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes new events in any order and keeps, as of `now`, what counts and can still matter.
+    ///
+    /// Read newest first, an event counts if it is retained and fewer than `history` items were touched after it, which
+    /// are the distinct items read before it. It can still matter if no later event of its item has at least its level.
+    /// What fails either test fails it for good, so the state is a function of the set of events.
+    pub(super) fn absorb(&mut self, new: &[Touch], now: u64, config: &Config) {
+        if !new.is_empty() {
+            self.0.extend_from_slice(new);
+            self.0.sort_unstable_by(Touch::order);
+        }
+        let mut items: Vec<Interaction> = Vec::with_capacity(self.0.len().min(config.history + 1));
+        self.0.retain(|touch| {
+            if items.len() >= config.history || config.expires(touch.ts()) <= now {
+                return false;
+            }
+            match items.iter_mut().find(|(item, _)| *item == touch.item) {
+                Some((_, level)) if *level >= touch.level() => false,
+                Some((_, level)) => {
+                    *level = touch.level();
+                    true
+                }
+                None => {
+                    items.push((touch.item, touch.level()));
+                    true
+                }
+            }
+        });
+    }
+
+    /// The history: newest first, each item once, with the highest level of its events.
+    pub(super) fn history(&self, into: &mut Vec<Interaction>) {
+        into.clear();
+        for touch in &self.0 {
+            match into.iter_mut().find(|(item, _)| *item == touch.item) {
+                // Later events come first, so the level only rises.
+                Some((_, level)) => *level = touch.level(),
+                None => into.push((touch.item, touch.level())),
+            }
+        }
+    }
+
+    /// Whether the user is in the audience at `now`: the newest event is kept whatever else is.
+    pub(super) fn in_audience(&self, now: u64, config: &Config) -> bool {
+        match (self.0.first(), config.audience) {
+            (None, _) => false,
+            (Some(_), Audience::All) => true,
+            (Some(newest), Audience::Within(span)) => newest.ts().saturating_add(span) > now,
+        }
+    }
+
+    /// The next millisecond after `now` at which something changes without an event: the oldest event expires or the
+    /// user leaves the audience.
+    pub(super) fn next_change(&self, now: u64, config: &Config) -> Option<u64> {
+        let expiry = config.expires(self.0.last()?.ts());
+        let exit = match config.audience {
+            Audience::Within(span) => Some(self.0.first()?.ts().saturating_add(span)).filter(|exit| *exit > now),
+            Audience::All => None,
+        };
+        Some(exit.map_or(expiry, |exit| exit.min(expiry)))
+    }
+}

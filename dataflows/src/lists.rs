@@ -1,0 +1,106 @@
+//! Every viewer's list: a look-up over the rows that lie with the viewers, not a join that stores contributions.
+//!
+//! A viewer keeps profile, k best, reserve and floor. When the similarity of (i, j) changes, each viewer with i in the
+//! profile takes j's total anew with one probe for each item of the profile; nobody stores contributions, and leaving
+//! the audience is a drop.
+
+mod rows;
+mod viewers;
+
+use differential_dataflow::AsCollection;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use self::rows::Rows;
+use self::viewers::Viewers;
+use crate::operator::{Held, Out, Stash, earlier, give};
+use crate::{Collection, Config, Diff, Interest, ItemId, List, Neighbour, Time, UserId, Weight};
+
+/// Keeps each viewer's `k` best items, totalled over the profile; empty lists are not in the collection.
+///
+/// `profiles` must lie where the viewers do, `neighbours` is sent there. Cost of a profile update: a pass over
+/// `stairs * neighbours` candidates; of a changed similarity: one probe into each row of the profile of each holder whose list it can reach.
+pub fn lists<'scope>(
+    profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
+    neighbours: Collection<'scope, (Interest, Neighbour)>,
+    config: &Config,
+) -> Collection<'scope, (UserId, List)> {
+    let mut builder = OperatorBuilder::new("Lists".into(), profiles.inner.scope());
+    let mut profiles = builder.new_input(profiles.inner, Pipeline);
+    let to_viewers = |update: &((Interest, Neighbour), Time, Diff)| update.0.0.worker;
+    let mut neighbours = builder.new_input(neighbours.inner, Exchange::new(to_viewers));
+    let (out, lists) = builder.new_output();
+    let mut rows = Rows::default();
+    let mut viewers = Viewers::new(config.k, config.items);
+
+    builder.build(move |_| {
+        let mut out: Out<((UserId, List), Time, Diff)> = OutputBuilder::from(out);
+        let mut held = Held::new(1);
+        let mut profile_stash = Stash::new();
+        let mut neighbour_stash = Stash::new();
+        let mut updates = Vec::new();
+
+        move |frontiers| {
+            profiles.for_each(|capability, data| profile_stash.put(held.retain(&capability), data));
+            neighbours.for_each(|capability, data| neighbour_stash.put(held.retain(&capability), data));
+            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
+            let upper = upper.unwrap_or(Time::MAX);
+
+            while let Some(time) =
+                earlier(profile_stash.first(), neighbour_stash.first()).filter(|time| *time < upper)
+            {
+                tick(&mut viewers, &mut rows, profile_stash.take(time), neighbour_stash.take(time), &mut |user, list, diff| {
+                    updates.push(((user, list), time, diff));
+                });
+                give(&mut out, &held, 0, time, &mut updates);
+            }
+            held.release_before(earlier(profile_stash.first(), neighbour_stash.first()));
+        }
+    });
+    lists.as_collection()
+}
+
+/// Applies the updates of one tick and tells which lists changed.
+fn tick(
+    viewers: &mut Viewers,
+    rows: &mut Rows,
+    mut profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
+    mut neighbours: Vec<((Interest, Neighbour), Time, Diff)>,
+    tell: &mut impl FnMut(UserId, List, Diff),
+) {
+    // 1. Rows, so that every total is taken from similarities as they are at the end of the tick.
+    let mut changed = Vec::new();
+    neighbours.sort_unstable_by_key(|((at, neighbour), ..)| (at.item, neighbour.item));
+    for same in neighbours.chunk_by(|a, b| (a.0.0.item, a.0.1.item) == (b.0.0.item, b.0.1.item)) {
+        let row = rows.of(same[0].0.0.item);
+        let similarity = rows.update(row, same.iter().map(|((_, neighbour), _, diff)| (*neighbour, *diff)));
+        changed.push((row, same[0].0.1.item, similarity));
+    }
+    // 2. Profiles.
+    profiles.sort_unstable_by_key(|((user, (item, _)), ..)| (*user, *item));
+    for same in profiles.chunk_by(|a, b| (a.0.0, a.0.1.0) == (b.0.0, b.0.1.0)) {
+        let (user, (item, _)) = same[0].0;
+        viewers.update(user, item, same.iter().map(|((_, (_, weight)), _, diff)| (*weight, *diff)), rows);
+    }
+    // 3. Candidates whose similarity to an item of a profile changed.
+    for (row, item, similarity) in &changed {
+        for at in 0..rows.get(*row).holders.len() {
+            let holder = rows.get(*row).holders[at];
+            viewers.touch(holder, *item, *similarity, rows);
+        }
+    }
+    for (row, ..) in changed {
+        rows.release(row);
+    }
+    // 4. Lists.
+    for viewer in std::mem::take(&mut viewers.unsettled) {
+        if let Some((user, old, new)) = viewers.settle(viewer, rows) {
+            for (list, diff) in [(old, -1), (new, 1)] {
+                if !list.is_empty() {
+                    tell(user, list, diff);
+                }
+            }
+        }
+    }
+}

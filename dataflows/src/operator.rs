@@ -1,0 +1,129 @@
+//! What the operators of this crate share: holding capabilities, keeping input until its time is complete, and maps
+//! keyed by id64.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::{Capability, InputCapability};
+
+use crate::Time;
+
+/// Capabilities for all outputs of an operator at the earliest time at which it may still send.
+///
+/// Time is totally ordered, so one time says it all; later ones are reached by [`Held::at`].
+pub(crate) struct Held {
+    ports: usize,
+    capabilities: Vec<Capability<Time>>,
+}
+
+impl Held {
+    pub(crate) fn new(ports: usize) -> Self {
+        Held { ports, capabilities: Vec::new() }
+    }
+
+    /// Keeps the right to send at the time of a message just received.
+    pub(crate) fn retain(&mut self, message: &InputCapability<Time>) -> Time {
+        let time = *message.least().expect("a message with data has a time");
+        if self.capabilities.first().is_none_or(|held| time < *held.time()) {
+            self.capabilities =
+                (0..self.ports).map(|port| message.retain_least(port).expect("a message with data has a time")).collect();
+        }
+        time
+    }
+
+    /// The right to send at `time` on `port`; `time` must not lie before the time held.
+    pub(crate) fn at(&self, port: usize, time: Time) -> Capability<Time> {
+        self.capabilities[port].delayed(&time)
+    }
+
+    /// Gives up all times before `next`, or all when there is nothing left to do.
+    pub(crate) fn release_before(&mut self, next: Option<Time>) {
+        match next {
+            None => self.capabilities.clear(),
+            Some(next) => {
+                for capability in &mut self.capabilities {
+                    if *capability.time() < next {
+                        capability.downgrade(&next);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Input kept until its time is complete.
+pub(crate) struct Stash<D> {
+    by_time: BTreeMap<Time, Vec<D>>,
+}
+
+impl<D> Stash<D> {
+    pub(crate) fn new() -> Self {
+        Stash { by_time: BTreeMap::new() }
+    }
+
+    pub(crate) fn put(&mut self, time: Time, data: &mut Vec<D>) {
+        let kept = self.by_time.entry(time).or_default();
+        if kept.is_empty() {
+            std::mem::swap(kept, data);
+        } else {
+            kept.append(data);
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<Time> {
+        self.by_time.keys().next().copied()
+    }
+
+    pub(crate) fn last(&self) -> Option<Time> {
+        self.by_time.keys().next_back().copied()
+    }
+
+    pub(crate) fn peek(&self, time: Time) -> impl Iterator<Item = &D> {
+        self.by_time.get(&time).into_iter().flatten()
+    }
+
+    pub(crate) fn take(&mut self, time: Time) -> Vec<D> {
+        self.by_time.remove(&time).unwrap_or_default()
+    }
+}
+
+/// An output of an operator.
+pub(crate) type Out<D> = OutputBuilder<Time, CapacityContainerBuilder<Vec<D>>>;
+
+/// Sends `data` at `time`, if there is any, and leaves it empty.
+pub(crate) fn give<D: Clone + 'static>(out: &mut Out<D>, held: &Held, port: usize, time: Time, data: &mut Vec<D>) {
+    if !data.is_empty() {
+        out.activate().session(&held.at(port, time)).give_iterator(data.drain(..));
+    }
+}
+
+/// The earlier of two times, if any.
+pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A map keyed by id64.
+pub(crate) type IdMap<V> = hashbrown::HashMap<u64, V, BuildHasherDefault<IdHasher>>;
+
+/// An id64 is a hash already. The worker is chosen by its low bits, so those that hold keys apart are moved down.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id.rotate_left(32);
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("only u64 keys are hashed");
+    }
+}

@@ -1,0 +1,216 @@
+//! Quantised logarithms and the similarity made of them, on integers alone.
+//!
+//! `q(x) = floor(s * log2(x))`. With a phase for a pair, `q_ab(x) = floor((floor(64 * s * log2(x)) + phase) / 64)`: when
+//! a popular count crosses a threshold, a sixty-fourth of its pairs moves at a time. `fine` is the inner floor.
+
+/// Phases of a pair, and fine steps in one step of `q`.
+pub(crate) const PHASES: u32 = 64;
+const PHASE_BITS: u32 = PHASES.trailing_zeros();
+
+/// Counts below this are looked up, larger ones searched.
+const DIRECT: u64 = 1 << 16;
+
+/// Largest argument: 2^40 - 1, a popularity of 15 from each of 73 billion users.
+const MAX_BITS: u32 = 40;
+
+/// `floor(64 * s * log2(x))` for 1 <= x < 2^40, exactly, from a table of integer thresholds.
+#[derive(Debug)]
+pub struct Logarithm {
+    direct: Vec<u32>,
+    /// `thresholds[n]` is the least x whose fine value is at least n.
+    thresholds: Vec<u64>,
+}
+
+impl Logarithm {
+    /// The table for resolution `s`, 1 to 16. Takes some 10 ms.
+    pub fn new(resolution: u32) -> Self {
+        let steps = PHASES * resolution;
+        let thresholds: Vec<u64> = (0..steps * MAX_BITS).map(|n| threshold(n, steps)).collect();
+        let mut direct = vec![0; usize::try_from(DIRECT).expect("2^16 fits")];
+        let mut fine = 0;
+        for (x, slot) in direct.iter_mut().enumerate().skip(1) {
+            while thresholds.get(fine + 1).is_some_and(|least| *least <= x as u64) {
+                fine += 1;
+            }
+            *slot = u32::try_from(fine).expect("fewer thresholds than 2^32");
+        }
+        Logarithm { direct, thresholds }
+    }
+
+    /// `floor(64 * s * log2(x))`; arguments outside 1 .. 2^40 - 1 count as the nearest inside.
+    #[inline]
+    pub fn fine(&self, x: u64) -> u32 {
+        if x < DIRECT {
+            return self.direct[x.max(1) as usize];
+        }
+        let above = self.thresholds.partition_point(|least| *least <= x);
+        u32::try_from(above - 1).expect("fewer thresholds than 2^32")
+    }
+
+    /// `q(x) = floor(s * log2(x))`.
+    #[inline]
+    pub fn q(&self, x: u64) -> u32 {
+        self.fine(x) >> PHASE_BITS
+    }
+}
+
+/// The phase of a pair of names: `(id64(a) xor id64(b)) mod 64`. Works on anything that keeps the low six bits of an id64.
+#[inline]
+pub(crate) fn phase(a: u64, b: u64) -> u32 {
+    ((a ^ b) & u64::from(PHASES - 1)) as u32
+}
+
+/// `q_ab` from the fine value and the pair's phase.
+#[inline]
+pub(crate) fn phased(fine: u32, phase: u32) -> u32 {
+    (fine + phase) >> PHASE_BITS
+}
+
+/// `v = max(1, min(1024, floor(0.5 + 1024 * 2^(e / (2 s)))))` for an integer exponent `e`, from a table.
+#[derive(Debug)]
+pub struct Similarity {
+    /// Values for e = 0, -1, -2, ... until they stay at 1.
+    falling: Vec<u16>,
+}
+
+impl Similarity {
+    /// The table for resolution `s`, 1 to 16.
+    pub fn new(resolution: u32) -> Self {
+        // v <= 0.5 + 1024 * 2^(e/2s)  <=>  ((2v - 1) / 2048)^2s <= 2^e  <=>  2s * log2(2v - 1) <= e + 22s.
+        let root = 2 * resolution;
+        let mut falling = Vec::new();
+        let mut v: u16 = 1024;
+        for drop in 0..=11 * root {
+            while v > 1 && !at_most_power(2 * u64::from(v) - 1, root, 11 * root - drop) {
+                v -= 1;
+            }
+            falling.push(v);
+        }
+        Similarity { falling }
+    }
+
+    /// The similarity for exponent `e = 2 q(C) - q_ij(N_i + shrink) - q_ij(N_j + shrink)`, 1 to 1024.
+    #[inline]
+    pub fn of(&self, e: i32) -> u16 {
+        let drop = usize::try_from(e.min(0).unsigned_abs()).unwrap_or(usize::MAX);
+        self.falling.get(drop).copied().unwrap_or(1)
+    }
+}
+
+/// Whether `x^m <= 2^n`.
+fn at_most_power(x: u64, m: u32, n: u32) -> bool {
+    let floor = floor_of_log2_times(x, m);
+    floor < n || (floor == n && x.is_power_of_two())
+}
+
+/// The least x with `steps * log2(x) >= n`.
+fn threshold(n: u32, steps: u32) -> u64 {
+    // The guess is right or one off; the exact test decides.
+    let guess = (f64::from(n) / f64::from(steps)).exp2().ceil();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let mut x = (guess as u64).max(1);
+    while x > 1 && floor_of_log2_times(x - 1, steps) >= n {
+        x -= 1;
+    }
+    while floor_of_log2_times(x, steps) < n {
+        x += 1;
+    }
+    x
+}
+
+/// `floor(m * log2(x))`, exactly, for m up to 1024: the exponent of `x^m`.
+///
+/// The power is multiplied out on 128-bit mantissas, cut off after each step. A step loses less than two units in the
+/// last place, all steps together less than 8 m, so the exponent is right unless the mantissa ends in that margin
+/// beneath the next power of two: checked. Powers of two are exact.
+fn floor_of_log2_times(x: u64, m: u32) -> u32 {
+    let base = Mantissa { bits: u128::from(x) << u128::from(x).leading_zeros(), exponent: 63 - x.leading_zeros() };
+    let mut power = Mantissa { bits: 1 << 127, exponent: 0 };
+    for bit in (0..u32::BITS - m.leading_zeros()).rev() {
+        power = power.times(power);
+        if m >> bit & 1 == 1 {
+            power = power.times(base);
+        }
+    }
+    assert!(power.bits < u128::MAX - 16 * u128::from(m), "{x}^{m} is too close to a power of two for 128 bits");
+    power.exponent
+}
+
+/// `bits / 2^127 * 2^exponent`, the top bit set.
+#[derive(Clone, Copy)]
+struct Mantissa {
+    bits: u128,
+    exponent: u32,
+}
+
+impl Mantissa {
+    fn times(self, other: Self) -> Self {
+        let upper = upper_half(self.bits, other.bits);
+        let exponent = self.exponent + other.exponent;
+        if upper >> 127 == 1 {
+            Mantissa { bits: upper, exponent: exponent + 1 }
+        } else {
+            Mantissa { bits: upper << 1, exponent }
+        }
+    }
+}
+
+/// Upper 128 bits of a product.
+fn upper_half(a: u128, b: u128) -> u128 {
+    let low = u128::from(u64::MAX);
+    let (a1, a0, b1, b0) = (a >> 64, a & low, b >> 64, b & low);
+    let (mid1, mid2) = (a1 * b0, a0 * b1);
+    let carry = (((a0 * b0) >> 64) + (mid1 & low) + (mid2 & low)) >> 64;
+    a1 * b1 + (mid1 >> 64) + (mid2 >> 64) + carry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fine_values_by_exact_powers() {
+        // floor(m log2 x) = n exactly when 2^n <= x^m < 2^(n+1); small enough to be multiplied out in 128 bits.
+        for x in 1..=2_000_u64 {
+            for m in [1, 2, 3, 7, 11] {
+                let n = floor_of_log2_times(x, m);
+                let power = u128::from(x).pow(m);
+                assert!(power >> n == 1, "x {x} m {m} n {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn fine_is_monotone_and_right_at_powers_of_two() {
+        for resolution in [1, 3, 4, 16] {
+            let log = Logarithm::new(resolution);
+            for bits in 0..40 {
+                assert_eq!(log.fine(1 << bits), 64 * resolution * bits);
+                assert_eq!(log.q(1 << bits), resolution * bits);
+                if bits > 1 {
+                    assert!(log.fine((1 << bits) - 1) < 64 * resolution * bits);
+                }
+            }
+            assert!((1..100_000).all(|x| log.fine(x) <= log.fine(x + 1)));
+            assert_eq!(log.fine(0), 0);
+            assert_eq!(log.fine(u64::MAX), 64 * resolution * 40 - 1);
+        }
+    }
+
+    #[test]
+    fn similarity_against_128_bit_arithmetic() {
+        // v is the largest integer with ((2v - 1) / 2048)^2s <= 2^e. Squaring s times would overflow for large s;
+        // for s = 1..5 both sides fit when scaled: (2v - 1)^2s <= 2^(22 s + e).
+        for s in 1..=5_u32 {
+            let table = Similarity::new(s);
+            for drop in 0..=24 * s {
+                let v = table.of(-i32::try_from(drop).unwrap());
+                let fits = |v: u16| (22 * s).checked_sub(drop).is_some_and(|n| u128::from(2 * v - 1).pow(2 * s) <= 1 << n);
+                assert!(v == 1 || fits(v), "s {s} e -{drop} v {v}");
+                assert!(v == 1024 || !fits(v + 1), "s {s} e -{drop} v {v}");
+            }
+        }
+        let table = Similarity::new(4);
+        assert_eq!((table.of(0), table.of(7), table.of(-8), table.of(-80), table.of(-1000)), (1024, 1024, 512, 1, 1));
+    }
+}

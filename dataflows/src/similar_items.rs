@@ -1,0 +1,216 @@
+//! Similar items: co-occurrence and popularity in, each wanted item's best neighbours out.
+//!
+//! Two operators around one index. *Count* adds up pairs and popularities where the item lies; when a popularity
+//! crosses a threshold it says so to every worker, and to the items whose ranking that moves. *Rank* brings the
+//! rankings up to date and sends what changed to the workers with viewers who have the item in their profile.
+
+mod dense;
+mod index;
+mod pairs;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use differential_dataflow::AsCollection;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
+
+use self::index::{Crossing, Index};
+use crate::operator::{Held, IdMap, Out, Stash, earlier, give};
+use crate::{Collection, Config, Diff, Forgotten, Interest, ItemId, Time};
+
+/// A similar item and how similar it is, 1 to 1024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// The similar item.
+    pub item: ItemId,
+    /// Quantised, shrunk cosine, 1 to 1024.
+    pub similarity: u16,
+}
+
+/// The rows of the similarity matrix, where they are wanted.
+pub struct SimilarItems<'scope> {
+    /// Neighbours by item, for each worker that asked. Lies with the item; to be exchanged by the worker.
+    pub neighbours: Collection<'scope, (Interest, Neighbour)>,
+    /// Items that nobody has any more.
+    pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
+}
+
+/// From counting to ranking.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Told {
+    /// To every worker: an item's fine logarithm of its popularity.
+    Fine { worker: u64, item: ItemId, fine: u32 },
+    /// To every worker: nobody has the item any more.
+    Gone { worker: u64, item: ItemId },
+    /// To the owner of `item`: `partner` has moved among its candidates.
+    Rank { item: ItemId, partner: ItemId, fine: u32 },
+    /// To the same worker: there is something to rank.
+    Counted { worker: u64 },
+}
+
+impl Told {
+    fn route(&self) -> u64 {
+        match *self {
+            Told::Fine { worker, .. } | Told::Gone { worker, .. } | Told::Counted { worker } => worker,
+            Told::Rank { item, .. } => item,
+        }
+    }
+}
+
+/// Keeps the best neighbours of every item that is wanted.
+///
+/// Cost of a pair: one probe in a table of the item; a ranking is touched only when the quantised count changes. Cost of
+/// a popularity: nothing unless its fine logarithm changes, then a message to each worker and one for each pair in the
+/// phases crossed, a sixty-fourth of them at a time. Holds 8 bytes for each slot of the pair tables, about 14 a pair.
+pub fn similar_items<'scope>(
+    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
+    popularity: Collection<'scope, ItemId>,
+    interest: Collection<'scope, Interest>,
+    config: &Config,
+) -> SimilarItems<'scope> {
+    let index = Rc::new(RefCell::new(Index::new(config)));
+    let (told, forgotten, count) = count(cooccurrence, popularity, Rc::clone(&index));
+    let neighbours = rank(told, interest, index, count);
+    SimilarItems { neighbours, forgotten }
+}
+
+/// Counts pairs and popularities; the activator wakes it when the rankings it must wait for are done.
+fn count<'scope>(
+    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
+    popularity: Collection<'scope, ItemId>,
+    index: Rc<RefCell<Index>>,
+) -> (Stream<'scope, Time, Vec<Told>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
+    let scope = cooccurrence.inner.scope();
+    let (me, peers) = (scope.index() as u64, scope.peers() as u64);
+    let mut builder = OperatorBuilder::new("Count".into(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let by_item = |update: &((ItemId, ItemId), Time, Diff)| update.0.0;
+    let mut pairs = builder.new_input(cooccurrence.inner, Exchange::new(by_item));
+    let by_item = |update: &(ItemId, Time, Diff)| update.0;
+    let mut popularities = builder.new_input(popularity.inner, Exchange::new(by_item));
+    let (told_out, told) = builder.new_output();
+    let (forgotten_out, forgotten) = builder.new_output();
+
+    builder.build(move |_| {
+        let mut told_out: Out<Told> = OutputBuilder::from(told_out);
+        let mut forgotten_out: Out<Forgotten> = OutputBuilder::from(forgotten_out);
+        let mut held = Held::new(2);
+        let mut pair_stash = Stash::new();
+        let mut popularity_stash = Stash::new();
+        // The tick being counted, which more input may still come for, and how its popularities move.
+        let mut counting: Option<Time> = None;
+        let mut moved: IdMap<Diff> = IdMap::default();
+        let mut told = Vec::new();
+        let mut forgotten = Vec::new();
+
+        move |frontiers| {
+            pairs.for_each(|capability, data| pair_stash.put(held.retain(&capability), data));
+            popularities.for_each(|capability, data| popularity_stash.put(held.retain(&capability), data));
+            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
+
+            let mut index = index.borrow_mut();
+            loop {
+                let Some(time) = earlier(counting, earlier(pair_stash.first(), popularity_stash.first())) else { break };
+                // 1. Not before everything earlier has come and is ranked.
+                if upper.is_some_and(|upper| upper < time) || index.ranked_before < time {
+                    break;
+                }
+                counting = Some(time);
+                // 2. Count what is there.
+                for ((item, partner), _, diff) in pair_stash.take(time) {
+                    index.count(item, partner, diff);
+                }
+                for (item, _, diff) in popularity_stash.take(time) {
+                    *moved.entry(item).or_default() += diff;
+                }
+                if upper == Some(time) {
+                    break;
+                }
+                // 3. The tick is complete: say what its popularities mean.
+                for (item, diff) in moved.drain() {
+                    index.popularise(item, diff, &mut |crossing| match crossing {
+                        Crossing::Rank { item, partner, fine } => told.push(Told::Rank { item, partner, fine }),
+                        Crossing::Fine(item, fine) => {
+                            told.extend((0..peers).map(|worker| Told::Fine { worker, item, fine }));
+                        }
+                        Crossing::Gone(item) => {
+                            told.extend((0..peers).map(|worker| Told::Gone { worker, item }));
+                            forgotten.push(Forgotten::Item(item));
+                        }
+                    });
+                }
+                told.push(Told::Counted { worker: me });
+                give(&mut told_out, &held, 0, time, &mut told);
+                give(&mut forgotten_out, &held, 1, time, &mut forgotten);
+                counting = None;
+            }
+            held.release_before(earlier(counting, earlier(pair_stash.first(), popularity_stash.first())));
+        }
+    });
+    (told, forgotten, activator)
+}
+
+/// Brings rankings up to date, tick by tick, and then lets the counting go on.
+fn rank<'scope>(
+    told: Stream<'scope, Time, Vec<Told>>,
+    interest: Collection<'scope, Interest>,
+    index: Rc<RefCell<Index>>,
+    count: Activator,
+) -> Collection<'scope, (Interest, Neighbour)> {
+    let mut builder = OperatorBuilder::new("Rank".into(), told.scope());
+    let mut told = builder.new_input(told, Exchange::new(Told::route));
+    let by_item = |update: &(Interest, Time, Diff)| update.0.item;
+    let mut interest = builder.new_input(interest.inner, Exchange::new(by_item));
+    let (out, neighbours) = builder.new_output();
+
+    builder.build(move |_| {
+        let mut out: Out<((Interest, Neighbour), Time, Diff)> = OutputBuilder::from(out);
+        let mut held = Held::new(1);
+        let mut told_stash = Stash::new();
+        let mut interest_stash = Stash::new();
+        let mut updates = Vec::new();
+
+        move |frontiers| {
+            told.for_each(|capability, data| told_stash.put(held.retain(&capability), data));
+            interest.for_each(|capability, data| interest_stash.put(held.retain(&capability), data));
+            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
+            let upper = upper.unwrap_or(Time::MAX);
+
+            let mut index = index.borrow_mut();
+            while let Some(time) = earlier(told_stash.first(), interest_stash.first()).filter(|time| *time < upper) {
+                let told = told_stash.take(time);
+                for told in &told {
+                    if let Told::Rank { item, partner, fine } = *told {
+                        index.cross(item, partner, fine);
+                    }
+                }
+                for told in &told {
+                    if let Told::Fine { item, fine, .. } = *told {
+                        index.set_fine(item, fine);
+                    }
+                }
+                for (interest, _, diff) in interest_stash.take(time) {
+                    index.want(interest, diff);
+                }
+                index.rank(&mut |interest, neighbour, diff| updates.push(((interest, neighbour), time, diff)));
+                for told in &told {
+                    if let Told::Gone { item, .. } = *told {
+                        index.release(item);
+                    }
+                }
+                give(&mut out, &held, 0, time, &mut updates);
+            }
+            held.release_before(earlier(told_stash.first(), interest_stash.first()));
+            if index.ranked_before < upper {
+                index.ranked_before = upper;
+                count.activate();
+            }
+        }
+    });
+    neighbours.as_collection()
+}

@@ -1,0 +1,65 @@
+//! Dense 32-bit ids for the items one worker has heard of, private to the pair index.
+
+use crate::ItemId;
+use crate::operator::IdMap;
+use crate::quantise::PHASES;
+
+/// A dense id. Its low six bits are those of the id64, so that the phase of a pair is at hand without looking up names.
+pub(super) type Dense = u32;
+
+/// id64 to dense id and back. Released ids are used again.
+#[derive(Debug)]
+pub(super) struct Ids {
+    dense: IdMap<Dense>,
+    names: Vec<ItemId>,
+    /// By the low six bits: ids to use again, and how many have been handed out.
+    free: Vec<Vec<Dense>>,
+    next: Vec<u32>,
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        let classes = PHASES as usize;
+        Ids { dense: IdMap::default(), names: Vec::new(), free: vec![Vec::new(); classes], next: vec![0; classes] }
+    }
+}
+
+impl Ids {
+    pub(super) fn get(&self, item: ItemId) -> Option<Dense> {
+        self.dense.get(&item).copied()
+    }
+
+    pub(super) fn intern(&mut self, item: ItemId) -> Dense {
+        *self.dense.entry(item).or_insert_with(|| {
+            let class = (item % u64::from(PHASES)) as usize;
+            let id = self.free[class].pop().unwrap_or_else(|| {
+                let id = self.next[class] * PHASES + class as u32;
+                self.next[class] += 1;
+                id
+            });
+            if self.names.len() <= id as usize {
+                self.names.resize(id as usize + 1, 0);
+            }
+            self.names[id as usize] = item;
+            id
+        })
+    }
+
+    pub(super) fn release(&mut self, id: Dense) {
+        if self.dense.remove(&self.names[id as usize]).is_some() {
+            self.free[(id % PHASES) as usize].push(id);
+        }
+    }
+
+    pub(super) fn name(&self, id: Dense) -> ItemId {
+        self.names[id as usize]
+    }
+}
+
+/// Grows a table indexed by dense ids so that `id` has a place.
+pub(super) fn place<V: Default>(table: &mut Vec<V>, id: Dense) -> &mut V {
+    if table.len() <= id as usize {
+        table.resize_with(id as usize + 1, V::default);
+    }
+    &mut table[id as usize]
+}
