@@ -3,6 +3,8 @@
 /// What several topics share.
 mod support {
     pub(crate) mod oracle;
+    pub(crate) mod plain;
 }
 
 mod oracle_units;
+mod plain_graph;
