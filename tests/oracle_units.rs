@@ -1,0 +1,446 @@
+//! The oracle against examples worked out by hand.
+//!
+//! By id64 the names used here stand in the order p3 < p5 < p4 < p1 < p2; the phases that matter are
+//! (p1, p2) 21, (p1, p3) 10, (p3, p4) 50.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use schema::id64;
+
+use crate::support::oracle::changes::{Record, changes};
+use crate::support::oracle::exact::{fine_log, floor_log2_times, q, q_with_phase, similarity};
+use crate::support::oracle::{Ev, Params, audience, cooccurrence, history, lists, popularity, profiles, similar_items};
+
+const FOREVER: u64 = u64::MAX;
+
+fn ev(user: &str, item: &str, level: u8, ts: u64) -> Ev {
+    Ev { user: user.into(), item: item.into(), level, ts }
+}
+
+/// Everybody has a list and nothing expires.
+fn timeless() -> Params {
+    Params { retention: FOREVER, audience: None, ..Params::default() }
+}
+
+/// The history of `u` as `(item, level, touched)`.
+fn history_of_u(events: &[Ev], params: &Params, t: u64) -> Vec<(String, u8, u64)> {
+    history(events, params, t).remove("u").unwrap_or_default()
+}
+
+fn interactions(expected: &[(&str, u8, u64)]) -> Vec<(String, u8, u64)> {
+    expected.iter().map(|(item, level, touched)| ((*item).to_owned(), *level, *touched)).collect()
+}
+
+fn names(list: &[(String, i64)]) -> Vec<&str> {
+    list.iter().map(|(item, _)| item.as_str()).collect()
+}
+
+#[test]
+fn ids_are_those_of_the_contract() {
+    assert_eq!(id64("p3"), 12_118_151_613_335_125_742);
+    assert_eq!(id64("品牌1758"), 1_736_002_122_885_404_101);
+    let mut items = ["p1", "p2", "p3", "p4", "p5"];
+    items.sort_by_key(|item| id64(item));
+    assert_eq!(items, ["p3", "p5", "p4", "p1", "p2"]);
+    let phase = |a, b| (id64(a) ^ id64(b)) % 64;
+    assert_eq!([phase("p1", "p2"), phase("p1", "p3"), phase("p3", "p4")], [21, 10, 50]);
+}
+
+#[test]
+fn quantised_logarithm() {
+    // 4 * log2 of 1..=9: 0, 4, 6.34, 8, 9.29, 10.34, 11.23, 12, 12.68
+    assert_eq!([1, 2, 3, 4, 5, 6, 7, 8, 9].map(|x| q(x, 4)), [0, 4, 6, 8, 9, 10, 11, 12, 12]);
+    assert_eq!([1, 2, 3, 4].map(|x| q(x, 1)), [0, 1, 1, 2]);
+    // 2^63 is the last power of two; the largest u64 is just below the next one.
+    assert_eq!([q(1 << 63, 16), q(u64::MAX, 16)], [63 * 16, 64 * 16 - 1]);
+    assert_eq!(floor_log2_times(1024, u64::MAX), 64 * 1024 - 1);
+    for x in 1..5_000_u64 {
+        // x^4 fits 128 bits: the definition 2^q <= x^4 < 2^(q+1), in other arithmetic.
+        let power = u128::from(x).pow(4);
+        assert!(1 << q(x, 4) <= power && power < 1 << (q(x, 4) + 1), "q({x})");
+    }
+}
+
+#[test]
+fn phase_moves_the_thresholds() {
+    // 256 * log2(24) = 1173.75; 1173 = 18 * 64 + 21: a phase of 43 or more makes 19 of it.
+    assert_eq!(fine_log(24, 4), 1173);
+    assert_eq!(q_with_phase(1173, id64("p1"), id64("p2")), 18);
+    assert_eq!(q_with_phase(1173, id64("p3"), id64("p4")), 19);
+    assert_eq!([42, 43].map(|phase| q_with_phase(1173, 64 + phase, 128)), [18, 19]);
+    // No phase, no difference.
+    assert!((1..2_000).all(|x| q_with_phase(fine_log(x, 4), 7, 7) == q(x, 4)));
+}
+
+#[test]
+fn similarity_table() {
+    // s = 4: eight steps halve it. 1024 * 2^(-1/2) = 724.08; 1024 * 2^(-28/8) = 90.51, rounded up.
+    assert_eq!([5, 0, -4, -8, -28].map(|e| similarity(e, 4)), [1024, 1024, 724, 512, 91]);
+    // 2^(-11) * 1024 is a half exactly and rounds up to 1; below, the least is 1.
+    assert_eq!([-80, -88, -89, -500].map(|e| similarity(e, 4)), [1, 1, 1, 1]);
+    for s in 1..=16 {
+        for exponent in -500..=50_i16 {
+            let float = 0.5 + 1024.0 * (f64::from(exponent) / f64::from(2 * s)).exp2();
+            let exact = similarity(exponent.into(), s);
+            if (float - float.round()).abs() > 1e-9 {
+                let float = float.floor().clamp(1.0, 1024.0);
+                assert!((f64::from(u32::try_from(exact).unwrap()) - float).abs() < 0.1, "exponent {exponent}, s {s}");
+            }
+        }
+    }
+}
+
+#[test]
+fn history_is_newest_first_and_ties_go_by_id() {
+    let events = [ev("u", "p1", 1, 10), ev("u", "p2", 2, 30), ev("u", "p3", 3, 10), ev("u", "p1", 4, 5)];
+    let expected = interactions(&[("p2", 2, 30), ("p3", 3, 10), ("p1", 4, 10)]);
+    assert_eq!(history_of_u(&events, &timeless(), 30), expected);
+}
+
+#[test]
+fn of_equal_user_item_and_ts_the_highest_level_counts() {
+    let events = [ev("u", "p1", 1, 10), ev("u", "p1", 6, 10), ev("u", "p1", 2, 10)];
+    for history in [1, 50] {
+        let params = Params { history, ..timeless() };
+        assert_eq!(history_of_u(&events, &params, 10), interactions(&[("p1", 6, 10)]));
+    }
+}
+
+#[test]
+fn events_count_from_their_own_time_until_exactly_their_retention() {
+    let params = Params { retention: 100, audience: Some(40), ..Params::default() };
+    let events = [ev("u", "p1", 1, 1_000)];
+    assert!(history_of_u(&events, &params, 999).is_empty(), "from the future");
+    assert_eq!(history_of_u(&events, &params, 1_000).len(), 1);
+    assert_eq!(history_of_u(&events, &params, 1_099).len(), 1, "1000 + 100 > 1099");
+    assert!(history_of_u(&events, &params, 1_100).is_empty(), "1000 + 100 > 1100 does not hold");
+
+    let in_audience = |params: &Params, t| {
+        let history = history(&events, params, t);
+        audience(&events, &history, params, t).contains("u")
+    };
+    assert_eq!([999, 1_000, 1_039, 1_040].map(|t| in_audience(&params, t)), [false, true, true, false]);
+    let all = Params { audience: None, ..params };
+    assert_eq!([999, 1_000, 1_099, 1_100].map(|t| in_audience(&all, t)), [false, true, true, false]);
+}
+
+#[test]
+fn an_old_retention_is_no_underflow() {
+    assert_eq!(history_of_u(&[ev("u", "p1", 1, 0)], &Params::default(), 5).len(), 1);
+    assert_eq!(history_of_u(&[ev("u", "p1", 1, 5)], &timeless(), 5).len(), 1);
+}
+
+#[test]
+fn the_51st_item_is_out() {
+    let touched = |items: u64| (0..items).map(|n| ev("u", &format!("i{n}"), 1, n)).collect::<Vec<_>>();
+    assert_eq!(history_of_u(&touched(50), &timeless(), 1_000).len(), 50);
+    let full = history_of_u(&touched(51), &timeless(), 1_000);
+    assert_eq!(full.len(), 50);
+    assert!(full.iter().all(|(item, ..)| item != "i0"), "the oldest is displaced");
+
+    let at_once: Vec<Ev> = touched(51).into_iter().map(|event| Ev { ts: 7, ..event }).collect();
+    let last = at_once.iter().map(|event| &event.item).max_by_key(|item| id64(item)).unwrap();
+    let full = history_of_u(&at_once, &timeless(), 1_000);
+    assert_eq!(full.len(), 50);
+    assert!(full.iter().all(|(item, ..)| item != last), "at one time, the largest id64 is displaced");
+}
+
+#[test]
+fn a_level_falls_when_its_event_stops_counting() {
+    let params = Params { history: 2, ..timeless() };
+    let mut events = vec![ev("u", "p1", 6, 1), ev("u", "p1", 1, 5)];
+    // After (p1, 1) one item was touched: p1 itself.
+    assert_eq!(history_of_u(&events, &params, 9), interactions(&[("p1", 6, 5)]));
+    // Now two: p1 and p2.
+    events.push(ev("u", "p2", 1, 6));
+    assert_eq!(history_of_u(&events, &params, 9), interactions(&[("p2", 1, 6), ("p1", 1, 5)]));
+    // Touching p1 again does not bring the old event back.
+    events.push(ev("u", "p1", 2, 7));
+    assert_eq!(history_of_u(&events, &params, 9), interactions(&[("p1", 2, 7), ("p2", 1, 6)]));
+
+    // The same by expiry: at 101 the purchase at 1 is gone, the view at 5 is not.
+    let params = Params { retention: 100, ..Params::default() };
+    assert_eq!(history_of_u(&events[..2], &params, 100), interactions(&[("p1", 6, 5)]));
+    assert_eq!(history_of_u(&events[..2], &params, 101), interactions(&[("p1", 1, 5)]));
+}
+
+#[test]
+fn touched_after_at_one_time_goes_by_id() {
+    // At one time p3 (smaller id64) was touched after (p1, 5), and p1 after nothing but itself.
+    let params = Params { history: 1, ..timeless() };
+    let events = [ev("u", "p1", 6, 5), ev("u", "p3", 1, 5)];
+    assert_eq!(history_of_u(&events, &params, 5), interactions(&[("p3", 1, 5)]));
+}
+
+#[test]
+fn the_items_of_a_full_history_are_the_most_recently_touched() {
+    // p1 was touched first and again last: only its old event stops counting.
+    let params = Params { history: 2, ..timeless() };
+    let events = [ev("u", "p1", 3, 1), ev("u", "p2", 2, 2), ev("u", "p3", 2, 3), ev("u", "p1", 1, 4)];
+    assert_eq!(history_of_u(&events, &params, 4), interactions(&[("p1", 1, 4), ("p3", 2, 3)]));
+}
+
+/// ann holds p1 (2) and p2 (3), bob p1 (1).
+fn ann_and_bob() -> Vec<Ev> {
+    vec![ev("ann", "p1", 2, 1_000), ev("ann", "p2", 3, 2_000), ev("bob", "p1", 1, 3_000)]
+}
+
+#[test]
+fn two_users_worked_out() {
+    let events = ann_and_bob();
+    let params = Params::default();
+    let history = history(&events, &params, 3_000);
+    // N_1 = 2 + 1, N_2 = 3; C_12 = min(2, 3).
+    assert_eq!(popularity(&history), BTreeMap::from([("p1", 3), ("p2", 3)]));
+    let pairs = cooccurrence(&history);
+    assert_eq!((pairs["p1"]["p2"], pairs["p2"]["p1"]), (2, 2));
+    // q(2) = 4. 256 * log2(23) = 1158.03, plus phase 21, over 64: q_12(3 + 20) = 18.
+    // v = floor(0.5 + 1024 * 2^((8 - 18 - 18) / 8)) = floor(0.5 + 90.51) = 91.
+    let similar = similar_items(&history, &params);
+    assert_eq!(similar["p1"], [("p2".to_owned(), 91)]);
+    assert_eq!(similar["p2"], [("p1".to_owned(), 91)]);
+    assert_eq!(profiles(&history, &params)["ann"], [("p2".to_owned(), 24), ("p1".to_owned(), 16)]);
+    // bob: p = 1 * 8, score = 8 * 91 = 728, times the weight 4. ann has seen everything.
+    let expected = BTreeMap::from([("bob".to_owned(), vec![("p2".to_owned(), 2_912)])]);
+    assert_eq!(lists(&events, &params, 3_000), expected);
+    // A weight of 0 switches the source off.
+    assert!(lists(&events, &Params { items_weight: 0, ..params }, 3_000).is_empty());
+}
+
+#[test]
+fn popularity_and_cooccurrence_count_users_outside_of_the_audience() {
+    // At 1,802,500 ann has left (2,000 + 30 min), bob has not; his list stands.
+    let in_time = lists(&ann_and_bob(), &Params::default(), 1_802_500);
+    assert_eq!(in_time["bob"], [("p2".to_owned(), 2_912)]);
+    assert!(lists(&ann_and_bob(), &Params::default(), 1_803_000).is_empty(), "bob has left");
+}
+
+#[test]
+fn stairs_halve_at_their_borders() {
+    let events: Vec<Ev> = (0..20).map(|n| ev("u", &format!("i{n:02}"), 3, 100 - n)).collect();
+    let history = history(&events, &timeless(), 100);
+    let weights = |stairs: &[usize]| {
+        let params = Params { stairs: stairs.to_vec(), ..timeless() };
+        profiles(&history, &params)["u"].iter().map(|(_, p)| *p).collect::<Vec<_>>()
+    };
+    let mut expected = vec![24, 24, 12, 12, 6, 6, 6, 6];
+    expected.extend([3; 8]);
+    assert_eq!(weights(&[2, 4, 8, 16]), expected);
+    assert_eq!(weights(&[1]), [3]);
+    assert_eq!(weights(&[1, 3, 4]), [12, 6, 6, 3]);
+}
+
+#[test]
+fn pairs_below_min_cooccurrence_are_not_similar() {
+    let kept = |min_cooccurrence| {
+        let params = Params { min_cooccurrence, ..timeless() };
+        similar_items(&history(&ann_and_bob(), &params, 3_000), &params).len()
+    };
+    assert_eq!([1, 2, 3].map(kept), [2, 2, 0], "C_12 = 2");
+}
+
+/// Three users, each with p1 and one other item, and bob with p1 alone.
+fn star() -> Vec<Ev> {
+    let mut events = vec![ev("bob", "p1", 1, 100)];
+    for (user, item) in [("a", "p2"), ("b", "p3"), ("c", "p4")] {
+        events.extend([ev(user, "p1", 1, 10), ev(user, item, 1, 20)]);
+    }
+    events
+}
+
+#[test]
+fn neighbours_rank_by_similarity_then_id_and_are_cut() {
+    // N + 20 = 21: 256 * log2(21) = 1124.43, 1124 = 17 * 64 + 36. Of the phases 21, 10 and 56 with p1 only that of
+    // p4 makes 18 of it: p3 and p2 tie and go by id64, p4 is last.
+    let of_p1 = |neighbours| {
+        let params = Params { neighbours, ..timeless() };
+        let similar = similar_items(&history(&star(), &params, 100), &params);
+        similar["p1"].iter().map(|(item, _)| item.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_p1(30), ["p3", "p2", "p4"]);
+    assert_eq!(of_p1(1), ["p3"]);
+    // Being kept is not mutual: p2 keeps p1, p1 does not keep p2, so bob gets no p2.
+    let params = Params { neighbours: 1, ..timeless() };
+    let similar = similar_items(&history(&star(), &params, 100), &params);
+    assert_eq!(similar["p2"][0].0, "p1");
+    assert_eq!(names(&lists(&star(), &params, 100)["bob"]), ["p3"]);
+}
+
+#[test]
+fn lists_are_cut_at_k() {
+    let list = |k| lists(&star(), &Params { k, ..timeless() }, 100)["bob"].clone();
+    assert_eq!(names(&list(10)), ["p3", "p2", "p4"]);
+    assert_eq!(names(&list(2)), ["p3", "p2"]);
+    assert_eq!(list(10)[0].1, list(10)[1].1, "a tie goes by id64");
+}
+
+#[test]
+fn an_item_beyond_the_stairs_is_still_seen() {
+    let params = Params { stairs: vec![1], ..timeless() };
+    let mut events = star();
+    events.push(ev("bob", "p2", 1, 50));
+    assert_eq!(names(&lists(&events, &params, 100)["bob"]), ["p3", "p4"], "p2 is in the history, at rank 1");
+}
+
+#[test]
+fn a_displaced_item_may_come_back_as_a_recommendation() {
+    let params = Params { history: 2, ..timeless() };
+    let mut events = star();
+    events.extend([ev("bob", "p2", 1, 50), ev("bob", "p9", 1, 60)]);
+    assert_eq!(names(&lists(&events, &params, 100)["bob"]), ["p3", "p2", "p4"]);
+}
+
+fn ticks(events: Vec<Ev>) -> Vec<(u64, Vec<Ev>)> {
+    events.into_iter().map(|event| (event.ts, vec![event])).collect()
+}
+
+/// A record in short: at, items, entered, left.
+type Short<'r> = (u64, Vec<&'r str>, Vec<&'r str>, Vec<&'r str>);
+
+fn records_of<'r>(records: &'r [Record], user: &str) -> Vec<Short<'r>> {
+    let strs = |names: &'r [String]| names.iter().map(String::as_str).collect();
+    records
+        .iter()
+        .filter(|record| record.user == user)
+        .map(|record| (record.at, names(&record.items), strs(&record.entered), strs(&record.left)))
+        .collect()
+}
+
+#[test]
+fn expiry_and_exit_take_effect_at_their_own_tick() {
+    let mut log = ticks(ann_and_bob());
+    log.push((20_000, vec![ev("zoe", "p9", 1, 20_000)]));
+    let first = (3_000, vec!["p2"], vec!["p2"], vec![]);
+
+    let params = Params { retention: 10_000, audience: Some(5_000), ..Params::default() };
+    let sent = changes(&log, &params);
+    assert_eq!(records_of(&sent, "bob"), [first.clone(), (8_000, vec![], vec![], vec!["p2"])]);
+    assert_eq!(sent[0].items, [("p2".to_owned(), 2_912)]);
+    assert_eq!(sent.len(), 2, "no empty first list");
+
+    // Without an audience p2 goes when ann's p1 expires: nobody has both any more.
+    let params = Params { audience: None, ..params };
+    let sent = changes(&log, &params);
+    assert_eq!(records_of(&sent, "bob"), [first.clone(), (11_000, vec![], vec![], vec!["p2"])]);
+
+    // Nothing runs past the last tick.
+    assert_eq!(records_of(&changes(&log[..3], &params), "bob"), [first]);
+}
+
+#[test]
+fn what_is_due_at_a_tick_happens_in_the_first_of_that_time() {
+    let params = Params { retention: 10_000, audience: Some(5_000), ..Params::default() };
+    let mut log = ticks(ann_and_bob());
+    log.push((7_999, vec![]));
+    assert_eq!(records_of(&changes(&log, &params), "bob").len(), 1, "3000 + 5000 > 7999");
+    // bob leaves and, in the second tick of the same millisecond, is back.
+    log.push((8_000, vec![ev("zoe", "p9", 1, 8_000)]));
+    log.push((8_000, vec![ev("bob", "p1", 1, 8_000)]));
+    let sent = changes(&log, &params);
+    let at: Vec<(u64, usize)> = sent.iter().map(|record| (record.at, record.items.len())).collect();
+    assert_eq!(at, [(3_000, 1), (8_000, 0), (8_000, 1)]);
+}
+
+#[test]
+fn an_event_from_the_future_takes_effect_at_its_time() {
+    let params = Params::default();
+    let log = [(2_000, ann_and_bob()), (5_000, vec![])];
+    assert_eq!(records_of(&changes(&log, &params), "bob"), [(3_000, vec!["p2"], vec!["p2"], vec![])]);
+}
+
+#[test]
+fn a_pure_reorder_is_sent_and_scores_alone_are_not() {
+    let mut log = vec![(100, star())];
+    // Scores change, the items do not.
+    log.push((110, vec![ev("bob", "p1", 2, 110)]));
+    // C_12 rises to 3: p2 overtakes p3.
+    log.push((120, vec![ev("d", "p1", 2, 120), ev("d", "p2", 2, 120)]));
+    let sent = changes(&log, &timeless());
+    let all = vec!["p3", "p2", "p4"];
+    let expected = [(100, all.clone(), all, vec![]), (120, vec!["p2", "p3", "p4"], vec![], vec![])];
+    assert_eq!(records_of(&sent, "bob"), expected);
+}
+
+#[test]
+fn entered_and_left_stand_in_the_order_of_their_lists() {
+    let params = Params { k: 2, ..timeless() };
+    let mut log = vec![(100, star())];
+    // p4 and p5 come before p3 and p2.
+    let strong = ["d", "e"].map(|user| [ev(user, "p1", 6, 110), ev(user, "p4", 6, 110), ev(user, "p5", 6, 110)]);
+    log.push((110, strong.concat()));
+    let sent = changes(&log, &params);
+    let bob = records_of(&sent, "bob");
+    assert_eq!(bob[0], (100, vec!["p3", "p2"], vec!["p3", "p2"], vec![]));
+    let (at, items, entered, left) = &bob[1];
+    assert_eq!((*at, left), (110, &vec!["p3", "p2"]));
+    assert_eq!(items, entered);
+    assert_eq!(items.len(), 2);
+}
+
+/// Events of few users and items in little time, so that borders are hit often.
+fn small_log() -> impl Strategy<Value = Vec<Ev>> {
+    let event = (0..5_u8, 0..7_u8, 1..=6_u8, 0..60_u64)
+        .prop_map(|(user, item, level, ts)| ev(&format!("u{user}"), &format!("i{item}"), level, ts));
+    proptest::collection::vec(event, 0..40)
+}
+
+/// Small caps for small logs.
+fn tight() -> Params {
+    Params {
+        history: 3,
+        neighbours: 3,
+        k: 2,
+        retention: 40,
+        audience: Some(15),
+        stairs: vec![1, 2],
+        ..Params::default()
+    }
+}
+
+proptest! {
+    #[test]
+    fn order_and_duplicates_change_nothing(
+        (log, shuffled) in small_log().prop_flat_map(|log| {
+            let twice = [log.clone(), log.clone()].concat();
+            (Just(log), Just(twice).prop_shuffle())
+        }),
+        t in 0..120_u64,
+    ) {
+        prop_assert_eq!(lists(&log, &tight(), t), lists(&shuffled, &tight(), t));
+    }
+
+    #[test]
+    fn the_history_is_the_most_recently_touched_items(log in small_log(), t in 0..120_u64) {
+        let unbounded = history(&log, &Params { history: usize::MAX, ..tight() }, t);
+        let bounded = history(&log, &tight(), t);
+        prop_assert_eq!(unbounded.len(), bounded.len());
+        for (user, all) in unbounded {
+            let newest: Vec<(&str, u64)> = all.iter().take(3).map(|(item, _, at)| (item.as_str(), *at)).collect();
+            let kept: Vec<(&str, u64)> = bounded[&user].iter().map(|(item, _, at)| (item.as_str(), *at)).collect();
+            prop_assert_eq!(newest, kept);
+        }
+    }
+
+    #[test]
+    fn the_changes_add_up_to_the_lists(mut log in small_log(), chunk in 1..8_usize) {
+        log.sort_by_key(|event| event.ts);
+        let ticks: Vec<(u64, Vec<Ev>)> =
+            log.chunks(chunk).map(|events| (events.last().unwrap().ts, events.to_vec())).collect();
+        let mut standing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for record in changes(&ticks, &tight()) {
+            let items: Vec<String> = record.items.into_iter().map(|(item, _)| item).collect();
+            let before = standing.insert(record.user, items.clone()).unwrap_or_default();
+            prop_assert_ne!(&before, &items);
+            prop_assert!(record.entered.iter().all(|item| items.contains(item) && !before.contains(item)));
+            prop_assert!(record.left.iter().all(|item| before.contains(item) && !items.contains(item)));
+        }
+        standing.retain(|_, items| !items.is_empty());
+        let last = log.last().map_or(0, |event| event.ts);
+        let expected: BTreeMap<String, Vec<String>> = lists(&log, &tight(), last)
+            .into_iter()
+            .map(|(user, items)| (user, items.into_iter().map(|(item, _)| item).collect()))
+            .collect();
+        prop_assert_eq!(standing, expected);
+    }
+}

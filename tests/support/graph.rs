@@ -1,0 +1,131 @@
+//! Runs the graph tick by tick on any number of workers, on names, so that its output can be held against the oracle's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use dataflows::{Audience, Config, Event, Input, ListChange, Time, first_of, next, recommendations};
+use schema::id64;
+use timely::dataflow::operators::{Input as _, Inspect, Probe};
+
+use super::oracle::changes::Record;
+use super::oracle::{Ev, Params};
+
+/// Events taken together, and the millisecond from which on.
+#[derive(Clone, Debug)]
+pub(crate) struct Tick {
+    /// The millisecond that the tick takes effect.
+    pub(crate) at: u64,
+    /// The first millisecond that it stands for; `at` unless several are taken together.
+    pub(crate) since: u64,
+    /// In the order of arrival.
+    pub(crate) events: Vec<Ev>,
+}
+
+/// Cuts a log in arrival order into ticks of `size` events, the clock being the largest timestamp so far.
+pub(crate) fn ticks(events: &[Ev], size: usize) -> Vec<Tick> {
+    let mut clock = 0;
+    events
+        .chunks(size)
+        .map(|chunk| {
+            let since = clock.max(chunk[0].ts);
+            clock = chunk.iter().map(|event| event.ts).fold(clock, u64::max);
+            Tick { at: clock, since, events: chunk.to_vec() }
+        })
+        .collect()
+}
+
+/// The graph's configuration for the oracle's parameters.
+pub(crate) fn config(params: &Params) -> Config {
+    Config {
+        history: params.history,
+        neighbours: params.neighbours,
+        k: params.k,
+        retention: params.retention,
+        audience: params.audience.map_or(Audience::All, Audience::Within),
+        min_cooccurrence: u32::try_from(params.min_cooccurrence).unwrap(),
+        shrink: u32::try_from(params.shrink).unwrap(),
+        stairs: params.stairs.clone(),
+        resolution: params.resolution,
+        items: params.items_weight,
+    }
+}
+
+/// Whether the driver waits for each tick or sends all of them and then looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Wait,
+    Rush,
+}
+
+/// All changes of a run, by tick and then by user.
+pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<Record> {
+    let names: HashMap<u64, String> = ticks
+        .iter()
+        .flat_map(|tick| &tick.events)
+        .flat_map(|event| [(id64(&event.user), event.user.clone()), (id64(&event.item), event.item.clone())])
+        .collect();
+    let changes: Arc<Mutex<Vec<(Time, ListChange)>>> = Arc::default();
+    let collected = Arc::clone(&changes);
+    let (config, ticks) = (config(params), ticks.to_vec());
+    timely::execute(timely::Config::process(workers), move |worker| {
+        let collected = Arc::clone(&collected);
+        let (mut input, probe) = worker.dataflow(|scope| {
+            let (input, events) = scope.new_input();
+            let changes = recommendations(events, &config).changes;
+            let (probe, _) = changes
+                .inspect_batch(move |time, changes| {
+                    collected.lock().unwrap().extend(changes.iter().map(|change| (*time, change.clone())));
+                })
+                .probe();
+            (input, probe)
+        });
+        if worker.index() > 0 {
+            return;
+        }
+        let mut last = 0;
+        for tick in &ticks {
+            last = next(last, tick.at);
+            input.advance_to(last.min(first_of(tick.since)).max(*input.time()));
+            if tick.since < tick.at {
+                (0..worker.peers() as u64).for_each(|worker| input.send_at(last, Input::Since { worker, since: tick.since }));
+            }
+            for event in &tick.events {
+                let event = Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };
+                input.send_at(last, Input::Event(event));
+            }
+            input.advance_to(last + 1);
+            if pace == Pace::Wait {
+                worker.step_while(|| probe.less_than(&(last + 1)));
+            }
+        }
+        worker.step_while(|| probe.less_than(&(last + 1)));
+    })
+    .unwrap();
+    let mut changes = std::mem::take(&mut *changes.lock().unwrap());
+    let name = |id: u64| names[&id].clone();
+    let mut records: Vec<(Time, Record)> = changes
+        .drain(..)
+        .map(|(time, change)| {
+            let record = Record {
+                user: name(change.user),
+                at: change.at,
+                items: change.items.iter().map(|scored| (name(scored.item), scored.score)).collect(),
+                entered: change.entered.iter().map(|item| name(*item)).collect(),
+                left: change.left.iter().map(|item| name(*item)).collect(),
+            };
+            (time, record)
+        })
+        .collect();
+    records.sort_by(|(a_time, a), (b_time, b)| (a_time, &a.user).cmp(&(b_time, &b.user)));
+    records.into_iter().map(|(_, record)| record).collect()
+}
+
+/// The lists that all changes up to and including millisecond `at` leave, empty ones left out.
+pub(crate) fn lists_at(records: &[Record], at: u64) -> BTreeMap<String, Vec<(String, i64)>> {
+    let mut lists = BTreeMap::new();
+    for record in records.iter().filter(|record| record.at <= at) {
+        lists.insert(record.user.clone(), record.items.clone());
+    }
+    lists.retain(|_, list| !list.is_empty());
+    lists
+}

@@ -1,0 +1,74 @@
+//! The two formulas with a logarithm or a power in them, decided by arbitrary-precision integers alone.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::thread::LocalKey;
+
+use num_bigint::BigUint;
+
+/// Values computed before, by argument and resolution.
+type Memo<A, V> = RefCell<HashMap<(A, u32), V>>;
+
+fn memoised<A: Hash + Eq + Copy, V: Copy>(
+    memo: &'static LocalKey<Memo<A, V>>,
+    argument: A,
+    s: u32,
+    compute: impl FnOnce() -> V,
+) -> V {
+    if let Some(value) = memo.with_borrow(|memo| memo.get(&(argument, s)).copied()) {
+        return value;
+    }
+    let value = compute();
+    memo.with_borrow_mut(|memo| memo.insert((argument, s), value));
+    value
+}
+
+/// `floor(n * log2(x))` for x >= 1, exactly: the bits of an integer y >= 1 number `floor(log2(y)) + 1`, and
+/// `n * log2(x) = log2(x^n)`.
+pub(crate) fn floor_log2_times(n: u32, x: u64) -> u64 {
+    assert!(x >= 1, "the logarithm of 0");
+    BigUint::from(x).pow(n).bits() - 1
+}
+
+/// > `q(x) = floor(s * log2(x))` for integer x >= 1, computed exactly.
+pub(crate) fn q(x: u64, s: u32) -> i64 {
+    thread_local!(static MEMO: Memo<u64, i64> = RefCell::default());
+    memoised(&MEMO, x, s, || i64::try_from(floor_log2_times(s, x)).expect("a small number"))
+}
+
+/// The `floor(64 * s * log2(x))` inside of `q_ab(x)`.
+pub(crate) fn fine_log(x: u64, s: u32) -> u64 {
+    thread_local!(static MEMO: Memo<u64, u64> = RefCell::default());
+    memoised(&MEMO, x, s, || floor_log2_times(64 * s, x))
+}
+
+/// > With a phase for a pair of names: `q_ab(x) = floor((floor(64 * s * log2(x)) + phase) / 64)`,
+/// > `phase = (id64(a) xor id64(b)) mod 64`.
+///
+/// Takes the inner floor, [`fine_log`] of x, because it is the same for every pair.
+pub(crate) fn q_with_phase(fine_log: u64, id_a: u64, id_b: u64) -> i64 {
+    let phase = (id_a ^ id_b) % 64;
+    i64::try_from((fine_log + phase) / 64).expect("a small number")
+}
+
+/// > `v_ij = max(1, min(1024, floor(0.5 + 1024 * 2^(exponent / (2*s)))))`.
+///
+/// With a non-negative exponent the power is at least 1, so the minimum is 1024. Else let e = -exponent:
+///
+/// ```text
+/// n <= 0.5 + 1024 * 2^(-e / (2s))   <=>   2n - 1 <= 2^11 * 2^(-e / (2s))   <=>   (2n - 1)^(2s) * 2^e <= 2^(22s)
+/// ```
+///
+/// (both sides are positive for n >= 1), and the floor is the largest n for which it holds.
+pub(crate) fn similarity(exponent: i64, s: u32) -> u64 {
+    thread_local!(static MEMO: Memo<i64, u64> = RefCell::default());
+    memoised(&MEMO, exponent, s, || {
+        if exponent >= 0 {
+            return 1024;
+        }
+        let bound = BigUint::from(1_u8) << (22 * s);
+        let holds = |n: u64| BigUint::from(2 * n - 1).pow(2 * s) << exponent.unsigned_abs() <= bound;
+        (1..=1024).rev().find(|n| holds(*n)).unwrap_or(1)
+    })
+}
