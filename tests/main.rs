@@ -2,9 +2,12 @@
 
 /// What several topics share.
 mod support {
+    pub(crate) mod graph;
     pub(crate) mod oracle;
     pub(crate) mod plain;
 }
 
+/// The graph against the oracle: every change, at every time, for any number of workers.
+mod exactness;
 mod oracle_units;
 mod plain_graph;

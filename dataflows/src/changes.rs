@@ -51,7 +51,9 @@ pub fn changes<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'sco
                 let mut session = output.session(&capability);
                 for same in updates.chunk_by_mut(|a, b| a.0.0 == b.0.0) {
                     let user = same[0].0.0;
-                    let mut list = |diff| same.iter_mut().find(|update| update.2 == diff).map(|update| std::mem::take(&mut update.0.1));
+                    let mut list = |diff| {
+                        same.iter_mut().find(|update| update.2 == diff).map(|update| std::mem::take(&mut update.0.1))
+                    };
                     let (old, new) = (list(-1).unwrap_or_default(), list(1).unwrap_or_default());
                     session.give(ListChange::between(user, ms_of(time), &old, new));
                 }

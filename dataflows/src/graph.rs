@@ -1,11 +1,11 @@
 use timely::dataflow::Stream;
 use timely::dataflow::operators::Concat;
 
+use crate::interactions::Interactions;
 use crate::{
     Collection, Config, Forgotten, Input, Interest, ListChange, Neighbour, SimilarItems, Time, changes, interactions,
     interest, lists, popularity, similar_items,
 };
-use crate::interactions::Interactions;
 
 /// What comes out of the graph.
 pub struct Recommendations<'scope> {

@@ -242,7 +242,11 @@ impl Door {
 
         self.moved.clear();
         let before = self.before.iter().enumerate();
-        self.moved.extend(before.map(|(rank, (item, level))| Moved { item: *item, old: Some((rank, *level)), new: None }));
+        self.moved.extend(before.map(|(rank, (item, level))| Moved {
+            item: *item,
+            old: Some((rank, *level)),
+            new: None,
+        }));
         for (rank, (item, level)) in self.after.iter().enumerate() {
             let new = Some((rank, *level));
             match self.moved.iter_mut().find(|moved| moved.item == *item) {

@@ -47,12 +47,17 @@ pub fn lists<'scope>(
             let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
             let upper = upper.unwrap_or(Time::MAX);
 
-            while let Some(time) =
-                earlier(profile_stash.first(), neighbour_stash.first()).filter(|time| *time < upper)
+            while let Some(time) = earlier(profile_stash.first(), neighbour_stash.first()).filter(|time| *time < upper)
             {
-                tick(&mut viewers, &mut rows, profile_stash.take(time), neighbour_stash.take(time), &mut |user, list, diff| {
-                    updates.push(((user, list), time, diff));
-                });
+                tick(
+                    &mut viewers,
+                    &mut rows,
+                    profile_stash.take(time),
+                    neighbour_stash.take(time),
+                    &mut |user, list, diff| {
+                        updates.push(((user, list), time, diff));
+                    },
+                );
                 give(&mut out, &held, 0, time, &mut updates);
             }
             held.release_before(earlier(profile_stash.first(), neighbour_stash.first()));

@@ -27,8 +27,9 @@ impl Held {
     pub(crate) fn retain(&mut self, message: &InputCapability<Time>) -> Time {
         let time = *message.least().expect("a message with data has a time");
         if self.capabilities.first().is_none_or(|held| time < *held.time()) {
-            self.capabilities =
-                (0..self.ports).map(|port| message.retain_least(port).expect("a message with data has a time")).collect();
+            self.capabilities = (0..self.ports)
+                .map(|port| message.retain_least(port).expect("a message with data has a time"))
+                .collect();
         }
         time
     }

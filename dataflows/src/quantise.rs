@@ -205,7 +205,8 @@ mod tests {
             let table = Similarity::new(s);
             for drop in 0..=24 * s {
                 let v = table.of(-i32::try_from(drop).unwrap());
-                let fits = |v: u16| (22 * s).checked_sub(drop).is_some_and(|n| u128::from(2 * v - 1).pow(2 * s) <= 1 << n);
+                let fits =
+                    |v: u16| (22 * s).checked_sub(drop).is_some_and(|n| u128::from(2 * v - 1).pow(2 * s) <= 1 << n);
                 assert!(v == 1 || fits(v), "s {s} e -{drop} v {v}");
                 assert!(v == 1024 || !fits(v + 1), "s {s} e -{drop} v {v}");
             }

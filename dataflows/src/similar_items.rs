@@ -115,7 +115,9 @@ fn count<'scope>(
 
             let mut index = index.borrow_mut();
             loop {
-                let Some(time) = earlier(counting, earlier(pair_stash.first(), popularity_stash.first())) else { break };
+                let Some(time) = earlier(counting, earlier(pair_stash.first(), popularity_stash.first())) else {
+                    break;
+                };
                 // 1. Not before everything earlier has come and is ranked.
                 if upper.is_some_and(|upper| upper < time) || index.ranked_before < time {
                     break;

@@ -152,11 +152,9 @@ mod tests {
 
     #[test]
     fn every_mistake_of_a_table_is_reported() {
-        let errors = Levels::new(
-            [("view".into(), 0), ("like".into(), 16), ("buy".into(), 3)],
-            [(5_000, 1), (5_000, 99)],
-        )
-        .unwrap_err();
+        let errors =
+            Levels::new([("view".into(), 0), ("like".into(), 16), ("buy".into(), 3)], [(5_000, 1), (5_000, 99)])
+                .unwrap_err();
         assert_eq!(errors.len(), 5, "{errors:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Audience, Config, Event, Input, ListChange, Time, first_of, next, recommendations};
+use dataflows::{Audience, Config, Event, Input, ListChange, Time, next, recommendations};
 use schema::id64;
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
 
@@ -73,8 +73,11 @@ pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -
             let (input, events) = scope.new_input();
             let changes = recommendations(events, &config).changes;
             let (probe, _) = changes
-                .inspect_batch(move |time, changes| {
-                    collected.lock().unwrap().extend(changes.iter().map(|change| (*time, change.clone())));
+                .inspect_core(move |batch| {
+                    if let Ok((stamp, changes)) = batch {
+                        let time = *stamp.least().unwrap();
+                        collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
+                    }
                 })
                 .probe();
             (input, probe)
@@ -85,13 +88,14 @@ pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -
         let mut last = 0;
         for tick in &ticks {
             last = next(last, tick.at);
-            input.advance_to(last.min(first_of(tick.since)).max(*input.time()));
+            input.advance_to(last);
             if tick.since < tick.at {
-                (0..worker.peers() as u64).for_each(|worker| input.send_at(last, Input::Since { worker, since: tick.since }));
+                (0..worker.peers() as u64).for_each(|worker| input.send(Input::Since { worker, since: tick.since }));
             }
             for event in &tick.events {
-                let event = Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };
-                input.send_at(last, Input::Event(event));
+                let event =
+                    Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };
+                input.send(Input::Event(event));
             }
             input.advance_to(last + 1);
             if pace == Pace::Wait {

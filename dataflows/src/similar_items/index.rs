@@ -129,7 +129,8 @@ impl Index {
         let id = self.ids.intern(item);
         let popularity = place(&mut self.popularity, id);
         let old = *popularity;
-        *popularity = old.checked_add_signed(diff as i64).expect("a popularity is a sum over users, none taken back twice");
+        *popularity =
+            old.checked_add_signed(diff as i64).expect("a popularity is a sum over users, none taken back twice");
         let new = *popularity;
         if new == 0 {
             tell(Crossing::Gone(item));
@@ -157,7 +158,9 @@ impl Index {
         let (item, partner) = (self.ids.intern(item), self.ids.intern(partner));
         let Some(row) = place(&mut self.rows, item) else { return };
         let Some(ranking) = &row.ranking else { return };
-        let Some(evidence) = evidence(row.pairs.get(partner), self.config.min_cooccurrence, &self.logarithm) else { return };
+        let Some(evidence) = evidence(row.pairs.get(partner), self.config.min_cooccurrence, &self.logarithm) else {
+            return;
+        };
         let old = against(&self.fine, item, partner);
         let new = i64::from(phased(fine, phase(u64::from(item), u64::from(partner))));
         let id = self.ids.name(partner);

@@ -51,7 +51,8 @@ impl Pairs {
         let at = self.find(partner);
         let slot = &mut self.slots[at];
         let old = if slot.partner == partner { slot.count } else { 0 };
-        let new = u32::try_from(i64::from(old) + diff).expect("a co-occurrence is a sum over users, none taken back twice");
+        let new =
+            u32::try_from(i64::from(old) + diff).expect("a co-occurrence is a sum over users, none taken back twice");
         match (old, new) {
             (0, 0) => {}
             (0, _) => {
