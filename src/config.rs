@@ -6,6 +6,7 @@
 //! first mistake: [`ConfigErrors`] holds all of them.
 
 mod error;
+mod file;
 mod graph;
 mod input;
 mod layers;
@@ -13,6 +14,7 @@ mod levels;
 mod raw;
 mod reader;
 mod rules;
+mod set;
 mod suggest;
 #[cfg(test)]
 mod tests;
