@@ -42,3 +42,15 @@ fn the_examples_of_the_page_load() {
         assert_ne!(config, Config::default(), "the example shows nothing:\n{example}");
     }
 }
+
+#[test]
+fn the_message_on_the_page_is_what_the_program_says() {
+    let text = "[graph]\nneighbors = 3\nretention = \"30 days\"\n\n[levels]\nbuy = 5\n";
+    let message = load(text, &["graph.k=abc"]).unwrap_err().to_string();
+    let shown = PAGE.split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
+    let without_folder = |line: &str| match line.split_once("my.toml") {
+        Some((_, rest)) => format!("  shop.toml{rest}"),
+        None => line.to_owned(),
+    };
+    assert_eq!(message.lines().map(without_folder).collect::<Vec<_>>(), shown.lines().collect::<Vec<_>>());
+}

@@ -43,6 +43,7 @@ fn toml_syntax_has_line_and_column() {
     );
     assert_eq!(mistake("[levels]\n\"é\" 3\n").split(": ").next(), Some("my.toml:2"));
     assert_eq!(mistake("[graph]\nk = 3\nk = 4\n"), "my.toml:3: not valid TOML at column 1: duplicate key");
+    assert_eq!(mistake("a = é = 3").split(": ").next(), Some("my.toml:1"), "the first slip of a line is enough");
     let two = mistakes("[graph]\nk = a\nhistory = b\n", &["graph.k=0"]);
     assert_eq!(two.len(), 3, "{two:?}");
     assert!(two[0].starts_with("my.toml:2: ") && two[1].starts_with("my.toml:3: "), "{two:?}");
