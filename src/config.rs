@@ -1,0 +1,62 @@
+//! The configuration: `deltarec.toml`, a user's file over it, `--set key=value` over both.
+//!
+//! The defaults are the documented file in the repository's root, embedded here ([`DEFAULTS`]); there is
+//! no second list of them. Layers are merged into a raw tree in which every value remembers where it was
+//! written, then the tree is read once into the plain typed fields of [`Config`]. Nothing stops at the
+//! first mistake: [`ConfigErrors`] holds all of them.
+
+mod error;
+mod file;
+mod graph;
+mod input;
+mod layers;
+mod levels;
+mod raw;
+mod reader;
+mod rules;
+mod set;
+mod suggest;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use schema::Levels;
+
+pub use error::{ConfigError, ConfigErrors, Origin, Problem};
+pub use graph::{Audience, Graph, Sources};
+pub use input::Input;
+
+/// The file of all defaults, as it stands in the repository.
+pub const DEFAULTS: &str = include_str!("../deltarec.toml");
+
+/// A configuration that has passed every check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What is computed.
+    pub graph: Graph,
+    /// How much each action tells.
+    pub levels: Levels,
+    /// What is taken in.
+    pub input: Input,
+}
+
+impl Config {
+    /// The defaults, under `file` where there is one, under each of `sets` (`key=value`) in order.
+    pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigErrors> {
+        let mut reader = reader::Reader::new(layers::read(file, sets));
+        let config = Config {
+            graph: graph::read(&mut reader),
+            levels: levels::read(&mut reader),
+            input: input::read(&mut reader),
+        };
+        reader.finish(config)
+    }
+}
+
+/// The embedded file.
+impl Default for Config {
+    fn default() -> Self {
+        Config::load(None, &[]).expect("the embedded file is complete and valid, which the tests check")
+    }
+}

@@ -1,0 +1,81 @@
+//! The raw configuration: what was written, before anything is known of what it means.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Origin, one_line};
+
+/// Keys and values of a section.
+pub(super) type Table = BTreeMap<String, Value>;
+
+/// A value, and where it comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Value {
+    pub(super) kind: Kind,
+    /// The value as it was written, on one line.
+    pub(super) given: String,
+    pub(super) origin: Origin,
+    /// The value of an earlier layer that this one overrides. It is checked too.
+    pub(super) covered: Option<Box<Value>>,
+}
+
+/// What TOML knows of a value, as far as a configuration needs it.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Integer(i64),
+    Text(String),
+    Array(Vec<Kind>),
+    Table(Table),
+    /// A boolean, a float, a date, an integer beyond 64 bits: no key takes one.
+    Other,
+}
+
+impl Value {
+    /// The value of `spanned`, a part of `text`; `origin` turns positions in `text` into places.
+    pub(super) fn new(
+        text: &str,
+        spanned: &Spanned<DeValue<'_>>,
+        at: Origin,
+        origin: &dyn Fn(usize) -> Origin,
+    ) -> Self {
+        let given = match spanned.get_ref() {
+            DeValue::Table(_) => "a table".into(),
+            _ => one_line(&text[spanned.span()]),
+        };
+        Value { kind: kind(text, spanned.get_ref(), origin), given, origin: at, covered: None }
+    }
+
+    /// A word without quotes, which only the command line has.
+    pub(super) fn word(text: &str, origin: Origin) -> Self {
+        Value { kind: Kind::Text(text.into()), given: one_line(&format!("\"{text}\"")), origin, covered: None }
+    }
+}
+
+/// The keys of `entries`, a part of `text`. Each value's origin is the place of its key.
+pub(super) fn table(text: &str, entries: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) -> Table {
+    let value = |key: Range<usize>, value: &Spanned<DeValue<'_>>| Value::new(text, value, origin(key.start), origin);
+    entries.iter().map(|(key, entry)| (key.get_ref().to_string(), value(key.span(), entry))).collect()
+}
+
+fn kind(text: &str, value: &DeValue<'_>, origin: &dyn Fn(usize) -> Origin) -> Kind {
+    match value {
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).map_or(Kind::Other, Kind::Integer)
+        }
+        DeValue::String(string) => Kind::Text(string.to_string()),
+        DeValue::Array(items) => Kind::Array(items.iter().map(|item| kind(text, item.get_ref(), origin)).collect()),
+        DeValue::Table(entries) => Kind::Table(table(text, entries, origin)),
+        DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => Kind::Other,
+    }
+}
+
+/// `section.key` as TOML writes it; an empty section is the top of the file.
+pub(super) fn dotted(section: &str, key: &str) -> String {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let key = if bare { Cow::Borrowed(key) } else { Cow::Owned(format!("\"{}\"", key.escape_default())) };
+    if section.is_empty() { key.into_owned() } else { format!("{section}.{key}") }
+}

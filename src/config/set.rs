@@ -1,0 +1,52 @@
+use toml::de::{DeTable, DeValue};
+
+use super::error::Origin;
+use super::file::words;
+use super::raw::{Kind, Table, Value};
+
+/// The layer of one `key=value`, or what is wrong with its form. The value is TOML, or else a word.
+pub(super) fn read_set(origin: &Origin, text: &str) -> Result<Table, String> {
+    // A quoted part of a key may itself contain `=`.
+    let (mut path, written) = text
+        .match_indices('=')
+        .find_map(|(at, _)| Some((key_path(&text[..at])?, text[at + 1..].trim())))
+        .ok_or("it does not begin with a key and `=`")?;
+    if written.is_empty() {
+        return Err("there is nothing after `=`".into());
+    }
+    let value = match DeValue::parse(written) {
+        Ok(value) => Value::new(written, &value, origin.clone(), &|_| origin.clone()),
+        Err(_) if is_word(written) => Value::word(written, origin.clone()),
+        Err(error) => return Err(format!("the value is not TOML ({})", words(&error))),
+    };
+    let last = path.pop().expect("a key has at least one part");
+    let innermost = Table::from([(last, value)]);
+    Ok(path.into_iter().rev().fold(innermost, |inner, part| {
+        let section =
+            Value { kind: Kind::Table(inner), given: "a table".into(), origin: origin.clone(), covered: None };
+        Table::from([(part, section)])
+    }))
+}
+
+/// The parts of a dotted key, or none if it is not one.
+fn key_path(key: &str) -> Option<Vec<String>> {
+    if key.contains('\n') {
+        return None;
+    }
+    let line = format!("{key} = 0");
+    let mut entries = DeTable::parse(&line).ok()?.into_inner();
+    let mut path = Vec::new();
+    while let Some((part, value)) = entries.into_iter().next() {
+        path.push(part.into_inner().into_owned());
+        match value.into_inner() {
+            DeValue::Table(inner) => entries = inner,
+            _ => return Some(path),
+        }
+    }
+    None
+}
+
+/// A value that needs no quotes on the command line: `all`, `30d`, `broker:9092`, `./state`.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_-.+:/".contains(c))
+}

@@ -1,0 +1,271 @@
+//! Each kind of mistake has its line, with the place, the key, what was given and what would be right.
+
+use super::*;
+
+/// The lines of the message under its first, without the folder of the file.
+fn mistakes(text: &str, sets: &[&str]) -> Vec<String> {
+    let message = load(text, sets).expect_err(text).to_string();
+    let line = |line: &str| match line.trim_start().split_once("my.toml") {
+        Some((folder, rest)) if Path::new(folder).is_absolute() => format!("my.toml{rest}"),
+        _ => line.trim_start().to_owned(),
+    };
+    message.lines().skip(1).map(line).collect()
+}
+
+/// The only mistake of a file.
+fn mistake(text: &str) -> String {
+    let [only] = <[String; 1]>::try_from(mistakes(text, &[])).expect(text);
+    only
+}
+
+/// The only mistake of a `--set`.
+fn set_mistake(set: &str) -> String {
+    let [only] = <[String; 1]>::try_from(mistakes("", &[set])).expect(set);
+    only
+}
+
+#[test]
+fn a_file_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none.toml");
+    let errors = Config::load(Some(&path), &["graph.k=0".into()]).unwrap_err();
+    let message = errors.to_string();
+    assert!(message.starts_with("2 mistakes in the configuration:\n"), "{message}");
+    assert!(message.contains(&format!("  {}: cannot be read (", path.display())), "{message}");
+    assert!(message.contains("\n  --set graph.k=0: graph.k must be"), "the other layers are read: {message}");
+}
+
+#[test]
+fn toml_syntax_has_line_and_column() {
+    assert_eq!(
+        mistake("[graph]\nk = 3\nretention = 30d\n"),
+        "my.toml:3: not valid TOML at column 13: string values must be quoted"
+    );
+    assert_eq!(mistake("[levels]\n\"é\" 3\n").split(": ").next(), Some("my.toml:2"));
+    assert_eq!(mistake("[graph]\nk = 3\nk = 4\n"), "my.toml:3: not valid TOML at column 1: duplicate key");
+    assert_eq!(mistake("a = é = 3").split(": ").next(), Some("my.toml:1"), "the first slip of a line is enough");
+    let two = mistakes("[graph]\nk = a\nhistory = b\n", &["graph.k=0"]);
+    assert_eq!(two.len(), 3, "{two:?}");
+    assert!(two[0].starts_with("my.toml:2: ") && two[1].starts_with("my.toml:3: "), "{two:?}");
+}
+
+#[test]
+fn unknown_keys_name_the_section_and_what_was_meant() {
+    let keys = "audience, history, k, min_cooccurrence, neighbours, resolution, retention, shrink, sources, stairs";
+    assert_eq!(
+        mistake("[graph]\n\nneighbors = 3\n"),
+        format!("my.toml:3: unknown key graph.neighbors (did you mean graph.neighbours?); [graph] has the keys {keys}")
+    );
+    assert_eq!(
+        mistake("[graph.sources]\nusers = 1\n"),
+        "my.toml:2: unknown key graph.sources.users; [graph.sources] has the keys items"
+    );
+    assert_eq!(
+        mistake("[grpah]\nk = 3\nx = 3\n"),
+        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys graph, input, levels"
+    );
+    assert_eq!(
+        set_mistake("max_skew=3s"),
+        "--set max_skew=3s: unknown key max_skew (did you mean input.max_skew?); the top level has the keys graph, input, levels"
+    );
+    for later in ["graph.sample=100", "graph.similar_users=30", "output.uri=x", "graph.\"a b\"=1"] {
+        assert!(set_mistake(later).contains(": unknown key "), "{later}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_reported_in_every_layer_that_has_it() {
+    let lines = mistakes("[graph]\nkk = 3\n", &["graph.kk=4", "graph.kk=5"]);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+}
+
+#[test]
+fn integers_have_their_type_and_range() {
+    let ranges = [
+        ("graph.history", 1, 10_000),
+        ("graph.neighbours", 1, 10_000),
+        ("graph.k", 1, 1_000),
+        ("graph.min_cooccurrence", 1, 4_294_967_295_i64),
+        ("graph.shrink", 0, 4_294_967_295),
+        ("graph.resolution", 1, 16),
+        ("graph.sources.items", 0, 1_000_000),
+        ("levels.view", 1, 15),
+        ("levels.bid", 1, 15),
+        ("input.batch", 1, 10_000_000),
+    ];
+    for (key, least, most) in ranges {
+        for right in [least, most] {
+            assert!(load(&format!("{key} = {right}"), &[]).is_ok(), "{key} = {right}");
+        }
+        let (below, above) = ((least - 1).to_string(), (most + 1).to_string());
+        for given in [&below, &above, "\"3\"", "3.0", "true", "[3]", "9999999999999999999999", "1979-05-27"] {
+            assert_eq!(
+                mistake(&format!("\n{key} = {given} # here")),
+                format!("my.toml:2: {key} must be an integer from {least} to {most}, not {given}")
+            );
+        }
+    }
+    assert_eq!(set_mistake("graph.k=abc"), "--set graph.k=abc: graph.k must be an integer from 1 to 1000, not \"abc\"");
+}
+
+#[test]
+fn durations_have_their_form_and_range() {
+    let right =
+        |least| format!("a duration from \"{least}\" to \"3650d\", an integer with ms, s, m, h or d as in \"30m\"");
+    for given in
+        ["30", "\"30\"", "\"30 d\"", "\"0s\"", "\"3651d\"", "\"99999999999999999999d\"", "\"-1s\"", "[\"30d\"]"]
+    {
+        assert_eq!(
+            mistake(&format!("graph.retention = {given}")),
+            format!("my.toml:1: graph.retention must be {}, not {given}", right("1ms"))
+        );
+        assert_eq!(
+            mistake(&format!("graph.audience = {given}")),
+            format!("my.toml:1: graph.audience must be \"all\" or {}, not {given}", right("1ms"))
+        );
+    }
+    assert_eq!(
+        set_mistake("input.max_skew=5sec"),
+        format!("--set input.max_skew=5sec: input.max_skew must be {}, not \"5sec\"", right("0ms"))
+    );
+}
+
+#[test]
+fn sizes_have_their_form_and_range() {
+    for given in ["1048576", "\"1MB\"", "\"0B\"", "\"1025MiB\"", "\"99999999999999MiB\""] {
+        let right = "a size from \"1B\" to \"1024MiB\", an integer with B, KiB or MiB as in \"1MiB\"";
+        assert_eq!(
+            mistake(&format!("input.max_record = {given}")),
+            format!("my.toml:1: input.max_record must be {right}, not {given}")
+        );
+    }
+}
+
+#[test]
+fn stairs_rise() {
+    let seventeen = format!("{:?}", (1..=17).collect::<Vec<_>>());
+    for given in ["[]", "[0, 2]", "[2, 2]", "[4, 2]", "[2, \"4\"]", "[10001]", "4", &seventeen] {
+        let right = "1 to 16 integers from 1 to 10000, each above the one before, as in [2, 4, 8, 16]";
+        assert_eq!(
+            mistake(&format!("graph.stairs = {given}")),
+            format!("my.toml:1: graph.stairs must be {right}, not {given}")
+        );
+    }
+    assert!(load("", &["graph.stairs=[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]"]).is_ok());
+}
+
+#[test]
+fn watch_steps_rise() {
+    let given = [
+        "[[\"5s\", 1], [\"5s\", 2]]",
+        "[[\"5s\", 0]]",
+        "[[\"5s\", 16]]",
+        "[[5, 1]]",
+        "[\"5s\"]",
+        "[[\"5s\", 1, 2]]",
+        "3",
+    ];
+    for given in given {
+        let right = "steps of a duration and a level from 1 to 15, durations rising, as in [[\"5s\", 1], [\"30s\", 2]]";
+        assert_eq!(
+            mistake(&format!("levels.watch = {given}")),
+            format!("my.toml:1: levels.watch must be {right}, not {given}")
+        );
+    }
+}
+
+#[test]
+fn an_alias_is_no_action() {
+    assert_eq!(
+        mistake("[levels]\nview = 2\npv = 1\n"),
+        "my.toml:3: levels.pv: `pv` is another spelling of `view`; set levels.view"
+    );
+    let lines = mistakes("[levels]\nfav = 99\n", &["levels.buy=3"]);
+    assert_eq!(lines.len(), 3, "the range, and both aliases: {lines:?}");
+}
+
+#[test]
+fn the_audience_lies_within_the_retention() {
+    let default = |name: &str| DEFAULTS.lines().position(|line| line.starts_with(name)).unwrap() + 1;
+    let (retention, audience) = (default("retention ="), default("audience ="));
+    assert_eq!(
+        mistake("[graph]\naudience = \"31d\"\n"),
+        format!(
+            "my.toml:2: graph.audience must be at most the retention, \"30d\" (built-in deltarec.toml:{retention}), not \"31d\""
+        )
+    );
+    assert_eq!(
+        mistake("[graph]\nretention = \"10m\"\n"),
+        format!(
+            "my.toml:2: graph.retention must be at least the audience, \"30m\" (built-in deltarec.toml:{audience}), not \"10m\""
+        )
+    );
+    assert_eq!(
+        mistake("[graph]\nretention = \"1h\"\naudience = \"2h\"\n").split(" (").next(),
+        Some("my.toml:3: graph.audience must be at most the retention, \"1h\"")
+    );
+    let [only] = <[String; 1]>::try_from(mistakes("graph.audience = \"1h\"", &["graph.retention=59m"])).unwrap();
+    assert!(
+        only.starts_with("--set graph.retention=59m: graph.retention must be at least the audience, \"1h\" ("),
+        "{only}"
+    );
+    assert!(only.ends_with("my.toml:1), not \"59m\""), "{only}");
+    assert!(load("graph.audience = \"all\"\ngraph.retention = \"1ms\"", &[]).is_ok());
+    assert!(load("graph.audience = \"1h\"\ngraph.retention = \"60m\"", &[]).is_ok());
+}
+
+#[test]
+fn the_audience_is_not_blamed_for_what_could_not_be_read() {
+    assert_eq!(mistakes("[graph]\nretention = \"60\"\n", &["graph.audience=40d"]).len(), 1);
+    assert_eq!(mistakes("[graph]\nretention = 60d\n", &["graph.audience=40d"]).len(), 1);
+}
+
+#[test]
+fn sections_and_values_are_not_mixed_up() {
+    assert_eq!(mistake("graph = 3"), "my.toml:1: graph must be a section, [graph] or graph.KEY = VALUE, not 3");
+    assert_eq!(mistake("[[input]]\nbatch = 1").split(" must").next(), Some("my.toml:1: input"));
+    assert_eq!(mistake("[graph.k]\nx = 1"), "my.toml:1: graph.k must be a single value, not a table");
+    assert_eq!(mistake("[levels.bid]\nx = 1"), "my.toml:1: levels.bid must be a single value, not a table");
+}
+
+#[test]
+fn a_set_that_is_no_setting() {
+    let hint = "write KEY=VALUE, as in graph.k=20 or 'levels.watch=[[\"5s\", 1]]'";
+    for set in ["graph.k", "=3", "graph k=3", "graph..k=3", "# graph.k=3"] {
+        assert_eq!(set_mistake(set), format!("--set {set}: it does not begin with a key and `=`; {hint}"));
+    }
+    assert_eq!(set_mistake("graph.k="), format!("--set graph.k=: there is nothing after `=`; {hint}"));
+    for set in
+        ["graph.stairs=[1,2", "levels.watch=[[5s,1]]", "graph.k=1\ngraph.history=2", "graph.stairs=2,3", "graph.k=\"3"]
+    {
+        assert!(set_mistake(set).contains(": the value is not TOML ("), "{}", set_mistake(set));
+    }
+}
+
+#[test]
+fn a_mistake_stays_one_when_a_later_layer_hides_it() {
+    let lines = mistakes("[graph]\nk = \"many\"\n", &["graph.k=20"]);
+    assert_eq!(lines, ["my.toml:2: graph.k must be an integer from 1 to 1000, not \"many\""]);
+}
+
+#[test]
+fn all_mistakes_are_reported_in_order() {
+    let text = "[graph]\nneighbors = 3\n\n[levels]\nview = 0\n\n[input]\nmax_skew = \"5\"\nbatch = 7\n";
+    let message = load(text, &["graph.stairs=[4,2]", "graph.k=0"]).unwrap_err().to_string();
+    assert_eq!(message.lines().next(), Some("5 mistakes in the configuration:"));
+    let lines = mistakes(text, &["graph.stairs=[4,2]", "graph.k=0"]);
+    let places: Vec<&str> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["my.toml:2", "my.toml:5", "my.toml:8", "--set graph.stairs=[4,2]", "--set graph.k=0"]);
+}
+
+#[test]
+fn a_mistake_is_one_line_however_long_the_value() {
+    let line = mistake(&format!("graph.stairs = [\n  \"{}\",\n  3,\n]", "x".repeat(500)));
+    assert!(line.starts_with("my.toml:1: graph.stairs must be ") && line.ends_with("xxx..."), "{line}");
+    assert!(line.len() < 250, "{line}");
+}
+
+#[test]
+fn one_mistake_is_counted_as_one() {
+    assert!(load("graph.k = 0", &[]).unwrap_err().to_string().starts_with("1 mistake in the configuration:\n  "));
+}

@@ -1,0 +1,118 @@
+//! Every key can be set by a file and by `--set`, and sets its own field and no other.
+
+use super::*;
+
+type Change = fn(&mut Config);
+
+/// A key, another value than its default, and what that changes.
+const CHANGES: [(&str, &str, Change); 13] = [
+    ("graph.history", "10000", |c| c.graph.history = 10_000),
+    ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
+    ("graph.k", "1000", |c| c.graph.k = 1_000),
+    ("graph.retention", "\"3650d\"", |c| c.graph.retention = 315_360_000_000),
+    ("graph.audience", "\"30d\"", |c| c.graph.audience = Audience::Within(2_592_000_000)),
+    ("graph.min_cooccurrence", "4294967295", |c| c.graph.min_cooccurrence = u32::MAX),
+    ("graph.shrink", "0", |c| c.graph.shrink = 0),
+    ("graph.stairs", "[1, 10_000]", |c| c.graph.stairs = vec![1, 10_000]),
+    ("graph.resolution", "16", |c| c.graph.resolution = 16),
+    ("graph.sources.items", "0", |c| c.graph.sources.items = 0),
+    ("input.batch", "1", |c| c.input.batch = 1),
+    ("input.max_skew", "\"0s\"", |c| c.input.max_skew = 0),
+    ("input.max_record", "\"64KiB\"", |c| c.input.max_record = 65_536),
+];
+
+/// A key of `[levels]`, a value that gives every event its own level, and an event with that level.
+const LEVELS: [(&str, &str, &str); 10] = [
+    ("levels.view", "15", "view"),
+    ("levels.click", "15", "click"),
+    ("levels.like", "15", "like"),
+    ("levels.comment", "15", "comment"),
+    ("levels.share", "15", "share"),
+    ("levels.follow", "15", "follow"),
+    ("levels.favourite", "15", "favourite"),
+    ("levels.cart", "15", "cart"),
+    ("levels.purchase", "15", "purchase"),
+    ("levels.watch", "[[\"0s\", 15]]", "watch"),
+];
+
+#[test]
+fn every_key_can_be_set_and_changes_its_own_field() {
+    for (key, value, change) in CHANGES {
+        let mut expected = Config::default();
+        change(&mut expected);
+        assert_ne!(expected, Config::default(), "{key}: the trial is the default");
+        assert_eq!(load(&format!("{key} = {value}"), &[]).as_ref(), Ok(&expected), "{key} by a file");
+        assert_eq!(load("", &[&format!("{key}={value}")]).as_ref(), Ok(&expected), "{key} by --set");
+    }
+}
+
+#[test]
+fn every_level_can_be_set() {
+    for (key, value, action) in LEVELS {
+        let effect = |config: Config| config.levels.effect(action, Some(0));
+        assert_ne!(effect(Config::default()), Ok(schema::Effect::Counts(15)));
+        for config in [load(&format!("{key} = {value}"), &[]), load("", &[&format!("{key}={value}")])] {
+            assert_eq!(effect(config.unwrap()), Ok(schema::Effect::Counts(15)), "{key}");
+        }
+    }
+}
+
+#[test]
+fn no_key_is_left_out_of_these_trials() {
+    let mut tried: Vec<&str> = CHANGES.iter().map(|trial| trial.0).chain(LEVELS.iter().map(|trial| trial.0)).collect();
+    tried.sort_unstable();
+    let keys = default_keys();
+    let mut keys: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(tried, keys);
+}
+
+#[test]
+fn a_later_layer_wins() {
+    let text = "[graph]\nk = 20\nhistory = 60\n";
+    let config = load(text, &["graph.k=30", "graph.k=40"]).unwrap();
+    assert_eq!((config.graph.k, config.graph.history, config.graph.neighbours), (40, 60, 30));
+    assert_eq!(load(text, &[]).unwrap().graph.k, 20);
+}
+
+#[test]
+fn a_word_on_the_command_line_needs_no_quotes() {
+    let config = load("", &["graph.audience=all", "graph.retention=12h", "input.max_record = 2MiB"]).unwrap();
+    assert_eq!(config.graph.audience, Audience::All);
+    assert_eq!(config.graph.retention, 12 * 3_600_000);
+    assert_eq!(config.input.max_record, 2 << 20);
+    assert_eq!(load("", &["graph.audience=\"all\""]).unwrap().graph.audience, Audience::All);
+}
+
+#[test]
+fn arrays_and_tables_on_the_command_line_are_toml() {
+    let config = load("", &["graph.stairs=[1,2,4]", "graph={k=7, sources={items=9}}"]).unwrap();
+    assert_eq!(config.graph.stairs, [1, 2, 4]);
+    assert_eq!((config.graph.k, config.graph.sources.items, config.graph.history), (7, 9, 50));
+}
+
+#[test]
+fn other_spellings_of_toml_mean_the_same() {
+    let config = load("\u{feff}graph = { k = 0x10 }\r\n[input]\r\nbatch = 1_000\r\n", &[]).unwrap();
+    assert_eq!((config.graph.k, config.input.batch), (16, 1_000));
+}
+
+#[test]
+fn a_new_action_is_a_new_level_and_the_others_stay() {
+    let config = load("[levels]\nview = 2\nbid = 5\n\"add to.cart\" = 6\n", &["levels.\"a=b\"=7"]).unwrap();
+    let level = |action| config.levels.effect(action, None);
+    assert_eq!(level("view"), Ok(schema::Effect::Counts(2)));
+    assert_eq!(level("bid"), Ok(schema::Effect::Counts(5)));
+    assert_eq!(level("add to.cart"), Ok(schema::Effect::Counts(6)));
+    assert_eq!(level("a=b"), Ok(schema::Effect::Counts(7)));
+    assert_eq!(level("purchase"), Ok(schema::Effect::Counts(6)));
+}
+
+#[test]
+fn watch_can_be_replaced_and_switched_off() {
+    let config = load("levels.watch = [[\"1s\", 9]]", &[]).unwrap();
+    assert_eq!(config.levels.effect("watch", Some(999)), Ok(schema::Effect::Ignored));
+    assert_eq!(config.levels.effect("watch", Some(1_000)), Ok(schema::Effect::Counts(9)));
+    let config = load("", &["levels.watch=[]"]).unwrap();
+    assert!(config.levels.effect("watch", Some(1_000)).is_err());
+}
