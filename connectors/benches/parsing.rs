@@ -1,0 +1,99 @@
+//! Bytes to batches: events/s of one thread for each format and compression.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::io::{Cursor, Write as _};
+
+use connectors::{Batch, Compression, Format, InputOptions, Polled, source_from};
+use criterion::{BatchSize, Criterion, Throughput};
+
+const EVENTS: u64 = 100_000;
+
+fn lines(line: impl Fn(&mut String, u64, u64, u64)) -> String {
+    let mut text = String::new();
+    // Steps by large primes: names repeat and neighbours differ.
+    for n in 0..EVENTS {
+        line(&mut text, n * 7919 % 20_011, n * 104_729 % 10_007, 1_763_900_000_000 + n * 17);
+    }
+    text
+}
+
+fn json() -> String {
+    lines(|text, user, item, ts| {
+        writeln!(text, r#"{{"user":"u{user}","item":"p{item}","action":"click","ts":{ts}}}"#).unwrap();
+    })
+}
+
+fn json_with_unknown_fields() -> String {
+    lines(|text, user, item, ts| {
+        writeln!(
+            text,
+            r#"{{"id":"e-{ts}","user":{user},"room":"r7","item":"p{item}","tags":["a","b"],"action":"click","ts":{ts},"dwell_ms":1200}}"#
+        )
+        .unwrap();
+    })
+}
+
+fn csv() -> String {
+    let rows = lines(|text, user, item, ts| writeln!(text, "u{user},p{item},click,{ts}").unwrap());
+    format!("user,item,action,ts\n{rows}")
+}
+
+fn csv_quoted_with_pattern() -> String {
+    let rows = lines(|text, user, item, n| {
+        let (minute, second) = (n / 60 % 60, n % 60);
+        writeln!(text, r#""u{user}","p{item}","said ""hello"", once",click,2025-11-23 12:{minute:02}:{second:02}"#)
+            .unwrap();
+    });
+    format!("user,item,text,action,when\n{rows}")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bench(c: &mut Criterion, name: &str, bytes: &[u8], format: Format, compression: Compression, columns: &str) {
+    let options = InputOptions { columns: columns.parse().unwrap(), ..InputOptions::default() };
+    let mut batch = Batch::default();
+    let mut group = c.benchmark_group("parsing");
+    group.throughput(Throughput::Elements(EVENTS)).sample_size(20);
+    group.bench_function(name, |bencher| {
+        bencher.iter_batched(
+            || source_from(name, Cursor::new(bytes.to_vec()), format, compression, &options).unwrap(),
+            |mut source| {
+                let mut events = 0;
+                loop {
+                    batch.clear();
+                    let polled = source.poll(&mut batch).unwrap();
+                    events += black_box(&batch).len() as u64;
+                    if polled == Polled::Finished {
+                        break;
+                    }
+                }
+                assert_eq!(events, EVENTS);
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let c = &mut criterion;
+    let (json, csv) = (json(), csv());
+    bench(c, "json", json.as_bytes(), Format::JsonLines, Compression::Plain, "ts=ts");
+    bench(c, "json gz", &gzip(json.as_bytes()), Format::JsonLines, Compression::Gzip, "ts=ts");
+    let zstd = zstd::encode_all(json.as_bytes(), 0).unwrap();
+    bench(c, "json zst", &zstd, Format::JsonLines, Compression::Zstd, "ts=ts");
+    let unknown = json_with_unknown_fields();
+    bench(c, "json, unknown fields", unknown.as_bytes(), Format::JsonLines, Compression::Plain, "ts=ts");
+    bench(c, "csv", csv.as_bytes(), Format::Csv, Compression::Plain, "ts=ts");
+    bench(c, "csv gz", &gzip(csv.as_bytes()), Format::Csv, Compression::Gzip, "ts=ts");
+    let pattern = csv_quoted_with_pattern();
+    let columns = "ts=when:%Y-%m-%d %H:%M:%S";
+    bench(c, "csv, quoted, time pattern", pattern.as_bytes(), Format::Csv, Compression::Plain, columns);
+    criterion.final_summary();
+}

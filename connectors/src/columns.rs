@@ -1,0 +1,183 @@
+use std::str::FromStr;
+
+use crate::time::TimeFormat;
+
+/// Where the fields of an event stand in a record: `user=user_id,item=item_id,action=behavior,ts=timestamp:s`.
+///
+/// The targets are `user`, `item`, `action`, `ts` and `dwell_ms`; what is not named keeps its own name. In CSV a
+/// source is a column of the header. In JSON its dots lead into nested objects, as in `user=payload.user.id`.
+/// Behind a colon `ts` takes `ms` (the default), `s`, `iso` or a strftime pattern, and `dwell_ms` takes `ms` or `s`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    pub(crate) user: String,
+    pub(crate) item: String,
+    pub(crate) action: String,
+    pub(crate) ts: TimeColumn,
+    pub(crate) dwell_ms: TimeColumn,
+}
+
+/// A column of times or durations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TimeColumn {
+    pub(crate) source: String,
+    pub(crate) format: TimeFormat,
+    /// Whether the mapping names the column; one that it does not name may be absent.
+    pub(crate) named: bool,
+    /// Whether the mapping names the format; then text is taken where JSON would want a number.
+    pub(crate) format_named: bool,
+}
+
+impl Columns {
+    /// For messages.
+    pub(crate) const EXAMPLE: &str = "user=user_id,item=item_id,action=behavior,ts=timestamp:s";
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        let time = |source: &str| TimeColumn {
+            source: source.into(),
+            format: TimeFormat::Millis,
+            named: false,
+            format_named: false,
+        };
+        Columns {
+            user: "user".into(),
+            item: "item".into(),
+            action: "action".into(),
+            ts: time("ts"),
+            dwell_ms: time("dwell_ms"),
+        }
+    }
+}
+
+/// A mapping that cannot be: all its mistakes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--columns {given}: {}; write it like {}", .mistakes.join("; "), Columns::EXAMPLE)]
+pub struct ColumnsError {
+    /// The mapping as given.
+    pub given: String,
+    /// What is wrong with it.
+    pub mistakes: Vec<String>,
+}
+
+impl FromStr for Columns {
+    type Err = ColumnsError;
+
+    fn from_str(given: &str) -> Result<Self, ColumnsError> {
+        let mut columns = Columns::default();
+        let mut mistakes = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for pair in pairs(given) {
+            let Some((target, source)) = pair.split_once('=') else {
+                mistakes.push(format!("`{pair}` is no TARGET=COLUMN"));
+                continue;
+            };
+            if seen.contains(&target) {
+                mistakes.push(format!("{target} is given twice"));
+            }
+            seen.push(target);
+            if let Err(mistake) = columns.set(target, source) {
+                mistakes.push(mistake);
+            }
+        }
+        if mistakes.is_empty() { Ok(columns) } else { Err(ColumnsError { given: given.to_owned(), mistakes }) }
+    }
+}
+
+impl Columns {
+    fn set(&mut self, target: &str, source: &str) -> Result<(), String> {
+        let (name, format) = match source.split_once(':') {
+            Some((name, format)) if matches!(target, "ts" | "dwell_ms") => (name, Some(format)),
+            _ => (source, None),
+        };
+        if name.is_empty() {
+            return Err(format!("{target} has no column"));
+        }
+        // More likely a pair without its `=` than a name.
+        if name.contains(',') {
+            return Err(format!("{target}: a column cannot be called `{name}`, with a comma"));
+        }
+        let time = |read: fn(&str) -> Result<TimeFormat, String>| -> Result<TimeColumn, String> {
+            let parsed = format.map(read).transpose().map_err(|error| format!("{target}: {error}"))?;
+            Ok(TimeColumn {
+                source: name.to_owned(),
+                format: parsed.unwrap_or(TimeFormat::Millis),
+                named: true,
+                format_named: format.is_some(),
+            })
+        };
+        match target {
+            "user" => name.clone_into(&mut self.user),
+            "item" => name.clone_into(&mut self.item),
+            "action" => name.clone_into(&mut self.action),
+            "ts" => self.ts = time(TimeFormat::of_time)?,
+            "dwell_ms" => self.dwell_ms = time(TimeFormat::of_duration)?,
+            other => return Err(format!("`{other}` is no target: there are user, item, action, ts and dwell_ms")),
+        }
+        Ok(())
+    }
+}
+
+/// Splits at the commas that a `word=` follows: a time pattern may hold others.
+fn pairs(text: &str) -> Vec<&str> {
+    let mut pairs = Vec::new();
+    let mut rest = text;
+    let starts_pair = |text: &str| {
+        let word = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+        word > 0 && text[word..].starts_with('=')
+    };
+    while let Some((at, _)) = rest.match_indices(',').find(|(at, _)| starts_pair(&rest[at + 1..])) {
+        pairs.push(&rest[..at]);
+        rest = &rest[at + 1..];
+    }
+    pairs.push(rest);
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        text.parse::<Columns>().unwrap_err().mistakes
+    }
+
+    #[test]
+    fn what_is_not_named_keeps_its_name() {
+        let columns: Columns = "user=user_id,ts=timestamp:s".parse().unwrap();
+        assert_eq!(columns.user, "user_id");
+        assert_eq!(columns.item, "item");
+        assert_eq!(columns.action, "action");
+        assert_eq!(columns.ts.source, "timestamp");
+        assert_eq!(columns.ts.format, TimeFormat::Seconds);
+        assert_eq!(columns.dwell_ms, Columns::default().dwell_ms);
+    }
+
+    #[test]
+    fn a_time_pattern_may_hold_commas_and_colons() {
+        let columns: Columns = "ts=when:%d/%m/%Y, %H:%M:%S,user=u:1,dwell_ms=d:s".parse().unwrap();
+        assert_eq!(columns.ts.source, "when");
+        assert_eq!(columns.ts.format, TimeFormat::Pattern("%d/%m/%Y, %H:%M:%S".into()));
+        assert_eq!(columns.user, "u:1");
+        assert_eq!(columns.dwell_ms.format, TimeFormat::Seconds);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let found = mistakes("usr=a,item=b,item=c,ts=t:parsec,action=,dwell_ms=d:iso");
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert!(found[0].contains("`usr`") && found[0].contains("dwell_ms"), "{found:?}");
+        assert!(found[1].contains("item is given twice"), "{found:?}");
+        assert!(found[2].contains("parsec"), "{found:?}");
+        assert!(found[3].contains("action has no column"), "{found:?}");
+        assert!(found[4].contains("dwell_ms"), "{found:?}");
+    }
+
+    #[test]
+    fn text_without_a_pair_is_a_mistake() {
+        assert_eq!(mistakes("").len(), 1);
+        assert_eq!(mistakes("user").len(), 1);
+        assert_eq!(mistakes("user=a,").len(), 1);
+        assert_eq!(mistakes("user=a,item").len(), 1);
+    }
+}

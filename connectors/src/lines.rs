@@ -1,0 +1,87 @@
+use std::io;
+
+use schema::Change;
+use serde::Serialize;
+
+use crate::error::sink_error;
+use crate::output::Output;
+use crate::{Sink, SinkError};
+
+/// JSON lines to one output.
+pub(crate) struct Lines {
+    name: String,
+    output: Output,
+    /// One line, so that the output gets only whole ones.
+    line: Vec<u8>,
+    /// Whether anything was written since the last flush: an empty one would still cost a packed file some bytes.
+    dirty: bool,
+    closed: bool,
+}
+
+impl Lines {
+    pub(crate) fn new(name: String, output: Output) -> Self {
+        Lines { name, output, line: Vec::new(), dirty: false, closed: false }
+    }
+
+    pub(crate) fn write(&mut self, record: &impl Serialize) -> Result<(), SinkError> {
+        self.line.clear();
+        let written = serde_json::to_writer(&mut self.line, record).map_err(io::Error::from);
+        self.line.push(b'\n');
+        self.dirty = true;
+        written.and_then(|()| self.output.write_all(&self.line)).map_err(|error| sink_error(&self.name, "write", error))
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
+        if self.dirty {
+            self.output.flush().map_err(|error| sink_error(&self.name, "write", error))?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Closing twice is closing once.
+    pub(crate) fn close(&mut self) -> Result<(), SinkError> {
+        if !self.closed {
+            self.output.finish().map_err(|error| sink_error(&self.name, "finish the file", error))?;
+            self.closed = true;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// Changes as JSON lines.
+pub(crate) struct ChangeLines {
+    lines: Lines,
+    acknowledged: Option<u64>,
+}
+
+impl ChangeLines {
+    pub(crate) fn new(name: String, output: Output) -> Self {
+        ChangeLines { lines: Lines::new(name, output), acknowledged: None }
+    }
+}
+
+impl Sink for ChangeLines {
+    fn name(&self) -> &str {
+        &self.lines.name
+    }
+
+    fn write(&mut self, change: &Change) -> Result<(), SinkError> {
+        self.lines.write(change)
+    }
+
+    fn flush(&mut self, at: u64) -> Result<(), SinkError> {
+        self.lines.flush()?;
+        self.acknowledged = self.acknowledged.max(Some(at));
+        Ok(())
+    }
+
+    fn acknowledged(&self) -> Option<u64> {
+        self.acknowledged
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.lines.close()
+    }
+}
