@@ -1,3 +1,11 @@
-//! placeholder
+//! deltarec, the program: configuration, command line, and the loop that brings sources, graph and sink together.
+//!
+//! `schema` has the vocabulary, `connectors` the outside world, `dataflows` the graph; this crate wires them and adds
+//! no meaning of its own.
 
+pub mod cli;
 pub mod config;
+pub mod console;
+pub mod demo;
+pub mod generate;
+pub mod run;

@@ -1,9 +1,11 @@
+use std::sync::Arc;
+
 use timely::dataflow::Stream;
 use timely::dataflow::operators::Concat;
 
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Input, Interest, ListChange, Neighbour, SimilarItems, Time, changes, interactions,
+    Collection, Config, Forgotten, Gauges, Input, Interest, ListChange, Neighbour, SimilarItems, Time, changes, interactions,
     interest, lists, popularity, similar_items,
 };
 
@@ -15,6 +17,8 @@ pub struct Recommendations<'scope> {
     pub neighbours: Collection<'scope, (Interest, Neighbour)>,
     /// Names that nothing is held of after the tick; with the worker that held it last.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
+    /// What this worker's door says of itself.
+    pub gauges: Arc<Gauges>,
 }
 
 /// The whole graph: events in, changed lists out.
@@ -26,10 +30,10 @@ pub struct Recommendations<'scope> {
 ///                                                       +------------------------+
 /// ```
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
-    let Interactions { history, cooccurrence, profiles, forgotten: users } = interactions(events, config);
+    let Interactions { history, cooccurrence, profiles, forgotten: users, gauges } = interactions(events, config);
     let popularity = popularity(history);
     let interest = interest(profiles.clone());
     let SimilarItems { neighbours, forgotten: items } = similar_items(cooccurrence, popularity, interest, config);
     let lists = lists(profiles, neighbours.clone(), config);
-    Recommendations { changes: changes(lists), neighbours, forgotten: users.concat(items) }
+    Recommendations { changes: changes(lists), neighbours, forgotten: users.concat(items), gauges }
 }

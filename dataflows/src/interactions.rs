@@ -7,6 +7,8 @@ mod history;
 mod timers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,27 @@ pub struct Interactions<'scope> {
     pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     /// Users nothing is held of after the tick.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
+    /// What this worker's door says of itself.
+    pub gauges: Arc<Gauges>,
+}
+
+/// What a worker's door says of itself after every tick, for whoever looks from outside; may be a moment old.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Users of whom something is held.
+    pub users: AtomicU64,
+    /// Users in the audience.
+    pub audience: AtomicU64,
+    /// The next millisecond at which something happens without an event; [`u64::MAX`] if never.
+    pub next_due: AtomicU64,
+}
+
+impl Gauges {
+    fn set(&self, door: &Door) {
+        self.users.store(door.users.len() as u64, Ordering::Relaxed);
+        self.audience.store(door.audience, Ordering::Relaxed);
+        self.next_due.store(door.next_due().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 /// Keeps the counting events of every user and emits histories, what they imply, and their expiry.
@@ -76,6 +99,8 @@ pub fn interactions<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &C
     let (profiles_out, profiles) = builder.new_output();
     let (forgotten_out, forgotten) = builder.new_output();
     let config = config.clone();
+    let gauges = Arc::new(Gauges { next_due: AtomicU64::new(u64::MAX), ..Gauges::default() });
+    let shown = Arc::clone(&gauges);
 
     builder.build(move |_| {
         let mut outputs = Outputs {
@@ -100,6 +125,7 @@ pub fn interactions<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &C
                 door.tick(time, &inputs);
                 outputs.send(&mut door.updates, &held, time);
             }
+            shown.set(&door);
             let ended = frontiers[0].frontier().is_empty();
             let due = door.next_due().filter(|_| !ended).map(first_of);
             held.release_before(earlier(stash.first(), due));
@@ -111,6 +137,7 @@ pub fn interactions<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &C
         cooccurrence: pairs.as_collection(),
         profiles: profiles.as_collection(),
         forgotten,
+        gauges,
     }
 }
 
@@ -161,6 +188,8 @@ impl Moved {
 struct Door {
     config: Config,
     users: IdMap<User>,
+    /// How many of them are in the audience.
+    audience: u64,
     timers: Timers,
     /// Events ahead of the clock, by the millisecond at which they count.
     future: BTreeMap<u64, Vec<Event>>,
@@ -176,6 +205,7 @@ impl Door {
         Door {
             config,
             users: IdMap::default(),
+            audience: 0,
             timers: Timers::default(),
             future: BTreeMap::new(),
             updates: Updates::default(),
@@ -239,6 +269,7 @@ impl Door {
         user.touches.absorb(touches, now, &self.config);
         user.touches.history(&mut self.after);
         let was_in_audience = std::mem::replace(&mut user.in_audience, user.touches.in_audience(now, &self.config));
+        self.audience = self.audience + u64::from(user.in_audience) - u64::from(was_in_audience);
 
         self.moved.clear();
         let before = self.before.iter().enumerate();

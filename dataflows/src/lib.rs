@@ -25,7 +25,7 @@ pub use audience::{Interest, interest};
 pub use changes::{ListChange, changes};
 pub use config::{Audience, Config};
 pub use graph::{Recommendations, recommendations};
-pub use interactions::{Event, Input, Interactions, interactions};
+pub use interactions::{Event, Gauges, Input, Interactions, interactions};
 pub use lists::lists;
 pub use popularity::popularity;
 pub use quantise::{Logarithm, Similarity};

@@ -1,0 +1,247 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use connectors::generate::Generator;
+use connectors::{Columns, Filter, InputOptions, OpenError, RejectLog, Uri, open_sink, open_source};
+
+use crate::config::{Config, ConfigErrors};
+use crate::run::{self, Clock, Input, Job, Show, Stop};
+use crate::{console, demo, generate};
+
+/// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
+#[derive(Debug, Parser)]
+#[command(name = "deltarec", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read events, keep every viewer's list up to date, write each change
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Watch a few simulated viewers' lists change
+    #[command(after_help = "Example:\n  deltarec demo --events 500000 --viewers 5")]
+    Demo(demo::DemoArgs),
+    /// Write simulated events
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(generate::GenerateArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  # a file of JSON lines to a file of changes
+  deltarec run --input events.jsonl.gz --output changes.jsonl
+
+  # a CSV with its own column names and seconds, lists for everybody
+  deltarec run --input log.csv.gz --columns user=user_id,item=item_id,action=behavior,ts=timestamp:s \\
+               --output changes.jsonl --set graph.audience=all
+
+  # a log of purchases without an action column, rows filtered, bad ones kept aside
+  deltarec run --input sales.csv --columns \"user=customer,item=sku,ts=at:%Y-%m-%d %H:%M:%S\" \\
+               --action purchase --where 'quantity>0' --rejects rejects.jsonl --output changes.jsonl
+
+  # through pipes, live, by this machine's clock
+  producer | deltarec run --clock wall | consumer
+
+Exit codes: 0 done, 1 failed while running, 2 usage or configuration.";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  deltarec generate events=100000,seed=7 --output events.jsonl.gz
+  deltarec generate | deltarec run --output changes.jsonl
+
+OPTIONS is a list of key=value: events, users, items, rooms, rate (events per second of simulated time), seed and
+start (ms since 1970). See docs/generator.md for what is simulated.";
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Configuration file; every key and its default is in deltarec.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key of the configuration, e.g. graph.k=20; may be repeated, the last one wins
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, or generate:[OPTIONS]; may be
+    /// repeated, inputs are merged by time
+    #[arg(long = "input", value_name = "URI", default_value = "-")]
+    inputs: Vec<String>,
+    /// Where changes go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced
+    #[arg(long, value_name = "URI", default_value = "-")]
+    output: String,
+    /// Where rejected records go, with reason, source and position
+    #[arg(long, value_name = "URI")]
+    rejects: Option<String>,
+    /// What the columns or fields are called: user=NAME,item=NAME,action=NAME,ts=NAME[:FORMAT],dwell_ms=NAME[:s]; nested
+    /// JSON fields as a.b.c; FORMAT is s, ms, iso or a strftime pattern
+    #[arg(long, value_name = "MAPPING")]
+    columns: Option<String>,
+    /// The action of all records, where there is no such column
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// Take only records that fulfil COLUMN OP VALUE, e.g. 'quantity>0'; may be repeated, all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    filters: Vec<String>,
+    /// Worker threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: u16,
+    /// What time it is: the largest timestamp so far, or this machine's clock
+    #[arg(long, value_enum, default_value_t = ClockArg::Event)]
+    clock: ClockArg,
+    /// No progress and no summary on stderr
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ClockArg {
+    Event,
+    Wall,
+}
+
+
+/// How a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Exit code 2.
+    Usage(anyhow::Error),
+    /// Exit code 1.
+    Running(anyhow::Error),
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        if error.is_usage() { Failure::Usage(error.into()) } else { Failure::Running(error.into()) }
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Failure::Usage(errors.into())
+    }
+}
+
+/// Does what the command line says.
+pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(args) => run(*args, stop),
+        Command::Demo(args) => demo::main(&args, stop),
+        Command::Generate(args) => generate::main(&args, &stop),
+    }
+}
+
+fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
+    let config = Config::load(args.config.as_deref(), &args.sets)?;
+    let options = InputOptions {
+        columns: args.columns.as_deref().map(str::parse::<Columns>).transpose().map_err(OpenError::from)?.unwrap_or_default(),
+        action: args.action,
+        filters: args.filters.iter().map(|filter| filter.parse::<Filter>()).collect::<Result<_, _>>().map_err(OpenError::from)?,
+        max_record_bytes: config.input.max_record,
+    };
+    let uri = |text: &str| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
+    let uris = args.inputs.iter().map(|input| uri(input)).collect::<Result<Vec<_>, _>>()?;
+    let output = uri(&args.output)?;
+    let rejects = args.rejects.as_deref().map(uri).transpose()?;
+    check_streams(&uris, &output, rejects.as_ref()).map_err(Failure::Usage)?;
+
+    // Inputs first: a mistake there must not have replaced an output already.
+    let inputs = uris.iter().map(|uri| open_input(uri, &options)).collect::<Result<Vec<_>, _>>()?;
+    let rejects = RejectLog::open(rejects.as_ref())?;
+    let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let job = Job {
+        config,
+        inputs,
+        output: open_sink(&output)?,
+        rejects,
+        workers: usize::from(args.workers),
+        clock: match args.clock {
+            ClockArg::Event => Clock::Event,
+            ClockArg::Wall => Clock::Wall,
+        },
+        show: match (args.quiet, console::is_terminal()) {
+            (true, _) => Show::Nothing,
+            (false, true) if !shares_terminal => Show::Live,
+            (false, _) => Show::Log,
+        },
+        stop,
+    };
+    let (summary, result) = run::run(job);
+    if !args.quiet {
+        console::say(&summary.to_string());
+    }
+    if summary.expired * 2 > summary.events {
+        tracing::warn!(
+            "more than half of the events were older than graph.retention when they came: is the retention too short for \
+             this log, or a time format wrong (--columns ts=NAME:s)?"
+        );
+    }
+    result.map_err(|error| Failure::Running(error.into()))
+}
+
+/// Opens an input; `generate:` is resolved here, everything else is a connector's.
+fn open_input(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
+    match uri {
+        Uri::Generate(text) => {
+            let generator = generate::options(text).and_then(|options| Ok(Generator::new(options).map_err(generate::mistakes)?));
+            Ok(Input { source: Box::new(generator.map_err(Failure::Usage)?), waits: false })
+        }
+        Uri::File { path, .. } => {
+            let waits = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+            Ok(Input { source: open_source(uri, options)?, waits })
+        }
+        Uri::Stdio | Uri::Kafka(_) => Ok(Input { source: open_source(uri, options)?, waits: true }),
+    }
+}
+
+/// What can be seen to go wrong before anything is opened.
+fn check_streams(inputs: &[Uri], output: &Uri, rejects: Option<&Uri>) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        inputs.iter().filter(|uri| **uri == Uri::Stdio).count() <= 1,
+        "stdin can be only one of the inputs: leave one --input - out"
+    );
+    for (at, uri) in inputs.iter().enumerate() {
+        let Uri::File { path, .. } = uri else { continue };
+        let same = |other: &Uri| matches!(other, Uri::File { path: other, .. } if same_file(path, other));
+        anyhow::ensure!(!same(output), "--output {output} is also input {}: it would be overwritten unread", at + 1);
+        anyhow::ensure!(
+            rejects.is_none_or(|rejects| !same(rejects)),
+            "--rejects is also input {}: it would be overwritten unread",
+            at + 1
+        );
+    }
+    anyhow::ensure!(rejects != Some(output), "--rejects and --output are the same: give them different places");
+    Ok(())
+}
+
+fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+/// Ends a run early on SIGINT or SIGTERM; a second one ends it at once.
+pub fn stop_on_signals() -> anyhow::Result<Stop> {
+    let stop = Stop::default();
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
+        .context("cannot listen for signals")?;
+    let asked = stop.clone();
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in &mut signals {
+                if asked.is_set() {
+                    // As a shell tells a process ended by a signal.
+                    std::process::exit(128 + signal);
+                }
+                asked.set();
+                console::say("stopping: what was read is being finished (once more to stop at once)");
+            }
+        })
+        .context("cannot start the thread for signals")?;
+    Ok(stop)
+}

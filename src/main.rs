@@ -1,0 +1,29 @@
+//! The program `deltarec`; see `deltarec --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use deltarec::cli::{Cli, Failure, stop_on_signals};
+use deltarec::{cli, console};
+
+/// Measured: see docs/performance.md. Records move between threads, which the system's allocator pays for.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    console::start_logging();
+    let done = stop_on_signals().map_err(Failure::Running).and_then(|stop| cli::main(cli, stop));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(error)) => {
+            console::say(&format!("deltarec: {error:#}"));
+            ExitCode::from(2)
+        }
+        Err(Failure::Running(error)) => {
+            console::say(&format!("deltarec: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

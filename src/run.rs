@@ -1,0 +1,158 @@
+//! One run: sources -> reader thread -> workers (the graph) -> writer thread -> sink.
+//!
+//! The reader merges its inputs, judges events and fixes the ticks; worker 0 feeds ticks to the graph, at most two at a
+//! time, and hands on what changed once a tick is complete everywhere; the writer gives names back and writes. Both
+//! channels are bounded and both threads wait when they are full, so nothing runs ahead of the slowest part.
+
+mod clock;
+mod feed;
+mod names;
+mod progress;
+mod reader;
+mod stop;
+mod summary;
+mod worker;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
+use crossbeam_channel::bounded;
+
+pub use self::clock::Clock;
+use self::names::Names;
+pub use self::progress::{Progress, Show};
+use self::reader::Reader;
+pub use self::stop::Stop;
+pub use self::summary::Summary;
+use self::worker::Pilot;
+use self::writer::Writer;
+use crate::config::{self, Config};
+
+/// An input of a run.
+pub struct Input {
+    /// Where its events come from.
+    pub source: Box<dyn Source>,
+    /// Whether a poll may wait for the outside world (a pipe) rather than for a disk: what was read before is then
+    /// passed on first.
+    pub waits: bool,
+}
+
+/// Everything a run needs.
+pub struct Job {
+    /// What is computed, and how events are judged.
+    pub config: Config,
+    /// Inputs, merged by `(ts, input, line)`.
+    pub inputs: Vec<Input>,
+    /// Where changes go.
+    pub output: Box<dyn Sink>,
+    /// Where rejected records go.
+    pub rejects: RejectLog,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// What time it is.
+    pub clock: Clock,
+    /// What is shown meanwhile.
+    pub show: Show,
+    /// Ends the run early: what was read is finished, nothing more is read.
+    pub stop: Stop,
+}
+
+/// Why a run failed. What was written before stands.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An input could not be read to its end.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The output, or the output for rejected records, could not be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A thread of this program failed: a bug.
+    #[error("{0} failed; please report what is printed above")]
+    Thread(&'static str),
+}
+
+/// Runs until the inputs end or [`Stop`] says so, and says what was done, also when it failed.
+pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
+    let started = Instant::now();
+    let progress = Arc::new(Progress::default());
+    let names = Arc::new(Names::default());
+    let (feeds_in, feeds_out) = bounded(1);
+    let (settled_in, settled_out) = bounded(1);
+
+    let reader = Reader::new(&job.config, job.inputs, job.rejects, job.clock, Arc::clone(&names), Arc::clone(&progress));
+    let writer = Writer::new(job.output, names, Arc::clone(&progress));
+    let pilot = Pilot::new(feeds_out, settled_in, job.clock, job.stop.clone(), Arc::clone(&progress));
+    let waker = pilot.waker();
+
+    let reading = {
+        let (stop, waker) = (job.stop.clone(), waker.clone());
+        thread::Builder::new().name("reader".into()).spawn(move || reader.run(&feeds_in, &stop, &waker))
+    }
+    .expect("threads can be started at the beginning of a run");
+    let writing = thread::Builder::new()
+        .name("writer".into())
+        .spawn(move || writer.run(&settled_out, &waker))
+        .expect("threads can be started at the beginning of a run");
+    let display = job.show.start(Arc::clone(&progress));
+
+    let computed = compute(job.workers, graph_config(&job.config.graph), pilot);
+    let written = writing.join();
+    // A reader that waits for a pipe when the run is stopped is left behind; it has nothing to say any more.
+    let read = (!job.stop.is_set() || reading.is_finished()).then(|| reading.join());
+    display.end();
+
+    let mut summary = Summary::of(&progress, started.elapsed());
+    let (source, rejects) = match read {
+        Some(Ok(end)) => {
+            summary.rejected_by = end.rejected_by;
+            (end.failure, Ok(()))
+        }
+        Some(Err(_)) => (None, Err(RunError::Thread("the reader"))),
+        None => (None, Ok(())),
+    };
+    let written = match written {
+        Ok(written) => written.map_err(RunError::from),
+        Err(_) => Err(RunError::Thread("the writer")),
+    };
+    let computed = computed.map_err(|()| RunError::Thread("a worker"));
+    let result = computed.and(written).and(rejects).and(source.map_or(Ok(()), Err));
+    (summary, result)
+}
+
+/// Runs the graph on `workers` threads; the first steers.
+fn compute(workers: usize, config: dataflows::Config, pilot: Pilot) -> Result<(), ()> {
+    let pilot = Mutex::new(Some(pilot));
+    let gauges = pilot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Pilot::gauges).unwrap_or_default();
+    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let graph = worker::build(worker, &config, &gauges);
+        if worker.index() == 0 {
+            let pilot = pilot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            pilot.expect("there is one first worker").steer(worker, graph);
+        }
+        // The others have no input of their own: they follow until the dataflow ends.
+    });
+    let results = guards.map_err(|_| ())?.join();
+    if results.into_iter().all(|result| result.is_ok()) { Ok(()) } else { Err(()) }
+}
+
+/// The graph's own parameters. They are validated, so every number fits.
+fn graph_config(graph: &config::Graph) -> dataflows::Config {
+    dataflows::Config {
+        history: graph.history as usize,
+        neighbours: graph.neighbours as usize,
+        k: graph.k as usize,
+        retention: graph.retention,
+        audience: match graph.audience {
+            config::Audience::All => dataflows::Audience::All,
+            config::Audience::Within(ms) => dataflows::Audience::Within(ms),
+        },
+        min_cooccurrence: graph.min_cooccurrence,
+        shrink: graph.shrink,
+        stairs: graph.stairs.iter().map(|stair| *stair as usize).collect(),
+        resolution: graph.resolution,
+        items: i64::from(graph.sources.items),
+    }
+}

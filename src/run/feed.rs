@@ -1,0 +1,46 @@
+//! What passes between the threads of a run.
+
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+
+use dataflows::{Event, Forgotten, ListChange};
+
+/// One tick's events, from the reader to the first worker.
+pub(super) struct Feed {
+    /// Feeds are numbered from 1.
+    pub(super) number: u64,
+    /// The millisecond at which it takes effect.
+    pub(super) at: u64,
+    /// The first millisecond it stands for.
+    pub(super) since: u64,
+    /// In order of arrival.
+    pub(super) events: Vec<Event>,
+}
+
+/// What is complete, from the first worker to the writer.
+pub(super) struct Settled {
+    /// The millisecond up to which everything is complete.
+    pub(super) at: u64,
+    /// All changes since the one before, in the order of their ticks.
+    pub(super) changes: Vec<ListChange>,
+    /// Names of which nothing was held any more, each with the millisecond and the number of the last feed before that.
+    pub(super) forgotten: Vec<(Forgotten, u64, u64)>,
+}
+
+/// Wakes the first worker when it waits for the reader or the writer.
+#[derive(Clone, Default)]
+pub(super) struct Waker(Arc<OnceLock<Thread>>);
+
+impl Waker {
+    /// To be called by the first worker itself.
+    pub(super) fn register(&self) {
+        let thread = std::thread::current();
+        self.0.get_or_init(|| thread);
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(thread) = self.0.get() {
+            thread.unpark();
+        }
+    }
+}

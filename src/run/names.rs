@@ -1,0 +1,132 @@
+//! The names behind the ids, known once per process: interned by the reader, given back by the writer, and let go when
+//! the graph holds nothing of them any more.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dataflows::Forgotten;
+use schema::id64;
+
+/// Names of users and of items.
+#[derive(Default)]
+pub(super) struct Names {
+    users: Mutex<Table>,
+    items: Mutex<Table>,
+}
+
+impl Names {
+    pub(super) fn users(&self) -> MutexGuard<'_, Table> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn items(&self) -> MutexGuard<'_, Table> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of a name of which nothing was held at millisecond `at`, when feeds up to number `feed` had been taken
+    /// in; unless a later feed has it, which will say so again when it is done with it.
+    pub(super) fn forget(&self, name: Forgotten, at: u64, feed: u64) {
+        match name {
+            Forgotten::User(id) => self.users().forget(id, at, feed),
+            Forgotten::Item(id) => self.items().forget(id, at, feed),
+        }
+    }
+}
+
+/// Names by id64.
+#[derive(Default)]
+pub(super) struct Table {
+    names: hashbrown::HashMap<u64, Entry, BuildHasherDefault<Identity>>,
+}
+
+struct Entry {
+    name: Box<str>,
+    /// The last feed with an event of this name.
+    feed: u64,
+    /// The graph holds an event back until this millisecond; 0 if it does not.
+    held_until: u64,
+}
+
+/// Two names have the same id64.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Collision {
+    pub(super) id: u64,
+    pub(super) known: String,
+}
+
+impl Table {
+    /// The id of a name that comes with feed `feed` and counts from `held_until` on.
+    pub(super) fn intern(&mut self, name: &str, feed: u64, held_until: u64) -> (u64, Option<Collision>) {
+        let id = id64(name);
+        let entry = self.names.entry(id).or_insert_with(|| Entry { name: name.into(), feed, held_until: 0 });
+        entry.feed = feed;
+        entry.held_until = entry.held_until.max(held_until);
+        let collision = (*entry.name != *name).then(|| Collision { id, known: entry.name.as_ref().into() });
+        (id, collision)
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&str> {
+        self.names.get(&id).map(|entry| entry.name.as_ref())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn forget(&mut self, id: u64, at: u64, feed: u64) {
+        if self.names.get(&id).is_some_and(|entry| entry.feed <= feed && entry.held_until <= at) {
+            self.names.remove(&id);
+            if self.names.len() * 8 < self.names.capacity() && self.names.capacity() > 1024 {
+                self.names.shrink_to(self.names.len() * 2);
+            }
+        }
+    }
+}
+
+/// An id64 is a hash already.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("only u64 keys are hashed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_while_a_later_feed_or_a_held_event_has_it() {
+        let names = Names::default();
+        let id = names.users().intern("ann", 3, 0).0;
+        names.forget(Forgotten::User(id), 100, 2);
+        assert_eq!(names.users().get(id), Some("ann"));
+        assert_eq!(names.items().get(id), None);
+        names.users().intern("ann", 3, 150);
+        names.forget(Forgotten::User(id), 149, 3);
+        assert_eq!(names.users().get(id), Some("ann"));
+        names.forget(Forgotten::User(id), 150, 3);
+        assert_eq!(names.users().get(id), None);
+        assert_eq!(names.users().len(), 0);
+    }
+
+    #[test]
+    fn two_names_with_one_id_are_told_apart() {
+        let mut table = Table::default();
+        let id = id64("a");
+        table.names.insert(id, Entry { name: "other".into(), feed: 0, held_until: 0 });
+        let collision = Collision { id, known: "other".into() };
+        assert_eq!(table.intern("a", 1, 0), (id, Some(collision)));
+        assert_eq!(table.intern("b", 1, 0), (id64("b"), None));
+    }
+}

@@ -1,0 +1,179 @@
+//! How far a run is: counters that all its threads write, and the line that shows them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+use crate::console;
+
+/// Counters of a run.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Valid events.
+    pub events: AtomicU64,
+    /// Of them, events too weak to tell anything.
+    pub ignored: AtomicU64,
+    /// Of them, events older than the retention when they came.
+    pub expired: AtomicU64,
+    /// Records set aside.
+    pub rejected: AtomicU64,
+    /// Names that share their id64 with another.
+    pub collisions: AtomicU64,
+    /// Changes written.
+    pub changes: AtomicU64,
+    /// The millisecond up to which everything is complete.
+    pub watermark: AtomicU64,
+    /// Users in the audience.
+    pub audience: AtomicU64,
+}
+
+/// What is shown while a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// Nothing.
+    Nothing,
+    /// One line on a terminal, written over and over.
+    Live,
+    /// A log line now and then.
+    Log,
+}
+
+/// Keeps showing until it is ended.
+pub(super) struct Display(Option<(Sender<()>, JoinHandle<()>)>);
+
+impl Display {
+    pub(super) fn end(self) {
+        if let Some((end, thread)) = self.0 {
+            drop(end);
+            if thread.join().is_err() {
+                tracing::warn!("the progress display failed");
+            }
+        }
+    }
+}
+
+impl Show {
+    pub(super) fn start(self, progress: Arc<Progress>) -> Display {
+        let every = match self {
+            Show::Nothing => return Display(None),
+            Show::Live => Duration::from_millis(200),
+            Show::Log => Duration::from_secs(10),
+        };
+        let (end, ended) = bounded::<()>(0);
+        let show = move || {
+            let mut rate = Rate { at: Instant::now(), events: 0 };
+            while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                let line = progress.line(rate.per_second(progress.events.load(Relaxed)));
+                match self {
+                    Show::Log => tracing::info!("{line}"),
+                    _ => console::set_status(&line),
+                }
+            }
+            console::set_status("");
+        };
+        match std::thread::Builder::new().name("progress".into()).spawn(show) {
+            Ok(thread) => Display(Some((end, thread))),
+            Err(error) => {
+                tracing::warn!("no progress is shown: {error}");
+                Display(None)
+            }
+        }
+    }
+}
+
+/// Events per second since it was last asked.
+struct Rate {
+    at: Instant,
+    events: u64,
+}
+
+impl Rate {
+    #[allow(clippy::cast_precision_loss)]
+    fn per_second(&mut self, events: u64) -> f64 {
+        let rate = (events - self.events) as f64 / self.at.elapsed().as_secs_f64().max(1e-3);
+        (self.at, self.events) = (Instant::now(), events);
+        rate
+    }
+}
+
+impl Progress {
+    fn line(&self, per_second: f64) -> String {
+        let mut line = format!("{} events", grouped(self.events.load(Relaxed)));
+        let mut add = |part: std::fmt::Arguments<'_>| {
+            line.push_str(", ");
+            line.write_fmt(part).expect("writing to a string does not fail");
+        };
+        add(format_args!("{}/s", grouped(rounded(per_second))));
+        if let Some(time) = timestamp(self.watermark.load(Relaxed)) {
+            add(format_args!("watermark {time}"));
+        }
+        add(format_args!("{} changes", grouped(self.changes.load(Relaxed))));
+        add(format_args!("audience {}", grouped(self.audience.load(Relaxed))));
+        if let Some(rejected) = Some(self.rejected.load(Relaxed)).filter(|rejected| *rejected > 0) {
+            add(format_args!("{} rejected", grouped(rejected)));
+        }
+        if let Some(bytes) = memory("VmRSS:") {
+            add(format_args!("{} MiB", bytes >> 20));
+        }
+        line
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(super) fn rounded(rate: f64) -> u64 {
+    rate.round() as u64
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Milliseconds since the epoch as people write them; `None` for 0, before anything is complete.
+pub(crate) fn timestamp(ms: u64) -> Option<String> {
+    let time = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
+    (ms > 0).then(|| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// This process's memory in bytes, by the field of `/proc/self/status`; `None` where there is no such file.
+pub(super) fn memory(field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_read_well() {
+        assert_eq!(["0", "999", "1,000", "12,345,678"], [0, 999, 1_000, 12_345_678].map(grouped).each_ref().map(String::as_str));
+        assert_eq!(timestamp(1_763_900_000_123).unwrap(), "2025-11-23T12:13:20Z");
+        assert_eq!(timestamp(0), None);
+    }
+
+    #[test]
+    fn the_line_says_what_is_known() {
+        let progress = Progress::default();
+        progress.events.store(12_345, Relaxed);
+        progress.changes.store(678, Relaxed);
+        assert!(progress.line(1_234.4).starts_with("12,345 events, 1,234/s, 678 changes, audience 0"));
+        progress.rejected.store(9, Relaxed);
+        progress.watermark.store(1_763_900_000_000, Relaxed);
+        let line = progress.line(0.0);
+        assert!(line.contains("9 rejected") && line.contains("watermark 2025-11-23T12:13:20Z"), "{line}");
+    }
+}

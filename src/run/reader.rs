@@ -1,0 +1,261 @@
+//! The edge: merges the inputs, judges events, interns names, and cuts the stream into ticks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use connectors::{Batch, Polled, RawEvent, RejectLog};
+use crossbeam_channel::Sender;
+use dataflows::{Event, MAX_MS};
+use schema::{Effect, Levels, Reason, Rejected};
+
+use super::clock::{Clock, now};
+use super::feed::{Feed, Waker};
+use super::names::{Collision, Names};
+use super::progress::Progress;
+use super::stop::Stop;
+use super::{Input, RunError};
+use crate::config::Config;
+
+/// See the module.
+pub(super) struct Reader {
+    inputs: Vec<Head>,
+    rejects: RejectLog,
+    edge: Edge,
+    /// Most events in a tick.
+    most: usize,
+}
+
+/// What the reader has to say when it is done.
+pub(super) struct End {
+    /// Rejected records by the code of their reason.
+    pub(super) rejected_by: BTreeMap<String, u64>,
+    pub(super) failure: Option<RunError>,
+}
+
+/// Why reading goes no further.
+enum Break {
+    /// Nobody takes what is read.
+    Deaf,
+    Failed(RunError),
+}
+
+impl Reader {
+    pub(super) fn new(
+        config: &Config,
+        inputs: Vec<Input>,
+        rejects: RejectLog,
+        clock: Clock,
+        names: Arc<Names>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let edge = Edge {
+            levels: config.levels.clone(),
+            retention: config.graph.retention,
+            latest: now().saturating_add(config.input.max_skew).min(MAX_MS - 1),
+            clock,
+            at: 0,
+            feed: Feed { number: 1, at: 0, since: 0, events: Vec::new() },
+            names,
+            progress,
+            collided: false,
+        };
+        Reader { inputs: inputs.into_iter().map(Head::new).collect(), rejects, edge, most: config.input.batch }
+    }
+
+    /// Reads until all inputs end, one fails, or nobody wants to know. What was read is passed on in each case.
+    pub(super) fn run(mut self, feeds: &Sender<Feed>, stop: &Stop, waker: &Waker) -> End {
+        let mut out = Out { feeds, waker };
+        let mut end = self.read(&mut out, stop);
+        if !matches!(end, Err(Break::Deaf)) && self.edge.ship(&mut out).is_err() {
+            end = Err(Break::Deaf);
+        }
+        let closed = self.rejects.close().map_err(RunError::from);
+        let failure = match end {
+            Err(Break::Failed(error)) => Some(error),
+            _ => closed.err(),
+        };
+        End { rejected_by: self.rejects.counts().clone(), failure }
+    }
+
+    fn read(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
+        while !stop.is_set() {
+            for input in 0..self.inputs.len() {
+                self.refill(input, out, stop)?;
+            }
+            // The earliest of the heads, the first input's of equals. Within an input its own order stands.
+            let heads = self.inputs.iter().enumerate().filter_map(|(at, input)| Some((input.head()?.ts, at)));
+            let Some((_, first)) = heads.min() else { break };
+            let alone = self.inputs.len() == 1;
+            // One input alone is read to the end of its batch without looking at others.
+            while let Some(event) = self.inputs[first].head() {
+                if let Some(reason) = self.edge.take(event) {
+                    let rejected = rejected(reason, self.inputs[first].input.source.name(), event);
+                    reject(&mut self.rejects, &self.edge.progress, &rejected)?;
+                }
+                self.inputs[first].next += 1;
+                if self.edge.feed.events.len() >= self.most {
+                    self.edge.ship(out)?;
+                }
+                if !alone {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Polls an input until it has a next event or ends.
+    fn refill(&mut self, input: usize, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
+        while self.inputs[input].head().is_none() && !stop.is_set() {
+            let head = &mut self.inputs[input];
+            match (&head.failure, head.finished) {
+                (Some(_), _) => {
+                    let failure = head.failure.take().expect("just seen");
+                    return Err(Break::Failed(failure));
+                }
+                (None, true) => return Ok(()),
+                (None, false) => {}
+            }
+            if head.idle && head.input.waits {
+                self.edge.ship(out)?;
+            }
+            self.inputs[input].poll();
+            for rejected in std::mem::take(&mut self.inputs[input].batch.rejected) {
+                reject(&mut self.rejects, &self.edge.progress, &rejected)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reject(log: &mut RejectLog, progress: &Progress, rejected: &Rejected) -> Result<(), Break> {
+    progress.rejected.fetch_add(1, Relaxed);
+    log.record(rejected).map_err(|error| Break::Failed(error.into()))
+}
+
+/// A record that was well formed, but no event that counts here.
+fn rejected(reason: Reason, source: &str, event: RawEvent<'_>) -> Rejected {
+    let mut record = serde_json::json!({
+        "user": event.user, "item": event.item, "action": event.action, "ts": event.ts,
+    });
+    if let Some(dwell_ms) = event.dwell_ms {
+        record["dwell_ms"] = dwell_ms.into();
+    }
+    Rejected { reason, source: source.to_owned(), position: event.position, record: record.to_string() }
+}
+
+/// An input and what was polled of it.
+struct Head {
+    input: Input,
+    batch: Batch,
+    next: usize,
+    idle: bool,
+    finished: bool,
+    failure: Option<RunError>,
+}
+
+impl Head {
+    fn new(input: Input) -> Self {
+        Head { input, batch: Batch::default(), next: 0, idle: true, finished: false, failure: None }
+    }
+
+    fn head(&self) -> Option<RawEvent<'_>> {
+        self.batch.get(self.next)
+    }
+
+    fn poll(&mut self) {
+        self.batch.clear();
+        self.next = 0;
+        match self.input.source.poll(&mut self.batch) {
+            Ok(polled) => {
+                self.idle = polled == Polled::Idle;
+                self.finished = polled == Polled::Finished;
+            }
+            // What came before the failure stands; it is reported when that is used up.
+            Err(error) => self.failure = Some(error.into()),
+        }
+    }
+}
+
+/// Where ticks go.
+struct Out<'a> {
+    feeds: &'a Sender<Feed>,
+    waker: &'a Waker,
+}
+
+/// Judges events and collects the next tick.
+struct Edge {
+    levels: Levels,
+    retention: u64,
+    /// Timestamps after this are in the future whatever happens: a replay decides as the first run did.
+    latest: u64,
+    clock: Clock,
+    /// The time now, in milliseconds.
+    at: u64,
+    feed: Feed,
+    names: Arc<Names>,
+    progress: Arc<Progress>,
+    collided: bool,
+}
+
+impl Edge {
+    /// Takes an event, or says why not.
+    fn take(&mut self, event: RawEvent<'_>) -> Option<Reason> {
+        let level = match self.levels.effect(event.action, event.dwell_ms) {
+            Err(reason) => return Some(reason),
+            Ok(_) if event.ts > self.latest => return Some(Reason::Future { ts: event.ts, limit: self.latest }),
+            Ok(Effect::Ignored) => {
+                count(&self.progress.events);
+                count(&self.progress.ignored);
+                return None;
+            }
+            Ok(Effect::Counts(level)) => level,
+        };
+        count(&self.progress.events);
+        self.at = self.at.max(match self.clock {
+            Clock::Event => event.ts,
+            Clock::Wall => now(),
+        });
+        if event.ts.saturating_add(self.retention) <= self.at {
+            count(&self.progress.expired);
+            return None;
+        }
+        let held_until = if event.ts > self.at { event.ts } else { 0 };
+        let (user, twice) = self.names.users().intern(event.user, self.feed.number, held_until);
+        self.report("users", event.user, twice);
+        let (item, twice) = self.names.items().intern(event.item, self.feed.number, held_until);
+        self.report("items", event.item, twice);
+        if self.feed.events.is_empty() {
+            self.feed.since = self.at;
+        }
+        self.feed.at = self.at;
+        self.feed.events.push(Event { user, item, ts: event.ts, level });
+        None
+    }
+
+    /// Passes the tick on, if there is anything in it; waits until there is room.
+    fn ship(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
+        if self.feed.events.is_empty() {
+            return Ok(());
+        }
+        let next = Feed { number: self.feed.number + 1, at: 0, since: 0, events: Vec::with_capacity(self.feed.events.len()) };
+        let sent = out.feeds.send(std::mem::replace(&mut self.feed, next));
+        out.waker.wake();
+        sent.map_err(|_| Break::Deaf)
+    }
+
+    /// Two names with one id64 count as one name. The chance is one in thousands for a hundred million names: said once.
+    fn report(&mut self, of: &str, name: &str, collision: Option<Collision>) {
+        let Some(Collision { id, known }) = collision else { return };
+        count(&self.progress.collisions);
+        if !std::mem::replace(&mut self.collided, true) {
+            tracing::warn!("the names `{known}` and `{name}` of {of} have the same id64 {id} and count as one");
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+

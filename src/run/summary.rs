@@ -1,0 +1,94 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::progress::{Progress, grouped, memory, rounded};
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Valid events.
+    pub events: u64,
+    /// Of them, events too weak to tell anything (a `watch` of a few seconds).
+    pub ignored: u64,
+    /// Of them, events older than the retention when they came.
+    pub expired: u64,
+    /// Records set aside.
+    pub rejected: u64,
+    /// Rejected records by the code of their reason.
+    pub rejected_by: BTreeMap<String, u64>,
+    /// Changes written.
+    pub changes: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Largest resident memory of this process in bytes, where the system tells.
+    pub peak_memory: Option<u64>,
+}
+
+impl Summary {
+    pub(super) fn of(progress: &Progress, elapsed: Duration) -> Self {
+        Summary {
+            events: progress.events.load(Relaxed),
+            ignored: progress.ignored.load(Relaxed),
+            expired: progress.expired.load(Relaxed),
+            rejected: progress.rejected.load(Relaxed),
+            rejected_by: BTreeMap::new(),
+            changes: progress.changes.load(Relaxed),
+            elapsed,
+            peak_memory: memory("VmHWM:"),
+        }
+    }
+}
+
+/// One line.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events", grouped(self.events))?;
+        let parts = [(self.ignored, "ignored"), (self.expired, "expired on arrival")];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{} {what}", grouped(count)))
+            .collect();
+        if !parts.is_empty() {
+            write!(f, " ({})", parts.join(", "))?;
+        }
+        write!(f, ", {} rejected", grouped(self.rejected))?;
+        let by: Vec<String> = self.rejected_by.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
+        if !by.is_empty() {
+            write!(f, " ({})", by.join(", "))?;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let rate = self.events as f64 / self.elapsed.as_secs_f64().max(1e-3);
+        write!(f, ", {} changes, {:.1} s, {} events/s", grouped(self.changes), self.elapsed.as_secs_f64(), grouped(rounded(rate)))?;
+        match self.peak_memory {
+            Some(bytes) => write!(f, ", peak memory {} MiB", bytes >> 20),
+            None => write!(f, ", peak memory unknown"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_it_all() {
+        let summary = Summary {
+            events: 110_300,
+            ignored: 1,
+            expired: 2,
+            rejected: 3,
+            rejected_by: [("malformed".to_owned(), 1), ("unknown_action".to_owned(), 2)].into(),
+            changes: 52_000,
+            elapsed: Duration::from_millis(2_500),
+            peak_memory: Some(123 << 20),
+        };
+        assert_eq!(
+            summary.to_string(),
+            "110,300 events (1 ignored, 2 expired on arrival), 3 rejected (malformed 1, unknown_action 2), \
+             52,000 changes, 2.5 s, 44,120 events/s, peak memory 123 MiB"
+        );
+    }
+}

@@ -1,0 +1,256 @@
+//! The worker loop: feeds ticks to the graph and hands on what is complete.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use dataflows::{Config, Forgotten, Gauges, Input, ListChange, Time, first_of, ms_of, next, recommendations};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::{Concat, Input as _, Probe, probe, vec::input};
+use timely::dataflow::{ProbeHandle, Stream};
+use timely::worker::Worker;
+
+use super::clock::{Clock, now};
+use super::feed::{Feed, Settled, Waker};
+use super::progress::Progress;
+use super::stop::Stop;
+
+/// Ticks in the graph at a time: one being worked on, one arriving.
+const OUTSTANDING: usize = 2;
+
+/// The longest sleep. The reader, the writer and other workers wake the loop; this is for whoever forgets.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// What every worker's door says of itself.
+pub(super) type AllGauges = Arc<Mutex<Vec<Arc<Gauges>>>>;
+
+/// By time, what came out of the graph and is not yet handed on.
+type Collected<D> = Rc<RefCell<BTreeMap<Time, Vec<D>>>>;
+
+/// The graph as the first worker steers it.
+pub(super) struct Graph {
+    input: input::Handle<Time, Input>,
+    probe: ProbeHandle<Time>,
+    changes: Collected<ListChange>,
+    forgotten: Collected<Forgotten>,
+}
+
+/// Builds the graph on one worker.
+pub(super) fn build(worker: &mut Worker, config: &Config, gauges: &AllGauges) -> Graph {
+    let (changes, forgotten) = (Collected::default(), Collected::default());
+    worker.dataflow_named("deltarec", |scope| {
+        let (input, events) = scope.new_input();
+        let graph = recommendations(events, config);
+        gauges.lock().unwrap_or_else(PoisonError::into_inner).push(graph.gauges);
+        let (probe, _) = collect(graph.changes, "Changes to the writer", Rc::clone(&changes))
+            .concat(collect(graph.forgotten, "Names to forget", Rc::clone(&forgotten)))
+            .probe();
+        Graph { input, probe, changes, forgotten }
+    })
+}
+
+/// Gathers a stream at the first worker.
+fn collect<'scope, D>(stream: Stream<'scope, Time, Vec<D>>, name: &str, into: Collected<D>) -> Stream<'scope, Time, Vec<()>>
+where
+    D: timely::ExchangeData,
+{
+    stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Exchange::new(|_| 0), name, |_, _| {
+        move |input, _output| {
+            input.for_each(|capability, data| {
+                let time = *capability.least().expect("a message with data has a time");
+                into.borrow_mut().entry(time).or_default().append(data);
+            });
+        }
+    })
+}
+
+/// Steers the graph from the first worker.
+pub(super) struct Pilot {
+    feeds: Receiver<Feed>,
+    settled: Sender<Settled>,
+    clock: Clock,
+    stop: Stop,
+    progress: Arc<Progress>,
+    gauges: AllGauges,
+    waker: Waker,
+}
+
+impl Pilot {
+    pub(super) fn new(
+        feeds: Receiver<Feed>,
+        settled: Sender<Settled>,
+        clock: Clock,
+        stop: Stop,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Pilot { feeds, settled, clock, stop, progress, gauges: AllGauges::default(), waker: Waker::default() }
+    }
+
+    pub(super) fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    pub(super) fn gauges(&self) -> AllGauges {
+        Arc::clone(&self.gauges)
+    }
+
+    /// Feeds, steps and hands on until the input ends or the writer is gone.
+    pub(super) fn steer(self, worker: &mut Worker, mut graph: Graph) {
+        self.waker.register();
+        let mut times = Times::default();
+        let mut waiting: Option<Settled> = None;
+        let mut ended = false;
+        loop {
+            // 1. Hand on what is complete, unless the writer has not taken the last of it.
+            times.retire(&graph.probe);
+            waiting = waiting.or_else(|| self.complete(&graph, &times));
+            if let Some(settled) = waiting.take() {
+                match self.settled.try_send(settled) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(settled)) => waiting = Some(settled),
+                    Err(TrySendError::Disconnected(_)) => break,
+                }
+            }
+            // 2. Feed, unless results fall behind: then reading stops, as the channel fills.
+            let mut fed = false;
+            if !ended && waiting.is_none() && times.outstanding.len() < OUTSTANDING {
+                match self.feeds.try_recv() {
+                    Ok(feed) => {
+                        times.feed(&mut graph, worker.peers(), feed);
+                        fed = true;
+                    }
+                    Err(TryRecvError::Disconnected) => ended = true,
+                    Err(TryRecvError::Empty) => ended = self.stop.is_set(),
+                }
+            }
+            // 3. Let time pass, if it passes by itself.
+            let due = self.clock_tick(&mut graph, &mut times, ended);
+            // 4. Work, or sleep until somebody wakes us.
+            if ended && times.outstanding.is_empty() && waiting.is_none() {
+                if let Some(settled) = self.complete(&graph, &times) {
+                    waiting = Some(settled);
+                    continue;
+                }
+                break;
+            }
+            if fed {
+                worker.step();
+            } else {
+                worker.step_or_park(Some(due.min(LONGEST_SLEEP)));
+            }
+            self.show(&times);
+        }
+        self.show(&times);
+        // Dropping the input ends the dataflow; what would fall due later is dropped with it.
+    }
+
+    /// What is complete and not yet handed on.
+    fn complete(&self, graph: &Graph, times: &Times) -> Option<Settled> {
+        let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
+        let changes = take_before(&graph.changes, upper);
+        let forgotten = take_before(&graph.forgotten, upper);
+        if changes.is_empty() && forgotten.is_empty() {
+            return None;
+        }
+        let forgotten = forgotten
+            .into_iter()
+            .flat_map(|(time, names)| {
+                let feed = times.last_feed_before(time);
+                names.into_iter().map(move |name| (name, ms_of(time), feed))
+            })
+            .collect();
+        let changes: Vec<ListChange> = changes.into_values().flatten().collect();
+        let at = changes.last().map_or(0, |change| change.at).max(ms_of(times.complete));
+        Some(Settled { at, changes, forgotten })
+    }
+
+    /// By the wall clock, what falls due without events happens when it is due. Returns how long nothing will.
+    fn clock_tick(&self, graph: &mut Graph, times: &mut Times, ended: bool) -> Duration {
+        if self.clock == Clock::Event || ended {
+            return LONGEST_SLEEP;
+        }
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = gauges.iter().map(|gauges| gauges.next_due.load(Relaxed)).min().unwrap_or(u64::MAX);
+        let now = now();
+        if due <= now && times.outstanding.is_empty() {
+            times.pass(graph, now);
+        }
+        Duration::from_millis(due.saturating_sub(now).max(1))
+    }
+
+    fn show(&self, times: &Times) {
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let audience = gauges.iter().map(|gauges| gauges.audience.load(Relaxed)).sum();
+        self.progress.audience.store(audience, Relaxed);
+        self.progress.watermark.store(ms_of(times.complete), Relaxed);
+    }
+}
+
+/// The ticks of a run.
+#[derive(Default)]
+struct Times {
+    last: Time,
+    /// The newest tick that is complete everywhere.
+    complete: Time,
+    /// Ticks in the graph.
+    outstanding: VecDeque<Time>,
+    /// Feeds by time, as far back as a name may still be forgotten, and the number of the one before.
+    feeds: VecDeque<(Time, u64)>,
+    before: u64,
+}
+
+impl Times {
+    /// Sends a tick's events. Every input advances past it at once: a tick is closed when it is sent.
+    fn feed(&mut self, graph: &mut Graph, workers: usize, feed: Feed) {
+        self.last = next(self.last, feed.at);
+        graph.input.advance_to(self.last);
+        if feed.since < feed.at {
+            for worker in 0..workers as u64 {
+                graph.input.send(Input::Since { worker, since: feed.since });
+            }
+        }
+        let mut events: Vec<Input> = feed.events.into_iter().map(Input::Event).collect();
+        graph.input.send_batch(&mut events);
+        graph.input.advance_to(self.last + 1);
+        self.outstanding.push_back(self.last);
+        self.feeds.push_back((self.last, feed.number));
+    }
+
+    /// Lets time pass to `now` without events.
+    fn pass(&mut self, graph: &mut Graph, now: u64) {
+        self.last = first_of(now).max(self.last);
+        graph.input.advance_to(self.last + 1);
+        self.outstanding.push_back(self.last);
+    }
+
+    fn retire(&mut self, probe: &ProbeHandle<Time>) {
+        while let Some(time) = self.outstanding.front().copied().filter(|time| !probe.less_equal(time)) {
+            self.complete = time;
+            self.outstanding.pop_front();
+        }
+        while let Some((_, number)) = self.feeds.front().copied().filter(|_| {
+            self.feeds.get(1).is_some_and(|(time, _)| *time < self.complete)
+        }) {
+            self.before = number;
+            self.feeds.pop_front();
+        }
+    }
+
+    /// The number of the last feed taken in no later than `time`.
+    fn last_feed_before(&self, time: Time) -> u64 {
+        let feeds = self.feeds.iter().take_while(|(fed, _)| *fed <= time);
+        feeds.last().map_or(self.before, |(_, number)| *number)
+    }
+}
+
+fn take_before<D>(collected: &Collected<D>, upper: Time) -> BTreeMap<Time, Vec<D>> {
+    let mut all = collected.borrow_mut();
+    let rest = all.split_off(&upper);
+    std::mem::replace(&mut *all, rest)
+}

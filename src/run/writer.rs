@@ -1,0 +1,70 @@
+//! Gives ids their names back and writes changes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use connectors::{Sink, SinkError};
+use crossbeam_channel::Receiver;
+use dataflows::ListChange;
+use schema::{Change, Recommended};
+
+use super::feed::{Settled, Waker};
+use super::names::{Names, Table};
+use super::progress::Progress;
+
+/// See the module.
+pub(super) struct Writer {
+    sink: Box<dyn Sink>,
+    names: Arc<Names>,
+    progress: Arc<Progress>,
+}
+
+impl Writer {
+    pub(super) fn new(sink: Box<dyn Sink>, names: Arc<Names>, progress: Arc<Progress>) -> Self {
+        Writer { sink, names, progress }
+    }
+
+    /// Writes until nothing more comes, then closes the output. A closed pipe ends the run and is no failure.
+    pub(super) fn run(mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
+        let written = self.write_all(settled, waker);
+        let closed = written.and_then(|()| self.sink.close());
+        match closed {
+            Err(error) if error.closed => Ok(()),
+            closed => closed,
+        }
+    }
+
+    fn write_all(&mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
+        for Settled { at, changes, forgotten } in settled {
+            waker.wake();
+            let named: Vec<Change> = {
+                let (users, items) = (self.names.users(), self.names.items());
+                changes.into_iter().map(|change| named(change, &users, &items)).collect()
+            };
+            for change in &named {
+                self.sink.write(change)?;
+            }
+            self.progress.changes.fetch_add(named.len() as u64, Relaxed);
+            self.sink.flush(at)?;
+            for (name, at, feed) in forgotten {
+                self.names.forget(name, at, feed);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn named(change: ListChange, users: &Table, items: &Table) -> Change {
+    let item = |id: u64| items.get(id).expect("an item's name stays until the last list without it is written").to_owned();
+    Change {
+        user: users.get(change.user).expect("a user's name stays until the last list is written").to_owned(),
+        at: change.at,
+        items: change
+            .items
+            .into_iter()
+            .map(|scored| Recommended { item: item(scored.item), score: scored.score })
+            .collect(),
+        entered: change.entered.into_iter().map(item).collect(),
+        left: change.left.into_iter().map(item).collect(),
+    }
+}
