@@ -334,7 +334,11 @@ fn what_is_due_at_a_tick_happens_in_the_first_of_that_time() {
     let mut log = ticks(ann_and_bob());
     log.push((7_999, vec![]));
     assert_eq!(records_of(&changes(&log, &params), "bob").len(), 1, "3000 + 5000 > 7999");
-    // bob leaves and, in the second tick of the same millisecond, is back.
+    // bob's exit and his return in one tick are no change.
+    let mut returns = log.clone();
+    returns.push((8_000, vec![ev("bob", "p1", 1, 8_000)]));
+    assert_eq!(records_of(&changes(&returns, &params), "bob").len(), 1);
+    // In two ticks of one millisecond they are two: he leaves in the first and is back in the second.
     log.push((8_000, vec![ev("zoe", "p9", 1, 8_000)]));
     log.push((8_000, vec![ev("bob", "p1", 1, 8_000)]));
     let sent = changes(&log, &params);
