@@ -5,9 +5,11 @@
 //! are apart. Nothing here knows the graph.
 
 mod batch;
+pub mod generate;
 mod sink;
 mod source;
 
 pub use batch::{Batch, RawEvent};
+pub use generate::{Generated, Generator};
 pub use sink::{Sink, SinkError};
 pub use source::{Polled, Source, SourceError};
