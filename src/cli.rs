@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use connectors::generate::Generator;
-use connectors::{Columns, Filter, InputOptions, OpenError, RejectLog, Uri, open_sink, open_source};
+use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog, Uri, open_sink, open_source};
 
 use crate::config::{Config, ConfigErrors};
 use crate::run::{self, Clock, Input, Job, Show, Stop};
@@ -103,7 +102,6 @@ enum ClockArg {
     Wall,
 }
 
-
 /// How a command failed.
 #[derive(Debug)]
 pub enum Failure {
@@ -137,9 +135,20 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
 fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let config = Config::load(args.config.as_deref(), &args.sets)?;
     let options = InputOptions {
-        columns: args.columns.as_deref().map(str::parse::<Columns>).transpose().map_err(OpenError::from)?.unwrap_or_default(),
+        columns: args
+            .columns
+            .as_deref()
+            .map(str::parse::<Columns>)
+            .transpose()
+            .map_err(OpenError::from)?
+            .unwrap_or_default(),
         action: args.action,
-        filters: args.filters.iter().map(|filter| filter.parse::<Filter>()).collect::<Result<_, _>>().map_err(OpenError::from)?,
+        filters: args
+            .filters
+            .iter()
+            .map(|filter| filter.parse::<Filter>())
+            .collect::<Result<_, _>>()
+            .map_err(OpenError::from)?,
         max_record_bytes: config.input.max_record,
     };
     let uri = |text: &str| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
@@ -186,7 +195,8 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
 fn open_input(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
     match uri {
         Uri::Generate(text) => {
-            let generator = generate::options(text).and_then(|options| Ok(Generator::new(options).map_err(generate::mistakes)?));
+            let generator = generate::options(text)
+                .and_then(|options| Generator::new(options).map_err(|errors| generate::mistakes(&errors)));
             Ok(Input { source: Box::new(generator.map_err(Failure::Usage)?), waits: false })
         }
         Uri::File { path, .. } => {

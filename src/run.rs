@@ -23,6 +23,7 @@ use crossbeam_channel::bounded;
 
 pub use self::clock::Clock;
 use self::names::Names;
+pub(crate) use self::progress::timestamp;
 pub use self::progress::{Progress, Show};
 use self::reader::Reader;
 pub use self::stop::Stop;
@@ -82,7 +83,8 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let (feeds_in, feeds_out) = bounded(1);
     let (settled_in, settled_out) = bounded(1);
 
-    let reader = Reader::new(&job.config, job.inputs, job.rejects, job.clock, Arc::clone(&names), Arc::clone(&progress));
+    let reader =
+        Reader::new(&job.config, job.inputs, job.rejects, job.clock, Arc::clone(&names), Arc::clone(&progress));
     let writer = Writer::new(job.output, names, Arc::clone(&progress));
     let pilot = Pilot::new(feeds_out, settled_in, job.clock, job.stop.clone(), Arc::clone(&progress));
     let waker = pilot.waker();

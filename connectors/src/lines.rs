@@ -7,8 +7,8 @@ use crate::error::sink_error;
 use crate::output::Output;
 use crate::{Sink, SinkError};
 
-/// JSON lines to one output.
-pub(crate) struct Lines {
+/// JSON lines to one output: whatever can be serialised, each record a line.
+pub struct Lines {
     name: String,
     output: Output,
     /// One line, so that the output gets only whole ones.
@@ -23,7 +23,8 @@ impl Lines {
         Lines { name, output, line: Vec::new(), dirty: false, closed: false }
     }
 
-    pub(crate) fn write(&mut self, record: &impl Serialize) -> Result<(), SinkError> {
+    /// Writes one record. May buffer.
+    pub fn write(&mut self, record: &impl Serialize) -> Result<(), SinkError> {
         self.line.clear();
         let written = serde_json::to_writer(&mut self.line, record).map_err(io::Error::from);
         self.line.push(b'\n');
@@ -31,7 +32,8 @@ impl Lines {
         written.and_then(|()| self.output.write_all(&self.line)).map_err(|error| sink_error(&self.name, "write", error))
     }
 
-    pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
+    /// Hands what is buffered to the operating system.
+    pub fn flush(&mut self) -> Result<(), SinkError> {
         if self.dirty {
             self.output.flush().map_err(|error| sink_error(&self.name, "write", error))?;
             self.dirty = false;
@@ -39,8 +41,8 @@ impl Lines {
         Ok(())
     }
 
-    /// Closing twice is closing once.
-    pub(crate) fn close(&mut self) -> Result<(), SinkError> {
+    /// Writes the end of a packed file and flushes. Closing twice is closing once.
+    pub fn close(&mut self) -> Result<(), SinkError> {
         if !self.closed {
             self.output.finish().map_err(|error| sink_error(&self.name, "finish the file", error))?;
             self.closed = true;

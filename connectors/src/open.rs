@@ -3,7 +3,7 @@ use std::io::{self, Read};
 use crate::csv::{Csv, Header};
 use crate::error::{sink_error, source_error};
 use crate::json::Json;
-use crate::lines::ChangeLines;
+use crate::lines::{ChangeLines, Lines};
 use crate::plan::Plan;
 use crate::records::Records;
 use crate::window::Window;
@@ -40,6 +40,11 @@ pub fn source_from(
 /// Opens an output for changes: JSON lines to a new file, which replaces an existing one, or to stdout.
 pub fn open_sink(uri: &Uri) -> Result<Box<dyn Sink>, OpenError> {
     Ok(Box::new(ChangeLines::new(uri.to_string(), open_output(uri)?)))
+}
+
+/// Opens a file or stdout for JSON lines of anything.
+pub fn open_lines(uri: &Uri) -> Result<Lines, OpenError> {
+    Ok(Lines::new(uri.to_string(), open_output(uri)?))
 }
 
 pub(crate) fn open_output(uri: &Uri) -> Result<output::Output, OpenError> {

@@ -5,8 +5,8 @@ use timely::dataflow::operators::Concat;
 
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Gauges, Input, Interest, ListChange, Neighbour, SimilarItems, Time, changes, interactions,
-    interest, lists, popularity, similar_items,
+    Collection, Config, Forgotten, Gauges, Input, Interest, ListChange, Neighbour, SimilarItems, Time, changes,
+    interactions, interest, lists, popularity, similar_items,
 };
 
 /// What comes out of the graph.

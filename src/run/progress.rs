@@ -160,7 +160,10 @@ mod tests {
 
     #[test]
     fn numbers_and_times_read_well() {
-        assert_eq!(["0", "999", "1,000", "12,345,678"], [0, 999, 1_000, 12_345_678].map(grouped).each_ref().map(String::as_str));
+        assert_eq!(
+            ["0", "999", "1,000", "12,345,678"],
+            [0, 999, 1_000, 12_345_678].map(grouped).each_ref().map(String::as_str)
+        );
         assert_eq!(timestamp(1_763_900_000_123).unwrap(), "2025-11-23T12:13:20Z");
         assert_eq!(timestamp(0), None);
     }

@@ -239,7 +239,8 @@ impl Edge {
         if self.feed.events.is_empty() {
             return Ok(());
         }
-        let next = Feed { number: self.feed.number + 1, at: 0, since: 0, events: Vec::with_capacity(self.feed.events.len()) };
+        let next =
+            Feed { number: self.feed.number + 1, at: 0, since: 0, events: Vec::with_capacity(self.feed.events.len()) };
         let sent = out.feeds.send(std::mem::replace(&mut self.feed, next));
         out.waker.wake();
         sent.map_err(|_| Break::Deaf)
@@ -258,4 +259,3 @@ impl Edge {
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
-

@@ -55,13 +55,20 @@ impl fmt::Display for Summary {
             write!(f, " ({})", parts.join(", "))?;
         }
         write!(f, ", {} rejected", grouped(self.rejected))?;
-        let by: Vec<String> = self.rejected_by.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
+        let by: Vec<String> =
+            self.rejected_by.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
         if !by.is_empty() {
             write!(f, " ({})", by.join(", "))?;
         }
         #[allow(clippy::cast_precision_loss)]
         let rate = self.events as f64 / self.elapsed.as_secs_f64().max(1e-3);
-        write!(f, ", {} changes, {:.1} s, {} events/s", grouped(self.changes), self.elapsed.as_secs_f64(), grouped(rounded(rate)))?;
+        write!(
+            f,
+            ", {} changes, {:.1} s, {} events/s",
+            grouped(self.changes),
+            self.elapsed.as_secs_f64(),
+            grouped(rounded(rate))
+        )?;
         match self.peak_memory {
             Some(bytes) => write!(f, ", peak memory {} MiB", bytes >> 20),
             None => write!(f, ", peak memory unknown"),

@@ -12,7 +12,7 @@ use dataflows::{Config, Forgotten, Gauges, Input, ListChange, Time, first_of, ms
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::operators::{Concat, Input as _, Probe, probe, vec::input};
+use timely::dataflow::operators::{Concat, Input as _, Probe, vec::input};
 use timely::dataflow::{ProbeHandle, Stream};
 use timely::worker::Worker;
 
@@ -56,7 +56,11 @@ pub(super) fn build(worker: &mut Worker, config: &Config, gauges: &AllGauges) ->
 }
 
 /// Gathers a stream at the first worker.
-fn collect<'scope, D>(stream: Stream<'scope, Time, Vec<D>>, name: &str, into: Collected<D>) -> Stream<'scope, Time, Vec<()>>
+fn collect<'scope, D>(
+    stream: Stream<'scope, Time, Vec<D>>,
+    name: &str,
+    into: Collected<D>,
+) -> Stream<'scope, Time, Vec<()>>
 where
     D: timely::ExchangeData,
 {
@@ -234,9 +238,9 @@ impl Times {
             self.complete = time;
             self.outstanding.pop_front();
         }
-        while let Some((_, number)) = self.feeds.front().copied().filter(|_| {
-            self.feeds.get(1).is_some_and(|(time, _)| *time < self.complete)
-        }) {
+        while let Some((_, number)) =
+            self.feeds.front().copied().filter(|_| self.feeds.get(1).is_some_and(|(time, _)| *time < self.complete))
+        {
             self.before = number;
             self.feeds.pop_front();
         }

@@ -55,7 +55,8 @@ impl Writer {
 }
 
 fn named(change: ListChange, users: &Table, items: &Table) -> Change {
-    let item = |id: u64| items.get(id).expect("an item's name stays until the last list without it is written").to_owned();
+    let item =
+        |id: u64| items.get(id).expect("an item's name stays until the last list without it is written").to_owned();
     Change {
         user: users.get(change.user).expect("a user's name stays until the last list is written").to_owned(),
         at: change.at,
