@@ -5,6 +5,7 @@
 //! the audience is a drop.
 
 mod rows;
+mod totals;
 mod viewers;
 
 use differential_dataflow::AsCollection;

@@ -26,6 +26,10 @@ impl Row {
         self.items.iter().position(|other| *other == item).map_or(0, |at| self.similarities[at])
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     pub(super) fn neighbours(&self) -> impl Iterator<Item = (ItemId, u16)> {
         self.items.iter().copied().zip(self.similarities.iter().copied())
     }

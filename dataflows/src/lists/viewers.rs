@@ -1,6 +1,7 @@
 //! The viewers of this worker: profiles, rankings, and the lists they were sent last.
 
 use super::rows::{RowId, Rows, ViewerId};
+use super::totals::Totals;
 use crate::operator::IdMap;
 use crate::top_k::{Ranked, TopK};
 use crate::{Diff, ItemId, List, Scored, UserId, Weight};
@@ -20,11 +21,15 @@ struct Entry {
 enum State {
     /// Nothing.
     Settled,
-    /// Single candidates have another total.
-    Touched,
-    /// The profile is another one: all totals are.
+    /// So many candidates have been given another total.
+    Touched(u32),
+    /// All totals may be others: the profile is, or too many candidates are touched to take them one by one.
     Rescan,
 }
+
+/// A candidate taken by itself costs a probe into each row of the profile; about so many cost as much as a pass over all
+/// candidates.
+const MOST_TOUCHED: u32 = 8;
 
 #[derive(Debug)]
 struct Viewer {
@@ -45,7 +50,7 @@ pub(super) struct Viewers {
     free: Vec<ViewerId>,
     /// Viewers to be looked at when the tick is complete, each once.
     pub(super) unsettled: Vec<ViewerId>,
-    totals: IdMap<i64>,
+    totals: Totals,
     candidates: Vec<Ranked>,
 }
 
@@ -58,7 +63,7 @@ impl Viewers {
             viewers: Vec::new(),
             free: Vec::new(),
             unsettled: Vec::new(),
-            totals: IdMap::default(),
+            totals: Totals::default(),
             candidates: Vec::new(),
         }
     }
@@ -107,8 +112,16 @@ impl Viewers {
         if viewer.state == State::Rescan || (new <= old && !viewer.ranking.contains(item)) {
             return;
         }
+        let touched = match viewer.state {
+            State::Touched(touched) => touched,
+            _ => 0,
+        };
+        if touched == MOST_TOUCHED {
+            self.unsettle(id, State::Rescan);
+            return;
+        }
         let total = viewer.total(item, rows) * self.weight;
-        self.unsettle(id, State::Touched);
+        self.unsettle(id, State::Touched(touched + 1));
         self.viewers[id as usize].ranking.update(item, Some(total).filter(|total| *total > 0), capacity(self.k));
     }
 
@@ -137,20 +150,20 @@ impl Viewers {
     /// Goes through all candidates of a viewer: the neighbours of its profile's items.
     fn rescan(&mut self, id: ViewerId, rows: &Rows) {
         let viewer = &mut self.viewers[id as usize];
-        self.totals.clear();
-        for entry in viewer.entries.iter().filter(|entry| entry.weight > 0) {
-            for (item, similarity) in rows.get(entry.row).neighbours() {
-                *self.totals.entry(item).or_insert(0) += i64::from(entry.weight) * i64::from(similarity);
-            }
-        }
+        let profile = || viewer.entries.iter().filter(|entry| entry.weight > 0);
+        let candidates: usize = profile().map(|entry| rows.get(entry.row).len()).sum();
+        self.totals.restart(candidates + viewer.entries.len());
         // Seen items, as a contribution of minus infinity.
         for entry in &viewer.entries {
-            self.totals.remove(&entry.item);
+            self.totals.add(entry.item, i64::MIN / 2);
         }
-        if self.weight > 0 {
-            let weight = self.weight;
-            self.candidates.extend(self.totals.iter().map(|(id, total)| Ranked { score: total * weight, id: *id }));
+        for entry in profile() {
+            for (item, similarity) in rows.get(entry.row).neighbours() {
+                self.totals.add(item, i64::from(entry.weight) * i64::from(similarity) * self.weight);
+            }
         }
+        let positive = self.totals.iter().filter(|(_, total)| *total > 0);
+        self.candidates.extend(positive.map(|(id, score)| Ranked { score, id }));
         viewer.ranking = TopK::choose(&mut self.candidates, capacity(self.k));
     }
 
