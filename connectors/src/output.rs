@@ -30,7 +30,12 @@ pub(crate) fn pack(writer: impl Write + Send + 'static, compression: Compression
     Ok(match compression {
         Compression::Plain => Box::new(Plain(writer)),
         Compression::Gzip => Box::new(GzEncoder::new(writer, flate2::Compression::default())),
-        Compression::Zstd => Box::new(zstd::Encoder::new(writer, zstd::DEFAULT_COMPRESSION_LEVEL)?),
+        Compression::Zstd => {
+            let mut encoder = zstd::Encoder::new(writer, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+            // gzip always has one; without it, damage can go unnoticed.
+            encoder.include_checksum(true)?;
+            Box::new(encoder)
+        }
     })
 }
 
