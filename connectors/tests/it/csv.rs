@@ -80,7 +80,7 @@ fn a_row_of_another_width_is_malformed() {
 
 #[test]
 fn a_quote_that_is_never_closed_costs_one_line() {
-    let rest: String = (0..1000).map(|n| format!("u{n},i,pv,{n}\n")).collect();
+    let rest = (0..1000).map(|n| format!("u{n},i,pv,{n}\n")).collect::<Vec<_>>().concat();
     // To the end of the file.
     let outcome = csv(format!("{HEADER}\"oops,i,pv,1\n{rest}"));
     assert_eq!((outcome.events.len(), outcome.rejected.len()), (1000, 1));
@@ -132,7 +132,7 @@ fn a_constant_action_and_a_column_of_actions_exclude_each_other() {
     assert!(matches!(refused("user,item,kind,ts\n", &mapped), OpenError::ActionTwice { .. }));
     let outcome = read("user,item,ts\nu,i,1\n", Format::Csv, &options);
     assert_eq!(outcome.events[0].action, "purchase");
-    assert!(refused("user,item,ts\n", &InputOptions::default()).to_string().contains("`action`"));
+    assert!(refused("user,item,ts\n", &InputOptions::default()).to_string().contains("--action"));
 }
 
 #[test]

@@ -5,9 +5,8 @@ use connectors::{Compression, Format, InputOptions, Source, source_from};
 use crate::support::{Outcome, drain, pack};
 
 fn lines(count: usize) -> String {
-    (0..count)
-        .map(|n| format!("{{\"user\":\"u{n}\",\"item\":\"p{}\",\"action\":\"pv\",\"ts\":{n}}}\n", n * 7919 % 1009))
-        .collect()
+    let line = |n| format!("{{\"user\":\"u{n}\",\"item\":\"p{}\",\"action\":\"pv\",\"ts\":{n}}}\n", n * 7919 % 1009);
+    (0..count).map(line).collect::<Vec<_>>().concat()
 }
 
 fn open(bytes: Vec<u8>, compression: Compression) -> Box<dyn Source> {

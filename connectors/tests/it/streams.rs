@@ -1,6 +1,9 @@
 //! How bytes arrive changes nothing; memory is bounded; reading goes on where it stopped.
 
 use std::io::{self, Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 
 use connectors::{Batch, Compression, Format, InputOptions, Polled, Source, source_from};
 use proptest::prelude::*;
@@ -141,12 +144,11 @@ fn the_limit_is_the_same_however_bytes_arrive() {
 /// Panics when it is read more often than the test allows: a pipe would block there.
 struct Pipe {
     pieces: Vec<&'static str>,
-    allowed: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    allowed: Arc<AtomicUsize>,
 }
 
 impl Read for Pipe {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        use std::sync::atomic::Ordering::SeqCst;
         assert_eq!(self.allowed.swap(0, SeqCst), 1, "a second read would block");
         if self.pieces.is_empty() {
             return Ok(0);
@@ -159,7 +161,7 @@ impl Read for Pipe {
 
 #[test]
 fn a_poll_reads_once_and_gives_the_whole_lines_it_has() {
-    let allowed = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let allowed = Arc::new(AtomicUsize::new(0));
     let line =
         "{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":1}\n{\"user\":2,\"item\":2,\"action\":\"a\",\"ts\":1}\n{\"us";
     let pieces = vec![
@@ -168,12 +170,12 @@ fn a_poll_reads_once_and_gives_the_whole_lines_it_has() {
         "\"action\":\"a\",\"ts\":1}\n",
         "{\"user\":4,\"item\":2,\"action\":\"a\",\"ts\":1}",
     ];
-    let mut source = open(Pipe { pieces, allowed: allowed.clone() }, Format::JsonLines, Compression::Plain);
+    let mut source = open(Pipe { pieces, allowed: Arc::clone(&allowed) }, Format::JsonLines, Compression::Plain);
     let mut polls = Vec::new();
     let mut batch = Batch::default();
     loop {
         batch.clear();
-        allowed.store(1, std::sync::atomic::Ordering::SeqCst);
+        allowed.store(1, SeqCst);
         let polled = source.poll(&mut batch).unwrap();
         polls.push((batch.len(), polled));
         if polled == Polled::Finished {
@@ -189,8 +191,7 @@ fn a_poll_reads_once_and_gives_the_whole_lines_it_has() {
 fn a_poll_is_bounded_and_says_that_more_is_buffered() {
     let line = "{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":1}\n";
     let text = line.repeat(30_000);
-    let mut options = InputOptions::default();
-    options.max_record_bytes = 1 << 30;
+    let options = InputOptions { max_record_bytes: usize::MAX, ..InputOptions::default() };
     let mut source = source_from("in", Cursor::new(text), Format::JsonLines, Compression::Plain, &options).unwrap();
     let (mut batch, mut events) = (Batch::default(), 0);
     while source.poll(&mut batch).unwrap() != Polled::Finished {
@@ -276,7 +277,7 @@ proptest! {
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
         let mut text = "user,item,action,ts\n".to_owned();
         for (user, item, ts) in &rows {
-            text += &format!("{},{},pv,{ts}\r\n", quoted(user), quoted(item));
+            text.extend([quoted(user), ",".into(), quoted(item), format!(",pv,{ts}\r\n")]);
         }
         let outcome = csv(&text);
         prop_assert!(outcome.rejected.is_empty());
