@@ -100,7 +100,7 @@ impl<F: Format> Records<F> {
                 }
                 self.window.advance(length);
             }
-            End::Beyond | End::Nowhere if bytes.len() > self.max_record_bytes => self.give_up(too_long, into),
+            End::Beyond if bytes.len() > self.max_record_bytes => self.give_up(too_long, into),
             End::Beyond => return Step::NeedsMore,
             End::Nowhere => {
                 self.give_up(Reason::Malformed { detail: "a quote is opened and never closed".into() }, into);
