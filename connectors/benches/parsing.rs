@@ -1,5 +1,7 @@
 //! Bytes to batches: events/s of one thread for each format and compression.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{Cursor, Write as _};

@@ -28,7 +28,8 @@ pub enum OpenError {
     },
     /// Columns that a CSV header does not have.
     #[error(
-        "{source_name}: no column {}; the header has {}; name the columns with --columns {}",
+        "{source_name}: no column {}; the header has {}; name the columns with --columns {}, and give \
+         --action where every row is of one and there is no column for it",
         quoted(.missing), quoted(.header), Columns::EXAMPLE
     )]
     NoColumn {

@@ -13,14 +13,12 @@ pub struct Lines {
     output: Output,
     /// One line, so that the output gets only whole ones.
     line: Vec<u8>,
-    /// Whether anything was written since the last flush: an empty one would still cost a packed file some bytes.
-    dirty: bool,
     closed: bool,
 }
 
 impl Lines {
     pub(crate) fn new(name: String, output: Output) -> Self {
-        Lines { name, output, line: Vec::new(), dirty: false, closed: false }
+        Lines { name, output, line: Vec::new(), closed: false }
     }
 
     /// Writes one record. May buffer.
@@ -28,17 +26,12 @@ impl Lines {
         self.line.clear();
         let written = serde_json::to_writer(&mut self.line, record).map_err(io::Error::from);
         self.line.push(b'\n');
-        self.dirty = true;
         written.and_then(|()| self.output.write_all(&self.line)).map_err(|error| sink_error(&self.name, "write", error))
     }
 
     /// Hands what is buffered to the operating system.
     pub fn flush(&mut self) -> Result<(), SinkError> {
-        if self.dirty {
-            self.output.flush().map_err(|error| sink_error(&self.name, "write", error))?;
-            self.dirty = false;
-        }
-        Ok(())
+        self.output.flush().map_err(|error| sink_error(&self.name, "write", error))
     }
 
     /// Writes the end of a packed file and flushes. Closing twice is closing once.
@@ -46,7 +39,6 @@ impl Lines {
         if !self.closed {
             self.output.finish().map_err(|error| sink_error(&self.name, "finish the file", error))?;
             self.closed = true;
-            self.dirty = false;
         }
         Ok(())
     }

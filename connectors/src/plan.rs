@@ -84,7 +84,10 @@ impl Plan {
             Action::Constant(action) => action,
             Action::Column(column) => match &values[*column] {
                 Value::Text(text) if text.is_empty() => return Err(self.missing(*column)),
-                Value::Text(text) => text.as_ref(),
+                Value::Text(text) => {
+                    check_name("action", text)?;
+                    text.as_ref()
+                }
                 other => return Err(self.wrong(*column, "a string", other)),
             },
         };

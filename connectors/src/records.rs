@@ -39,8 +39,8 @@ pub(crate) trait Format: Send {
 
 /// A source of records that are told apart by line ends.
 ///
-/// A record that is too long, is cut off by the end of the input, or is malformed and spans several lines (in CSV
-/// these have most likely one cause, a quote that is never closed) is given up at its first line end: the lines
+/// In CSV a quote that is never closed makes a record of many lines. So a record that is too long, or cut off by the
+/// end of the input, or malformed, or has a field that is no such field is given up at its first line end: the lines
 /// after it are read as records of their own.
 pub(crate) struct Records<F> {
     name: String,
@@ -90,11 +90,13 @@ impl<F: Format> Records<F> {
                 let position = self.window.position();
                 match self.format.read(record, position, &mut |event| into.push(event)) {
                     Ok(()) => {}
-                    Err(reason @ Reason::Malformed { .. }) => {
+                    Err(reason @ (Reason::Malformed { .. } | Reason::LongName { .. } | Reason::WrongType { .. })) => {
                         self.give_up(reason, into);
                         return Step::Took;
                     }
-                    Err(reason) => into.rejected.push(rejected(reason, &self.name, position, record)),
+                    Err(reason) => {
+                        into.rejected.push(rejected(reason, &self.name, position, record, self.max_record_bytes));
+                    }
                 }
                 self.window.advance(length);
             }
@@ -113,7 +115,7 @@ impl<F: Format> Records<F> {
         let position = self.window.position();
         let line_end = memchr::memchr(b'\n', bytes);
         let line = &bytes[..line_end.unwrap_or(bytes.len())];
-        into.rejected.push(rejected(reason, &self.name, position, line));
+        into.rejected.push(rejected(reason, &self.name, position, line, self.max_record_bytes));
         if line_end.is_none() {
             self.skipping = Some(position);
         }
@@ -193,8 +195,9 @@ impl<F: Format> Source for Records<F> {
     }
 }
 
-fn rejected(reason: Reason, source: &str, position: Position, record: &[u8]) -> Rejected {
-    let record = record.strip_suffix(b"\r").unwrap_or(record);
-    let kept = &record[..record.len().min(KEPT_BYTES)];
+/// Of a record that is too long only `limit` bytes are sure to be there, however they arrived.
+fn rejected(reason: Reason, source: &str, position: Position, record: &[u8], limit: usize) -> Rejected {
+    let kept = &record[..record.len().min(KEPT_BYTES).min(limit)];
+    let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
     Rejected { reason, source: source.to_owned(), position, record: String::from_utf8_lossy(kept).into_owned() }
 }

@@ -40,10 +40,10 @@ pub enum Reason {
         /// `user` or `item`.
         field: &'static str,
     },
-    /// A name longer than [`crate::MAX_NAME_BYTES`].
+    /// A name, or an action, longer than [`crate::MAX_NAME_BYTES`].
     #[error("field `{field}` has {bytes} bytes, at most 512 are allowed")]
     LongName {
-        /// `user` or `item`.
+        /// `user`, `item` or `action`.
         field: &'static str,
         /// Its length.
         bytes: usize,

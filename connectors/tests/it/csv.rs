@@ -1,0 +1,182 @@
+use connectors::{Format, InputOptions, OpenError};
+use schema::{Position, Reason};
+
+use crate::support::{columns, csv, filtered, read, source};
+
+const HEADER: &str = "user,item,action,ts\n";
+
+fn refused(text: &str, options: &InputOptions) -> OpenError {
+    source(text.as_bytes(), Format::Csv, options).err().expect("must be refused")
+}
+
+#[test]
+fn rows_are_read_by_the_names_of_the_header() {
+    let outcome = csv("ts,x,action,item,user,dwell_ms\n5,,pv,i1,u1,-3\r\n6,y,buy,i2,u2,\n");
+    assert_eq!(outcome.users(), ["u1", "u2"]);
+    assert_eq!((outcome.events[0].ts, outcome.events[0].dwell_ms), (5, Some(-3)));
+    assert_eq!((outcome.events[1].ts, outcome.events[1].dwell_ms), (6, None));
+    assert_eq!(outcome.events[1].position, Position { line: 3, offset: 47 });
+    assert!(outcome.rejected.is_empty());
+}
+
+#[test]
+fn quoted_fields_may_hold_anything_and_lines_stay_right() {
+    let outcome = csv(format!("{HEADER}\"a,\"\"b\"\"\",\"two\nlines\",pv,\"1\"\nu2,i2,pv,2\n"));
+    assert_eq!(outcome.users(), ["a,\"b\"", "u2"]);
+    assert_eq!(outcome.events[0].item, "two\nlines");
+    assert_eq!((outcome.events[0].position.line, outcome.events[1].position.line), (2, 4));
+}
+
+#[test]
+fn line_ends_marks_and_blank_lines_do_not_matter() {
+    let plain = csv("user,item,action,ts\nu1,i1,pv,1\nu2,i2,pv,2\n");
+    let other = csv("\u{feff}\r\n\nuser,item,action,ts\r\n\r\n\"u1\",i1,pv,\"1\"\r\n\n\r\nu2,i2,pv,2\r");
+    assert_eq!(plain.users(), other.users());
+    assert_eq!(other.events[1].ts, 2);
+    assert_eq!(other.events.iter().map(|event| event.position.line).collect::<Vec<_>>(), [5, 8]);
+    assert!(other.rejected.is_empty(), "{:?}", other.rejected);
+}
+
+#[test]
+fn bad_fields_have_the_reasons_of_json() {
+    let outcome = csv(format!(
+        "{HEADER},i,pv,1\nu,,pv,1\nu,i,,1\nu,i,pv,\nu,i,pv,1.5\nu,i,pv,x\nu,i,pv,-1\nu,i,pv,9007199254740992\n{},i,pv,1\n",
+        "u".repeat(513)
+    ));
+    let expected = [
+        "missing:user",
+        "missing:item",
+        "missing:action",
+        "missing:ts",
+        "wrong_type:ts",
+        "wrong_type:ts",
+        "time_out_of_range",
+        "time_out_of_range",
+        "long_name:user",
+    ];
+    assert_eq!(outcome.codes(), expected);
+    assert_eq!(outcome.rejected[5].record, "u,i,pv,x");
+    assert!(outcome.rejected[5].reason.to_string().contains("found `x`"));
+}
+
+#[test]
+fn only_used_fields_must_be_text() {
+    let outcome = csv(b"user,item,action,ts,note\nu,i,pv,1,\xff\nu\xff,i,pv,1,x\nu,i,pv,\xff,x\n");
+    assert_eq!(outcome.users(), ["u"]);
+    assert_eq!(outcome.rejected.len(), 2);
+    assert!(outcome.rejected.iter().all(|rejected| rejected.reason == Reason::NotUtf8));
+}
+
+#[test]
+fn a_row_of_another_width_is_malformed() {
+    let outcome = csv(format!("{HEADER}u,i,pv\nu,i,pv,1,2\nu,i,pv,1\n"));
+    assert_eq!(outcome.events.len(), 1);
+    let details: Vec<String> = outcome.rejected.iter().map(|rejected| rejected.reason.to_string()).collect();
+    assert_eq!(
+        details,
+        ["malformed record: 3 fields, the header has 4", "malformed record: 5 fields, the header has 4"]
+    );
+}
+
+#[test]
+fn a_quote_that_is_never_closed_costs_one_line() {
+    let rest = (0..1000).map(|n| format!("u{n},i,pv,{n}\n")).collect::<Vec<_>>().concat();
+    // To the end of the file.
+    let outcome = csv(format!("{HEADER}\"oops,i,pv,1\n{rest}"));
+    assert_eq!((outcome.events.len(), outcome.rejected.len()), (1000, 1));
+    assert_eq!(outcome.rejected[0].record, "\"oops,i,pv,1");
+    assert_eq!(outcome.rejected[0].reason.code(), "malformed");
+    assert_eq!(outcome.events[0].position.line, 3);
+    // Beyond the limit of a record.
+    let options = InputOptions { max_record_bytes: 100, ..InputOptions::default() };
+    let outcome = read(format!("{HEADER}u,\"oops,pv,1\n{rest}"), Format::Csv, &options);
+    assert_eq!((outcome.events.len(), outcome.rejected.len()), (1000, 1));
+    assert_eq!(outcome.rejected[0].reason, Reason::TooLong { limit: 100 });
+    // To the next quote: in whichever column, the result has the width of a row or not.
+    for line in ["\"oops,i,pv,1", "u,i,\"oops,1", "u,i,pv,\"1", "u,\"oops"] {
+        for closing in ["\"u\",i,pv,2", "u,\"i\",pv,2", "u,i,pv,\"2\""] {
+            let outcome = csv(format!("{HEADER}{line}\n{rest}{closing}\n"));
+            assert_eq!((outcome.events.len(), outcome.rejected.len()), (1001, 1), "{line} {closing}");
+            assert_eq!(outcome.rejected[0].record, line);
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_has_no_events() {
+    for text in ["", "\n", "\r\n\n", "\u{feff}", "user,item,action,ts", "user,item,action,ts\n"] {
+        let outcome = csv(text);
+        assert!(outcome.events.is_empty() && outcome.rejected.is_empty() && outcome.error.is_none(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_missing_column_is_a_usage_error_that_shows_the_header() {
+    let error = refused("user_id,item,action,time\n", &InputOptions::default());
+    assert!(error.is_usage());
+    let text = error.to_string();
+    for part in ["no column `user`, `ts`", "`user_id`, `item`, `action`, `time`", "--columns"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(refused(HEADER, &columns("dwell_ms=dwell")).is_usage(), "named, hence needed");
+    assert!(refused(HEADER, &filtered(&["quantity>0"])).to_string().contains("`quantity`"));
+    let error = refused("user,item,action,ts,user\n", &InputOptions::default());
+    assert!(error.is_usage() && error.to_string().contains("twice"), "{error}");
+}
+
+#[test]
+fn a_constant_action_and_a_column_of_actions_exclude_each_other() {
+    let options = InputOptions { action: Some("purchase".into()), ..InputOptions::default() };
+    assert!(matches!(refused(HEADER, &options), OpenError::ActionTwice { .. }));
+    let mapped = InputOptions { action: Some("purchase".into()), ..columns("action=kind") };
+    assert!(matches!(refused("user,item,kind,ts\n", &mapped), OpenError::ActionTwice { .. }));
+    let outcome = read("user,item,ts\nu,i,1\n", Format::Csv, &options);
+    assert_eq!(outcome.events[0].action, "purchase");
+    assert!(refused("user,item,ts\n", &InputOptions::default()).to_string().contains("--action"));
+}
+
+#[test]
+fn a_header_that_cannot_be_read_is_no_usage_error() {
+    let options = InputOptions { max_record_bytes: 10, ..InputOptions::default() };
+    for (text, options) in [(HEADER, &options), ("\"user,item", &InputOptions::default())] {
+        let error = refused(text, options);
+        assert!(!error.is_usage() && error.to_string().contains("header"), "{error}");
+    }
+}
+
+#[test]
+fn rows_are_mapped_and_filtered() {
+    let options = InputOptions {
+        filters: vec!["quantity>0".parse().unwrap(), "country!=EIRE".parse().unwrap()],
+        action: Some("purchase".into()),
+        ..columns("item=code,user=customer,ts=when:%Y-%m-%d %H:%M:%S")
+    };
+    let text = "code,quantity,when,customer,country\n\
+                85123A,6,2010-12-01 08:26:00,17850,France\n\
+                85123A,-6,2010-12-01 08:26:00,17850,France\n\
+                85123A,6,2010-12-01 08:26:00,,France\n\
+                85123A,-6,2010-12-01 08:26:00,,France\n\
+                85123A,6,2010-12-01 08:26:00,17850,EIRE\n\
+                85123A,,2010-12-01 08:26:00,17850,France\n\
+                85123A,6,yesterday,17850,France\n";
+    let outcome = read(text, Format::Csv, &options);
+    assert_eq!(outcome.users(), ["17850"]);
+    assert_eq!((outcome.events[0].ts, outcome.events[0].item.as_str()), (1_291_191_960_000, "85123A"));
+    let expected = [
+        "filtered:quantity>0",
+        "missing:customer",
+        "missing:customer",
+        "filtered:country!=EIRE",
+        "filtered:quantity>0",
+        "wrong_type:when",
+    ];
+    assert_eq!(outcome.codes(), expected);
+}
+
+#[test]
+fn more_columns_than_can_be_read_are_a_usage_error() {
+    let conditions: Vec<String> = (0..20).map(|n| format!("c{n}>0")).collect();
+    let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
+    let error = refused(HEADER, &filtered(&conditions));
+    assert!(matches!(error, OpenError::TooManyColumns { .. }) && error.is_usage());
+}

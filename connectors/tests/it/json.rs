@@ -1,0 +1,177 @@
+use connectors::{Format, InputOptions};
+use schema::Reason;
+
+use crate::support::{columns, filtered, json, read};
+
+/// The reason why a line is set aside.
+fn reason(line: impl AsRef<[u8]>) -> Reason {
+    let mut outcome = json(line);
+    assert!(outcome.events.is_empty(), "{:?}", outcome.events);
+    assert_eq!(outcome.rejected.len(), 1);
+    outcome.rejected.remove(0).reason
+}
+
+fn with(user: &str, item: &str, action: &str, ts: &str) -> String {
+    format!(r#"{{"user":{user},"item":{item},"action":{action},"ts":{ts}}}"#)
+}
+
+#[test]
+fn an_event_is_read_as_it_stands() {
+    let outcome = json(
+        "{\"user\":\"u1\",\"item\":\"p9\",\"action\":\"click\",\"ts\":1763900000000}\n\
+         { \"ts\" : 5, \"dwell_ms\" : -7, \"x\" : {\"user\":[1]}, \"action\":\"watch\", \"item\":77, \"user\":\"\\u54c1\\\"\" }",
+    );
+    assert!(outcome.rejected.is_empty());
+    let [first, second] = &outcome.events[..] else { panic!("{:?}", outcome.events) };
+    assert_eq!((first.user.as_str(), first.item.as_str(), first.action.as_str()), ("u1", "p9", "click"));
+    assert_eq!((first.ts, first.dwell_ms), (1_763_900_000_000, None));
+    assert_eq!((first.position.line, first.position.offset), (1, 0));
+    assert_eq!((second.user.as_str(), second.item.as_str()), ("品\"", "77"));
+    assert_eq!((second.ts, second.dwell_ms), (5, Some(-7)));
+    assert_eq!((second.position.line, second.position.offset), (2, 62));
+}
+
+#[test]
+fn names_are_strings_or_integers() {
+    let outcome = json(with("18446744073709551615", "-3", "\"pv\"", "0"));
+    assert_eq!(outcome.events[0].user, "18446744073709551615");
+    assert_eq!(outcome.events[0].item, "-3");
+    for bad in ["1.5", "true", "null", "[1]", "{}", "1e3"] {
+        for line in [with(bad, "1", "\"a\"", "1"), with("1", bad, "\"a\"", "1")] {
+            assert!(matches!(reason(&line), Reason::WrongType { .. }), "{line}");
+        }
+    }
+    assert_eq!(reason(with("\"\"", "1", "\"a\"", "1")), Reason::EmptyName { field: "user" });
+    let long = format!("\"{}\"", "x".repeat(513));
+    assert_eq!(reason(with("1", &long, "\"a\"", "1")), Reason::LongName { field: "item", bytes: 513 });
+    assert_eq!(json(with(&format!("\"{}\"", "x".repeat(512)), "1", "\"a\"", "1")).events.len(), 1);
+}
+
+#[test]
+fn an_action_is_a_string() {
+    for bad in ["1", "null", "[]", "true"] {
+        assert_eq!(reason(with("1", "1", bad, "1")).code(), "wrong_type:action");
+    }
+    assert_eq!(reason(with("1", "1", "\"\"", "1")).code(), "missing:action");
+    let long = format!("\"{}\"", "x".repeat(513));
+    assert_eq!(reason(with("1", "1", &long, "1")).code(), "long_name:action");
+}
+
+#[test]
+fn a_timestamp_is_an_integer_in_range() {
+    assert_eq!(json(with("1", "1", "\"a\"", "9007199254740991")).events[0].ts, (1 << 53) - 1);
+    for (bad, ts) in [("-1", -1), ("9007199254740992", 1 << 53), ("18446744073709551615", i128::from(u64::MAX))] {
+        assert_eq!(reason(with("1", "1", "\"a\"", bad)), Reason::TimeOutOfRange { ts });
+    }
+    for absurd in ["1e300", "-1e300", "99999999999999999999999999"] {
+        assert_eq!(reason(with("1", "1", "\"a\"", absurd)).code(), "time_out_of_range", "{absurd}");
+    }
+    for bad in ["1.5", "\"17\"", "null", "true", "[]", "{}", "1e3"] {
+        assert_eq!(reason(with("1", "1", "\"a\"", bad)).code(), "wrong_type:ts", "{bad}");
+    }
+}
+
+#[test]
+fn dwell_is_an_integer_or_not_there() {
+    let dwell = |dwell: &str| json(format!(r#"{{"user":1,"item":1,"action":"watch","ts":1,"dwell_ms":{dwell}}}"#));
+    assert_eq!(dwell("5000").events[0].dwell_ms, Some(5000));
+    assert_eq!(dwell("-1").events[0].dwell_ms, Some(-1), "judged elsewhere");
+    assert_eq!(dwell("null").events[0].dwell_ms, None);
+    for bad in ["1.5", "\"5\"", "18446744073709551615", "1e30", "[]"] {
+        assert_eq!(dwell(bad).codes(), ["wrong_type:dwell_ms"], "{bad}");
+    }
+}
+
+#[test]
+fn a_missing_field_is_named_as_the_input_calls_it() {
+    assert_eq!(reason(r#"{"item":1,"action":"a","ts":1}"#), Reason::Missing { field: "user".into() });
+    assert_eq!(reason("{}"), Reason::Missing { field: "user".into() });
+    let mapped = read(r#"{"id":1,"item":1,"action":"a"}"#, Format::JsonLines, &columns("user=id,ts=at.time"));
+    assert_eq!(mapped.codes(), ["missing:at.time"]);
+}
+
+#[test]
+fn whatever_is_no_object_is_malformed() {
+    for line in ["[]", "7", "\"x\"", "null", "{", "{\"user\":}", "garbage", "{} {}", "{} x", "{'a':1}", "\u{0}"] {
+        assert!(matches!(reason(line), Reason::Malformed { .. }), "{line}");
+    }
+    assert_eq!(reason("[{}]").to_string(), "malformed record: invalid type: sequence, expected one JSON object");
+    let trailing = with("1", "1", "\"a\"", "1") + ",";
+    assert_eq!(reason(trailing).to_string(), "malformed record: trailing characters at column 40");
+    let deep = format!(r#"{{"user":{}"#, "[".repeat(100_000));
+    assert!(matches!(reason(deep), Reason::Malformed { .. }));
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_apart() {
+    assert_eq!(reason(b"{\"user\":\"\xff\"}"), Reason::NotUtf8);
+    assert_eq!(reason(b"{\"unknown\":\"\xc3\"}"), Reason::NotUtf8);
+    let outcome = json(b"\xff\n{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":3}\n");
+    assert_eq!(outcome.rejected[0].record, "\u{fffd}");
+    assert_eq!(outcome.events.len(), 1);
+}
+
+#[test]
+fn of_a_repeated_key_the_last_value_counts() {
+    let outcome = json(r#"{"user":"a","user":"b","item":1,"action":"x","ts":1}"#);
+    assert_eq!(outcome.users(), ["b"]);
+}
+
+#[test]
+fn nested_fields_and_times_as_text() {
+    let options = columns("user=payload.user.id,item=payload.item,action=kind,ts=payload.at:iso,dwell_ms=payload.s:s");
+    let line = r#"{"kind":"watch","payload":{"at":"2025-11-23T12:00:00Z","user":{"id":"u","x":0},"item":5,"s":1.234}}"#;
+    let outcome = read(line, Format::JsonLines, &options);
+    assert_eq!(outcome.users(), ["u"]);
+    assert_eq!((outcome.events[0].ts, outcome.events[0].dwell_ms), (1_763_899_200_000, Some(1234)));
+    let flat = read(r#"{"payload":"x","kind":"a"}"#, Format::JsonLines, &options);
+    assert_eq!(flat.codes(), ["missing:payload.user.id"]);
+}
+
+#[test]
+fn a_named_time_format_takes_numbers_and_text() {
+    let ts = |format: &str, value: &str| {
+        let outcome = read(with("1", "1", "\"a\"", value), Format::JsonLines, &columns(&format!("ts=ts{format}")));
+        outcome.events.first().map(|event| event.ts).ok_or_else(|| outcome.codes().join(","))
+    };
+    let wrong = || Err("wrong_type:ts".to_owned());
+    assert_eq!(ts("", "\"17\""), wrong());
+    assert_eq!(ts(":ms", "\"17\""), Ok(17));
+    assert_eq!(ts(":ms", "17"), Ok(17));
+    assert_eq!(ts(":s", "1763900000"), Ok(1_763_900_000_000));
+    assert_eq!(ts(":s", "1763900000.123"), Ok(1_763_900_000_123));
+    assert_eq!(ts(":s", "\"1763900000.1239\""), Ok(1_763_900_000_123));
+    assert_eq!(ts(":s", "-0.5"), Err("time_out_of_range".into()));
+    assert_eq!(ts(":s", "\"x\""), wrong());
+    assert_eq!(ts(":iso", "5"), wrong());
+    assert_eq!(ts(":%Y%m%d", "19700102"), Ok(86_400_000));
+    assert_eq!(ts(":%Y%m%d", "{}"), wrong());
+}
+
+#[test]
+fn a_constant_action_stands_for_the_field() {
+    let options = InputOptions { action: Some("purchase".into()), ..InputOptions::default() };
+    let lines = "{\"user\":1,\"item\":2,\"ts\":3}\n{\"user\":1,\"item\":2,\"ts\":3,\"action\":[]}\n";
+    let outcome = read(lines, Format::JsonLines, &options);
+    assert_eq!(outcome.events.len(), 2);
+    assert!(outcome.events.iter().all(|event| event.action == "purchase"));
+}
+
+#[test]
+fn filters_come_after_the_fields_and_name_the_first_that_fails() {
+    let options = filtered(&["quantity>0", "shop.country=FR"]);
+    let line = |user: &str, rest: &str| format!("{{\"user\":{user},\"item\":1,\"action\":\"a\",\"ts\":1{rest}}}\n");
+    let text = [
+        line("1", r#","quantity":0.5,"shop":{"country":"FR"}"#),
+        line("2", r#","quantity":0,"shop":{"country":"FR"}"#),
+        line("3", r#","quantity":"3","shop":{"country":"DE"}"#),
+        line("4", ""),
+        line("null", ""),
+    ]
+    .concat();
+    let outcome = read(text, Format::JsonLines, &options);
+    assert_eq!(outcome.users(), ["1"]);
+    let expected =
+        ["filtered:quantity>0", "filtered:shop.country=FR", "filtered:quantity>0", "wrong_type:user"].map(String::from);
+    assert_eq!(outcome.codes(), expected);
+}

@@ -1,0 +1,71 @@
+use std::fs;
+use std::path::Path;
+
+use connectors::{Compression, InputOptions, OpenError, Uri, open_sink, open_source};
+
+use crate::support::{COMPRESSIONS, drain, pack};
+
+fn uri(path: &Path) -> Uri {
+    path.to_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn files_of_every_kind_are_read_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    for compression in COMPRESSIONS {
+        let end = match compression {
+            Compression::Plain => "",
+            Compression::Gzip => ".gz",
+            Compression::Zstd => ".zst",
+        };
+        for (name, text) in [
+            ("a.jsonl", "{\"user\":\"u\",\"item\":\"i\",\"action\":\"pv\",\"ts\":1}\nx\n"),
+            ("a.csv", "user,item,action,ts\nu,i,pv,1\nx\n"),
+        ] {
+            let path = folder.path().join(format!("{name}{end}"));
+            fs::write(&path, pack(text.as_bytes(), compression)).unwrap();
+            let mut source = open_source(&uri(&path), &InputOptions::default()).unwrap();
+            assert_eq!(source.name(), path.to_str().unwrap());
+            let outcome = drain(source.as_mut());
+            assert_eq!((outcome.users(), outcome.codes()), (vec!["u"], vec!["malformed".to_owned()]));
+            assert_eq!(outcome.rejected[0].source, path.to_str().unwrap());
+        }
+    }
+}
+
+#[test]
+fn an_input_that_cannot_be_opened_says_what_to_do_and_is_no_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_folder = folder.path().join("folder.csv");
+    fs::create_dir(&is_folder).unwrap();
+    for (path, advice) in [(folder.path().join("none.jsonl.gz"), "check the path"), (is_folder, "name a file")] {
+        let error = open_source(&uri(&path), &InputOptions::default()).err().unwrap();
+        assert!(!error.is_usage());
+        let text = error.to_string();
+        assert!(text.contains(path.to_str().unwrap()) && text.contains(advice), "{text}");
+    }
+}
+
+#[test]
+fn a_damaged_header_is_no_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv.gz");
+    fs::write(&path, &pack(b"user,item,action,ts\n", Compression::Gzip)[..12]).unwrap();
+    let error = open_source(&uri(&path), &InputOptions::default()).err().unwrap();
+    assert!(!error.is_usage() && error.to_string().contains("cut off"), "{error}");
+}
+
+#[test]
+fn what_is_not_supported_is_a_usage_error_with_a_way_out() {
+    let usage = |error: OpenError| {
+        assert!(error.is_usage());
+        error.to_string()
+    };
+    let source = |uri: &str| usage(open_source(&uri.parse().unwrap(), &InputOptions::default()).err().unwrap());
+    let sink = |uri: &str| usage(open_sink(&uri.parse().unwrap()).err().unwrap());
+    assert!(source("kafka://b:9092/t").contains("not supported yet"));
+    assert!(sink("kafka://b:9092/t").contains("not supported yet"));
+    assert!(source("generate:seed=1").starts_with("generate:seed=1: "));
+    assert!(sink("generate:").contains("input only"));
+    assert!(sink("/nowhere/out.csv.gz").contains("write JSON lines"));
+}

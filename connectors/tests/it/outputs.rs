@@ -1,0 +1,183 @@
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use connectors::{OpenError, RejectLog, Sink, SinkError, Uri, open_sink};
+use schema::{Change, Position, Reason, Recommended, Rejected};
+
+fn change(at: u64) -> Change {
+    Change {
+        user: "u\"1".into(),
+        at,
+        items: vec![Recommended { item: "品".into(), score: -3 }],
+        entered: vec!["品".into()],
+        left: vec![],
+    }
+}
+
+fn uri(path: &Path) -> Uri {
+    path.to_str().unwrap().parse().unwrap()
+}
+
+fn open(path: &Path) -> Box<dyn Sink> {
+    open_sink(&uri(path)).unwrap()
+}
+
+/// What a reader of the file sees now, finished or not.
+fn unpacked(path: &Path) -> String {
+    let file = fs::File::open(path).unwrap();
+    let mut reader: Box<dyn Read> = match path.extension().unwrap().to_str().unwrap() {
+        "gz" => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        "zst" => Box::new(zstd::Decoder::new(file).unwrap()),
+        _ => Box::new(file),
+    };
+    let mut bytes = Vec::new();
+    let mut piece = [0; 100];
+    while let Ok(length @ 1..) = reader.read(&mut piece) {
+        bytes.extend_from_slice(&piece[..length]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+const LINE: &str =
+    "{\"user\":\"u\\\"1\",\"at\":7,\"items\":[{\"item\":\"品\",\"score\":-3}],\"entered\":[\"品\"],\"left\":[]}\n";
+
+#[test]
+fn changes_are_there_after_a_flush_and_the_file_is_whole_after_a_close() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["out.jsonl", "out.jsonl.gz", "out.jsonl.zst"] {
+        let path = folder.path().join(name);
+        fs::write(&path, "what was there before, and longer than what comes".repeat(10)).unwrap();
+        let mut sink = open(&path);
+        assert_eq!(sink.name(), path.to_str().unwrap());
+        assert_eq!(sink.acknowledged(), None);
+        sink.write(&change(7)).unwrap();
+        assert_eq!(unpacked(&path), "", "{name}: buffered, and the old file is gone");
+        sink.flush(7).unwrap();
+        assert_eq!(sink.acknowledged(), Some(7));
+        assert_eq!(unpacked(&path), LINE, "{name}");
+        let size = fs::metadata(&path).unwrap().len();
+        sink.flush(9).unwrap();
+        assert_eq!((sink.acknowledged(), fs::metadata(&path).unwrap().len()), (Some(9), size), "nothing new, no bytes");
+        sink.write(&change(7)).unwrap();
+        sink.close().unwrap();
+        sink.close().unwrap();
+        let mut whole = String::new();
+        let file = fs::File::open(&path).unwrap();
+        // To the end, checksums and all.
+        match name {
+            "out.jsonl.gz" => flate2::read::GzDecoder::new(file).read_to_string(&mut whole).map(drop).unwrap(),
+            "out.jsonl.zst" => whole = String::from_utf8(zstd::decode_all(file).unwrap()).unwrap(),
+            _ => whole = fs::read_to_string(&path).unwrap(),
+        }
+        assert_eq!(whole, LINE.repeat(2), "{name}");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_created_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("missing/out.jsonl");
+    let error = open_sink(&uri(&path)).err().unwrap();
+    assert!(!error.is_usage());
+    assert!(matches!(&error, OpenError::Sink(error) if !error.closed));
+    let text = error.to_string();
+    assert!(text.contains(path.to_str().unwrap()) && text.contains("create the folder first"), "{text}");
+}
+
+/// A name in `folder` that leads to a device or a pipe.
+#[cfg(target_os = "linux")]
+fn link(folder: &Path, name: &str, target: impl AsRef<Path>) -> PathBuf {
+    let path = folder.join(name);
+    std::os::unix::fs::symlink(target, &path).unwrap();
+    path
+}
+
+/// Writes until it fails.
+#[cfg(target_os = "linux")]
+fn exhaust(sink: &mut dyn Sink) -> SinkError {
+    for at in 0..100_000 {
+        if let Err(error) = sink.write(&change(at)).and_then(|()| sink.flush(at)) {
+            return error;
+        }
+    }
+    panic!("never failed");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_with_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["full.jsonl", "full.jsonl.gz", "full.jsonl.zst"] {
+        let mut sink = open(&link(folder.path(), name, "/dev/full"));
+        let error = exhaust(sink.as_mut());
+        assert!(!error.closed);
+        assert_eq!(sink.acknowledged(), None);
+        let text = error.to_string();
+        assert!(text.contains(name) && text.contains("free some space"), "{text}");
+        assert!(sink.close().is_err(), "{name}: what is lost must not pass for written");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_pipe_is_told_apart() {
+    use std::os::fd::AsRawFd;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b">").unwrap();
+    let target = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    let mut sink = open(&link(folder.path(), "pipe.jsonl", target));
+    drop(writer);
+    sink.write(&change(7)).unwrap();
+    sink.flush(7).unwrap();
+    let mut seen = vec![0; 1 + LINE.len()];
+    reader.read_exact(&mut seen).unwrap();
+    assert_eq!(String::from_utf8(seen).unwrap(), format!(">{LINE}"));
+    drop(reader);
+    assert!(exhaust(sink.as_mut()).closed);
+}
+
+fn rejected(reason: Reason, line: u64) -> Rejected {
+    Rejected { reason, source: "in.csv".into(), position: Position { line, offset: 9 }, record: "a,\"b".into() }
+}
+
+#[test]
+fn rejected_records_are_counted_by_reason_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.jsonl.gz");
+    let mut log = RejectLog::open(Some(&uri(&path))).unwrap();
+    log.record(&rejected(Reason::NotUtf8, 2)).unwrap();
+    log.record(&rejected(Reason::Missing { field: "user".into() }, 3)).unwrap();
+    log.record(&rejected(Reason::NotUtf8, 4)).unwrap();
+    let counts: Vec<(&str, u64)> = log.counts().iter().map(|(code, count)| (code.as_str(), *count)).collect();
+    assert_eq!(counts, [("missing:user", 1), ("not_utf8", 2)]);
+    assert_eq!(log.total(), 3);
+    log.flush().unwrap();
+    let text = unpacked(&path);
+    assert_eq!(text.lines().count(), 3);
+    assert_eq!(
+        text.lines().next().unwrap(),
+        r#"{"reason":"not_utf8","detail":"not valid UTF-8","source":"in.csv","line":2,"offset":9,"record":"a,\"b"}"#
+    );
+    log.close().unwrap();
+}
+
+#[test]
+fn rejected_records_without_an_output_are_counted() {
+    let mut log = RejectLog::open(None).unwrap();
+    log.record(&rejected(Reason::BadDwell, 2)).unwrap();
+    log.flush().unwrap();
+    log.close().unwrap();
+    assert_eq!((log.total(), log.counts().len()), (1, 1));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_for_rejected_records_that_fails_is_told_and_they_are_still_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = RejectLog::open(Some(&uri(&link(folder.path(), "bad.jsonl", "/dev/full")))).unwrap();
+    log.record(&rejected(Reason::NotUtf8, 2)).unwrap();
+    assert!(log.flush().unwrap_err().to_string().contains("free some space"));
+    assert_eq!(log.total(), 1);
+}
