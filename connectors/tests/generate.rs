@@ -74,7 +74,7 @@ fn the_bytes_of_the_default_log_stand() {
     assert_eq!(id64(&lines.join("\n")), DIGEST, "first line: {}", lines[0]);
 }
 
-const DIGEST: u64 = 0;
+const DIGEST: u64 = 3_812_491_841_257_275_807;
 
 #[test]
 fn borrowed_and_owned_events_are_the_same_line() {
@@ -195,6 +195,11 @@ fn comments_and_shares_per_like_are_those_of_live_videos_and_differ_from_room_to
         *likes += u64::from(event.action == "like");
         *comments += u64::from(event.action == "comment");
     }
+    // A room's size is lognormal with deviation 1.88; tastes and switching level that a little.
+    let logs: Vec<f64> = rooms.values().map(|[likes, _]| (*likes as f64).max(1.0).ln()).collect();
+    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+    let variance = logs.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / logs.len() as f64;
+    within("deviation of the likes of rooms", variance.sqrt(), 1.2, 2.0);
     let busy = rooms.into_values().filter(|[likes, _]| *likes >= 30);
     let mut ratios: Vec<u64> = busy.map(|[likes, comments]| 1_000 * comments / likes).collect();
     assert!(quantile(&mut ratios, 90) > 3 * quantile(&mut ratios, 10), "{ratios:?}");
@@ -253,7 +258,7 @@ fn popularity_is_zipf_with_the_head_that_live_rooms_make() {
     ranked.sort_unstable_by(|a, b| b.total_cmp(a));
     let total: f64 = ranked.iter().sum();
     within("items", ranked.len() as f64, 17_000.0, 20_000.0);
-    within("exponent", (ranked[9] / ranked[999]).log10() / 2.0, 0.35, 0.6);
+    within("exponent", (ranked[9] / ranked[999]).log10() / 2.0, 0.35, 0.7);
     within("top 1 %", ranked[..200].iter().sum::<f64>() / total, 0.15, 0.45);
     within("hottest item", ranked[0] / total, 0.002, 0.03);
 }

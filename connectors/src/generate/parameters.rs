@@ -26,8 +26,8 @@ pub(super) const COMMENTS_PER_LIKE: (f64, f64) = (1_250.0, 1.25);
 pub(super) const SHARES_PER_LIKE: (f64, f64) = (264.0, 1.17);
 
 /// Fitted, Serenade: milliseconds from one event of a session to the next are lognormal (median, deviation), such that
-/// the gaps between page visits, which is what the log holds, come out right; cut off
-/// where a session is held to have ended.
+/// the gaps between page visits, which is what the log holds, come out right; cut off where a session
+/// is held to have ended.
 pub(super) const GAP_MS: (f64, f64, f64) = (19_000.0, 1.55, 1_800_000.0);
 /// Fitted, Serenade: page visits per session are lognormal, in thousandths. At least [`FEWEST_VISITS`].
 pub(super) const VISITS: (f64, f64, f64) = (3_000.0, 0.86, 1_000_000.0);
@@ -76,7 +76,7 @@ pub(super) const SHOW_MS: (u64, u64) = (90_000, 300_000);
 /// Chosen: how long a stream lasts, ms.
 pub(super) const STREAM_MS: (u64, u64) = (3_600_000, 10_800_000);
 /// Chosen: how long a room is dark between two streams, ms.
-pub(super) const DARK_MS: (u64, u64) = (1_800_000, 5_400_000);
+pub(super) const DARK_MS: (u64, u64) = (1_800_000, 3_600_000);
 
 /// Chosen: at most one user in this many is in a session at a time; beyond that, time runs faster.
 pub(super) const USERS_PER_SESSION: u64 = 10;
