@@ -1,5 +1,7 @@
 //! The simulation against what it was fitted to (docs/generator.md), and against its own promises.
 
+#![expect(clippy::cast_precision_loss, reason = "counts of a log as shares")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
