@@ -10,7 +10,7 @@ use connectors::{Batch, Polled, Source};
 use schema::{Event, Levels, Position, check_name, check_ts, id64};
 
 fn generator(text: &str) -> Generator {
-    Options::parse(text).and_then(Generator::new).unwrap()
+    Options::parse(text).and_then(Generator::new).expect("options that can be")
 }
 
 fn events(text: &str) -> Vec<Event> {
@@ -30,7 +30,7 @@ fn is_visit(event: &Event) -> bool {
 }
 
 fn number(name: &str, prefix: &str) -> u32 {
-    name.strip_prefix(prefix).unwrap().parse().unwrap()
+    name.strip_prefix(prefix).and_then(|number| number.parse().ok()).expect("a prefix and a number")
 }
 
 fn count(log: &[Event], action: &str) -> f64 {
