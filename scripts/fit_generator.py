@@ -3,6 +3,7 @@
 
     fit_generator.py DATA_FOLDER                 the real logs (see docs/generator.md for which)
     fit_generator.py --events EVENTS.jsonl[.gz]  the same numbers of a generated log, to put beside them
+    fit_generator.py --thinned EVENTS.jsonl[.gz] the same of 2 h 10 min of it, thinned to the slice's events per user
 
 The Taobao slice lasts 2 h 10 min, so whatever needs a past (a repeat, an earlier view) is a lower bound.
 """
@@ -14,6 +15,7 @@ import gzip
 import json
 import math
 import pathlib
+import random
 import sys
 
 SESSION_GAP = 30 * 60  # seconds without an event that end a session where the log names none
@@ -179,7 +181,7 @@ def live_posts(name, rows):
         show(f"{name}: {column}, share of the top 10 % of videos", sum(ranked[: len(ranked) // 10]) / count)
         logs = sorted(math.log(n) for n in ranked if n)
         mean = sum(logs) / len(logs)
-        show(f"{name}: {column}, sd of the logarithm", math.sqrt(sum((x - mean) ** 2 for x in logs) / len(logs)))
+        show(f"{name}: {column} of videos with any, sd of the logarithm", math.sqrt(sum((x - mean) ** 2 for x in logs) / len(logs)))
     show(f"{name}: comments per reaction, pooled", total["num_comments"] / total["num_reactions"])
     show(f"{name}: shares per reaction, pooled", total["num_shares"] / total["num_reactions"])
     for column in ("num_comments", "num_shares"):
@@ -214,8 +216,19 @@ def of_events(path):
     if mix["like"]:
         for action in ("comment", "share", "follow"):
             show(f"generated: {action}s per like", mix[action] / mix["like"])
+    likes, comments, shares = (
+        collections.Counter(e["room"] for e in events if e["action"] == action) for action in ("like", "comment", "share")
+    )
+    logs = [math.log(n) for n in likes.values()]
+    mean = sum(logs) / len(logs)
+    show("generated rooms: likes, sd of the logarithm", math.sqrt(sum((x - mean) ** 2 for x in logs) / len(logs)))
+    for name, counts in (("comments", comments), ("shares", shares)):
+        ratio = [counts[room] / likes[room] for room in likes if likes[room] >= 10]
+        show(f"generated rooms: {name} per like, over rooms of 10 or more", quantiles(ratio))
     rows, last, number = [], {}, collections.Counter()
     for e in events:
+        if e["action"] not in ("view", "click"):
+            continue
         ts = e["ts"] / 1000
         if ts - last.get(e["user"], ts) > SESSION_GAP:
             number[e["user"]] += 1
@@ -224,8 +237,29 @@ def of_events(path):
     sessions("generated sessions", rows)
 
 
+def of_thinned(path, seconds=7811, target=1.66):
+    """How the log would look if only some of its events had been kept: what may have happened to the Taobao slice."""
+    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+    with opened as lines:
+        events = [json.loads(line) for line in lines]
+    # The slice knows no watching and no talking.
+    events = [e for e in events if e["ts"] < events[0]["ts"] + 1000 * seconds and e["action"] in ("view", "click", *FUNNEL)]
+    dice = random.Random(1)
+    drawn = [dice.random() for _ in events]
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        keep = (low + high) / 2
+        kept = [e for e, draw in zip(events, drawn) if draw < keep]
+        per_user = len(kept) / max(1, len({e["user"] for e in kept}))
+        low, high = (keep, high) if per_user < target else (low, keep)
+    show("thinned: share of events kept", keep)
+    behaviour("thinned", [(e["user"], e["item"], None, e["action"], e["ts"] / 1000) for e in kept])
+
+
 def main(arguments):
-    if len(arguments) == 2 and arguments[0] == "--events":
+    if len(arguments) == 2 and arguments[0] == "--thinned":
+        of_thinned(pathlib.Path(arguments[1]))
+    elif len(arguments) == 2 and arguments[0] == "--events":
         of_events(pathlib.Path(arguments[1]))
     elif len(arguments) == 1:
         of_folder(pathlib.Path(arguments[0]))

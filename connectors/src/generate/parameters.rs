@@ -25,9 +25,10 @@ pub(super) const COMMENTS_PER_LIKE: (f64, f64) = (1_250.0, 1.25);
 /// Fitted, Facebook live: shares per thousand likes of a stream.
 pub(super) const SHARES_PER_LIKE: (f64, f64) = (264.0, 1.17);
 
-/// Fitted, Serenade: milliseconds from one event of a session to the next are lognormal (median, deviation), cut off
-/// where a session is held to have ended.
-pub(super) const GAP_MS: (f64, f64, f64) = (50_000.0, 1.5, 1_800_000.0);
+/// Fitted, Serenade: milliseconds from one event of a session to the next are lognormal (median, deviation), such that
+/// the gaps between page visits, which is what the log holds, come out right; cut off where a session
+/// is held to have ended.
+pub(super) const GAP_MS: (f64, f64, f64) = (19_000.0, 1.55, 1_800_000.0);
 /// Fitted, Serenade: page visits per session are lognormal, in thousandths. At least [`FEWEST_VISITS`].
 pub(super) const VISITS: (f64, f64, f64) = (3_000.0, 0.86, 1_000_000.0);
 /// Fitted: the log has no session of one click.
@@ -48,11 +49,11 @@ pub(super) const AFTER_VISIT: Chance = Chance::of(0.85);
 /// Chosen: of those, the purchases that take what lies in the cart.
 pub(super) const FROM_CART: Chance = Chance::of(0.6);
 /// Chosen: a new visit goes to the product on show: from this at the start of its show ...
-pub(super) const ATTENTION_FIRST: f64 = 0.8;
+pub(super) const ATTENTION_FIRST: f64 = 0.7;
 /// ... falling evenly to this at its end.
-pub(super) const ATTENTION_LAST: f64 = 0.3;
+pub(super) const ATTENTION_LAST: f64 = 0.25;
 /// Chosen: of the other new visits, those to other products of the stream; the rest browses by taste.
-pub(super) const WITHIN_STREAM: Chance = Chance::of(0.5);
+pub(super) const WITHIN_STREAM: Chance = Chance::of(0.4);
 /// Chosen: browsing stays within the viewer's tastes.
 pub(super) const TASTE_BROWSES: Chance = Chance::of(0.9);
 /// Chosen: a room is picked by taste; else by size alone.
@@ -61,7 +62,7 @@ pub(super) const TASTE_PICKS_ROOM: Chance = Chance::of(0.8);
 pub(super) const FIRST_TASTE: Chance = Chance::of(0.7);
 /// Chosen: a product of a stream is of the room's taste; else of any.
 pub(super) const STREAM_TASTE: Chance = Chance::of(0.85);
-/// Chosen: a viewer changes rooms before an event.
+/// Chosen: a viewer changes rooms after an event.
 pub(super) const SWITCH: Chance = Chance::of(0.04);
 /// Chosen: a viewer whose stream ends goes to another; else leaves.
 pub(super) const STAYS_AFTER_END: Chance = Chance::of(0.5);
@@ -69,13 +70,13 @@ pub(super) const STAYS_AFTER_END: Chance = Chance::of(0.5);
 pub(super) const SAME_ROOM: Chance = Chance::of(0.4);
 
 /// Chosen: products of a stream.
-pub(super) const PRODUCTS: (u64, u64) = (20, 40);
+pub(super) const PRODUCTS: (u64, u64) = (30, 60);
 /// Chosen: how long a product is on show, ms.
 pub(super) const SHOW_MS: (u64, u64) = (90_000, 300_000);
 /// Chosen: how long a stream lasts, ms.
 pub(super) const STREAM_MS: (u64, u64) = (3_600_000, 10_800_000);
 /// Chosen: how long a room is dark between two streams, ms.
-pub(super) const DARK_MS: (u64, u64) = (1_800_000, 5_400_000);
+pub(super) const DARK_MS: (u64, u64) = (1_800_000, 3_600_000);
 
 /// Chosen: at most one user in this many is in a session at a time; beyond that, time runs faster.
 pub(super) const USERS_PER_SESSION: u64 = 10;

@@ -102,15 +102,18 @@ impl Rooms {
         true
     }
 
-    /// A live room for a viewer with this taste. If a few tries find none, the host of the last one goes live: a viewer
-    /// is always somewhere.
+    /// A live room for a viewer with this taste. Who finds the favourite rooms dark goes where most
+    /// are, or anywhere; and if all were dark, the host of the last one goes live: a viewer is always somewhere.
     pub(super) fn pick(&mut self, taste: u32, now: u64, random: &mut Random) -> u32 {
+        let all = 0..self.grouped.len();
+        let group = self.groups[taste as usize]..self.groups[taste as usize + 1];
         let mut room = 0;
-        for _ in 0..6 {
-            let taste = taste as usize;
-            let all = 0..self.groups[self.groups.len() - 1];
-            let group = self.groups[taste]..self.groups[taste + 1];
-            room = self.draw(if random.happens(TASTE_PICKS_ROOM) { group } else { all }, random);
+        for tries in 0..30 {
+            room = match tries {
+                0..4 if random.happens(TASTE_PICKS_ROOM) => self.draw(group.clone(), random),
+                0..12 => self.draw(all.clone(), random),
+                _ => random.one_of(&self.grouped).1,
+            };
             if self.is_live(room, now, random) {
                 return room;
             }

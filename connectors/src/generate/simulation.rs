@@ -161,21 +161,29 @@ impl Simulation {
             (action == Action::Watch).then(|| i64::try_from((now - viewer.since) / 1_000_000).unwrap_or(i64::MAX));
         let text = (action == Action::Comment).then(|| *self.random.one_of(&COMMENTS));
         viewer.since = now;
-        Step { user: viewer.user, item, room: viewer.room, action, at: now, dwell_ms, text }
+        let step = Step { user: viewer.user, item, room: viewer.room, action, at: now, dwell_ms, text };
+        if self.random.happens(SWITCH) {
+            self.change_room(viewer, now);
+        }
+        step
     }
 
-    /// Sees to it that the viewer is in a live room: changes it now and then, and when the stream has ended.
+    /// Sees to it that the viewer is in a live room: when the stream has ended, in another, or gone.
     fn settle(&mut self, viewer: &mut Viewer, now: u64) {
         let live = self.rooms.is_live(viewer.room, now, &mut self.random);
         let ended = !live || self.rooms.get(viewer.room).stream != viewer.stream;
         if ended && viewer.begun && !self.random.happens(STAYS_AFTER_END) {
             self.users.leave(viewer);
             *viewer = self.arrival(now);
-        } else if ended || self.random.happens(SWITCH) {
-            let taste = self.tastes.deciding(viewer.user, &mut self.random);
-            let room = self.rooms.pick(taste, now, &mut self.random);
-            self.enter(viewer, room, now);
+        } else if ended {
+            self.change_room(viewer, now);
         }
+    }
+
+    fn change_room(&mut self, viewer: &mut Viewer, now: u64) {
+        let taste = self.tastes.deciding(viewer.user, &mut self.random);
+        let room = self.rooms.pick(taste, now, &mut self.random);
+        self.enter(viewer, room, now);
     }
 
     /// Somebody comes: to the room of last time, or to one by taste.
@@ -217,12 +225,23 @@ impl Simulation {
         (if self.random.happens(CLICK) { Action::Click } else { Action::View }, item)
     }
 
-    /// The product on show if it is new to the viewer and gets attention, else another one of the stream, else anything
-    /// of the viewer's tastes.
+    /// Something the viewer has not just visited, as far as a few tries find it.
     fn something_new(&mut self, viewer: &Viewer, now: u64) -> u32 {
+        let mut item = self.something(viewer, now);
+        for _ in 0..3 {
+            if !viewer.has_visited(item) {
+                break;
+            }
+            item = self.something(viewer, now);
+        }
+        item
+    }
+
+    /// The product on show if it gets attention, else another one of the stream, else anything of the viewer's tastes.
+    fn something(&mut self, viewer: &Viewer, now: u64) -> u32 {
         let room = self.rooms.get(viewer.room);
         let random = &mut self.random;
-        if random.happens(room.attention(now)) && !viewer.has_visited(room.product()) {
+        if random.happens(room.attention(now)) {
             room.product()
         } else if random.happens(WITHIN_STREAM) {
             room.any_product(random)
