@@ -3,6 +3,7 @@
 /// What several topics share.
 mod support {
     pub(crate) mod graph;
+    pub(crate) mod logs;
     pub(crate) mod oracle;
     pub(crate) mod plain;
 }
@@ -11,3 +12,7 @@ mod support {
 mod exactness;
 mod oracle_units;
 mod plain_graph;
+/// The logs of real shops, where they are at hand.
+mod real_logs;
+/// Each operator beside its plain twin.
+mod twins;
