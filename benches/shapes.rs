@@ -118,10 +118,8 @@ fn measure(shape: &str) {
 
 /// The final lists in a few characters, to compare shapes. Ours keep the scores of the last sent list.
 fn digest(lists: &BTreeMap<(UserId, List), isize>) -> String {
-    let mut items = String::new();
-    for (user, list) in lists.keys() {
-        items.push_str(&format!("{user}:{:?};", list.iter().map(|scored| scored.item).collect::<Vec<_>>()));
-    }
+    let sequences = lists.keys().map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect::<Vec<_>>()));
+    let items = format!("{:?}", sequences.collect::<Vec<_>>());
     format!("{} lists, {:016x}", lists.len(), schema::id64(&items))
 }
 

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one module a topic, all against the slow and obvious oracle.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_sign_loss)]
+
 /// What several topics share.
 mod support {
     pub(crate) mod graph;

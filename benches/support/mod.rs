@@ -42,7 +42,9 @@ impl Loop {
         if since < at {
             (0..worker.peers() as u64).for_each(|worker| self.input.send(Input::Since { worker, since }));
         }
-        events.iter().for_each(|event| self.input.send(Input::Event(*event)));
+        for event in events {
+            self.input.send(Input::Event(*event));
+        }
         self.input.advance_to(self.last + 1);
         while self.probe.less_than(&(self.last + 1)) {
             worker.step();
