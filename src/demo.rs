@@ -45,8 +45,15 @@ const TICK: &str = "input.batch=20";
 /// Runs the demo.
 pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
     let config = Config::load(None, &[TICK.to_owned()])?;
-    let options =
-        Options { events: args.events, users: 5_000, items: 2_000, rooms: 20, rate: 50, seed: args.seed, ..Options::default() };
+    let options = Options {
+        events: args.events,
+        users: 5_000,
+        items: 2_000,
+        rooms: 20,
+        rate: 50,
+        seed: args.seed,
+        ..Options::default()
+    };
     let generator = Generator::new(options).map_err(|errors| Failure::Usage(generate::mistakes(&errors)))?;
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let from = (args.events as f64 * WARM_AFTER) as u64;

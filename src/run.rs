@@ -156,5 +156,6 @@ fn graph_config(graph: &config::Graph) -> dataflows::Config {
         stairs: graph.stairs.iter().map(|stair| *stair as usize).collect(),
         resolution: graph.resolution,
         items: i64::from(graph.sources.items),
+        ..dataflows::Config::default()
     }
 }

@@ -30,6 +30,9 @@ pub struct Config {
     pub resolution: u32,
     /// Weight of the source `items`; 0 switches it off.
     pub items: i64,
+    /// How much an operator does before it lets others work, in totals taken anew, about 0.2 us each. At least 1; no
+    /// answer depends on it.
+    pub slice: usize,
 }
 
 impl Default for Config {
@@ -45,6 +48,7 @@ impl Default for Config {
             stairs: vec![2, 4, 8, 16],
             resolution: 4,
             items: 4,
+            slice: 10_000,
         }
     }
 }

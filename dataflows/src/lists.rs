@@ -13,7 +13,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use self::rows::Rows;
+use self::rows::{RowId, Rows};
 use self::viewers::Viewers;
 use crate::operator::{Held, Out, Stash, earlier, give};
 use crate::{Collection, Config, Diff, Interest, ItemId, List, Neighbour, Time, UserId, Weight};
@@ -21,25 +21,30 @@ use crate::{Collection, Config, Diff, Interest, ItemId, List, Neighbour, Time, U
 /// Keeps each viewer's `k` best items, totalled over the profile; empty lists are not in the collection.
 ///
 /// `profiles` must lie where the viewers do, `neighbours` is sent there. Cost of a profile update: a pass over
-/// `stairs * neighbours` candidates; of a changed similarity: one probe into each row of the profile of each holder whose list it can reach.
+/// `stairs * neighbours` candidates; of a changed similarity: one probe into each row of the profile of each holder whose
+/// list it can reach. A row that a whole crowd holds is worked off in slices.
 pub fn lists<'scope>(
     profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     neighbours: Collection<'scope, (Interest, Neighbour)>,
     config: &Config,
 ) -> Collection<'scope, (UserId, List)> {
-    let mut builder = OperatorBuilder::new("Lists".into(), profiles.inner.scope());
+    let scope = profiles.inner.scope();
+    let mut builder = OperatorBuilder::new("Lists".into(), scope);
     let mut profiles = builder.new_input(profiles.inner, Pipeline);
     let to_viewers = |update: &((Interest, Neighbour), Time, Diff)| update.0.0.worker;
     let mut neighbours = builder.new_input(neighbours.inner, Exchange::new(to_viewers));
     let (out, lists) = builder.new_output();
     let mut rows = Rows::default();
     let mut viewers = Viewers::new(config.k, config.items);
+    let slice = config.slice;
 
+    let activator = scope.activator_for(builder.operator_info().address);
     builder.build(move |_| {
         let mut out: Out<((UserId, List), Time, Diff)> = OutputBuilder::from(out);
         let mut held = Held::new(1);
         let mut profile_stash = Stash::new();
         let mut neighbour_stash = Stash::new();
+        let mut tick: Option<Tick> = None;
         let mut updates = Vec::new();
 
         move |frontiers| {
@@ -48,65 +53,118 @@ pub fn lists<'scope>(
             let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
             let upper = upper.unwrap_or(Time::MAX);
 
-            while let Some(time) = earlier(profile_stash.first(), neighbour_stash.first()).filter(|time| *time < upper)
-            {
-                tick(
-                    &mut viewers,
-                    &mut rows,
-                    profile_stash.take(time),
-                    neighbour_stash.take(time),
-                    &mut |user, list, diff| {
-                        updates.push(((user, list), time, diff));
-                    },
-                );
+            let mut fuel = slice;
+            loop {
+                let complete = earlier(profile_stash.first(), neighbour_stash.first()).filter(|time| *time < upper);
+                let Some(mut now) = tick.take().or_else(|| {
+                    complete.map(|time| {
+                        Tick::begin(time, profile_stash.take(time), neighbour_stash.take(time), &mut viewers, &mut rows)
+                    })
+                }) else {
+                    break;
+                };
+                let time = now.time;
+                let done = now.advance(&mut fuel, &mut viewers, &mut rows, &mut |user, list, diff| {
+                    updates.push(((user, list), time, diff));
+                });
                 give(&mut out, &held, 0, time, &mut updates);
+                if !done {
+                    tick = Some(now);
+                    activator.activate();
+                    break;
+                }
             }
-            held.release_before(earlier(profile_stash.first(), neighbour_stash.first()));
+            let now = tick.as_ref().map(|tick| tick.time);
+            held.release_before(earlier(now, earlier(profile_stash.first(), neighbour_stash.first())));
         }
     });
     lists.as_collection()
 }
 
-/// Applies the updates of one tick and tells which lists changed.
-fn tick(
-    viewers: &mut Viewers,
-    rows: &mut Rows,
-    mut profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
-    mut neighbours: Vec<((Interest, Neighbour), Time, Diff)>,
-    tell: &mut impl FnMut(UserId, List, Diff),
-) {
-    // 1. Rows, so that every total is taken from similarities as they are at the end of the tick.
-    let mut changed = Vec::new();
-    neighbours.sort_unstable_by_key(|((at, neighbour), ..)| (at.item, neighbour.item));
-    for same in neighbours.chunk_by(|a, b| (a.0.0.item, a.0.1.item) == (b.0.0.item, b.0.1.item)) {
-        let row = rows.of(same[0].0.0.item);
-        let similarity = rows.update(row, same.iter().map(|((_, neighbour), _, diff)| (*neighbour, *diff)));
-        changed.push((row, same[0].0.1.item, similarity));
-    }
-    // 2. Profiles.
-    profiles.sort_unstable_by_key(|((user, (item, _)), ..)| (*user, *item));
-    for same in profiles.chunk_by(|a, b| (a.0.0, a.0.1.0) == (b.0.0, b.0.1.0)) {
-        let (user, (item, _)) = same[0].0;
-        viewers.update(user, item, same.iter().map(|((_, (_, weight)), _, diff)| (*weight, *diff)), rows);
-    }
-    // 3. Candidates whose similarity to an item of a profile changed.
-    for (row, item, similarity) in &changed {
-        for at in 0..rows.get(*row).holders.len() {
-            let holder = rows.get(*row).holders[at];
-            viewers.touch(holder, *item, *similarity, rows);
+/// What settling a viewer costs at most, in totals taken anew.
+const SETTLING: usize = 8;
+
+/// A tick being worked off, in slices.
+struct Tick {
+    time: Time,
+    /// Similarities that changed, and how far their holders have been told.
+    changed: Vec<Changed>,
+    row: usize,
+    holder: usize,
+}
+
+/// A neighbour of a row that went from one similarity to another.
+struct Changed {
+    row: RowId,
+    item: ItemId,
+    similarity: (u16, u16),
+}
+
+impl Tick {
+    /// Applies the updates of a tick to rows and profiles.
+    fn begin(
+        time: Time,
+        mut profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
+        mut neighbours: Vec<((Interest, Neighbour), Time, Diff)>,
+        viewers: &mut Viewers,
+        rows: &mut Rows,
+    ) -> Self {
+        // 1. Rows, so that every total is taken from similarities as they are at the end of the tick.
+        let mut changed = Vec::new();
+        neighbours.sort_unstable_by_key(|((at, neighbour), ..)| (at.item, neighbour.item));
+        for same in neighbours.chunk_by(|a, b| (a.0.0.item, a.0.1.item) == (b.0.0.item, b.0.1.item)) {
+            let row = rows.of(same[0].0.0.item);
+            let similarity = rows.update(row, same.iter().map(|((_, neighbour), _, diff)| (*neighbour, *diff)));
+            changed.push(Changed { row, item: same[0].0.1.item, similarity });
         }
+        // 2. Profiles.
+        profiles.sort_unstable_by_key(|((user, (item, _)), ..)| (*user, *item));
+        for same in profiles.chunk_by(|a, b| (a.0.0, a.0.1.0) == (b.0.0, b.0.1.0)) {
+            let (user, (item, _)) = same[0].0;
+            viewers.update(user, item, same.iter().map(|((_, (_, weight)), _, diff)| (*weight, *diff)), rows);
+        }
+        Tick { time, changed, row: 0, holder: 0 }
     }
-    for (row, ..) in changed {
-        rows.release(row);
-    }
-    // 4. Lists.
-    for viewer in std::mem::take(&mut viewers.unsettled) {
-        if let Some((user, old, new)) = viewers.settle(viewer, rows) {
-            for (list, diff) in [(old, -1), (new, 1)] {
-                if !list.is_empty() {
-                    tell(user, list, diff);
+
+    /// Goes on until the tick is done or the fuel is used up; tells which lists changed. Returns whether it is done.
+    fn advance(
+        &mut self,
+        fuel: &mut usize,
+        viewers: &mut Viewers,
+        rows: &mut Rows,
+        tell: &mut impl FnMut(UserId, List, Diff),
+    ) -> bool {
+        // 3. Candidates whose similarity to an item of a profile changed.
+        while let Some(changed) = self.changed.get(self.row) {
+            while let Some(holder) = rows.get(changed.row).holders.get(self.holder) {
+                if *fuel == 0 {
+                    return false;
+                }
+                *fuel -= 1;
+                viewers.touch(*holder, changed.item, changed.similarity, rows);
+                self.holder += 1;
+            }
+            self.row += 1;
+            self.holder = 0;
+        }
+        for changed in self.changed.drain(..) {
+            rows.release(changed.row);
+        }
+        self.row = 0;
+        // 4. Lists.
+        while let Some(viewer) = viewers.unsettled.pop() {
+            if let Some((user, old, new)) = viewers.settle(viewer, rows) {
+                for (list, diff) in [(old, -1), (new, 1)] {
+                    if !list.is_empty() {
+                        tell(user, list, diff);
+                    }
                 }
             }
+            *fuel = fuel.saturating_sub(SETTLING);
+            if *fuel == 0 && !viewers.unsettled.is_empty() {
+                return false;
+            }
         }
+        true
     }
 }

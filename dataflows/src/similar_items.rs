@@ -83,7 +83,7 @@ pub fn similar_items<'scope>(
 ) -> SimilarItems<'scope> {
     let index = Rc::new(RefCell::new(Index::new(config)));
     let (told, forgotten, count) = count(cooccurrence, popularity, Rc::clone(&index));
-    let neighbours = rank(told, interest, index, count);
+    let neighbours = rank(told, interest, index, count, config.slice.div_ceil(RANKING));
     SimilarItems { neighbours, forgotten }
 }
 
@@ -168,8 +168,11 @@ fn rank<'scope>(
     interest: Collection<'scope, Interest>,
     index: Rc<RefCell<Index>>,
     count: Activator,
+    slice: usize,
 ) -> Collection<'scope, (Interest, Neighbour)> {
-    let mut builder = OperatorBuilder::new("Rank".into(), told.scope());
+    let scope = told.scope();
+    let mut builder = OperatorBuilder::new("Rank".into(), scope);
+    let again = scope.activator_for(builder.operator_info().address);
     let mut told = builder.new_input(told, Exchange::new(Told::route));
     let by_item = |update: &(Interest, Time, Diff)| update.0.item;
     let mut interest = builder.new_input(interest.inner, Exchange::new(by_item));
@@ -180,6 +183,9 @@ fn rank<'scope>(
         let mut held = Held::new(1);
         let mut told_stash = Stash::new();
         let mut interest_stash = Stash::new();
+        // The tick whose rankings are not all done, and the items to let go when they are.
+        let mut ranking: Option<Time> = None;
+        let mut gone = Vec::new();
         let mut updates = Vec::new();
 
         move |frontiers| {
@@ -189,35 +195,60 @@ fn rank<'scope>(
             let upper = upper.unwrap_or(Time::MAX);
 
             let mut index = index.borrow_mut();
-            while let Some(time) = earlier(told_stash.first(), interest_stash.first()).filter(|time| *time < upper) {
-                let told = told_stash.take(time);
-                for told in &told {
-                    if let Told::Rank { item, partner, fine } = *told {
-                        index.cross(item, partner, fine);
-                    }
+            let mut fuel = slice;
+            loop {
+                // 1. A tick not yet done goes on; else the next complete one begins.
+                let complete = earlier(told_stash.first(), interest_stash.first()).filter(|time| *time < upper);
+                let Some(time) = ranking.or(complete) else { break };
+                if ranking.is_none() {
+                    begin(&mut index, &told_stash.take(time), interest_stash.take(time), &mut gone);
+                    ranking = Some(time);
                 }
-                for told in &told {
-                    if let Told::Fine { item, fine, .. } = *told {
-                        index.set_fine(item, fine);
-                    }
-                }
-                for (interest, _, diff) in interest_stash.take(time) {
-                    index.want(interest, diff);
-                }
-                index.rank(&mut |interest, neighbour, diff| updates.push(((interest, neighbour), time, diff)));
-                for told in &told {
-                    if let Told::Gone { item, .. } = *told {
-                        index.release(item);
-                    }
-                }
+                // 2. Rankings, as far as the fuel goes.
+                let done = index.rank(&mut fuel, &mut |interest, neighbour, diff| {
+                    updates.push(((interest, neighbour), time, diff));
+                });
                 give(&mut out, &held, 0, time, &mut updates);
+                if !done {
+                    again.activate();
+                    break;
+                }
+                // 3. Nothing refers any more to what nobody has.
+                for item in gone.drain(..) {
+                    index.release(item);
+                }
+                ranking = None;
             }
-            held.release_before(earlier(told_stash.first(), interest_stash.first()));
-            if index.ranked_before < upper {
-                index.ranked_before = upper;
+            held.release_before(earlier(ranking, earlier(told_stash.first(), interest_stash.first())));
+            let ranked_before = ranking.unwrap_or(upper);
+            if index.ranked_before < ranked_before {
+                index.ranked_before = ranked_before;
                 count.activate();
             }
         }
     });
     neighbours.as_collection()
+}
+
+/// What ranking a row costs, about, in units of [`Config::slice`].
+const RANKING: usize = 10;
+
+/// Applies what a tick says of popularities and interest. What moved is compared with how popularities were before, so
+/// that comes first.
+fn begin(index: &mut Index, told: &[Told], interest: Vec<(Interest, Time, Diff)>, gone: &mut Vec<ItemId>) {
+    for told in told {
+        if let Told::Rank { item, partner, fine } = *told {
+            index.cross(item, partner, fine);
+        }
+    }
+    for told in told {
+        match *told {
+            Told::Fine { item, fine, .. } => index.set_fine(item, fine),
+            Told::Gone { item, .. } => gone.push(item),
+            Told::Rank { .. } | Told::Counted { .. } => {}
+        }
+    }
+    for (interest, _, diff) in interest {
+        index.want(interest, diff);
+    }
 }

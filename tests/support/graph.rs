@@ -47,6 +47,8 @@ pub(crate) fn config(params: &Params) -> Config {
         stairs: params.stairs.clone(),
         resolution: params.resolution,
         items: params.items_weight,
+        // Tiny histories get tiny slices, so that operators stop in the midst of a tick.
+        slice: if params.history < 10 { params.history } else { 10_000 },
     }
 }
 

@@ -194,9 +194,15 @@ impl Index {
         row.mark(item, &mut self.dirty);
     }
 
-    /// Step 6: ranks what was touched and tells those who want to know what is different.
-    pub(super) fn rank(&mut self, tell: &mut impl FnMut(Interest, Neighbour, Diff)) {
-        for item in std::mem::take(&mut self.dirty) {
+    /// Step 6: ranks what was touched, a row for a unit of fuel, and tells those who want to know what is different.
+    /// Returns whether all is done.
+    pub(super) fn rank(&mut self, fuel: &mut usize, tell: &mut impl FnMut(Interest, Neighbour, Diff)) -> bool {
+        while let Some(item) = self.dirty.pop() {
+            if *fuel == 0 {
+                self.dirty.push(item);
+                return false;
+            }
+            *fuel -= 1;
             let Some(mut row) = self.rows[item as usize].take() else { continue };
             row.dirty = false;
             let neighbours = if row.wanted.is_empty() {
@@ -211,6 +217,7 @@ impl Index {
                 self.rows[item as usize] = Some(row);
             }
         }
+        true
     }
 
     /// Step 7: lets go of an item that nobody has any more.
