@@ -11,3 +11,6 @@ mod support {
 mod exactness;
 mod oracle_units;
 mod plain_graph;
+
+/// The program, as its users use and misuse it.
+mod program;
