@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Place, changes, event, now, two_shoppers};
+use super::{Place, changes, event, last_lists, now, two_shoppers};
 
 #[test]
 fn a_truncated_file_exits_with_1_and_what_came_before_stands() {
@@ -88,8 +88,8 @@ fn every_bad_record_is_counted_told_and_kept_with_its_reason_and_place() {
         .flat_map(|(code, count)| std::iter::repeat_n(code.as_str(), usize::try_from(*count).unwrap()))
         .collect();
     assert_eq!(counts, codes);
-    let told: Vec<String> = changes(&done.out).into_iter().map(|change| change.user).collect();
-    assert_eq!(told, ["bob", "7"].map(String::from), "the good records around the bad ones count");
+    let told: Vec<String> = last_lists(&changes(&done.out)).into_keys().collect();
+    assert_eq!(told, ["7", "bob"], "the good records around the bad ones count");
 
     let rejects = place.read("rejects.jsonl");
     let mut rejects: Vec<Value> = rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -146,7 +146,7 @@ fn an_endless_line_takes_no_memory() {
     let summary = done.summary();
     assert_eq!((summary.events, summary.rejected), (4, 1));
     assert!(summary.peak_mib < 100, "peak memory {} MiB", summary.peak_mib);
-    let told: Vec<String> = changes(&done.out).into_iter().map(|change| change.user).collect();
+    let told: Vec<String> = last_lists(&changes(&done.out)).into_keys().collect();
     assert_eq!(told, ["bob", "eve"], "the line behind it is read");
     assert!(place.read("rejects.jsonl").len() < 8 << 10, "a record is kept in part");
 }
@@ -262,6 +262,16 @@ fn a_timestamp_is_in_the_future_when_it_is_after_the_start_of_the_run() {
     assert_eq!(done.summary().rejected_by.get("future"), Some(&1));
     let done = place.run("--input ahead.jsonl --set input.max_skew=2h").well();
     assert_eq!((done.summary().events, done.summary().rejected), (2, 0));
+}
+
+#[test]
+fn a_log_that_is_too_old_for_the_retention_is_warned_about() {
+    let place = Place::new();
+    let done = place.run_with("--clock wall", two_shoppers(5).as_bytes()).well();
+    assert!(done.err.contains("(3 expired on arrival)"), "{}", done.err);
+    done.said(&["more than half of the events were older than graph.retention", "--columns ts=NAME:s"]);
+    let done = place.run_with("", two_shoppers(5).as_bytes()).well();
+    assert!(!done.err.contains("older than graph.retention"), "{}", done.err);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn mistakes_of_usage_exit_with_2_and_say_what_would_be_right() {
         (&["run", "--config", "none.toml"], &["none.toml", "--config"]),
         (&["run", "--set", "graph.neighbors=3"], &["unknown key graph.neighbors", "did you mean graph.neighbours?"]),
         (&["run", "--set", "graph.k"], &["--set graph.k", "="]),
-        (&["run", "--set", "graph.audience=40d"], &["graph.audience", "graph.retention"]),
+        (&["run", "--set", "graph.audience=40d"], &["graph.audience must be at most the retention", "30d", "40d"]),
         (&["run", "--columns", "who"], &["--columns who", "user=user_id,item=item_id"]),
         (
             &["run", "--columns", "person=a,user=,ts=t:sec"],
@@ -101,6 +101,14 @@ fn a_configuration_is_taken_from_its_file_and_overridden() {
     };
     assert_eq!(items(""), 1);
     assert_eq!(items("--set graph.k=1 --set graph.k=2"), 2);
+}
+
+#[test]
+fn an_existing_output_is_replaced() {
+    let place = Place::new();
+    place.write("out.jsonl", "as before\n".repeat(1000));
+    place.run_with("--output out.jsonl", super::two_shoppers(5).as_bytes()).well();
+    assert_eq!(super::changes(&place.read("out.jsonl")).len(), 1);
 }
 
 #[test]
