@@ -1,5 +1,8 @@
 //! The integration tests: one binary, one module a topic, all against the slow and obvious oracle.
 
+// Helpers of tests are tests: where they cannot go on, the test has failed; what they print is shown when it does.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 /// What several topics share.
 mod support {
     pub(crate) mod graph;

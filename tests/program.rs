@@ -220,7 +220,7 @@ impl Heard {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&bytes);
         let listening = thread::spawn(move || {
-            let mut buffer = [0; 1 << 16];
+            let mut buffer = vec![0; 1 << 16];
             while let Ok(length @ 1..) = pipe.read(&mut buffer) {
                 heard.lock().unwrap().extend_from_slice(&buffer[..length]);
             }

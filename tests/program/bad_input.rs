@@ -247,7 +247,7 @@ fn a_reader_that_goes_away_ends_the_run_well() {
         let script = format!("{{ {program} {command}; echo code $? >&2; }} | head -1");
         let out = Command::new("sh").args(["-c", &script]).current_dir(place.0.path()).output().unwrap();
         let err = String::from_utf8(out.stderr).unwrap();
-        assert_eq!(out.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(String::from_utf8(out.stdout).unwrap().lines().count(), 1);
         assert!(err.contains("code 0\n"), "{err}");
         assert!(!err.contains("panicked") && !err.contains("roken pipe") && !err.contains("deltarec:"), "{err}");
     }
