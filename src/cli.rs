@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,8 +37,8 @@ Examples:
   deltarec run --input events.jsonl.gz --output changes.jsonl
 
   # a CSV with its own column names and seconds, lists for everybody
-  deltarec run --input log.csv.gz --columns user=user_id,item=item_id,action=behavior,ts=timestamp:s \\
-               --output changes.jsonl --set graph.audience=all
+  deltarec run --input log.csv.gz --output changes.jsonl --set graph.audience=all \\
+               --columns user=user_id,item=item_id,action=behavior,ts=timestamp:s
 
   # a log of purchases without an action column, rows filtered, bad ones kept aside
   deltarec run --input sales.csv --columns \"user=customer,item=sku,ts=at:%Y-%m-%d %H:%M:%S\" \\
@@ -54,8 +54,8 @@ Examples:
   deltarec generate events=100000,seed=7 --output events.jsonl.gz
   deltarec generate | deltarec run --output changes.jsonl
 
-OPTIONS is a list of key=value: events, users, items, rooms, rate (events per second of simulated time), seed and
-start (ms since 1970). See docs/generator.md for what is simulated.";
+SIMULATION is a list of key=value: events, users, items, rooms, rate (events per second of
+simulated time), seed and start (ms since 1970). See docs/generator.md for what is simulated.";
 
 #[derive(Debug, Args)]
 struct RunArgs {
@@ -223,15 +223,27 @@ fn check_streams(inputs: &[Uri], output: &Uri, rejects: Option<&Uri>) -> anyhow:
             at + 1
         );
     }
-    anyhow::ensure!(rejects != Some(output), "--rejects and --output are the same: give them different places");
+    let same = match (rejects, output) {
+        (Some(Uri::File { path: rejects, .. }), Uri::File { path: output, .. }) => same_file(rejects, output),
+        (rejects, output) => rejects == Some(output),
+    };
+    anyhow::ensure!(!same, "--rejects and --output are the same: give them different places");
     Ok(())
 }
 
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (place(a), place(b)) {
+        (Some(a), Some(b)) => a == b,
         _ => a == b,
     }
+}
+
+/// Where a file is, or will be once it is created.
+fn place(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    })
 }
 
 /// Ends a run early on SIGINT or SIGTERM; a second one ends it at once.

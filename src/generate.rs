@@ -11,7 +11,7 @@ use crate::run::Stop;
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// What to simulate, as key=value,...; nothing for the defaults
-    #[arg(value_name = "OPTIONS", default_value = "")]
+    #[arg(value_name = "SIMULATION", default_value = "", hide_default_value = true)]
     options: String,
     /// Where events go: PATH.jsonl (also .gz, .zst) or - for stdout
     #[arg(long, value_name = "URI", default_value = "-")]
@@ -52,6 +52,6 @@ pub fn options(text: &str) -> anyhow::Result<Options> {
 
 /// All mistakes in one error.
 pub fn mistakes(errors: &[OptionsError]) -> anyhow::Error {
-    let lines: Vec<String> = errors.iter().map(|error| format!("generate: {error}")).collect();
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     anyhow::anyhow!(lines.join("\n"))
 }

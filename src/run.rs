@@ -16,7 +16,7 @@ mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
 use crossbeam_channel::bounded;
@@ -25,7 +25,7 @@ pub use self::clock::Clock;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, timestamp};
-use self::reader::Reader;
+use self::reader::{Reader, Rejects};
 pub use self::stop::Stop;
 pub use self::summary::Summary;
 use self::worker::Pilot;
@@ -83,9 +83,10 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let (feeds_in, feeds_out) = bounded(1);
     let (settled_in, settled_out) = bounded(1);
 
+    let rejects = Rejects::new(job.rejects);
     let reader =
-        Reader::new(&job.config, job.inputs, job.rejects, job.clock, Arc::clone(&names), Arc::clone(&progress));
-    let writer = Writer::new(job.output, names, Arc::clone(&progress));
+        Reader::new(&job.config, job.inputs, rejects.clone(), job.clock, Arc::clone(&names), Arc::clone(&progress));
+    let writer = Writer::new(job.output, names, Arc::clone(&progress), job.stop.clone());
     let pilot = Pilot::new(feeds_out, settled_in, job.clock, job.stop.clone(), Arc::clone(&progress));
     let waker = pilot.waker();
 
@@ -102,26 +103,37 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
 
     let computed = compute(job.workers, graph_config(&job.config.graph), pilot);
     let written = writing.join();
-    // A reader that waits for a pipe when the run is stopped is left behind; it has nothing to say any more.
-    let read = (!job.stop.is_set() || reading.is_finished()).then(|| reading.join());
+    let cut_short = job.stop.is_set() || computed.is_err() || written.is_err();
+    let read = (!cut_short || ends_within(LEAVING, &reading)).then(|| reading.join());
     display.end();
 
     let mut summary = Summary::of(&progress, started.elapsed());
-    let (source, rejects) = match read {
-        Some(Ok(end)) => {
-            summary.rejected_by = end.rejected_by;
-            (end.failure, Ok(()))
-        }
-        Some(Err(_)) => (None, Err(RunError::Thread("the reader"))),
-        None => (None, Ok(())),
+    let mut rejects = rejects.take();
+    summary.rejected_by = rejects.counts().clone();
+    let read = match read {
+        Some(Ok(failure)) => failure.map_or(Ok(()), Err),
+        Some(Err(_)) => Err(RunError::Thread("the reader")),
+        None => Ok(()),
     };
     let written = match written {
         Ok(written) => written.map_err(RunError::from),
         Err(_) => Err(RunError::Thread("the writer")),
     };
     let computed = computed.map_err(|()| RunError::Thread("a worker"));
-    let result = computed.and(written).and(rejects).and(source.map_or(Ok(()), Err));
+    let result = computed.and(written).and(read).and(rejects.close().map_err(RunError::from));
     (summary, result)
+}
+
+/// How long a run that is cut short waits for its reader. One that waits for a pipe is left behind: what it had read
+/// has been passed on.
+const LEAVING: Duration = Duration::from_millis(200);
+
+fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
+    let asked = Instant::now();
+    while !thread.is_finished() && asked.elapsed() < limit {
+        thread::sleep(Duration::from_millis(2));
+    }
+    thread.is_finished()
 }
 
 /// Runs the graph on `workers` threads; the first steers.

@@ -13,6 +13,8 @@ pub struct RejectLog {
     counts: BTreeMap<String, u64>,
     total: u64,
     lines: Option<Lines>,
+    /// Whether anything was written since the last flush: an empty one would still cost a packed file some bytes.
+    dirty: bool,
 }
 
 impl RejectLog {
@@ -36,6 +38,7 @@ impl RejectLog {
             );
         }
         *self.counts.entry(code).or_default() += 1;
+        self.dirty = true;
         self.lines.as_mut().map_or(Ok(()), |lines| lines.write(rejected))
     }
 
@@ -51,7 +54,8 @@ impl RejectLog {
 
     /// Hands on what is buffered.
     pub fn flush(&mut self) -> Result<(), SinkError> {
-        self.lines.as_mut().map_or(Ok(()), Lines::flush)
+        let dirty = std::mem::take(&mut self.dirty);
+        self.lines.as_mut().filter(|_| dirty).map_or(Ok(()), Lines::flush)
     }
 
     /// Writes what the output needs at its end.

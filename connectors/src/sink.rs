@@ -12,8 +12,7 @@ pub struct SinkError {
     pub advice: String,
     /// Whether the reader of a pipe went away, which ends a run without being a failure.
     pub closed: bool,
-    /// The error beneath.
-    #[source]
+    /// The error beneath; `what` says it already.
     pub cause: Option<std::io::Error>,
 }
 

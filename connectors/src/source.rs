@@ -26,8 +26,7 @@ pub struct SourceError {
     pub what: String,
     /// What to do about it.
     pub advice: String,
-    /// The error beneath.
-    #[source]
+    /// The error beneath; `what` says it already.
     pub cause: Option<std::io::Error>,
 }
 

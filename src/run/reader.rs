@@ -1,8 +1,7 @@
 //! The edge: merges the inputs, judges events, interns names, and cuts the stream into ticks.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connectors::{Batch, Polled, RawEvent, RejectLog};
 use crossbeam_channel::Sender;
@@ -20,17 +19,30 @@ use crate::config::Config;
 /// See the module.
 pub(super) struct Reader {
     inputs: Vec<Head>,
-    rejects: RejectLog,
+    rejects: Rejects,
     edge: Edge,
     /// Most events in a tick.
     most: usize,
 }
 
-/// What the reader has to say when it is done.
-pub(super) struct End {
-    /// Rejected records by the code of their reason.
-    pub(super) rejected_by: BTreeMap<String, u64>,
-    pub(super) failure: Option<RunError>,
+/// Rejected records. Shared, because a reader that waits for a pipe is left behind when a run is stopped, and what it
+/// has set aside must not be lost with it.
+#[derive(Clone)]
+pub(super) struct Rejects(Arc<Mutex<RejectLog>>);
+
+impl Rejects {
+    pub(super) fn new(log: RejectLog) -> Self {
+        Rejects(Arc::new(Mutex::new(log)))
+    }
+
+    /// The log, to close and to read; what still comes afterwards goes nowhere.
+    pub(super) fn take(&self) -> RejectLog {
+        std::mem::take(&mut *self.log())
+    }
+
+    fn log(&self) -> MutexGuard<'_, RejectLog> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why reading goes no further.
@@ -44,7 +56,7 @@ impl Reader {
     pub(super) fn new(
         config: &Config,
         inputs: Vec<Input>,
-        rejects: RejectLog,
+        rejects: Rejects,
         clock: Clock,
         names: Arc<Names>,
         progress: Arc<Progress>,
@@ -52,7 +64,8 @@ impl Reader {
         let edge = Edge {
             levels: config.levels.clone(),
             retention: config.graph.retention,
-            latest: now().saturating_add(config.input.max_skew).min(MAX_MS - 1),
+            max_skew: config.input.max_skew,
+            latest: latest(config.input.max_skew),
             clock,
             at: 0,
             feed: Feed { number: 1, at: 0, since: 0, events: Vec::new() },
@@ -64,18 +77,16 @@ impl Reader {
     }
 
     /// Reads until all inputs end, one fails, or nobody wants to know. What was read is passed on in each case.
-    pub(super) fn run(mut self, feeds: &Sender<Feed>, stop: &Stop, waker: &Waker) -> End {
+    pub(super) fn run(mut self, feeds: &Sender<Feed>, stop: &Stop, waker: &Waker) -> Option<RunError> {
         let mut out = Out { feeds, waker };
         let mut end = self.read(&mut out, stop);
         if !matches!(end, Err(Break::Deaf)) && self.edge.ship(&mut out).is_err() {
             end = Err(Break::Deaf);
         }
-        let closed = self.rejects.close().map_err(RunError::from);
-        let failure = match end {
+        match end {
             Err(Break::Failed(error)) => Some(error),
-            _ => closed.err(),
-        };
-        End { rejected_by: self.rejects.counts().clone(), failure }
+            _ => None,
+        }
     }
 
     fn read(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
@@ -89,9 +100,9 @@ impl Reader {
             let alone = self.inputs.len() == 1;
             // One input alone is read to the end of its batch without looking at others.
             while let Some(event) = self.inputs[first].head() {
-                if let Some(reason) = self.edge.take(event) {
+                if let Some(reason) = self.edge.take(event, self.inputs[first].input.waits) {
                     let rejected = rejected(reason, self.inputs[first].input.source.name(), event);
-                    reject(&mut self.rejects, &self.edge.progress, &rejected)?;
+                    reject(&self.rejects, &self.edge.progress, &rejected)?;
                 }
                 self.inputs[first].next += 1;
                 if self.edge.feed.events.len() >= self.most {
@@ -119,19 +130,20 @@ impl Reader {
             }
             if head.idle && head.input.waits {
                 self.edge.ship(out)?;
+                self.rejects.log().flush().map_err(|error| Break::Failed(error.into()))?;
             }
             self.inputs[input].poll();
             for rejected in std::mem::take(&mut self.inputs[input].batch.rejected) {
-                reject(&mut self.rejects, &self.edge.progress, &rejected)?;
+                reject(&self.rejects, &self.edge.progress, &rejected)?;
             }
         }
         Ok(())
     }
 }
 
-fn reject(log: &mut RejectLog, progress: &Progress, rejected: &Rejected) -> Result<(), Break> {
+fn reject(rejects: &Rejects, progress: &Progress, rejected: &Rejected) -> Result<(), Break> {
     progress.rejected.fetch_add(1, Relaxed);
-    log.record(rejected).map_err(|error| Break::Failed(error.into()))
+    rejects.log().record(rejected).map_err(|error| Break::Failed(error.into()))
 }
 
 /// A record that was well formed, but no event that counts here.
@@ -188,7 +200,9 @@ struct Out<'a> {
 struct Edge {
     levels: Levels,
     retention: u64,
-    /// Timestamps after this are in the future whatever happens: a replay decides as the first run did.
+    max_skew: u64,
+    /// Timestamps after this are in the future, whatever happens: a replay decides as the first run did. Only what comes
+    /// through a pipe is judged by its arrival.
     latest: u64,
     clock: Clock,
     /// The time now, in milliseconds.
@@ -200,11 +214,12 @@ struct Edge {
 }
 
 impl Edge {
-    /// Takes an event, or says why not.
-    fn take(&mut self, event: RawEvent<'_>) -> Option<Reason> {
+    /// Takes an event, or says why not. `arrives`: it came just now, and was not there at the start.
+    fn take(&mut self, event: RawEvent<'_>, arrives: bool) -> Option<Reason> {
+        let limit = if arrives && event.ts > self.latest { latest(self.max_skew) } else { self.latest };
         let level = match self.levels.effect(event.action, event.dwell_ms) {
             Err(reason) => return Some(reason),
-            Ok(_) if event.ts > self.latest => return Some(Reason::Future { ts: event.ts, limit: self.latest }),
+            Ok(_) if event.ts > limit => return Some(Reason::Future { ts: event.ts, limit }),
             Ok(Effect::Ignored) => {
                 count(&self.progress.events);
                 count(&self.progress.ignored);
@@ -254,6 +269,11 @@ impl Edge {
             tracing::warn!("the names `{known}` and `{name}` of {of} have the same id64 {id} and count as one");
         }
     }
+}
+
+/// The latest timestamp that is not in the future now.
+fn latest(max_skew: u64) -> u64 {
+    now().saturating_add(max_skew).min(MAX_MS - 1)
 }
 
 fn count(counter: &AtomicU64) {

@@ -11,22 +11,28 @@ use schema::{Change, Recommended};
 use super::feed::{Settled, Waker};
 use super::names::{Names, Table};
 use super::progress::Progress;
+use super::stop::Stop;
 
 /// See the module.
 pub(super) struct Writer {
     sink: Box<dyn Sink>,
     names: Arc<Names>,
     progress: Arc<Progress>,
+    stop: Stop,
 }
 
 impl Writer {
-    pub(super) fn new(sink: Box<dyn Sink>, names: Arc<Names>, progress: Arc<Progress>) -> Self {
-        Writer { sink, names, progress }
+    pub(super) fn new(sink: Box<dyn Sink>, names: Arc<Names>, progress: Arc<Progress>, stop: Stop) -> Self {
+        Writer { sink, names, progress, stop }
     }
 
-    /// Writes until nothing more comes, then closes the output. A closed pipe ends the run and is no failure.
+    /// Writes until nothing more comes, then closes the output. When that fails, the run is to stop: nobody
+    /// takes changes any more. A closed pipe is no failure.
     pub(super) fn run(mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
         let written = self.write_all(settled, waker);
+        if written.is_err() {
+            self.stop.set();
+        }
         let closed = written.and_then(|()| self.sink.close());
         match closed {
             Err(error) if error.closed => Ok(()),

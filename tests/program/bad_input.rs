@@ -1,0 +1,286 @@
+//! Damaged inputs and outputs that fail: nothing is lost silently, and every message says where and what to do.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Place, changes, event, last_lists, now, two_shoppers};
+
+#[test]
+fn a_truncated_file_exits_with_1_and_what_came_before_stands() {
+    let place = Place::new();
+    place.deltarec(&["generate", "events=20000,users=500,items=300,seed=5", "--output", "x.jsonl.gz"]).well();
+    let whole = fs::read(place.path("x.jsonl.gz")).unwrap();
+    place.write("cut.jsonl.gz", &whole[..whole.len() / 2]);
+    let done =
+        place.run("--input cut.jsonl.gz --output out.jsonl").failed(1, &["deltarec: cut.jsonl.gz: line ", "cut off"]);
+    let line: u64 = done.err.split_once("cut.jsonl.gz: line ").unwrap().1.split_once(',').unwrap().0.parse().unwrap();
+    assert_eq!(done.summary().events, line - 1, "all whole lines before it count");
+    let found = changes(&place.read("out.jsonl"));
+    assert!(found.len() > 100);
+    assert_eq!(done.summary().changes, found.len() as u64);
+    // A message says a thing once.
+    let last = done.err.lines().last().unwrap();
+    assert_eq!(last.matches("incomplete").count() + last.matches("unexpected end").count(), 1, "{last}");
+
+    place.write("damaged.jsonl.gz", [&whole[..9000], b"noise", &whole[9000..]].concat());
+    place.run("--input damaged.jsonl.gz").failed(1, &["damaged.jsonl.gz: line ", "damaged"]);
+    place.write("plain.jsonl.gz", two_shoppers(5));
+    place.run("--input plain.jsonl.gz").failed(1, &["plain.jsonl.gz: line 1,", "not packed as its name says"]);
+    place.write("noise.jsonl.zst", b"noise");
+    place.run("--input noise.jsonl.zst").failed(1, &["noise.jsonl.zst"]);
+}
+
+/// Bad records with the code of their reason, and what the message must say.
+const BAD: [(&[u8], &str, &str); 22] = [
+    (b"{\"user\":\"\xff\",\"item\":\"a\",\"action\":\"view\",\"ts\":1}", "not_utf8", "UTF-8"),
+    (b"[{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":1}]", "malformed", "one JSON object"),
+    (b"not json", "malformed", "column 2"),
+    (b"{\"user\":\"a\"", "malformed", "EOF"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":1} x", "malformed", "trailing"),
+    (b"{\"item\":\"b\",\"action\":\"view\",\"ts\":1}", "missing:user", "`user` is missing"),
+    (b"{\"user\":\"\",\"item\":\"b\",\"action\":\"view\",\"ts\":1}", "missing:user", "`user` is empty"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"ts\":1}", "missing:action", "`action` is missing"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\"}", "missing:ts", "`ts` is missing"),
+    (b"{\"user\":1.5,\"item\":\"b\",\"action\":\"view\",\"ts\":1}", "wrong_type:user", "1.5"),
+    (b"{\"user\":\"a\",\"item\":null,\"action\":\"view\",\"ts\":1}", "wrong_type:item", "null"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":7,\"ts\":1}", "wrong_type:action", "7"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":\"1\"}", "wrong_type:ts", "milliseconds"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":-1}", "time_out_of_range", "-1"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":9007199254740992}", "time_out_of_range", "2^53-1"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":1e300}", "time_out_of_range", "2^53-1"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":9007199254740991}", "future", "in the future"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"vew\",\"ts\":1}", "unknown_action", "`vew`"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"View\",\"ts\":1}", "unknown_action", "`View`"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"watch\",\"ts\":1}", "bad_dwell", "dwell_ms"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"watch\",\"ts\":1,\"dwell_ms\":-1}", "bad_dwell", "dwell_ms"),
+    (
+        b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"watch\",\"ts\":1,\"dwell_ms\":\"9\"}",
+        "wrong_type:dwell_ms",
+        "dwell_ms",
+    ),
+];
+
+#[test]
+fn every_bad_record_is_counted_told_and_kept_with_its_reason_and_place() {
+    let place = Place::new();
+    let good = two_shoppers(5);
+    let mut input = good.clone().into_bytes();
+    for (record, ..) in BAD {
+        input.extend_from_slice(record);
+        input.push(b'\n');
+    }
+    // Good ones around them and a blank line, which is no record.
+    input.extend_from_slice(b"\n{\"user\":7,\"item\":\"bread\",\"action\":\"pv\",\"ts\":5,\"price\":{\"eur\":[1]}}\n");
+    place.write("bad.jsonl", &input);
+    let done = place.run("--input bad.jsonl --rejects rejects.jsonl").well().said(&[]);
+
+    let summary = done.summary();
+    assert_eq!((summary.events, summary.rejected), (4, BAD.len() as u64));
+    let mut codes: Vec<&str> = BAD.iter().map(|(_, code, _)| *code).collect();
+    codes.sort_unstable();
+    let counts: Vec<&str> = summary
+        .rejected_by
+        .iter()
+        .flat_map(|(code, count)| std::iter::repeat_n(code.as_str(), usize::try_from(*count).unwrap()))
+        .collect();
+    assert_eq!(counts, codes);
+    let told: Vec<String> = last_lists(&changes(&done.out)).into_keys().collect();
+    assert_eq!(told, ["7", "bob"], "the good records around the bad ones count");
+
+    let rejects = place.read("rejects.jsonl");
+    let mut rejects: Vec<Value> = rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    rejects.sort_by_key(|reject| reject["line"].as_u64());
+    assert_eq!(rejects.len(), BAD.len());
+    let mut offset = good.len();
+    let mut seen = Vec::new();
+    for (index, (reject, (record, code, says))) in rejects.iter().zip(BAD).enumerate() {
+        let line = index + 4;
+        assert_eq!(reject["reason"], code, "{reject}");
+        assert_eq!(reject["line"], line, "{reject}");
+        assert_eq!(reject["offset"], offset, "{reject}");
+        assert_eq!(reject["source"], "bad.jsonl", "{reject}");
+        assert!(reject["detail"].as_str().unwrap().contains(says), "{reject}");
+        let kept = reject["record"].as_str().unwrap();
+        match serde_json::from_slice::<Value>(record) {
+            Ok(record) if !record.is_array() => assert_eq!(serde_json::from_str::<Value>(kept).unwrap(), record),
+            _ => assert_eq!(kept, String::from_utf8_lossy(record)),
+        }
+        offset += record.len() + 1;
+        // The first of each reason is logged.
+        let logged = done.err.contains(&format!(" WARN bad.jsonl:{line}: "));
+        assert_eq!(logged, !seen.contains(&code), "line {line} in:\n{}", done.err);
+        seen.push(code);
+    }
+}
+
+#[test]
+fn a_csv_with_bad_rows_goes_on_behind_them() {
+    let place = Place::new();
+    place.write(
+        "bad.csv",
+        "user,item,action,ts\nann,bread,buy,5\n,bread,view,5\nann,butter,buy,soon\nann,butter\nann,\"but\"\"ter\",buy,5\n\
+         bob,bread,view,5\nann,tea,view,\"5\n",
+    );
+    let done = place.run("--input bad.csv --rejects rejects.jsonl.gz").well();
+    let summary = done.summary();
+    assert_eq!(summary.events, 3, "{}", done.err);
+    let by: Vec<(&str, u64)> = summary.rejected_by.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+    assert_eq!(by, [("malformed", 2), ("missing:user", 1), ("wrong_type:ts", 1)]);
+    assert_eq!(changes(&done.out)[0].entered, ["but\"ter"]);
+    let rejects = super::unpacked(&fs::read(place.path("rejects.jsonl.gz")).unwrap());
+    assert_eq!(String::from_utf8(rejects).unwrap().lines().count(), 4);
+}
+
+#[test]
+fn an_endless_line_takes_no_memory() {
+    let place = Place::new();
+    let good = two_shoppers(5);
+    let input = [good.as_bytes(), &vec![b'x'; 100 << 20], b"\n", event("eve", "butter", "view", 5).as_bytes()].concat();
+    place.write("long.jsonl", input);
+    let done =
+        place.run("--input long.jsonl --rejects rejects.jsonl").well().said(&["long.jsonl:4: record longer than"]);
+    let summary = done.summary();
+    assert_eq!((summary.events, summary.rejected), (4, 1));
+    assert!(summary.peak_mib < 100, "peak memory {} MiB", summary.peak_mib);
+    let told: Vec<String> = last_lists(&changes(&done.out)).into_keys().collect();
+    assert_eq!(told, ["bob", "eve"], "the line behind it is read");
+    assert!(place.read("rejects.jsonl").len() < 8 << 10, "a record is kept in part");
+}
+
+#[test]
+fn a_whole_json_document_is_rejected_line_by_line() {
+    let place = Place::new();
+    let array = format!("[\n{}\n]\n", two_shoppers(5).trim_end().replace('\n', ",\n"));
+    place.write("array.jsonl", array);
+    let done = place.run("--input array.jsonl").well().said(&["array.jsonl:1: malformed record"]);
+    // The last element has no comma behind it: by itself it is a good line.
+    assert_eq!((done.summary().events, done.summary().rejected), (1, 4));
+}
+
+#[test]
+fn an_empty_input_is_no_failure() {
+    let place = Place::new();
+    place.write("empty.jsonl", "");
+    place.write("empty.csv", "");
+    place.write("blank.jsonl", "\n\n\n");
+    place.write("header.csv", "user,item,action,ts\n");
+    for input in ["--input empty.jsonl", "--input empty.csv", "--input blank.jsonl", "--input header.csv", ""] {
+        let done = place.run(&format!("{input} --output out.jsonl")).well();
+        assert_eq!((done.summary().events, done.summary().rejected), (0, 0));
+        assert_eq!(place.read("out.jsonl"), "");
+    }
+    place.run("--input empty.csv").well().said(&["empty.csv: the file is empty"]);
+}
+
+#[test]
+fn what_cannot_be_opened_exits_with_1() {
+    let place = Place::new();
+    place.write("good.jsonl", two_shoppers(5));
+    place.write("kept.jsonl", "as before\n");
+    fs::create_dir(place.path("folder.jsonl")).unwrap();
+    for (args, parts) in [
+        ("--input missing.jsonl --output kept.jsonl", ["missing.jsonl: cannot open: No such file", "check the path"]),
+        ("--input missing.csv.gz --output kept.jsonl", ["missing.csv.gz: cannot open: No such file", "check the path"]),
+        ("--input folder.jsonl --output kept.jsonl", ["folder.jsonl: cannot open", "name a file"]),
+        ("--input good.jsonl --output none/out.jsonl", ["none/out.jsonl: cannot create", "create the folder first"]),
+        ("--input good.jsonl --output folder.jsonl", ["folder.jsonl: cannot create", "name a file"]),
+        ("--input good.jsonl --rejects none/r.jsonl", ["none/r.jsonl: cannot create", "create the folder first"]),
+    ] {
+        let done = place.run(args).failed(1, &parts);
+        assert!(done.err.matches("os error").count() <= 1, "said twice: {}", done.err);
+        assert_eq!(place.read("kept.jsonl"), "as before\n");
+    }
+}
+
+#[test]
+fn a_full_disk_exits_with_1_and_says_so() {
+    let place = Place::new();
+    symlink("/dev/full", place.path("full.jsonl")).unwrap();
+    place.write("bad.jsonl", "x\n");
+    let full = ["full.jsonl: cannot ", "No space left", "free some space"];
+    let done = place.run("--input generate:events=20000,users=500,items=300 --output full.jsonl").failed(1, &full);
+    assert_eq!(done.summary().changes, 0, "what was not written is not counted");
+    assert_eq!(done.err.matches("No space left").count(), 1, "{}", done.err);
+    place.run("--input bad.jsonl --rejects full.jsonl").failed(1, &full);
+    place.deltarec(&["generate", "events=1000", "--output", "full.jsonl"]).failed(1, &full);
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_the_run() {
+    let place = Place::new();
+    fs::create_dir(place.path("small")).unwrap();
+    let mount = place.path("small");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&mount).output();
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        println!("skipped: no small file system can be mounted here");
+        return;
+    }
+    let done = place.run("--input generate:events=50000,users=500,items=300 --output small/out.jsonl");
+    let written = fs::read_to_string(mount.join("out.jsonl"));
+    assert!(Command::new("umount").arg(&mount).status().unwrap().success());
+    done.failed(1, &["small/out.jsonl: cannot write", "No space left", "free some space"]);
+    let written = written.unwrap();
+    changes(&written[..=written.rfind('\n').unwrap()]);
+}
+
+/// Nobody takes changes any more, and the producer is silent: waiting for it would be waiting for nothing.
+#[test]
+fn a_failed_output_ends_a_run_whose_input_is_silent() {
+    let place = Place::new();
+    symlink("/dev/full", place.path("full.jsonl")).unwrap();
+    let mut running = place.start(&["run", "--output", "full.jsonl"]);
+    running.send(&two_shoppers(5));
+    running.end_within(Duration::from_secs(5)).failed(1, &["full.jsonl: cannot write", "No space left"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_run_well() {
+    let place = Place::new();
+    let program = env!("CARGO_BIN_EXE_deltarec");
+    for command in
+        ["run --input generate:events=200000,users=2000,items=500 --set input.batch=500", "generate events=2000000"]
+    {
+        let script = format!("{{ {program} {command}; echo code $? >&2; }} | head -1");
+        let out = Command::new("sh").args(["-c", &script]).current_dir(place.0.path()).output().unwrap();
+        let err = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap().lines().count(), 1);
+        assert!(err.contains("code 0\n"), "{err}");
+        assert!(!err.contains("panicked") && !err.contains("roken pipe") && !err.contains("deltarec:"), "{err}");
+    }
+}
+
+#[test]
+fn a_timestamp_is_in_the_future_when_it_is_after_the_start_of_the_run() {
+    let place = Place::new();
+    let hour = now() + 3_600_000;
+    place.write("ahead.jsonl", event("a", "b", "view", now()) + &event("a", "b", "view", hour));
+    let done = place.run("--input ahead.jsonl").well().said(&["ahead.jsonl:2: timestamp", "in the future"]);
+    assert_eq!(done.summary().rejected_by.get("future"), Some(&1));
+    let done = place.run("--input ahead.jsonl --set input.max_skew=2h").well();
+    assert_eq!((done.summary().events, done.summary().rejected), (2, 0));
+}
+
+#[test]
+fn a_log_that_is_too_old_for_the_retention_is_warned_about() {
+    let place = Place::new();
+    let done = place.run_with("--clock wall", two_shoppers(5).as_bytes()).well();
+    assert!(done.err.contains("(3 expired on arrival)"), "{}", done.err);
+    done.said(&["more than half of the events were older than graph.retention", "--columns ts=NAME:s"]);
+    let done = place.run_with("", two_shoppers(5).as_bytes()).well();
+    assert!(!done.err.contains("older than graph.retention"), "{}", done.err);
+}
+
+#[test]
+fn a_jump_over_half_a_century_takes_no_time() {
+    let place = Place::new();
+    let input = two_shoppers(0) + &two_shoppers(now() - 1000);
+    for settings in ["", "--set graph.audience=1ms --set graph.retention=1ms", "--set graph.retention=3650d"] {
+        let done = place.run_with(&format!("--set input.batch=1 {settings}"), input.as_bytes()).well();
+        assert_eq!(done.summary().events, 6);
+        assert!(changes(&done.out).len() >= 2, "{}", done.out);
+    }
+}

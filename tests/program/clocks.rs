@@ -1,0 +1,80 @@
+//! What happens when: by the events' clock and by this machine's.
+
+use std::thread;
+use std::time::Duration;
+
+use super::{Place, event, now, two_shoppers};
+
+const SOON: Duration = Duration::from_secs(2);
+
+#[test]
+fn live_changes_arrive_while_the_input_stays_open() {
+    let place = Place::new();
+    for clock in ["wall", "event"] {
+        let mut running = place.start(&["run", "--clock", clock]);
+        running.send(&two_shoppers(now()));
+        let took = running.until(SOON, "the first change", |out| out.contains("\"entered\":[\"butter\"]"));
+        running.send(&(event("ann", "tea", "view", now()) + &event("eve", "tea", "view", now())));
+        let again = running.until(SOON, "the second change", |out| out.contains("\"user\":\"eve\""));
+        println!("{clock} clock: {took:?} from the start, then {again:?}");
+        let done = running.end().well();
+        assert_eq!(done.summary().events, 5);
+    }
+}
+
+#[test]
+fn by_the_wall_clock_a_list_empties_by_itself() {
+    let place = Place::new();
+    let mut running =
+        place.start(&["run", "--clock", "wall", "--set", "graph.retention=2s", "--set", "graph.audience=1s"]);
+    running.send(&two_shoppers(now()));
+    running.until(SOON, "the list", |out| out.contains("butter"));
+    let took = running
+        .until(2 * SOON, "its end", |out| out.contains("\"user\":\"bob\",\"at\":") && out.contains("\"items\":[]"));
+    assert!(took > Duration::from_millis(500), "it ended after {took:?}");
+    let done = running.end().well();
+    assert_eq!(done.out.lines().count(), 2, "{}", done.out);
+}
+
+/// Only what stands in a file can be judged by the start of the run: a pipe goes on for days.
+#[test]
+fn through_a_pipe_the_future_begins_when_a_record_arrives() {
+    let place = Place::new();
+    for clock in ["wall", "event"] {
+        let mut running = place.start(&["run", "--clock", clock, "--set", "input.max_skew=100ms"]);
+        running.send(&event("eve", "tea", "view", now()));
+        thread::sleep(Duration::from_millis(500));
+        running.send(&two_shoppers(now()));
+        running.until(SOON, "the change", |out| out.contains("butter"));
+        running.send(&event("eve", "bread", "view", now() + 60_000));
+        let done = running.end().well().said(&["-:5: timestamp", "in the future"]);
+        assert_eq!((done.summary().events, done.summary().rejected), (4, 1));
+    }
+}
+
+#[test]
+fn rejected_records_are_told_while_the_input_stays_open() {
+    let place = Place::new();
+    let mut running = place.start(&["run", "--rejects", "rejects.jsonl"]);
+    running.send(&format!("nonsense\n{}", two_shoppers(5)));
+    running.until(SOON, "the change", |out| out.contains("butter"));
+    let told = |_: &str| place.read("rejects.jsonl").contains("nonsense");
+    running.until(SOON, "the rejected record", told);
+    running.end().well();
+}
+
+#[test]
+fn nothing_spins_while_nothing_happens() {
+    let place = Place::new();
+    for args in [&["run", "--clock", "wall", "--workers", "2"][..], &["run"]] {
+        let mut running = place.start(args);
+        running.send(&two_shoppers(now()));
+        running.until(SOON, "the first change", |out| out.contains("butter"));
+        let before = running.ticks();
+        thread::sleep(Duration::from_secs(1));
+        let used = running.ticks() - before;
+        println!("{}: {used} % of a core", args.join(" "));
+        assert!(used < 3, "{}: {used} % of a core", args.join(" "));
+        running.end().well();
+    }
+}

@@ -1,0 +1,105 @@
+//! Real logs, where they are: `shared/data` beside the checkout, or the folder that `DELTAREC_DATA` names.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use schema::{Effect, Levels};
+
+use super::{Place, assert_same, changes, last_lists, latest, unpacked, unscored};
+use crate::support::oracle::{self, Ev, Params};
+
+const DAY: u64 = 86_400_000;
+
+/// The rows of a log, each as its fields by the column names, and its path. `None`, and a note, where there is no such
+/// log. None of the fields that are read is quoted.
+fn log(name: &str) -> Option<(PathBuf, String)> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let path = std::env::var_os("DELTAREC_DATA").map_or_else(beside, PathBuf::from).join(name);
+    if !path.exists() {
+        println!("skipped: there is no {}", path.display());
+        return None;
+    }
+    let text = String::from_utf8(unpacked(&fs::read(&path).unwrap())).unwrap();
+    Some((path, text))
+}
+
+/// Runs with the log as input and holds all last lists against the oracle's.
+fn check(path: &Path, args: &[&str], events: &[Ev], params: &Params, floor: usize) -> super::Summary {
+    let place = Place::new();
+    let input = path.to_str().unwrap();
+    let args = [&["run", "--input", input, "--output", "out.jsonl", "--set", "graph.audience=all"], args].concat();
+    let done = place.deltarec(&args).well();
+    println!("{}", done.err.lines().last().unwrap());
+    let found = last_lists(&changes(&place.read("out.jsonl")));
+    let expected = unscored(oracle::lists(events, params, latest(events)));
+    assert_same(path.file_name().unwrap().to_str().unwrap(), &found, &expected, floor);
+    done.summary()
+}
+
+#[test]
+fn every_list_of_a_taobao_log_is_the_oracles() {
+    let Some((path, text)) = log("taobao_userbehavior_slice.csv.gz") else { return };
+    let levels = Levels::default();
+    let events: Vec<Ev> = text
+        .lines()
+        .skip(1)
+        .map(|row| {
+            let fields: Vec<&str> = row.split(',').collect();
+            let Ok(Effect::Counts(level)) = levels.effect(fields[3], None) else { panic!("{row}") };
+            let ts = fields[4].parse::<u64>().unwrap() * 1000;
+            Ev { user: fields[0].into(), item: fields[1].into(), level, ts }
+        })
+        .collect();
+    let params = Params { audience: None, ..Params::default() };
+    let columns = "user=user_id,item=item_id,action=behavior,ts=timestamp:s";
+    let summary = check(&path, &["--columns", columns, "--workers", "2"], &events, &params, 10_000);
+    assert_eq!((summary.events, summary.rejected), (events.len() as u64, 0));
+}
+
+#[test]
+fn every_list_of_an_online_shop_is_the_oracles_and_its_bad_rows_are_counted() {
+    let Some((path, text)) = log("online_retail_events.csv.gz") else { return };
+    let mut events = Vec::new();
+    let mut rejected: BTreeMap<String, u64> = BTreeMap::new();
+    for row in text.lines().skip(1) {
+        let fields: Vec<&str> = row.split(',').collect();
+        let (item, quantity, time, user) = (fields[1], fields[2], fields[3], fields[5]);
+        if user.is_empty() {
+            *rejected.entry("missing:customer_id".into()).or_default() += 1;
+        } else if quantity.parse::<i64>().unwrap() <= 0 {
+            *rejected.entry("filtered:quantity>0".into()).or_default() += 1;
+        } else {
+            let time: jiff::civil::DateTime = time.parse().unwrap();
+            let ts = jiff::tz::Offset::UTC.to_timestamp(time).unwrap().as_millisecond();
+            events.push(Ev { user: user.into(), item: item.into(), level: 6, ts: u64::try_from(ts).unwrap() });
+        }
+    }
+    let params = Params { audience: None, retention: 400 * DAY, ..Params::default() };
+    let columns = "user=customer_id,item=item_id,ts=invoice_time:%Y-%m-%d %H:%M:%S";
+    let args = ["--columns", columns, "--action", "purchase", "--where", "quantity>0", "--set", "graph.retention=400d"];
+    let summary = check(&path, &args, &events, &params, 4_000);
+    assert_eq!(summary.events, events.len() as u64);
+    assert_eq!(summary.rejected_by, rejected);
+    assert_eq!(rejected["missing:customer_id"], 135_080);
+}
+
+/// Sorted by user, not by time: the clock runs ahead of nearly all of it, and much has expired when it comes.
+#[test]
+fn every_list_of_film_ratings_in_the_wrong_order_is_the_oracles() {
+    let Some((path, text)) = log("movielens_small_ratings.csv.gz") else { return };
+    let events: Vec<Ev> = text
+        .lines()
+        .skip(1)
+        .map(|row| {
+            let fields: Vec<&str> = row.split(',').collect();
+            let ts = fields[3].parse::<u64>().unwrap() * 1000;
+            Ev { user: fields[0].into(), item: fields[1].into(), level: 1, ts }
+        })
+        .collect();
+    let params = Params { audience: None, retention: 3650 * DAY, ..Params::default() };
+    let columns = "user=userId,item=movieId,ts=timestamp:s";
+    let args = ["--columns", columns, "--action", "view", "--set", "graph.retention=3650d"];
+    let summary = check(&path, &args, &events, &params, 150);
+    assert_eq!((summary.events, summary.rejected), (events.len() as u64, 0));
+}

@@ -1,0 +1,92 @@
+//! The records of an output, one by one and in sequence.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Place, assert_same, changes, judged, last_lists, two_shoppers, unscored};
+use crate::support::oracle::{self, Ev, Params};
+
+const MINUTE: u64 = 60_000;
+
+#[test]
+fn a_record_is_one_line_with_its_fields_in_order() {
+    let place = Place::new();
+    let at = 1_763_900_000_000;
+    let ev = |user: &str, item: &str, level| Ev { user: user.into(), item: item.into(), level, ts: at };
+    let events = [ev("ann", "bread", 6), ev("ann", "butter", 6), ev("bob", "bread", 1)];
+    let score = oracle::lists(&events, &Params::default(), at)["bob"][0].1;
+    let done = place.run_with("", two_shoppers(at).as_bytes()).well();
+    assert_eq!(
+        done.out,
+        format!(
+            "{{\"user\":\"bob\",\"at\":{at},\"items\":[{{\"item\":\"butter\",\"score\":{score}}}],\
+             \"entered\":[\"butter\"],\"left\":[]}}\n"
+        )
+    );
+}
+
+#[test]
+fn a_list_that_is_emptied_is_sent_empty() {
+    let place = Place::new();
+    // Half an hour later somebody else comes, and bob has left.
+    let input = two_shoppers(1000) + &super::event("eve", "tea", "view", 1000 + 31 * MINUTE);
+    let done = place.run_with("--set input.batch=1", input.as_bytes()).well();
+    let last = done.out.lines().last().unwrap();
+    let at = 1000 + 30 * MINUTE;
+    assert_eq!(last, format!("{{\"user\":\"bob\",\"at\":{at},\"items\":[],\"entered\":[],\"left\":[\"butter\"]}}"));
+}
+
+#[test]
+fn every_record_follows_from_the_one_before() {
+    let place = Place::new();
+    place.deltarec(&["generate", "events=6000,users=300,items=200,seed=9,rate=5", "--output", "x.jsonl"]).well();
+    let done = place
+        .run("--input x.jsonl --set input.batch=1 --set graph.audience=2m --set graph.retention=5m --set graph.k=7")
+        .well();
+    let records = changes(&done.out);
+    assert!(records.len() > 3_000, "only {} records", records.len());
+
+    let mut lists: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let (mut at, mut emptied, mut reordered) = (0, 0, 0);
+    for record in &records {
+        assert!(record.at >= at, "{} comes after {at}", record.at);
+        at = record.at;
+        let new: Vec<&str> = record.items.iter().map(|scored| scored.item.as_str()).collect();
+        let old = lists.insert(&record.user, new.clone()).unwrap_or_default();
+        assert_ne!(old, new, "{record:?}");
+        assert!(new.len() <= 7, "{record:?}");
+        assert_eq!(new.iter().collect::<HashSet<_>>().len(), new.len(), "{record:?}");
+        assert!(record.items.is_sorted_by(|a, b| a.score >= b.score && b.score > 0), "{record:?}");
+        let entered: Vec<&str> = new.iter().copied().filter(|item| !old.contains(item)).collect();
+        let left: Vec<&str> = old.iter().copied().filter(|item| !new.contains(item)).collect();
+        assert_eq!(record.entered, entered, "{record:?}");
+        assert_eq!(record.left, left, "{record:?}");
+        emptied += usize::from(new.is_empty());
+        reordered += usize::from(entered.is_empty() && left.is_empty());
+    }
+    println!("{} records, {emptied} emptied lists, {reordered} reordered", records.len());
+    assert!(emptied > 50 && reordered > 50);
+
+    // And at any moment they add up to the oracle's lists.
+    let events: Vec<_> = place.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = judged(&events);
+    let params = Params { k: 7, audience: Some(2 * MINUTE), retention: 5 * MINUTE, ..Params::default() };
+    let (first, last) = (events[0].ts, events[events.len() - 1].ts);
+    for part in 1..=8 {
+        let moment = first + (last - first) * part / 8;
+        let then = last_lists(records.iter().take_while(|record| record.at <= moment));
+        assert_same(&format!("part {part}"), &then, &unscored(oracle::lists(&events, &params, moment)), 10);
+    }
+}
+
+#[test]
+fn nothing_is_sent_when_no_list_changes() {
+    let place = Place::new();
+    place.deltarec(&["generate", "events=2000,users=100,items=100,seed=3", "--output", "x.jsonl"]).well();
+    let once = place.read("x.jsonl");
+    place.write("twice.jsonl", once.repeat(2));
+    let of_once = place.run("--input x.jsonl --set input.batch=1").well();
+    let of_twice = place.run("--input twice.jsonl --set input.batch=1").well();
+    assert_eq!((of_once.summary().events, of_twice.summary().events), (2_000, 4_000));
+    assert!(of_once.summary().changes > 500);
+    assert!(of_once.out == of_twice.out, "the repetition was answered");
+}

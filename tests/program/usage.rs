@@ -1,0 +1,143 @@
+//! What is asked of the program, rightly and wrongly.
+
+use super::{Place, event};
+
+/// Runs with one mistake after the other: exit code 2 and these words, and what was there before still stands.
+#[test]
+fn mistakes_of_usage_exit_with_2_and_say_what_would_be_right() {
+    let place = Place::new();
+    place.write("good.csv", "user,item,action,ts\nu,i,view,5\n");
+    place.write("bare.csv", "a,b\n1,2\n");
+    place.write("twice.csv", "user,item,action,ts,user\nu,i,view,5,u\n");
+    place.write("kept.jsonl", "as before\n");
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["run", "--inptu", "good.csv"], &["--inptu", "'--input'"]),
+        (&["frobnicate"], &["frobnicate"]),
+        (&[], &["Usage: deltarec", "run", "generate", "demo"]),
+        (&["run", "--clock", "sun"], &["sun", "event, wall"]),
+        (&["run", "--workers", "0"], &["--workers", "1..=1024"]),
+        (&["run", "--workers", "many"], &["--workers", "many"]),
+        (&["run", "--config", "none.toml"], &["none.toml", "--config"]),
+        (&["run", "--set", "graph.neighbors=3"], &["unknown key graph.neighbors", "did you mean graph.neighbours?"]),
+        (&["run", "--set", "graph.k"], &["--set graph.k", "="]),
+        (&["run", "--set", "graph.audience=40d"], &["graph.audience must be at most the retention", "30d", "40d"]),
+        (&["run", "--columns", "who"], &["--columns who", "user=user_id,item=item_id"]),
+        (
+            &["run", "--columns", "person=a,user=,ts=t:sec"],
+            &["`person` is no target", "user has no column", "sec", "ts"],
+        ),
+        (&["run", "--input", "bare.csv"], &["bare.csv", "`user`, `item`, `action`, `ts`", "`a`, `b`", "--columns"]),
+        (&["run", "--input", "twice.csv"], &["twice.csv", "`user` twice"]),
+        (&["run", "--input", "good.csv", "--where", "quantity>0"], &["good.csv", "no column `quantity`"]),
+        (&["run", "--input", "good.csv", "--action", "view"], &["--action view", "`action`", "leave one"]),
+        (&["run", "--where", "quantity"], &["--where quantity", "no comparison", "quantity>0"]),
+        (&["run", "--where", "a>>3"], &["--where a>>3", "two comparisons"]),
+        (&["run", "--input", "events.parquet"], &["events.parquet", "PATH.jsonl", "PATH.csv", "stdin", "generate:"]),
+        (&["run", "--input", "s3://bucket/a.csv"], &["s3://bucket/a.csv", "PATH.jsonl"]),
+        (&["run", "--input", "kafka://broker:9092/events"], &["Kafka is not supported yet", "file"]),
+        (&["run", "--input", "good.csv", "--output", "kafka://b:1/t"], &["kafka://b:1/t", "not supported yet"]),
+        (&["run", "--input", "kept.jsonl", "--output", "kept.jsonl"], &["--output kept.jsonl", "input 1"]),
+        (&["run", "--input", "kept.jsonl", "--output", "./kept.jsonl"], &["./kept.jsonl", "input 1"]),
+        (&["run", "--input", "kept.jsonl", "--rejects", "./kept.jsonl"], &["--rejects", "input 1"]),
+        (&["run", "--input", "good.csv", "--output", "new.jsonl", "--rejects", "./new.jsonl"], &["--rejects", "same"]),
+        (&["run", "--input", "good.csv", "--rejects", "-"], &["--rejects", "--output", "different"]),
+        (&["run", "--input", "good.csv", "--output", "lists.csv"], &["lists.csv", ".jsonl"]),
+        (&["run", "--input", "good.csv", "--output", "generate:"], &["generate:", "input only"]),
+        (&["run", "--input", "-", "--input", "-"], &["stdin", "one"]),
+        (&["run", "--input", "generate:evnts=5"], &["deltarec: generate: unknown option `evnts`", "events, users"]),
+        (
+            &["generate", "evnts=5,users=0,seed"],
+            &["unknown option `evnts`", "generate: users=0: expected 1 to", "found `seed`"],
+        ),
+        (&["generate", "events=5", "--output", "kafka://b:1/t"], &["not supported yet"]),
+        (&["generate", "events=5", "--output", "x.txt"], &["`x.txt`", "PATH.jsonl"]),
+    ];
+    for (args, parts) in cases {
+        let mut args = args.to_vec();
+        if args.first() == Some(&"run") && !args.contains(&"--output") && !args.contains(&"--rejects") {
+            args.extend(["--output", "kept.jsonl"]);
+            if !args.contains(&"--input") {
+                args.extend(["--input", "good.csv"]);
+            }
+        }
+        println!("deltarec {}", args.join(" "));
+        let done = place.deltarec(&args).failed(2, parts);
+        println!("{}", done.err);
+        assert_eq!(done.out, "");
+        assert!(!done.err.contains("generate: generate:"), "{}", done.err);
+        assert_eq!(place.read("kept.jsonl"), "as before\n");
+    }
+    assert!(!place.path("new.jsonl").exists() && !place.path("x.txt").exists());
+}
+
+#[test]
+fn all_mistakes_of_a_configuration_are_told_at_once() {
+    let place = Place::new();
+    place.write("shop.toml", "[graph]\nneighbors = 3\n\n[levels]\nlike = 16\nbuy = 3\n");
+    let args = ["run", "--config", "shop.toml", "--set", "graph.k=0", "--set", "graph.retention=30", "--set", "foo=1"];
+    place.deltarec(&args).failed(
+        2,
+        &[
+            "6 mistakes in the configuration",
+            "shop.toml:2: unknown key graph.neighbors (did you mean graph.neighbours?)",
+            "shop.toml:5: levels.like",
+            "shop.toml:6: levels.buy",
+            "--set graph.k=0: graph.k must be an integer from 1 to 1000",
+            "graph.retention must be a duration",
+            "unknown key foo",
+        ],
+    );
+}
+
+#[test]
+fn a_configuration_is_taken_from_its_file_and_overridden() {
+    let place = Place::new();
+    place.write("shop.toml", "[levels]\nbid = 5\n\n[graph]\nk = 1\n");
+    let events: String = ["a", "b", "c", "d"].iter().map(|item| event("u", item, "bid", 5)).collect();
+    let input = events + &event("v", "a", "bid", 5);
+    let items = |args: &str| {
+        let done = place.run_with(&format!("--config shop.toml {args}"), input.as_bytes()).well();
+        super::changes(&done.out).last().unwrap().items.len()
+    };
+    assert_eq!(items(""), 1);
+    assert_eq!(items("--set graph.k=1 --set graph.k=2"), 2);
+}
+
+#[test]
+fn an_existing_output_is_replaced() {
+    let place = Place::new();
+    place.write("out.jsonl", "as before\n".repeat(1000));
+    place.run_with("--output out.jsonl", super::two_shoppers(5).as_bytes()).well();
+    assert_eq!(super::changes(&place.read("out.jsonl")).len(), 1);
+}
+
+#[test]
+fn help_and_version_exit_with_0_and_show_examples() {
+    let place = Place::new();
+    for (args, parts) in [
+        (&["--help"][..], &["run", "generate", "demo"][..]),
+        (&["run", "--help"], &["Examples:", "deltarec run --input events.jsonl.gz", "--clock wall", "Exit codes: 0"]),
+        (&["generate", "--help"], &["Examples:", "deltarec generate events=100000,seed=7 --output", "rate"]),
+        (&["demo", "--help"], &["Example", "deltarec demo --events"]),
+    ] {
+        let done = place.deltarec(args).well();
+        for part in parts {
+            assert!(done.out.contains(part), "{part:?} is missing in:\n{}", done.out);
+        }
+        assert!(!done.out.contains("[OPTIONS] [OPTIONS]"), "{}", done.out);
+        // An example that is wrapped cannot be copied.
+        assert!(done.out.lines().all(|line| line.trim() != "\\"), "{}", done.out);
+        assert_eq!(done.err, "");
+    }
+    let version = place.deltarec(&["--version"]).well().out;
+    assert_eq!(version, format!("deltarec {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn quiet_is_quiet_and_the_demo_shows_something() {
+    let place = Place::new();
+    place.write("good.csv", "user,item,action,ts\nu,i,view,5\n");
+    assert_eq!(place.run("--input good.csv --quiet").well().err, "");
+    let demo = place.deltarec(&["demo", "--events", "20000"]).well();
+    assert!(demo.out.lines().count() > 10, "{}", demo.out);
+}
