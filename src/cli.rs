@@ -75,9 +75,9 @@ struct RunArgs {
     /// Where rejected records go, with reason, source and position
     #[arg(long, value_name = "URI")]
     rejects: Option<String>,
-    /// What the columns or fields are called: user=NAME,item=NAME,action=NAME,ts=NAME[:FORMAT],dwell_ms=NAME[:s]; nested
-    /// JSON fields as a.b.c; FORMAT is s, ms, iso or a strftime pattern
-    #[arg(long, value_name = "MAPPING")]
+    /// What the columns or fields are called, see the examples; nested JSON fields as a.b.c; after the name of `ts` a
+    /// format: s, ms, iso or a strftime pattern
+    #[arg(long, value_name = "user=NAME,item=NAME,action=NAME,ts=NAME[:FORMAT],...")]
     columns: Option<String>,
     /// The action of all records, where there is no such column
     #[arg(long, value_name = "ACTION")]

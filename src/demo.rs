@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
 use connectors::generate::Options;
@@ -12,13 +12,13 @@ use schema::{Change, Position};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::generate;
-use crate::run::{Clock, Input, Job, Show, Stop, Summary, run, timestamp};
+use crate::run::{Clock, Input, Job, Show, Stop, Summary, grouped, run, timestamp};
 
 /// Arguments of `deltarec demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// How many events to simulate
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 60_000)]
     events: u64,
     /// Where the randomness starts
     #[arg(long, default_value_t = 1)]
@@ -31,11 +31,13 @@ pub struct DemoArgs {
     workers: u16,
 }
 
-/// Viewers are followed from their fifth event on: then there is something to recommend.
+/// Viewers are chosen among those with so many events once this share of the events is over: then there is something to
+/// recommend.
 const WARM: u32 = 5;
+const WARM_AFTER: f64 = 0.25;
 
 /// Changes shown of each viewer.
-const SHOWN: u32 = 12;
+const SHOWN: u32 = 8;
 
 /// Events in a tick: small, so that lists change in front of one's eyes.
 const TICK: &str = "input.batch=20";
@@ -43,16 +45,30 @@ const TICK: &str = "input.batch=20";
 /// Runs the demo.
 pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
     let config = Config::load(None, &[TICK.to_owned()])?;
-    let options =
-        Options { events: args.events, users: 5_000, items: 2_000, rooms: 20, seed: args.seed, ..Options::default() };
+    let options = Options {
+        events: args.events,
+        users: 5_000,
+        items: 2_000,
+        rooms: 20,
+        rate: 50,
+        seed: args.seed,
+        ..Options::default()
+    };
     let generator = Generator::new(options).map_err(|errors| Failure::Usage(generate::mistakes(&errors)))?;
-    let followed = Arc::new(Followed { most: args.viewers, viewers: Mutex::default() });
-    say(&format!(
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let from = (args.events as f64 * WARM_AFTER) as u64;
+    let followed = Arc::new(Followed { most: args.viewers, from, viewers: Mutex::default() });
+    let opening = format!(
         "{} simulated events of live commerce: 5,000 viewers, 2,000 products, 20 rooms (seed {}).\n\
-         Below, what {} of the viewers do, and how their list of recommendations changes with it:\n\
-         + entered, - left, then the whole list, best first.\n",
-        args.events, args.seed, args.viewers
-    ))?;
+         After a quarter of them, {} viewers are followed: what they do, and how their recommendations change with it\n\
+         (+ entered, - left, = the whole list, best first).\n",
+        grouped(args.events),
+        args.seed,
+        args.viewers
+    );
+    if unseen(say(&opening))? {
+        return Ok(());
+    }
     let rejects = RejectLog::open(None)?;
     let (summary, result) = run(Job {
         config,
@@ -68,8 +84,16 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         stop,
     });
     result.map_err(|error| Failure::Running(error.into()))?;
-    say(&closing(&summary))?;
+    unseen(say(&closing(&summary)))?;
     Ok(())
+}
+
+/// Whether nobody looks any more, which is no failure.
+fn unseen(said: Result<(), SinkError>) -> Result<bool, Failure> {
+    match said {
+        Err(error) if error.closed => Ok(true),
+        said => said.map(|()| false).map_err(|error| Failure::Running(error.into())),
+    }
 }
 
 fn closing(summary: &Summary) -> String {
@@ -79,65 +103,86 @@ fn closing(summary: &Summary) -> String {
     )
 }
 
-/// Viewers looked at, with the events seen and the changes shown of each.
+/// Viewers looked at. The generator runs ahead of the lists, so what viewers did waits here for the lists to come by.
 struct Followed {
+    /// How many are looked at.
     most: usize,
+    /// From this event on they are chosen.
+    from: u64,
     viewers: Mutex<Viewers>,
 }
 
 #[derive(Default)]
 struct Viewers {
+    seen: u64,
     events: HashMap<String, u32>,
-    /// Followed viewers, what they did and when since their last change, and how many changes were shown. The generator
-    /// runs ahead of the lists, so a change takes only what was done by its own time.
-    chosen: HashMap<String, (Vec<(u64, String)>, u32)>,
+    chosen: HashMap<String, Viewer>,
+}
+
+/// One viewer looked at.
+#[derive(Default)]
+struct Viewer {
+    /// What they did and when, since their last change shown.
+    did: Vec<(u64, String)>,
+    /// Changes that others' doings made meanwhile.
+    others: u32,
+    /// When they were chosen: what came before is not shown.
+    since: u64,
+    shown: u32,
 }
 
 impl Followed {
-    fn viewers(&self) -> std::sync::MutexGuard<'_, Viewers> {
+    fn viewers(&self) -> MutexGuard<'_, Viewers> {
         self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn saw(&self, event: RawEvent<'_>) {
-        let RawEvent { user, action, item, ts, .. } = event;
         let mut viewers = self.viewers();
-        let events = viewers.events.entry(user.to_owned()).or_insert(0);
+        viewers.seen += 1;
+        let warm = viewers.seen > self.from && viewers.chosen.len() < self.most;
+        let events = viewers.events.entry(event.user.to_owned()).or_insert(0);
         *events += 1;
-        let warm = *events == WARM;
-        if warm && viewers.chosen.len() < self.most {
-            viewers.chosen.insert(user.to_owned(), (Vec::new(), 0));
+        if warm && *events >= WARM && !viewers.chosen.contains_key(event.user) {
+            viewers.chosen.insert(event.user.to_owned(), Viewer { since: event.ts, ..Viewer::default() });
         }
-        if let Some((did, _)) = viewers.chosen.get_mut(user) {
-            did.push((ts, format!("{action} {item}")));
+        if let Some(viewer) = viewers.chosen.get_mut(event.user) {
+            viewer.did.push((event.ts, format!("{} {}", event.action, event.item)));
         }
     }
 
-    /// The lines to show for a change, if its viewer is followed.
+    /// What to show for a change: those that follow something the viewer did, with a count of the others.
     fn describe(&self, change: &Change) -> Option<String> {
         let mut viewers = self.viewers();
-        let (did, shown) = viewers.chosen.get_mut(&change.user)?;
-        if *shown == SHOWN {
+        let viewer = viewers.chosen.get_mut(&change.user)?;
+        if viewer.shown == SHOWN || change.at < viewer.since {
             return None;
         }
-        *shown += 1;
-        let later = did.split_off(did.partition_point(|(ts, _)| *ts <= change.at));
-        let did: Vec<String> = std::mem::replace(did, later).into_iter().map(|(_, what)| what).collect();
-        let cause = if did.is_empty() { "(others' doings)".to_owned() } else { did.join(", ") };
-        let moved: Vec<String> = change
+        let later = viewer.did.split_off(viewer.did.partition_point(|(ts, _)| *ts <= change.at));
+        let did: Vec<String> = std::mem::replace(&mut viewer.did, later).into_iter().map(|(_, what)| what).collect();
+        if did.is_empty() && !change.items.is_empty() {
+            viewer.others += 1;
+            return None;
+        }
+        viewer.shown += 1;
+        let others = match std::mem::take(&mut viewer.others) {
+            0 => String::new(),
+            times => format!("  (since the last: {times} times changed by what others did)"),
+        };
+        let moved = change
             .entered
             .iter()
             .map(|item| format!("+{item}"))
-            .chain(change.left.iter().map(|item| format!("-{item}")))
-            .collect();
+            .chain(change.left.iter().map(|item| format!("-{item}")));
+        let moved: Vec<String> = moved.collect();
         let items: Vec<&str> = change.items.iter().map(|recommended| recommended.item.as_str()).collect();
-        let time = timestamp(change.at).unwrap_or_default();
+        let indent = "\n                               ";
         Some(format!(
-            "{time}  {:<6} {cause}\n{:29}{}\n{:29}{}",
+            "{}  {:<8} {}{others}{indent}{}{indent}= {}",
+            timestamp(change.at).unwrap_or_default(),
             change.user,
-            "",
+            if did.is_empty() { "nothing for 30 minutes".to_owned() } else { did.join(", ") },
             if moved.is_empty() { "(another order)".to_owned() } else { moved.join(" ") },
-            "",
-            if items.is_empty() { "(left the audience: no list)".to_owned() } else { items.join(" ") },
+            if items.is_empty() { "no list: left the audience".to_owned() } else { items.join(" ") },
         ))
     }
 }
@@ -178,12 +223,12 @@ struct Screen {
 }
 
 impl Sink for Screen {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "the screen"
     }
 
     fn write(&mut self, change: &Change) -> Result<(), SinkError> {
-        self.followed.describe(change).map_or(Ok(()), |lines| say(&lines).map_err(|error| error.0))
+        self.followed.describe(change).map_or(Ok(()), |lines| say(&lines))
     }
 
     fn flush(&mut self, at: u64) -> Result<(), SinkError> {
@@ -200,23 +245,12 @@ impl Sink for Screen {
     }
 }
 
-/// What could not be shown.
-struct Unseen(SinkError);
-
-impl From<Unseen> for Failure {
-    fn from(error: Unseen) -> Self {
-        Failure::Running(error.0.into())
-    }
-}
-
-fn say(text: &str) -> Result<(), Unseen> {
-    writeln!(io::stdout(), "{text}").map_err(|error| {
-        Unseen(SinkError {
-            sink_name: "stdout".into(),
-            what: format!("cannot write: {error}"),
-            advice: "run it with a terminal or a file to write to".into(),
-            closed: error.kind() == io::ErrorKind::BrokenPipe,
-            cause: Some(error),
-        })
+fn say(text: &str) -> Result<(), SinkError> {
+    writeln!(io::stdout(), "{text}").map_err(|error| SinkError {
+        sink_name: "stdout".into(),
+        what: format!("cannot write: {error}"),
+        advice: "run it with a terminal or a file to write to".into(),
+        closed: error.kind() == io::ErrorKind::BrokenPipe,
+        cause: Some(error),
     })
 }

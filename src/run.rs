@@ -23,8 +23,8 @@ use crossbeam_channel::bounded;
 
 pub use self::clock::Clock;
 use self::names::Names;
-pub(crate) use self::progress::timestamp;
 pub use self::progress::{Progress, Show};
+pub(crate) use self::progress::{grouped, timestamp};
 use self::reader::{Reader, Rejects};
 pub use self::stop::Stop;
 pub use self::summary::Summary;

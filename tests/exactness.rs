@@ -3,53 +3,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
+use crate::support::logs::{log, params};
 use crate::support::oracle::changes::changes;
 use crate::support::oracle::{Ev, Params, lists};
-
-/// Small numbers so that everything collides: histories overflow, times tie, lists compete.
-fn params() -> impl Strategy<Value = Params> {
-    (
-        (1_usize..7, 1_usize..5, 1_usize..4),
-        (5_u64..80, prop::option::of(1_u64..40)),
-        (1_u64..3, 0_u64..4),
-        prop::sample::select(vec![vec![1], vec![1, 2], vec![2, 4, 8], vec![1, 2, 3, 5, 9]]),
-        1_u32..17,
-    )
-        .prop_map(
-            |((history, neighbours, k), (retention, audience), (min_cooccurrence, shrink), stairs, resolution)| {
-                Params {
-                    history,
-                    neighbours,
-                    k,
-                    retention,
-                    audience: audience.map(|audience| audience.min(retention)),
-                    min_cooccurrence,
-                    shrink,
-                    stairs,
-                    resolution,
-                    items_weight: 4,
-                }
-            },
-        )
-}
-
-/// A log whose clock moves on with every event and whose events come late, twice and at equal times.
-fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
-    let event = (0..7_u8, 0..12_u8, 1..7_u8, 0..6_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.1));
-    prop::collection::vec(event, 1..length).prop_map(|steps| {
-        let mut clock = 1_000;
-        let mut events: Vec<Ev> = Vec::new();
-        for (user, item, level, step, late, twice) in steps {
-            let ts = if late { clock - 7 * step } else { clock + step / 2 };
-            clock = clock.max(ts);
-            events.push(Ev { user: format!("u{user}"), item: format!("p{item}"), level, ts });
-            if twice {
-                events.push(events[events.len() / 2].clone());
-            }
-        }
-        events
-    })
-}
 
 /// What the oracle says of each tick's end.
 fn check_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Result<usize, TestCaseError> {
@@ -97,4 +53,75 @@ proptest! {
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         check_lists(&params, &ticks(&log, size), workers, pace)?;
     }
+}
+
+/// A busy little shop of 40 viewers over an hour, with long pauses, late and repeated events.
+fn shop(events: usize) -> Vec<Ev> {
+    // A small generator of its own: the log must not change with a library.
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut draw = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut clock = 1_700_000_000_000;
+    let mut log: Vec<Ev> = Vec::new();
+    while log.len() < events {
+        clock += if draw(50) == 0 { draw(200_000) } else { draw(3_000) };
+        if draw(25) == 0 && !log.is_empty() {
+            let again = log[draw(log.len() as u64) as usize].clone();
+            log.push(again);
+            continue;
+        }
+        let late = if draw(12) == 0 { draw(400_000) } else { 0 };
+        let (user, item) = (draw(40), draw(8) * draw(9));
+        log.push(Ev {
+            user: format!("viewer {user}"),
+            item: format!("品牌{item}"),
+            level: 1 + draw(6) as u8,
+            ts: clock - late,
+        });
+    }
+    log
+}
+
+/// DESIGN's own words: one event a tick, 2,000 events, record for record.
+#[test]
+fn two_thousand_events_one_a_tick_record_for_record() {
+    let log = shop(2_000);
+    let params = Params {
+        history: 12,
+        neighbours: 6,
+        k: 5,
+        retention: 1_200_000,
+        audience: Some(240_000),
+        shrink: 2,
+        ..Params::default()
+    };
+    let ticks = ticks(&log, 1);
+    let expected: Vec<_> = ticks.iter().map(|tick| (tick.at, tick.events.clone())).collect();
+    let expected = changes(&expected, &params);
+    let emptied = expected.iter().filter(|record| record.items.is_empty()).count();
+    println!("{} records, {emptied} of them empty a list", expected.len());
+    assert!(expected.len() > 4_000 && emptied > 200, "too little to compare");
+    for workers in [1, 2] {
+        let got = run(&params, &ticks, workers, Pace::Wait);
+        for (got, expected) in got.iter().zip(&expected) {
+            assert_eq!(got, expected, "{workers} workers");
+        }
+        assert_eq!(got.len(), expected.len(), "{workers} workers");
+    }
+}
+
+/// The default parameters, lists compared at many times, whatever the batch.
+#[test]
+fn defaults_at_intermediate_times() {
+    let log = shop(3_000);
+    let mut compared = 0;
+    for (workers, size) in [(1, 100), (2, 150), (4, 1000)] {
+        compared += check_lists(&Params::default(), &ticks(&log, size), workers, Pace::Rush).unwrap();
+    }
+    println!("{compared} non-empty lists compared");
+    assert!(compared > 1_000, "only {compared} non-empty lists compared");
 }

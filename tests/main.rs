@@ -1,11 +1,12 @@
 //! The integration tests: one binary, one module a topic, all against the slow and obvious oracle.
 
 // Helpers of tests are tests: where they cannot go on, the test has failed; what they print is shown when it does.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_sign_loss)]
 
 /// What several topics share.
 mod support {
     pub(crate) mod graph;
+    pub(crate) mod logs;
     pub(crate) mod oracle;
     pub(crate) mod plain;
 }
@@ -14,6 +15,9 @@ mod support {
 mod exactness;
 mod oracle_units;
 mod plain_graph;
-
 /// The program, as its users use and misuse it.
 mod program;
+/// The logs of real shops, where they are at hand.
+mod real_logs;
+/// Each operator beside its plain twin.
+mod twins;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use timely::dataflow::Stream;
-use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::{Concat, Enter, Leave};
 
 use crate::interactions::Interactions;
 use crate::{
@@ -30,10 +30,17 @@ pub struct Recommendations<'scope> {
 ///                                                       +------------------------+
 /// ```
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
-    let Interactions { history, cooccurrence, profiles, forgotten: users, gauges } = interactions(events, config);
-    let popularity = popularity(history);
-    let interest = interest(profiles.clone());
-    let SimilarItems { neighbours, forgotten: items } = similar_items(cooccurrence, popularity, interest, config);
-    let lists = lists(profiles, neighbours.clone(), config);
-    Recommendations { changes: changes(lists), neighbours, forgotten: users.concat(items), gauges }
+    let graph = events.scope();
+    let Interactions { history, cooccurrence, profiles, forgotten: users, gauges } =
+        graph.region_named("Interactions", |region| interactions(events.enter(region), config).leave(graph));
+    let SimilarItems { neighbours, forgotten: items } = graph.region_named("Similar items", |region| {
+        let popularity = popularity(history.enter_region(region));
+        let interest = interest(profiles.clone().enter_region(region));
+        similar_items(cooccurrence.enter_region(region), popularity, interest, config).leave(graph)
+    });
+    let changes = graph.region_named("Lists", |region| {
+        let lists = lists(profiles.enter_region(region), neighbours.clone().enter_region(region), config);
+        changes(lists).leave(graph)
+    });
+    Recommendations { changes, neighbours, forgotten: users.concat(items), gauges }
 }

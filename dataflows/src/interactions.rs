@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
-use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Leave;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, Stream};
 
 use self::history::{Interaction, Touch, Touches};
 use self::timers::{NEVER, Timers};
@@ -62,6 +63,19 @@ pub struct Interactions<'scope> {
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
     /// What this worker's door says of itself.
     pub gauges: Arc<Gauges>,
+}
+
+impl Interactions<'_> {
+    /// The same, outside of the region.
+    pub(crate) fn leave(self, outer: Scope<'_, Time>) -> Interactions<'_> {
+        Interactions {
+            history: self.history.leave_region(outer),
+            cooccurrence: self.cooccurrence.leave_region(outer),
+            profiles: self.profiles.leave_region(outer),
+            forgotten: self.forgotten.leave(outer),
+            gauges: self.gauges,
+        }
+    }
 }
 
 /// What a worker's door says of itself after every tick, for whoever looks from outside; may be a moment old.

@@ -124,7 +124,7 @@ fn threshold(n: u32, steps: u32) -> u64 {
 /// last place, all steps together less than 8 m, so the exponent is right unless the mantissa ends in that margin
 /// beneath the next power of two: checked. Powers of two are exact.
 fn floor_of_log2_times(x: u64, m: u32) -> u32 {
-    let base = Mantissa { bits: u128::from(x) << u128::from(x).leading_zeros(), exponent: 63 - x.leading_zeros() };
+    let base = Mantissa { bits: u128::from(x) << u128::from(x).leading_zeros(), exponent: x.ilog2() };
     let mut power = Mantissa { bits: 1 << 127, exponent: 0 };
     for bit in (0..u32::BITS - m.leading_zeros()).rev() {
         power = power.times(power);

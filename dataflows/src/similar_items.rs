@@ -13,10 +13,11 @@ use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
-use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Leave;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 use self::index::{Crossing, Index};
@@ -38,6 +39,13 @@ pub struct SimilarItems<'scope> {
     pub neighbours: Collection<'scope, (Interest, Neighbour)>,
     /// Items that nobody has any more.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
+}
+
+impl SimilarItems<'_> {
+    /// The same, outside of the region.
+    pub(crate) fn leave(self, outer: Scope<'_, Time>) -> SimilarItems<'_> {
+        SimilarItems { neighbours: self.neighbours.leave_region(outer), forgotten: self.forgotten.leave(outer) }
+    }
 }
 
 /// From counting to ranking.
@@ -114,10 +122,7 @@ fn count<'scope>(
             let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
 
             let mut index = index.borrow_mut();
-            loop {
-                let Some(time) = earlier(counting, earlier(pair_stash.first(), popularity_stash.first())) else {
-                    break;
-                };
+            while let Some(time) = earlier(counting, earlier(pair_stash.first(), popularity_stash.first())) {
                 // 1. Not before everything earlier has come and is ranked.
                 if upper.is_some_and(|upper| upper < time) || index.ranked_before < time {
                     break;

@@ -56,12 +56,11 @@ impl Levels {
         watch: impl IntoIterator<Item = (i64, i64)>,
     ) -> Result<Self, Vec<LevelsError>> {
         let mut errors = Vec::new();
-        let mut check = |action: &str, level: i64| match u8::try_from(level) {
-            Ok(level @ 1..=MAX_LEVEL) => level,
-            _ => {
+        let mut check = |action: &str, level: i64| {
+            u8::try_from(level).ok().filter(|level| (1..=MAX_LEVEL).contains(level)).unwrap_or_else(|| {
                 errors.push(LevelsError::OutOfRange { action: action.into(), level });
                 1
-            }
+            })
         };
         let actions: BTreeMap<String, u8> =
             actions.into_iter().map(|(action, level)| (action.clone(), check(&action, level))).collect();

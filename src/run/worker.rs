@@ -113,7 +113,7 @@ impl Pilot {
         loop {
             // 1. Hand on what is complete, unless the writer has not taken the last of it.
             times.retire(&graph.probe);
-            waiting = waiting.or_else(|| self.complete(&graph, &times));
+            waiting = waiting.or_else(|| complete(&graph, &times));
             if let Some(settled) = waiting.take() {
                 match self.settled.try_send(settled) {
                     Ok(()) => {}
@@ -137,7 +137,7 @@ impl Pilot {
             let due = self.clock_tick(&mut graph, &mut times, ended);
             // 4. Work, or sleep until somebody wakes us.
             if ended && times.outstanding.is_empty() && waiting.is_none() {
-                if let Some(settled) = self.complete(&graph, &times) {
+                if let Some(settled) = complete(&graph, &times) {
                     waiting = Some(settled);
                     continue;
                 }
@@ -152,26 +152,6 @@ impl Pilot {
         }
         self.show(&times);
         // Dropping the input ends the dataflow; what would fall due later is dropped with it.
-    }
-
-    /// What is complete and not yet handed on.
-    fn complete(&self, graph: &Graph, times: &Times) -> Option<Settled> {
-        let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
-        let changes = take_before(&graph.changes, upper);
-        let forgotten = take_before(&graph.forgotten, upper);
-        if changes.is_empty() && forgotten.is_empty() {
-            return None;
-        }
-        let forgotten = forgotten
-            .into_iter()
-            .flat_map(|(time, names)| {
-                let feed = times.last_feed_before(time);
-                names.into_iter().map(move |name| (name, ms_of(time), feed))
-            })
-            .collect();
-        let changes: Vec<ListChange> = changes.into_values().flatten().collect();
-        let at = changes.last().map_or(0, |change| change.at).max(ms_of(times.complete));
-        Some(Settled { at, changes, forgotten })
     }
 
     /// By the wall clock, what falls due without events happens when it is due. Returns how long nothing will.
@@ -251,6 +231,26 @@ impl Times {
         let feeds = self.feeds.iter().take_while(|(fed, _)| *fed <= time);
         feeds.last().map_or(self.before, |(_, number)| *number)
     }
+}
+
+/// What is complete and not yet handed on.
+fn complete(graph: &Graph, times: &Times) -> Option<Settled> {
+    let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
+    let changes = take_before(&graph.changes, upper);
+    let forgotten = take_before(&graph.forgotten, upper);
+    if changes.is_empty() && forgotten.is_empty() {
+        return None;
+    }
+    let forgotten = forgotten
+        .into_iter()
+        .flat_map(|(time, names)| {
+            let feed = times.last_feed_before(time);
+            names.into_iter().map(move |name| (name, ms_of(time), feed))
+        })
+        .collect();
+    let changes: Vec<ListChange> = changes.into_values().flatten().collect();
+    let at = changes.last().map_or(0, |change| change.at).max(ms_of(times.complete));
+    Some(Settled { at, changes, forgotten })
 }
 
 fn take_before<D>(collected: &Collected<D>, upper: Time) -> BTreeMap<Time, Vec<D>> {

@@ -277,7 +277,9 @@ impl Index {
         }
         for (worker, _) in &row.wanted {
             if !row.told.contains(worker) {
-                neighbours.iter().for_each(|neighbour| tell(address(*worker), *neighbour, 1));
+                for neighbour in &neighbours {
+                    tell(address(*worker), *neighbour, 1);
+                }
                 row.told.push(*worker);
             }
         }
