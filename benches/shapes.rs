@@ -31,6 +31,7 @@ use dataflows::{
 use differential_dataflow::AsCollection;
 use support::{Loop, histogram, ms, peak_mib, record, simulated};
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::{Input as _, Probe};
@@ -134,7 +135,7 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
         let similar = plain::similar_items(plain::cooccurrence(history.clone()), plain::popularity(history), &params);
         return scored(plain::lists(profiles, similar, params.k, params.items_weight));
     }
-    let door = interactions(events, config);
+    let door = interactions(events, config, &ProbeHandle::new());
     let popular = popularity(door.history);
     let wanted = interest(door.profiles.clone());
     let neighbours = if shape.contains("index") {
@@ -170,7 +171,7 @@ fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8
                     let held = capability.retain_least(0).expect("a message with data has a time");
                     output.session(&held).give_iterator(inputs.drain(..).filter_map(|input| match input {
                         Input::Event(event) => Some(((event.user, (event.item, event.ts, event.level)), time, 1)),
-                        Input::Since { .. } => None,
+                        Input::Together { .. } => None,
                     }));
                 });
             }

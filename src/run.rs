@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded, unbounded};
 
 pub use self::clock::Clock;
 use self::names::Names;
@@ -84,11 +84,18 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let (settled_in, settled_out) = bounded(1);
 
     let rejects = Rejects::new(job.rejects);
-    let reader =
-        Reader::new(&job.config, job.inputs, rejects.clone(), job.clock, Arc::clone(&names), Arc::clone(&progress));
-    let writer = Writer::new(job.output, names, Arc::clone(&progress), job.stop.clone());
     let pilot = Pilot::new(feeds_out, settled_in, job.clock, job.stop.clone(), Arc::clone(&progress));
     let waker = pilot.waker();
+    let reader = Reader::new(
+        &job.config,
+        job.inputs,
+        rejects.clone(),
+        job.clock,
+        Arc::clone(&names),
+        Arc::clone(&progress),
+        pilot.waiting(),
+    );
+    let writer = Writer::new(job.output, names, Arc::clone(&progress), job.stop.clone());
 
     let reading = {
         let (stop, waker) = (job.stop.clone(), waker.clone());
@@ -102,8 +109,9 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let display = job.show.start(Arc::clone(&progress));
 
     let computed = compute(job.workers, graph_config(&job.config.graph), pilot);
-    let written = writing.join();
-    let cut_short = job.stop.is_set() || computed.is_err() || written.is_err();
+    // When a worker has fallen, the others, and with them the writer, wait for it for ever: they are left behind.
+    let written = (computed.is_ok() || ends_within(LEAVING, &writing)).then(|| writing.join());
+    let cut_short = job.stop.is_set() || computed.is_err() || !matches!(written, Some(Ok(_)));
     let read = (!cut_short || ends_within(LEAVING, &reading)).then(|| reading.join());
     display.end();
 
@@ -116,8 +124,9 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         None => Ok(()),
     };
     let written = match written {
-        Ok(written) => written.map_err(RunError::from),
-        Err(_) => Err(RunError::Thread("the writer")),
+        Some(Ok(written)) => written.map_err(RunError::from),
+        Some(Err(_)) => Err(RunError::Thread("the writer")),
+        None => Ok(()),
     };
     let computed = computed.map_err(|()| RunError::Thread("a worker"));
     let result = computed.and(written).and(read).and(rejects.close().map_err(RunError::from));
@@ -136,20 +145,45 @@ fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
     thread.is_finished()
 }
 
-/// Runs the graph on `workers` threads; the first steers.
+/// Runs the graph on `workers` threads; the first steers. Returns when all are done or one has fallen.
 fn compute(workers: usize, config: dataflows::Config, pilot: Pilot) -> Result<(), ()> {
+    let (end_in, end_out) = unbounded();
+    let gauges = pilot.gauges();
     let pilot = Mutex::new(Some(pilot));
-    let gauges = pilot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Pilot::gauges).unwrap_or_default();
-    let guards = timely::execute(timely::Config::process(workers), move |worker| {
-        let graph = worker::build(worker, &config, &gauges);
-        if worker.index() == 0 {
-            let pilot = pilot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            pilot.expect("there is one first worker").steer(worker, graph);
+    let fallen = end_in.clone();
+    let work = move || {
+        let guards = timely::execute(timely::Config::process(workers), move |worker| {
+            let _guard = TellWhenFallen(fallen.clone());
+            let graph = worker::build(worker, &config, &gauges);
+            if worker.index() == 0 {
+                let pilot = pilot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                pilot.expect("there is one first worker").steer(worker, graph);
+            } else {
+                // The others have no input of their own.
+                drop(graph);
+            }
+            // Followed to the end here, so that the guard sees a fall.
+            while worker.has_dataflows() {
+                worker.step_or_park(None);
+            }
+        });
+        let results = guards.map(|guards| guards.join().into_iter().all(|result| result.is_ok()));
+        // Nobody listens any more if a worker has fallen before.
+        end_in.send(if results == Ok(true) { Ok(()) } else { Err(()) }).unwrap_or_default();
+    };
+    let started = thread::Builder::new().name("workers".into()).spawn(work);
+    started.map_err(|_| ()).and_then(|_| end_out.recv().unwrap_or(Err(())))
+}
+
+/// Tells when its worker's thread panics. The other workers would wait for that one for ever.
+struct TellWhenFallen(Sender<Result<(), ()>>);
+
+impl Drop for TellWhenFallen {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.send(Err(())).unwrap_or_default();
         }
-        // The others have no input of their own: they follow until the dataflow ends.
-    });
-    let results = guards.map_err(|_| ())?.join();
-    if results.into_iter().all(|result| result.is_ok()) { Ok(()) } else { Err(()) }
+    }
 }
 
 /// The graph's own parameters. They are validated, so every number fits.
@@ -169,5 +203,24 @@ fn graph_config(graph: &config::Graph) -> dataflows::Config {
         resolution: graph.resolution,
         items: i64::from(graph.sources.items),
         ..dataflows::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fallen_worker_is_told() {
+        let (fallen, told) = unbounded();
+        let calm = fallen.clone();
+        thread::spawn(move || drop(TellWhenFallen(calm))).join().expect("it does not panic");
+        assert!(told.try_recv().is_err());
+        let worker = thread::spawn(move || {
+            let _guard = TellWhenFallen(fallen);
+            panic!("on purpose");
+        });
+        assert!(worker.join().is_err());
+        assert_eq!(told.recv(), Ok(Err(())));
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
 use crate::support::logs::{log, params};
-use crate::support::oracle::changes::changes;
+use crate::support::oracle::changes::{changes, changes_together};
 use crate::support::oracle::{Ev, Params, lists};
 
 /// What the oracle says of each tick's end.
@@ -33,12 +33,19 @@ fn check_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> R
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// One event a tick: the stream of changes is the oracle's, record for record.
+    /// The stream of changes is the oracle's, record for record, one event a tick or several taken together.
     #[test]
-    fn every_change_equals_the_oracle(params in params(), log in log(60), workers in 1_usize..4) {
-        let ticks = ticks(&log, 1);
-        let expected: Vec<_> = ticks.iter().map(|tick| (tick.at, tick.events.clone())).collect();
-        prop_assert_eq!(run(&params, &ticks, workers, Pace::Wait), changes(&expected, &params));
+    fn every_change_equals_the_oracle(
+        params in params(),
+        log in log(60),
+        workers in prop::sample::select(vec![1_usize, 2, 4]),
+        size in prop::sample::select(vec![1_usize, 1, 2, 7, 1000]),
+        rush in any::<bool>(),
+    ) {
+        let pace = if rush { Pace::Rush } else { Pace::Wait };
+        let ticks = ticks(&log, size);
+        let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
+        prop_assert_eq!(run(&params, &ticks, workers, pace), changes_together(&expected, &params));
     }
 
     /// Any number of events a tick, any number of workers, waiting for each tick or not.

@@ -3,12 +3,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Event, Input, Interest, interactions, interest, lists, next, popularity, similar_items};
+use dataflows::{Event, Input, Interest, interactions, interest, lists, popularity, similar_items};
 use proptest::prelude::*;
 use schema::id64;
+use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Input as _, Probe};
 
-use crate::support::graph::{Tick, config, ticks};
+use crate::support::graph::{Tick, advance, config, ticks};
 use crate::support::logs::{log, params};
 use crate::support::oracle::Params;
 use crate::support::plain;
@@ -26,7 +27,7 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, events) = scope.new_input();
             let config = config(&params);
-            let door = interactions(events, &config);
+            let door = interactions(events, &config, &ProbeHandle::new());
             let popular = popularity(door.history.clone());
             let wanted = interest(door.profiles.clone());
 
@@ -66,9 +67,7 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
         }
         let mut last = 0;
         for tick in &ticks {
-            last = next(last, tick.at);
-            input.advance_to(last);
-            (0..worker.peers() as u64).for_each(|worker| input.send(Input::Since { worker, since: tick.since }));
+            advance(&mut input, &mut last, tick, worker.peers());
             for event in &tick.events {
                 let event =
                     Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };

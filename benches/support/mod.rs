@@ -37,11 +37,14 @@ impl Loop {
         let at = events.iter().map(|event| event.ts).max().expect("a tick has events");
         let since = events.first().expect("a tick has events").ts;
         let started = Instant::now();
+        let since = next(self.last, since);
         self.last = next(self.last, at);
-        self.input.advance_to(self.last);
-        if since < at {
-            (0..worker.peers() as u64).for_each(|worker| self.input.send(Input::Since { worker, since }));
+        if since < self.last {
+            self.input.advance_to(since);
+            let tick = self.last;
+            (0..worker.peers() as u64).for_each(|worker| self.input.send(Input::Together { worker, tick }));
         }
+        self.input.advance_to(self.last);
         for event in events {
             self.input.send(Input::Event(*event));
         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use timely::dataflow::Stream;
-use timely::dataflow::operators::{Concat, Enter, Leave};
+use timely::dataflow::operators::{Concat, Enter, Leave, Probe};
+use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::interactions::Interactions;
 use crate::{
@@ -31,8 +31,9 @@ pub struct Recommendations<'scope> {
 /// ```
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
     let graph = events.scope();
+    let done = ProbeHandle::new();
     let Interactions { history, cooccurrence, profiles, forgotten: users, gauges } =
-        graph.region_named("Interactions", |region| interactions(events.enter(region), config).leave(graph));
+        graph.region_named("Interactions", |region| interactions(events.enter(region), config, &done).leave(graph));
     let SimilarItems { neighbours, forgotten: items } = graph.region_named("Similar items", |region| {
         let popularity = popularity(history.enter_region(region));
         let interest = interest(profiles.clone().enter_region(region));
@@ -42,5 +43,6 @@ pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config:
         let lists = lists(profiles.enter_region(region), neighbours.clone().enter_region(region), config);
         changes(lists).leave(graph)
     });
+    let changes = changes.probe_with(&done);
     Recommendations { changes, neighbours, forgotten: users.concat(items), gauges }
 }

@@ -6,7 +6,7 @@
 mod history;
 mod timers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,11 +16,11 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Leave;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::{Scope, Stream};
+use timely::dataflow::{ProbeHandle, Scope, Stream};
 
 use self::history::{Interaction, Touch, Touches};
-use self::timers::{NEVER, Timers};
-use crate::operator::{Held, IdMap, Out, Stash, earlier, give};
+use self::timers::{Timer, Timers};
+use crate::operator::{Held, IdMap, Out, Stash, earlier, give, give_back};
 use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, MAX_MS, Time, UserId, Weight, first_of, ms_of};
 
 /// An event as the graph sees it: valid, judged, its names interned.
@@ -41,13 +41,14 @@ pub struct Event {
 pub enum Input {
     /// An event. It counts from its tick on, or from its own `ts` on if that is later.
     Event(Event),
-    /// The tick stands for all ticks from millisecond `since` on, taken together: what falls due among them happens in
-    /// this one. To be sent to every worker, as what is due lies with all of them.
-    Since {
+    /// From the time of this message on, everything up to tick `tick` is taken together: what falls due happens in that
+    /// tick. To be sent to every worker, as what is due lies with all of them, and at the first time taken together: no
+    /// worker passes that time without having read it.
+    Together {
         /// The worker told.
         worker: u64,
-        /// The first millisecond taken together.
-        since: u64,
+        /// The tick that stands for all.
+        tick: Time,
     },
 }
 
@@ -78,7 +79,8 @@ impl Interactions<'_> {
     }
 }
 
-/// What a worker's door says of itself after every tick, for whoever looks from outside; may be a moment old.
+/// What a worker's door says of itself after every activation. Read from other threads it may be a moment old, so it
+/// says when to look again, never what to compute.
 #[derive(Debug, Default)]
 pub struct Gauges {
     /// Users of whom something is held.
@@ -99,13 +101,23 @@ impl Gauges {
 
 /// Keeps the counting events of every user and emits histories, what they imply, and their expiry.
 ///
-/// Cost of an event: O(history) for the pairs of a new item, twice that when it displaces one; comparing ids for the
-/// history is O(history^2) in the worst case, well below the pairs for the default of 50.
-pub fn interactions<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Interactions<'scope> {
-    let mut builder = OperatorBuilder::new("Interactions".into(), events.scope());
+/// `downstream` is a probe behind everything that follows: when a jump in time makes a crowd due, the door waits for it.
+///
+/// Cost of an event: `2 * history` pairs for a new item, twice that when it displaces one, none for a touch that changes no
+/// level; comparing ids is O(history^2), a microsecond for the default of 50. A user's first tick emits all pairs of the
+/// history, so a batch holds up to `users * history^2` of them.
+pub fn interactions<'scope>(
+    events: Stream<'scope, Time, Vec<Input>>,
+    config: &Config,
+    downstream: &ProbeHandle<Time>,
+) -> Interactions<'scope> {
+    let scope = events.scope();
+    let mut builder = OperatorBuilder::new("Interactions".into(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let downstream = downstream.clone();
     let by_user = |input: &Input| match input {
         Input::Event(event) => event.user,
-        Input::Since { worker, .. } => *worker,
+        Input::Together { worker, .. } => *worker,
     };
     let mut input = builder.new_input(events, Exchange::new(by_user));
     let (history_out, history) = builder.new_output();
@@ -125,23 +137,44 @@ pub fn interactions<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &C
         };
         let mut held = Held::new(4);
         let mut stash: Stash<Input> = Stash::new();
+        // From which time on which tick stands for all.
+        let mut together: BTreeMap<Time, Time> = BTreeMap::new();
+        let mut ahead = Ahead::default();
         let mut door = Door::new(config);
 
         move |frontiers| {
             input.for_each(|capability, data| {
                 let time = held.retain(&capability);
-                stash.put(time, data);
+                data.retain(|input| match input {
+                    Input::Event(_) => true,
+                    Input::Together { tick, .. } => {
+                        together.insert(time, *tick);
+                        false
+                    }
+                });
+                if !data.is_empty() {
+                    stash.put(time, data);
+                }
             });
+            let ended = frontiers[0].frontier().is_empty();
             // At the end of the input what has come counts; what would fall due later does not.
             let upper = frontiers[0].frontier().first().copied();
             let upper = upper.or(stash.last().map(|last| last + 1)).unwrap_or_default();
-            while let Some((time, inputs)) = next_tick(&mut stash, &door, upper) {
-                door.tick(time, &inputs);
+            loop {
+                // A jump in time can make any number of users due: no more of it at a time than those behind can take.
+                if !ahead.may_go_on(&downstream) {
+                    activator.activate();
+                    break;
+                }
+                let due = door.next_due().map(|due| together_at(&together, first_of(due)));
+                let Some(time) = earlier(stash.first(), due).filter(|time| *time < upper) else { break };
+                door.tick(time, &stash.take(time));
+                ahead.went(time, door.updates.len());
                 outputs.send(&mut door.updates, &held, time);
+                together = together.split_off(&time);
             }
             shown.set(&door);
-            let ended = frontiers[0].frontier().is_empty();
-            let due = door.next_due().filter(|_| !ended).map(first_of);
+            let due = door.next_due().filter(|_| !ended || stash.first().is_some()).map(first_of);
             held.release_before(earlier(stash.first(), due));
         }
     });
@@ -155,34 +188,44 @@ pub fn interactions<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &C
     }
 }
 
-/// The next time before `upper` at which something happens, with its input: a batch, or what falls due before it.
-fn next_tick(stash: &mut Stash<Input>, door: &Door, upper: Time) -> Option<(Time, Vec<Input>)> {
-    let batch = stash.first().filter(|time| *time < upper);
-    let due = door.next_due().map(first_of).filter(|time| *time < upper);
-    let Some(batch) = batch else { return due.map(|due| (due, Vec::new())) };
-    let since = stash.peek(batch).find_map(|input| match input {
-        Input::Since { since, .. } => Some(first_of(*since)),
-        Input::Event(_) => None,
-    });
-    match due {
-        Some(due) if due < since.unwrap_or(batch).min(batch) => Some((due, Vec::new())),
-        _ => Some((batch, stash.take(batch))),
+/// The tick in which something due at `due` happens: its own, unless that is taken together with others.
+fn together_at(together: &BTreeMap<Time, Time>, due: Time) -> Time {
+    let told = together.range(..=due).next_back().map(|(_, tick)| *tick);
+    told.filter(|tick| *tick >= due).unwrap_or(due)
+}
+
+/// Updates sent and not yet worked off by everything behind.
+#[derive(Default)]
+struct Ahead {
+    ticks: VecDeque<(Time, usize)>,
+    updates: usize,
+}
+
+impl Ahead {
+    /// So many updates may wait; one tick is sent whatever its size.
+    const MOST: usize = 500_000;
+
+    fn may_go_on(&mut self, downstream: &ProbeHandle<Time>) -> bool {
+        while let Some((_, updates)) = self.ticks.front().filter(|(time, _)| !downstream.less_equal(time)) {
+            self.updates -= updates;
+            self.ticks.pop_front();
+        }
+        self.updates < Self::MOST
+    }
+
+    fn went(&mut self, time: Time, updates: usize) {
+        self.ticks.push_back((time, updates));
+        self.updates += updates;
     }
 }
 
 /// Everything held of one user.
+#[derive(Default)]
 struct User {
     touches: Touches,
     /// Whether the profile is out.
     in_audience: bool,
-    /// The valid entry in [`Timers`], or [`NEVER`].
-    scheduled: u64,
-}
-
-impl Default for User {
-    fn default() -> Self {
-        User { touches: Touches::default(), in_audience: false, scheduled: NEVER }
-    }
+    timer: Timer,
 }
 
 /// An item before and after a tick.
@@ -265,13 +308,18 @@ impl Door {
         }
     }
 
-    /// Looks at a user whose timer came: brings it to `now` if it is due, else sets the timer to when it will be.
+    /// Looks at a user whose timer came: brings it to `now` if it is due, else sets the timers to when it will be.
     fn remind(&mut self, id: UserId, at: u64, now: u64) {
-        let Some(user) = self.users.get_mut(&id).filter(|user| user.scheduled == at) else { return };
-        user.scheduled = NEVER;
+        let Some(user) = self.users.get_mut(&id) else { return };
+        if !user.timer.came(at) {
+            return;
+        }
         let stands = user.in_audience == user.touches.in_audience(now, &self.config);
-        match user.touches.next_change(now, &self.config) {
-            Some(due) if stands && due > now => self.timers.set(id, due, &mut user.scheduled),
+        match user.touches.expiry(&self.config) {
+            Some(expiry) if stands && expiry > now => {
+                let exit = user.touches.exit(now, &self.config);
+                self.timers.set(id, &mut user.timer, exit, expiry);
+            }
             _ => self.bring(id, &[], now),
         }
     }
@@ -307,9 +355,11 @@ impl Door {
 
         if user.touches.is_empty() {
             self.users.remove(&id);
+            give_back(&mut self.users);
             self.updates.forgotten.push(Forgotten::User(id));
-        } else if let Some(due) = user.touches.next_change(now, &self.config) {
-            self.timers.set(id, due, &mut user.scheduled);
+        } else if let Some(expiry) = user.touches.expiry(&self.config) {
+            let exit = user.touches.exit(now, &self.config);
+            self.timers.set(id, &mut user.timer, exit, expiry);
         }
     }
 }
@@ -325,6 +375,10 @@ struct Updates {
 }
 
 impl Updates {
+    fn len(&self) -> usize {
+        self.history.len() + self.pairs.len() + self.profiles.len()
+    }
+
     /// What the changed levels of a user mean for the history and for all pairs in it.
     fn interactions(&mut self, user: UserId, moved: &mut [Moved]) {
         // The changed ones to the front, so that each pair with a changed member is met once.

@@ -81,10 +81,6 @@ impl<D> Stash<D> {
         self.by_time.keys().next_back().copied()
     }
 
-    pub(crate) fn peek(&self, time: Time) -> impl Iterator<Item = &D> {
-        self.by_time.get(&time).into_iter().flatten()
-    }
-
     pub(crate) fn take(&mut self, time: Time) -> Vec<D> {
         self.by_time.remove(&time).unwrap_or_default()
     }
@@ -110,6 +106,13 @@ pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
 
 /// A map keyed by id64.
 pub(crate) type IdMap<V> = hashbrown::HashMap<u64, V, BuildHasherDefault<IdHasher>>;
+
+/// Gives memory back once a map has shrunk to a small part of what it was.
+pub(crate) fn give_back<V>(map: &mut IdMap<V>) {
+    if map.capacity() > 1_024 && map.len() < map.capacity() / 8 {
+        map.shrink_to(2 * map.len());
+    }
+}
 
 /// An id64 is a hash already. The worker is chosen by its low bits, so those that hold keys apart are moved down.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! The edge: merges the inputs, judges events, interns names, and cuts the stream into ticks.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connectors::{Batch, Polled, RawEvent, RejectLog};
@@ -23,6 +24,8 @@ pub(super) struct Reader {
     edge: Edge,
     /// Most events in a tick.
     most: usize,
+    /// Set while a poll may wait for the outside world and everything read before was passed on.
+    waiting: Arc<AtomicBool>,
 }
 
 /// Rejected records. Shared, because a reader that waits for a pipe is left behind when a run is stopped, and what it
@@ -60,6 +63,7 @@ impl Reader {
         clock: Clock,
         names: Arc<Names>,
         progress: Arc<Progress>,
+        waiting: Arc<AtomicBool>,
     ) -> Self {
         let edge = Edge {
             levels: config.levels.clone(),
@@ -73,7 +77,7 @@ impl Reader {
             progress,
             collided: false,
         };
-        Reader { inputs: inputs.into_iter().map(Head::new).collect(), rejects, edge, most: config.input.batch }
+        Reader { inputs: inputs.into_iter().map(Head::new).collect(), rejects, edge, most: config.input.batch, waiting }
     }
 
     /// Reads until all inputs end, one fails, or nobody wants to know. What was read is passed on in each case.
@@ -128,11 +132,14 @@ impl Reader {
                 (None, true) => return Ok(()),
                 (None, false) => {}
             }
-            if head.idle && head.input.waits {
+            let may_wait = head.idle && head.input.waits;
+            if may_wait {
                 self.edge.ship(out)?;
                 self.rejects.log().flush().map_err(|error| Break::Failed(error.into()))?;
             }
+            self.waiting.store(may_wait, Release);
             self.inputs[input].poll();
+            self.waiting.store(false, Release);
             for rejected in std::mem::take(&mut self.inputs[input].batch.rejected) {
                 reject(&self.rejects, &self.edge.progress, &rejected)?;
             }

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub(super) struct Pilot {
     clock: Clock,
     stop: Stop,
     progress: Arc<Progress>,
+    /// Whether the reader waits for the outside world, with nothing left to pass on.
+    waiting: Arc<AtomicBool>,
     gauges: AllGauges,
     waker: Waker,
 }
@@ -93,11 +96,24 @@ impl Pilot {
         stop: Stop,
         progress: Arc<Progress>,
     ) -> Self {
-        Pilot { feeds, settled, clock, stop, progress, gauges: AllGauges::default(), waker: Waker::default() }
+        Pilot {
+            feeds,
+            settled,
+            clock,
+            stop,
+            progress,
+            waiting: Arc::default(),
+            gauges: AllGauges::default(),
+            waker: Waker::default(),
+        }
     }
 
     pub(super) fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+
+    pub(super) fn waiting(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.waiting)
     }
 
     pub(super) fn gauges(&self) -> AllGauges {
@@ -130,7 +146,8 @@ impl Pilot {
                         fed = true;
                     }
                     Err(TryRecvError::Disconnected) => ended = true,
-                    Err(TryRecvError::Empty) => ended = self.stop.is_set(),
+                    // Whoever waits for a pipe has passed on what it read; everybody else hangs up when it has.
+                    Err(TryRecvError::Empty) => ended = self.stop.is_set() && self.waiting.load(Acquire),
                 }
             }
             // 3. Let time pass, if it passes by itself.
@@ -156,13 +173,14 @@ impl Pilot {
 
     /// By the wall clock, what falls due without events happens when it is due. Returns how long nothing will.
     fn clock_tick(&self, graph: &mut Graph, times: &mut Times, ended: bool) -> Duration {
-        if self.clock == Clock::Event || ended {
+        if self.clock == Clock::Event || ended || !times.outstanding.is_empty() {
             return LONGEST_SLEEP;
         }
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let due = gauges.iter().map(|gauges| gauges.next_due.load(Relaxed)).min().unwrap_or(u64::MAX);
-        let now = now();
-        if due <= now && times.outstanding.is_empty() {
+        // A clock that is set back stands still until it has caught up.
+        let now = now().max(ms_of(times.last));
+        if due <= now {
             times.pass(graph, now);
         }
         Duration::from_millis(due.saturating_sub(now).max(1))
@@ -192,13 +210,16 @@ struct Times {
 impl Times {
     /// Sends a tick's events. Every input advances past it at once: a tick is closed when it is sent.
     fn feed(&mut self, graph: &mut Graph, workers: usize, feed: Feed) {
+        let since = next(self.last, feed.since);
         self.last = next(self.last, feed.at);
-        graph.input.advance_to(self.last);
-        if feed.since < feed.at {
+        if since < self.last {
+            // At the first time taken together, so that no worker passes it unread.
+            graph.input.advance_to(since);
             for worker in 0..workers as u64 {
-                graph.input.send(Input::Since { worker, since: feed.since });
+                graph.input.send(Input::Together { worker, tick: self.last });
             }
         }
+        graph.input.advance_to(self.last);
         let mut events: Vec<Input> = feed.events.into_iter().map(Input::Event).collect();
         graph.input.send_batch(&mut events);
         graph.input.advance_to(self.last + 1);

@@ -43,14 +43,17 @@ impl Writer {
     fn write_all(&mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
         for Settled { at, changes, forgotten } in settled {
             waker.wake();
-            let named: Vec<Change> = {
-                let (users, items) = (self.names.users(), self.names.items());
-                changes.into_iter().map(|change| named(change, &users, &items)).collect()
-            };
-            for change in &named {
-                self.sink.write(change)?;
+            for some in changes.chunks(NAMED_AT_ONCE) {
+                // The reader needs the names too: they are held for a moment only.
+                let named: Vec<Change> = {
+                    let (users, items) = (self.names.users(), self.names.items());
+                    some.iter().map(|change| named(change, &users, &items)).collect()
+                };
+                for change in &named {
+                    self.sink.write(change)?;
+                }
+                self.progress.changes.fetch_add(named.len() as u64, Relaxed);
             }
-            self.progress.changes.fetch_add(named.len() as u64, Relaxed);
             self.sink.flush(at)?;
             for (name, at, feed) in forgotten {
                 self.names.forget(name, at, feed);
@@ -60,18 +63,17 @@ impl Writer {
     }
 }
 
-fn named(change: ListChange, users: &Table, items: &Table) -> Change {
+/// Changes between two looks at the names.
+const NAMED_AT_ONCE: usize = 256;
+
+fn named(change: &ListChange, users: &Table, items: &Table) -> Change {
     let item =
         |id: u64| items.get(id).expect("an item's name stays until the last list without it is written").to_owned();
     Change {
         user: users.get(change.user).expect("a user's name stays until the last list is written").to_owned(),
         at: change.at,
-        items: change
-            .items
-            .into_iter()
-            .map(|scored| Recommended { item: item(scored.item), score: scored.score })
-            .collect(),
-        entered: change.entered.into_iter().map(item).collect(),
-        left: change.left.into_iter().map(item).collect(),
+        items: change.items.iter().map(|scored| Recommended { item: item(scored.item), score: scored.score }).collect(),
+        entered: change.entered.iter().copied().map(item).collect(),
+        left: change.left.iter().copied().map(item).collect(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::{Audience, Config, Event, Input, ListChange, Time, next, recommendations};
 use schema::id64;
+use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
 
 use super::oracle::changes::Record;
@@ -89,11 +90,7 @@ pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -
         }
         let mut last = 0;
         for tick in &ticks {
-            last = next(last, tick.at);
-            input.advance_to(last);
-            if tick.since < tick.at {
-                (0..worker.peers() as u64).for_each(|worker| input.send(Input::Since { worker, since: tick.since }));
-            }
+            advance(&mut input, &mut last, tick, worker.peers());
             for event in &tick.events {
                 let event =
                     Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };
@@ -124,6 +121,17 @@ pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -
         .collect();
     records.sort_by(|(a_time, a), (b_time, b)| (a_time, &a.user).cmp(&(b_time, &b.user)));
     records.into_iter().map(|(_, record)| record).collect()
+}
+
+/// Moves the input to a tick and says what is taken together, as the program does.
+pub(crate) fn advance(input: &mut Handle<Time, Input>, last: &mut Time, tick: &Tick, workers: usize) {
+    let since = next(*last, tick.since);
+    *last = next(*last, tick.at);
+    if since < *last {
+        input.advance_to(since);
+        (0..workers as u64).for_each(|worker| input.send(Input::Together { worker, tick: *last }));
+    }
+    input.advance_to(*last);
 }
 
 /// The lists that all changes up to and including millisecond `at` leave, empty ones left out.

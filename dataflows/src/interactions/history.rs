@@ -91,14 +91,16 @@ impl Touches {
         }
     }
 
-    /// The next millisecond after `now` at which something changes without an event: the oldest event expires or the
-    /// user leaves the audience.
-    pub(super) fn next_change(&self, now: u64, config: &Config) -> Option<u64> {
-        let expiry = config.expires(self.0.last()?.ts());
-        let exit = match config.audience {
-            Audience::Within(span) => Some(self.0.first()?.ts().saturating_add(span)).filter(|exit| *exit > now),
+    /// When the oldest event expires.
+    pub(super) fn expiry(&self, config: &Config) -> Option<u64> {
+        Some(config.expires(self.0.last()?.ts()))
+    }
+
+    /// When the user leaves the audience, if it is in it at `now`.
+    pub(super) fn exit(&self, now: u64, config: &Config) -> Option<u64> {
+        match config.audience {
             Audience::All => None,
-        };
-        Some(exit.map_or(expiry, |exit| exit.min(expiry)))
+            Audience::Within(span) => Some(self.0.first()?.ts().saturating_add(span)).filter(|exit| *exit > now),
+        }
     }
 }

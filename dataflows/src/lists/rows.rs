@@ -1,6 +1,6 @@
 //! The rows of the similarity matrix that this worker's viewers need, and which viewers need them.
 
-use crate::operator::IdMap;
+use crate::operator::{IdMap, give_back};
 use crate::{Diff, ItemId, Neighbour};
 
 /// A row's place; stays while the row has neighbours or holders.
@@ -92,6 +92,7 @@ impl Rows {
         let row = &mut self.rows[id as usize];
         if row.items.is_empty() && row.holders.is_empty() && self.ids.get(&row.item) == Some(&id) {
             self.ids.remove(&row.item);
+            give_back(&mut self.ids);
             *row = Row::default();
             self.free.push(id);
         }

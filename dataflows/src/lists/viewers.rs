@@ -2,7 +2,7 @@
 
 use super::rows::{RowId, Rows, ViewerId};
 use super::totals::Totals;
-use crate::operator::IdMap;
+use crate::operator::{IdMap, give_back};
 use crate::top_k::{Ranked, TopK};
 use crate::{Diff, ItemId, List, Scored, UserId, Weight};
 
@@ -141,7 +141,9 @@ impl Viewers {
         });
         if viewer.entries.is_empty() {
             self.ids.remove(&viewer.user);
-            viewer.ranking = TopK::default();
+            give_back(&mut self.ids);
+            // The place is used again; what was in it is freed now.
+            *viewer = Viewer::new(0);
             self.free.push(id);
         }
         change
@@ -155,7 +157,7 @@ impl Viewers {
         self.totals.restart(candidates + viewer.entries.len());
         // Seen items, as a contribution of minus infinity.
         for entry in &viewer.entries {
-            self.totals.add(entry.item, i64::MIN / 2);
+            self.totals.add(entry.item, i64::MIN);
         }
         for entry in profile() {
             for (item, similarity) in rows.get(entry.row).neighbours() {
@@ -169,13 +171,7 @@ impl Viewers {
 
     fn of(&mut self, user: UserId) -> ViewerId {
         *self.ids.entry(user).or_insert_with(|| {
-            let new = Viewer {
-                user,
-                entries: Vec::new(),
-                ranking: TopK::default(),
-                list: List::new(),
-                state: State::Settled,
-            };
+            let new = Viewer::new(user);
             if let Some(id) = self.free.pop() {
                 self.viewers[id as usize] = new;
                 return id;
@@ -207,6 +203,10 @@ impl Viewers {
 }
 
 impl Viewer {
+    fn new(user: UserId) -> Self {
+        Viewer { user, entries: Vec::new(), ranking: TopK::default(), list: List::new(), state: State::Settled }
+    }
+
     /// Total of a candidate over the profile, 0 if it was seen: a probe into each row of the profile.
     fn total(&self, item: ItemId, rows: &Rows) -> i64 {
         let mut total = 0;

@@ -1,7 +1,7 @@
 //! Dense 32-bit ids for the items one worker has heard of, private to the pair index.
 
 use crate::ItemId;
-use crate::operator::IdMap;
+use crate::operator::{IdMap, give_back};
 use crate::quantise::PHASES;
 
 /// A dense id. Its low six bits are those of the id64, so that the phase of a pair is at hand without looking up names.
@@ -47,6 +47,7 @@ impl Ids {
 
     pub(super) fn release(&mut self, id: Dense) {
         if self.dense.remove(&self.names[id as usize]).is_some() {
+            give_back(&mut self.dense);
             self.free[(id % PHASES) as usize].push(id);
         }
     }

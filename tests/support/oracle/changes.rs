@@ -28,14 +28,21 @@ pub(crate) struct Record {
 /// So between two entries there is a tick for every moment at which time alone can change R. What is due at the very
 /// `at` of an entry takes effect in that entry, in the first of them if several have this `at`.
 pub(crate) fn changes(ticks: &[(u64, Vec<Ev>)], params: &Params) -> Vec<Record> {
+    let each: Vec<_> = ticks.iter().map(|(at, events)| (*at, *at, events.clone())).collect();
+    changes_together(&each, params)
+}
+
+/// The same for ticks `(since, at, the events that arrived)` that each take all milliseconds from `since` to `at` together:
+/// what time alone changes among them shows at `at`.
+pub(crate) fn changes_together(ticks: &[(u64, u64, Vec<Ev>)], params: &Params) -> Vec<Record> {
     let mut records = Vec::new();
     let mut arrived: Vec<Ev> = Vec::new();
     let mut sent = BTreeMap::new();
     let mut before: Option<u64> = None;
-    for (at, events) in ticks {
+    for (since, at, events) in ticks {
         if let Some(before) = before {
             assert!(before <= *at, "ticks run backwards");
-            for t in moments_between(&arrived, params, before, *at) {
+            for t in moments_between(&arrived, params, before, *since) {
                 compare(&mut sent, &lists(&arrived, params, t), t, &mut records);
             }
         }
