@@ -82,7 +82,7 @@ pub fn lists<'scope>(
 }
 
 /// What settling a viewer costs at most, in totals taken anew.
-const SETTLING: usize = 8;
+const SETTLING: usize = 16;
 
 /// A tick being worked off, in slices.
 struct Tick {
@@ -141,7 +141,7 @@ impl Tick {
                     return false;
                 }
                 *fuel -= 1;
-                viewers.touch(*holder, changed.item, changed.similarity, rows);
+                viewers.touch(*holder, changed.item, changed.similarity);
                 self.holder += 1;
             }
             self.row += 1;

@@ -21,15 +21,15 @@ struct Entry {
 enum State {
     /// Nothing.
     Settled,
-    /// So many candidates have been given another total.
-    Touched(u32),
+    /// Some candidates may have another total.
+    Touched,
     /// All totals may be others: the profile is, or too many candidates are touched to take them one by one.
     Rescan,
 }
 
 /// A candidate taken by itself costs a probe into each row of the profile; about so many cost as much as a pass over all
 /// candidates.
-const MOST_TOUCHED: u32 = 8;
+const MOST_TOUCHED: usize = 8;
 
 #[derive(Debug)]
 struct Viewer {
@@ -38,6 +38,8 @@ struct Viewer {
     ranking: TopK,
     list: List,
     state: State,
+    /// The candidates that this tick may have given another total.
+    touched: Vec<ItemId>,
 }
 
 /// All viewers of a worker.
@@ -105,30 +107,36 @@ impl Viewers {
         }
     }
 
-    /// A neighbour of an item in the viewer's profile went from one similarity to another: takes its total anew.
-    pub(super) fn touch(&mut self, id: ViewerId, item: ItemId, (old, new): (u16, u16), rows: &Rows) {
+    /// A neighbour of an item in the viewer's profile went from one similarity to another: its total is to be taken anew.
+    pub(super) fn touch(&mut self, id: ViewerId, item: ItemId, (old, new): (u16, u16)) {
         let viewer = &self.viewers[id as usize];
         // What is not kept and does not rise stays where it is: beneath the floor.
         if viewer.state == State::Rescan || (new <= old && !viewer.ranking.contains(item)) {
             return;
         }
-        let touched = match viewer.state {
-            State::Touched(touched) => touched,
-            _ => 0,
-        };
-        if touched == MOST_TOUCHED {
-            self.unsettle(id, State::Rescan);
-            return;
+        self.unsettle(id, State::Touched);
+        let viewer = &mut self.viewers[id as usize];
+        if !viewer.touched.contains(&item) {
+            viewer.touched.push(item);
         }
-        let total = viewer.total(item, rows) * self.weight;
-        self.unsettle(id, State::Touched(touched + 1));
-        self.viewers[id as usize].ranking.update(item, Some(total).filter(|total| *total > 0), capacity(self.k));
+        if viewer.touched.len() > MOST_TOUCHED {
+            viewer.touched.clear();
+            viewer.state = State::Rescan;
+        }
     }
 
     /// Settles a viewer; if its list is another sequence of items than the last one sent, says what it was and is.
     pub(super) fn settle(&mut self, id: ViewerId, rows: &mut Rows) -> Option<(UserId, List, List)> {
-        let state = std::mem::replace(&mut self.viewers[id as usize].state, State::Settled);
-        if state == State::Rescan || self.viewers[id as usize].ranking.is_short(self.k) {
+        let viewer = &mut self.viewers[id as usize];
+        let state = std::mem::replace(&mut viewer.state, State::Settled);
+        let touched = std::mem::take(&mut viewer.touched);
+        if state == State::Touched {
+            for item in touched {
+                let total = viewer.total(item, rows) * self.weight;
+                viewer.ranking.update(item, Some(total).filter(|total| *total > 0), capacity(self.k));
+            }
+        }
+        if state == State::Rescan || viewer.ranking.is_short(self.k) {
             self.rescan(id, rows);
         }
         let viewer = &mut self.viewers[id as usize];
@@ -204,7 +212,14 @@ impl Viewers {
 
 impl Viewer {
     fn new(user: UserId) -> Self {
-        Viewer { user, entries: Vec::new(), ranking: TopK::default(), list: List::new(), state: State::Settled }
+        Viewer {
+            user,
+            entries: Vec::new(),
+            ranking: TopK::default(),
+            list: List::new(),
+            state: State::Settled,
+            touched: Vec::new(),
+        }
     }
 
     /// Total of a candidate over the profile, 0 if it was seen: a probe into each row of the profile.
