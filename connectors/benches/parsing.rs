@@ -1,4 +1,4 @@
-//! Bytes to batches: events/s of one thread for each format and compression.
+//! Bytes to batches: events/s of one thread for each format and compression, and for the simulation beside them.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{Cursor, Write as _};
 
-use connectors::{Batch, Compression, Format, InputOptions, Polled, source_from};
+use connectors::generate::Options;
+use connectors::{Batch, Compression, Format, Generator, InputOptions, Polled, Source, source_from};
 use criterion::{BatchSize, Criterion, Throughput};
 
 const EVENTS: u64 = 100_000;
@@ -82,9 +83,31 @@ fn bench(c: &mut Criterion, name: &str, bytes: &[u8], format: Format, compressio
     group.finish();
 }
 
+fn bench_generator(c: &mut Criterion) {
+    let options = Options { events: EVENTS, ..Options::default() };
+    let generator = Generator::new(options).unwrap();
+    let mut batch = Batch::default();
+    let mut group = c.benchmark_group("parsing");
+    group.throughput(Throughput::Elements(EVENTS)).sample_size(20);
+    group.bench_function("generate", |bencher| {
+        bencher.iter_batched(
+            || generator.clone(),
+            |mut source| {
+                while source.poll(&mut batch).unwrap() != Polled::Finished {
+                    black_box(&batch);
+                    batch.clear();
+                }
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let c = &mut criterion;
+    bench_generator(c);
     let (json, csv) = (json(), csv());
     bench(c, "json", json.as_bytes(), Format::JsonLines, Compression::Plain, "ts=ts");
     bench(c, "json gz", &gzip(json.as_bytes()), Format::JsonLines, Compression::Gzip, "ts=ts");

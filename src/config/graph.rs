@@ -4,9 +4,9 @@ use super::rules::{MAX_DURATION, audience, duration, integer, stairs};
 /// The `[graph]` section: what is computed. Fields are named as their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Graph {
-    /// Items remembered of each user, 1 to 10,000.
+    /// Items remembered of each user, 1 to 1,000: pairs grow with its square.
     pub history: u32,
-    /// Similar items kept for each item, 1 to 10,000.
+    /// Similar items kept for each item, 1 to 1,000.
     pub neighbours: u32,
     /// Recommendations in a list, 1 to 1,000.
     pub k: u32,
@@ -45,8 +45,8 @@ pub struct Sources {
 
 pub(super) fn read(reader: &mut Reader) -> Graph {
     let graph = Graph {
-        history: reader.read("graph", "history", integer(1..=10_000)),
-        neighbours: reader.read("graph", "neighbours", integer(1..=10_000)),
+        history: reader.read("graph", "history", integer(1..=1_000)),
+        neighbours: reader.read("graph", "neighbours", integer(1..=1_000)),
         k: reader.read("graph", "k", integer(1..=1_000)),
         retention: reader.read("graph", "retention", duration(1..=MAX_DURATION)),
         audience: reader.read("graph", "audience", audience),

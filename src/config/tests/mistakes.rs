@@ -82,8 +82,8 @@ fn an_unknown_key_is_reported_in_every_layer_that_has_it() {
 #[test]
 fn integers_have_their_type_and_range() {
     let ranges = [
-        ("graph.history", 1, 10_000),
-        ("graph.neighbours", 1, 10_000),
+        ("graph.history", 1, 1_000),
+        ("graph.neighbours", 1, 1_000),
         ("graph.k", 1, 1_000),
         ("graph.min_cooccurrence", 1, 4_294_967_295_i64),
         ("graph.shrink", 0, 4_294_967_295),

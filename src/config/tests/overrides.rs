@@ -6,7 +6,7 @@ type Change = fn(&mut Config);
 
 /// A key, another value than its default, and what that changes.
 const CHANGES: [(&str, &str, Change); 13] = [
-    ("graph.history", "10000", |c| c.graph.history = 10_000),
+    ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
     ("graph.retention", "\"3650d\"", |c| c.graph.retention = 315_360_000_000),
