@@ -3,13 +3,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Event, Input, Interest, interactions, interest, lists, popularity, similar_items};
+use dataflows::{Interest, interactions, interest, lists, popularity, similar_items};
 use proptest::prelude::*;
-use schema::id64;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Input as _, Probe};
 
-use crate::support::graph::{Tick, advance, config, ticks};
+use crate::support::graph::{Pace, Tick, config, drive, ticks};
 use crate::support::logs::{log, params};
 use crate::support::oracle::Params;
 use crate::support::plain;
@@ -62,20 +61,9 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let (probe, _) = report(looked_up.negate().concat(plainly), "lists", &found).inner.probe();
             (input, probe)
         });
-        if worker.index() > 0 {
-            return;
+        if worker.index() == 0 {
+            drive(worker, &mut input, &probe, &ticks, Pace::Rush);
         }
-        let mut last = 0;
-        for tick in &ticks {
-            advance(&mut input, &mut last, tick, worker.peers());
-            for event in &tick.events {
-                let event =
-                    Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };
-                input.send(Input::Event(event));
-            }
-            input.advance_to(last + 1);
-        }
-        worker.step_while(|| probe.less_than(&(last + 1)));
     })
     .unwrap();
     let found = differences.lock().unwrap().clone();

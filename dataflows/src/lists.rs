@@ -15,7 +15,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use self::rows::{RowId, Rows};
 use self::viewers::Viewers;
-use crate::operator::{Held, Out, Stash, earlier, give};
+use crate::operator::{Held, Out, Stash, complete_before, earlier, give};
 use crate::{Collection, Config, Diff, Interest, ItemId, List, Neighbour, Time, UserId, Weight};
 
 /// Keeps each viewer's `k` best items, totalled over the profile; empty lists are not in the collection.
@@ -50,8 +50,7 @@ pub fn lists<'scope>(
         move |frontiers| {
             profiles.for_each(|capability, data| profile_stash.put(held.retain(&capability), data));
             neighbours.for_each(|capability, data| neighbour_stash.put(held.retain(&capability), data));
-            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
-            let upper = upper.unwrap_or(Time::MAX);
+            let upper = complete_before(frontiers);
 
             let mut fuel = slice;
             loop {

@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::{Capability, InputCapability};
+use timely::progress::frontier::MutableAntichain;
 
 use crate::Time;
 
@@ -94,6 +95,11 @@ pub(crate) fn give<D: Clone + 'static>(out: &mut Out<D>, held: &Held, port: usiz
     if !data.is_empty() {
         out.activate().session(&held.at(port, time)).give_iterator(data.drain(..));
     }
+}
+
+/// The time before which all inputs are complete; [`Time::MAX`] when they have ended.
+pub(crate) fn complete_before(frontiers: &[MutableAntichain<Time>]) -> Time {
+    frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min().unwrap_or(Time::MAX)
 }
 
 /// The earlier of two times, if any.

@@ -21,7 +21,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 use self::index::{Crossing, Index};
-use crate::operator::{Held, IdMap, Out, Stash, earlier, give};
+use crate::operator::{Held, IdMap, Out, Stash, complete_before, earlier, give};
 use crate::{Collection, Config, Diff, Forgotten, Interest, ItemId, Time};
 
 /// A similar item and how similar it is, 1 to 1024.
@@ -119,12 +119,12 @@ fn count<'scope>(
         move |frontiers| {
             pairs.for_each(|capability, data| pair_stash.put(held.retain(&capability), data));
             popularities.for_each(|capability, data| popularity_stash.put(held.retain(&capability), data));
-            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
+            let upper = complete_before(frontiers);
 
             let mut index = index.borrow_mut();
             while let Some(time) = earlier(counting, earlier(pair_stash.first(), popularity_stash.first())) {
                 // 1. Not before everything earlier has come and is ranked.
-                if upper.is_some_and(|upper| upper < time) || index.ranked_before < time {
+                if upper < time || index.ranked_before < time {
                     break;
                 }
                 counting = Some(time);
@@ -135,7 +135,7 @@ fn count<'scope>(
                 for (item, _, diff) in popularity_stash.take(time) {
                     *moved.entry(item).or_default() += diff;
                 }
-                if upper == Some(time) {
+                if upper == time {
                     break;
                 }
                 // 3. The tick is complete: say what its popularities mean.
@@ -191,8 +191,7 @@ fn rank<'scope>(
         move |frontiers| {
             told.for_each(|capability, data| told_stash.put(held.retain(&capability), data));
             interest.for_each(|capability, data| interest_stash.put(held.retain(&capability), data));
-            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
-            let upper = upper.unwrap_or(Time::MAX);
+            let upper = complete_before(frontiers);
 
             let mut index = index.borrow_mut();
             let mut fuel = slice;

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::{Audience, Config, Event, Input, ListChange, Time, next, recommendations};
 use schema::id64;
+use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
+use timely::worker::Worker;
 
 use super::oracle::changes::Record;
 use super::oracle::{Ev, Params};
@@ -85,23 +87,9 @@ pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -
                 .probe();
             (input, probe)
         });
-        if worker.index() > 0 {
-            return;
+        if worker.index() == 0 {
+            drive(worker, &mut input, &probe, &ticks, pace);
         }
-        let mut last = 0;
-        for tick in &ticks {
-            advance(&mut input, &mut last, tick, worker.peers());
-            for event in &tick.events {
-                let event =
-                    Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };
-                input.send(Input::Event(event));
-            }
-            input.advance_to(last + 1);
-            if pace == Pace::Wait {
-                worker.step_while(|| probe.less_than(&(last + 1)));
-            }
-        }
-        worker.step_while(|| probe.less_than(&(last + 1)));
     })
     .unwrap();
     let mut changes = std::mem::take(&mut *changes.lock().unwrap());
@@ -123,8 +111,31 @@ pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -
     records.into_iter().map(|(_, record)| record).collect()
 }
 
+/// Feeds all ticks and steps until they are through.
+pub(crate) fn drive(
+    worker: &mut Worker,
+    input: &mut Handle<Time, Input>,
+    probe: &ProbeHandle<Time>,
+    ticks: &[Tick],
+    pace: Pace,
+) {
+    let mut last = 0;
+    for tick in ticks {
+        advance(input, &mut last, tick, worker.peers());
+        for event in &tick.events {
+            let event = Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };
+            input.send(Input::Event(event));
+        }
+        input.advance_to(last + 1);
+        if pace == Pace::Wait {
+            worker.step_while(|| probe.less_than(&(last + 1)));
+        }
+    }
+    worker.step_while(|| probe.less_than(&(last + 1)));
+}
+
 /// Moves the input to a tick and says what is taken together, as the program does.
-pub(crate) fn advance(input: &mut Handle<Time, Input>, last: &mut Time, tick: &Tick, workers: usize) {
+fn advance(input: &mut Handle<Time, Input>, last: &mut Time, tick: &Tick, workers: usize) {
     let since = next(*last, tick.since);
     *last = next(*last, tick.at);
     if since < *last {
