@@ -3,8 +3,10 @@
 //! It holds each user's history anyway, so it multiplies the history with itself on the spot and emits co-occurrence
 //! already netted: a re-touch at the same level emits no pair at all, a new item `2 * history` of them.
 
+mod door;
 mod history;
 mod timers;
+mod updates;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,10 +20,10 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{ProbeHandle, Scope, Stream};
 
-use self::history::{Interaction, Touch, Touches};
-use self::timers::{Timer, Timers};
-use crate::operator::{Held, IdMap, Out, Stash, earlier, give, give_back};
-use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, MAX_MS, Time, UserId, Weight, first_of, ms_of};
+use self::door::Door;
+use self::updates::Updates;
+use crate::operator::{Held, Out, Stash, earlier, give};
+use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Time, UserId, Weight, first_of};
 
 /// An event as the graph sees it: valid, judged, its names interned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,7 @@ pub struct Event {
     pub user: UserId,
     /// The product acted on.
     pub item: ItemId,
-    /// Milliseconds since the Unix epoch, below [`MAX_MS`].
+    /// Milliseconds since the Unix epoch, below [`crate::MAX_MS`].
     pub ts: u64,
     /// How much the action tells, 1 to 15.
     pub level: Level,
@@ -167,11 +169,13 @@ pub fn interactions<'scope>(
                     break;
                 }
                 let due = door.next_due().map(|due| together_at(&together, first_of(due)));
-                let Some(time) = earlier(stash.first(), due).filter(|time| *time < upper) else { break };
+                let Some(time) = earlier(stash.first(), due).filter(|time| *time < upper) else {
+                    together.retain(|_, tick| *tick >= upper);
+                    break;
+                };
                 door.tick(time, &stash.take(time));
                 ahead.went(time, door.updates.len());
                 outputs.send(&mut door.updates, &held, time);
-                together = together.split_off(&time);
             }
             shown.set(&door);
             let due = door.next_due().filter(|_| !ended || stash.first().is_some()).map(first_of);
@@ -216,221 +220,6 @@ impl Ahead {
     fn went(&mut self, time: Time, updates: usize) {
         self.ticks.push_back((time, updates));
         self.updates += updates;
-    }
-}
-
-/// Everything held of one user.
-#[derive(Default)]
-struct User {
-    touches: Touches,
-    /// Whether the profile is out.
-    in_audience: bool,
-    timer: Timer,
-}
-
-/// An item before and after a tick.
-struct Moved {
-    item: ItemId,
-    old: Option<(usize, Level)>,
-    new: Option<(usize, Level)>,
-}
-
-impl Moved {
-    fn levels(&self) -> (Level, Level) {
-        (self.old.map_or(0, |(_, level)| level), self.new.map_or(0, |(_, level)| level))
-    }
-}
-
-/// The state of the operator on one worker.
-struct Door {
-    config: Config,
-    users: IdMap<User>,
-    /// How many of them are in the audience.
-    audience: u64,
-    timers: Timers,
-    /// Events ahead of the clock, by the millisecond at which they count.
-    future: BTreeMap<u64, Vec<Event>>,
-    updates: Updates,
-    /// Room for one user's histories before and after, and for both together.
-    before: Vec<Interaction>,
-    after: Vec<Interaction>,
-    moved: Vec<Moved>,
-}
-
-impl Door {
-    fn new(config: Config) -> Self {
-        Door {
-            config,
-            users: IdMap::default(),
-            audience: 0,
-            timers: Timers::default(),
-            future: BTreeMap::new(),
-            updates: Updates::default(),
-            before: Vec::new(),
-            after: Vec::new(),
-            moved: Vec::new(),
-        }
-    }
-
-    /// The next millisecond at which something happens without input. Always after the tick last taken.
-    fn next_due(&self) -> Option<u64> {
-        earlier(self.timers.first(), self.future.keys().next().copied()).map(|ms| ms.min(MAX_MS))
-    }
-
-    /// Brings every user that an event or the clock reaches to `time`.
-    fn tick(&mut self, time: Time, inputs: &[Input]) {
-        let now = ms_of(time);
-        self.updates.time = time;
-        let mut touched: Vec<(UserId, Touch)> = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            let Input::Event(event) = *input else { continue };
-            if event.ts > now {
-                self.future.entry(event.ts).or_default().push(event);
-            } else {
-                touched.push((event.user, Touch::new(event.item, event.ts, event.level)));
-            }
-        }
-        while let Some(due) = self.future.first_entry().filter(|due| *due.key() <= now) {
-            let events = due.remove();
-            touched.extend(events.iter().map(|event| (event.user, Touch::new(event.item, event.ts, event.level))));
-        }
-        touched.sort_unstable_by_key(|(user, _)| *user);
-        let mut touches = Vec::new();
-        for same in touched.chunk_by(|a, b| a.0 == b.0) {
-            touches.clear();
-            touches.extend(same.iter().map(|(_, touch)| *touch));
-            self.bring(same[0].0, &touches, now);
-        }
-        while let Some((at, users)) = self.timers.pop(now) {
-            for user in users {
-                self.remind(user, at, now);
-            }
-        }
-    }
-
-    /// Looks at a user whose timer came: brings it to `now` if it is due, else sets the timers to when it will be.
-    fn remind(&mut self, id: UserId, at: u64, now: u64) {
-        let Some(user) = self.users.get_mut(&id) else { return };
-        if !user.timer.came(at) {
-            return;
-        }
-        let stands = user.in_audience == user.touches.in_audience(now, &self.config);
-        match user.touches.expiry(&self.config) {
-            Some(expiry) if stands && expiry > now => {
-                let exit = user.touches.exit(now, &self.config);
-                self.timers.set(id, &mut user.timer, exit, expiry);
-            }
-            _ => self.bring(id, &[], now),
-        }
-    }
-
-    /// Takes a user's new events and the passing of time, and emits the difference they make.
-    fn bring(&mut self, id: UserId, touches: &[Touch], now: u64) {
-        let user = self.users.entry(id).or_default();
-        user.touches.history(&mut self.before);
-        user.touches.absorb(touches, now, &self.config);
-        user.touches.history(&mut self.after);
-        let was_in_audience = std::mem::replace(&mut user.in_audience, user.touches.in_audience(now, &self.config));
-        self.audience = self.audience + u64::from(user.in_audience) - u64::from(was_in_audience);
-
-        self.moved.clear();
-        let before = self.before.iter().enumerate();
-        self.moved.extend(before.map(|(rank, (item, level))| Moved {
-            item: *item,
-            old: Some((rank, *level)),
-            new: None,
-        }));
-        for (rank, (item, level)) in self.after.iter().enumerate() {
-            let new = Some((rank, *level));
-            match self.moved.iter_mut().find(|moved| moved.item == *item) {
-                Some(moved) => moved.new = new,
-                None => self.moved.push(Moved { item: *item, old: None, new }),
-            }
-        }
-        self.updates.interactions(id, &mut self.moved);
-        self.updates.profile(id, &self.moved, was_in_audience, user.in_audience, &self.config);
-        for touch in touches.iter().filter(|touch| !self.moved.iter().any(|moved| moved.item == touch.item)) {
-            self.updates.without_effect(id, touch);
-        }
-
-        if user.touches.is_empty() {
-            self.users.remove(&id);
-            give_back(&mut self.users);
-            self.updates.forgotten.push(Forgotten::User(id));
-        } else if let Some(expiry) = user.touches.expiry(&self.config) {
-            let exit = user.touches.exit(now, &self.config);
-            self.timers.set(id, &mut user.timer, exit, expiry);
-        }
-    }
-}
-
-/// Updates of one tick, by output.
-#[derive(Default)]
-struct Updates {
-    time: Time,
-    history: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
-    pairs: Vec<((ItemId, ItemId), Time, Diff)>,
-    profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
-    forgotten: Vec<Forgotten>,
-}
-
-impl Updates {
-    fn len(&self) -> usize {
-        self.history.len() + self.pairs.len() + self.profiles.len()
-    }
-
-    /// What the changed levels of a user mean for the history and for all pairs in it.
-    fn interactions(&mut self, user: UserId, moved: &mut [Moved]) {
-        // The changed ones to the front, so that each pair with a changed member is met once.
-        let mut changed = 0;
-        for index in 0..moved.len() {
-            let (old, new) = moved[index].levels();
-            if old != new {
-                moved.swap(changed, index);
-                changed += 1;
-            }
-        }
-        for (index, a) in moved[..changed].iter().enumerate() {
-            let (old, new) = a.levels();
-            if old > 0 {
-                self.history.push(((user, (a.item, old)), self.time, -1));
-            }
-            if new > 0 {
-                self.history.push(((user, (a.item, new)), self.time, 1));
-            }
-            for b in &moved[index + 1..] {
-                let (b_old, b_new) = b.levels();
-                let diff = Diff::from(new.min(b_new)) - Diff::from(old.min(b_old));
-                if diff != 0 {
-                    self.pairs.push(((a.item, b.item), self.time, diff));
-                    self.pairs.push(((b.item, a.item), self.time, diff));
-                }
-            }
-        }
-    }
-
-    /// What the changed ranks and levels mean for the profile, which is out only while the user is in the audience.
-    fn profile(&mut self, user: UserId, moved: &[Moved], was_in: bool, is_in: bool, config: &Config) {
-        if !was_in && !is_in {
-            return;
-        }
-        let weight = |(rank, level): (usize, Level)| Weight::from(level) * config.stair(rank);
-        for moved in moved {
-            let old = moved.old.filter(|_| was_in).map(weight);
-            let new = moved.new.filter(|_| is_in).map(weight);
-            if old != new {
-                self.profiles.extend(old.map(|old| ((user, (moved.item, old)), self.time, -1)));
-                self.profiles.extend(new.map(|new| ((user, (moved.item, new)), self.time, 1)));
-            }
-        }
-    }
-
-    /// An event that changes nothing still carried the name of an item, perhaps one that nobody has: an interaction
-    /// that comes and goes lets the item's worker see that and have the name forgotten.
-    fn without_effect(&mut self, user: UserId, touch: &Touch) {
-        let interaction = (user, (touch.item, touch.level()));
-        self.history.push((interaction, self.time, 1));
-        self.history.push((interaction, self.time, -1));
     }
 }
 

@@ -1,0 +1,143 @@
+//! The state of the door: users with their touches, timers, and events ahead of the clock.
+
+use std::collections::BTreeMap;
+
+use super::history::{Interaction, Touch, Touches};
+use super::timers::{Timer, Timers};
+use super::updates::{Moved, Updates};
+use super::{Event, Input};
+use crate::operator::{IdMap, earlier, give_back};
+use crate::{Config, Forgotten, MAX_MS, Time, UserId, ms_of};
+
+/// Everything held of one user.
+#[derive(Default)]
+pub(super) struct User {
+    touches: Touches,
+    /// Whether the profile is out.
+    in_audience: bool,
+    timer: Timer,
+}
+
+/// The state of the operator on one worker.
+pub(super) struct Door {
+    config: Config,
+    pub(super) users: IdMap<User>,
+    /// How many of them are in the audience.
+    pub(super) audience: u64,
+    timers: Timers,
+    /// Events ahead of the clock, by the millisecond at which they count.
+    future: BTreeMap<u64, Vec<Event>>,
+    /// What the ticks since the last look have to say.
+    pub(super) updates: Updates,
+    /// Room for one user's histories before and after, and for both together.
+    before: Vec<Interaction>,
+    after: Vec<Interaction>,
+    moved: Vec<Moved>,
+}
+
+impl Door {
+    pub(super) fn new(config: Config) -> Self {
+        Door {
+            config,
+            users: IdMap::default(),
+            audience: 0,
+            timers: Timers::default(),
+            future: BTreeMap::new(),
+            updates: Updates::default(),
+            before: Vec::new(),
+            after: Vec::new(),
+            moved: Vec::new(),
+        }
+    }
+
+    /// The next millisecond at which something happens without input. Always after the tick last taken.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        earlier(self.timers.first(), self.future.keys().next().copied()).map(|ms| ms.min(MAX_MS))
+    }
+
+    /// Brings every user that an event or the clock reaches to `time`.
+    pub(super) fn tick(&mut self, time: Time, inputs: &[Input]) {
+        let now = ms_of(time);
+        self.updates.time = time;
+        let mut touched: Vec<(UserId, Touch)> = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let Input::Event(event) = *input else { continue };
+            if event.ts > now {
+                self.future.entry(event.ts).or_default().push(event);
+            } else {
+                touched.push((event.user, Touch::new(event.item, event.ts, event.level)));
+            }
+        }
+        while let Some(due) = self.future.first_entry().filter(|due| *due.key() <= now) {
+            let events = due.remove();
+            touched.extend(events.iter().map(|event| (event.user, Touch::new(event.item, event.ts, event.level))));
+        }
+        touched.sort_unstable_by_key(|(user, _)| *user);
+        let mut touches = Vec::new();
+        for same in touched.chunk_by(|a, b| a.0 == b.0) {
+            touches.clear();
+            touches.extend(same.iter().map(|(_, touch)| *touch));
+            self.bring(same[0].0, &touches, now);
+        }
+        while let Some((at, users)) = self.timers.pop(now) {
+            for user in users {
+                self.remind(user, at, now);
+            }
+        }
+    }
+
+    /// Looks at a user whose timer came: brings it to `now` if it is due, else sets the timers to when it will be.
+    fn remind(&mut self, id: UserId, at: u64, now: u64) {
+        let Some(user) = self.users.get_mut(&id) else { return };
+        if !user.timer.came(at) {
+            return;
+        }
+        let stands = user.in_audience == user.touches.in_audience(now, &self.config);
+        match user.touches.expiry(&self.config) {
+            Some(expiry) if stands && expiry > now => {
+                let exit = user.touches.exit(now, &self.config);
+                self.timers.set(id, &mut user.timer, exit, expiry);
+            }
+            _ => self.bring(id, &[], now),
+        }
+    }
+
+    /// Takes a user's new events and the passing of time, and emits the difference they make.
+    fn bring(&mut self, id: UserId, touches: &[Touch], now: u64) {
+        let user = self.users.entry(id).or_default();
+        user.touches.history(&mut self.before);
+        user.touches.absorb(touches, now, &self.config);
+        user.touches.history(&mut self.after);
+        let was_in_audience = std::mem::replace(&mut user.in_audience, user.touches.in_audience(now, &self.config));
+        self.audience = self.audience + u64::from(user.in_audience) - u64::from(was_in_audience);
+
+        self.moved.clear();
+        let before = self.before.iter().enumerate();
+        self.moved.extend(before.map(|(rank, (item, level))| Moved {
+            item: *item,
+            old: Some((rank, *level)),
+            new: None,
+        }));
+        for (rank, (item, level)) in self.after.iter().enumerate() {
+            let new = Some((rank, *level));
+            match self.moved.iter_mut().find(|moved| moved.item == *item) {
+                Some(moved) => moved.new = new,
+                None => self.moved.push(Moved { item: *item, old: None, new }),
+            }
+        }
+        self.updates.interactions(id, &mut self.moved);
+        self.updates.profile(id, &self.moved, was_in_audience, user.in_audience, &self.config);
+        for touch in touches.iter().filter(|touch| !self.moved.iter().any(|moved| moved.item == touch.item)) {
+            self.updates.without_effect(id, touch);
+        }
+
+        if user.touches.is_empty() {
+            self.users.remove(&id);
+            give_back(&mut self.users);
+            self.updates.forgotten.push(Forgotten::User(id));
+        } else if let Some(expiry) = user.touches.expiry(&self.config) {
+            let exit = user.touches.exit(now, &self.config);
+            self.timers.set(id, &mut user.timer, exit, expiry);
+        }
+    }
+}
