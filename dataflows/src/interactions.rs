@@ -208,13 +208,15 @@ struct Ahead {
 impl Ahead {
     /// So many updates may wait; one tick is sent whatever its size.
     const MOST: usize = 500_000;
+    /// So many ticks may wait: the buffers of a small one outweigh its updates (50,000 waiting ticks took 2 GiB).
+    const MOST_TICKS: usize = 100;
 
     fn may_go_on(&mut self, downstream: &ProbeHandle<Time>) -> bool {
         while let Some((_, updates)) = self.ticks.front().filter(|(time, _)| !downstream.less_equal(time)) {
             self.updates -= updates;
             self.ticks.pop_front();
         }
-        self.updates < Self::MOST
+        self.updates < Self::MOST && self.ticks.len() < Self::MOST_TICKS
     }
 
     fn went(&mut self, time: Time, updates: usize) {
