@@ -31,10 +31,10 @@ pub struct DemoArgs {
     workers: u16,
 }
 
-/// Viewers are chosen among those with so many events once this share of the events is over: then there is something to
-/// recommend.
+/// Viewers are chosen among those with so many events once one in so many of all events is over: then there is something
+/// to recommend.
 const WARM: u32 = 5;
-const WARM_AFTER: f64 = 0.25;
+const WARM_AFTER: u64 = 4;
 
 /// Changes shown of each viewer.
 const SHOWN: u32 = 8;
@@ -55,8 +55,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         ..Options::default()
     };
     let generator = Generator::new(options).map_err(|errors| Failure::Usage(generate::mistakes(&errors)))?;
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let from = (args.events as f64 * WARM_AFTER) as u64;
+    let from = args.events / WARM_AFTER;
     let followed = Arc::new(Followed { most: args.viewers, from, viewers: Mutex::default() });
     let opening = format!(
         "{} simulated events of live commerce: 5,000 viewers, 2,000 products, 20 rooms (seed {}).\n\

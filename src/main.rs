@@ -6,7 +6,7 @@ use clap::Parser;
 use deltarec::cli::{Cli, Failure, stop_on_signals};
 use deltarec::{cli, console};
 
-/// Measured: see docs/performance.md. Records move between threads, which the system's allocator pays for.
+/// Buffers are allocated by one worker and freed by another; see docs/decisions/0003-dependencies.md.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

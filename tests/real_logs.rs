@@ -1,24 +1,14 @@
-//! Real logs against the oracle, at many cut times. The logs are not part of the project: `DELTAREC_DATA` says where
-//! they are, else `../shared/data` beside the checkout is tried; without them these tests say so and pass.
+//! Real logs against the oracle, at many cut times, graph alone. Where they are not at hand these tests say so and pass.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use connectors::{Batch, InputOptions, Polled, open_source};
 use schema::{Effect, Levels};
 
 use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
+use crate::support::logs::real;
 use crate::support::oracle::{Ev, Params, lists};
-
-fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("DELTAREC_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let found = folder.is_dir();
-    if !found {
-        println!("not run: no logs in {}", folder.display());
-    }
-    found.then_some(folder)
-}
 
 /// Reads a log as `deltarec run` would.
 fn read(file: &Path, options: &InputOptions) -> Vec<Ev> {
@@ -72,12 +62,12 @@ fn check(name: &str, log: &[Ev], params: &Params, cuts: usize, workers: usize, f
 
 #[test]
 fn taobao_at_twenty_times_for_the_default_audience() {
-    let Some(folder) = folder() else { return };
+    let Some(file) = real("taobao_userbehavior_slice.csv.gz") else { return };
     let options = InputOptions {
         columns: "user=user_id,item=item_id,action=behavior,ts=timestamp:s".parse().unwrap(),
         ..InputOptions::default()
     };
-    let log = read(&folder.join("taobao_userbehavior_slice.csv.gz"), &options);
+    let log = read(&file, &options);
     assert_eq!(log.len(), 110_300);
     check("Taobao, audience 30 min", &log, &Params::default(), 20, 1, 50_000);
     check("Taobao, all", &log, &Params { audience: None, ..Params::default() }, 2, 4, 20_000);
@@ -85,14 +75,14 @@ fn taobao_at_twenty_times_for_the_default_audience() {
 
 #[test]
 fn online_retail_is_exact() {
-    let Some(folder) = folder() else { return };
+    let Some(file) = real("online_retail_events.csv.gz") else { return };
     let options = InputOptions {
         columns: "user=customer_id,item=item_id,ts=invoice_time:%Y-%m-%d %H:%M:%S".parse().unwrap(),
         action: Some("purchase".into()),
         filters: vec!["quantity>0".parse().unwrap()],
         ..InputOptions::default()
     };
-    let log = read(&folder.join("online_retail_events.csv.gz"), &options);
+    let log = read(&file, &options);
     assert_eq!(log.len(), 397_924);
     let day = 24 * 60 * 60 * 1_000;
     let params = Params { retention: 60 * day, audience: Some(30 * day), ..Params::default() };
@@ -101,14 +91,14 @@ fn online_retail_is_exact() {
 
 #[test]
 fn movielens_is_exact() {
-    let Some(folder) = folder() else { return };
+    let Some(file) = real("movielens_small_ratings.csv.gz") else { return };
     let options = InputOptions {
         columns: "user=userId,item=movieId,ts=timestamp:s".parse().unwrap(),
         action: Some("like".into()),
         ..InputOptions::default()
     };
     // Sorted by user, not by time: nearly every event is late.
-    let log = read(&folder.join("movielens_small_ratings.csv.gz"), &options);
+    let log = read(&file, &options);
     assert_eq!(log.len(), 100_836);
     let params = Params { retention: u64::MAX >> 21, audience: None, ..Params::default() };
     let at = log.iter().map(|event| event.ts).max().unwrap();

@@ -1,4 +1,4 @@
-//! Real logs, where they are: `shared/data` beside the checkout, or the folder that `DELTAREC_DATA` names.
+//! Real logs, where they are at hand, through the program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use schema::{Effect, Levels};
 
 use super::{Place, assert_same, changes, last_lists, latest, unpacked, unscored};
+use crate::support::logs;
 use crate::support::oracle::{self, Ev, Params};
 
 const DAY: u64 = 86_400_000;
@@ -14,12 +15,7 @@ const DAY: u64 = 86_400_000;
 /// The rows of a log, each as its fields by the column names, and its path. `None`, and a note, where there is no such
 /// log. None of the fields that are read is quoted.
 fn log(name: &str) -> Option<(PathBuf, String)> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let path = std::env::var_os("DELTAREC_DATA").map_or_else(beside, PathBuf::from).join(name);
-    if !path.exists() {
-        println!("skipped: there is no {}", path.display());
-        return None;
-    }
+    let path = logs::real(name)?;
     let text = String::from_utf8(unpacked(&fs::read(&path).unwrap())).unwrap();
     Some((path, text))
 }

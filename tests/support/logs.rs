@@ -1,4 +1,7 @@
-//! Random logs and parameters, small so that everything collides: histories overflow, times tie, lists compete.
+//! Logs to test with: random ones, small so that everything collides (histories overflow, times tie, lists compete), and
+//! the real ones, where they are at hand.
+
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
@@ -47,4 +50,16 @@ pub(crate) fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
         }
         events
     })
+}
+
+/// A real log: in the folder that `DELTAREC_DATA` names, else in `../shared/data` beside the checkout. `None`, and a note,
+/// where there is no such file: real logs are not part of the project.
+pub(crate) fn real(name: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let path = std::env::var_os("DELTAREC_DATA").map_or_else(beside, PathBuf::from).join(name);
+    if !path.exists() {
+        println!("not run: there is no {}", path.display());
+        return None;
+    }
+    Some(path)
 }
