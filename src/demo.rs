@@ -165,7 +165,8 @@ impl Followed {
         viewer.shown += 1;
         let others = match std::mem::take(&mut viewer.others) {
             0 => String::new(),
-            times => format!("  (since the last: {times} times changed by what others did)"),
+            1 => "  (and 1 change by what others did)".to_owned(),
+            times => format!("  (and {times} changes by what others did)"),
         };
         let moved = change
             .entered
