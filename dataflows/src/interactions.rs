@@ -85,8 +85,6 @@ impl Interactions<'_> {
 /// says when to look again, never what to compute.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    /// Users of whom something is held.
-    pub users: AtomicU64,
     /// Users in the audience.
     pub audience: AtomicU64,
     /// The next millisecond at which something happens without an event; [`u64::MAX`] if never.
@@ -95,7 +93,6 @@ pub struct Gauges {
 
 impl Gauges {
     fn set(&self, door: &Door) {
-        self.users.store(door.users.len() as u64, Ordering::Relaxed);
         self.audience.store(door.audience, Ordering::Relaxed);
         self.next_due.store(door.next_due().unwrap_or(u64::MAX), Ordering::Relaxed);
     }

@@ -27,6 +27,7 @@ pub use config::{Audience, Config};
 pub use graph::{Recommendations, recommendations};
 pub use interactions::{Event, Gauges, Input, Interactions, interactions};
 pub use lists::lists;
+pub use operator::{IdHasher, IdMap, give_back};
 pub use popularity::popularity;
 pub use quantise::{Logarithm, Similarity};
 pub use similar_items::{Neighbour, SimilarItems, similar_items};

@@ -111,18 +111,18 @@ pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
 }
 
 /// A map keyed by id64.
-pub(crate) type IdMap<V> = hashbrown::HashMap<u64, V, BuildHasherDefault<IdHasher>>;
+pub type IdMap<V> = hashbrown::HashMap<u64, V, BuildHasherDefault<IdHasher>>;
 
 /// Gives memory back once a map has shrunk to a small part of what it was.
-pub(crate) fn give_back<V>(map: &mut IdMap<V>) {
+pub fn give_back<V>(map: &mut IdMap<V>) {
     if map.capacity() > 1_024 && map.len() < map.capacity() / 8 {
         map.shrink_to(2 * map.len());
     }
 }
 
 /// An id64 is a hash already. The worker is chosen by its low bits, so those that hold keys apart are moved down.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {

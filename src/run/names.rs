@@ -1,10 +1,9 @@
 //! The names behind the ids, known once per process: interned by the reader, given back by the writer, and let go when
 //! the graph holds nothing of them any more.
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dataflows::Forgotten;
+use dataflows::{Forgotten, IdMap, give_back};
 use schema::id64;
 
 /// Names of users and of items.
@@ -36,7 +35,7 @@ impl Names {
 /// Names by id64.
 #[derive(Default)]
 pub(super) struct Table {
-    names: hashbrown::HashMap<u64, Entry, BuildHasherDefault<Identity>>,
+    names: IdMap<Entry>,
 }
 
 struct Entry {
@@ -72,28 +71,8 @@ impl Table {
     fn forget(&mut self, id: u64, at: u64, feed: u64) {
         if self.names.get(&id).is_some_and(|entry| entry.feed <= feed && entry.held_until <= at) {
             self.names.remove(&id);
-            if self.names.len() * 8 < self.names.capacity() && self.names.capacity() > 1024 {
-                self.names.shrink_to(self.names.len() * 2);
-            }
+            give_back(&mut self.names);
         }
-    }
-}
-
-/// An id64 is a hash already.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        self.0 = id;
-    }
-
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("only u64 keys are hashed");
     }
 }
 

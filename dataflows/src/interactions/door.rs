@@ -11,7 +11,7 @@ use crate::{Config, Forgotten, MAX_MS, Time, UserId, ms_of};
 
 /// Everything held of one user.
 #[derive(Default)]
-pub(super) struct User {
+struct User {
     touches: Touches,
     /// Whether the profile is out.
     in_audience: bool,
@@ -21,7 +21,7 @@ pub(super) struct User {
 /// The state of the operator on one worker.
 pub(super) struct Door {
     config: Config,
-    pub(super) users: IdMap<User>,
+    users: IdMap<User>,
     /// How many of them are in the audience.
     pub(super) audience: u64,
     timers: Timers,
