@@ -21,6 +21,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use connectors::generate::Options;
@@ -135,11 +136,12 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
         let similar = plain::similar_items(plain::cooccurrence(history.clone()), plain::popularity(history), &params);
         return scored(plain::lists(profiles, similar, params.k, params.items_weight));
     }
-    let door = interactions(events, config, &ProbeHandle::new());
+    let gauges = Arc::default();
+    let door = interactions(events, config, &ProbeHandle::new(), &gauges);
     let popular = popularity(door.history);
     let wanted = interest(door.profiles.clone());
     let neighbours = if shape.contains("index") {
-        similar_items(door.cooccurrence, popular, wanted, config).neighbours
+        similar_items(door.cooccurrence, popular, wanted, config, &gauges).neighbours
     } else {
         // The rows that are wanted, by a join.
         let rows = plain::similar_items(door.cooccurrence, popular, &params);
@@ -149,7 +151,7 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
             .join_core(wanted, |item: &ItemId, row: &(ItemId, u32), ()| Some(delivered(*item, *row)))
     };
     if shape.contains("look-up") {
-        lists(door.profiles, neighbours, config)
+        lists(door.profiles, neighbours, config, &gauges)
     } else {
         let rows =
             neighbours.map(|(interest, neighbour)| (interest.item, (neighbour.item, u32::from(neighbour.similarity))));

@@ -26,7 +26,8 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, events) = scope.new_input();
             let config = config(&params);
-            let door = interactions(events, &config, &ProbeHandle::new());
+            let gauges = Arc::default();
+            let door = interactions(events, &config, &ProbeHandle::new(), &gauges);
             let popular = popularity(door.history.clone());
             let wanted = interest(door.profiles.clone());
 
@@ -35,7 +36,8 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             report(pairs, "co-occurrence", &found);
 
             // Similar items: the pair index, and joins and reduce, where they are wanted.
-            let ours = similar_items(door.cooccurrence.clone(), popular.clone(), wanted.clone(), &config).neighbours;
+            let ours =
+                similar_items(door.cooccurrence.clone(), popular.clone(), wanted.clone(), &config, &gauges).neighbours;
             let rows = plain::similar_items(door.cooccurrence, popular, &params).arrange_by_key_named("rows");
             let wanted = wanted
                 .map(|Interest { item, worker }| (item, worker))
@@ -55,7 +57,7 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let plainly = plain::lists(door.profiles.clone(), rows, params.k, params.items_weight);
             let plainly =
                 plainly.map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
-            let looked_up = lists(door.profiles, ours, &config);
+            let looked_up = lists(door.profiles, ours, &config, &gauges);
             let looked_up = looked_up.map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect()));
             let looked_up = looked_up.inspect(move |_| *counted.lock().unwrap() += 1);
             let (probe, _) = report(looked_up.negate().concat(plainly), "lists", &found).inner.probe();

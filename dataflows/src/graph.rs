@@ -17,7 +17,7 @@ pub struct Recommendations<'scope> {
     pub neighbours: Collection<'scope, (Interest, Neighbour)>,
     /// Names that nothing is held of after the tick; with the worker that held it last.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
-    /// What this worker's door says of itself.
+    /// What this worker's part of the graph says of itself.
     pub gauges: Arc<Gauges>,
 }
 
@@ -32,15 +32,16 @@ pub struct Recommendations<'scope> {
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
     let graph = events.scope();
     let done = ProbeHandle::new();
-    let Interactions { history, cooccurrence, profiles, forgotten: users, gauges } =
-        graph.region_named("Interactions", |region| interactions(events.enter(region), config, &done).leave(graph));
+    let gauges = Arc::new(Gauges::default());
+    let Interactions { history, cooccurrence, profiles, forgotten: users } = graph
+        .region_named("Interactions", |region| interactions(events.enter(region), config, &done, &gauges).leave(graph));
     let SimilarItems { neighbours, forgotten: items } = graph.region_named("Similar items", |region| {
         let popularity = popularity(history.enter_region(region));
         let interest = interest(profiles.clone().enter_region(region));
-        similar_items(cooccurrence.enter_region(region), popularity, interest, config).leave(graph)
+        similar_items(cooccurrence.enter_region(region), popularity, interest, config, &gauges).leave(graph)
     });
     let changes = graph.region_named("Lists", |region| {
-        let lists = lists(profiles.enter_region(region), neighbours.clone().enter_region(region), config);
+        let lists = lists(profiles.enter_region(region), neighbours.clone().enter_region(region), config, &gauges);
         changes(lists).leave(graph)
     });
     let changes = changes.probe_with(&done);

@@ -10,7 +10,6 @@ mod updates;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,7 @@ use timely::dataflow::{ProbeHandle, Scope, Stream};
 
 use self::door::Door;
 use self::updates::Updates;
+use crate::gauges::{Gauges, add};
 use crate::operator::{Held, Out, Stash, earlier, give};
 use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Time, UserId, Weight, first_of};
 
@@ -64,8 +64,6 @@ pub struct Interactions<'scope> {
     pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     /// Users nothing is held of after the tick.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
-    /// What this worker's door says of itself.
-    pub gauges: Arc<Gauges>,
 }
 
 impl Interactions<'_> {
@@ -76,25 +74,7 @@ impl Interactions<'_> {
             cooccurrence: self.cooccurrence.leave_region(outer),
             profiles: self.profiles.leave_region(outer),
             forgotten: self.forgotten.leave(outer),
-            gauges: self.gauges,
         }
-    }
-}
-
-/// What a worker's door says of itself after every activation. Read from other threads it may be a moment old, so it
-/// says when to look again, never what to compute.
-#[derive(Debug, Default)]
-pub struct Gauges {
-    /// Users in the audience.
-    pub audience: AtomicU64,
-    /// The next millisecond at which something happens without an event; [`u64::MAX`] if never.
-    pub next_due: AtomicU64,
-}
-
-impl Gauges {
-    fn set(&self, door: &Door) {
-        self.audience.store(door.audience, Ordering::Relaxed);
-        self.next_due.store(door.next_due().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -109,6 +89,7 @@ pub fn interactions<'scope>(
     events: Stream<'scope, Time, Vec<Input>>,
     config: &Config,
     downstream: &ProbeHandle<Time>,
+    gauges: &Arc<Gauges>,
 ) -> Interactions<'scope> {
     let scope = events.scope();
     let mut builder = OperatorBuilder::new("Interactions".into(), scope);
@@ -124,8 +105,7 @@ pub fn interactions<'scope>(
     let (profiles_out, profiles) = builder.new_output();
     let (forgotten_out, forgotten) = builder.new_output();
     let config = config.clone();
-    let gauges = Arc::new(Gauges { next_due: AtomicU64::new(u64::MAX), ..Gauges::default() });
-    let shown = Arc::clone(&gauges);
+    let gauges = Arc::clone(gauges);
 
     builder.build(move |_| {
         let mut outputs = Outputs {
@@ -171,10 +151,11 @@ pub fn interactions<'scope>(
                     break;
                 };
                 door.tick(time, &stash.take(time));
+                add(&gauges.pair_updates, door.updates.pairs.len());
                 ahead.went(time, door.updates.len());
                 outputs.send(&mut door.updates, &held, time);
             }
-            shown.set(&door);
+            door.show(&gauges);
             let due = door.next_due().filter(|_| !ended || stash.first().is_some()).map(first_of);
             held.release_before(earlier(stash.first(), due));
         }
@@ -185,7 +166,6 @@ pub fn interactions<'scope>(
         cooccurrence: pairs.as_collection(),
         profiles: profiles.as_collection(),
         forgotten,
-        gauges,
     }
 }
 

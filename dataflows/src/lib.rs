@@ -10,6 +10,7 @@
 mod audience;
 mod changes;
 mod config;
+mod gauges;
 mod graph;
 mod interactions;
 mod lists;
@@ -24,8 +25,9 @@ mod types;
 pub use audience::{Interest, interest};
 pub use changes::{ListChange, changes};
 pub use config::{Audience, Config};
+pub use gauges::Gauges;
 pub use graph::{Recommendations, recommendations};
-pub use interactions::{Event, Gauges, Input, Interactions, interactions};
+pub use interactions::{Event, Input, Interactions, interactions};
 pub use lists::lists;
 pub use operator::{IdHasher, IdMap, give_back};
 pub use popularity::popularity;

@@ -8,13 +8,16 @@ mod rows;
 mod totals;
 mod viewers;
 
+use std::sync::Arc;
+
 use differential_dataflow::AsCollection;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use self::rows::{RowId, Rows};
-use self::viewers::Viewers;
+use self::viewers::{Viewers, Work};
+use crate::gauges::{Gauges, add};
 use crate::operator::{Held, Out, Stash, complete_before, earlier, give};
 use crate::{Collection, Config, Diff, Interest, ItemId, List, Neighbour, Time, UserId, Weight};
 
@@ -27,6 +30,7 @@ pub fn lists<'scope>(
     profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     neighbours: Collection<'scope, (Interest, Neighbour)>,
     config: &Config,
+    gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, List)> {
     let scope = profiles.inner.scope();
     let mut builder = OperatorBuilder::new("Lists".into(), scope);
@@ -37,6 +41,7 @@ pub fn lists<'scope>(
     let mut rows = Rows::default();
     let mut viewers = Viewers::new(config.k, config.items);
     let slice = config.slice;
+    let gauges = Arc::clone(gauges);
 
     let activator = scope.activator_for(builder.operator_info().address);
     builder.build(move |_| {
@@ -73,6 +78,10 @@ pub fn lists<'scope>(
                     break;
                 }
             }
+            let Work { totals, rescans, lists } = std::mem::take(&mut viewers.work);
+            add(&gauges.totals, totals);
+            add(&gauges.rescans, rescans);
+            add(&gauges.lists, lists);
             let now = tick.as_ref().map(|tick| tick.time);
             held.release_before(earlier(now, earlier(profile_stash.first(), neighbour_stash.first())));
         }

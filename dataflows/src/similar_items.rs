@@ -10,6 +10,7 @@ mod pairs;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 use self::index::{Crossing, Index};
+use crate::gauges::{Gauges, add, set};
 use crate::operator::{Held, IdMap, Out, Stash, complete_before, earlier, give};
 use crate::{Collection, Config, Diff, Forgotten, Interest, ItemId, Time};
 
@@ -80,10 +82,11 @@ pub fn similar_items<'scope>(
     popularity: Collection<'scope, ItemId>,
     interest: Collection<'scope, Interest>,
     config: &Config,
+    gauges: &Arc<Gauges>,
 ) -> SimilarItems<'scope> {
     let index = Rc::new(RefCell::new(Index::new(config)));
-    let (told, forgotten, count) = count(cooccurrence, popularity, Rc::clone(&index));
-    let neighbours = rank(told, interest, index, count, config.slice.div_ceil(RANKING));
+    let (told, forgotten, count) = count(cooccurrence, popularity, Rc::clone(&index), Arc::clone(gauges));
+    let neighbours = rank(told, interest, index, count, config.slice.div_ceil(RANKING), Arc::clone(gauges));
     SimilarItems { neighbours, forgotten }
 }
 
@@ -92,6 +95,7 @@ fn count<'scope>(
     cooccurrence: Collection<'scope, (ItemId, ItemId)>,
     popularity: Collection<'scope, ItemId>,
     index: Rc<RefCell<Index>>,
+    gauges: Arc<Gauges>,
 ) -> (Stream<'scope, Time, Vec<Told>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
     let scope = cooccurrence.inner.scope();
     let (me, peers) = (scope.index() as u64, scope.peers() as u64);
@@ -151,11 +155,13 @@ fn count<'scope>(
                         }
                     });
                 }
+                add(&gauges.crossings, told.iter().filter(|told| matches!(told, Told::Rank { .. })).count());
                 told.push(Told::Counted { worker: me });
                 give(&mut told_out, &held, 0, time, &mut told);
                 give(&mut forgotten_out, &held, 1, time, &mut forgotten);
                 counting = None;
             }
+            set(&gauges.pairs, index.pairs);
             held.release_before(earlier(counting, earlier(pair_stash.first(), popularity_stash.first())));
         }
     });
@@ -169,6 +175,7 @@ fn rank<'scope>(
     index: Rc<RefCell<Index>>,
     count: Activator,
     slice: usize,
+    gauges: Arc<Gauges>,
 ) -> Collection<'scope, (Interest, Neighbour)> {
     let scope = told.scope();
     let mut builder = OperatorBuilder::new("Rank".into(), scope);
@@ -204,9 +211,12 @@ fn rank<'scope>(
                     ranking = Some(time);
                 }
                 // 2. Rankings, as far as the fuel goes.
+                let before = fuel;
                 let done = index.rank(&mut fuel, &mut |interest, neighbour, diff| {
                     updates.push(((interest, neighbour), time, diff));
                 });
+                add(&gauges.rankings, before - fuel);
+                add(&gauges.similarities, updates.len());
                 give(&mut out, &held, 0, time, &mut updates);
                 if !done {
                     again.activate();

@@ -6,6 +6,7 @@ use super::history::{Interaction, Touch, Touches};
 use super::timers::{Timer, Timers};
 use super::updates::{Moved, Updates};
 use super::{Event, Input};
+use crate::gauges::{Gauges, set};
 use crate::operator::{IdMap, earlier, give_back};
 use crate::{Config, Forgotten, MAX_MS, Time, UserId, ms_of};
 
@@ -53,6 +54,12 @@ impl Door {
     /// The next millisecond at which something happens without input. Always after the tick last taken.
     pub(super) fn next_due(&self) -> Option<u64> {
         earlier(self.timers.first(), self.future.keys().next().copied()).map(|ms| ms.min(MAX_MS))
+    }
+
+    pub(super) fn show(&self, gauges: &Gauges) {
+        set(&gauges.next_due, self.next_due().unwrap_or(u64::MAX));
+        set(&gauges.users, self.users.len() as u64);
+        set(&gauges.audience, self.audience);
     }
 
     /// Brings every user that an event or the clock reaches to `time`.

@@ -42,6 +42,17 @@ struct Viewer {
     touched: Vec<ItemId>,
 }
 
+/// What has been done since somebody looked.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Totals of single candidates taken anew.
+    pub(super) totals: usize,
+    /// Viewers whose candidates were all gone through.
+    pub(super) rescans: usize,
+    /// Lists that changed.
+    pub(super) lists: usize,
+}
+
 /// All viewers of a worker.
 pub(super) struct Viewers {
     k: usize,
@@ -52,6 +63,7 @@ pub(super) struct Viewers {
     free: Vec<ViewerId>,
     /// Viewers to be looked at when the tick is complete, each once.
     pub(super) unsettled: Vec<ViewerId>,
+    pub(super) work: Work,
     totals: Totals,
     candidates: Vec<Ranked>,
 }
@@ -65,6 +77,7 @@ impl Viewers {
             viewers: Vec::new(),
             free: Vec::new(),
             unsettled: Vec::new(),
+            work: Work::default(),
             totals: Totals::default(),
             candidates: Vec::new(),
         }
@@ -131,6 +144,7 @@ impl Viewers {
         let state = std::mem::replace(&mut viewer.state, State::Settled);
         let touched = std::mem::take(&mut viewer.touched);
         if state == State::Touched {
+            self.work.totals += touched.len();
             for item in touched {
                 let total = viewer.total(item, rows) * self.weight;
                 viewer.ranking.update(item, Some(total).filter(|total| *total > 0), capacity(self.k));
@@ -147,6 +161,7 @@ impl Viewers {
             let old = std::mem::replace(&mut viewer.list, list.clone());
             (viewer.user, old, list)
         });
+        self.work.lists += usize::from(change.is_some());
         if viewer.entries.is_empty() {
             self.ids.remove(&viewer.user);
             give_back(&mut self.ids);
@@ -159,6 +174,7 @@ impl Viewers {
 
     /// Goes through all candidates of a viewer: the neighbours of its profile's items.
     fn rescan(&mut self, id: ViewerId, rows: &Rows) {
+        self.work.rescans += 1;
         let viewer = &mut self.viewers[id as usize];
         let profile = || viewer.entries.iter().filter(|entry| entry.weight > 0);
         let candidates: usize = profile().map(|entry| rows.get(entry.row).len()).sum();

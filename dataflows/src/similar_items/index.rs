@@ -25,6 +25,8 @@ pub(super) struct Index {
     fine: Vec<u32>,
     /// Rows to be looked at by the rankings, each once.
     dirty: Vec<Dense>,
+    /// How many pairs the rows hold.
+    pub(super) pairs: u64,
     /// All ticks before this one are ranked.
     pub(super) ranked_before: Time,
     logarithm: Logarithm,
@@ -97,6 +99,7 @@ impl Index {
             popularity: Vec::new(),
             fine: Vec::new(),
             dirty: Vec::new(),
+            pairs: 0,
             ranked_before: 0,
             logarithm: Logarithm::new(config.resolution),
             similarity: Similarity::new(config.resolution),
@@ -110,6 +113,7 @@ impl Index {
         let (item, partner) = (self.ids.intern(item), self.ids.intern(partner));
         let row = place(&mut self.rows, item).get_or_insert_with(|| Row::new(item));
         let (old, new) = row.pairs.add(partner, diff as i64);
+        self.pairs = self.pairs + u64::from(new > 0) - u64::from(old > 0);
         let Some(ranking) = &row.ranking else { return };
         let least = self.config.min_cooccurrence;
         let (old, new) = (evidence(old, least, &self.logarithm), evidence(new, least, &self.logarithm));
