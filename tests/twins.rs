@@ -35,14 +35,20 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let pairs = door.cooccurrence.clone().negate().concat(plain::cooccurrence(door.history.clone()));
             report(pairs, "co-occurrence", &found);
 
+            // Interest: a counter that tells first and last, and distinct.
+            let worker = door.profiles.inner.scope().index() as u64;
+            let plainly = door
+                .profiles
+                .clone()
+                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Interest { item, worker }))
+                .threshold_named("interest", |_, _| 1);
+            report(wanted.clone().negate().concat(plainly), "interest", &found);
+
             // Similar items: the pair index, and joins and reduce, where they are wanted.
             let ours =
                 similar_items(door.cooccurrence.clone(), popular.clone(), wanted.clone(), &config, &gauges).neighbours;
             let rows = plain::similar_items(door.cooccurrence, popular, &params).arrange_by_key_named("rows");
-            let wanted = wanted
-                .map(|Interest { item, worker }| (item, worker))
-                .threshold_named("wanted", |_, _| 1)
-                .arrange_by_key_named("wanted by item");
+            let wanted = wanted.map(|Interest { item, worker }| (item, worker)).arrange_by_key_named("wanted by item");
             let plainly = wanted.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
             let told = ours.clone().map(|(at, row)| (at.item, at.worker, row.item, u32::from(row.similarity)));
             let counter = Arc::clone(&counted);

@@ -10,6 +10,7 @@
 mod audience;
 mod changes;
 mod config;
+mod dense;
 mod gauges;
 mod graph;
 mod interactions;

@@ -15,8 +15,8 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use self::rows::{RowId, Rows};
-use self::viewers::{Viewers, Work};
+use self::rows::Rows;
+use self::viewers::{Changed, Viewers, Work};
 use crate::gauges::{Gauges, add};
 use crate::operator::{Held, Out, Stash, complete_before, earlier, give};
 use crate::{Collection, Config, Diff, Interest, ItemId, List, Neighbour, Time, UserId, Weight};
@@ -101,18 +101,11 @@ struct Tick {
     holder: usize,
 }
 
-/// A neighbour of a row that went from one similarity to another.
-struct Changed {
-    row: RowId,
-    item: ItemId,
-    similarity: (u16, u16),
-}
-
 impl Tick {
     /// Applies the updates of a tick to rows and profiles.
     fn begin(
         time: Time,
-        mut profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
+        profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
         mut neighbours: Vec<((Interest, Neighbour), Time, Diff)>,
         viewers: &mut Viewers,
         rows: &mut Rows,
@@ -121,16 +114,14 @@ impl Tick {
         let mut changed = Vec::new();
         neighbours.sort_unstable_by_key(|((at, neighbour), ..)| (at.item, neighbour.item));
         for same in neighbours.chunk_by(|a, b| (a.0.0.item, a.0.1.item) == (b.0.0.item, b.0.1.item)) {
-            let row = rows.of(same[0].0.0.item);
-            let similarity = rows.update(row, same.iter().map(|((_, neighbour), _, diff)| (*neighbour, *diff)));
-            changed.push(Changed { row, item: same[0].0.1.item, similarity });
+            let (at, neighbour) = same[0].0;
+            let (row, item) = (rows.intern(at.item), rows.intern(neighbour.item));
+            let updates = same.iter().map(|((_, neighbour), _, diff)| (*neighbour, *diff));
+            let (old, new) = rows.update(row, item, updates);
+            changed.push(Changed { row, item, name: neighbour.item, old, new });
         }
         // 2. Profiles.
-        profiles.sort_unstable_by_key(|((user, (item, _)), ..)| (*user, *item));
-        for same in profiles.chunk_by(|a, b| (a.0.0, a.0.1.0) == (b.0.0, b.0.1.0)) {
-            let (user, (item, _)) = same[0].0;
-            viewers.update(user, item, same.iter().map(|((_, (_, weight)), _, diff)| (*weight, *diff)), rows);
-        }
+        viewers.update(profiles, rows);
         Tick { time, changed, row: 0, holder: 0 }
     }
 
@@ -149,15 +140,13 @@ impl Tick {
                     return false;
                 }
                 *fuel -= 1;
-                viewers.touch(*holder, changed.item, changed.similarity);
+                viewers.touch(*holder, changed);
                 self.holder += 1;
             }
             self.row += 1;
             self.holder = 0;
         }
-        for changed in self.changed.drain(..) {
-            rows.release(changed.row);
-        }
+        self.changed.clear();
         self.row = 0;
         // 4. Lists.
         while let Some(viewer) = viewers.unsettled.pop() {
@@ -173,6 +162,8 @@ impl Tick {
                 return false;
             }
         }
+        // 5. Names that nothing refers to any more.
+        rows.release();
         true
     }
 }

@@ -4,9 +4,9 @@
 //! crosses a threshold it says so to every worker, and to the items whose ranking that moves. *Rank* brings the
 //! rankings up to date and sends what changed to the workers with viewers who have the item in their profile.
 
-mod dense;
 mod index;
 mod pairs;
+mod row;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -58,7 +58,7 @@ enum Told {
     /// To every worker: nobody has the item any more.
     Gone { worker: u64, item: ItemId },
     /// To the owner of `item`: `partner` has moved among its candidates.
-    Rank { item: ItemId, partner: ItemId, fine: u32 },
+    Rank { item: ItemId, partner: ItemId, count: u32, fine: u32 },
     /// To the same worker: there is something to rank.
     Counted { worker: u64 },
 }
@@ -133,9 +133,7 @@ fn count<'scope>(
                 }
                 counting = Some(time);
                 // 2. Count what is there.
-                for ((item, partner), _, diff) in pair_stash.take(time) {
-                    index.count(item, partner, diff);
-                }
+                index.count(&pair_stash.take(time));
                 for (item, _, diff) in popularity_stash.take(time) {
                     *moved.entry(item).or_default() += diff;
                 }
@@ -144,8 +142,10 @@ fn count<'scope>(
                 }
                 // 3. The tick is complete: say what its popularities mean.
                 for (item, diff) in moved.drain() {
-                    index.popularise(item, diff, &mut |crossing| match crossing {
-                        Crossing::Rank { item, partner, fine } => told.push(Told::Rank { item, partner, fine }),
+                    let touched = index.popularise(item, diff, &mut |crossing| match crossing {
+                        Crossing::Rank { item, partner, count, fine } => {
+                            told.push(Told::Rank { item, partner, count, fine });
+                        }
                         Crossing::Fine(item, fine) => {
                             told.extend((0..peers).map(|worker| Told::Fine { worker, item, fine }));
                         }
@@ -154,14 +154,14 @@ fn count<'scope>(
                             forgotten.push(Forgotten::Item(item));
                         }
                     });
+                    add(&gauges.crossings, touched);
                 }
-                add(&gauges.crossings, told.iter().filter(|told| matches!(told, Told::Rank { .. })).count());
                 told.push(Told::Counted { worker: me });
                 give(&mut told_out, &held, 0, time, &mut told);
                 give(&mut forgotten_out, &held, 1, time, &mut forgotten);
                 counting = None;
             }
-            set(&gauges.pairs, index.pairs);
+            set(&gauges.pairs, index.held);
             held.release_before(earlier(counting, earlier(pair_stash.first(), popularity_stash.first())));
         }
     });
@@ -246,8 +246,8 @@ const RANKING: usize = 10;
 /// that comes first.
 fn begin(index: &mut Index, told: &[Told], interest: Vec<(Interest, Time, Diff)>, gone: &mut Vec<ItemId>) {
     for told in told {
-        if let Told::Rank { item, partner, fine } = *told {
-            index.cross(item, partner, fine);
+        if let Told::Rank { item, partner, count, fine } = *told {
+            index.cross(item, partner, count, fine);
         }
     }
     for told in told {

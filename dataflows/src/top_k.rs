@@ -31,17 +31,17 @@ pub(crate) struct TopK {
 
 impl TopK {
     /// Chooses anew: keeps the best `capacity` of `candidates`, which is left empty.
-    pub(crate) fn choose(candidates: &mut Vec<Ranked>, capacity: usize) -> Self {
-        let mut floor = None;
+    pub(crate) fn choose(&mut self, candidates: &mut Vec<Ranked>, capacity: usize) {
+        self.floor = None;
         if candidates.len() > capacity {
             candidates.select_nth_unstable_by(capacity, Ranked::order);
-            floor = Some((candidates[capacity].score, candidates[capacity].id));
+            self.floor = Some((candidates[capacity].score, candidates[capacity].id));
             candidates.truncate(capacity);
         }
         candidates.sort_unstable_by(Ranked::order);
-        let kept = candidates.as_slice().to_vec();
-        candidates.clear();
-        TopK { kept, floor }
+        self.kept.clear();
+        self.kept.reserve_exact(candidates.len());
+        self.kept.append(candidates);
     }
 
     /// The `k` best, unless [`TopK::is_short`].
@@ -54,20 +54,43 @@ impl TopK {
         self.floor.is_some() && self.kept.len() < k
     }
 
-    pub(crate) fn contains(&self, id: u64) -> bool {
-        self.kept.iter().any(|kept| kept.id == id)
+    /// The score of the best candidate that is not kept, if there may be one. Whoever scores less, before and after an
+    /// update, need not be told of.
+    pub(crate) fn floor(&self) -> Option<i64> {
+        self.floor.map(|(score, _)| score)
     }
 
-    /// Whether a candidate with this score is or would be kept: if neither its old nor its new score is, the update
-    /// need not be told.
-    pub(crate) fn reaches(&self, score: i64, id: u64) -> bool {
+    fn reaches(&self, score: i64, id: u64) -> bool {
         self.floor.is_none_or(|(floor, at)| score > floor || (score == floor && id < at))
+    }
+
+    /// Gives a candidate another score made of its present one, if it is kept, or takes it away; returns whether it was.
+    pub(crate) fn revise(&mut self, id: u64, revised: impl FnOnce(i64) -> Option<i64>) -> bool {
+        let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return false };
+        match revised(self.kept[at].score).filter(|score| self.reaches(*score, id)) {
+            Some(score) => self.relocate(at, Ranked { score, id }),
+            None => drop(self.kept.remove(at)),
+        }
+        true
+    }
+
+    /// Puts a candidate at its new place.
+    fn relocate(&mut self, mut at: usize, moved: Ranked) {
+        while at > 0 && moved.order(&self.kept[at - 1]) == Ordering::Less {
+            self.kept[at] = self.kept[at - 1];
+            at -= 1;
+        }
+        while at + 1 < self.kept.len() && self.kept[at + 1].order(&moved) == Ordering::Less {
+            self.kept[at] = self.kept[at + 1];
+            at += 1;
+        }
+        self.kept[at] = moved;
     }
 
     /// Gives a candidate its present score, or takes it away. Telling the same again changes nothing.
     pub(crate) fn update(&mut self, id: u64, score: Option<i64>, capacity: usize) {
-        if let Some(old) = self.kept.iter().position(|kept| kept.id == id) {
-            self.kept.remove(old);
+        if self.revise(id, |_| score) {
+            return;
         }
         let Some(score) = score.filter(|score| self.reaches(*score, id)) else { return };
         let candidate = Ranked { score, id };
@@ -99,7 +122,9 @@ mod tests {
             let mut all: BTreeMap<u64, i64> = BTreeMap::new();
             let rescan = |all: &BTreeMap<u64, i64>| {
                 let mut candidates = all.iter().map(|(id, score)| Ranked { score: *score, id: *id }).collect();
-                TopK::choose(&mut candidates, k + reserve)
+                let mut top = TopK::default();
+                top.choose(&mut candidates, k + reserve);
+                top
             };
             let mut top = rescan(&all);
             let mut rescans = 0;
@@ -108,8 +133,12 @@ mod tests {
                     Some(score) => all.insert(id, score),
                     None => all.remove(&id),
                 };
-                let told = [old, score].into_iter().flatten().any(|score| top.reaches(score, id));
-                if told || top.contains(id) {
+                let told = [old, score].into_iter().flatten().any(|score| top.floor().is_none_or(|floor| score >= floor));
+                let kept = top.revise(id, |now| {
+                    assert_eq!(Some(now), old);
+                    score
+                });
+                if told && !kept {
                     top.update(id, score, k + reserve);
                 }
                 if top.is_short(k) {

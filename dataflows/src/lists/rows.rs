@@ -1,36 +1,37 @@
 //! The rows of the similarity matrix that this worker's viewers need, and which viewers need them.
 
-use crate::operator::{IdMap, give_back};
+use crate::dense::{Dense, Ids, place};
 use crate::{Diff, ItemId, Neighbour};
-
-/// A row's place; stays while the row has neighbours or holders.
-pub(super) type RowId = u32;
 
 /// A viewer's place.
 pub(super) type ViewerId = u32;
 
+/// An item that a viewer has in the history or that is similar to one.
 #[derive(Debug, Default)]
 pub(super) struct Row {
-    item: ItemId,
     /// Similar items and their similarities, in parallel, in no order: found by a scan of a few cache lines.
-    items: Vec<ItemId>,
+    items: Vec<Dense>,
     similarities: Vec<u16>,
     /// Viewers with the item in their profile.
     pub(super) holders: Vec<ViewerId>,
+    /// How many rows have the item as a neighbour and how many viewers in their history.
+    mentions: u32,
 }
 
 impl Row {
-    /// How similar `item` is, 0 if it is no neighbour.
+    /// How similar `item` is, 0 if it is no neighbour. No branch depends on where it is, so that it is done several
+    /// items at a time.
     #[inline]
-    pub(super) fn similarity(&self, item: ItemId) -> u16 {
-        self.items.iter().position(|other| *other == item).map_or(0, |at| self.similarities[at])
+    pub(super) fn similarity(&self, item: Dense) -> u16 {
+        self.items
+            .iter()
+            .zip(&self.similarities)
+            .map(|(other, similarity)| if *other == item { *similarity } else { 0 })
+            .sum()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    pub(super) fn neighbours(&self) -> impl Iterator<Item = (ItemId, u16)> {
+    #[inline]
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = (Dense, u16)> {
         self.items.iter().copied().zip(self.similarities.iter().copied())
     }
 }
@@ -38,63 +39,93 @@ impl Row {
 /// Rows by item.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    ids: IdMap<RowId>,
+    ids: Ids,
     rows: Vec<Row>,
-    free: Vec<RowId>,
+    /// Items that nothing may refer to any more.
+    loose: Vec<Dense>,
 }
 
 impl Rows {
-    pub(super) fn get(&self, id: RowId) -> &Row {
-        &self.rows[id as usize]
+    #[inline]
+    pub(super) fn get(&self, item: Dense) -> &Row {
+        &self.rows[item as usize]
     }
 
-    pub(super) fn get_mut(&mut self, id: RowId) -> &mut Row {
-        &mut self.rows[id as usize]
+    pub(super) fn get_mut(&mut self, item: Dense) -> &mut Row {
+        &mut self.rows[item as usize]
     }
 
-    /// The row of an item, an empty one if there is none yet.
-    pub(super) fn of(&mut self, item: ItemId) -> RowId {
-        *self.ids.entry(item).or_insert_with(|| {
-            let id = self.free.pop().unwrap_or_else(|| {
-                self.rows.push(Row::default());
-                RowId::try_from(self.rows.len() - 1).expect("fewer rows than 2^32")
-            });
-            self.rows[id as usize].item = item;
-            id
-        })
+    pub(super) fn intern(&mut self, item: ItemId) -> Dense {
+        let dense = self.ids.intern(item);
+        place(&mut self.rows, dense);
+        dense
+    }
+
+    pub(super) fn name(&self, item: Dense) -> ItemId {
+        self.ids.name(item)
+    }
+
+    /// One more than the largest id in use so far.
+    pub(super) fn bound(&self) -> usize {
+        self.ids.bound()
     }
 
     /// Applies the updates of one neighbour of a row, a retraction and an insertion at most; returns what it was and is.
-    pub(super) fn update(&mut self, id: RowId, updates: impl Iterator<Item = (Neighbour, Diff)>) -> (u16, u16) {
-        let row = &mut self.rows[id as usize];
-        let (mut old, mut new, mut item) = (0, 0, 0);
+    pub(super) fn update(
+        &mut self,
+        row: Dense,
+        item: Dense,
+        updates: impl Iterator<Item = (Neighbour, Diff)>,
+    ) -> (u16, u16) {
+        let at = self.rows[row as usize].items.iter().position(|other| *other == item);
+        let (mut old, mut new) = (0, 0);
         for (neighbour, diff) in updates {
-            item = neighbour.item;
             if diff > 0 { new = neighbour.similarity } else { old = neighbour.similarity }
         }
-        match (row.items.iter().position(|other| *other == item), new) {
+        let changed = &mut self.rows[row as usize];
+        match (at, new) {
             (Some(at), 0) => {
-                row.items.swap_remove(at);
-                row.similarities.swap_remove(at);
+                changed.items.swap_remove(at);
+                changed.similarities.swap_remove(at);
+                if changed.items.is_empty() {
+                    self.loose.push(row);
+                }
+                self.forget(item);
             }
-            (Some(at), _) => row.similarities[at] = new,
+            (Some(at), _) => changed.similarities[at] = new,
             (None, 0) => {}
             (None, _) => {
-                row.items.push(item);
-                row.similarities.push(new);
+                changed.items.push(item);
+                changed.similarities.push(new);
+                self.mention(item);
             }
         }
         (old, new)
     }
 
-    /// Frees the row if nothing is left in it.
-    pub(super) fn release(&mut self, id: RowId) {
-        let row = &mut self.rows[id as usize];
-        if row.items.is_empty() && row.holders.is_empty() && self.ids.get(&row.item) == Some(&id) {
-            self.ids.remove(&row.item);
-            give_back(&mut self.ids);
-            *row = Row::default();
-            self.free.push(id);
+    /// Something more refers to an item.
+    pub(super) fn mention(&mut self, item: Dense) {
+        self.rows[item as usize].mentions += 1;
+    }
+
+    /// Something refers to an item no longer.
+    pub(super) fn forget(&mut self, item: Dense) {
+        let row = &mut self.rows[item as usize];
+        row.mentions -= 1;
+        if row.mentions == 0 {
+            self.loose.push(item);
+        }
+    }
+
+    /// Lets go of items that nothing refers to. To be called when a tick is done: until then lists may have them.
+    pub(super) fn release(&mut self) {
+        for item in self.loose.drain(..) {
+            let row = &mut self.rows[item as usize];
+            // Whoever holds an item mentions it too.
+            if row.mentions == 0 && row.items.is_empty() {
+                *row = Row::default();
+                self.ids.release(item);
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The viewers of this worker: profiles, rankings, and the lists they were sent last.
 
-use super::rows::{RowId, Rows, ViewerId};
+use super::rows::{Rows, ViewerId};
 use super::totals::Totals;
+use crate::dense::Dense;
 use crate::operator::{IdMap, give_back};
 use crate::top_k::{Ranked, TopK};
 use crate::{Diff, ItemId, List, Scored, UserId, Weight};
@@ -9,12 +10,17 @@ use crate::{Diff, ItemId, List, Scored, UserId, Weight};
 /// An item of a viewer's history.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    item: ItemId,
+    item: Dense,
+    /// 0 beyond the stairs.
     weight: Weight,
-    /// The item's row and this viewer's place among its holders, unless the weight is 0.
-    row: RowId,
+    /// This viewer's place among the item's holders, unless the weight is 0.
     place: u32,
+    /// How often the item is in the profile: once, or not at all, or twice amid a tick's updates.
+    present: i32,
 }
+
+/// Not among the holders.
+const NO_PLACE: u32 = u32::MAX;
 
 /// What a tick has done to a viewer so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +33,19 @@ enum State {
     Rescan,
 }
 
-/// A candidate taken by itself costs a probe into each row of the profile; about so many cost as much as a pass over all
+/// A candidate taken by itself costs a look into each row of the profile; about so many cost as much as a pass over all
 /// candidates.
 const MOST_TOUCHED: usize = 8;
 
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
+    state: State,
     entries: Vec<Entry>,
     ranking: TopK,
     list: List,
-    state: State,
-    /// The candidates that this tick may have given another total.
-    touched: Vec<ItemId>,
+    /// Candidates that are not kept and whose total this tick may have raised.
+    touched: Vec<Dense>,
 }
 
 /// What has been done since somebody looked.
@@ -51,6 +57,18 @@ pub(super) struct Work {
     pub(super) rescans: usize,
     /// Lists that changed.
     pub(super) lists: usize,
+}
+
+/// A neighbour of an item that went from one similarity to another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Changed {
+    /// The item whose row it is.
+    pub(super) row: Dense,
+    /// The neighbour, and its name.
+    pub(super) item: Dense,
+    pub(super) name: ItemId,
+    pub(super) old: u16,
+    pub(super) new: u16,
 }
 
 /// All viewers of a worker.
@@ -83,73 +101,101 @@ impl Viewers {
         }
     }
 
-    /// Applies the updates of one item in a user's profile, a retraction and an insertion at most.
-    pub(super) fn update(
-        &mut self,
-        user: UserId,
-        item: ItemId,
-        updates: impl Iterator<Item = (Weight, Diff)>,
-        rows: &mut Rows,
-    ) {
-        let id = self.of(user);
-        self.unsettle(id, State::Rescan);
-        let mut new = None;
-        for (weight, diff) in updates {
-            if diff > 0 {
-                new = Some(weight);
-            }
+    /// Applies the updates of a tick to the profiles, in any order.
+    pub(super) fn update<T>(&mut self, updates: Vec<((UserId, (ItemId, Weight)), T, Diff)>, rows: &mut Rows) {
+        debug_assert!(self.unsettled.is_empty(), "the tick before is done");
+        // 1. Add up: a weight taken back and one put in its place make the new weight.
+        let mut last: Option<(UserId, ViewerId)> = None;
+        for ((user, (item, weight)), _, diff) in updates {
+            let id = match last {
+                Some((same, id)) if same == user => id,
+                _ => self.of(user),
+            };
+            last = Some((user, id));
+            self.unsettle(id, State::Rescan);
+            let entries = &mut self.viewers[id as usize].entries;
+            let item = rows.intern(item);
+            let at = entries.iter().position(|entry| entry.item == item).unwrap_or_else(|| {
+                rows.mention(item);
+                entries.push(Entry { item, weight: 0, place: NO_PLACE, present: 0 });
+                entries.len() - 1
+            });
+            let entry = &mut entries[at];
+            entry.weight = entry.weight.wrapping_add_signed(diff as i32 * weight.cast_signed());
+            entry.present += diff as i32;
         }
-        let at = self.viewers[id as usize].entries.iter().position(|entry| entry.item == item);
-        let old = at.map(|at| self.viewers[id as usize].entries[at]);
-        // An item that stays in the profile with another weight keeps its place among the holders.
-        if let (Some(at), Some(old), Some(weight)) = (at, old, new)
-            && (old.weight > 0) == (weight > 0)
-        {
-            self.viewers[id as usize].entries[at].weight = weight;
-            return;
-        }
-        if let (Some(at), Some(old)) = (at, old) {
-            self.viewers[id as usize].entries.swap_remove(at);
-            if old.weight > 0 {
-                self.leave(old, rows);
-            }
-        }
-        if let Some(weight) = new {
-            let (row, place) = if weight > 0 { join(id, item, rows) } else { (0, 0) };
-            self.viewers[id as usize].entries.push(Entry { item, weight, row, place });
+        // 2. Hold the rows of what has a weight now, and only those.
+        for at in 0..self.unsettled.len() {
+            self.hold(self.unsettled[at], rows);
         }
     }
 
-    /// A neighbour of an item in the viewer's profile went from one similarity to another: its total is to be taken anew.
-    pub(super) fn touch(&mut self, id: ViewerId, item: ItemId, (old, new): (u16, u16)) {
-        let viewer = &self.viewers[id as usize];
-        // What is not kept and does not rise stays where it is: beneath the floor.
-        if viewer.state == State::Rescan || (new <= old && !viewer.ranking.contains(item)) {
+    /// Makes a viewer a holder of exactly the rows of its profile.
+    fn hold(&mut self, id: ViewerId, rows: &mut Rows) {
+        let mut at = 0;
+        while let Some(entry) = self.viewers[id as usize].entries.get(at).copied() {
+            let held = entry.place != NO_PLACE;
+            if held && entry.weight == 0 {
+                self.leave(entry, rows);
+                self.viewers[id as usize].entries[at].place = NO_PLACE;
+            } else if !held && entry.weight > 0 {
+                let holders = &mut rows.get_mut(entry.item).holders;
+                self.viewers[id as usize].entries[at].place =
+                    u32::try_from(holders.len()).expect("fewer viewers than 2^32");
+                holders.push(id);
+            }
+            if entry.present == 0 {
+                rows.forget(entry.item);
+                self.viewers[id as usize].entries.swap_remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// A neighbour of an item in the viewer's profile went from one similarity to another.
+    #[inline]
+    pub(super) fn touch(&mut self, id: ViewerId, changed: &Changed) {
+        let viewer = &mut self.viewers[id as usize];
+        if viewer.state == State::Rescan {
             return;
         }
-        self.unsettle(id, State::Touched);
-        let viewer = &mut self.viewers[id as usize];
-        if !viewer.touched.contains(&item) {
-            viewer.touched.push(item);
+        let entries = &viewer.entries;
+        let kept = viewer.ranking.revise(changed.name, |total| {
+            let profile = entries.iter().find(|entry| entry.item == changed.row);
+            let weight = i64::from(profile.expect("a holder has the item in its profile").weight) * self.weight;
+            let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
+            Some(total).filter(|total| *total > 0)
+        });
+        if !kept {
+            // What is not kept and does not rise stays where it is: beneath the floor.
+            if changed.new <= changed.old {
+                return;
+            }
+            if !viewer.touched.contains(&changed.item) {
+                viewer.touched.push(changed.item);
+            }
         }
-        if viewer.touched.len() > MOST_TOUCHED {
-            viewer.touched.clear();
-            viewer.state = State::Rescan;
+        if viewer.state == State::Settled {
+            self.unsettled.push(id);
         }
+        viewer.state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
     }
 
     /// Settles a viewer; if its list is another sequence of items than the last one sent, says what it was and is.
-    pub(super) fn settle(&mut self, id: ViewerId, rows: &mut Rows) -> Option<(UserId, List, List)> {
+    pub(super) fn settle(&mut self, id: ViewerId, rows: &Rows) -> Option<(UserId, List, List)> {
         let viewer = &mut self.viewers[id as usize];
         let state = std::mem::replace(&mut viewer.state, State::Settled);
-        let touched = std::mem::take(&mut viewer.touched);
+        let mut touched = std::mem::take(&mut viewer.touched);
         if state == State::Touched {
             self.work.totals += touched.len();
-            for item in touched {
-                let total = viewer.total(item, rows) * self.weight;
-                viewer.ranking.update(item, Some(total).filter(|total| *total > 0), capacity(self.k));
+            for item in &touched {
+                let total = viewer.total(*item, rows) * self.weight;
+                viewer.ranking.update(rows.name(*item), Some(total).filter(|total| *total > 0), capacity(self.k));
             }
         }
+        touched.clear();
+        viewer.touched = touched;
         if state == State::Rescan || viewer.ranking.is_short(self.k) {
             self.rescan(id, rows);
         }
@@ -176,21 +222,20 @@ impl Viewers {
     fn rescan(&mut self, id: ViewerId, rows: &Rows) {
         self.work.rescans += 1;
         let viewer = &mut self.viewers[id as usize];
-        let profile = || viewer.entries.iter().filter(|entry| entry.weight > 0);
-        let candidates: usize = profile().map(|entry| rows.get(entry.row).len()).sum();
-        self.totals.restart(candidates + viewer.entries.len());
-        // Seen items, as a contribution of minus infinity.
-        for entry in &viewer.entries {
-            self.totals.add(entry.item, i64::MIN);
-        }
-        for entry in profile() {
-            for (item, similarity) in rows.get(entry.row).neighbours() {
-                self.totals.add(item, i64::from(entry.weight) * i64::from(similarity) * self.weight);
+        self.totals.reserve(rows.bound());
+        for entry in viewer.entries.iter().filter(|entry| entry.weight > 0) {
+            for (item, similarity) in rows.get(entry.item).neighbours() {
+                self.totals.add(item, i64::from(entry.weight) * i64::from(similarity));
             }
         }
-        let positive = self.totals.iter().filter(|(_, total)| *total > 0);
-        self.candidates.extend(positive.map(|(id, score)| Ranked { score, id }));
-        viewer.ranking = TopK::choose(&mut self.candidates, capacity(self.k));
+        // Seen items, as a contribution of minus infinity.
+        for entry in &viewer.entries {
+            self.totals.exclude(entry.item);
+        }
+        let scored =
+            self.totals.drain().map(|(item, total)| Ranked { score: total * self.weight, id: rows.name(item) });
+        self.candidates.extend(scored.filter(|ranked| ranked.score > 0));
+        viewer.ranking.choose(&mut self.candidates, capacity(self.k));
     }
 
     fn of(&mut self, user: UserId) -> ViewerId {
@@ -215,14 +260,13 @@ impl Viewers {
 
     /// Takes a viewer off an item's holders; the last holder moves to its place.
     fn leave(&mut self, entry: Entry, rows: &mut Rows) {
-        let row = rows.get_mut(entry.row);
-        row.holders.swap_remove(entry.place as usize);
-        if let Some(moved) = row.holders.get(entry.place as usize) {
+        let holders = &mut rows.get_mut(entry.item).holders;
+        holders.swap_remove(entry.place as usize);
+        if let Some(moved) = holders.get(entry.place as usize) {
             let moved = &mut self.viewers[*moved as usize];
-            let held = moved.entries.iter_mut().find(|other| other.weight > 0 && other.row == entry.row);
+            let held = moved.entries.iter_mut().find(|other| other.item == entry.item);
             held.expect("a holder has the item in its profile").place = entry.place;
         }
-        rows.release(entry.row);
     }
 }
 
@@ -230,35 +274,27 @@ impl Viewer {
     fn new(user: UserId) -> Self {
         Viewer {
             user,
+            state: State::Settled,
             entries: Vec::new(),
             ranking: TopK::default(),
             list: List::new(),
-            state: State::Settled,
             touched: Vec::new(),
         }
     }
 
-    /// Total of a candidate over the profile, 0 if it was seen: a probe into each row of the profile.
-    fn total(&self, item: ItemId, rows: &Rows) -> i64 {
+    /// Total of a candidate over the profile, 0 if it was seen: a look into each row of the profile.
+    fn total(&self, item: Dense, rows: &Rows) -> i64 {
         let mut total = 0;
         for entry in &self.entries {
             if entry.item == item {
                 return 0;
             }
             if entry.weight > 0 {
-                total += i64::from(entry.weight) * i64::from(rows.get(entry.row).similarity(item));
+                total += i64::from(entry.weight) * i64::from(rows.get(entry.item).similarity(item));
             }
         }
         total
     }
-}
-
-/// Adds a viewer to an item's holders.
-fn join(id: ViewerId, item: ItemId, rows: &mut Rows) -> (RowId, u32) {
-    let row = rows.of(item);
-    let holders = &mut rows.get_mut(row).holders;
-    holders.push(id);
-    (row, u32::try_from(holders.len() - 1).expect("fewer viewers than 2^32"))
 }
 
 /// A reserve as large as the list itself, so that a viewer is seldom gone through again.

@@ -1,15 +1,22 @@
 //! What one worker holds of its items: counts, popularities, rankings, and what has been told to whom.
 
 use super::Neighbour;
-use super::dense::{Dense, Ids, place};
 use super::pairs::Pairs;
+use super::row::Row;
 use crate::audience::Interest;
+use crate::dense::{Dense, Ids};
 use crate::quantise::{PHASES, phase, phased};
-use crate::top_k::{Ranked, TopK};
+use crate::top_k::Ranked;
 use crate::{Config, Diff, ItemId, Logarithm, Similarity, Time};
 
 /// A ranking is made anew when more than one in so many of an item's pairs is touched in a tick.
 const TOUCHED_SHARE: usize = 4;
+
+/// So many pairs are looked up at a time. A table is seldom in the cache: looked up one by one, each would be waited for.
+const AT_ONCE: usize = 32;
+
+/// The bar of an item without a ranking: nothing reaches it.
+const NO_RANKING: i32 = i32::MAX;
 
 /// The pair index. It is symmetric: whoever owns x knows all of x's pairs, so it serves both the counting and, when x's
 /// popularity crosses a threshold, the fan-out to the items that have x as a partner.
@@ -18,67 +25,27 @@ const TOUCHED_SHARE: usize = 4;
 /// must wait for the rankings of all earlier ones ([`Index::ranked_before`]).
 pub(super) struct Index {
     ids: Ids,
-    rows: Vec<Option<Box<Row>>>,
+    /// Of the items owned; empty tables of others.
+    pairs: Vec<Pairs>,
     /// Of the items owned.
     popularity: Vec<u64>,
     /// Of every item anywhere: the fine logarithm of popularity plus shrink, as of the last rankings; 0 if unknown.
     fine: Vec<u32>,
+    /// By item: a partner that scores less, before and after, does not change its ranking.
+    bars: Vec<i32>,
+    /// Of the items that somebody wants to know about.
+    rows: Vec<Option<Box<Row>>>,
     /// Rows to be looked at by the rankings, each once.
     dirty: Vec<Dense>,
-    /// How many pairs the rows hold.
-    pub(super) pairs: u64,
+    /// How many pairs the tables hold.
+    pub(super) held: u64,
     /// All ticks before this one are ranked.
     pub(super) ranked_before: Time,
     logarithm: Logarithm,
     similarity: Similarity,
     config: Config,
     candidates: Vec<Ranked>,
-}
-
-/// An item owned by this worker.
-struct Row {
-    pairs: Pairs,
-    /// The best partners; kept only while somebody wants to know them.
-    ranking: Option<TopK>,
-    /// Partners whose rank may have changed.
-    touched: Vec<Dense>,
-    dirty: bool,
-    /// How many viewers of which worker have the item in the profile.
-    wanted: Vec<(u64, Diff)>,
-    /// Which workers have been told what, best first.
-    told: Vec<u64>,
     neighbours: Vec<Neighbour>,
-}
-
-impl Row {
-    fn new(item: Dense) -> Box<Self> {
-        Box::new(Row {
-            pairs: Pairs::new(item),
-            ranking: None,
-            touched: Vec::new(),
-            dirty: false,
-            wanted: Vec::new(),
-            told: Vec::new(),
-            neighbours: Vec::new(),
-        })
-    }
-
-    fn mark(&mut self, item: Dense, dirty: &mut Vec<Dense>) {
-        if !self.dirty {
-            self.dirty = true;
-            dirty.push(item);
-        }
-    }
-
-    /// Notes that a partner's rank may have changed; when too many have, the ranking is given up and made anew.
-    fn touch(&mut self, item: Dense, partner: Dense, dirty: &mut Vec<Dense>) {
-        self.touched.push(partner);
-        if self.touched.len() > 16 + self.pairs.len() / TOUCHED_SHARE {
-            self.ranking = None;
-            self.touched.clear();
-        }
-        self.mark(item, dirty);
-    }
 }
 
 /// What a change of an item's popularity means to others.
@@ -87,115 +54,164 @@ pub(super) enum Crossing {
     Fine(ItemId, u32),
     /// Nobody has the item any more.
     Gone(ItemId),
-    /// `partner` weighs differently among the similar items of `item`, as its fine logarithm became `fine`.
-    Rank { item: ItemId, partner: ItemId, fine: u32 },
+    /// `partner` weighs differently among the similar items of `item`, which lies elsewhere, as its fine logarithm
+    /// became `fine`; they have `count` in common.
+    Rank { item: ItemId, partner: ItemId, count: u32, fine: u32 },
 }
 
 impl Index {
     pub(super) fn new(config: &Config) -> Self {
         Index {
             ids: Ids::default(),
-            rows: Vec::new(),
+            pairs: Vec::new(),
             popularity: Vec::new(),
             fine: Vec::new(),
+            bars: Vec::new(),
+            rows: Vec::new(),
             dirty: Vec::new(),
-            pairs: 0,
+            held: 0,
             ranked_before: 0,
             logarithm: Logarithm::new(config.resolution),
             similarity: Similarity::new(config.resolution),
             config: config.clone(),
             candidates: Vec::new(),
+            neighbours: Vec::new(),
         }
     }
 
-    /// Step 1: counts a pair of an item owned here.
-    pub(super) fn count(&mut self, item: ItemId, partner: ItemId, diff: Diff) {
-        let (item, partner) = (self.ids.intern(item), self.ids.intern(partner));
-        let row = place(&mut self.rows, item).get_or_insert_with(|| Row::new(item));
-        let (old, new) = row.pairs.add(partner, diff as i64);
-        self.pairs = self.pairs + u64::from(new > 0) - u64::from(old > 0);
-        let Some(ranking) = &row.ranking else { return };
-        let least = self.config.min_cooccurrence;
-        let (old, new) = (evidence(old, least, &self.logarithm), evidence(new, least, &self.logarithm));
-        if old == new {
+    /// The dense id of an item, with a place in every table.
+    fn intern(&mut self, item: ItemId) -> Dense {
+        let id = self.ids.intern(item);
+        while self.pairs.len() <= id as usize {
+            self.pairs.push(Pairs::new(Dense::try_from(self.pairs.len()).expect("fewer items than 2^32")));
+            self.popularity.push(0);
+            self.fine.push(0);
+            self.bars.push(NO_RANKING);
+            self.rows.push(None);
+        }
+        id
+    }
+
+    /// Step 1: counts pairs of items owned here.
+    pub(super) fn count(&mut self, updates: &[((ItemId, ItemId), Time, Diff)]) {
+        let mut ids = [(0, 0); AT_ONCE];
+        let (mut item, mut partner) = (None, None);
+        for updates in updates.chunks(AT_ONCE) {
+            // A history's pairs come in runs with one item in common.
+            for (((a, b), ..), ids) in updates.iter().zip(&mut ids) {
+                *ids = (self.intern_again(*a, &mut item), self.intern_again(*b, &mut partner));
+            }
+            let looks = ids[..updates.len()].iter().map(|(item, partner)| self.pairs[*item as usize].peek(*partner));
+            std::hint::black_box(looks.fold(0, u32::wrapping_add));
+            for ((item, partner), (.., diff)) in ids.iter().zip(updates) {
+                self.count_one(*item, *partner, *diff);
+            }
+        }
+    }
+
+    /// As [`Index::intern`], knowing the last one.
+    fn intern_again(&mut self, item: ItemId, last: &mut Option<(ItemId, Dense)>) -> Dense {
+        match *last {
+            Some((same, id)) if same == item => id,
+            _ => last.insert((item, self.intern(item))).1,
+        }
+    }
+
+    fn count_one(&mut self, item: Dense, partner: Dense, diff: Diff) {
+        let (old, new) = self.pairs[item as usize].add(partner, diff as i64);
+        self.held = self.held + u64::from(new > 0) - u64::from(old > 0);
+        let bar = self.bars[item as usize];
+        if bar == NO_RANKING {
             return;
         }
-        // Popularities are those before the tick; where this tick's change matters a `Crossing::Rank` follows.
-        let against = against(&self.fine, item, partner);
-        let id = self.ids.name(partner);
-        if [old, new].into_iter().flatten().any(|evidence| ranking.reaches(evidence - against, id)) {
-            row.touch(item, partner, &mut self.dirty);
+        let (old, new) = (self.evidence(old), self.evidence(new));
+        // Popularities are those before the tick; where this tick's change matters a crossing follows.
+        let against = against(self.fine[partner as usize], item, partner);
+        if old != new && old.max(new).is_some_and(|evidence| evidence - against >= bar) {
+            self.touch(item, partner);
         }
     }
 
-    /// Step 2: moves the popularity of an item owned here and says what that means to others.
-    pub(super) fn popularise(&mut self, item: ItemId, diff: Diff, tell: &mut impl FnMut(Crossing)) {
-        let id = self.ids.intern(item);
-        let popularity = place(&mut self.popularity, id);
+    /// Step 2: moves the popularity of an item owned here and says what that means to others. Returns how many pairs it
+    /// touched.
+    pub(super) fn popularise(&mut self, item: ItemId, diff: Diff, tell: &mut impl FnMut(Crossing)) -> usize {
+        let id = self.intern(item);
+        let popularity = &mut self.popularity[id as usize];
         let old = *popularity;
         *popularity =
             old.checked_add_signed(diff as i64).expect("a popularity is a sum over users, none taken back twice");
         let new = *popularity;
         if new == 0 {
             tell(Crossing::Gone(item));
-            return;
+            return 0;
         }
         let new_fine = self.logarithm.fine(new + u64::from(self.config.shrink));
-        let old_fine = *place(&mut self.fine, id);
+        let old_fine = self.fine[id as usize];
         if new_fine == old_fine {
-            return;
+            return 0;
         }
         tell(Crossing::Fine(item, new_fine));
         if old == 0 {
-            return; // All its pairs are as new as itself.
+            return 0; // All its pairs are as new as itself.
         }
-        let Some(row) = self.rows.get(id as usize).and_then(Option::as_ref) else { return };
-        for phases in crossed(old_fine, new_fine) {
-            for partner in row.pairs.in_phases(phases) {
-                tell(Crossing::Rank { item: self.ids.name(partner), partner: item, fine: new_fine });
+        // Put back below. The other side of each pair has the same count.
+        let pairs = std::mem::replace(&mut self.pairs[id as usize], Pairs::new(id));
+        let mut touched = 0;
+        for (partner, count) in crossed(old_fine, new_fine).into_iter().flat_map(|phases| pairs.in_phases(phases)) {
+            touched += 1;
+            if self.pairs[partner as usize].len() > 0 {
+                self.cross_one(partner, id, count, old_fine.min(new_fine));
+            } else {
+                tell(Crossing::Rank { item: self.ids.name(partner), partner: item, count, fine: new_fine });
             }
+        }
+        self.pairs[id as usize] = pairs;
+        touched
+    }
+
+    /// Step 3: a partner, owned elsewhere, of an item owned here moved to another quantised popularity.
+    pub(super) fn cross(&mut self, item: ItemId, partner: ItemId, count: u32, fine: u32) {
+        let (item, partner) = (self.intern(item), self.intern(partner));
+        self.cross_one(item, partner, count, fine.min(self.fine[partner as usize]));
+    }
+
+    /// `fine`: the smaller one of before and after, with which the partner ranks higher.
+    fn cross_one(&mut self, item: Dense, partner: Dense, count: u32, fine: u32) {
+        let bar = self.bars[item as usize];
+        if bar != NO_RANKING
+            && self.evidence(count).is_some_and(|evidence| evidence - against(fine, item, partner) >= bar)
+        {
+            self.touch(item, partner);
         }
     }
 
-    /// Step 3: a partner of an item owned here moved to another quantised popularity.
-    pub(super) fn cross(&mut self, item: ItemId, partner: ItemId, fine: u32) {
-        let (item, partner) = (self.ids.intern(item), self.ids.intern(partner));
-        let Some(row) = place(&mut self.rows, item) else { return };
-        let Some(ranking) = &row.ranking else { return };
-        let Some(evidence) = evidence(row.pairs.get(partner), self.config.min_cooccurrence, &self.logarithm) else {
-            return;
-        };
-        let old = against(&self.fine, item, partner);
-        let new = i64::from(phased(fine, phase(u64::from(item), u64::from(partner))));
-        let id = self.ids.name(partner);
-        if ranking.reaches(evidence - old, id) || ranking.reaches(evidence - new, id) {
-            row.touch(item, partner, &mut self.dirty);
+    /// Notes that a partner's rank may have changed; when too many have, the ranking is given up and made anew.
+    fn touch(&mut self, item: Dense, partner: Dense) {
+        let Some(row) = &mut self.rows[item as usize] else { return };
+        row.touched.push(partner);
+        if row.touched.len() > 16 + self.pairs[item as usize].len() / TOUCHED_SHARE {
+            row.ranking = None;
+            row.touched.clear();
+            self.bars[item as usize] = NO_RANKING;
         }
+        mark(row, item, &mut self.dirty);
     }
 
     /// Step 4: an item anywhere has another fine popularity. Its own similarities all weigh differently.
     pub(super) fn set_fine(&mut self, item: ItemId, fine: u32) {
-        let id = self.ids.intern(item);
-        *place(&mut self.fine, id) = fine;
-        if let Some(row) = self.rows.get_mut(id as usize).and_then(Option::as_mut) {
-            row.mark(id, &mut self.dirty);
+        let id = self.intern(item);
+        self.fine[id as usize] = fine;
+        if let Some(row) = &mut self.rows[id as usize] {
+            mark(row, id, &mut self.dirty);
         }
     }
 
     /// Step 5: somebody wants to know an item's neighbours, or no longer does.
     pub(super) fn want(&mut self, interest: Interest, diff: Diff) {
-        let item = self.ids.intern(interest.item);
-        let row = place(&mut self.rows, item).get_or_insert_with(|| Row::new(item));
-        match row.wanted.iter().position(|(worker, _)| *worker == interest.worker) {
-            None => row.wanted.push((interest.worker, diff)),
-            Some(at) => {
-                row.wanted[at].1 += diff;
-                if row.wanted[at].1 == 0 {
-                    row.wanted.swap_remove(at);
-                }
-            }
-        }
-        row.mark(item, &mut self.dirty);
+        let item = self.intern(interest.item);
+        let row = self.rows[item as usize].get_or_insert_default();
+        row.want(interest.worker, diff);
+        mark(row, item, &mut self.dirty);
     }
 
     /// Step 6: ranks what was touched, a row for a unit of fuel, and tells those who want to know what is different.
@@ -209,16 +225,15 @@ impl Index {
             *fuel -= 1;
             let Some(mut row) = self.rows[item as usize].take() else { continue };
             row.dirty = false;
-            let neighbours = if row.wanted.is_empty() {
-                row.ranking = None;
-                row.touched.clear();
-                Vec::new()
-            } else {
-                self.neighbours(item, &mut row)
-            };
-            self.tell_difference(item, &mut row, neighbours, tell);
-            if row.pairs.len() > 0 || !row.wanted.is_empty() {
+            self.neighbours.clear();
+            if row.is_wanted() {
+                self.bring_up_to_date(item, &mut row);
+            }
+            row.tell(self.ids.name(item), &self.neighbours, tell);
+            if row.is_wanted() {
                 self.rows[item as usize] = Some(row);
+            } else {
+                self.bars[item as usize] = NO_RANKING;
             }
         }
         true
@@ -227,74 +242,53 @@ impl Index {
     /// Step 7: lets go of an item that nobody has any more.
     pub(super) fn release(&mut self, item: ItemId) {
         let Some(id) = self.ids.get(item) else { return };
-        *place(&mut self.fine, id) = 0;
-        *place(&mut self.rows, id) = None;
+        self.fine[id as usize] = 0;
+        self.bars[id as usize] = NO_RANKING;
+        self.rows[id as usize] = None;
+        self.pairs[id as usize] = Pairs::new(id);
         self.ids.release(id);
     }
 
-    /// The best partners of an item with their similarity, after bringing its ranking up to date.
-    fn neighbours(&mut self, item: Dense, row: &mut Row) -> Vec<Neighbour> {
+    /// Brings the ranking of an item up to date, and puts its best partners with their similarities in `neighbours`.
+    fn bring_up_to_date(&mut self, item: Dense, row: &mut Row) {
         let k = self.config.neighbours;
+        let pairs = &self.pairs[item as usize];
+        let score = |partner: Dense, count: u32| {
+            let evidence = evidence(count, self.config.min_cooccurrence, &self.logarithm)?;
+            Some(i64::from(evidence - against(self.fine[partner as usize], item, partner)))
+        };
         if let Some(ranking) = &mut row.ranking {
             for partner in row.touched.drain(..) {
-                let evidence = evidence(row.pairs.get(partner), self.config.min_cooccurrence, &self.logarithm);
-                let score = evidence.map(|evidence| evidence - against(&self.fine, item, partner));
-                ranking.update(self.ids.name(partner), score, capacity(k));
+                ranking.update(self.ids.name(partner), score(partner, pairs.get(partner)), capacity(k));
             }
         }
         if row.ranking.as_ref().is_none_or(|ranking| ranking.is_short(k)) {
             row.touched.clear();
-            let scored = row.pairs.iter().filter_map(|(partner, count)| {
-                let evidence = evidence(count, self.config.min_cooccurrence, &self.logarithm)?;
-                Some(Ranked { score: evidence - against(&self.fine, item, partner), id: self.ids.name(partner) })
-            });
-            self.candidates.extend(scored);
-            row.ranking = Some(TopK::choose(&mut self.candidates, capacity(k)));
+            self.candidates.extend(pairs.iter().filter_map(|(partner, count)| {
+                Some(Ranked { score: score(partner, count)?, id: self.ids.name(partner) })
+            }));
+            row.ranking.get_or_insert_default().choose(&mut self.candidates, capacity(k));
         }
-        let own = self.fine.get(item as usize).copied().unwrap_or(0);
-        let best = row.ranking.as_ref().map_or(&[][..], |ranking| ranking.best(k));
-        best.iter()
-            .map(|ranked| {
-                let own = phased(own, phase(u64::from(item), ranked.id));
-                let exponent = i32::try_from(ranked.score - i64::from(own)).expect("sums of three logarithms");
-                Neighbour { item: ranked.id, similarity: self.similarity.of(exponent) }
-            })
-            .collect()
+        let ranking = row.ranking.as_ref().expect("just made if there was none");
+        let floor = ranking.floor().map(|score| i32::try_from(score).expect("a sum of three logarithms"));
+        self.bars[item as usize] = floor.unwrap_or(i32::MIN);
+        let own = self.fine[item as usize];
+        self.neighbours.extend(ranking.best(k).iter().map(|ranked| {
+            let own = phased(own, phase(u64::from(item), ranked.id));
+            let exponent = i32::try_from(ranked.score - i64::from(own)).expect("a sum of three logarithms");
+            Neighbour { item: ranked.id, similarity: self.similarity.of(exponent) }
+        }));
     }
 
-    /// Tells the workers that were told before what is different, new ones all, and those that left that all is gone.
-    fn tell_difference(
-        &self,
-        item: Dense,
-        row: &mut Row,
-        neighbours: Vec<Neighbour>,
-        tell: &mut impl FnMut(Interest, Neighbour, Diff),
-    ) {
-        let address = |worker: u64| Interest { item: self.ids.name(item), worker };
-        row.told.retain(|worker| {
-            let stays = row.wanted.iter().any(|(wants, _)| wants == worker);
-            if !stays {
-                row.neighbours.iter().for_each(|neighbour| tell(address(*worker), *neighbour, -1));
-            }
-            stays
-        });
-        if row.neighbours != neighbours {
-            for old in row.neighbours.iter().filter(|old| !neighbours.contains(old)) {
-                row.told.iter().for_each(|worker| tell(address(*worker), *old, -1));
-            }
-            for new in neighbours.iter().filter(|new| !row.neighbours.contains(new)) {
-                row.told.iter().for_each(|worker| tell(address(*worker), *new, 1));
-            }
-        }
-        for (worker, _) in &row.wanted {
-            if !row.told.contains(worker) {
-                for neighbour in &neighbours {
-                    tell(address(*worker), *neighbour, 1);
-                }
-                row.told.push(*worker);
-            }
-        }
-        row.neighbours = neighbours;
+    fn evidence(&self, count: u32) -> Option<i32> {
+        evidence(count, self.config.min_cooccurrence, &self.logarithm)
+    }
+}
+
+fn mark(row: &mut Row, item: Dense, dirty: &mut Vec<Dense>) {
+    if !row.dirty {
+        row.dirty = true;
+        dirty.push(item);
     }
 }
 
@@ -304,14 +298,13 @@ fn capacity(k: usize) -> usize {
 }
 
 /// `2 q(C)`, for a pair with enough of it.
-fn evidence(count: u32, least: u32, logarithm: &Logarithm) -> Option<i64> {
-    (count >= least.max(1)).then(|| 2 * i64::from(logarithm.q(u64::from(count))))
+fn evidence(count: u32, least: u32, logarithm: &Logarithm) -> Option<i32> {
+    (count >= least.max(1)).then(|| 2 * logarithm.q(u64::from(count)).cast_signed())
 }
 
 /// `q_ij(N_j + shrink)`: what the partner's popularity takes off.
-fn against(fine: &[u32], item: Dense, partner: Dense) -> i64 {
-    let fine = fine.get(partner as usize).copied().unwrap_or(0);
-    i64::from(phased(fine, phase(u64::from(item), u64::from(partner))))
+fn against(fine: u32, item: Dense, partner: Dense) -> i32 {
+    phased(fine, phase(u64::from(item), u64::from(partner))).cast_signed()
 }
 
 /// The phases for which `(fine + phase) / 64` is not the same before and after.

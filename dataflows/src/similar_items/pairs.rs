@@ -1,11 +1,11 @@
 //! The co-occurrence counts of one item: an open-addressing table of 8 bytes a slot, ordered by phase.
 //!
-//! The home of a partner is its phase followed by a hash, so the partners of one phase lie in one stretch of the table:
+//! The home of a partner is its phase followed by a hash, scaled to the table, so the partners of one phase lie in one stretch of the table:
 //! when the item's popularity crosses a threshold, the sixty-fourth of its pairs that moves is read without the rest.
 
 use std::ops::Range;
 
-use super::dense::Dense;
+use crate::dense::Dense;
 use crate::quantise::{PHASES, phase};
 
 const FREE: Dense = Dense::MAX;
@@ -17,21 +17,22 @@ struct Slot {
     count: u32,
 }
 
-/// Partners of an item with their counts, none of them 0. Linear probing; at most three quarters full.
+/// Partners of an item with their counts, none of them 0. Linear probing; at most four fifths full.
 #[derive(Debug)]
 pub(super) struct Pairs {
     item: Dense,
-    slots: Vec<Slot>,
-    len: usize,
+    /// How many slots are used.
+    len: u32,
+    slots: Box<[Slot]>,
 }
 
 impl Pairs {
     pub(super) fn new(item: Dense) -> Self {
-        Pairs { item, slots: Vec::new(), len: 0 }
+        Pairs { item, len: 0, slots: Box::default() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     pub(super) fn get(&self, partner: Dense) -> u32 {
@@ -42,11 +43,19 @@ impl Pairs {
         if slot.partner == partner { slot.count } else { 0 }
     }
 
+    /// Reads what lies where the partner would be first looked for, so that it is in the cache when it is counted.
+    #[inline]
+    pub(super) fn peek(&self, partner: Dense) -> u32 {
+        if self.slots.is_empty() { 0 } else { self.slots[self.home(partner)].partner }
+    }
+
     /// Adds `diff` to a count, which never falls below 0: every user's share is taken back at most once. Returns the
     /// count before and after.
+    #[inline]
     pub(super) fn add(&mut self, partner: Dense, diff: i64) -> (u32, u32) {
-        if 4 * (self.len + 1) > 3 * self.slots.len() {
-            self.resize((2 * self.slots.len()).max(SMALLEST));
+        if 5 * (self.len() + 1) > 4 * self.slots.len() {
+            // A quarter more at a time: room is worth more than the moves, which go through both tables in order.
+            self.resize(self.slots.len() + self.slots.len() / 4 + SMALLEST);
         }
         let at = self.find(partner);
         let slot = &mut self.slots[at];
@@ -62,8 +71,8 @@ impl Pairs {
             (_, 0) => {
                 self.remove(at);
                 self.len -= 1;
-                if self.slots.len() > SMALLEST && 8 * self.len < self.slots.len() {
-                    self.resize((self.slots.len() / 4).max(SMALLEST));
+                if self.slots.len() > 2 * SMALLEST && 5 * self.len() < 2 * self.slots.len() {
+                    self.resize(self.len() + self.len() / 2 + SMALLEST);
                 }
             }
             _ => slot.count = new,
@@ -75,64 +84,73 @@ impl Pairs {
         self.slots.iter().filter(|slot| slot.partner != FREE).map(|slot| (slot.partner, slot.count))
     }
 
-    /// The partners whose phase lies in `phases`, read from their stretch of the table alone.
-    pub(super) fn in_phases(&self, phases: Range<u32>) -> impl Iterator<Item = Dense> {
+    /// The partners whose phase lies in `phases`, with their counts; read from their stretch of the table alone.
+    pub(super) fn in_phases(&self, phases: Range<u32>) -> impl Iterator<Item = (Dense, u32)> {
         let (start, end) = if self.slots.is_empty() || phases.is_empty() {
             (0, 0)
         } else {
             (self.home_of_phase(phases.start), self.home_of_phase(phases.end))
         };
-        let mask = self.slots.len().wrapping_sub(1);
+        let slots = self.slots.len();
         // From the first home on; past the last one as long as displaced entries may follow.
-        (start..start + self.slots.len())
-            .map(move |at| (at, self.slots[at & mask]))
+        (start..start + slots)
+            .map(move |at| (at, self.slots[if at < slots { at } else { at - slots }]))
             .take_while(move |(at, slot)| *at < end || slot.partner != FREE)
             .filter(move |(_, slot)| slot.partner != FREE && phases.contains(&self.phase(slot.partner)))
-            .map(|(_, slot)| slot.partner)
+            .map(|(_, slot)| (slot.partner, slot.count))
     }
 
     fn phase(&self, partner: Dense) -> u32 {
         phase(u64::from(self.item), u64::from(partner))
     }
 
-    fn bits(&self) -> u32 {
-        self.slots.len().trailing_zeros()
-    }
-
     /// The first slot at which a partner of this phase can have its home.
     fn home_of_phase(&self, phase: u32) -> usize {
-        phase as usize * self.slots.len() / PHASES as usize
+        self.scaled(u64::from(phase) << 26)
     }
 
+    #[inline]
     fn home(&self, partner: Dense) -> usize {
-        let phase = self.phase(partner);
         let rest = (partner / PHASES).wrapping_mul(0x9E37_79B1) >> 6;
-        ((phase << 26 | rest) >> (32 - self.bits())) as usize
+        self.scaled(u64::from(self.phase(partner) << 26 | rest))
+    }
+
+    /// From 32 bits to a slot, in order.
+    #[inline]
+    fn scaled(&self, hash: u64) -> usize {
+        ((hash * self.slots.len() as u64) >> 32) as usize
+    }
+
+    fn next(&self, at: usize) -> usize {
+        if at + 1 < self.slots.len() { at + 1 } else { 0 }
+    }
+
+    /// How far `at` lies behind `from`, going round.
+    fn distance(&self, from: usize, at: usize) -> usize {
+        if at >= from { at - from } else { at + self.slots.len() - from }
     }
 
     /// Where the partner is, or would be.
+    #[inline]
     fn find(&self, partner: Dense) -> usize {
-        let mask = self.slots.len() - 1;
         let mut at = self.home(partner);
         while self.slots[at].partner != partner && self.slots[at].partner != FREE {
-            at = (at + 1) & mask;
+            at = self.next(at);
         }
         at
     }
 
     /// Empties a slot and moves back what was displaced by it.
     fn remove(&mut self, mut hole: usize) {
-        let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {
-            at = (at + 1) & mask;
+            at = self.next(at);
             let slot = self.slots[at];
             if slot.partner == FREE {
                 break;
             }
             // An entry may move to the hole if its home does not lie behind it.
-            let from_home = at.wrapping_sub(self.home(slot.partner)) & mask;
-            if from_home >= (at.wrapping_sub(hole) & mask) {
+            if self.distance(self.home(slot.partner), at) >= self.distance(hole, at) {
                 self.slots[hole] = slot;
                 hole = at;
             }
@@ -141,7 +159,7 @@ impl Pairs {
     }
 
     fn resize(&mut self, capacity: usize) {
-        let old = std::mem::replace(&mut self.slots, vec![Slot { partner: FREE, count: 0 }; capacity]);
+        let old = std::mem::replace(&mut self.slots, vec![Slot { partner: FREE, count: 0 }; capacity].into());
         for slot in old {
             if slot.partner != FREE {
                 let at = self.find(slot.partner);
@@ -182,10 +200,10 @@ mod tests {
                 prop_assert_eq!(pairs.get(*partner), *count);
             }
             let phases = start..(start + width).min(64);
-            let mut found: Vec<u32> = pairs.in_phases(phases.clone()).collect();
+            let mut found: Vec<(u32, u32)> = pairs.in_phases(phases.clone()).collect();
             found.sort_unstable();
-            let expected: Vec<u32> =
-                model.keys().copied().filter(|partner| phases.contains(&((partner ^ item) & 63))).collect();
+            let expected: Vec<(u32, u32)> =
+                model.into_iter().filter(|(partner, _)| phases.contains(&((partner ^ item) & 63))).collect();
             prop_assert_eq!(found, expected);
         }
     }

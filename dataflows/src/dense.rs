@@ -1,15 +1,15 @@
-//! Dense 32-bit ids for the items one worker has heard of, private to the pair index.
+//! Dense 32-bit ids for the items one operator has heard of, private to that operator.
 
 use crate::ItemId;
 use crate::operator::{IdMap, give_back};
 use crate::quantise::PHASES;
 
 /// A dense id. Its low six bits are those of the id64, so that the phase of a pair is at hand without looking up names.
-pub(super) type Dense = u32;
+pub(crate) type Dense = u32;
 
 /// id64 to dense id and back. Released ids are used again.
 #[derive(Debug)]
-pub(super) struct Ids {
+pub(crate) struct Ids {
     dense: IdMap<Dense>,
     names: Vec<ItemId>,
     /// By the low six bits: ids to use again, and how many have been handed out.
@@ -25,11 +25,11 @@ impl Default for Ids {
 }
 
 impl Ids {
-    pub(super) fn get(&self, item: ItemId) -> Option<Dense> {
+    pub(crate) fn get(&self, item: ItemId) -> Option<Dense> {
         self.dense.get(&item).copied()
     }
 
-    pub(super) fn intern(&mut self, item: ItemId) -> Dense {
+    pub(crate) fn intern(&mut self, item: ItemId) -> Dense {
         *self.dense.entry(item).or_insert_with(|| {
             let class = (item % u64::from(PHASES)) as usize;
             let id = self.free[class].pop().unwrap_or_else(|| {
@@ -45,20 +45,25 @@ impl Ids {
         })
     }
 
-    pub(super) fn release(&mut self, id: Dense) {
+    pub(crate) fn release(&mut self, id: Dense) {
         if self.dense.remove(&self.names[id as usize]).is_some() {
             give_back(&mut self.dense);
             self.free[(id % PHASES) as usize].push(id);
         }
     }
 
-    pub(super) fn name(&self, id: Dense) -> ItemId {
+    pub(crate) fn name(&self, id: Dense) -> ItemId {
         self.names[id as usize]
+    }
+
+    /// One more than the largest id in use so far.
+    pub(crate) fn bound(&self) -> usize {
+        self.names.len()
     }
 }
 
 /// Grows a table indexed by dense ids so that `id` has a place.
-pub(super) fn place<V: Default>(table: &mut Vec<V>, id: Dense) -> &mut V {
+pub(crate) fn place<V: Default>(table: &mut Vec<V>, id: Dense) -> &mut V {
     if table.len() <= id as usize {
         table.resize_with(id as usize + 1, V::default);
     }

@@ -1,0 +1,86 @@
+//! What is kept of an item that somebody wants to know about: its ranking, and what was told to whom.
+
+use super::Neighbour;
+use crate::dense::Dense;
+use crate::top_k::TopK;
+use crate::{Diff, Interest, ItemId};
+
+/// An item owned by this worker and wanted by some.
+#[derive(Default)]
+pub(super) struct Row {
+    /// The best partners; `None` if they are to be chosen anew.
+    pub(super) ranking: Option<TopK>,
+    /// Partners whose rank may have changed.
+    pub(super) touched: Vec<Dense>,
+    /// Whether the row is to be looked at by the rankings.
+    pub(super) dirty: bool,
+    /// Which workers want to know, and how often that was said.
+    wanted: Vec<(u64, Diff)>,
+    /// Which workers have been told what, best first.
+    told: Vec<u64>,
+    neighbours: Vec<Neighbour>,
+}
+
+impl Row {
+    /// A worker wants to know the neighbours, or no longer does.
+    pub(super) fn want(&mut self, worker: u64, diff: Diff) {
+        match self.wanted.iter().position(|(wants, _)| *wants == worker) {
+            None => self.wanted.push((worker, diff)),
+            Some(at) => {
+                self.wanted[at].1 += diff;
+                if self.wanted[at].1 == 0 {
+                    self.wanted.swap_remove(at);
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Tells the workers that were told before what is different, new ones all, and those that left that all is gone.
+    /// `neighbours` are those now, best first.
+    pub(super) fn tell(
+        &mut self,
+        item: ItemId,
+        neighbours: &[Neighbour],
+        tell: &mut impl FnMut(Interest, Neighbour, Diff),
+    ) {
+        let to = |worker: u64| Interest { item, worker };
+        self.told.retain(|worker| {
+            let stays = self.wanted.iter().any(|(wants, _)| wants == worker);
+            if !stays {
+                self.neighbours.iter().for_each(|neighbour| tell(to(*worker), *neighbour, -1));
+            }
+            stays
+        });
+        let (old, new) = different(&self.neighbours, neighbours);
+        for gone in old.iter().filter(|old| !new.contains(old)) {
+            self.told.iter().for_each(|worker| tell(to(*worker), *gone, -1));
+        }
+        for come in new.iter().filter(|new| !old.contains(new)) {
+            self.told.iter().for_each(|worker| tell(to(*worker), *come, 1));
+        }
+        if !(old.is_empty() && new.is_empty()) {
+            self.neighbours.clear();
+            self.neighbours.extend_from_slice(neighbours);
+        }
+        for (worker, _) in &self.wanted {
+            if !self.told.contains(worker) {
+                for neighbour in neighbours {
+                    tell(to(*worker), *neighbour, 1);
+                }
+                self.told.push(*worker);
+            }
+        }
+    }
+}
+
+/// The stretches in which two rows differ: most often they are empty or short.
+fn different<'a>(old: &'a [Neighbour], new: &'a [Neighbour]) -> (&'a [Neighbour], &'a [Neighbour]) {
+    let head = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let (old, new) = (&old[head..], &new[head..]);
+    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
+    (&old[..old.len() - tail], &new[..new.len() - tail])
+}
