@@ -45,7 +45,7 @@ pub fn changes<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'sco
             });
             let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
             while let Some(time) = stash.first().filter(|time| *time < upper) {
-                let mut updates = stash.take(time);
+                let mut updates = stash.take(time).concat();
                 updates.sort_unstable_by_key(|((user, _), _, diff)| (*user, *diff));
                 let capability = held.at(0, time);
                 let mut session = output.session(&capability);

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use timely::dataflow::operators::{Concat, Enter, Leave, Probe};
+use timely::dataflow::operators::{Concat, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::interactions::Interactions;
@@ -30,20 +30,15 @@ pub struct Recommendations<'scope> {
 ///                                                       +------------------------+
 /// ```
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
-    let graph = events.scope();
     let done = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
-    let Interactions { history, cooccurrence, profiles, forgotten: users } = graph
-        .region_named("Interactions", |region| interactions(events.enter(region), config, &done, &gauges).leave(graph));
-    let SimilarItems { neighbours, forgotten: items } = graph.region_named("Similar items", |region| {
-        let popularity = popularity(history.enter_region(region));
-        let interest = interest(profiles.clone().enter_region(region));
-        similar_items(cooccurrence.enter_region(region), popularity, interest, config, &gauges).leave(graph)
-    });
-    let changes = graph.region_named("Lists", |region| {
-        let lists = lists(profiles.enter_region(region), neighbours.clone().enter_region(region), config, &gauges);
-        changes(lists).leave(graph)
-    });
+    let Interactions { history, cooccurrence, profiles, forgotten: users } =
+        interactions(events, config, &done, &gauges);
+    let popularity = popularity(history);
+    let interest = interest(profiles.clone());
+    let SimilarItems { neighbours, forgotten: items } =
+        similar_items(cooccurrence, popularity, interest, config, &gauges);
+    let changes = changes(lists(profiles, neighbours.clone(), config, &gauges));
     let changes = changes.probe_with(&done);
     Recommendations { changes, neighbours, forgotten: users.concat(items), gauges }
 }

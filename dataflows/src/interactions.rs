@@ -14,10 +14,9 @@ use std::sync::Arc;
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::Leave;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::{ProbeHandle, Scope, Stream};
+use timely::dataflow::{ProbeHandle, Stream};
 
 use self::door::Door;
 use self::updates::Updates;
@@ -64,18 +63,6 @@ pub struct Interactions<'scope> {
     pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     /// Users nothing is held of after the tick.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
-}
-
-impl Interactions<'_> {
-    /// The same, outside of the region.
-    pub(crate) fn leave(self, outer: Scope<'_, Time>) -> Interactions<'_> {
-        Interactions {
-            history: self.history.leave_region(outer),
-            cooccurrence: self.cooccurrence.leave_region(outer),
-            profiles: self.profiles.leave_region(outer),
-            forgotten: self.forgotten.leave(outer),
-        }
-    }
 }
 
 /// Keeps the counting events of every user and emits histories, what they imply, and their expiry.
@@ -150,10 +137,13 @@ pub fn interactions<'scope>(
                     together.retain(|_, tick| *tick >= upper);
                     break;
                 };
-                door.tick(time, &stash.take(time));
-                add(&gauges.pair_updates, door.updates.pairs.len());
-                ahead.went(time, door.updates.len());
-                outputs.send(&mut door.updates, &held, time);
+                let mut sent = 0;
+                door.tick(time, stash.take(time).iter().flatten(), &mut |updates| {
+                    add(&gauges.pair_updates, updates.pairs.len());
+                    sent += updates.len();
+                    outputs.send(updates, &held, time);
+                });
+                ahead.went(time, sent);
             }
             door.show(&gauges);
             let due = door.next_due().filter(|_| !ended || stash.first().is_some()).map(first_of);

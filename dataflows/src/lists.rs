@@ -62,7 +62,13 @@ pub fn lists<'scope>(
                 let complete = earlier(profile_stash.first(), neighbour_stash.first()).filter(|time| *time < upper);
                 let Some(mut now) = tick.take().or_else(|| {
                     complete.map(|time| {
-                        Tick::begin(time, profile_stash.take(time), neighbour_stash.take(time), &mut viewers, &mut rows)
+                        Tick::begin(
+                            time,
+                            &profile_stash.take(time),
+                            &neighbour_stash.take(time),
+                            &mut viewers,
+                            &mut rows,
+                        )
                     })
                 }) else {
                     break;
@@ -105,20 +111,25 @@ impl Tick {
     /// Applies the updates of a tick to rows and profiles.
     fn begin(
         time: Time,
-        profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
-        mut neighbours: Vec<((Interest, Neighbour), Time, Diff)>,
+        profiles: &[Vec<((UserId, (ItemId, Weight)), Time, Diff)>],
+        neighbours: &[Vec<((Interest, Neighbour), Time, Diff)>],
         viewers: &mut Viewers,
         rows: &mut Rows,
     ) -> Self {
         // 1. Rows, so that every total is taken from similarities as they are at the end of the tick.
-        let mut changed = Vec::new();
-        neighbours.sort_unstable_by_key(|((at, neighbour), ..)| (at.item, neighbour.item));
-        for same in neighbours.chunk_by(|a, b| (a.0.0.item, a.0.1.item) == (b.0.0.item, b.0.1.item)) {
-            let (at, neighbour) = same[0].0;
-            let (row, item) = (rows.intern(at.item), rows.intern(neighbour.item));
-            let updates = same.iter().map(|((_, neighbour), _, diff)| (*neighbour, *diff));
-            let (old, new) = rows.update(row, item, updates);
-            changed.push(Changed { row, item, name: neighbour.item, old, new });
+        let mut changed: Vec<Changed> = Vec::new();
+        for same in neighbours.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.item == b.0.0.item)) {
+            let row = rows.intern(same[0].0.0.item);
+            let first = changed.len();
+            for ((_, neighbour), _, diff) in same {
+                let item = rows.intern(neighbour.item);
+                let (old, new) = rows.update(row, item, *neighbour, *diff);
+                // A retraction and an insertion of one row come close together: they are one change.
+                match changed[first..].iter_mut().find(|changed| changed.item == item) {
+                    Some(changed) => changed.new = new,
+                    None => changed.push(Changed { row, item, old, new }),
+                }
+            }
         }
         // 2. Profiles.
         viewers.update(profiles, rows);
@@ -140,7 +151,7 @@ impl Tick {
                     return false;
                 }
                 *fuel -= 1;
-                viewers.touch(*holder, changed);
+                viewers.touch(*holder, changed, rows);
                 self.holder += 1;
             }
             self.row += 1;

@@ -55,9 +55,9 @@ impl Held {
     }
 }
 
-/// Input kept until its time is complete.
+/// Input kept until its time is complete, in the containers in which it came: nothing is copied.
 pub(crate) struct Stash<D> {
-    by_time: BTreeMap<Time, Vec<D>>,
+    by_time: BTreeMap<Time, Vec<Vec<D>>>,
 }
 
 impl<D> Stash<D> {
@@ -66,12 +66,7 @@ impl<D> Stash<D> {
     }
 
     pub(crate) fn put(&mut self, time: Time, data: &mut Vec<D>) {
-        let kept = self.by_time.entry(time).or_default();
-        if kept.is_empty() {
-            std::mem::swap(kept, data);
-        } else {
-            kept.append(data);
-        }
+        self.by_time.entry(time).or_default().push(std::mem::take(data));
     }
 
     pub(crate) fn first(&self) -> Option<Time> {
@@ -82,7 +77,7 @@ impl<D> Stash<D> {
         self.by_time.keys().next_back().copied()
     }
 
-    pub(crate) fn take(&mut self, time: Time) -> Vec<D> {
+    pub(crate) fn take(&mut self, time: Time) -> Vec<Vec<D>> {
         self.by_time.remove(&time).unwrap_or_default()
     }
 }

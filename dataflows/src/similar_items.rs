@@ -14,11 +14,10 @@ use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
+use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::Leave;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 use self::index::{Crossing, Index};
@@ -41,13 +40,6 @@ pub struct SimilarItems<'scope> {
     pub neighbours: Collection<'scope, (Interest, Neighbour)>,
     /// Items that nobody has any more.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
-}
-
-impl SimilarItems<'_> {
-    /// The same, outside of the region.
-    pub(crate) fn leave(self, outer: Scope<'_, Time>) -> SimilarItems<'_> {
-        SimilarItems { neighbours: self.neighbours.leave_region(outer), forgotten: self.forgotten.leave(outer) }
-    }
 }
 
 /// From counting to ranking.
@@ -133,8 +125,8 @@ fn count<'scope>(
                 }
                 counting = Some(time);
                 // 2. Count what is there.
-                index.count(&pair_stash.take(time));
-                for (item, _, diff) in popularity_stash.take(time) {
+                pair_stash.take(time).iter().for_each(|updates| index.count(updates));
+                for (item, _, diff) in popularity_stash.take(time).into_iter().flatten() {
                     *moved.entry(item).or_default() += diff;
                 }
                 if upper == time {
@@ -207,7 +199,7 @@ fn rank<'scope>(
                 let complete = earlier(told_stash.first(), interest_stash.first()).filter(|time| *time < upper);
                 let Some(time) = ranking.or(complete) else { break };
                 if ranking.is_none() {
-                    begin(&mut index, &told_stash.take(time), interest_stash.take(time), &mut gone);
+                    begin(&mut index, &told_stash.take(time), &interest_stash.take(time), &mut gone);
                     ranking = Some(time);
                 }
                 // 2. Rankings, as far as the fuel goes.
@@ -244,20 +236,20 @@ const RANKING: usize = 10;
 
 /// Applies what a tick says of popularities and interest. What moved is compared with how popularities were before, so
 /// that comes first.
-fn begin(index: &mut Index, told: &[Told], interest: Vec<(Interest, Time, Diff)>, gone: &mut Vec<ItemId>) {
-    for told in told {
+fn begin(index: &mut Index, told: &[Vec<Told>], interest: &[Vec<(Interest, Time, Diff)>], gone: &mut Vec<ItemId>) {
+    for told in told.iter().flatten() {
         if let Told::Rank { item, partner, count, fine } = *told {
             index.cross(item, partner, count, fine);
         }
     }
-    for told in told {
+    for told in told.iter().flatten() {
         match *told {
             Told::Fine { item, fine, .. } => index.set_fine(item, fine),
             Told::Gone { item, .. } => gone.push(item),
             Told::Rank { .. } | Told::Counted { .. } => {}
         }
     }
-    for (interest, _, diff) in interest {
-        index.want(interest, diff);
+    for (interest, _, diff) in interest.iter().flatten() {
+        index.want(*interest, *diff);
     }
 }

@@ -2,51 +2,75 @@
 //! lists.
 //!
 //! Beneath the k best it keeps a reserve, and of everything else only the **floor**: no candidate that is not kept
-//! ranks above it. An update costs a search among the kept; only when so many have fallen that the reserve is used up
-//! must the group be gone through again, which the owner of the candidates does.
+//! scores more. An update costs a search among the kept; only when so many have fallen that the reserve is used up must
+//! the group be gone through again, which the owner of the candidates does.
 
 use std::cmp::Ordering;
 
+use crate::dense::{Dense, Ids};
+
 /// A candidate with its score. Better is less: score descending, then id64 ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ranked {
-    pub(crate) score: i64,
-    pub(crate) id: u64,
+pub(crate) struct Ranked<S> {
+    pub(crate) score: S,
+    pub(crate) id: Dense,
 }
 
-impl Ranked {
-    fn order(&self, other: &Self) -> Ordering {
-        other.score.cmp(&self.score).then(self.id.cmp(&other.id))
+impl<S: Ord> Ranked<S> {
+    fn order(&self, other: &Self, ids: &Ids) -> Ordering {
+        other.score.cmp(&self.score).then_with(|| ids.name(self.id).cmp(&ids.name(other.id)))
     }
 }
 
 /// See the module.
-#[derive(Debug, Default)]
-pub(crate) struct TopK {
+#[derive(Debug)]
+pub(crate) struct TopK<S> {
     /// Best first; ids are distinct.
-    kept: Vec<Ranked>,
-    /// `Some` when there may be candidates that are not kept: none of them is better than this one.
-    floor: Option<(i64, u64)>,
+    kept: Vec<Ranked<S>>,
+    /// `Some` when there may be candidates that are not kept: none of them scores more, and none that scores as much is
+    /// better than the last one kept.
+    floor: Option<S>,
+    /// Since somebody asked: all ranks before this one have the candidates they had.
+    same_until: u32,
 }
 
-impl TopK {
-    /// Chooses anew: keeps the best `capacity` of `candidates`, which is left empty.
-    pub(crate) fn choose(&mut self, candidates: &mut Vec<Ranked>, capacity: usize) {
-        self.floor = None;
+impl<S> Default for TopK<S> {
+    fn default() -> Self {
+        TopK { kept: Vec::new(), floor: None, same_until: 0 }
+    }
+}
+
+impl<S: Copy + Ord> TopK<S> {
+    /// Chooses anew: keeps the best `capacity` of `candidates`, which is left empty. `floor`: there are others that
+    /// score this at most, and less than all of the candidates.
+    pub(crate) fn choose(&mut self, candidates: &mut Vec<Ranked<S>>, floor: Option<S>, capacity: usize, ids: &Ids) {
+        let order = |a: &Ranked<S>, b: &Ranked<S>| a.order(b, ids);
+        self.floor = floor;
         if candidates.len() > capacity {
-            candidates.select_nth_unstable_by(capacity, Ranked::order);
-            self.floor = Some((candidates[capacity].score, candidates[capacity].id));
+            candidates.select_nth_unstable_by(capacity, order);
+            self.floor = Some(candidates[capacity].score);
             candidates.truncate(capacity);
         }
-        candidates.sort_unstable_by(Ranked::order);
+        candidates.sort_unstable_by(order);
         self.kept.clear();
         self.kept.reserve_exact(candidates.len());
         self.kept.append(candidates);
+        self.same_until = 0;
     }
 
     /// The `k` best, unless [`TopK::is_short`].
-    pub(crate) fn best(&self, k: usize) -> &[Ranked] {
+    pub(crate) fn best(&self, k: usize) -> &[Ranked<S>] {
         &self.kept[..k.min(self.kept.len())]
+    }
+
+    /// Whether the `k` best may be others, or in another order, than when this was last asked. Scores are not looked at.
+    pub(crate) fn has_moved(&mut self, k: usize) -> bool {
+        (std::mem::replace(&mut self.same_until, u32::MAX) as usize) < k
+    }
+
+    /// A set with all kept ids, and perhaps others: those that agree with one of them in the low six bits.
+    pub(crate) fn mask(&self) -> u64 {
+        self.kept.iter().fold(0, |mask, kept| mask | bit(kept.id))
     }
 
     /// Whether fewer than `k` are kept while there may be more: the group must be gone through again.
@@ -54,53 +78,79 @@ impl TopK {
         self.floor.is_some() && self.kept.len() < k
     }
 
-    /// The score of the best candidate that is not kept, if there may be one. Whoever scores less, before and after an
-    /// update, need not be told of.
-    pub(crate) fn floor(&self) -> Option<i64> {
-        self.floor.map(|(score, _)| score)
+    /// The score of the best candidate that is not kept, or more, if there may be one. Whoever scores less, before and
+    /// after an update, need not be told of.
+    pub(crate) fn floor(&self) -> Option<S> {
+        self.floor
     }
 
-    fn reaches(&self, score: i64, id: u64) -> bool {
-        self.floor.is_none_or(|(floor, at)| score > floor || (score == floor && id < at))
+    /// Whether a candidate would be kept. One that scores as much as the floor is, only if it is better than the last
+    /// kept one of that score: what fell or was never kept is not.
+    fn reaches(&self, candidate: &Ranked<S>, ids: &Ids) -> bool {
+        self.floor.is_none_or(|floor| match candidate.score.cmp(&floor) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => self.kept.last().is_some_and(|last| candidate.order(last, ids) == Ordering::Less),
+        })
     }
 
     /// Gives a candidate another score made of its present one, if it is kept, or takes it away; returns whether it was.
-    pub(crate) fn revise(&mut self, id: u64, revised: impl FnOnce(i64) -> Option<i64>) -> bool {
+    #[inline]
+    pub(crate) fn revise(&mut self, id: Dense, ids: &Ids, revised: impl FnOnce(S) -> Option<S>) -> bool {
         let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return false };
-        match revised(self.kept[at].score).filter(|score| self.reaches(*score, id)) {
-            Some(score) => self.relocate(at, Ranked { score, id }),
-            None => drop(self.kept.remove(at)),
+        let revised = revised(self.kept[at].score).map(|score| Ranked { score, id });
+        if let Some(revised) = revised.filter(|revised| self.reaches(revised, ids)) {
+            self.relocate(at, revised, ids);
+        } else {
+            self.kept.remove(at);
+            self.moved(at);
         }
         true
     }
 
+    /// Gives a candidate its present score, or takes it away. Telling the same again changes nothing.
+    pub(crate) fn update(&mut self, id: Dense, score: Option<S>, capacity: usize, ids: &Ids) {
+        if self.revise(id, ids, |_| score) {
+            return;
+        }
+        let Some(score) = score else { return };
+        let candidate = Ranked { score, id };
+        if !self.reaches(&candidate, ids) {
+            return;
+        }
+        let place = self.kept.partition_point(|kept| kept.order(&candidate, ids) == Ordering::Less);
+        self.kept.insert(place, candidate);
+        self.moved(place);
+        if self.kept.len() > capacity {
+            self.floor = self.kept.pop().map(|fallen| fallen.score);
+        }
+    }
+
     /// Puts a candidate at its new place.
-    fn relocate(&mut self, mut at: usize, moved: Ranked) {
-        while at > 0 && moved.order(&self.kept[at - 1]) == Ordering::Less {
+    fn relocate(&mut self, mut at: usize, revised: Ranked<S>, ids: &Ids) {
+        let from = at;
+        while at > 0 && revised.order(&self.kept[at - 1], ids) == Ordering::Less {
             self.kept[at] = self.kept[at - 1];
             at -= 1;
         }
-        while at + 1 < self.kept.len() && self.kept[at + 1].order(&moved) == Ordering::Less {
+        while at + 1 < self.kept.len() && self.kept[at + 1].order(&revised, ids) == Ordering::Less {
             self.kept[at] = self.kept[at + 1];
             at += 1;
         }
-        self.kept[at] = moved;
+        self.kept[at] = revised;
+        if at != from {
+            self.moved(at.min(from));
+        }
     }
 
-    /// Gives a candidate its present score, or takes it away. Telling the same again changes nothing.
-    pub(crate) fn update(&mut self, id: u64, score: Option<i64>, capacity: usize) {
-        if self.revise(id, |_| score) {
-            return;
-        }
-        let Some(score) = score.filter(|score| self.reaches(*score, id)) else { return };
-        let candidate = Ranked { score, id };
-        let place = self.kept.partition_point(|kept| kept.order(&candidate) == Ordering::Less);
-        self.kept.insert(place, candidate);
-        if self.kept.len() > capacity {
-            let fallen = self.kept.pop().expect("longer than its capacity");
-            self.floor = Some((fallen.score, fallen.id));
-        }
+    fn moved(&mut self, rank: usize) {
+        self.same_until = self.same_until.min(u32::try_from(rank).expect("far fewer are kept than 2^32"));
     }
+}
+
+/// The place of an id in a [`TopK::mask`].
+pub(crate) fn bit(id: Dense) -> u64 {
+    1 << (id & 63)
 }
 
 #[cfg(test)]
@@ -117,38 +167,58 @@ mod tests {
         fn equals_a_full_sort(
             k in 1_usize..5,
             reserve in 0_usize..4,
+            cut in -4_i64..6,
             updates in prop::collection::vec((0_u64..12, prop::option::of(-3_i64..6)), 1..200),
         ) {
+            let mut ids = Ids::default();
+            // Names in another order than the dense ids.
+            let names: Vec<u64> = (0..12).map(|n| (n * 7 % 12) << 32 | n).collect();
+            for name in names.iter().rev() {
+                ids.intern(*name);
+            }
             let mut all: BTreeMap<u64, i64> = BTreeMap::new();
-            let rescan = |all: &BTreeMap<u64, i64>| {
-                let mut candidates = all.iter().map(|(id, score)| Ranked { score: *score, id: *id }).collect();
+            let rescan = |all: &BTreeMap<u64, i64>, cut: i64| {
+                let all = all.iter().map(|(name, score)| Ranked { score: *score, id: ids.get(*name).unwrap() });
+                let (mut above, below): (Vec<_>, Vec<_>) = all.partition(|candidate| candidate.score > cut);
                 let mut top = TopK::default();
-                top.choose(&mut candidates, k + reserve);
+                top.choose(&mut above, below.iter().map(|candidate| candidate.score).max(), k + reserve, &ids);
                 top
             };
-            let mut top = rescan(&all);
+            let mut top = rescan(&all, cut);
+            let mut before: Vec<u64> = Vec::new();
             let mut rescans = 0;
-            for (id, score) in updates {
+            for (n, score) in updates {
+                let name = names[n as usize];
+                let id = ids.get(name).unwrap();
                 let old = match score {
-                    Some(score) => all.insert(id, score),
-                    None => all.remove(&id),
+                    Some(score) => all.insert(name, score),
+                    None => all.remove(&name),
                 };
                 let told = [old, score].into_iter().flatten().any(|score| top.floor().is_none_or(|floor| score >= floor));
-                let kept = top.revise(id, |now| {
+                let kept = top.revise(id, &ids, |now| {
                     assert_eq!(Some(now), old);
                     score
                 });
                 if told && !kept {
-                    top.update(id, score, k + reserve);
+                    top.update(id, score, k + reserve, &ids);
                 }
                 if top.is_short(k) {
-                    top = rescan(&all);
+                    top = rescan(&all, cut);
+                    // Too few above the cut: without it.
+                    if top.is_short(k) {
+                        top = rescan(&all, i64::MIN);
+                    }
                     rescans += 1;
                 }
-                let mut expected: Vec<(i64, u64)> = all.iter().map(|(id, score)| (-score, *id)).collect();
+                let mut expected: Vec<(i64, u64)> = all.iter().map(|(name, score)| (-score, *name)).collect();
                 expected.sort_unstable();
                 expected.truncate(k);
-                let got: Vec<(i64, u64)> = top.best(k).iter().map(|ranked| (-ranked.score, ranked.id)).collect();
+                let got: Vec<(i64, u64)> =
+                    top.best(k).iter().map(|ranked| (-ranked.score, ids.name(ranked.id))).collect();
+                let listed: Vec<u64> = got.iter().map(|(_, name)| *name).collect();
+                prop_assert!(top.best(k).iter().all(|ranked| top.mask() & bit(ranked.id) != 0));
+                prop_assert!(top.has_moved(k) || listed == before);
+                before = listed;
                 prop_assert_eq!(got, expected);
             }
             prop_assert!(rescans <= 200);

@@ -19,6 +19,9 @@ struct User {
     timer: Timer,
 }
 
+/// Updates are sent when there are so many: few enough to stay in the cache until they are.
+const AT_ONCE: usize = 1_024;
+
 /// The state of the operator on one worker.
 pub(super) struct Door {
     config: Config,
@@ -28,8 +31,10 @@ pub(super) struct Door {
     timers: Timers,
     /// Events ahead of the clock, by the millisecond at which they count.
     future: BTreeMap<u64, Vec<Event>>,
-    /// What the ticks since the last look have to say.
-    pub(super) updates: Updates,
+    /// What is not yet sent.
+    updates: Updates,
+    /// Room for the touches of a tick.
+    touched: Vec<(UserId, Touch)>,
     /// Room for one user's histories before and after, and for both together.
     before: Vec<Interaction>,
     after: Vec<Interaction>,
@@ -45,6 +50,7 @@ impl Door {
             timers: Timers::default(),
             future: BTreeMap::new(),
             updates: Updates::default(),
+            touched: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
             moved: Vec::new(),
@@ -62,11 +68,16 @@ impl Door {
         set(&gauges.audience, self.audience);
     }
 
-    /// Brings every user that an event or the clock reaches to `time`.
-    pub(super) fn tick(&mut self, time: Time, inputs: &[Input]) {
+    /// Brings every user that an event or the clock reaches to `time`, and sends what that means as it comes up.
+    pub(super) fn tick<'a>(
+        &mut self,
+        time: Time,
+        inputs: impl Iterator<Item = &'a Input>,
+        send: &mut impl FnMut(&mut Updates),
+    ) {
         let now = ms_of(time);
         self.updates.time = time;
-        let mut touched: Vec<(UserId, Touch)> = Vec::with_capacity(inputs.len());
+        let mut touched = std::mem::take(&mut self.touched);
         for input in inputs {
             let Input::Event(event) = *input else { continue };
             if event.ts > now {
@@ -85,12 +96,21 @@ impl Door {
             touches.clear();
             touches.extend(same.iter().map(|(_, touch)| *touch));
             self.bring(same[0].0, &touches, now);
+            if self.updates.len() > AT_ONCE {
+                send(&mut self.updates);
+            }
         }
+        touched.clear();
+        self.touched = touched;
         while let Some((at, users)) = self.timers.pop(now) {
             for user in users {
                 self.remind(user, at, now);
+                if self.updates.len() > AT_ONCE {
+                    send(&mut self.updates);
+                }
             }
         }
+        send(&mut self.updates);
     }
 
     /// Looks at a user whose timer came: brings it to `now` if it is due, else sets the timers to when it will be.

@@ -50,13 +50,18 @@ impl Updates {
             if new > 0 {
                 self.history.push(((user, (a.item, new)), self.time, 1));
             }
+            // First all pairs of `a`, then all with it: runs with one item in common are counted faster.
+            let first = self.pairs.len();
             for b in &moved[index + 1..] {
                 let (b_old, b_new) = b.levels();
                 let diff = Diff::from(new.min(b_new)) - Diff::from(old.min(b_old));
                 if diff != 0 {
                     self.pairs.push(((a.item, b.item), self.time, diff));
-                    self.pairs.push(((b.item, a.item), self.time, diff));
                 }
+            }
+            for at in first..self.pairs.len() {
+                let ((a, b), time, diff) = self.pairs[at];
+                self.pairs.push(((b, a), time, diff));
             }
         }
     }

@@ -6,12 +6,18 @@ use crate::{Diff, ItemId, Neighbour};
 /// A viewer's place.
 pub(super) type ViewerId = u32;
 
+/// A similar item and how similar it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Similar {
+    pub(super) item: Dense,
+    pub(super) similarity: u32,
+}
+
 /// An item that a viewer has in the history or that is similar to one.
 #[derive(Debug, Default)]
 pub(super) struct Row {
-    /// Similar items and their similarities, in parallel, in no order: found by a scan of a few cache lines.
-    items: Vec<Dense>,
-    similarities: Vec<u16>,
+    /// In no order: found by a scan of a few cache lines.
+    pub(super) neighbours: Vec<Similar>,
     /// Viewers with the item in their profile.
     pub(super) holders: Vec<ViewerId>,
     /// How many rows have the item as a neighbour and how many viewers in their history.
@@ -22,17 +28,8 @@ impl Row {
     /// How similar `item` is, 0 if it is no neighbour. No branch depends on where it is, so that it is done several
     /// items at a time.
     #[inline]
-    pub(super) fn similarity(&self, item: Dense) -> u16 {
-        self.items
-            .iter()
-            .zip(&self.similarities)
-            .map(|(other, similarity)| if *other == item { *similarity } else { 0 })
-            .sum()
-    }
-
-    #[inline]
-    pub(super) fn neighbours(&self) -> impl Iterator<Item = (Dense, u16)> {
-        self.items.iter().copied().zip(self.similarities.iter().copied())
+    pub(super) fn similarity(&self, item: Dense) -> u32 {
+        self.neighbours.iter().map(|similar| if similar.item == item { similar.similarity } else { 0 }).sum()
     }
 }
 
@@ -61,42 +58,29 @@ impl Rows {
         dense
     }
 
-    pub(super) fn name(&self, item: Dense) -> ItemId {
-        self.ids.name(item)
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
     }
 
-    /// One more than the largest id in use so far.
-    pub(super) fn bound(&self) -> usize {
-        self.ids.bound()
-    }
-
-    /// Applies the updates of one neighbour of a row, a retraction and an insertion at most; returns what it was and is.
-    pub(super) fn update(
-        &mut self,
-        row: Dense,
-        item: Dense,
-        updates: impl Iterator<Item = (Neighbour, Diff)>,
-    ) -> (u16, u16) {
-        let at = self.rows[row as usize].items.iter().position(|other| *other == item);
-        let (mut old, mut new) = (0, 0);
-        for (neighbour, diff) in updates {
-            if diff > 0 { new = neighbour.similarity } else { old = neighbour.similarity }
-        }
-        let changed = &mut self.rows[row as usize];
+    /// Applies an update of a neighbour of a row; returns its similarity before and after. In whatever order a
+    /// retraction and an insertion come, they add up to the new similarity.
+    pub(super) fn update(&mut self, row: Dense, item: Dense, neighbour: Neighbour, diff: Diff) -> (u32, u32) {
+        let neighbours = &mut self.rows[row as usize].neighbours;
+        let at = neighbours.iter().position(|similar| similar.item == item);
+        let old = at.map_or(0, |at| neighbours[at].similarity);
+        let similarity = u32::from(neighbour.similarity);
+        let new = if diff > 0 { old + similarity } else { old - similarity };
         match (at, new) {
             (Some(at), 0) => {
-                changed.items.swap_remove(at);
-                changed.similarities.swap_remove(at);
-                if changed.items.is_empty() {
+                neighbours.swap_remove(at);
+                if neighbours.is_empty() {
                     self.loose.push(row);
                 }
                 self.forget(item);
             }
-            (Some(at), _) => changed.similarities[at] = new,
-            (None, 0) => {}
+            (Some(at), _) => neighbours[at].similarity = new,
             (None, _) => {
-                changed.items.push(item);
-                changed.similarities.push(new);
+                neighbours.push(Similar { item, similarity: new });
                 self.mention(item);
             }
         }
@@ -122,7 +106,7 @@ impl Rows {
         for item in self.loose.drain(..) {
             let row = &mut self.rows[item as usize];
             // Whoever holds an item mentions it too.
-            if row.mentions == 0 && row.items.is_empty() {
+            if row.mentions == 0 && row.neighbours.is_empty() {
                 *row = Row::default();
                 self.ids.release(item);
             }

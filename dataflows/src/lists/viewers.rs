@@ -4,7 +4,7 @@ use super::rows::{Rows, ViewerId};
 use super::totals::Totals;
 use crate::dense::Dense;
 use crate::operator::{IdMap, give_back};
-use crate::top_k::{Ranked, TopK};
+use crate::top_k::{Ranked, TopK, bit};
 use crate::{Diff, ItemId, List, Scored, UserId, Weight};
 
 /// An item of a viewer's history.
@@ -37,12 +37,19 @@ enum State {
 /// candidates.
 const MOST_TOUCHED: usize = 8;
 
+/// What decides of most touches that they are of no account. Apart from the rest, so that a crowd's lies close together.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    /// The kept candidates, as [`TopK::mask`] tells; perhaps some more.
+    kept: u64,
+    state: State,
+}
+
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
-    state: State,
     entries: Vec<Entry>,
-    ranking: TopK,
+    ranking: TopK<i64>,
     list: List,
     /// Candidates that are not kept and whose total this tick may have raised.
     touched: Vec<Dense>,
@@ -64,11 +71,10 @@ pub(super) struct Work {
 pub(super) struct Changed {
     /// The item whose row it is.
     pub(super) row: Dense,
-    /// The neighbour, and its name.
+    /// The neighbour.
     pub(super) item: Dense,
-    pub(super) name: ItemId,
-    pub(super) old: u16,
-    pub(super) new: u16,
+    pub(super) old: u32,
+    pub(super) new: u32,
 }
 
 /// All viewers of a worker.
@@ -78,12 +84,14 @@ pub(super) struct Viewers {
     weight: i64,
     ids: IdMap<ViewerId>,
     viewers: Vec<Viewer>,
+    /// By viewer.
+    heads: Vec<Head>,
     free: Vec<ViewerId>,
     /// Viewers to be looked at when the tick is complete, each once.
     pub(super) unsettled: Vec<ViewerId>,
     pub(super) work: Work,
     totals: Totals,
-    candidates: Vec<Ranked>,
+    candidates: Vec<Ranked<i64>>,
 }
 
 impl Viewers {
@@ -93,6 +101,7 @@ impl Viewers {
             weight,
             ids: IdMap::default(),
             viewers: Vec::new(),
+            heads: Vec::new(),
             free: Vec::new(),
             unsettled: Vec::new(),
             work: Work::default(),
@@ -102,17 +111,21 @@ impl Viewers {
     }
 
     /// Applies the updates of a tick to the profiles, in any order.
-    pub(super) fn update<T>(&mut self, updates: Vec<((UserId, (ItemId, Weight)), T, Diff)>, rows: &mut Rows) {
+    pub(super) fn update<T>(&mut self, updates: &[Vec<((UserId, (ItemId, Weight)), T, Diff)>], rows: &mut Rows) {
         debug_assert!(self.unsettled.is_empty(), "the tick before is done");
         // 1. Add up: a weight taken back and one put in its place make the new weight.
         let mut last: Option<(UserId, ViewerId)> = None;
-        for ((user, (item, weight)), _, diff) in updates {
+        for ((user, (item, weight)), _, diff) in updates.iter().flatten() {
+            let (user, item, weight, diff) = (*user, *item, *weight, *diff);
             let id = match last {
                 Some((same, id)) if same == user => id,
-                _ => self.of(user),
+                _ => {
+                    let id = self.of(user);
+                    self.unsettle(id, State::Rescan);
+                    id
+                }
             };
             last = Some((user, id));
-            self.unsettle(id, State::Rescan);
             let entries = &mut self.viewers[id as usize].entries;
             let item = rows.intern(item);
             let at = entries.iter().position(|entry| entry.item == item).unwrap_or_else(|| {
@@ -155,43 +168,48 @@ impl Viewers {
 
     /// A neighbour of an item in the viewer's profile went from one similarity to another.
     #[inline]
-    pub(super) fn touch(&mut self, id: ViewerId, changed: &Changed) {
-        let viewer = &mut self.viewers[id as usize];
-        if viewer.state == State::Rescan {
+    pub(super) fn touch(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
+        let head = &mut self.heads[id as usize];
+        // What is not kept and does not rise stays where it is: beneath the floor.
+        let rises = changed.new > changed.old;
+        let may_be_kept = head.kept & bit(changed.item) != 0;
+        if head.state == State::Rescan || !(rises || may_be_kept) {
             return;
         }
+        let viewer = &mut self.viewers[id as usize];
         let entries = &viewer.entries;
-        let kept = viewer.ranking.revise(changed.name, |total| {
-            let profile = entries.iter().find(|entry| entry.item == changed.row);
-            let weight = i64::from(profile.expect("a holder has the item in its profile").weight) * self.weight;
-            let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
-            Some(total).filter(|total| *total > 0)
-        });
+        let kept = may_be_kept
+            && viewer.ranking.revise(changed.item, rows.ids(), |total| {
+                let profile = entries.iter().find(|entry| entry.item == changed.row);
+                let weight = i64::from(profile.expect("a holder has the item in its profile").weight) * self.weight;
+                let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
+                Some(total).filter(|total| *total > 0)
+            });
         if !kept {
-            // What is not kept and does not rise stays where it is: beneath the floor.
-            if changed.new <= changed.old {
+            if !rises {
                 return;
             }
             if !viewer.touched.contains(&changed.item) {
                 viewer.touched.push(changed.item);
             }
         }
-        if viewer.state == State::Settled {
+        if head.state == State::Settled {
             self.unsettled.push(id);
         }
-        viewer.state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
+        head.state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
     }
 
     /// Settles a viewer; if its list is another sequence of items than the last one sent, says what it was and is.
     pub(super) fn settle(&mut self, id: ViewerId, rows: &Rows) -> Option<(UserId, List, List)> {
+        let state = std::mem::replace(&mut self.heads[id as usize].state, State::Settled);
         let viewer = &mut self.viewers[id as usize];
-        let state = std::mem::replace(&mut viewer.state, State::Settled);
         let mut touched = std::mem::take(&mut viewer.touched);
         if state == State::Touched {
             self.work.totals += touched.len();
             for item in &touched {
                 let total = viewer.total(*item, rows) * self.weight;
-                viewer.ranking.update(rows.name(*item), Some(total).filter(|total| *total > 0), capacity(self.k));
+                let total = Some(total).filter(|total| *total > 0);
+                viewer.ranking.update(*item, total, capacity(self.k), rows.ids());
             }
         }
         touched.clear();
@@ -200,10 +218,13 @@ impl Viewers {
             self.rescan(id, rows);
         }
         let viewer = &mut self.viewers[id as usize];
+        self.heads[id as usize].kept = viewer.ranking.mask();
+        let moved = viewer.ranking.has_moved(self.k);
         let best = viewer.ranking.best(self.k);
-        let same = best.iter().map(|ranked| ranked.id).eq(viewer.list.iter().map(|scored| scored.item));
+        let name = |ranked: &Ranked<i64>| rows.ids().name(ranked.id);
+        let same = !moved || best.iter().map(name).eq(viewer.list.iter().map(|scored| scored.item));
         let change = (!same).then(|| {
-            let list: List = best.iter().map(|ranked| Scored { item: ranked.id, score: ranked.score }).collect();
+            let list: List = best.iter().map(|ranked| Scored { item: name(ranked), score: ranked.score }).collect();
             let old = std::mem::replace(&mut viewer.list, list.clone());
             (viewer.user, old, list)
         });
@@ -222,20 +243,36 @@ impl Viewers {
     fn rescan(&mut self, id: ViewerId, rows: &Rows) {
         self.work.rescans += 1;
         let viewer = &mut self.viewers[id as usize];
-        self.totals.reserve(rows.bound());
-        for entry in viewer.entries.iter().filter(|entry| entry.weight > 0) {
-            for (item, similarity) in rows.get(entry.item).neighbours() {
-                self.totals.add(item, i64::from(entry.weight) * i64::from(similarity));
+        self.totals.reserve(rows.ids().bound());
+        let profile = || viewer.entries.iter().filter(|entry| entry.weight > 0);
+        // The rows' cache lines first, so that they are waited for together.
+        let lines = profile().flat_map(|entry| rows.get(entry.item).neighbours.iter().step_by(8));
+        std::hint::black_box(lines.fold(0, |seen, similar| seen ^ similar.item));
+        // Seen items, as a contribution of minus infinity.
+        self.totals.exclude(viewer.entries.iter().map(|entry| entry.item));
+        for entry in profile() {
+            let weight = i64::from(entry.weight);
+            let neighbours = rows.get(entry.item).neighbours.iter();
+            self.totals.add(neighbours.map(|similar| (similar.item, weight * i64::from(similar.similarity))));
+        }
+        // The k best so far are mostly among the k best again. If all of them still score, the k-th best scores at least
+        // as much as the worst of them, and what scores much less need not be ranked.
+        let best = viewer.ranking.best(self.k);
+        let worst = best.iter().map(|ranked| self.totals.get(ranked.id)).min().filter(|_| best.len() == self.k);
+        let cut = worst.map_or(0, |worst| worst - worst / 4);
+        let mut floor = 0;
+        for (id, total) in self.totals.drain() {
+            if total >= cut {
+                self.candidates.push(Ranked { score: total * self.weight, id });
+            } else {
+                floor = floor.max(total);
             }
         }
-        // Seen items, as a contribution of minus infinity.
-        for entry in &viewer.entries {
-            self.totals.exclude(entry.item);
+        if self.weight == 0 {
+            self.candidates.clear();
         }
-        let scored =
-            self.totals.drain().map(|(item, total)| Ranked { score: total * self.weight, id: rows.name(item) });
-        self.candidates.extend(scored.filter(|ranked| ranked.score > 0));
-        viewer.ranking.choose(&mut self.candidates, capacity(self.k));
+        let floor = Some(floor * self.weight).filter(|floor| *floor > 0);
+        viewer.ranking.choose(&mut self.candidates, floor, capacity(self.k), rows.ids());
     }
 
     fn of(&mut self, user: UserId) -> ViewerId {
@@ -246,16 +283,17 @@ impl Viewers {
                 return id;
             }
             self.viewers.push(new);
+            self.heads.push(Head { kept: 0, state: State::Settled });
             ViewerId::try_from(self.viewers.len() - 1).expect("fewer viewers than 2^32")
         })
     }
 
     fn unsettle(&mut self, id: ViewerId, state: State) {
-        let viewer = &mut self.viewers[id as usize];
-        if viewer.state == State::Settled {
+        let head = &mut self.heads[id as usize];
+        if head.state == State::Settled {
             self.unsettled.push(id);
         }
-        viewer.state = state;
+        head.state = state;
     }
 
     /// Takes a viewer off an item's holders; the last holder moves to its place.
@@ -272,14 +310,7 @@ impl Viewers {
 
 impl Viewer {
     fn new(user: UserId) -> Self {
-        Viewer {
-            user,
-            state: State::Settled,
-            entries: Vec::new(),
-            ranking: TopK::default(),
-            list: List::new(),
-            touched: Vec::new(),
-        }
+        Viewer { user, entries: Vec::new(), ranking: TopK::default(), list: List::new(), touched: Vec::new() }
     }
 
     /// Total of a candidate over the profile, 0 if it was seen: a look into each row of the profile.

@@ -6,7 +6,7 @@ use super::row::Row;
 use crate::audience::Interest;
 use crate::dense::{Dense, Ids};
 use crate::quantise::{PHASES, phase, phased};
-use crate::top_k::Ranked;
+use crate::top_k::{Ranked, TopK};
 use crate::{Config, Diff, ItemId, Logarithm, Similarity, Time};
 
 /// A ranking is made anew when more than one in so many of an item's pairs is touched in a tick.
@@ -44,7 +44,9 @@ pub(super) struct Index {
     logarithm: Logarithm,
     similarity: Similarity,
     config: Config,
-    candidates: Vec<Ranked>,
+    /// Room for what one ranking takes.
+    touched: Vec<(Dense, u32)>,
+    candidates: Vec<Ranked<i32>>,
     neighbours: Vec<Neighbour>,
 }
 
@@ -74,6 +76,7 @@ impl Index {
             logarithm: Logarithm::new(config.resolution),
             similarity: Similarity::new(config.resolution),
             config: config.clone(),
+            touched: Vec::new(),
             candidates: Vec::new(),
             neighbours: Vec::new(),
         }
@@ -118,13 +121,13 @@ impl Index {
     }
 
     fn count_one(&mut self, item: Dense, partner: Dense, diff: Diff) {
-        let (old, new) = self.pairs[item as usize].add(partner, diff as i64);
-        self.held = self.held + u64::from(new > 0) - u64::from(old > 0);
+        let (old, count) = self.pairs[item as usize].add(partner, diff as i64);
+        self.held = self.held + u64::from(count > 0) - u64::from(old > 0);
         let bar = self.bars[item as usize];
         if bar == NO_RANKING {
             return;
         }
-        let (old, new) = (self.evidence(old), self.evidence(new));
+        let (old, new) = (self.evidence(old), self.evidence(count));
         // Popularities are those before the tick; where this tick's change matters a crossing follows.
         let against = against(self.fine[partner as usize], item, partner);
         if old != new && old.max(new).is_some_and(|evidence| evidence - against >= bar) {
@@ -225,12 +228,15 @@ impl Index {
             *fuel -= 1;
             let Some(mut row) = self.rows[item as usize].take() else { continue };
             row.dirty = false;
+            self.bring_up_to_date(item, &mut row);
             self.neighbours.clear();
-            if row.is_wanted() {
-                self.bring_up_to_date(item, &mut row);
+            if let Some(ranking) = row.ranking.as_ref().filter(|_| row.is_wanted()) {
+                self.weigh(item, ranking);
             }
             row.tell(self.ids.name(item), &self.neighbours, tell);
-            if row.is_wanted() {
+            row.age();
+            if let Some(ranking) = &row.ranking {
+                self.bars[item as usize] = ranking.floor().unwrap_or(i32::MIN);
                 self.rows[item as usize] = Some(row);
             } else {
                 self.bars[item as usize] = NO_RANKING;
@@ -252,31 +258,37 @@ impl Index {
     /// Brings the ranking of an item up to date, and puts its best partners with their similarities in `neighbours`.
     fn bring_up_to_date(&mut self, item: Dense, row: &mut Row) {
         let k = self.config.neighbours;
-        let pairs = &self.pairs[item as usize];
         let score = |partner: Dense, count: u32| {
             let evidence = evidence(count, self.config.min_cooccurrence, &self.logarithm)?;
-            Some(i64::from(evidence - against(self.fine[partner as usize], item, partner)))
+            Some(evidence - against(self.fine[partner as usize], item, partner))
         };
         if let Some(ranking) = &mut row.ranking {
-            for partner in row.touched.drain(..) {
-                ranking.update(self.ids.name(partner), score(partner, pairs.get(partner)), capacity(k));
+            // Counts first, so that they are waited for together.
+            let pairs = &self.pairs[item as usize];
+            self.touched.extend(row.touched.drain(..).map(|partner| (partner, pairs.get(partner))));
+            for (partner, count) in self.touched.drain(..) {
+                ranking.update(partner, score(partner, count), capacity(k), &self.ids);
             }
         }
         if row.ranking.as_ref().is_none_or(|ranking| ranking.is_short(k)) {
+            if !row.is_wanted() {
+                row.ranking = None;
+                return;
+            }
             row.touched.clear();
-            self.candidates.extend(pairs.iter().filter_map(|(partner, count)| {
-                Some(Ranked { score: score(partner, count)?, id: self.ids.name(partner) })
-            }));
-            row.ranking.get_or_insert_default().choose(&mut self.candidates, capacity(k));
+            let pairs = self.pairs[item as usize].iter();
+            let scored = pairs.filter_map(|(id, count)| Some(Ranked { score: score(id, count)?, id }));
+            self.candidates.extend(scored);
+            row.ranking.get_or_insert_default().choose(&mut self.candidates, None, capacity(k), &self.ids);
         }
-        let ranking = row.ranking.as_ref().expect("just made if there was none");
-        let floor = ranking.floor().map(|score| i32::try_from(score).expect("a sum of three logarithms"));
-        self.bars[item as usize] = floor.unwrap_or(i32::MIN);
+    }
+
+    /// Puts the best partners of an item with their similarities in `neighbours`.
+    fn weigh(&mut self, item: Dense, ranking: &TopK<i32>) {
         let own = self.fine[item as usize];
-        self.neighbours.extend(ranking.best(k).iter().map(|ranked| {
-            let own = phased(own, phase(u64::from(item), ranked.id));
-            let exponent = i32::try_from(ranked.score - i64::from(own)).expect("a sum of three logarithms");
-            Neighbour { item: ranked.id, similarity: self.similarity.of(exponent) }
+        self.neighbours.extend(ranking.best(self.config.neighbours).iter().map(|ranked| {
+            let exponent = ranked.score - against(own, ranked.id, item);
+            Neighbour { item: self.ids.name(ranked.id), similarity: self.similarity.of(exponent) }
         }));
     }
 

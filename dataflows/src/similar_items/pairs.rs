@@ -35,6 +35,7 @@ impl Pairs {
         self.len as usize
     }
 
+    #[inline]
     pub(super) fn get(&self, partner: Dense) -> u32 {
         if self.slots.is_empty() {
             return 0;

@@ -5,13 +5,19 @@ use crate::dense::Dense;
 use crate::top_k::TopK;
 use crate::{Diff, Interest, ItemId};
 
-/// An item owned by this worker and wanted by some.
+/// So often a ranking that nobody wants is brought up to date before it is given up: many are soon wanted again, and
+/// making one anew goes through all pairs of the item.
+const PATIENCE: u8 = 64;
+
+/// An item owned by this worker that somebody wants to know about, or did a short while ago.
 #[derive(Default)]
 pub(super) struct Row {
     /// The best partners; `None` if they are to be chosen anew.
-    pub(super) ranking: Option<TopK>,
+    pub(super) ranking: Option<TopK<i32>>,
     /// Partners whose rank may have changed.
     pub(super) touched: Vec<Dense>,
+    /// How often the ranking was brought up to date since nobody wants it.
+    unwanted: u8,
     /// Whether the row is to be looked at by the rankings.
     pub(super) dirty: bool,
     /// Which workers want to know, and how often that was said.
@@ -39,6 +45,14 @@ impl Row {
         !self.wanted.is_empty()
     }
 
+    /// Gives up the ranking if nobody has wanted it for a while.
+    pub(super) fn age(&mut self) {
+        self.unwanted = if self.is_wanted() { 0 } else { self.unwanted + 1 };
+        if self.unwanted > PATIENCE {
+            self.ranking = None;
+        }
+    }
+
     /// Tells the workers that were told before what is different, new ones all, and those that left that all is gone.
     /// `neighbours` are those now, best first.
     pub(super) fn tell(
@@ -56,11 +70,12 @@ impl Row {
             stays
         });
         let (old, new) = different(&self.neighbours, neighbours);
-        for gone in old.iter().filter(|old| !new.contains(old)) {
-            self.told.iter().for_each(|worker| tell(to(*worker), *gone, -1));
-        }
+        // What comes first, so that a neighbour with another similarity keeps its place where it is looked up.
         for come in new.iter().filter(|new| !old.contains(new)) {
             self.told.iter().for_each(|worker| tell(to(*worker), *come, 1));
+        }
+        for gone in old.iter().filter(|old| !new.contains(old)) {
+            self.told.iter().for_each(|worker| tell(to(*worker), *gone, -1));
         }
         if !(old.is_empty() && new.is_empty()) {
             self.neighbours.clear();
