@@ -1,0 +1,343 @@
+//! The most similar items of each item that somebody in the audience has in the profile.
+
+use dataflows::{Config, ItemId, Logarithm, Similarity};
+
+use super::names::PHASES;
+use super::pairs::Pairs;
+
+/// `2 q(C_ij) - q_ij(N_j + shrink)`.
+type Score = i32;
+
+/// An item in another's row: better by score, then by the lower id.
+#[derive(Clone, Copy)]
+struct Entry {
+    id: ItemId,
+    item: u32,
+    score: Score,
+}
+
+impl Entry {
+    fn precedes(&self, score: Score, id: ItemId) -> bool {
+        self.score > score || (self.score == score && self.id < id)
+    }
+}
+
+/// The best of a row. What is not among them does not reach the cut; what is does.
+#[derive(Default)]
+struct Best {
+    entries: Vec<Entry>,
+    /// Of equal scores the largest id above the cut.
+    cut_id: ItemId,
+    /// Some of the published ones may have changed.
+    dirty: bool,
+}
+
+/// A neighbour in a row as viewers see it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    pub(crate) item: u32,
+    pub(crate) similarity: u32,
+}
+
+/// A changed count that may matter to its row.
+struct Hit {
+    row: u32,
+    item: u32,
+    old: u32,
+    new: u32,
+}
+
+/// No count reaches it.
+const NOTHING: Score = Score::MAX;
+/// Every count reaches it.
+const EVERYTHING: Score = Score::MIN;
+
+/// All rows.
+pub(crate) struct Rows {
+    popularity: Vec<u32>,
+    /// Of each item the fine logarithm of its popularity with the shrink.
+    fine: Vec<u32>,
+    best: Vec<Best>,
+    /// Of each row the cut's score: `NOTHING` where nobody wants it, `EVERYTHING` where all there is is kept.
+    cuts: Vec<Score>,
+    hits: Vec<Hit>,
+    dirty: Vec<u32>,
+    short: Vec<u32>,
+    published: Vec<Neighbour>,
+    lengths: Vec<u32>,
+    /// Whether the published row changed in this batch, and the rows that did.
+    changed: Vec<bool>,
+    changes: Vec<u32>,
+    pool: Vec<Entry>,
+    logarithm: Logarithm,
+    similarity: Similarity,
+    neighbours: usize,
+    kept: usize,
+    least: u32,
+    shrink: u64,
+    pub(crate) scans: u64,
+    pub(crate) moves: u64,
+}
+
+/// Says whether a changed count can matter to one row.
+#[derive(Clone, Copy)]
+pub(crate) struct Judge {
+    row: u32,
+    cut: Score,
+}
+
+impl Judge {
+    /// Files a change that may be in the best of the row before or after it.
+    #[inline]
+    pub(crate) fn look(self, rows: &mut Rows, item: u32, old: u32, new: u32) {
+        let above = 2 * rows.logarithm.q(u64::from(old.max(new))) as Score - rows.quantised(self.row, item);
+        if above >= self.cut {
+            rows.hits.push(Hit { row: self.row, item, old, new });
+        }
+    }
+}
+
+#[inline]
+fn phase(i: u32, j: u32) -> u32 {
+    (i ^ j) % PHASES
+}
+
+impl Rows {
+    pub(crate) fn new(config: &Config) -> Self {
+        Rows {
+            popularity: Vec::new(),
+            fine: Vec::new(),
+            best: Vec::new(),
+            cuts: Vec::new(),
+            hits: Vec::new(),
+            dirty: Vec::new(),
+            short: Vec::new(),
+            published: Vec::new(),
+            lengths: Vec::new(),
+            changed: Vec::new(),
+            changes: Vec::new(),
+            pool: Vec::new(),
+            logarithm: Logarithm::new(config.resolution),
+            similarity: Similarity::new(config.resolution),
+            neighbours: config.neighbours,
+            kept: 2 * config.neighbours,
+            least: config.min_cooccurrence,
+            shrink: u64::from(config.shrink),
+            scans: 0,
+            moves: 0,
+        }
+    }
+
+    pub(crate) fn grow(&mut self, items: usize) {
+        let nobody = self.logarithm.fine(self.shrink);
+        self.popularity.resize(items, 0);
+        self.fine.resize(items, nobody);
+        self.best.resize_with(items, Best::default);
+        self.cuts.resize(items, NOTHING);
+        self.published.resize(items * self.neighbours, Neighbour::default());
+        self.lengths.resize(items, 0);
+        self.changed.resize(items, false);
+        self.changes.drain(..).for_each(|row| self.changed[row as usize] = false);
+    }
+
+    /// `q_ij(N_j + shrink)`.
+    #[inline]
+    fn quantised(&self, i: u32, j: u32) -> Score {
+        ((self.fine[j as usize] + phase(i, j)) / PHASES) as Score
+    }
+
+    /// The score of a count, `None` below the least.
+    fn score(&self, count: u32, quantised: Score) -> Option<Score> {
+        (count >= self.least).then(|| 2 * self.logarithm.q(u64::from(count)) as Score - quantised)
+    }
+
+    /// A row that a look at its changes is worth.
+    pub(crate) fn judge(&self, row: u32) -> Option<Judge> {
+        let cut = self.cuts[row as usize];
+        (cut != NOTHING).then_some(Judge { row, cut })
+    }
+
+    /// Nobody wants the row any more.
+    pub(crate) fn drop_row(&mut self, row: u32) {
+        self.best[row as usize].entries = Vec::new();
+        self.cuts[row as usize] = NOTHING;
+        self.lengths[row as usize] = 0;
+    }
+
+    /// Takes changes of popularity, the counts as they were. Only phases whose step is crossed are visited: an item's row
+    /// is also its column, and the classes of the column lie apart.
+    pub(crate) fn change_popularities(
+        &mut self,
+        changes: impl Iterator<Item = (u32, i32)>,
+        pairs: &Pairs,
+        ids: &[ItemId],
+    ) {
+        for (item, change) in changes {
+            let popularity = &mut self.popularity[item as usize];
+            *popularity = popularity.checked_add_signed(change).expect("who leaves had come");
+            let new = self.logarithm.fine(u64::from(*popularity) + self.shrink);
+            let old = std::mem::replace(&mut self.fine[item as usize], new);
+            if old == new {
+                continue;
+            }
+            // The own row's similarities have the popularity in them, too.
+            self.mark(item);
+            for phase in 0..PHASES {
+                let (before, after) = (((old + phase) / PHASES) as Score, ((new + phase) / PHASES) as Score);
+                if before == after {
+                    continue;
+                }
+                let least = before.min(after);
+                pairs.class(item, phase ^ item % PHASES, |row, count| {
+                    if count >= self.least {
+                        let twice = 2 * self.logarithm.q(u64::from(count)) as Score;
+                        if twice - least >= self.cuts[row as usize] {
+                            self.shift(row, item, ids[item as usize], Some(twice - before), Some(twice - after));
+                        }
+                    }
+                });
+            }
+        }
+    }
+
+    /// Takes the filed changes of counts.
+    pub(crate) fn apply_hits(&mut self, ids: &[ItemId]) {
+        let hits = std::mem::take(&mut self.hits);
+        for hit in &hits {
+            let quantised = self.quantised(hit.row, hit.item);
+            let (old, new) = (self.score(hit.old, quantised), self.score(hit.new, quantised));
+            if old != new {
+                self.shift(hit.row, hit.item, ids[hit.item as usize], old, new);
+            }
+        }
+        self.hits = hits;
+        self.hits.clear();
+    }
+
+    /// An item's score in a row changes; `None` is not in the row.
+    fn shift(&mut self, row: u32, item: u32, id: ItemId, old: Option<Score>, new: Option<Score>) {
+        let best = &mut self.best[row as usize];
+        let cut = &mut self.cuts[row as usize];
+        let holds = |score: &Score| *score > *cut || (*score == *cut && id <= best.cut_id);
+        let (old, new) = (old.filter(holds), new.filter(holds));
+        let entries = &mut best.entries;
+        let at = |entries: &[Entry], score| entries.partition_point(|entry| entry.precedes(score, id));
+        let first = match (old.map(|old| at(entries, old)), new.map(|new| at(entries, new))) {
+            (None, None) => return,
+            (Some(old), None) => {
+                entries.remove(old);
+                old
+            }
+            (None, Some(at)) => {
+                entries.insert(at, Entry { id, item, score: new.expect("it has a place") });
+                if entries.len() > self.kept {
+                    entries.pop();
+                    let last = entries.last().expect("more than one is kept");
+                    (*cut, best.cut_id) = (last.score, last.id);
+                }
+                at
+            }
+            (Some(old), Some(at)) => {
+                entries[old].score = new.expect("it has a place");
+                if old < at {
+                    entries[old..at].rotate_left(1);
+                } else {
+                    entries[at..=old].rotate_right(1);
+                }
+                old.min(at)
+            }
+        };
+        self.moves += 1;
+        if first < self.neighbours {
+            self.mark(row);
+        }
+    }
+
+    fn mark(&mut self, row: u32) {
+        if self.cuts[row as usize] != NOTHING && !std::mem::replace(&mut self.best[row as usize].dirty, true) {
+            self.dirty.push(row);
+        }
+    }
+
+    /// Ranks the rows that are newly wanted and those that lost so many that the next one may be beneath the cut.
+    pub(crate) fn rank(&mut self, wanted: impl Iterator<Item = u32>, pairs: &Pairs, ids: &[ItemId]) {
+        let (best, cuts, neighbours) = (&self.best, &self.cuts, self.neighbours);
+        let is_short = |row: &u32| {
+            best[*row as usize].entries.len() < neighbours && !matches!(cuts[*row as usize], EVERYTHING | NOTHING)
+        };
+        let mut short = std::mem::take(&mut self.short);
+        short.extend(self.dirty.iter().copied().filter(is_short));
+        short.extend(wanted);
+        short.drain(..).for_each(|row| self.scan(row, pairs, ids));
+        self.short = short;
+    }
+
+    fn scan(&mut self, row: u32, pairs: &Pairs, ids: &[ItemId]) {
+        let by_rank = |a: &Entry, b: &Entry| b.score.cmp(&a.score).then(a.id.cmp(&b.id));
+        let mut pool = std::mem::take(&mut self.pool);
+        let (kept, mut cut) = (self.kept, EVERYTHING);
+        pool.clear();
+        for (item, count) in pairs.row(row) {
+            if let Some(score) = self.score(count, self.quantised(row, item)).filter(|score| *score >= cut) {
+                pool.push(Entry { id: ids[item as usize], item, score });
+                if pool.len() >= 4 * kept {
+                    pool.select_nth_unstable_by(kept - 1, by_rank);
+                    pool.truncate(kept);
+                    cut = pool[kept - 1].score;
+                }
+            }
+        }
+        let all = cut == EVERYTHING && pool.len() <= kept;
+        pool.sort_unstable_by(by_rank);
+        pool.truncate(kept);
+        let best = &mut self.best[row as usize];
+        best.entries.clear();
+        best.entries.extend_from_slice(&pool);
+        (self.cuts[row as usize], best.cut_id) =
+            pool.last().filter(|_| !all).map_or((EVERYTHING, ItemId::MAX), |last| (last.score, last.id));
+        self.pool = pool;
+        self.scans += 1;
+        self.mark(row);
+    }
+
+    /// Computes the similarities of the rows that may have changed and notes those that did.
+    pub(crate) fn publish(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        for row in &dirty {
+            let best = &mut self.best[*row as usize];
+            best.dirty = false;
+            if self.cuts[*row as usize] == NOTHING {
+                continue;
+            }
+            let length = best.entries.len().min(self.neighbours);
+            let start = *row as usize * self.neighbours;
+            let mut changed = std::mem::replace(&mut self.lengths[*row as usize], length as u32) != length as u32;
+            let fine = self.fine[*row as usize];
+            for (entry, place) in best.entries.iter().zip(&mut self.published[start..start + length]) {
+                let own = ((fine + phase(*row, entry.item)) / PHASES) as Score;
+                let similarity = u32::from(self.similarity.of(entry.score - own));
+                let neighbour = Neighbour { item: entry.item, similarity };
+                changed |= std::mem::replace(place, neighbour) != neighbour;
+            }
+            if changed {
+                self.changed[*row as usize] = true;
+                self.changes.push(*row);
+            }
+        }
+        self.dirty = dirty;
+        self.dirty.clear();
+    }
+
+    /// Whether the row changed in this batch.
+    #[inline]
+    pub(crate) fn has_changed(&self, row: u32) -> bool {
+        self.changed[row as usize]
+    }
+
+    /// The neighbours of an item.
+    #[inline]
+    pub(crate) fn neighbours(&self, row: u32) -> &[Neighbour] {
+        let start = row as usize * self.neighbours;
+        &self.published[start..start + self.lengths[row as usize] as usize]
+    }
+}

@@ -1,0 +1,215 @@
+//! Who is looked after, what they are recommended.
+
+use std::cmp::Reverse;
+
+use dataflows::{Config, ItemId, Level, Scored, UserId};
+
+use super::histories::Histories;
+use super::names::Users;
+use super::rows::Rows;
+
+const NOBODY: u32 = u32::MAX;
+
+/// A user in the audience.
+struct Viewer {
+    user: u32,
+    /// The profile or the history may have changed in this batch.
+    touched: bool,
+    /// Items and weights.
+    profile: Vec<(u32, u32)>,
+    /// The items last told, best first.
+    list: Vec<u32>,
+}
+
+/// A total with this bit belongs to an item in the history.
+const SEEN: u64 = 1 << 63;
+
+/// The audience.
+pub(crate) struct Viewers {
+    viewers: Vec<Viewer>,
+    /// Of each user the position in `viewers`.
+    positions: Vec<u32>,
+    /// Lists that are empty because their users left.
+    left: Vec<u32>,
+    /// Of each item how many profiles it is in.
+    interest: Vec<u32>,
+    /// Items whose interest was or became none in this batch, and whether it was some at the batch's start.
+    interesting: Vec<u32>,
+    before: Vec<bool>,
+    /// Totals of one list, zero in between, and the items that have one.
+    totals: Vec<u64>,
+    reached: Vec<u32>,
+    best: Vec<(u64, u32)>,
+    changes: Vec<(UserId, Vec<Scored>)>,
+    /// Of each rank what it weighs.
+    stairs: Vec<u32>,
+    k: usize,
+    weight: i64,
+}
+
+impl Viewers {
+    pub(crate) fn new(config: &Config) -> Self {
+        Viewers {
+            viewers: Vec::new(),
+            positions: Vec::new(),
+            left: Vec::new(),
+            interest: Vec::new(),
+            interesting: Vec::new(),
+            before: Vec::new(),
+            totals: Vec::new(),
+            reached: Vec::new(),
+            best: Vec::new(),
+            changes: Vec::new(),
+            stairs: (0..).map(|rank| config.stair(rank)).take_while(|weight| *weight > 0).collect(),
+            k: config.k,
+            weight: config.items,
+        }
+    }
+
+    pub(crate) fn grow(&mut self, items: usize) {
+        self.interest.resize(items, 0);
+        self.before.resize(items, false);
+        self.totals.resize(items, 0);
+    }
+
+    /// A user was touched: whether it is in the audience, and its interactions, newest first.
+    pub(crate) fn update(&mut self, user: u32, inside: bool, interactions: impl Iterator<Item = (u32, Level)>) {
+        if self.positions.len() <= user as usize {
+            self.positions.resize(user as usize + 1, NOBODY);
+        }
+        let mut position = self.positions[user as usize];
+        if !inside {
+            if position != NOBODY {
+                self.leave(position);
+            }
+            return;
+        }
+        if position == NOBODY {
+            position = self.viewers.len() as u32;
+            self.positions[user as usize] = position;
+            self.viewers.push(Viewer { user, touched: true, profile: Vec::new(), list: Vec::new() });
+        }
+        let viewer = &mut self.viewers[position as usize];
+        viewer.touched = true;
+        let mut profile = std::mem::take(&mut viewer.profile);
+        for (item, _) in profile.drain(..) {
+            self.lose_interest(item);
+        }
+        profile.extend(interactions.zip(&self.stairs).map(|((item, level), stair)| (item, u32::from(level) * stair)));
+        for (item, _) in &profile {
+            self.take_interest(*item);
+        }
+        self.viewers[position as usize].profile = profile;
+    }
+
+    fn leave(&mut self, position: u32) {
+        let viewer = self.viewers.swap_remove(position as usize);
+        self.positions[viewer.user as usize] = NOBODY;
+        if let Some(moved) = self.viewers.get(position as usize) {
+            self.positions[moved.user as usize] = position;
+        }
+        viewer.profile.iter().for_each(|(item, _)| self.lose_interest(*item));
+        if !viewer.list.is_empty() {
+            self.left.push(viewer.user);
+        }
+    }
+
+    fn take_interest(&mut self, item: u32) {
+        let interest = &mut self.interest[item as usize];
+        *interest += 1;
+        if *interest == 1 {
+            self.interesting.push(item);
+        }
+    }
+
+    fn lose_interest(&mut self, item: u32) {
+        let interest = &mut self.interest[item as usize];
+        *interest -= 1;
+        if *interest == 0 {
+            self.interesting.push(item);
+        }
+    }
+
+    /// The items that are in profiles since this batch, and those that are in none any more.
+    pub(crate) fn interest_changes(&mut self) -> (std::vec::IntoIter<u32>, std::vec::IntoIter<u32>) {
+        let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+        for item in self.interesting.drain(..) {
+            let now = self.interest[item as usize] > 0;
+            if std::mem::replace(&mut self.before[item as usize], now) != now {
+                if now { &mut wanted } else { &mut unwanted }.push(item);
+            }
+        }
+        (wanted.into_iter(), unwanted.into_iter())
+    }
+
+    /// Computes the lists of those who were touched or have a changed row in their profile, and notes which changed.
+    /// Returns how many were computed.
+    pub(crate) fn refresh(&mut self, histories: &Histories, rows: &Rows, users: &Users, ids: &[ItemId]) -> u64 {
+        self.changes.clear();
+        for user in self.left.drain(..) {
+            self.changes.push((users.id(user), Vec::new()));
+        }
+        let mut viewers = std::mem::take(&mut self.viewers);
+        let mut computed = 0;
+        for viewer in &mut viewers {
+            if std::mem::take(&mut viewer.touched) || viewer.profile.iter().any(|(item, _)| rows.has_changed(*item)) {
+                computed += 1;
+                self.rank(viewer, histories, rows, ids);
+                if !viewer.list.iter().copied().eq(self.best.iter().map(|(_, item)| *item)) {
+                    viewer.list.clear();
+                    viewer.list.extend(self.best.iter().map(|(_, item)| *item));
+                    let scored = |(total, item): &(u64, u32)| Scored {
+                        item: ids[*item as usize],
+                        score: self.weight * i64::try_from(*total).expect("far below 2^63"),
+                    };
+                    self.changes.push((users.id(viewer.user), self.best.iter().map(scored).collect()));
+                }
+            }
+        }
+        self.viewers = viewers;
+        computed
+    }
+
+    /// Leaves a viewer's list in `best`.
+    fn rank(&mut self, viewer: &Viewer, histories: &Histories, rows: &Rows, ids: &[ItemId]) {
+        self.best.clear();
+        if self.weight <= 0 {
+            return;
+        }
+        for kept in histories.kept(viewer.user) {
+            self.totals[kept.item as usize] = SEEN;
+            self.reached.push(kept.item);
+        }
+        for (item, weight) in &viewer.profile {
+            for neighbour in rows.neighbours(*item) {
+                let total = &mut self.totals[neighbour.item as usize];
+                if *total == 0 {
+                    self.reached.push(neighbour.item);
+                }
+                *total += u64::from(*weight) * u64::from(neighbour.similarity);
+            }
+        }
+        // The total that has to be reached.
+        let mut least = 1;
+        for item in self.reached.drain(..) {
+            let total = std::mem::take(&mut self.totals[item as usize]);
+            if total < least || total >= SEEN {
+                continue;
+            }
+            let rank = |(total, item): (u64, u32)| (Reverse(total), ids[item as usize]);
+            let at = self.best.partition_point(|other| rank(*other) < rank((total, item)));
+            if at < self.k {
+                self.best.truncate(self.k - 1);
+                self.best.insert(at, (total, item));
+                if self.best.len() == self.k {
+                    least = self.best[self.k - 1].0;
+                }
+            }
+        }
+    }
+
+    /// The lists that changed in the last batch.
+    pub(crate) fn changes(&self) -> &[(UserId, Vec<Scored>)] {
+        &self.changes
+    }
+}
