@@ -75,12 +75,7 @@ fn shop(seed: u64, events: usize, users: u64, items: u64) -> Vec<Ev> {
         let late = if draw(20) == 0 { draw(60_000) } else { 0 };
         // The lower of two draws: some items are popular.
         let item = draw(items).min(draw(items));
-        Ev {
-            user: format!("u{}", draw(users)),
-            item: format!("p{item}"),
-            level: 1 + draw(6) as u8,
-            ts: clock - late,
-        }
+        Ev { user: format!("u{}", draw(users)), item: format!("p{item}"), level: 1 + draw(6) as u8, ts: clock - late }
     };
     (0..events).map(one).collect()
 }

@@ -39,7 +39,10 @@ impl User {
             }
             at += 1;
         }
-        if self.kept.get(at).is_some_and(|kept| kept.item == event.item && kept.ts == event.ts && kept.level >= event.level)
+        if self
+            .kept
+            .get(at)
+            .is_some_and(|kept| kept.item == event.item && kept.ts == event.ts && kept.level >= event.level)
         {
             return;
         }
