@@ -107,7 +107,7 @@ impl Cost {
         // Rows that nobody looks at any more are dropped before they are cared for, new ones ranked when all is counted.
         let (wanted, unwanted) = self.viewers.interest_changes();
         unwanted.for_each(|item| self.rows.drop_row(item));
-        self.rows.change_popularities(self.differences.popularities(), &self.pairs, items);
+        self.rows.change_popularities(self.differences.popularities(), &self.pairs);
         let popularity_done = Instant::now();
 
         self.work.pairs += self.pairs.apply(&self.differences, &mut self.rows);

@@ -32,6 +32,43 @@ struct Best {
     dirty: bool,
 }
 
+impl Best {
+    /// Changes a score. Returns the first place that changed.
+    fn shift(&mut self, cut: &mut Score, hit: &Hit, id: ItemId, kept: usize) -> Option<usize> {
+        let holds = |score: Score| score > *cut || (score == *cut && id <= self.cut_id);
+        let entries = &mut self.entries;
+        let at = |entries: &[Entry], score| entries.partition_point(|entry| entry.precedes(score, id));
+        match (holds(hit.old), holds(hit.new)) {
+            (false, false) => None,
+            (true, false) => {
+                let old = at(entries, hit.old);
+                entries.remove(old);
+                Some(old)
+            }
+            (false, true) => {
+                let new = at(entries, hit.new);
+                entries.insert(new, Entry { id, item: hit.item, score: hit.new });
+                if entries.len() > kept {
+                    entries.pop();
+                    let last = entries.last().expect("more than one is kept");
+                    (*cut, self.cut_id) = (last.score, last.id);
+                }
+                Some(new)
+            }
+            (true, true) => {
+                let (old, new) = (at(entries, hit.old), at(entries, hit.new));
+                entries[old].score = hit.new;
+                if old < new {
+                    entries[old..new].rotate_left(1);
+                } else {
+                    entries[new..=old].rotate_right(1);
+                }
+                Some(old.min(new))
+            }
+        }
+    }
+}
+
 /// A neighbour in a row as viewers see it.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Neighbour {
@@ -39,18 +76,21 @@ pub(crate) struct Neighbour {
     pub(crate) similarity: u32,
 }
 
-/// A changed count that may matter to its row.
+/// A changed score that may matter to its row.
+#[derive(Clone, Copy, Default)]
 struct Hit {
     row: u32,
     item: u32,
-    old: u32,
-    new: u32,
+    old: Score,
+    new: Score,
 }
 
-/// No count reaches it.
+/// As a cut: nothing reaches it.
 const NOTHING: Score = Score::MAX;
-/// Every count reaches it.
-const EVERYTHING: Score = Score::MIN;
+/// As a cut: everything reaches it.
+const EVERYTHING: Score = Score::MIN + 1;
+/// The score of what is not in a row: reaches no cut.
+const ABSENT: Score = Score::MIN;
 
 /// All rows.
 pub(crate) struct Rows {
@@ -61,6 +101,9 @@ pub(crate) struct Rows {
     /// Of each row the cut's score: `NOTHING` where nobody wants it, `EVERYTHING` where all there is is kept.
     cuts: Vec<Score>,
     hits: Vec<Hit>,
+    /// The hits by row, and of each row where its hits end.
+    sorted: Vec<Hit>,
+    ends: Vec<u32>,
     dirty: Vec<u32>,
     short: Vec<u32>,
     published: Vec<Neighbour>,
@@ -90,9 +133,13 @@ impl Judge {
     /// Files a change that may be in the best of the row before or after it.
     #[inline]
     pub(crate) fn look(self, rows: &mut Rows, item: u32, old: u32, new: u32) {
-        let above = 2 * rows.logarithm.q(u64::from(old.max(new))) as Score - rows.quantised(self.row, item);
+        let quantised = rows.quantised(self.row, item);
+        let above = 2 * rows.logarithm.q(u64::from(old.max(new))) as Score - quantised;
         if above >= self.cut {
-            rows.hits.push(Hit { row: self.row, item, old, new });
+            let (old, new) = (rows.score(old, quantised), rows.score(new, quantised));
+            if old != new {
+                rows.hits.push(Hit { row: self.row, item, old, new });
+            }
         }
     }
 }
@@ -110,6 +157,8 @@ impl Rows {
             best: Vec::new(),
             cuts: Vec::new(),
             hits: Vec::new(),
+            sorted: Vec::new(),
+            ends: Vec::new(),
             dirty: Vec::new(),
             short: Vec::new(),
             published: Vec::new(),
@@ -134,6 +183,7 @@ impl Rows {
         self.fine.resize(items, nobody);
         self.best.resize_with(items, Best::default);
         self.cuts.resize(items, NOTHING);
+        self.ends.resize(items, 0);
         self.published.resize(items * self.neighbours, Neighbour::default());
         self.lengths.resize(items, 0);
         self.changed.resize(items, false);
@@ -146,9 +196,10 @@ impl Rows {
         ((self.fine[j as usize] + phase(i, j)) / PHASES) as Score
     }
 
-    /// The score of a count, `None` below the least.
-    fn score(&self, count: u32, quantised: Score) -> Option<Score> {
-        (count >= self.least).then(|| 2 * self.logarithm.q(u64::from(count)) as Score - quantised)
+    /// The score of a count.
+    #[inline]
+    fn score(&self, count: u32, quantised: Score) -> Score {
+        if count < self.least { ABSENT } else { 2 * self.logarithm.q(u64::from(count)) as Score - quantised }
     }
 
     /// A row that a look at its changes is worth.
@@ -166,12 +217,7 @@ impl Rows {
 
     /// Takes changes of popularity, the counts as they were. Only phases whose step is crossed are visited: an item's row
     /// is also its column, and the classes of the column lie apart.
-    pub(crate) fn change_popularities(
-        &mut self,
-        changes: impl Iterator<Item = (u32, i32)>,
-        pairs: &Pairs,
-        ids: &[ItemId],
-    ) {
+    pub(crate) fn change_popularities(&mut self, changes: impl Iterator<Item = (u32, i32)>, pairs: &Pairs) {
         for (item, change) in changes {
             let popularity = &mut self.popularity[item as usize];
             *popularity = popularity.checked_add_signed(change).expect("who leaves had come");
@@ -192,7 +238,7 @@ impl Rows {
                     if count >= self.least {
                         let twice = 2 * self.logarithm.q(u64::from(count)) as Score;
                         if twice - least >= self.cuts[row as usize] {
-                            self.shift(row, item, ids[item as usize], Some(twice - before), Some(twice - after));
+                            self.hits.push(Hit { row, item, old: twice - before, new: twice - after });
                         }
                     }
                 });
@@ -200,57 +246,38 @@ impl Rows {
         }
     }
 
-    /// Takes the filed changes of counts.
+    /// Takes what was filed, row by row: those of popularities before those of counts, as they were filed.
     pub(crate) fn apply_hits(&mut self, ids: &[ItemId]) {
-        let hits = std::mem::take(&mut self.hits);
-        for hit in &hits {
-            let quantised = self.quantised(hit.row, hit.item);
-            let (old, new) = (self.score(hit.old, quantised), self.score(hit.new, quantised));
-            if old != new {
-                self.shift(hit.row, hit.item, ids[hit.item as usize], old, new);
+        self.ends.fill(0);
+        self.hits.iter().for_each(|hit| self.ends[hit.row as usize] += 1);
+        let mut total = 0;
+        for end in &mut self.ends {
+            (*end, total) = (total, total + *end);
+        }
+        if self.sorted.len() < self.hits.len() {
+            self.sorted.resize(self.hits.len(), Hit::default());
+        }
+        for hit in self.hits.drain(..) {
+            let next = &mut self.ends[hit.row as usize];
+            self.sorted[*next as usize] = hit;
+            *next += 1;
+        }
+        let sorted = std::mem::take(&mut self.sorted);
+        for hits in sorted[..total as usize].chunk_by(|a, b| a.row == b.row) {
+            let row = hits[0].row;
+            let (best, cut) = (&mut self.best[row as usize], &mut self.cuts[row as usize]);
+            let mut first = usize::MAX;
+            for hit in hits {
+                if let Some(at) = best.shift(cut, hit, ids[hit.item as usize], self.kept) {
+                    first = first.min(at);
+                    self.moves += 1;
+                }
+            }
+            if first < self.neighbours {
+                self.mark(row);
             }
         }
-        self.hits = hits;
-        self.hits.clear();
-    }
-
-    /// An item's score in a row changes; `None` is not in the row.
-    fn shift(&mut self, row: u32, item: u32, id: ItemId, old: Option<Score>, new: Option<Score>) {
-        let best = &mut self.best[row as usize];
-        let cut = &mut self.cuts[row as usize];
-        let holds = |score: &Score| *score > *cut || (*score == *cut && id <= best.cut_id);
-        let (old, new) = (old.filter(holds), new.filter(holds));
-        let entries = &mut best.entries;
-        let at = |entries: &[Entry], score| entries.partition_point(|entry| entry.precedes(score, id));
-        let first = match (old.map(|old| at(entries, old)), new.map(|new| at(entries, new))) {
-            (None, None) => return,
-            (Some(old), None) => {
-                entries.remove(old);
-                old
-            }
-            (None, Some(at)) => {
-                entries.insert(at, Entry { id, item, score: new.expect("it has a place") });
-                if entries.len() > self.kept {
-                    entries.pop();
-                    let last = entries.last().expect("more than one is kept");
-                    (*cut, best.cut_id) = (last.score, last.id);
-                }
-                at
-            }
-            (Some(old), Some(at)) => {
-                entries[old].score = new.expect("it has a place");
-                if old < at {
-                    entries[old..at].rotate_left(1);
-                } else {
-                    entries[at..=old].rotate_right(1);
-                }
-                old.min(at)
-            }
-        };
-        self.moves += 1;
-        if first < self.neighbours {
-            self.mark(row);
-        }
+        self.sorted = sorted;
     }
 
     fn mark(&mut self, row: u32) {
@@ -278,7 +305,8 @@ impl Rows {
         let (kept, mut cut) = (self.kept, EVERYTHING);
         pool.clear();
         for (item, count) in pairs.row(row) {
-            if let Some(score) = self.score(count, self.quantised(row, item)).filter(|score| *score >= cut) {
+            let score = self.score(count, self.quantised(row, item));
+            if score >= cut {
                 pool.push(Entry { id: ids[item as usize], item, score });
                 if pool.len() >= 4 * kept {
                     pool.select_nth_unstable_by(kept - 1, by_rank);

@@ -38,7 +38,7 @@ pub(crate) struct Viewers {
     before: Vec<bool>,
     /// Totals of one list, zero in between, and the items that have one.
     totals: Vec<u64>,
-    reached: Vec<u32>,
+    reached: Box<[u32]>,
     best: Vec<(u64, u32)>,
     changes: Vec<(UserId, Vec<Scored>)>,
     /// Of each rank what it weighs.
@@ -57,7 +57,7 @@ impl Viewers {
             interesting: Vec::new(),
             before: Vec::new(),
             totals: Vec::new(),
-            reached: Vec::new(),
+            reached: Box::default(),
             best: Vec::new(),
             changes: Vec::new(),
             stairs: (0..).map(|rank| config.stair(rank)).take_while(|weight| *weight > 0).collect(),
@@ -70,6 +70,10 @@ impl Viewers {
         self.interest.resize(items, 0);
         self.before.resize(items, false);
         self.totals.resize(items, 0);
+        if self.reached.len() <= items {
+            // One more than can be, as the next place is always written to.
+            self.reached = vec![0; items + 1].into();
+        }
     }
 
     /// A user was touched: whether it is in the audience, and its interactions, newest first.
@@ -176,22 +180,25 @@ impl Viewers {
         if self.weight <= 0 {
             return;
         }
+        // Whether an item was reached before is a toss-up, which a processor guesses wrong: so it is not asked.
+        let mut reached = 0;
         for kept in histories.kept(viewer.user) {
-            self.totals[kept.item as usize] = SEEN;
-            self.reached.push(kept.item);
+            let total = &mut self.totals[kept.item as usize];
+            self.reached[reached] = kept.item;
+            reached += usize::from(*total == 0);
+            *total = SEEN;
         }
         for (item, weight) in &viewer.profile {
             for neighbour in rows.neighbours(*item) {
                 let total = &mut self.totals[neighbour.item as usize];
-                if *total == 0 {
-                    self.reached.push(neighbour.item);
-                }
+                self.reached[reached] = neighbour.item;
+                reached += usize::from(*total == 0);
                 *total += u64::from(*weight) * u64::from(neighbour.similarity);
             }
         }
         // The total that has to be reached.
         let mut least = 1;
-        for item in self.reached.drain(..) {
+        for &item in &self.reached[..reached] {
             let total = std::mem::take(&mut self.totals[item as usize]);
             if total < least || total >= SEEN {
                 continue;
