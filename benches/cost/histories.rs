@@ -187,6 +187,9 @@ impl Differences {
     }
 }
 
+/// Users whose histories are read, each cache line, before they are worked on: waiting for all at once.
+const AHEAD: usize = 16;
+
 /// All users' histories.
 pub(crate) struct Histories {
     users: Vec<User>,
@@ -239,7 +242,14 @@ impl Histories {
         self.order.sort_unstable();
         differences.met.clear();
         differences.users.clear();
-        for group in self.order.chunk_by(|a, b| a >> 32 == b >> 32) {
+        let same_user = |a: &u64, b: &u64| a >> 32 == b >> 32;
+        let mut ahead = self.order.chunk_by(same_user).map(|group| (group[0] >> 32) as usize);
+        for (n, group) in self.order.chunk_by(same_user).enumerate() {
+            if n % AHEAD == 0 {
+                let users = ahead.by_ref().take(AHEAD).map(|user| &self.users[user].kept);
+                let seen = users.flat_map(|kept| kept.iter().step_by(4)).fold(0, |seen, kept| seen ^ kept.item);
+                std::hint::black_box(seen);
+            }
             let number = (group[0] >> 32) as u32;
             let user = &mut self.users[number as usize];
             differences.before(user);

@@ -104,9 +104,9 @@ impl Cost {
         self.histories.advance(self.t, items, &mut self.differences, &mut self.viewers);
         let histories_done = Instant::now();
 
-        // Rows that nobody looks at any more are dropped before they are cared for, new ones ranked when all is counted.
+        // Rows that are given up are so before they are cared for, new ones are ranked when all is counted.
         let (wanted, unwanted) = self.viewers.interest_changes();
-        unwanted.for_each(|item| self.rows.drop_row(item));
+        self.rows.fade(unwanted);
         self.rows.change_popularities(self.differences.popularities(), &self.pairs);
         let popularity_done = Instant::now();
 

@@ -1,5 +1,7 @@
 //! The most similar items of each item that somebody in the audience has in the profile.
 
+use std::collections::VecDeque;
+
 use dataflows::{Config, ItemId, Logarithm, Similarity};
 
 use super::names::PHASES;
@@ -92,6 +94,9 @@ const EVERYTHING: Score = Score::MIN + 1;
 /// The score of what is not in a row: reaches no cut.
 const ABSENT: Score = Score::MIN;
 
+/// Batches for which a row that nobody wants is kept up.
+const GRACE: u32 = 64;
+
 /// All rows.
 pub(crate) struct Rows {
     popularity: Vec<u32>,
@@ -111,6 +116,10 @@ pub(crate) struct Rows {
     /// Whether the published row changed in this batch, and the rows that did.
     changed: Vec<bool>,
     changes: Vec<u32>,
+    /// Batches so far; of each row the one in which it lost the last interest, 0 if it has some; these rows by batch.
+    batches: u32,
+    unwanted_since: Vec<u32>,
+    fading: VecDeque<(u32, u32)>,
     pool: Vec<Entry>,
     logarithm: Logarithm,
     similarity: Similarity,
@@ -165,11 +174,14 @@ impl Rows {
             lengths: Vec::new(),
             changed: Vec::new(),
             changes: Vec::new(),
+            batches: 0,
+            unwanted_since: Vec::new(),
+            fading: VecDeque::new(),
             pool: Vec::new(),
             logarithm: Logarithm::new(config.resolution),
             similarity: Similarity::new(config.resolution),
             neighbours: config.neighbours,
-            kept: 2 * config.neighbours,
+            kept: config.neighbours + (config.neighbours / 3).max(4),
             least: config.min_cooccurrence,
             shrink: u64::from(config.shrink),
             scans: 0,
@@ -186,6 +198,7 @@ impl Rows {
         self.ends.resize(items, 0);
         self.published.resize(items * self.neighbours, Neighbour::default());
         self.lengths.resize(items, 0);
+        self.unwanted_since.resize(items, 0);
         self.changed.resize(items, false);
         self.changes.drain(..).for_each(|row| self.changed[row as usize] = false);
     }
@@ -208,11 +221,21 @@ impl Rows {
         (cut != NOTHING).then_some(Judge { row, cut })
     }
 
-    /// Nobody wants the row any more.
-    pub(crate) fn drop_row(&mut self, row: u32) {
-        self.best[row as usize].entries = Vec::new();
-        self.cuts[row as usize] = NOTHING;
-        self.lengths[row as usize] = 0;
+    /// Nobody wants these rows any more. They are dropped some batches later, as many are soon wanted again and ranking
+    /// a row costs more than keeping it ranked.
+    pub(crate) fn fade(&mut self, unwanted: impl Iterator<Item = u32>) {
+        self.batches += 1;
+        for row in unwanted {
+            self.unwanted_since[row as usize] = self.batches;
+            self.fading.push_back((self.batches, row));
+        }
+        while let Some((since, row)) = self.fading.pop_front_if(|(since, _)| *since + GRACE <= self.batches) {
+            if self.unwanted_since[row as usize] == since {
+                self.best[row as usize].entries = Vec::new();
+                self.cuts[row as usize] = NOTHING;
+                self.lengths[row as usize] = 0;
+            }
+        }
     }
 
     /// Takes changes of popularity, the counts as they were. Only phases whose step is crossed are visited: an item's row
@@ -294,7 +317,12 @@ impl Rows {
         };
         let mut short = std::mem::take(&mut self.short);
         short.extend(self.dirty.iter().copied().filter(is_short));
-        short.extend(wanted);
+        for row in wanted {
+            self.unwanted_since[row as usize] = 0;
+            if self.cuts[row as usize] == NOTHING {
+                short.push(row);
+            }
+        }
         short.drain(..).for_each(|row| self.scan(row, pairs, ids));
         self.short = short;
     }

@@ -22,7 +22,7 @@ struct Viewer {
 }
 
 /// A total with this bit belongs to an item in the history.
-const SEEN: u64 = 1 << 63;
+const SEEN: u32 = 1 << 31;
 
 /// The audience.
 pub(crate) struct Viewers {
@@ -37,9 +37,9 @@ pub(crate) struct Viewers {
     interesting: Vec<u32>,
     before: Vec<bool>,
     /// Totals of one list, zero in between, and the items that have one.
-    totals: Vec<u64>,
+    totals: Vec<u32>,
     reached: Box<[u32]>,
-    best: Vec<(u64, u32)>,
+    best: Vec<(u32, u32)>,
     changes: Vec<(UserId, Vec<Scored>)>,
     /// Of each rank what it weighs.
     stairs: Vec<u32>,
@@ -49,6 +49,9 @@ pub(crate) struct Viewers {
 
 impl Viewers {
     pub(crate) fn new(config: &Config) -> Self {
+        let stairs: Vec<u32> = (0..).map(|rank| config.stair(rank)).take_while(|weight| *weight > 0).collect();
+        let largest: u64 = stairs.iter().map(|stair| u64::from(*stair) * 15 * 1024).sum();
+        assert!(largest < u64::from(SEEN), "totals are 31 bits");
         Viewers {
             viewers: Vec::new(),
             positions: Vec::new(),
@@ -60,7 +63,7 @@ impl Viewers {
             reached: Box::default(),
             best: Vec::new(),
             changes: Vec::new(),
-            stairs: (0..).map(|rank| config.stair(rank)).take_while(|weight| *weight > 0).collect(),
+            stairs,
             k: config.k,
             weight: config.items,
         }
@@ -162,9 +165,9 @@ impl Viewers {
                 if !viewer.list.iter().copied().eq(self.best.iter().map(|(_, item)| *item)) {
                     viewer.list.clear();
                     viewer.list.extend(self.best.iter().map(|(_, item)| *item));
-                    let scored = |(total, item): &(u64, u32)| Scored {
+                    let scored = |(total, item): &(u32, u32)| Scored {
                         item: ids[*item as usize],
-                        score: self.weight * i64::try_from(*total).expect("far below 2^63"),
+                        score: self.weight * i64::from(*total),
                     };
                     self.changes.push((users.id(viewer.user), self.best.iter().map(scored).collect()));
                 }
@@ -193,7 +196,7 @@ impl Viewers {
                 let total = &mut self.totals[neighbour.item as usize];
                 self.reached[reached] = neighbour.item;
                 reached += usize::from(*total == 0);
-                *total += u64::from(*weight) * u64::from(neighbour.similarity);
+                *total += *weight * neighbour.similarity;
             }
         }
         // The total that has to be reached.
@@ -203,7 +206,7 @@ impl Viewers {
             if total < least || total >= SEEN {
                 continue;
             }
-            let rank = |(total, item): (u64, u32)| (Reverse(total), ids[item as usize]);
+            let rank = |(total, item): (u32, u32)| (Reverse(total), ids[item as usize]);
             let at = self.best.partition_point(|other| rank(*other) < rank((total, item)));
             if at < self.k {
                 self.best.truncate(self.k - 1);
