@@ -174,7 +174,6 @@ impl Pairs {
     /// Counts the grouped changes. Where a change goes is mostly not in the caches, and a search that waits for memory
     /// before it knows where to go on keeps the next ones waiting: so a few rows' worth of places is read first, all at
     /// once, with nothing depending on what is there.
-    #[inline(never)]
     fn count(&mut self, ranked: &mut Rows) {
         let (mut row, mut start) = (0, 0);
         while row < self.rows.len() {

@@ -97,6 +97,9 @@ const ABSENT: Score = Score::MIN;
 /// Batches for which a row that nobody wants is kept up.
 const GRACE: u32 = 64;
 
+/// Rows that are read, each cache line, before they are worked on: waiting for all at once.
+const AHEAD: usize = 16;
+
 /// All rows.
 pub(crate) struct Rows {
     popularity: Vec<u32>,
@@ -229,7 +232,8 @@ impl Rows {
             self.unwanted_since[row as usize] = self.batches;
             self.fading.push_back((self.batches, row));
         }
-        while let Some((since, row)) = self.fading.pop_front_if(|(since, _)| *since + GRACE <= self.batches) {
+        while let Some((since, row)) = self.fading.front().copied().filter(|(since, _)| since + GRACE <= self.batches) {
+            self.fading.pop_front();
             if self.unwanted_since[row as usize] == since {
                 self.best[row as usize].entries = Vec::new();
                 self.cuts[row as usize] = NOTHING;
@@ -286,21 +290,36 @@ impl Rows {
             *next += 1;
         }
         let sorted = std::mem::take(&mut self.sorted);
-        for hits in sorted[..total as usize].chunk_by(|a, b| a.row == b.row) {
-            let row = hits[0].row;
-            let (best, cut) = (&mut self.best[row as usize], &mut self.cuts[row as usize]);
-            let mut first = usize::MAX;
-            for hit in hits {
-                if let Some(at) = best.shift(cut, hit, ids[hit.item as usize], self.kept) {
-                    first = first.min(at);
-                    self.moves += 1;
-                }
+        let sorted_hits = &sorted[..total as usize];
+        let same_row = |a: &Hit, b: &Hit| a.row == b.row;
+        let mut ahead = sorted_hits.chunk_by(same_row).map(|hits| hits[0].row as usize);
+        for (n, hits) in sorted_hits.chunk_by(same_row).enumerate() {
+            if n % AHEAD == 0 {
+                let rows = ahead.by_ref().take(AHEAD).map(|row| &self.best[row].entries);
+                let seen = rows.flat_map(|entries| entries.iter().step_by(4)).fold(0, |seen, entry| seen ^ entry.item);
+                std::hint::black_box(seen);
             }
-            if first < self.neighbours {
-                self.mark(row);
-            }
+            self.apply(hits, ids);
         }
         self.sorted = sorted;
+    }
+
+    /// Takes the changes of one row, and publishes it if they matter: what else there is to know is known by now.
+    fn apply(&mut self, hits: &[Hit], ids: &[ItemId]) {
+        let row = hits[0].row;
+        let (best, cut) = (&mut self.best[row as usize], &mut self.cuts[row as usize]);
+        let mut first = usize::MAX;
+        for hit in hits {
+            if let Some(at) = best.shift(cut, hit, ids[hit.item as usize], self.kept) {
+                first = first.min(at);
+                self.moves += 1;
+            }
+        }
+        if best.entries.len() < self.neighbours && *cut != EVERYTHING {
+            self.mark(row);
+        } else if first < self.neighbours || best.dirty {
+            self.publish_row(row);
+        }
     }
 
     fn mark(&mut self, row: u32) {
@@ -360,28 +379,32 @@ impl Rows {
     pub(crate) fn publish(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         for row in &dirty {
-            let best = &mut self.best[*row as usize];
-            best.dirty = false;
-            if self.cuts[*row as usize] == NOTHING {
-                continue;
+            if self.best[*row as usize].dirty && self.cuts[*row as usize] != NOTHING {
+                self.publish_row(*row);
             }
-            let length = best.entries.len().min(self.neighbours);
-            let start = *row as usize * self.neighbours;
-            let mut changed = std::mem::replace(&mut self.lengths[*row as usize], length as u32) != length as u32;
-            let fine = self.fine[*row as usize];
-            for (entry, place) in best.entries.iter().zip(&mut self.published[start..start + length]) {
-                let own = ((fine + phase(*row, entry.item)) / PHASES) as Score;
-                let similarity = u32::from(self.similarity.of(entry.score - own));
-                let neighbour = Neighbour { item: entry.item, similarity };
-                changed |= std::mem::replace(place, neighbour) != neighbour;
-            }
-            if changed {
-                self.changed[*row as usize] = true;
-                self.changes.push(*row);
-            }
+            self.best[*row as usize].dirty = false;
         }
         self.dirty = dirty;
         self.dirty.clear();
+    }
+
+    fn publish_row(&mut self, row: u32) {
+        let best = &mut self.best[row as usize];
+        best.dirty = false;
+        let length = best.entries.len().min(self.neighbours);
+        let start = row as usize * self.neighbours;
+        let mut changed = std::mem::replace(&mut self.lengths[row as usize], length as u32) != length as u32;
+        let fine = self.fine[row as usize];
+        for (entry, place) in best.entries.iter().zip(&mut self.published[start..start + length]) {
+            let own = ((fine + phase(row, entry.item)) / PHASES) as Score;
+            let similarity = u32::from(self.similarity.of(entry.score - own));
+            let neighbour = Neighbour { item: entry.item, similarity };
+            changed |= std::mem::replace(place, neighbour) != neighbour;
+        }
+        if changed {
+            self.changed[row as usize] = true;
+            self.changes.push(row);
+        }
     }
 
     /// Whether the row changed in this batch.

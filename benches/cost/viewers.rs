@@ -199,23 +199,24 @@ impl Viewers {
                 *total += *weight * neighbour.similarity;
             }
         }
-        // The total that has to be reached.
-        let mut least = 1;
+        // The k-th best is at least as good as the worst of the last list, if that has k items that may still be listed:
+        // mostly so, and then few others come into question.
+        let may = |total: u32| (total < SEEN).then_some(total);
+        let of_last = viewer.list.iter().map(|item| may(self.totals[*item as usize]).unwrap_or(0));
+        let least = if viewer.list.len() == self.k { of_last.min().unwrap_or(0).max(1) } else { 1 };
         for &item in &self.reached[..reached] {
             let total = std::mem::take(&mut self.totals[item as usize]);
-            if total < least || total >= SEEN {
-                continue;
-            }
-            let rank = |(total, item): (u32, u32)| (Reverse(total), ids[item as usize]);
-            let at = self.best.partition_point(|other| rank(*other) < rank((total, item)));
-            if at < self.k {
-                self.best.truncate(self.k - 1);
-                self.best.insert(at, (total, item));
-                if self.best.len() == self.k {
-                    least = self.best[self.k - 1].0;
-                }
+            if total >= least && total < SEEN {
+                self.best.push((total, item));
             }
         }
+        let rank = |(total, item): &(u32, u32)| (Reverse(*total), ids[*item as usize]);
+        if self.best.len() > 4 * self.k {
+            self.best.select_nth_unstable_by_key(self.k - 1, rank);
+            self.best.truncate(self.k);
+        }
+        self.best.sort_unstable_by_key(rank);
+        self.best.truncate(self.k);
     }
 
     /// The lists that changed in the last batch.
