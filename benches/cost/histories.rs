@@ -219,11 +219,6 @@ impl Histories {
         }
     }
 
-    /// The events a user has in its history; an item may be in it more than once.
-    pub(crate) fn kept(&self, user: u32) -> &[Kept] {
-        &self.users[user as usize].kept
-    }
-
     /// Numbers the names of a batch.
     pub(crate) fn collect(&mut self, events: &[Event], users: &mut Users, items: &mut Items) {
         self.arrived.clear();

@@ -118,7 +118,7 @@ impl Cost {
         self.rows.publish();
         let rows_done = Instant::now();
 
-        self.work.lists += self.viewers.refresh(&self.histories, &self.rows, &self.users, items);
+        self.work.lists += self.viewers.refresh(&self.rows, &self.users, items);
         let lists_done = Instant::now();
 
         self.work.scans = self.rows.scans;
