@@ -1,4 +1,4 @@
-//! The yardstick for the graph ("Scalability! But at what COST?", McSherry, Isard and Murray, 2015): the same lists by one
+//! The yardstick for the graph ("Scalability! But at what COST?", `McSherry`, Isard and Murray, 2015): the same lists by one
 //! thread with flat arrays and hash tables, no dataflow, written to be as fast as a day's work makes it.
 //!
 //! It takes batches; a batch's tick is the largest timestamp so far, and everything due until then is taken with it.
@@ -14,6 +14,7 @@
 //! What it does not do and the graph does: forget names (an item or user costs some bytes for ever), share the work,
 //! be looked into while it runs.
 
+mod best;
 mod histories;
 mod names;
 mod pairs;

@@ -98,11 +98,11 @@ struct Change(u32);
 
 impl Change {
     fn new(item: u32, change: i32) -> Self {
-        Change(item << 5 | (change + 16) as u32)
+        Change((item << 5) | (change + 16).cast_unsigned())
     }
 
     fn parts(self) -> (u32, i32) {
-        (self.0 >> 5, (self.0 & 31) as i32 - 16)
+        (self.0 >> 5, (self.0 & 31).cast_signed() - 16)
     }
 }
 

@@ -4,72 +4,9 @@ use std::collections::VecDeque;
 
 use dataflows::{Config, ItemId, Logarithm, Similarity};
 
+use super::best::{ABSENT, Best, EVERYTHING, Entry, Hit, NOTHING, Score};
 use super::names::PHASES;
 use super::pairs::Pairs;
-
-/// `2 q(C_ij) - q_ij(N_j + shrink)`.
-type Score = i32;
-
-/// An item in another's row: better by score, then by the lower id.
-#[derive(Clone, Copy)]
-struct Entry {
-    id: ItemId,
-    item: u32,
-    score: Score,
-}
-
-impl Entry {
-    fn precedes(&self, score: Score, id: ItemId) -> bool {
-        self.score > score || (self.score == score && self.id < id)
-    }
-}
-
-/// The best of a row. What is not among them does not reach the cut; what is does.
-#[derive(Default)]
-struct Best {
-    entries: Vec<Entry>,
-    /// Of equal scores the largest id above the cut.
-    cut_id: ItemId,
-    /// Some of the published ones may have changed.
-    dirty: bool,
-}
-
-impl Best {
-    /// Changes a score. Returns the first place that changed.
-    fn shift(&mut self, cut: &mut Score, hit: &Hit, id: ItemId, kept: usize) -> Option<usize> {
-        let holds = |score: Score| score > *cut || (score == *cut && id <= self.cut_id);
-        let entries = &mut self.entries;
-        let at = |entries: &[Entry], score| entries.partition_point(|entry| entry.precedes(score, id));
-        match (holds(hit.old), holds(hit.new)) {
-            (false, false) => None,
-            (true, false) => {
-                let old = at(entries, hit.old);
-                entries.remove(old);
-                Some(old)
-            }
-            (false, true) => {
-                let new = at(entries, hit.new);
-                entries.insert(new, Entry { id, item: hit.item, score: hit.new });
-                if entries.len() > kept {
-                    entries.pop();
-                    let last = entries.last().expect("more than one is kept");
-                    (*cut, self.cut_id) = (last.score, last.id);
-                }
-                Some(new)
-            }
-            (true, true) => {
-                let (old, new) = (at(entries, hit.old), at(entries, hit.new));
-                entries[old].score = hit.new;
-                if old < new {
-                    entries[old..new].rotate_left(1);
-                } else {
-                    entries[new..=old].rotate_right(1);
-                }
-                Some(old.min(new))
-            }
-        }
-    }
-}
 
 /// A neighbour in a row as viewers see it.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -77,22 +14,6 @@ pub(crate) struct Neighbour {
     pub(crate) item: u32,
     pub(crate) similarity: u32,
 }
-
-/// A changed score that may matter to its row.
-#[derive(Clone, Copy, Default)]
-struct Hit {
-    row: u32,
-    item: u32,
-    old: Score,
-    new: Score,
-}
-
-/// As a cut: nothing reaches it.
-const NOTHING: Score = Score::MAX;
-/// As a cut: everything reaches it.
-const EVERYTHING: Score = Score::MIN + 1;
-/// The score of what is not in a row: reaches no cut.
-const ABSENT: Score = Score::MIN;
 
 /// Batches for which a row that nobody wants is kept up.
 const GRACE: u32 = 64;
@@ -146,7 +67,7 @@ impl Judge {
     #[inline]
     pub(crate) fn look(self, rows: &mut Rows, item: u32, old: u32, new: u32) {
         let quantised = rows.quantised(self.row, item);
-        let above = 2 * rows.logarithm.q(u64::from(old.max(new))) as Score - quantised;
+        let above = rows.twice(old.max(new)) - quantised;
         if above >= self.cut {
             let (old, new) = (rows.score(old, quantised), rows.score(new, quantised));
             if old != new {
@@ -154,6 +75,12 @@ impl Judge {
             }
         }
     }
+}
+
+/// The quantised logarithm in a phase.
+#[inline]
+fn step(fine: u32, phase: u32) -> Score {
+    ((fine + phase) / PHASES).cast_signed()
 }
 
 #[inline]
@@ -209,13 +136,19 @@ impl Rows {
     /// `q_ij(N_j + shrink)`.
     #[inline]
     fn quantised(&self, i: u32, j: u32) -> Score {
-        ((self.fine[j as usize] + phase(i, j)) / PHASES) as Score
+        step(self.fine[j as usize], phase(i, j))
+    }
+
+    /// `2 q(C)`.
+    #[inline]
+    fn twice(&self, count: u32) -> Score {
+        2 * self.logarithm.q(u64::from(count)).cast_signed()
     }
 
     /// The score of a count.
     #[inline]
     fn score(&self, count: u32, quantised: Score) -> Score {
-        if count < self.least { ABSENT } else { 2 * self.logarithm.q(u64::from(count)) as Score - quantised }
+        if count < self.least { ABSENT } else { self.twice(count) - quantised }
     }
 
     /// A row that a look at its changes is worth.
@@ -256,14 +189,14 @@ impl Rows {
             // The own row's similarities have the popularity in them, too.
             self.mark(item);
             for phase in 0..PHASES {
-                let (before, after) = (((old + phase) / PHASES) as Score, ((new + phase) / PHASES) as Score);
+                let (before, after) = (step(old, phase), step(new, phase));
                 if before == after {
                     continue;
                 }
                 let least = before.min(after);
-                pairs.class(item, phase ^ item % PHASES, |row, count| {
+                pairs.class(item, phase ^ (item % PHASES), |row, count| {
                     if count >= self.least {
-                        let twice = 2 * self.logarithm.q(u64::from(count)) as Score;
+                        let twice = self.twice(count);
                         if twice - least >= self.cuts[row as usize] {
                             self.hits.push(Hit { row, item, old: twice - before, new: twice - after });
                         }
@@ -396,7 +329,7 @@ impl Rows {
         let mut changed = std::mem::replace(&mut self.lengths[row as usize], length as u32) != length as u32;
         let fine = self.fine[row as usize];
         for (entry, place) in best.entries.iter().zip(&mut self.published[start..start + length]) {
-            let own = ((fine + phase(row, entry.item)) / PHASES) as Score;
+            let own = step(fine, phase(row, entry.item));
             let similarity = u32::from(self.similarity.of(entry.score - own));
             let neighbour = Neighbour { item: entry.item, similarity };
             changed |= std::mem::replace(place, neighbour) != neighbour;

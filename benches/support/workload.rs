@@ -38,7 +38,7 @@ const RATE: u64 = 1_000;
 pub fn adversarial(events: u64, users: Option<u32>, items: Option<u32>) -> Workload {
     let (users, items) = (users.unwrap_or(20_000), items.unwrap_or(5_000));
     let mut state = 0;
-    let mut draw = |below: u32| (u128::from(random(&mut state)) * u128::from(below) >> 64) as u32;
+    let mut draw = |below: u32| ((u128::from(random(&mut state)) * u128::from(below)) >> 64) as u32;
     let user_ids: Vec<u64> = (0..users).map(|user| id64(&format!("u{user}"))).collect();
     let item_ids: Vec<u64> = (0..items).map(|item| id64(&format!("niche{item}"))).collect();
     let hot = id64("hot");
@@ -86,18 +86,18 @@ impl FromStr for Within {
         }
         let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(at);
-        let wrong = |_| format!("{text}: expected `all`, a share like 10% or a span like 500ms, 30s, 30m, 12h");
+        let wrong = || format!("{text}: expected `all`, a share like 10% or a span like 500ms, 30s, 30m, 12h");
         if unit == "%" {
-            return number.parse().map(|percent: f64| Within::Share(percent / 100.0)).map_err(|_| wrong(()));
+            return number.parse().map(|percent: f64| Within::Share(percent / 100.0)).map_err(|_| wrong());
         }
         let scale = match unit {
             "ms" => 1,
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
-            _ => return Err(wrong(())),
+            _ => return Err(wrong()),
         };
-        number.parse().map(|number: u64| Within::Span(number * scale)).map_err(|_| wrong(()))
+        number.parse().map(|number: u64| Within::Span(number * scale)).map_err(|_| wrong())
     }
 }
 
