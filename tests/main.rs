@@ -11,6 +11,8 @@ mod support {
     pub(crate) mod plain;
 }
 
+/// The single-threaded program that the graph is measured against.
+mod cost;
 /// The graph against the oracle: every change, at every time, for any number of workers.
 mod exactness;
 mod oracle_units;

@@ -1,5 +1,9 @@
 //! What the benchmarks share: simulated events as the graph takes them, a closed loop, percentiles, memory.
 
+#![allow(dead_code, reason = "not every benchmark needs everything")]
+
+pub mod workload;
+
 use std::time::{Duration, Instant};
 
 use connectors::Generator;
@@ -34,8 +38,13 @@ pub struct Loop {
 impl Loop {
     /// Feeds one tick and steps until everything that follows from it is out. Returns how long that took.
     pub fn tick(&mut self, worker: &mut Worker, events: &[Event]) -> Duration {
-        let at = events.iter().map(|event| event.ts).max().expect("a tick has events");
         let since = events.first().expect("a tick has events").ts;
+        self.tick_since(worker, since, events)
+    }
+
+    /// The same, taking what time alone changes from millisecond `since` on together with the events.
+    pub fn tick_since(&mut self, worker: &mut Worker, since: u64, events: &[Event]) -> Duration {
+        let at = events.iter().map(|event| event.ts).max().expect("a tick has events");
         let started = Instant::now();
         let since = next(self.last, since);
         self.last = next(self.last, at);
@@ -76,4 +85,15 @@ pub fn peak_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? >> 10)
+}
+
+/// Seconds of processor time of this process so far, user and system, where the system tells.
+pub fn cpu_seconds() -> Option<f64> {
+    // Ticks of a hundredth of a second, whatever the kernel's own are.
+    const PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The program's name, in brackets, may have spaces in it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11).map(|field| field.parse::<f64>().ok());
+    Some((times.next()?? + times.next()??) / PER_SECOND)
 }

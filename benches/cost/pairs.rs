@@ -1,0 +1,244 @@
+//! Co-occurrence: how much any two items are held together, and the changes of a batch.
+
+use super::histories::{Differences, Met};
+use super::names::PHASES;
+use super::rows::Rows;
+
+/// A count of an item's row: one more than the other item's number above the count; 0 is free.
+type Slot = u64;
+
+const LEAST_SLOTS: usize = PHASES as usize;
+
+/// The counts of one item with others: a hash table with linear probing whose home slots are sorted by the other item's
+/// phase class (the low six bits of its number), so that the counts of a class lie together.
+///
+/// Counts that fell to zero keep their slots until the table is rebuilt.
+#[derive(Default)]
+struct Row {
+    slots: Box<[Slot]>,
+    used: usize,
+}
+
+/// Where a search for an item starts, in a table of `slots` (a power of two).
+#[inline]
+fn home(item: u32, slots: usize) -> usize {
+    let class = u64::from(item % PHASES) << 58;
+    let within = u64::from(item / PHASES).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 6;
+    ((class | within) >> (64 - slots.trailing_zeros())) as usize
+}
+
+#[inline]
+fn item_of(slot: Slot) -> u32 {
+    ((slot >> 32) as u32).wrapping_sub(1)
+}
+
+#[inline]
+fn count_of(slot: Slot) -> u32 {
+    slot as u32
+}
+
+impl Row {
+    /// Adds to a count and returns what it was and is.
+    #[inline]
+    fn add(&mut self, item: u32, change: i32) -> (u32, u32) {
+        let key = u64::from(item + 1) << 32;
+        let mask = self.slots.len().wrapping_sub(1);
+        if mask != usize::MAX {
+            let mut at = home(item, self.slots.len());
+            loop {
+                let slot = &mut self.slots[at & mask];
+                if *slot & !0xFFFF_FFFF == key {
+                    let old = count_of(*slot);
+                    let new = old.checked_add_signed(change).expect("pairs leave that came");
+                    *slot = key | u64::from(new);
+                    return (old, new);
+                }
+                if *slot == 0 {
+                    break;
+                }
+                at += 1;
+            }
+        }
+        let new = u32::try_from(change).expect("pairs leave that came");
+        self.insert(key | u64::from(new));
+        (0, new)
+    }
+
+    #[cold]
+    fn insert(&mut self, slot: Slot) {
+        if (self.used + 1) * 4 > self.slots.len() * 3 {
+            let live = self.slots.iter().filter(|slot| count_of(**slot) > 0).count();
+            let slots = ((live + 1) * 2).next_power_of_two().max(LEAST_SLOTS);
+            let old = std::mem::replace(&mut self.slots, vec![0; slots].into());
+            self.used = live;
+            for slot in old.into_iter().filter(|slot| count_of(*slot) > 0) {
+                self.place(slot);
+            }
+        }
+        self.place(slot);
+        self.used += 1;
+    }
+
+    fn place(&mut self, slot: Slot) {
+        let mask = self.slots.len() - 1;
+        let mut at = home(item_of(slot), self.slots.len());
+        while self.slots[at & mask] != 0 {
+            at += 1;
+        }
+        self.slots[at & mask] = slot;
+    }
+}
+
+/// Most items, as a pending change has 27 bits for one.
+pub(crate) const MOST_ITEMS: u32 = 1 << 27;
+
+/// A change of at most 15 either way, with the other item.
+#[derive(Clone, Copy, Default)]
+struct Change(u32);
+
+impl Change {
+    fn new(item: u32, change: i32) -> Self {
+        Change((item << 5) | (change + 16).cast_unsigned())
+    }
+
+    fn parts(self) -> (u32, i32) {
+        (self.0 >> 5, (self.0 & 31).cast_signed() - 16)
+    }
+}
+
+/// Changes whose places are read ahead of counting: that many cache lines are in the second-level cache with ease.
+const AHEAD: usize = 256;
+
+/// All co-occurrences, both directions stored.
+#[derive(Default)]
+pub(crate) struct Pairs {
+    rows: Vec<Row>,
+    /// Of each item how many changes, then where the next one goes.
+    starts: Vec<u32>,
+    changes: Vec<Change>,
+}
+
+/// The changes of one user: changed items with each other and with the rest. Each pair once.
+#[inline]
+fn for_each_pair(changed: &[Met], others: &[Met], mut found: impl FnMut(u32, u32, i32)) {
+    for (n, a) in changed.iter().enumerate() {
+        let mut pair = |b: &Met| {
+            let change = i32::from(a.new.min(b.new)) - i32::from(a.old.min(b.old));
+            if change != 0 {
+                found(a.item, b.item, change);
+            }
+        };
+        changed[n + 1..].iter().for_each(&mut pair);
+        others.iter().for_each(&mut pair);
+    }
+}
+
+impl Pairs {
+    pub(crate) fn grow(&mut self, items: usize) {
+        self.rows.resize_with(items, Row::default);
+        self.starts.resize(items + 1, 0);
+    }
+
+    /// Counts a batch. Its changes are grouped by row first: a row is then fetched once and not once a change.
+    /// Returns how many changes there were, each direction counted.
+    pub(crate) fn apply(&mut self, differences: &Differences, ranked: &mut Rows) -> u64 {
+        // Counted into the entry behind the row's, so that after the running sum an entry is its row's start and, when
+        // the row is filled, its end.
+        self.starts.fill(0);
+        for (changed, others) in differences.users() {
+            for_each_pair(changed, others, |a, b, _| {
+                self.starts[a as usize] += 1;
+                self.starts[b as usize] += 1;
+            });
+        }
+        let mut total = 0_u32;
+        for start in &mut self.starts {
+            (*start, total) = (total, total.checked_add(*start).expect("a batch has fewer pairs than 2^32"));
+        }
+        if self.changes.len() < total as usize {
+            self.changes.resize(total as usize, Change::default());
+        }
+        for (changed, others) in differences.users() {
+            for_each_pair(changed, others, |a, b, change| {
+                for (i, j) in [(a, b), (b, a)] {
+                    let next = &mut self.starts[i as usize];
+                    self.changes[*next as usize] = Change::new(j, change);
+                    *next += 1;
+                }
+            });
+        }
+        self.count(ranked);
+        u64::from(total)
+    }
+
+    /// Counts the grouped changes. Where a change goes is mostly not in the caches, and a search that waits for memory
+    /// before it knows where to go on keeps the next ones waiting: so a few rows' worth of places is read first, all at
+    /// once, with nothing depending on what is there.
+    fn count(&mut self, ranked: &mut Rows) {
+        let (mut row, mut start) = (0, 0);
+        while row < self.rows.len() {
+            let (first, from) = (row, start);
+            let mut seen = 0;
+            while row < self.rows.len() && start < from + AHEAD {
+                let slots = &*self.rows[row].slots;
+                let end = self.starts[row] as usize;
+                if !slots.is_empty() {
+                    for change in &self.changes[start..end] {
+                        seen ^= slots[home(change.parts().0, slots.len())];
+                    }
+                }
+                (row, start) = (row + 1, end);
+            }
+            std::hint::black_box(seen);
+            let mut start = from;
+            for (item, row) in self.rows[first..row].iter_mut().enumerate() {
+                let item = first + item;
+                let end = self.starts[item] as usize;
+                let changes = self.changes[start..end].iter().map(|change| change.parts());
+                start = end;
+                if let Some(judge) = ranked.judge(item as u32) {
+                    for (other, change) in changes {
+                        let (old, new) = row.add(other, change);
+                        judge.look(ranked, other, old, new);
+                    }
+                } else {
+                    for (other, change) in changes {
+                        row.add(other, change);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The counts above zero of an item.
+    pub(crate) fn row(&self, item: u32) -> impl Iterator<Item = (u32, u32)> {
+        let live = self.rows[item as usize].slots.iter().filter(|slot| count_of(**slot) > 0);
+        live.map(|slot| (item_of(*slot), count_of(*slot)))
+    }
+
+    /// The counts above zero of an item with those of a phase class.
+    #[inline]
+    pub(crate) fn class(&self, item: u32, class: u32, mut found: impl FnMut(u32, u32)) {
+        let slots = &self.rows[item as usize].slots;
+        if slots.is_empty() {
+            return;
+        }
+        let homes = slots.len() / PHASES as usize;
+        let first = homes * class as usize;
+        // Those that found their home taken follow, up to the first free slot.
+        let homes = slots[first..first + homes].iter();
+        let beyond = slots[first + homes.len()..].iter().chain(slots.iter()).take_while(|slot| **slot != 0);
+        for slot in homes.chain(beyond) {
+            if count_of(*slot) > 0 && item_of(*slot) % PHASES == class {
+                found(item_of(*slot), count_of(*slot));
+            }
+        }
+    }
+
+    /// Counts above zero and bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        let live = (0..self.rows.len()).map(|item| self.row(item as u32).count() as u64).sum();
+        let bytes = self.rows.iter().map(|row| size_of_val(&*row.slots) as u64).sum();
+        (live, bytes)
+    }
+}

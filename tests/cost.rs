@@ -1,0 +1,113 @@
+//! The yardstick of `benches/cost.rs` is only one if it does the same work: its lists are the oracle's.
+
+use std::collections::{BTreeMap, HashMap};
+
+use dataflows::{Event, Scored};
+use proptest::prelude::*;
+use schema::id64;
+
+use crate::support::graph::{config, ticks};
+use crate::support::logs::{log, params};
+use crate::support::oracle::{Ev, Params, lists};
+
+#[path = "../benches/cost/mod.rs"]
+#[allow(dead_code, reason = "its counters are for the benchmark")]
+mod program;
+
+/// Runs both on the same batches and compares all lists after each, scores of fresh changes included. Returns how many
+/// lists there were.
+fn check(params: &Params, log: &[Ev], size: usize) -> usize {
+    let mut program = program::Cost::new(&config(params));
+    let names: HashMap<u64, &str> =
+        log.iter().flat_map(|ev| [&ev.user, &ev.item]).map(|name| (id64(name), name.as_str())).collect();
+    let named = |list: &[Scored]| -> Vec<(String, i64)> {
+        list.iter().map(|scored| (names[&scored.item].to_owned(), scored.score)).collect()
+    };
+    let items = |list: &[(String, i64)]| -> Vec<String> { list.iter().map(|(item, _)| item.clone()).collect() };
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut compared = 0;
+    let mut arrived = 0;
+    for tick in ticks(log, size) {
+        let event = |ev: &Ev| Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level };
+        let events: Vec<Event> = tick.events.iter().map(event).collect();
+        arrived += events.len();
+        let expected = lists(&log[..arrived], params, tick.at);
+        for (user, list) in program.batch(&events) {
+            let (user, list) = (names[user].to_owned(), named(list));
+            assert_eq!(list, expected.get(&user).cloned().unwrap_or_default(), "{user} at {}", tick.at);
+            let before = told.insert(user.clone(), items(&list)).unwrap_or_default();
+            assert_ne!(before, items(&list), "{user} was told the same list again at {}", tick.at);
+        }
+        told.retain(|_, list| !list.is_empty());
+        let expected: BTreeMap<_, _> = expected.iter().map(|(user, list)| (user.clone(), items(list))).collect();
+        assert_eq!(told, expected, "at {}", tick.at);
+        compared += expected.len();
+    }
+    compared
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Everything collides: histories of a few items, short rows, equal and late times, expiry within the log.
+    #[test]
+    fn small_logs_of_all_kinds(
+        params in params(),
+        log in log(120),
+        size in prop::sample::select(vec![1_usize, 2, 7, 40, 1000]),
+    ) {
+        check(&params, &log, size);
+    }
+}
+
+/// A shop that goes on for many times its retention, for the numbers drawn from a seed.
+fn shop(seed: u64, events: usize, users: u64, items: u64) -> Vec<Ev> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut draw = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) % below
+    };
+    let mut clock = 1_700_000_000_000;
+    let one = |_| {
+        clock += draw(2_000);
+        let late = if draw(20) == 0 { draw(60_000) } else { 0 };
+        // The lower of two draws: some items are popular.
+        let item = draw(items).min(draw(items));
+        Ev { user: format!("u{}", draw(users)), item: format!("p{item}"), level: 1 + draw(6) as u8, ts: clock - late }
+    };
+    (0..events).map(one).collect()
+}
+
+#[test]
+fn tiny_histories_and_rows_under_expiry() {
+    for seed in 1..=6 {
+        let params = Params {
+            history: 3,
+            neighbours: 2,
+            k: 2,
+            retention: 120_000,
+            audience: (seed % 2 == 0).then_some(40_000),
+            ..Params::default()
+        };
+        assert!(check(&params, &shop(seed, 1_500, 20, 60), 25) > 200);
+    }
+}
+
+#[test]
+fn the_defaults_under_expiry() {
+    for seed in 1..=3 {
+        let params = Params { retention: 400_000, audience: Some(100_000), ..Params::default() };
+        assert!(check(&params, &shop(seed, 2_000, 25, 400), 100) > 200);
+    }
+}
+
+#[test]
+fn short_rows_of_a_large_catalogue() {
+    // Rows of many counts and few neighbours: cuts, reserves and scans.
+    for seed in 1..=3 {
+        let params = Params { neighbours: 3, retention: 300_000, audience: None, ..Params::default() };
+        assert!(check(&params, &shop(seed, 2_000, 30, 150), 50) > 200);
+    }
+}
