@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -171,6 +172,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
             ClockArg::Event => Clock::Event,
             ClockArg::Wall => Clock::Wall,
         },
+        progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
             (true, _) => Show::Nothing,
             (false, true) if !shares_terminal => Show::Live,
