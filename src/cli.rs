@@ -9,7 +9,7 @@ use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog,
 
 use crate::config::{Config, ConfigErrors};
 use crate::run::{self, Clock, Input, Job, Show, Stop};
-use crate::{console, demo, generate};
+use crate::{bench, console, demo, generate};
 
 /// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     /// Write simulated events
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Measure latency, throughput and the cost of events on this machine
+    Bench(bench::BenchArgs),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -130,6 +132,7 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
         Command::Run(args) => run(*args, stop),
         Command::Demo(args) => demo::main(&args, stop),
         Command::Generate(args) => generate::main(&args, &stop),
+        Command::Bench(args) => bench::main(&args, &stop),
     }
 }
 
