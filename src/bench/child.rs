@@ -74,15 +74,15 @@ pub(super) fn main(task: &str, stop: &Stop) -> Result<(), Failure> {
         }
     });
     let found = match task {
-        Task::Latency(task) => told(latency::measure(&task, stop)?),
-        Task::Batches(task) => told(batches::measure(&task, stop)?),
-        Task::Replay(task) => told(throughput::replay(&task, stop)?),
-        Task::Graph(task) => told(throughput::graph(&task, stop)?),
-        Task::Growth(task) => told(growth::measure(&task, stop)?),
+        Task::Latency(task) => told(latency::measure(&task, stop)?.as_ref()),
+        Task::Batches(task) => told(batches::measure(&task, stop)?.as_ref()),
+        Task::Replay(task) => told(throughput::replay(&task, stop)?.as_ref()),
+        Task::Graph(task) => told(throughput::graph(&task, stop)?.as_ref()),
+        Task::Growth(task) => told(growth::measure(&task, stop)?.as_ref()),
     };
     table::say(&found?)
 }
 
-fn told(found: Option<impl Serialize>) -> Result<String, Failure> {
+fn told<R: Serialize>(found: Option<&R>) -> Result<String, Failure> {
     serde_json::to_string(&found).map_err(|error| Failure::Running(error.into()))
 }

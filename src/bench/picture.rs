@@ -113,10 +113,10 @@ fn series(chart: &mut Chart<'_, '_>, points: Vec<(f64, f64)>, colour: RGBColor, 
     Ok(())
 }
 
-fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Result<(), Error> {
+fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Result<(), Error> {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(position)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK.mix(0.3))
         .label_font(("sans-serif", 13))
@@ -134,6 +134,7 @@ fn by_rate(area: &Area<'_>, steps: &[&Outcome]) -> Result<(), Error> {
     ];
     let rates = (steps.first().map_or(1.0, |step| rate(step)), steps.last().map_or(1.0, |step| rate(step)));
     let y = latencies(steps.iter().flat_map(|step| [step.all.p50_ms, step.all.max_ms]));
+    let y = y.start..y.end * 12.0; // room for the legend
     let x = (
         rates.0 / 1.3..(rates.1 * 1.3).max(rates.0 * 2.0),
         "events offered per second",
@@ -153,7 +154,7 @@ fn by_rate(area: &Area<'_>, steps: &[&Outcome]) -> Result<(), Error> {
             .label(format!("limit of p99: {} ms", plain(limit)))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
-    legend(&mut chart)
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -180,5 +181,6 @@ fn by_rarity(area: &Area<'_>, steps: &[&Outcome]) -> Result<(), Error> {
         let label = format!("{}/s (p99 {} ms)", grouped(step.rate), figure(step.all.p99_ms));
         series(&mut chart, points, colour, label)?;
     }
-    legend(&mut chart)
+    // Curves rise: this corner is free.
+    legend(&mut chart, SeriesLabelPosition::LowerRight)
 }

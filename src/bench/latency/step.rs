@@ -120,10 +120,10 @@ impl Step {
 
     /// Takes down that these events are done with: everything that follows from them had been written and flushed at
     /// `now`. What was written is theirs together.
-    pub(super) fn settle(&self, events: Range<usize>, now: Instant, written: Written) {
+    pub(super) fn settle(&self, events: Range<usize>, now: Instant, written: &Written) {
         if let Some(pace) = self.pace {
             let mut record = self.record();
-            self.take_down(&mut record, pace, events.clone(), now, &written);
+            self.take_down(&mut record, pace, events.clone(), now, written);
             record.changes += written.changes;
             record.bytes += written.bytes;
             record.last = Some(now);
@@ -180,11 +180,11 @@ mod tests {
     fn latency_runs_from_the_scheduled_time() {
         let step = step(40, vec![(12, 7), (13, 8), (25, 7)]);
         let after = |ms| step.due(0).unwrap() + Duration::from_millis(ms);
-        step.settle(0..5, after(20), Written::default());
+        step.settle(0..5, after(20), &Written::default());
         let emptied = vec![(7, after(22)), (9, after(22))];
-        step.settle(5..20, after(22), Written { changes: 3, bytes: 30, emptied });
+        step.settle(5..20, after(22), &Written { changes: 3, bytes: 30, emptied });
         // The last event is due after 39 ms: those settled later were its backlog.
-        step.settle(20..40, after(45), Written::default());
+        step.settle(20..40, after(45), &Written::default());
         let record = step.record();
         let [all, changing, joining, staying, leaving] =
             [&record.all, &record.changing, &record.joining, &record.staying, &record.leaving]

@@ -112,7 +112,7 @@ impl Sweep {
         match (self.held(), self.failed()) {
             (None, None) => None,
             (Some(held), None) => (held < FASTEST).then(|| (held * 2).min(FASTEST)),
-            (None, Some(failed)) => (failed > 10).then(|| failed / 4),
+            (None, Some(failed)) => (failed > 10).then_some(failed / 4),
             (Some(held), Some(failed)) => {
                 let near = failed * 10 <= held * 11 || self.bisections == BISECTIONS;
                 self.bisections += 1;

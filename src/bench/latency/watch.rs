@@ -84,7 +84,7 @@ impl Sink for Watch {
             self.seen = step.first + upto;
             let written = std::mem::take(&mut self.written);
             let index = |event: u64| usize::try_from(event).expect("an index into the events in memory");
-            step.settle(index(from)..index(upto), now, written);
+            step.settle(index(from)..index(upto), now, &written);
         }
         self.acknowledged = Some(at);
         Ok(())
