@@ -73,13 +73,14 @@ pub(super) struct Measured {
     events: u64,
     seconds: f64,
     cpu_seconds: Option<f64>,
-    /// Before the first event and after the last one.
+    /// After the first tick, when what a tick needs is there, and after the last one.
     rss_before: u64,
     rss_after: u64,
     peak_bytes: u64,
     /// Lists that changed.
     changes: u64,
-    /// Of the graph alone.
+    /// Of the graph alone, likewise.
+    held_before: Held,
     held: Held,
 }
 
@@ -112,6 +113,7 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
         rss_after,
         peak_bytes,
         changes: summary.changes,
+        held_before: Held::default(),
         held: Held::default(),
     }))
 }
@@ -127,7 +129,7 @@ pub(super) fn graph(task: &GraphTask, stop: &Stop) -> Result<Option<Measured>, F
     let mut maker = Maker::new(task.setup.bounded()?, config.levels.clone(), None)?;
     let (batch, asked) = (task.batch as usize, stop.clone());
     let measured = alone(&config, task.workers, move |driver| {
-        let (rss_before, _) = memory();
+        let mut before = None;
         let (mut busy, mut cpu, mut events) = (Duration::ZERO, Cpu::default(), 0);
         while !asked.is_set() {
             let next = maker.events(batch);
@@ -137,12 +139,14 @@ pub(super) fn graph(task: &GraphTask, stop: &Stop) -> Result<Option<Measured>, F
             let started = Instant::now();
             cpu.during(|| driver.tick(&next));
             busy += started.elapsed();
+            before.get_or_insert_with(|| (memory().0, driver.held()));
             events += next.len() as u64;
         }
         let (rss_after, peak_bytes) = memory();
         let changes = driver.work().last().copied().unwrap_or(0);
         let (seconds, cpu_seconds, held) = (busy.as_secs_f64(), cpu.0, driver.held());
-        Measured { events, seconds, cpu_seconds, rss_before, rss_after, peak_bytes, changes, held }
+        let (rss_before, held_before) = before.unwrap_or((rss_after, held));
+        Measured { events, seconds, cpu_seconds, rss_before, rss_after, peak_bytes, changes, held_before, held }
     })?;
     Ok((!stop.is_set()).then_some(measured))
 }
@@ -195,7 +199,7 @@ impl Memory {
         let more = |after: u64, before: u64, count: u64| (after as f64 - before as f64) / count.max(1) as f64;
         Memory {
             per_pair: more(pairs.rss_after, users.rss_after, pairs.held.pairs),
-            per_user: more(users.rss_after, users.rss_before, users.held.users),
+            per_user: more(users.rss_after, users.rss_before, users.held.users - users.held_before.users),
             per_viewer: more(all.rss_after, pairs.rss_after, all.held.audience),
             pairs: pairs.held.pairs,
             users: users.held.users,
@@ -216,6 +220,9 @@ impl Memory {
     }
 }
 
+/// So many events tell how large an audience is, however many there are.
+const CALIBRATED_BY: u64 = 2_000_000;
+
 /// The shortest audience: nobody stays in it.
 const NOBODY: Option<u64> = Some(1);
 
@@ -224,7 +231,7 @@ pub(super) fn main(args: &ThroughputArgs, stop: &Stop) -> Result<(), Failure> {
     let options = args.setup.bounded()?;
     let config = args.setup.config()?;
     check_writable([&args.setup.json])?;
-    let span = match args.audience.audience(&options, &config, 0)? {
+    let span = match args.audience.audience(&options, &config, options.events.min(CALIBRATED_BY))? {
         Audience::All => None,
         Audience::Within(ms) => Some(ms),
     };
@@ -265,9 +272,10 @@ pub(super) fn main(args: &ThroughputArgs, stop: &Stop) -> Result<(), Failure> {
     say(&table.to_string())?;
     if let Some(memory) = &results.memory {
         say(&format!(
-            "{}\nBy differences of resident memory between processes: (1) histories of one item and an audience of 1 ms, \nagainst \
-             before its first event: users; (2) full histories, against (1): pairs, and the histories\nthat make them; (3) \
-             the audience asked for, against (2).",
+            "{}
+By differences of resident memory between processes: (1) histories of one item and an audience of 1 ms, from the
+first tick to the last: users; (2) full histories, against (1): pairs, and the histories that make them; (3) the
+audience asked for, against (2).",
             memory.table()
         ))?;
     }

@@ -187,8 +187,7 @@ mod tests {
         step.settle(20..40, after(45), &Written::default());
         let record = step.record();
         let [all, changing, joining, staying, leaving] =
-            [&record.all, &record.changing, &record.joining, &record.staying, &record.leaving]
-                .map(|sample| sample.percentiles());
+            [&record.all, &record.changing, &record.joining, &record.staying, &record.leaving].map(Sample::percentiles);
         assert_eq!((all.count, changing.count, joining.count, staying.count, leaving.count), (30, 10, 15, 15, 1));
         assert!((all.max_ms - 25.0).abs() < 0.1 && (changing.max_ms - 12.0).abs() < 0.1);
         assert!((leaving.max_ms - 10.0).abs() < 0.1, "{leaving:?}");
