@@ -124,13 +124,18 @@ impl Setup {
         let report = serde_json::json!({
             "bench": bench,
             "machine": Machine::this(),
-            "simulation": simulation.to_string(),
+            "simulation": named(simulation),
             "set": self.sets,
             "config": self.config,
             "results": results,
         });
         write(path, &format!("{report:#}\n"))
     }
+}
+
+/// A simulation as it is told of: of an endless one its end is of no interest.
+fn named(simulation: &Options) -> String {
+    simulation.to_string().replacen(&format!("events={ENDLESS},"), "", 1)
 }
 
 /// What is wrong with a file is said before anything is measured.

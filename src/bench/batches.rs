@@ -15,7 +15,7 @@ use super::machine::{Machine, memory};
 use super::sample::{Percentiles, Sample, figure};
 use super::simulated::Maker;
 use super::table::{Table, say};
-use super::{Setup, check_writable, mib, per, whole};
+use super::{Setup, check_writable, mib, named, per, whole};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::run::{Stop, grouped};
@@ -153,7 +153,7 @@ pub(super) fn measure(task: &BatchesTask, stop: &Stop) -> Result<Option<Measured
 impl Measured {
     fn tables(&self) -> String {
         let mut text = format!(
-            "preload: {} events in {} s, {} events/s; then {} users, {} of them in the audience, {} pairs, {} MiB\n\n",
+            "preload: {} events in {} s, {} events/s\n{} users, {} of them in the audience, {} pairs, {} MiB in the end\n\n",
             grouped(self.preload_events),
             figure(self.preload_seconds),
             whole(per(self.preload_events, self.preload_seconds)),
@@ -186,8 +186,9 @@ pub(super) fn main(args: &BatchesArgs, stop: &Stop) -> Result<(), Failure> {
         Audience::Within(ms) => Some(ms),
     };
     say(&format!(
-        "{}\n{options}\nclosed loop, graph alone, {} worker(s), audience {}\n",
+        "{}\n{}\nclosed loop, graph alone, {} worker(s), audience {}\n",
         Machine::this(),
+        named(&options),
         args.workers,
         args.audience
     ))?;

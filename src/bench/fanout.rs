@@ -36,7 +36,7 @@ struct Part {
     /// Fewest and most events of an item.
     popularity: Option<(u64, u64)>,
     events: Vec<Work>,
-    took: Duration,
+    took: Vec<Duration>,
 }
 
 impl Fanout {
@@ -60,18 +60,22 @@ impl Fanout {
     pub(super) fn add(&mut self, item: ItemId, took: Duration, before: Work, after: Work) {
         let tenth = &mut self.tenths[self.tenth_of.get(&item).copied().unwrap_or(TENTHS)];
         tenth.events.push(std::array::from_fn(|stage| after[stage] - before[stage]));
-        tenth.took += took;
+        tenth.took.push(took);
     }
 
     pub(super) fn tenths(self) -> Vec<Tenth> {
-        let told = |(at, part): (usize, Part)| {
+        let told = |(at, mut part): (usize, Part)| {
+            part.took.sort_unstable();
+            let ms = |took: Option<&Duration>| took.map_or(0.0, |took| 1e3 * took.as_secs_f64());
             let events = part.events.len() as u64;
             Tenth {
                 tenth: if at < TENTHS { format!("{}", at + 1) } else { "new".to_owned() },
                 items: part.items,
                 popularity: part.popularity,
                 events,
-                mean_ms: if events > 0 { 1e3 * part.took.as_secs_f64() / per(events, 1.0) } else { 0.0 },
+                mean_ms: ms(Some(&part.took.iter().sum())) / per(events.max(1), 1.0),
+                p999_ms: ms(part.took.get(rank_of_p999(part.took.len()))),
+                max_ms: ms(part.took.last()),
                 stages: STAGES
                     .iter()
                     .enumerate()
@@ -81,11 +85,7 @@ impl Fanout {
                         Stage {
                             stage: (*name).to_owned(),
                             mean: per(counts.iter().sum(), per(events, 1.0)),
-                            // The smallest count that 999 of 1,000 events do not exceed.
-                            p999: counts
-                                .get((counts.len() * 999).div_ceil(1_000).saturating_sub(1))
-                                .copied()
-                                .unwrap_or(0),
+                            p999: counts.get(rank_of_p999(counts.len())).copied().unwrap_or(0),
                             max: counts.last().copied().unwrap_or(0),
                         }
                     })
@@ -94,6 +94,11 @@ impl Fanout {
         };
         self.tenths.into_iter().enumerate().map(told).filter(|tenth| tenth.items + tenth.events > 0).collect()
     }
+}
+
+/// Where, in order of size, the smallest stands that 999 of 1,000 do not exceed.
+fn rank_of_p999(count: usize) -> usize {
+    (count * 999).div_ceil(1_000).saturating_sub(1)
 }
 
 /// Of the events on one tenth of the items.
@@ -105,6 +110,8 @@ pub(super) struct Tenth {
     popularity: Option<(u64, u64)>,
     events: u64,
     mean_ms: f64,
+    p999_ms: f64,
+    max_ms: f64,
     stages: Vec<Stage>,
 }
 
@@ -118,18 +125,22 @@ struct Stage {
 
 /// One table each for the mean, the 99.9th percentile and the largest.
 pub(super) fn tables(tenths: &[Tenth]) -> String {
-    let figures: [(&str, fn(&Stage) -> String); 3] = [
-        ("mean", |stage| if stage.mean < 1_000.0 { figure(stage.mean) } else { whole(stage.mean) }),
-        ("p99.9", |stage| grouped(stage.p999)),
-        ("max", |stage| grouped(stage.max)),
+    let figures: [(&str, fn(&Tenth) -> f64, fn(&Stage) -> String); 3] = [
+        (
+            "mean",
+            |tenth| tenth.mean_ms,
+            |stage| if stage.mean < 1_000.0 { figure(stage.mean) } else { whole(stage.mean) },
+        ),
+        ("p99.9", |tenth| tenth.p999_ms, |stage| grouped(stage.p999)),
+        ("max", |tenth| tenth.max_ms, |stage| grouped(stage.max)),
     ];
-    let table = |(name, of): &(&str, fn(&Stage) -> String)| {
-        let header = [&[*name, "popularity", "events", "mean ms"], &STAGES[..]].concat();
+    let table = |(name, ms, of): &(&str, fn(&Tenth) -> f64, fn(&Stage) -> String)| {
+        let header = [&[*name, "popularity", "events", "ms"], &STAGES[..]].concat();
         let mut table = Table::new(&header);
         for tenth in tenths {
             let popularity = tenth.popularity.map(|(least, most)| format!("{}-{}", grouped(least), grouped(most)));
             let cells = [tenth.tenth.clone(), popularity.unwrap_or_default(), grouped(tenth.events)];
-            table.row(cells.into_iter().chain([figure(tenth.mean_ms)]).chain(tenth.stages.iter().map(of)));
+            table.row(cells.into_iter().chain([figure(ms(tenth))]).chain(tenth.stages.iter().map(of)));
         }
         table.to_string()
     };

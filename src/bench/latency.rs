@@ -20,7 +20,7 @@ use super::child::{Task, ask};
 use super::machine::Machine;
 use super::sample::{Percentiles, figure};
 use super::table::{Table, say};
-use super::{Setup, check_writable, mib, picture, whole};
+use super::{Setup, check_writable, mib, named, picture, whole};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::run::{Stop, grouped};
@@ -234,7 +234,8 @@ pub(super) fn main(args: &LatencyArgs, stop: &Stop) -> Result<(), Failure> {
     }
     let audiences = args.audience.iter().map(|share| Ok((*share, share.audience(&options, &config, args.preload)?)));
     let audiences = audiences.collect::<Result<Vec<_>, Failure>>()?;
-    say(&format!("{}\n{options}\nsteps of {} s, open loop, times from the schedule\n", Machine::this(), args.seconds))?;
+    let (machine, simulation) = (Machine::this(), named(&options));
+    say(&format!("{machine}\n{simulation}\nsteps of {} s, open loop, times from the schedule\n", args.seconds))?;
 
     let mut results: Vec<Measured> = Vec::new();
     for (share, audience) in audiences {

@@ -273,9 +273,9 @@ pub(super) fn main(args: &ThroughputArgs, stop: &Stop) -> Result<(), Failure> {
     if let Some(memory) = &results.memory {
         say(&format!(
             "{}
-By differences of resident memory between processes: (1) histories of one item and an audience of 1 ms, from the
-first tick to the last: users; (2) full histories, against (1): pairs, and the histories that make them; (3) the
-audience asked for, against (2).",
+By differences of resident memory between processes: (1) histories of one item and an audience of 1 ms,
+from the first tick to the last: users; (2) full histories, against (1): pairs, and the histories that make
+them; (3) the audience asked for, against (2).",
             memory.table()
         ))?;
     }

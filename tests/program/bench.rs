@@ -175,7 +175,10 @@ fn mistakes_are_told_before_anything_is_measured() {
         (&["latency", "--audience", "0%"], &["--audience", "above 0%", "`0%`"]),
         (&["latency", "--audience", "1%,150%"], &["up to 100%", "`150%`"]),
         (&["latency", "--audience", "90%", "--preload", "1000"], &["--audience 90%", "raise --preload", "`all`"]),
-        (&["latency", "--set", "graph.retention=1s"], &["--audience 10%", "graph.retention"]),
+        (
+            &["latency", "--preload", "0", "--set", "graph.audience=1s", "--set", "graph.retention=1s"],
+            &["--audience 10%", "longer than graph.retention"],
+        ),
         (&["latency", "--workers", "0"], &["--workers", "1..=1024"]),
         (&["latency", "events=1000"], &["leave events= out", "--preload N"]),
         (&["latency", "uesrs=1000"], &["unknown option `uesrs`"]),
