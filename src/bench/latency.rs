@@ -44,7 +44,7 @@ A rate is held when 99 of 100 events take at most 50 ms and no backlog grows; se
 const WARM_UP: u64 = 1;
 
 /// Most events of a step: they are made before it begins.
-const MOST_PREPARED: u64 = 100_000_000;
+const MOST_PREPARED: u64 = 50_000_000;
 
 #[derive(Debug, Args)]
 pub(super) struct LatencyArgs {
@@ -58,7 +58,7 @@ pub(super) struct LatencyArgs {
     #[arg(long, value_name = "RATE,...", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=FASTEST))]
     rates: Vec<u64>,
     /// Length of a step; its first second is not recorded
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=3_600))]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
     /// Users in the audience, as shares of all users, or `all`
     #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_value = "10%")]

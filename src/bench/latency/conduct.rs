@@ -13,9 +13,9 @@ use super::super::per;
 use super::super::simulated::{Maker, Offered};
 use super::paced::Paced;
 use super::step::{Pace, Step};
-use super::sweep::{HOPELESS, Signs, Sweep};
+use super::sweep::{FASTEST, HOPELESS, Signs, Sweep};
 use super::watch::Watch;
-use super::{LatencyTask, Measured, Outcome, Preload, WARM_UP};
+use super::{LatencyTask, MOST_PREPARED, Measured, Outcome, Preload, WARM_UP};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::console;
@@ -59,7 +59,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         Conductor { maker, offered: 0, left_over: Prepared::default(), to_source, to_sink, running, progress, stop };
 
     let preload = conductor.preload(task.preload)?;
-    let mut sweep = Sweep::new(&task.rates);
+    let mut sweep = Sweep::new(&task.rates, FASTEST.min(MOST_PREPARED / task.seconds));
     let mut outcomes = Vec::new();
     while let Some(rate) = sweep.next_rate() {
         let Some(outcome) = conductor.step(rate, task.seconds)? else { break };

@@ -80,6 +80,8 @@ pub(super) struct Sweep {
     given: VecDeque<u64>,
     /// Whether the rate that is just sustained is looked for, or only what is given is tried.
     search: bool,
+    /// It is not looked for beyond this.
+    fastest: u64,
     bisections: u32,
     halved: bool,
     tried: Vec<(u64, bool)>,
@@ -90,11 +92,11 @@ const ALWAYS: [u64; 3] = [1_000, 5_000, 20_000];
 const BISECTIONS: u32 = 4;
 
 impl Sweep {
-    /// Of these rates alone, or, if there are none, whatever finds the saturation.
-    pub(super) fn new(rates: &[u64]) -> Self {
+    /// Of these rates alone, or, if there are none, whatever finds the saturation up to `fastest`.
+    pub(super) fn new(rates: &[u64], fastest: u64) -> Self {
         let search = rates.is_empty();
         let given = if search { ALWAYS.into() } else { rates.iter().copied().collect() };
-        Sweep { given, search, bisections: 0, halved: false, tried: Vec::new() }
+        Sweep { given, search, fastest, bisections: 0, halved: false, tried: Vec::new() }
     }
 
     pub(super) fn next_rate(&mut self) -> Option<u64> {
@@ -111,7 +113,7 @@ impl Sweep {
         }
         match (self.held(), self.failed()) {
             (None, None) => None,
-            (Some(held), None) => (held < FASTEST).then(|| (held * 2).min(FASTEST)),
+            (Some(held), None) => (held < self.fastest).then(|| (held * 2).min(self.fastest)),
             (None, Some(failed)) => (failed > 10).then_some(failed / 4),
             (Some(held), Some(failed)) => {
                 let near = failed * 10 <= held * 11 || self.bisections == BISECTIONS;
@@ -173,7 +175,7 @@ mod tests {
     }
 
     fn sweep(rates: &[u64], capacity: u64) -> (Vec<u64>, Option<u64>) {
-        let mut sweep = Sweep::new(rates);
+        let mut sweep = Sweep::new(rates, FASTEST);
         let mut tried = Vec::new();
         while let Some(rate) = sweep.next_rate() {
             sweep.tell(rate, rate <= capacity);
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_disturbed_step_below_a_held_one_is_no_saturation() {
-        let mut sweep = Sweep::new(&[100, 200, 300]);
+        let mut sweep = Sweep::new(&[100, 200, 300], FASTEST);
         for (rate, held) in [(100, false), (200, true), (300, false)] {
             assert_eq!(sweep.next_rate(), Some(rate));
             sweep.tell(rate, held);
