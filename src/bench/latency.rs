@@ -66,7 +66,7 @@ pub(super) struct LatencyArgs {
     /// Worker threads
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Vec<u16>,
-    /// Draw latency against rate, and the percentiles
+    /// Draw latency against rate, and the percentiles, of the first audience and number of workers
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
 }

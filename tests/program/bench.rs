@@ -190,7 +190,7 @@ fn mistakes_are_told_before_anything_is_measured() {
         (&["growth", "--scale", "0"], &["--scale", "0.01 to 1000"]),
         (&["growth", "users=5"], &["`users=5`", "--scale X"]),
         (&["child", "{}"], &["for the program itself"]),
-        (&["speed"], &["speed", "latency"]),
+        (&["speed"], &["speed", "deltarec bench"]),
         (&[], &["latency", "batches", "throughput", "growth"]),
     ] {
         let args: Vec<&str> = ["bench"].iter().chain(args).copied().collect();
