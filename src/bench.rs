@@ -1,7 +1,7 @@
 //! `deltarec bench`: how fast this machine is with it, and what an event costs.
 //!
 //! What is measured how is in docs/performance.md. Whatever has memory or a warm-up of its own is measured in a child
-//! process, which is this program again with a hidden subcommand ([`child`]).
+//! process, which is this program again with a hidden subcommand (`bench/child.rs`).
 
 mod alone;
 mod audience;

@@ -69,9 +69,9 @@ pub(super) fn main(task: &str, stop: &Stop) -> Result<(), Failure> {
     let asked = stop.clone();
     thread::spawn(move || {
         // Nothing is ever written to it: it ends, or fails, when the measurement is to end.
-        if io::copy(&mut io::stdin().lock(), &mut io::sink()).is_ok() || !asked.is_set() {
-            asked.set();
-        }
+        let end = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        tracing::debug!("asked to end: {end:?}");
+        asked.set();
     });
     let found = match task {
         Task::Latency(task) => told(latency::measure(&task, stop)?.as_ref()),
