@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,7 +9,7 @@ use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog,
 
 use crate::config::{Config, ConfigErrors};
 use crate::run::{self, Clock, Input, Job, Show, Stop};
-use crate::{console, demo, generate};
+use crate::{bench, console, demo, generate};
 
 /// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ enum Command {
     /// Write simulated events
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Measure latency, throughput and the cost of events on this machine
+    Bench(bench::BenchArgs),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -129,6 +132,7 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
         Command::Run(args) => run(*args, stop),
         Command::Demo(args) => demo::main(&args, stop),
         Command::Generate(args) => generate::main(&args, &stop),
+        Command::Bench(args) => bench::main(&args, &stop),
     }
 }
 
@@ -171,6 +175,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
             ClockArg::Event => Clock::Event,
             ClockArg::Wall => Clock::Wall,
         },
+        progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
             (true, _) => Show::Nothing,
             (false, true) if !shares_terminal => Show::Live,

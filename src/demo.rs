@@ -79,6 +79,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         rejects,
         workers: usize::from(args.workers),
         clock: Clock::Event,
+        progress: Arc::default(),
         show: Show::Nothing,
         stop,
     });

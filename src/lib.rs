@@ -3,6 +3,7 @@
 //! `schema` has the vocabulary, `connectors` the outside world, `dataflows` the graph; this crate wires them and adds
 //! no meaning of its own.
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod console;

@@ -24,7 +24,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 pub use self::clock::Clock;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
-pub(crate) use self::progress::{grouped, timestamp};
+pub(crate) use self::progress::{grouped, memory, timestamp};
 use self::reader::{Reader, Rejects};
 pub use self::stop::Stop;
 pub use self::summary::Summary;
@@ -55,6 +55,8 @@ pub struct Job {
     pub workers: usize,
     /// What time it is.
     pub clock: Clock,
+    /// Counters that say how far it is, for whoever wants to look.
+    pub progress: Arc<Progress>,
     /// What is shown meanwhile.
     pub show: Show,
     /// Ends the run early: what was read is finished, nothing more is read.
@@ -78,7 +80,7 @@ pub enum RunError {
 /// Runs until the inputs end or [`Stop`] says so, and says what was done, also when it failed.
 pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let started = Instant::now();
-    let progress = Arc::new(Progress::default());
+    let progress = job.progress;
     let names = Arc::new(Names::default());
     let (feeds_in, feeds_out) = bounded(1);
     let (settled_in, settled_out) = bounded(1);
@@ -187,7 +189,7 @@ impl Drop for TellWhenFallen {
 }
 
 /// The graph's own parameters. They are validated, so every number fits.
-fn graph_config(graph: &config::Graph) -> dataflows::Config {
+pub(crate) fn graph_config(graph: &config::Graph) -> dataflows::Config {
     dataflows::Config {
         history: graph.history as usize,
         neighbours: graph.neighbours as usize,

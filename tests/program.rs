@@ -2,6 +2,7 @@
 
 mod answers;
 mod bad_input;
+mod bench;
 mod clocks;
 mod real_logs;
 mod records;

@@ -47,12 +47,14 @@ impl Lines {
 /// Changes as JSON lines.
 pub(crate) struct ChangeLines {
     lines: Lines,
+    /// Whether anything was written since the last flush: an empty one would still cost a packed file some bytes.
+    dirty: bool,
     acknowledged: Option<u64>,
 }
 
 impl ChangeLines {
     pub(crate) fn new(name: String, output: Output) -> Self {
-        ChangeLines { lines: Lines::new(name, output), acknowledged: None }
+        ChangeLines { lines: Lines::new(name, output), dirty: false, acknowledged: None }
     }
 }
 
@@ -62,11 +64,14 @@ impl Sink for ChangeLines {
     }
 
     fn write(&mut self, change: &Change) -> Result<(), SinkError> {
+        self.dirty = true;
         self.lines.write(change)
     }
 
     fn flush(&mut self, at: u64) -> Result<(), SinkError> {
-        self.lines.flush()?;
+        if std::mem::take(&mut self.dirty) {
+            self.lines.flush()?;
+        }
         self.acknowledged = self.acknowledged.max(Some(at));
         Ok(())
     }

@@ -15,12 +15,16 @@ pub(super) struct Feed {
     pub(super) since: u64,
     /// In order of arrival.
     pub(super) events: Vec<Event>,
+    /// Valid events of the run up to and including this tick's, ignored ones too.
+    pub(super) taken: u64,
 }
 
 /// What is complete, from the first worker to the writer.
 pub(super) struct Settled {
     /// The millisecond up to which everything is complete.
     pub(super) at: u64,
+    /// Valid events of the run up to there.
+    pub(super) events: u64,
     /// All changes since the one before, in the order of their ticks.
     pub(super) changes: Vec<ListChange>,
     /// Names of which nothing was held any more, each with the millisecond and the number of the last feed before that.

@@ -19,6 +19,9 @@ pub struct Progress {
     pub ignored: AtomicU64,
     /// Of them, events older than the retention when they came.
     pub expired: AtomicU64,
+    /// Valid events that are done with: every change that follows from them has been written, and is handed on as soon
+    /// as the sink is flushed. Ignored ones at the end of what was read are counted with the next event that is not.
+    pub settled: AtomicU64,
     /// Records set aside.
     pub rejected: AtomicU64,
     /// Names that share their id64 with another.
@@ -148,7 +151,7 @@ pub(crate) fn timestamp(ms: u64) -> Option<String> {
 }
 
 /// This process's memory in bytes, by the field of `/proc/self/status`; `None` where there is no such file.
-pub(super) fn memory(field: &str) -> Option<u64> {
+pub(crate) fn memory(field: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)

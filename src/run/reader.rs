@@ -72,7 +72,7 @@ impl Reader {
             latest: latest(config.input.max_skew),
             clock,
             at: 0,
-            feed: Feed { number: 1, at: 0, since: 0, events: Vec::new() },
+            feed: Feed { number: 1, at: 0, since: 0, events: Vec::new(), taken: 0 },
             names,
             progress,
             collided: false,
@@ -261,8 +261,9 @@ impl Edge {
         if self.feed.events.is_empty() {
             return Ok(());
         }
-        let next =
-            Feed { number: self.feed.number + 1, at: 0, since: 0, events: Vec::with_capacity(self.feed.events.len()) };
+        self.feed.taken = self.progress.events.load(Relaxed);
+        let events = Vec::with_capacity(self.feed.events.len());
+        let next = Feed { number: self.feed.number + 1, at: 0, since: 0, events, taken: 0 };
         let sent = out.feeds.send(std::mem::replace(&mut self.feed, next));
         out.waker.wake();
         sent.map_err(|_| Break::Deaf)

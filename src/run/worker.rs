@@ -129,7 +129,7 @@ impl Pilot {
         loop {
             // 1. Hand on what is complete, unless the writer has not taken the last of it.
             times.retire(&graph.probe);
-            waiting = waiting.or_else(|| complete(&graph, &times));
+            waiting = waiting.or_else(|| complete(&graph, &mut times));
             if let Some(settled) = waiting.take() {
                 match self.settled.try_send(settled) {
                     Ok(()) => {}
@@ -154,7 +154,7 @@ impl Pilot {
             let due = self.clock_tick(&mut graph, &mut times, ended);
             // 4. Work, or sleep until somebody wakes us.
             if ended && times.outstanding.is_empty() && waiting.is_none() {
-                if let Some(settled) = complete(&graph, &times) {
+                if let Some(settled) = complete(&graph, &mut times) {
                     waiting = Some(settled);
                     continue;
                 }
@@ -200,8 +200,12 @@ struct Times {
     last: Time,
     /// The newest tick that is complete everywhere.
     complete: Time,
-    /// Ticks in the graph.
-    outstanding: VecDeque<Time>,
+    /// Ticks in the graph, each with the events taken in up to it.
+    outstanding: VecDeque<(Time, u64)>,
+    /// Events taken in, those of ticks that are complete, and those of which the writer knows that.
+    taken: u64,
+    settled: u64,
+    told: u64,
     /// Feeds by time, as far back as a name may still be forgotten, and the number of the one before.
     feeds: VecDeque<(Time, u64)>,
     before: u64,
@@ -223,7 +227,8 @@ impl Times {
         let mut events: Vec<Input> = feed.events.into_iter().map(Input::Event).collect();
         graph.input.send_batch(&mut events);
         graph.input.advance_to(self.last + 1);
-        self.outstanding.push_back(self.last);
+        self.taken = feed.taken;
+        self.outstanding.push_back((self.last, self.taken));
         self.feeds.push_back((self.last, feed.number));
     }
 
@@ -231,12 +236,12 @@ impl Times {
     fn pass(&mut self, graph: &mut Graph, now: u64) {
         self.last = first_of(now).max(self.last);
         graph.input.advance_to(self.last + 1);
-        self.outstanding.push_back(self.last);
+        self.outstanding.push_back((self.last, self.taken));
     }
 
     fn retire(&mut self, probe: &ProbeHandle<Time>) {
-        while let Some(time) = self.outstanding.front().copied().filter(|time| !probe.less_equal(time)) {
-            self.complete = time;
+        while let Some((time, taken)) = self.outstanding.front().copied().filter(|(time, _)| !probe.less_equal(time)) {
+            (self.complete, self.settled) = (time, taken);
             self.outstanding.pop_front();
         }
         while let Some((_, number)) =
@@ -254,14 +259,15 @@ impl Times {
     }
 }
 
-/// What is complete and not yet handed on.
-fn complete(graph: &Graph, times: &Times) -> Option<Settled> {
+/// What is complete and not yet handed on: changes, names, or just the news that events are done with.
+fn complete(graph: &Graph, times: &mut Times) -> Option<Settled> {
     let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
     let changes = take_before(&graph.changes, upper);
     let forgotten = take_before(&graph.forgotten, upper);
-    if changes.is_empty() && forgotten.is_empty() {
+    if changes.is_empty() && forgotten.is_empty() && times.told == times.settled {
         return None;
     }
+    times.told = times.settled;
     let forgotten = forgotten
         .into_iter()
         .flat_map(|(time, names)| {
@@ -271,7 +277,7 @@ fn complete(graph: &Graph, times: &Times) -> Option<Settled> {
         .collect();
     let changes: Vec<ListChange> = changes.into_values().flatten().collect();
     let at = changes.last().map_or(0, |change| change.at).max(ms_of(times.complete));
-    Some(Settled { at, changes, forgotten })
+    Some(Settled { at, events: times.settled, changes, forgotten })
 }
 
 fn take_before<D>(collected: &Collected<D>, upper: Time) -> BTreeMap<Time, Vec<D>> {

@@ -41,7 +41,7 @@ impl Writer {
     }
 
     fn write_all(&mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
-        for Settled { at, changes, forgotten } in settled {
+        for Settled { at, events, changes, forgotten } in settled {
             waker.wake();
             for some in changes.chunks(NAMED_AT_ONCE) {
                 // The reader needs the names too: they are held for a moment only.
@@ -54,6 +54,7 @@ impl Writer {
                 }
                 self.progress.changes.fetch_add(named.len() as u64, Relaxed);
             }
+            self.progress.settled.store(events, Relaxed);
             self.sink.flush(at)?;
             for (name, at, feed) in forgotten {
                 self.names.forget(name, at, feed);

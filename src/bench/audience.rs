@@ -1,0 +1,155 @@
+//! How large an audience: a share of the users, turned into the span of time that gives it.
+
+use std::str::FromStr;
+
+use connectors::generate::Options;
+use schema::Levels;
+use serde::{Deserialize, Serialize};
+
+use super::simulated::Maker;
+use crate::cli::Failure;
+use crate::config::{Audience, Config};
+
+/// How many of the users are in the audience.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Share {
+    All,
+    Percent(f64),
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected `all`, or a share of the users above 0% and up to 100% such as 10%: `{text}`");
+        if text == "all" {
+            return Ok(Share::All);
+        }
+        let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok()).ok_or_else(wrong)?;
+        if percent > 0.0 && percent <= 100.0 { Ok(Share::Percent(percent)) } else { Err(wrong()) }
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Share::All => write!(f, "all"),
+            Share::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+/// Fewer events than this tell little of how often users come.
+const FEWEST: u64 = 200_000;
+
+impl Share {
+    /// The audience that has this share of all users on average, judged by the first `events` of the simulation.
+    pub(super) fn audience(self, options: &Options, config: &Config, events: u64) -> Result<Audience, Failure> {
+        let Share::Percent(percent) = self else { return Ok(Audience::All) };
+        let events = events.max(FEWEST);
+        let visits = visits(options, &config.levels, events)?;
+        let wanted = percent / 100.0 * f64::from(options.users);
+        let span = span(&visits, options.users, wanted).map_err(|most| {
+            Failure::Usage(anyhow::anyhow!(
+                "--audience {self}: in the first {events} events no span of time has more than {:.1}% of the users on \
+                 average; raise --preload, lower users, or take `all`",
+                100.0 * most / f64::from(options.users)
+            ))
+        })?;
+        if span > config.graph.retention {
+            return Err(Failure::Usage(anyhow::anyhow!(
+                "--audience {self} is a span of {span} ms here, longer than graph.retention: lower one or raise the other"
+            )));
+        }
+        Ok(Audience::Within(span))
+    }
+}
+
+/// Users and times of the first events that count.
+fn visits(options: &Options, levels: &Levels, events: u64) -> Result<Vec<(u32, u64)>, Failure> {
+    let mut maker = Maker::new(options.clone(), levels.clone(), None)?;
+    let mut left = Vec::new();
+    let visits = std::iter::from_fn(|| maker.next_event(&mut left)).map(|event| (event.user, event.ts));
+    Ok(visits.take(usize::try_from(events).unwrap_or(usize::MAX)).collect())
+}
+
+/// The shortest span within which on average `wanted` users have an event; or, if none has, the most that any has.
+///
+/// The mean is taken over the second half of the visits' time, so that a span of up to the first half is seen whole.
+fn span(visits: &[(u32, u64)], users: u32, wanted: f64) -> Result<u64, f64> {
+    let (first, end) = (visits.first().map_or(0, |visit| visit.1), visits.last().map_or(0, |visit| visit.1));
+    let middle = u64::midpoint(first, end);
+    // A visit keeps its user in the audience until the span is over or the next visit comes.
+    let mut next = vec![end; users as usize];
+    let mut stays: Vec<(u64, u64)> = visits
+        .iter()
+        .rev()
+        .map(|(user, ts)| {
+            let next = std::mem::replace(&mut next[*user as usize], *ts);
+            (*ts, next)
+        })
+        .collect();
+    stays.retain(|(_, next)| *next > middle);
+    #[allow(clippy::cast_precision_loss)]
+    let mean = |span: u64| {
+        let inside = |(ts, next): &(u64, u64)| (ts + span).min(*next).saturating_sub(*ts.max(&middle));
+        stays.iter().map(inside).sum::<u64>() as f64 / (end - middle).max(1) as f64
+    };
+    let (mut below, mut enough) = (0, (middle - first).max(1));
+    let most = mean(enough);
+    if most < wanted {
+        return Err(most);
+    }
+    while enough - below > 1 {
+        let tried = u64::midpoint(below, enough);
+        if mean(tried) < wanted {
+            below = tried;
+        } else {
+            enough = tried;
+        }
+    }
+    Ok(enough)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_read_and_refused() {
+        assert_eq!("all".parse(), Ok(Share::All));
+        assert_eq!("0.5%".parse(), Ok(Share::Percent(0.5)));
+        for wrong in ["", "10", "0%", "150%", "-1%", "NaN%", "some"] {
+            assert!(wrong.parse::<Share>().is_err_and(|error| error.contains("10%")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_found_by_what_is_in_it() {
+        // 100 users in turn, one visit every 10 ms: within 200 ms there are 20 of them, at any time.
+        let visits: Vec<(u32, u64)> = (0..1_000_u32).map(|visit| (visit % 100, u64::from(visit) * 10)).collect();
+        let found = span(&visits, 100, 20.0).expect("there are enough");
+        assert!((199..=202).contains(&found), "{found}");
+        // All of them take a whole round, and more there are not.
+        let found = span(&visits, 100, 99.9).expect("there are enough");
+        assert!((990..=1_010).contains(&found), "{found}");
+        assert!(span(&visits, 100, 101.0).is_err_and(|most| (most - 100.0).abs() < 1.5));
+    }
+
+    /// The span does what it says in the second half of a simulation.
+    #[test]
+    fn a_calibrated_share_is_met() {
+        let options = Options { events: 100_000, users: 2_000, items: 300, rooms: 5, ..Options::default() };
+        let visits = visits(&options, &Levels::default(), 100_000).unwrap_or_else(|_| panic!("valid options"));
+        let span = span(&visits, 2_000, 200.0).expect("a tenth is reached");
+        let (mut counted, mut looks) = (0, 0_u32);
+        for at in (visits.len() / 2..visits.len()).step_by(500) {
+            let now = visits[at].1;
+            let recent = visits[..=at].iter().rev().take_while(|(_, ts)| ts + span > now);
+            counted += recent.map(|(user, _)| *user).collect::<std::collections::BTreeSet<_>>().len();
+            looks += 1;
+        }
+        let mean = f64::from(u32::try_from(counted).unwrap()) / f64::from(looks);
+        assert!((180.0..220.0).contains(&mean), "{mean} users within {span} ms");
+    }
+}

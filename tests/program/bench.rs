@@ -1,0 +1,216 @@
+//! The harness: figures that add up, whatever they are on this machine.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Done, Place};
+
+/// A shop so small that even a build for tests is quick with it.
+const SHOP: &str = "users=2000,items=300,rooms=5";
+
+fn bench(place: &Place, args: &str) -> Done {
+    let args: Vec<&str> = ["bench"].into_iter().chain(args.split_whitespace()).collect();
+    let done = place.deltarec(&args).well();
+    println!("{}", done.out);
+    assert!(done.out.lines().all(|line| line.chars().count() <= 110), "wider than 110 columns:\n{}", done.out);
+    done
+}
+
+fn report(place: &Place, name: &str) -> Value {
+    let report: Value = serde_json::from_str(&place.read(name)).unwrap();
+    assert!(report["machine"]["cores"].as_u64().unwrap() > 0 && report["machine"]["cpu"].is_string());
+    assert_eq!(report["machine"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(report["simulation"].as_str().unwrap().contains("users="));
+    report
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[track_caller]
+fn assert_percentiles(value: &Value, count: u64) {
+    assert_eq!(number(&value["count"]), count);
+    let of = |name: &str| value[name].as_f64().unwrap();
+    let rising = [0.0, of("p50_ms"), of("p90_ms"), of("p99_ms"), of("p999_ms"), of("max_ms"), 60_000.0];
+    assert!(rising.is_sorted() && (count == 0 || of("p50_ms") > 0.0), "{value}");
+}
+
+/// Everything offered is done with and recorded.
+#[track_caller]
+fn assert_adds_up(step: &Value, rate: u64, seconds: u64) {
+    let (scheduled, settled, warm_up) =
+        (number(&step["scheduled"]), number(&step["settled"]), number(&step["warm_up"]));
+    assert_eq!((number(&step["rate"]), scheduled), (rate, rate * seconds));
+    assert!(settled == scheduled || step["verdict"] == "cut" && settled < scheduled);
+    assert_percentiles(&step["all"], settled - warm_up);
+    let kinds = ["joining", "staying"].map(|kind| number(&step[kind]["count"]));
+    assert_eq!(kinds.iter().sum::<u64>(), settled - warm_up);
+    assert!(number(&step["changing"]["count"]) <= settled - warm_up);
+}
+
+#[test]
+fn latency_adds_up_and_a_hopeless_rate_is_seen() {
+    let place = Place::new();
+    let done = bench(
+        &place,
+        &format!(
+            "latency {SHOP} --preload 20000 --rates 300,1000000 --seconds 2 --audience 10% --json l.json --picture l.svg"
+        ),
+    );
+    let results = &report(&place, "l.json")["results"];
+    let steps = results[0]["steps"].as_array().unwrap();
+    assert_adds_up(&steps[0], 300, 2);
+    assert_adds_up(&steps[1], 1_000_000, 2);
+    assert!(["cut", "late"].contains(&steps[1]["verdict"].as_str().unwrap()), "{}", steps[1]["verdict"]);
+    // A tenth of 2,000 users, as calibrated.
+    assert!((100..400).contains(&number(&steps[0]["audience"])), "{}", steps[0]["audience"]);
+    for kind in ["changing", "joining", "staying", "leaving"] {
+        assert_percentiles(&steps[0][kind], number(&steps[0][kind]["count"]));
+        assert!(number(&steps[0][kind]["count"]) > 0, "{kind}");
+    }
+    // The test may share the machine with others, which can make any rate too much.
+    if steps[0]["verdict"] == "held" {
+        assert_eq!(number(&results[0]["saturation"]), 300);
+        assert_adds_up(&steps[2], 150, 2);
+        assert!(done.out.contains("saturation: 300 events/s"));
+    }
+    for part in ["p99.9 ms", "CPU us/ev", "changing a list", "leaving", "1 worker, audience 10% ("] {
+        assert!(done.out.contains(part), "{part:?} is missing in:\n{}", done.out);
+    }
+
+    let svg = place.read("l.svg");
+    let picture = roxmltree::Document::parse(&svg).unwrap();
+    let texts: Vec<&str> = picture.descendants().filter_map(|node| node.text()).map(str::trim).collect();
+    for text in [
+        "Latency at each rate",
+        "How rare a latency is",
+        "events offered per second",
+        "percentile of the events",
+        "latency from the schedule, ms",
+        "p99.9",
+        "99%",
+    ] {
+        assert!(texts.contains(&text), "{text:?} is missing in {texts:?}");
+    }
+}
+
+#[test]
+fn latency_takes_combinations_and_everybody_in_the_audience() {
+    let place = Place::new();
+    bench(
+        &place,
+        &format!("latency {SHOP} --preload 3000 --rates 200 --seconds 2 --audience all --workers 1,2 --json l.json"),
+    );
+    let results = report(&place, "l.json")["results"].clone();
+    for (at, workers) in [1, 2].into_iter().enumerate() {
+        let measured = &results[at];
+        assert_eq!((number(&measured["workers"]), measured["audience"].as_str()), (workers, Some("all")));
+        assert_eq!(number(&measured["preload"]["events"]), 3_000);
+        assert!(measured["span_ms"].is_null());
+        assert_adds_up(&measured["steps"][0], 200, 2);
+        assert_eq!(number(&measured["steps"][0]["leaving"]["count"]), 0);
+    }
+}
+
+#[test]
+fn batches_tell_of_time_and_of_work() {
+    let place = Place::new();
+    let done = bench(&place, &format!("batches {SHOP} --preload 5000 --events 300 --workers 2 --json b.json"));
+    let results = &report(&place, "b.json")["results"];
+    assert_eq!(number(&results["preload_events"]), 5_000);
+    for (at, (batch, batches)) in [(1, 300), (10, 100), (100, 100), (1_000, 100)].into_iter().enumerate() {
+        let size = &results["sizes"][at];
+        assert_eq!((number(&size["batch"]), number(&size["batches"])), (batch, batches));
+        assert_eq!(number(&size["events"]), batch * batches);
+        assert_percentiles(&size["latency"], batches);
+    }
+    let tenths = results["tenths"].as_array().unwrap();
+    assert_eq!(tenths.iter().map(|tenth| number(&tenth["events"])).sum::<u64>(), 300);
+    assert!(tenths[0]["stages"].as_array().unwrap().iter().any(|stage| number(&stage["max"]) > 0));
+    assert!(["similarities", "p99.9", "events/s"].iter().all(|part| done.out.contains(part)));
+}
+
+#[test]
+fn throughput_is_the_same_work_twice() {
+    let place = Place::new();
+    let done = bench(&place, &format!("throughput events=20000,{SHOP} --batch 1000 --json t.json"));
+    let results = &report(&place, "t.json")["results"];
+    let (files, graph) = (&results["file_to_file"], &results["graph_alone"]);
+    assert_eq!(number(&files["events"]), 20_000);
+    // What the levels ignore is not offered to the graph alone.
+    assert!((15_000..20_000).contains(&number(&graph["events"])));
+    // Ticks hold the same events.
+    assert_eq!(number(&files["changes"]), number(&graph["changes"]));
+    assert!(number(&files["changes"]) > 1_000 && number(&graph["held"]["pairs"]) > 1_000);
+    assert!(number(&results["memory"]["users"]) > 500 && number(&results["memory"]["viewers"]) > 50);
+    assert!(["bytes each", "budget", "file to file", "peak MiB"].iter().all(|part| done.out.contains(part)));
+}
+
+#[test]
+fn growth_has_a_row_for_each_thing() {
+    let place = Place::new();
+    bench(&place, "growth --scale 0.02 --events 1000 --json g.json");
+    let rows = report(&place, "g.json")["results"].clone();
+    let grown: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["grown"].as_str().unwrap()).collect();
+    assert_eq!(grown, ["(as a start)", "events", "users", "items", "history", "audience"]);
+    for row in rows.as_array().unwrap() {
+        assert_percentiles(&row["single"], 1_000);
+        assert!(row["us_per_event"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(number(&rows[1]["size"]["events"]), 10 * number(&rows[0]["size"]["events"]));
+}
+
+#[test]
+fn mistakes_are_told_before_anything_is_measured() {
+    let place = Place::new();
+    for (args, parts) in [
+        (&["latency", "--rates", ""][..], &["--rates", "''"][..]),
+        (&["latency", "--rates", "0"], &["--rates", "1..=1000000"]),
+        (&["latency", "--rates", "5,many"], &["--rates", "many"]),
+        (&["latency", "--rates", "1000000", "--seconds", "600"], &["--rates 1000000", "--seconds 600", "lower"]),
+        (&["latency", "--seconds", "1"], &["--seconds", "2..=600"]),
+        (&["latency", "--audience", "0%"], &["--audience", "above 0%", "`0%`"]),
+        (&["latency", "--audience", "1%,150%"], &["up to 100%", "`150%`"]),
+        (&["latency", "--audience", "90%", "--preload", "1000"], &["--audience 90%", "raise --preload", "`all`"]),
+        (
+            &["latency", "--preload", "0", "--set", "graph.audience=1s", "--set", "graph.retention=1s"],
+            &["--audience 10%", "longer than graph.retention"],
+        ),
+        (&["latency", "--workers", "0"], &["--workers", "1..=1024"]),
+        (&["latency", "events=1000"], &["leave events= out", "--preload N"]),
+        (&["latency", "uesrs=1000"], &["unknown option `uesrs`"]),
+        (&["latency", "--set", "graph.kk=1"], &["unknown key graph.kk"]),
+        (&["latency", "--picture", "no/such/folder.svg"], &["no/such/folder.svg", "folder that exists"]),
+        (&["batches", "--audience", "ten"], &["such as 10%", "`ten`"]),
+        (&["batches", "--json", "."], &["cannot be written"]),
+        (&["throughput", "--batch", "0"], &["--batch", "1..=10000000"]),
+        (&["growth", "--scale", "0"], &["--scale", "0.01 to 1000"]),
+        (&["growth", "users=5"], &["`users=5`", "--scale X"]),
+        (&["child", "{}"], &["for the program itself"]),
+        (&["speed"], &["speed", "deltarec bench"]),
+        (&[], &["latency", "batches", "throughput", "growth"]),
+    ] {
+        let args: Vec<&str> = ["bench"].iter().chain(args).copied().collect();
+        println!("deltarec {}", args.join(" "));
+        assert_eq!(place.deltarec(&args).failed(2, parts).out, "");
+    }
+    for what in ["latency", "batches", "throughput", "growth"] {
+        let help = place.deltarec(&["bench", what, "--help"]).well().out;
+        assert!(help.contains("Examples:") && help.contains(&format!("deltarec bench {what}")), "{help}");
+    }
+}
+
+#[test]
+fn interrupted_it_ends_and_keeps_what_it_has() {
+    let place = Place::new();
+    let args = ["bench", "latency", SHOP, "--preload", "2000", "--rates", "100", "--seconds", "60", "--json", "l.json"];
+    let running = place.start(&args);
+    running.until(Duration::from_secs(20), "the heading", |out| out.contains("steps of 60 s"));
+    thread::sleep(Duration::from_millis(500));
+    running.signal("INT");
+    running.end_within(Duration::from_secs(8)).well().said(&["stopping"]);
+    assert_eq!(report(&place, "l.json")["results"], serde_json::json!([]));
+}
