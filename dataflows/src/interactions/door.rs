@@ -133,8 +133,7 @@ impl Door {
     fn bring(&mut self, id: UserId, touches: &[Touch], now: u64) {
         let user = self.users.entry(id).or_default();
         user.touches.history(&mut self.before);
-        user.touches.absorb(touches, now, &self.config);
-        user.touches.history(&mut self.after);
+        user.touches.absorb(touches, now, &self.config, &mut self.after);
         let was_in_audience = std::mem::replace(&mut user.in_audience, user.touches.in_audience(now, &self.config));
         self.audience = self.audience + u64::from(user.in_audience) - u64::from(was_in_audience);
 
@@ -147,8 +146,11 @@ impl Door {
         }));
         for (rank, (item, level)) in self.after.iter().enumerate() {
             let new = Some((rank, *level));
-            match self.moved.iter_mut().find(|moved| moved.item == *item) {
-                Some(moved) => moved.new = new,
+            // Most items keep their rank or are pushed down by one.
+            let is_at = |at: &usize| self.moved.get(*at).is_some_and(|moved| moved.item == *item);
+            let near = [rank, rank.wrapping_sub(1)].into_iter().find(is_at);
+            match near.or_else(|| self.moved.iter().position(|moved| moved.item == *item)) {
+                Some(at) => self.moved[at].new = new,
                 None => self.moved.push(Moved { item: *item, old: None, new }),
             }
         }

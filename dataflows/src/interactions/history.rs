@@ -41,29 +41,30 @@ impl Touches {
         self.0.is_empty()
     }
 
-    /// Takes new events in any order and keeps, as of `now`, what counts and can still matter.
+    /// Takes new events in any order and keeps, as of `now`, what counts and can still matter. Leaves the history they
+    /// make in `history`.
     ///
     /// Read newest first, an event counts if it is retained and fewer than `history` items were touched after it, which
     /// are the distinct items read before it. It can still matter if no later event of its item has at least its level.
     /// What fails either test fails it for good, so the state is a function of the set of events.
-    pub(super) fn absorb(&mut self, new: &[Touch], now: u64, config: &Config) {
+    pub(super) fn absorb(&mut self, new: &[Touch], now: u64, config: &Config, history: &mut Vec<Interaction>) {
         if !new.is_empty() {
             self.0.extend_from_slice(new);
             self.0.sort_unstable_by(Touch::order);
         }
-        let mut items: Vec<Interaction> = Vec::with_capacity(self.0.len().min(config.history + 1));
+        history.clear();
         self.0.retain(|touch| {
-            if items.len() >= config.history || config.expires(touch.ts()) <= now {
+            if history.len() >= config.history || config.expires(touch.ts()) <= now {
                 return false;
             }
-            match items.iter_mut().find(|(item, _)| *item == touch.item) {
+            match history.iter_mut().find(|(item, _)| *item == touch.item) {
                 Some((_, level)) if *level >= touch.level() => false,
                 Some((_, level)) => {
                     *level = touch.level();
                     true
                 }
                 None => {
-                    items.push((touch.item, touch.level()));
+                    history.push((touch.item, touch.level()));
                     true
                 }
             }

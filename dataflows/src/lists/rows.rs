@@ -6,18 +6,12 @@ use crate::{Diff, ItemId, Neighbour};
 /// A viewer's place.
 pub(super) type ViewerId = u32;
 
-/// A similar item and how similar it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Similar {
-    pub(super) item: Dense,
-    pub(super) similarity: u32,
-}
-
 /// An item that a viewer has in the history or that is similar to one.
 #[derive(Debug, Default)]
 pub(super) struct Row {
-    /// In no order: found by a scan of a few cache lines.
-    pub(super) neighbours: Vec<Similar>,
+    /// Similar items and their similarities, in parallel, in no order: found by a scan of a few cache lines.
+    items: Vec<Dense>,
+    similarities: Vec<u32>,
     /// Viewers with the item in their profile.
     pub(super) holders: Vec<ViewerId>,
     /// How many rows have the item as a neighbour and how many viewers in their history.
@@ -29,7 +23,20 @@ impl Row {
     /// items at a time.
     #[inline]
     pub(super) fn similarity(&self, item: Dense) -> u32 {
-        self.neighbours.iter().map(|similar| if similar.item == item { similar.similarity } else { 0 }).sum()
+        let hits = self.items.iter().zip(&self.similarities);
+        hits.fold(0, |sum, (other, similarity)| sum | if *other == item { *similarity } else { 0 })
+    }
+
+    #[inline]
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = (Dense, u32)> {
+        self.items.iter().copied().zip(self.similarities.iter().copied())
+    }
+
+    /// Reads what [`Row::neighbours`] will read, a cache line at a time.
+    #[inline]
+    pub(super) fn peek(&self) -> u32 {
+        let lines = self.items.iter().step_by(16).chain(self.similarities.iter().step_by(16));
+        lines.fold(0, |seen, value| seen ^ value)
     }
 }
 
@@ -65,22 +72,24 @@ impl Rows {
     /// Applies an update of a neighbour of a row; returns its similarity before and after. In whatever order a
     /// retraction and an insertion come, they add up to the new similarity.
     pub(super) fn update(&mut self, row: Dense, item: Dense, neighbour: Neighbour, diff: Diff) -> (u32, u32) {
-        let neighbours = &mut self.rows[row as usize].neighbours;
-        let at = neighbours.iter().position(|similar| similar.item == item);
-        let old = at.map_or(0, |at| neighbours[at].similarity);
+        let changed = &mut self.rows[row as usize];
+        let at = changed.items.iter().position(|other| *other == item);
+        let old = at.map_or(0, |at| changed.similarities[at]);
         let similarity = u32::from(neighbour.similarity);
         let new = if diff > 0 { old + similarity } else { old - similarity };
         match (at, new) {
             (Some(at), 0) => {
-                neighbours.swap_remove(at);
-                if neighbours.is_empty() {
+                changed.items.swap_remove(at);
+                changed.similarities.swap_remove(at);
+                if changed.items.is_empty() {
                     self.loose.push(row);
                 }
                 self.forget(item);
             }
-            (Some(at), _) => neighbours[at].similarity = new,
+            (Some(at), _) => changed.similarities[at] = new,
             (None, _) => {
-                neighbours.push(Similar { item, similarity: new });
+                changed.items.push(item);
+                changed.similarities.push(new);
                 self.mention(item);
             }
         }
@@ -106,7 +115,7 @@ impl Rows {
         for item in self.loose.drain(..) {
             let row = &mut self.rows[item as usize];
             // Whoever holds an item mentions it too.
-            if row.mentions == 0 && row.neighbours.is_empty() {
+            if row.mentions == 0 && row.items.is_empty() {
                 *row = Row::default();
                 self.ids.release(item);
             }

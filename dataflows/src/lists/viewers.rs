@@ -35,7 +35,7 @@ enum State {
 
 /// A candidate taken by itself costs a look into each row of the profile; about so many cost as much as a pass over all
 /// candidates.
-const MOST_TOUCHED: usize = 8;
+const MOST_TOUCHED: usize = 4;
 
 /// What decides of most touches that they are of no account. Apart from the rest, so that a crowd's lies close together.
 #[derive(Clone, Copy, Debug)]
@@ -246,14 +246,13 @@ impl Viewers {
         self.totals.reserve(rows.ids().bound());
         let profile = || viewer.entries.iter().filter(|entry| entry.weight > 0);
         // The rows' cache lines first, so that they are waited for together.
-        let lines = profile().flat_map(|entry| rows.get(entry.item).neighbours.iter().step_by(8));
-        std::hint::black_box(lines.fold(0, |seen, similar| seen ^ similar.item));
+        std::hint::black_box(profile().fold(0, |seen, entry| seen ^ rows.get(entry.item).peek()));
         // Seen items, as a contribution of minus infinity.
         self.totals.exclude(viewer.entries.iter().map(|entry| entry.item));
         for entry in profile() {
             let weight = i64::from(entry.weight);
-            let neighbours = rows.get(entry.item).neighbours.iter();
-            self.totals.add(neighbours.map(|similar| (similar.item, weight * i64::from(similar.similarity))));
+            let neighbours = rows.get(entry.item).neighbours();
+            self.totals.add(neighbours.map(|(item, similarity)| (item, weight * i64::from(similarity))));
         }
         // The k best so far are mostly among the k best again. If all of them still score, the k-th best scores at least
         // as much as the worst of them, and what scores much less need not be ranked.

@@ -2,7 +2,7 @@
 
 use super::Neighbour;
 use super::pairs::Pairs;
-use super::row::Row;
+use super::row::{Row, Similar};
 use crate::audience::Interest;
 use crate::dense::{Dense, Ids};
 use crate::quantise::{PHASES, phase, phased};
@@ -47,7 +47,9 @@ pub(super) struct Index {
     /// Room for what one ranking takes.
     touched: Vec<(Dense, u32)>,
     candidates: Vec<Ranked<i32>>,
-    neighbours: Vec<Neighbour>,
+    neighbours: Vec<Similar>,
+    /// 0 for every item, between two uses.
+    scratch: Vec<u16>,
 }
 
 /// What a change of an item's popularity means to others.
@@ -79,6 +81,7 @@ impl Index {
             touched: Vec::new(),
             candidates: Vec::new(),
             neighbours: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -91,6 +94,7 @@ impl Index {
             self.fine.push(0);
             self.bars.push(NO_RANKING);
             self.rows.push(None);
+            self.scratch.push(0);
         }
         id
     }
@@ -233,7 +237,10 @@ impl Index {
             if let Some(ranking) = row.ranking.as_ref().filter(|_| row.is_wanted()) {
                 self.weigh(item, ranking);
             }
-            row.tell(self.ids.name(item), &self.neighbours, tell);
+            let (ids, name) = (&self.ids, self.ids.name(item));
+            row.tell(&self.neighbours, &mut self.scratch, &mut |worker, Similar { partner, similarity }, diff| {
+                tell(Interest { item: name, worker }, Neighbour { item: ids.name(partner), similarity }, diff);
+            });
             row.age();
             if let Some(ranking) = &row.ranking {
                 self.bars[item as usize] = ranking.floor().unwrap_or(i32::MIN);
@@ -288,7 +295,7 @@ impl Index {
         let own = self.fine[item as usize];
         self.neighbours.extend(ranking.best(self.config.neighbours).iter().map(|ranked| {
             let exponent = ranked.score - against(own, ranked.id, item);
-            Neighbour { item: self.ids.name(ranked.id), similarity: self.similarity.of(exponent) }
+            Similar { partner: ranked.id, similarity: self.similarity.of(exponent) }
         }));
     }
 

@@ -1,9 +1,15 @@
 //! What is kept of an item that somebody wants to know about: its ranking, and what was told to whom.
 
-use super::Neighbour;
+use crate::Diff;
 use crate::dense::Dense;
 use crate::top_k::TopK;
-use crate::{Diff, Interest, ItemId};
+
+/// A partner and how similar it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Similar {
+    pub(super) partner: Dense,
+    pub(super) similarity: u16,
+}
 
 /// So often a ranking that nobody wants is brought up to date before it is given up: many are soon wanted again, and
 /// making one anew goes through all pairs of the item.
@@ -24,7 +30,7 @@ pub(super) struct Row {
     wanted: Vec<(u64, Diff)>,
     /// Which workers have been told what, best first.
     told: Vec<u64>,
-    neighbours: Vec<Neighbour>,
+    neighbours: Vec<Similar>,
 }
 
 impl Row {
@@ -54,28 +60,37 @@ impl Row {
     }
 
     /// Tells the workers that were told before what is different, new ones all, and those that left that all is gone.
-    /// `neighbours` are those now, best first.
+    /// `neighbours` are those now, best first; `scratch` is 0 for every item, and is left so.
     pub(super) fn tell(
         &mut self,
-        item: ItemId,
-        neighbours: &[Neighbour],
-        tell: &mut impl FnMut(Interest, Neighbour, Diff),
+        neighbours: &[Similar],
+        scratch: &mut [u16],
+        tell: &mut impl FnMut(u64, Similar, Diff),
     ) {
-        let to = |worker: u64| Interest { item, worker };
         self.told.retain(|worker| {
             let stays = self.wanted.iter().any(|(wants, _)| wants == worker);
             if !stays {
-                self.neighbours.iter().for_each(|neighbour| tell(to(*worker), *neighbour, -1));
+                self.neighbours.iter().for_each(|neighbour| tell(*worker, *neighbour, -1));
             }
             stays
         });
         let (old, new) = different(&self.neighbours, neighbours);
-        // What comes first, so that a neighbour with another similarity keeps its place where it is looked up.
-        for come in new.iter().filter(|new| !old.contains(new)) {
-            self.told.iter().for_each(|worker| tell(to(*worker), *come, 1));
+        for before in old {
+            scratch[before.partner as usize] = before.similarity;
         }
-        for gone in old.iter().filter(|old| !new.contains(old)) {
-            self.told.iter().for_each(|worker| tell(to(*worker), *gone, -1));
+        // What comes first, so that a neighbour with another similarity keeps its place where it is looked up.
+        for come in new {
+            let before = &mut scratch[come.partner as usize];
+            if *before == come.similarity {
+                *before = 0;
+            } else {
+                self.told.iter().for_each(|worker| tell(*worker, *come, 1));
+            }
+        }
+        for gone in old {
+            if std::mem::take(&mut scratch[gone.partner as usize]) > 0 {
+                self.told.iter().for_each(|worker| tell(*worker, *gone, -1));
+            }
         }
         if !(old.is_empty() && new.is_empty()) {
             self.neighbours.clear();
@@ -84,7 +99,7 @@ impl Row {
         for (worker, _) in &self.wanted {
             if !self.told.contains(worker) {
                 for neighbour in neighbours {
-                    tell(to(*worker), *neighbour, 1);
+                    tell(*worker, *neighbour, 1);
                 }
                 self.told.push(*worker);
             }
@@ -93,7 +108,7 @@ impl Row {
 }
 
 /// The stretches in which two rows differ: most often they are empty or short.
-fn different<'a>(old: &'a [Neighbour], new: &'a [Neighbour]) -> (&'a [Neighbour], &'a [Neighbour]) {
+fn different<'a>(old: &'a [Similar], new: &'a [Similar]) -> (&'a [Similar], &'a [Similar]) {
     let head = old.iter().zip(new).take_while(|(old, new)| old == new).count();
     let (old, new) = (&old[head..], &new[head..]);
     let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
