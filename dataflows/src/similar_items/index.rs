@@ -2,7 +2,7 @@
 
 use super::Neighbour;
 use super::pairs::Pairs;
-use super::row::{Row, Similar};
+use super::row::{Row, Similar, Touched, UNKNOWN};
 use crate::audience::Interest;
 use crate::dense::{Dense, Ids};
 use crate::quantise::{PHASES, phase, phased};
@@ -45,7 +45,6 @@ pub(super) struct Index {
     similarity: Similarity,
     config: Config,
     /// Room for what one ranking takes.
-    touched: Vec<(Dense, u32)>,
     candidates: Vec<Ranked<i32>>,
     neighbours: Vec<Similar>,
     /// 0 for every item, between two uses.
@@ -78,7 +77,6 @@ impl Index {
             logarithm: Logarithm::new(config.resolution),
             similarity: Similarity::new(config.resolution),
             config: config.clone(),
-            touched: Vec::new(),
             candidates: Vec::new(),
             neighbours: Vec::new(),
             scratch: Vec::new(),
@@ -134,8 +132,11 @@ impl Index {
         let (old, new) = (self.evidence(old), self.evidence(count));
         // Popularities are those before the tick; where this tick's change matters a crossing follows.
         let against = against(self.fine[partner as usize], item, partner);
-        if old != new && old.max(new).is_some_and(|evidence| evidence - against >= bar) {
-            self.touch(item, partner);
+        let reaches = |evidence: i32| evidence - against >= bar;
+        if old != new && old.max(new).is_some_and(reaches) {
+            // While the count stays within reach every change of it is told, so that the last one told is right.
+            let count = if new.is_some_and(reaches) { count } else { UNKNOWN };
+            self.touch(item, Touched { partner, count });
         }
     }
 
@@ -188,14 +189,14 @@ impl Index {
         if bar != NO_RANKING
             && self.evidence(count).is_some_and(|evidence| evidence - against(fine, item, partner) >= bar)
         {
-            self.touch(item, partner);
+            self.touch(item, Touched { partner, count });
         }
     }
 
     /// Notes that a partner's rank may have changed; when too many have, the ranking is given up and made anew.
-    fn touch(&mut self, item: Dense, partner: Dense) {
+    fn touch(&mut self, item: Dense, touched: Touched) {
         let Some(row) = &mut self.rows[item as usize] else { return };
-        row.touched.push(partner);
+        row.touched.push(touched);
         if row.touched.len() > 16 + self.pairs[item as usize].len() / TOUCHED_SHARE {
             row.ranking = None;
             row.touched.clear();
@@ -270,10 +271,8 @@ impl Index {
             Some(evidence - against(self.fine[partner as usize], item, partner))
         };
         if let Some(ranking) = &mut row.ranking {
-            // Counts first, so that they are waited for together.
-            let pairs = &self.pairs[item as usize];
-            self.touched.extend(row.touched.drain(..).map(|partner| (partner, pairs.get(partner))));
-            for (partner, count) in self.touched.drain(..) {
+            for Touched { partner, count } in row.touched.drain(..) {
+                let count = if count == UNKNOWN { self.pairs[item as usize].get(partner) } else { count };
                 ranking.update(partner, score(partner, count), capacity(k), &self.ids);
             }
         }

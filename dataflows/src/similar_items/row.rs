@@ -11,6 +11,17 @@ pub(super) struct Similar {
     pub(super) similarity: u16,
 }
 
+/// A partner that is to be ranked again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Touched {
+    pub(super) partner: Dense,
+    /// How much it has in common with the item, as far as that matters, or [`UNKNOWN`]. Of several the last one holds.
+    pub(super) count: u32,
+}
+
+/// The count must be looked up: it fell out of what is told, and may have fallen further.
+pub(super) const UNKNOWN: u32 = u32::MAX;
+
 /// So often a ranking that nobody wants is brought up to date before it is given up: many are soon wanted again, and
 /// making one anew goes through all pairs of the item.
 const PATIENCE: u8 = 64;
@@ -21,7 +32,7 @@ pub(super) struct Row {
     /// The best partners; `None` if they are to be chosen anew.
     pub(super) ranking: Option<TopK<i32>>,
     /// Partners whose rank may have changed.
-    pub(super) touched: Vec<Dense>,
+    pub(super) touched: Vec<Touched>,
     /// How often the ranking was brought up to date since nobody wants it.
     unwanted: u8,
     /// Whether the row is to be looked at by the rankings.
