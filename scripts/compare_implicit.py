@@ -26,7 +26,7 @@ import numpy as np
 from implicit.nearest_neighbours import CosineRecommender
 from scipy.sparse import csr_matrix
 
-warnings.filterwarnings("ignore", category=UserWarning)  # the library converts its own matrices
+warnings.filterwarnings("ignore")  # the library converts its own matrices
 
 LEVELS = {"view": 1, "click": 2, "like": 3, "comment": 3, "share": 4, "follow": 4, "favourite": 4, "cart": 5, "purchase": 6}
 STAIRS = [8, 8, 4, 4, 2, 2, 2, 2] + [1] * 8
