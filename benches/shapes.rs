@@ -63,17 +63,18 @@ const FULL: Size = Size { load: 40_000, singles: 1_000 };
 const SMOKE: Size = Size { load: 20_000, singles: 200 };
 const BATCH: usize = 1_000;
 
-// The smoke's limits: about half of what a shared machine of two cores gave with other things running on it, so that only
-// a change of the program can fail them.
+// The smoke's limits, far from noise: on a shared machine of two cores with three times as much to do as it could, the
+// graph loaded 13 to 29 times as fast as the textbook, at 0.28 to 0.51 of COST's rate, with a quarter of the textbook's
+// memory. Only a change of the program should fail them.
 
 /// The graph loads at least so many times as fast as the textbook.
-const LEAST_OF_TEXTBOOK: f64 = 4.0;
+const LEAST_OF_TEXTBOOK: f64 = 8.0;
 /// The graph's load rate is at least this share of COST's.
-const LEAST_OF_COST: f64 = 0.1;
+const LEAST_OF_COST: f64 = 0.15;
 /// The graph's peak memory is at most this share of the textbook's.
-const MOST_OF_TEXTBOOKS_MEMORY: f64 = 0.6;
+const MOST_OF_TEXTBOOKS_MEMORY: f64 = 0.5;
 /// Of the graph and of COST, by turns, the fastest run counts: they are over so soon that others can get in the way.
-const SMOKE_ROUNDS: usize = 3;
+const SMOKE_ROUNDS: usize = 5;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
