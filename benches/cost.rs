@@ -324,7 +324,7 @@ fn graph(workload: Workload, batch: usize, workers: usize) -> Measured {
     let told: Arc<Mutex<Told>> = Arc::default();
     let all = Arc::clone(&told);
     let measured = clocked(move || {
-        let Workload { events, config } = workload;
+        let Workload { events, config, .. } = workload;
         let events = Arc::new(events);
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let told: Rc<RefCell<Told>> = Rc::default();

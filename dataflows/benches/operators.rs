@@ -173,7 +173,9 @@ impl Door {
         let started = Instant::now();
         self.last = next(self.last, self.now());
         self.input.advance_to(self.last);
-        batch.iter().for_each(|input| self.input.send(*input));
+        for input in batch {
+            self.input.send(*input);
+        }
         self.wait(worker, self.last + 1);
         self.round += 1;
         started.elapsed()
