@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dataflows::{ItemId, UserId, recommendations};
+use deltarec::bench::audience::Share;
 use support::workload::{Within, Workload, adversarial, standard};
 use support::{Loop, cpu_seconds, peak_mib};
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
@@ -55,7 +56,7 @@ impl Arguments {
             events: 5_000_000,
             users: None,
             items: None,
-            audience: Within::Share(0.1),
+            audience: Within::Share(Share::Percent(10.0)),
             batch: 10_000,
             rounds: 1,
             adversarial: false,
@@ -107,10 +108,7 @@ fn number<N: FromStr>(text: &str) -> Result<N, String> {
 
 fn main() -> ExitCode {
     let outcome = Arguments::parse().and_then(|arguments| match &arguments.program {
-        Some(program) => {
-            println!("{}", measure(program, &arguments).line());
-            Ok(())
-        }
+        Some(program) => measure(program, &arguments).map(|measured| println!("{}", measured.line())),
         None => compare(arguments),
     });
     match outcome {
@@ -161,7 +159,7 @@ impl Measured {
 fn compare(mut arguments: Arguments) -> Result<(), String> {
     let workload = arguments.workload();
     let audience = arguments.audience;
-    if let dataflows::Audience::Within(span) = audience.resolve(&workload.events) {
+    if let dataflows::Audience::Within(span) = workload.audience(audience)? {
         arguments.audience = Within::Span(span);
     }
     let counted = workload.events.len();
@@ -233,13 +231,13 @@ fn start(program: &str, arguments: &Arguments) -> Result<Measured, String> {
     Measured::parse(&line).filter(|_| output.status.success()).ok_or(format!("{program} failed"))
 }
 
-fn measure(program: &str, arguments: &Arguments) -> Measured {
+fn measure(program: &str, arguments: &Arguments) -> Result<Measured, String> {
     let mut workload = arguments.workload();
-    workload.config.audience = arguments.audience.resolve(&workload.events);
-    match program.strip_prefix("graph-") {
+    workload.config.audience = workload.audience(arguments.audience)?;
+    Ok(match program.strip_prefix("graph-") {
         Some(workers) => graph(workload, arguments.batch, workers.parse().expect("a number of workers")),
         None => cost(&workload, arguments.batch),
-    }
+    })
 }
 
 /// The last lists told and how many were.
@@ -326,7 +324,7 @@ fn graph(workload: Workload, batch: usize, workers: usize) -> Measured {
     let told: Arc<Mutex<Told>> = Arc::default();
     let all = Arc::clone(&told);
     let measured = clocked(move || {
-        let Workload { events, config } = workload;
+        let Workload { events, config, .. } = workload;
         let events = Arc::new(events);
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let told: Rc<RefCell<Told>> = Rc::default();

@@ -4,7 +4,7 @@
 //! process, which is this program again with a hidden subcommand (`bench/child.rs`).
 
 mod alone;
-mod audience;
+pub mod audience;
 mod batches;
 mod child;
 mod fanout;

@@ -1,11 +1,11 @@
 //! The streams that benchmarks share: the standard one and an adversarial one, and who is in the audience.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use connectors::generate::Options;
 use dataflows::{Audience, Config, Event, UserId};
+use deltarec::bench::audience::{Share, span_of_share};
 use schema::id64;
 
 use super::simulated;
@@ -14,8 +14,26 @@ use super::simulated;
 pub struct Workload {
     /// In the order of their times.
     pub events: Vec<Event>,
-    /// The semantics; the audience is everybody until it is [resolved](Within::resolve).
+    /// All users, also those who never come.
+    pub users: u32,
+    /// The semantics, with everybody in the audience.
     pub config: Config,
+}
+
+impl Workload {
+    /// What an audience means here.
+    pub fn audience(&self, within: Within) -> Result<Audience, String> {
+        match within {
+            Within::Share(Share::All) => Ok(Audience::All),
+            Within::Span(span) => Ok(Audience::Within(span)),
+            Within::Share(Share::Percent(percent)) => {
+                let visits: Vec<(UserId, u64)> = self.events.iter().map(|event| (event.user, event.ts)).collect();
+                span_of_share(&visits, u64::from(self.users), percent / 100.0).map(Audience::Within).map_err(|most| {
+                    format!("no span of time has more than {:.1}% of the users; take more events", 100.0 * most)
+                })
+            }
+        }
+    }
 }
 
 /// The simulation's defaults but for the number of events: what is quoted unless something else is said.
@@ -23,7 +41,7 @@ pub fn standard(events: u64, users: Option<u32>, items: Option<u32>) -> Workload
     let defaults = Options::default();
     let (users, items) = (users.unwrap_or(defaults.users), items.unwrap_or(defaults.items));
     let config = Config { audience: Audience::All, ..Config::default() };
-    Workload { events: simulated(Options { events, users, items, ..defaults }).collect(), config }
+    Workload { events: simulated(Options { events, users, items, ..defaults }).collect(), users, config }
 }
 
 /// Events of a user for one of the item that everybody holds.
@@ -54,7 +72,7 @@ pub fn adversarial(events: u64, users: Option<u32>, items: Option<u32>) -> Workl
     };
     let retention = RETAINED * u64::from(users) * 1_000 / RATE;
     let config = Config { audience: Audience::All, retention, ..Config::default() };
-    Workload { events: (0..events).map(&mut event).collect(), config }
+    Workload { events: (0..events).map(&mut event).collect(), users, config }
 }
 
 /// `SplitMix64`.
@@ -69,91 +87,38 @@ fn random(state: &mut u64) -> u64 {
 /// An audience as a benchmark's command line has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Within {
-    /// Everybody.
-    All,
     /// The span in milliseconds.
     Span(u64),
-    /// The span that on average this share of the users have an event in.
-    Share(f64),
+    /// As `deltarec bench` has it.
+    Share(Share),
 }
 
 impl FromStr for Within {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "all" {
-            return Ok(Within::All);
+        if let Ok(share) = text.parse() {
+            return Ok(Within::Share(share));
         }
-        let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(at);
-        let wrong = || format!("{text}: expected `all`, a share like 10% or a span like 500ms, 30s, 30m, 12h");
-        if unit == "%" {
-            return number.parse().map(|percent: f64| Within::Share(percent / 100.0)).map_err(|_| wrong());
-        }
         let scale = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return Err(wrong()),
+            "ms" => Some(1),
+            "s" => Some(1_000),
+            "m" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
         };
-        number.parse().map(|number: u64| Within::Span(number * scale)).map_err(|_| wrong())
+        let span = scale.and_then(|scale| number.parse::<u64>().ok()?.checked_mul(scale)).map(Within::Span);
+        span.ok_or_else(|| format!("{text}: expected `all`, a share like 10% or a span like 500ms, 30s, 30m, 12h"))
     }
 }
 
 impl fmt::Display for Within {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Within::All => write!(f, "all"),
             Within::Span(span) => write!(f, "{span}ms"),
-            Within::Share(share) => write!(f, "{}%", share * 100.0),
+            Within::Share(share) => write!(f, "{share}"),
         }
     }
-}
-
-impl Within {
-    /// The audience this is for these events.
-    pub fn resolve(self, events: &[Event]) -> Audience {
-        match self {
-            Within::All => Audience::All,
-            Within::Span(span) => Audience::Within(span),
-            Within::Share(share) => Audience::Within(span_of_share(events, share)),
-        }
-    }
-}
-
-/// The least span, in milliseconds, such that over the stream's time on average this share of all its users have an event
-/// younger than that.
-pub fn span_of_share(events: &[Event], share: f64) -> u64 {
-    let (Some(first), Some(last)) = (events.first(), events.last()) else {
-        return 1;
-    };
-    let mut latest: HashMap<UserId, u64> = HashMap::new();
-    let mut gaps: Vec<u64> = Vec::with_capacity(events.len());
-    for event in events {
-        if let Some(before) = latest.insert(event.user, event.ts) {
-            gaps.push(event.ts.saturating_sub(before));
-        }
-    }
-    gaps.extend(latest.values().map(|before| last.ts.saturating_sub(*before)));
-    gaps.sort_unstable();
-    let sums: Vec<u64> = std::iter::once(0)
-        .chain(gaps.iter().scan(0, |sum, gap| {
-            *sum += gap;
-            Some(*sum)
-        }))
-        .collect();
-    // After an event its user is in for the span or until the next one.
-    let inside = |span: u64| {
-        let shorter = gaps.partition_point(|gap| *gap < span);
-        sums[shorter] + span * (gaps.len() - shorter) as u64
-    };
-    #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
-    let wanted = (share * latest.len() as f64 * (last.ts - first.ts) as f64) as u64;
-    let (mut low, mut high) = (1, (last.ts - first.ts).max(1));
-    while low < high {
-        let middle = low.midpoint(high);
-        if inside(middle) >= wanted { high = middle } else { low = middle + 1 }
-    }
-    low
 }

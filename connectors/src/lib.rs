@@ -44,7 +44,7 @@ pub use error::OpenError;
 pub use filter::{Filter, FilterError};
 pub use generate::{Generated, Generator};
 pub use lines::Lines;
-pub use open::{open_lines, open_sink, open_source, source_from};
+pub use open::{lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;
 pub use rejects::RejectLog;
 pub use sink::{Sink, SinkError};

@@ -1,4 +1,4 @@
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use crate::csv::{Csv, Header};
 use crate::error::{sink_error, source_error};
@@ -7,7 +7,7 @@ use crate::lines::{ChangeLines, Lines};
 use crate::plan::Plan;
 use crate::records::Records;
 use crate::window::Window;
-use crate::{Compression, Format, InputOptions, OpenError, Sink, Source, Uri, input, output};
+use crate::{Compression, Format, InputOptions, OpenError, Sink, SinkError, Source, Uri, input, output};
 
 /// Opens an input. Of a CSV file the header is read at once; nothing else is.
 ///
@@ -45,6 +45,16 @@ pub fn open_sink(uri: &Uri) -> Result<Box<dyn Sink>, OpenError> {
 /// Opens a file or stdout for JSON lines of anything.
 pub fn open_lines(uri: &Uri) -> Result<Lines, OpenError> {
     Ok(Lines::new(uri.to_string(), open_output(uri)?))
+}
+
+/// JSON lines of anything to a writer of any kind.
+pub fn lines_into(
+    name: &str,
+    writer: impl Write + Send + 'static,
+    compression: Compression,
+) -> Result<Lines, SinkError> {
+    let output = output::pack(writer, compression).map_err(|error| sink_error(name, "open the output", error))?;
+    Ok(Lines::new(name.to_owned(), output))
 }
 
 pub(crate) fn open_output(uri: &Uri) -> Result<output::Output, OpenError> {

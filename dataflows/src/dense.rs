@@ -5,11 +5,11 @@ use crate::operator::{IdMap, give_back};
 use crate::quantise::PHASES;
 
 /// A dense id. Its low six bits are those of the id64, so that the phase of a pair is at hand without looking up names.
-pub(crate) type Dense = u32;
+pub type Dense = u32;
 
-/// id64 to dense id and back. Released ids are used again.
+/// id64 to [`Dense`] id and back. Released ids are used again.
 #[derive(Debug)]
-pub(crate) struct Ids {
+pub struct Ids {
     dense: IdMap<Dense>,
     names: Vec<ItemId>,
     /// By the low six bits: ids to use again, and how many have been handed out.
@@ -25,11 +25,13 @@ impl Default for Ids {
 }
 
 impl Ids {
-    pub(crate) fn get(&self, item: ItemId) -> Option<Dense> {
+    /// The dense id of an item that has one.
+    pub fn get(&self, item: ItemId) -> Option<Dense> {
         self.dense.get(&item).copied()
     }
 
-    pub(crate) fn intern(&mut self, item: ItemId) -> Dense {
+    /// The dense id of an item, which is given one if it has none.
+    pub fn intern(&mut self, item: ItemId) -> Dense {
         *self.dense.entry(item).or_insert_with(|| {
             let class = (item % u64::from(PHASES)) as usize;
             let id = self.free[class].pop().unwrap_or_else(|| {
@@ -45,14 +47,16 @@ impl Ids {
         })
     }
 
-    pub(crate) fn release(&mut self, id: Dense) {
+    /// Takes an id back, to be given to another item.
+    pub fn release(&mut self, id: Dense) {
         if self.dense.remove(&self.names[id as usize]).is_some() {
             give_back(&mut self.dense);
             self.free[(id % PHASES) as usize].push(id);
         }
     }
 
-    pub(crate) fn name(&self, id: Dense) -> ItemId {
+    /// The item of an id in use.
+    pub fn name(&self, id: Dense) -> ItemId {
         self.names[id as usize]
     }
 

@@ -5,6 +5,8 @@
 //! our own (`docs/decisions/0001-shape-of-the-graph.md`), each with a plain twin built from differential's operators
 //! in the tests.
 //!
+//! What the operators of our own are made of and what can be measured by itself is public too: [`TopK`] over [`Ids`].
+//!
 //! Nothing here knows files, formats, sockets or clocks. Users and items are 64-bit ids; time is what the caller says.
 
 mod audience;
@@ -26,6 +28,7 @@ mod types;
 pub use audience::{Interest, interest};
 pub use changes::{ListChange, changes};
 pub use config::{Audience, Config};
+pub use dense::{Dense, Ids};
 pub use gauges::Gauges;
 pub use graph::{Recommendations, recommendations};
 pub use interactions::{Event, Input, Interactions, interactions};
@@ -35,4 +38,5 @@ pub use popularity::popularity;
 pub use quantise::{Logarithm, Similarity};
 pub use similar_items::{Neighbour, SimilarItems, similar_items};
 pub use time::{MAX_MS, Time, first_of, ms_of, next};
+pub use top_k::{Ranked, TopK};
 pub use types::{Collection, Diff, Forgotten, ItemId, Level, List, Scored, UserId, Weight};

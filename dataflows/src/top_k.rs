@@ -9,11 +9,13 @@ use std::cmp::Ordering;
 
 use crate::dense::{Dense, Ids};
 
-/// A candidate with its score. Better is less: score descending, then id64 ascending.
+/// A candidate with its score. Of two the better one has the higher score, or the lower id64 if the scores are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ranked<S> {
-    pub(crate) score: S,
-    pub(crate) id: Dense,
+pub struct Ranked<S> {
+    /// The higher the better.
+    pub score: S,
+    /// Of the candidate.
+    pub id: Dense,
 }
 
 impl<S: Ord> Ranked<S> {
@@ -22,9 +24,30 @@ impl<S: Ord> Ranked<S> {
     }
 }
 
-/// See the module.
+/// The best candidates of a group, in order, while scores change: those asked for and a reserve.
+///
+/// It does not know the others, only a bound on their scores, [`TopK::floor`]. Whoever owns the candidates tells every
+/// change at or above the floor with [`TopK::update`], and when [`TopK::is_short`] says that too many have fallen, goes
+/// through all of them with [`TopK::choose`].
+///
+/// ```
+/// use dataflows::{Ids, Ranked, TopK};
+///
+/// let mut ids = Ids::default();
+/// let [a, b, c] = [10, 11, 12].map(|item| ids.intern(item));
+/// let mut candidates = vec![Ranked { score: 5, id: a }, Ranked { score: 9, id: b }, Ranked { score: 7, id: c }];
+/// // One is asked for, one is the reserve.
+/// let mut top = TopK::default();
+/// top.choose(&mut candidates, None, 2, &ids);
+/// assert_eq!((top.best(1)[0].id, top.floor()), (b, Some(5)));
+///
+/// top.update(b, Some(3), 2, &ids);
+/// assert_eq!(top.best(1)[0].id, c);
+/// top.update(c, None, 2, &ids);
+/// assert!(top.is_short(1));
+/// ```
 #[derive(Debug)]
-pub(crate) struct TopK<S> {
+pub struct TopK<S> {
     /// Best first; ids are distinct.
     kept: Vec<Ranked<S>>,
     /// `Some` when there may be candidates that are not kept: none of them scores more, and none that scores as much is
@@ -43,7 +66,7 @@ impl<S> Default for TopK<S> {
 impl<S: Copy + Ord> TopK<S> {
     /// Chooses anew: keeps the best `capacity` of `candidates`, which is left empty. `floor`: there are others that
     /// score this at most, and less than all of the candidates.
-    pub(crate) fn choose(&mut self, candidates: &mut Vec<Ranked<S>>, floor: Option<S>, capacity: usize, ids: &Ids) {
+    pub fn choose(&mut self, candidates: &mut Vec<Ranked<S>>, floor: Option<S>, capacity: usize, ids: &Ids) {
         let order = |a: &Ranked<S>, b: &Ranked<S>| a.order(b, ids);
         self.floor = floor;
         if candidates.len() > capacity {
@@ -59,12 +82,12 @@ impl<S: Copy + Ord> TopK<S> {
     }
 
     /// The `k` best, unless [`TopK::is_short`].
-    pub(crate) fn best(&self, k: usize) -> &[Ranked<S>] {
+    pub fn best(&self, k: usize) -> &[Ranked<S>] {
         &self.kept[..k.min(self.kept.len())]
     }
 
     /// Whether the `k` best may be others, or in another order, than when this was last asked. Scores are not looked at.
-    pub(crate) fn has_moved(&mut self, k: usize) -> bool {
+    pub fn has_moved(&mut self, k: usize) -> bool {
         (std::mem::replace(&mut self.same_until, u32::MAX) as usize) < k
     }
 
@@ -74,13 +97,13 @@ impl<S: Copy + Ord> TopK<S> {
     }
 
     /// Whether fewer than `k` are kept while there may be more: the group must be gone through again.
-    pub(crate) fn is_short(&self, k: usize) -> bool {
+    pub fn is_short(&self, k: usize) -> bool {
         self.floor.is_some() && self.kept.len() < k
     }
 
     /// The score of the best candidate that is not kept, or more, if there may be one. Whoever scores less, before and
     /// after an update, need not be told of.
-    pub(crate) fn floor(&self) -> Option<S> {
+    pub fn floor(&self) -> Option<S> {
         self.floor
     }
 
@@ -96,7 +119,7 @@ impl<S: Copy + Ord> TopK<S> {
 
     /// Gives a candidate another score made of its present one, if it is kept, or takes it away; returns whether it was.
     #[inline]
-    pub(crate) fn revise(&mut self, id: Dense, ids: &Ids, revised: impl FnOnce(S) -> Option<S>) -> bool {
+    pub fn revise(&mut self, id: Dense, ids: &Ids, revised: impl FnOnce(S) -> Option<S>) -> bool {
         let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return false };
         let revised = revised(self.kept[at].score).map(|score| Ranked { score, id });
         if let Some(revised) = revised.filter(|revised| self.reaches(revised, ids)) {
@@ -109,7 +132,7 @@ impl<S: Copy + Ord> TopK<S> {
     }
 
     /// Gives a candidate its present score, or takes it away. Telling the same again changes nothing.
-    pub(crate) fn update(&mut self, id: Dense, score: Option<S>, capacity: usize, ids: &Ids) {
+    pub fn update(&mut self, id: Dense, score: Option<S>, capacity: usize, ids: &Ids) {
         if self.revise(id, ids, |_| score) {
             return;
         }

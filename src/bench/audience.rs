@@ -1,5 +1,7 @@
 //! How large an audience: a share of the users, turned into the span of time that gives it.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::str::FromStr;
 
 use connectors::generate::Options;
@@ -12,8 +14,10 @@ use crate::config::{Audience, Config};
 
 /// How many of the users are in the audience.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Share {
+pub enum Share {
+    /// Everybody.
     All,
+    /// So many in a hundred, above 0 and up to 100.
     Percent(f64),
 }
 
@@ -48,12 +52,11 @@ impl Share {
         let Share::Percent(percent) = self else { return Ok(Audience::All) };
         let events = events.max(FEWEST);
         let visits = visits(options, &config.levels, events)?;
-        let wanted = percent / 100.0 * f64::from(options.users);
-        let span = span(&visits, options.users, wanted).map_err(|most| {
+        let span = span_of_share(&visits, u64::from(options.users), percent / 100.0).map_err(|most| {
             Failure::Usage(anyhow::anyhow!(
                 "--audience {self}: in the first {events} events no span of time has more than {:.1}% of the users on \
                  average; raise --preload, lower users, or take `all`",
-                100.0 * most / f64::from(options.users)
+                100.0 * most
             ))
         })?;
         if span > config.graph.retention {
@@ -73,36 +76,41 @@ fn visits(options: &Options, levels: &Levels, events: u64) -> Result<Vec<(u32, u
     Ok(visits.take(usize::try_from(events).unwrap_or(usize::MAX)).collect())
 }
 
-/// The shortest span within which on average `wanted` users have an event; or, if none has, the most that any has.
+/// The shortest span of time, at least 1 and in the unit of the visits' times, within which on average this share of all
+/// `users` have a visit; or, if no span has so many, the largest share that one has.
 ///
-/// The mean is taken over the second half of the visits' time, so that a span of up to the first half is seen whole.
-fn span(visits: &[(u32, u64)], users: u32, wanted: f64) -> Result<u64, f64> {
+/// A visit, a user and a time, keeps its user in the audience until the span is over or the user's next visit comes. The
+/// mean is the sum of these stretches by the time they are in, exactly; it is taken over the second half of the visits'
+/// time, so that a span of up to the first half is seen whole and nobody is missing only because the log has just begun.
+/// All users count, also those who never come. The visits are in the order of their times.
+#[allow(clippy::cast_precision_loss)]
+pub fn span_of_share<U: Copy + Eq + Hash>(visits: &[(U, u64)], users: u64, share: f64) -> Result<u64, f64> {
     let (first, end) = (visits.first().map_or(0, |visit| visit.1), visits.last().map_or(0, |visit| visit.1));
     let middle = u64::midpoint(first, end);
     // A visit keeps its user in the audience until the span is over or the next visit comes.
-    let mut next = vec![end; users as usize];
+    let mut next: HashMap<U, u64> = HashMap::new();
     let mut stays: Vec<(u64, u64)> = visits
         .iter()
         .rev()
         .map(|(user, ts)| {
-            let next = std::mem::replace(&mut next[*user as usize], *ts);
+            let next = next.insert(*user, *ts).unwrap_or(end);
             (*ts, next)
         })
         .collect();
     stays.retain(|(_, next)| *next > middle);
-    #[allow(clippy::cast_precision_loss)]
-    let mean = |span: u64| {
+    let share_within = |span: u64| {
         let inside = |(ts, next): &(u64, u64)| (ts + span).min(*next).saturating_sub(*ts.max(&middle));
-        stays.iter().map(inside).sum::<u64>() as f64 / (end - middle).max(1) as f64
+        let mean = stays.iter().map(inside).sum::<u64>() as f64 / (end - middle).max(1) as f64;
+        mean / users.max(1) as f64
     };
     let (mut below, mut enough) = (0, (middle - first).max(1));
-    let most = mean(enough);
-    if most < wanted {
+    let most = share_within(enough);
+    if most < share {
         return Err(most);
     }
     while enough - below > 1 {
         let tried = u64::midpoint(below, enough);
-        if mean(tried) < wanted {
+        if share_within(tried) < share {
             below = tried;
         } else {
             enough = tried;
@@ -128,12 +136,12 @@ mod tests {
     fn a_span_is_found_by_what_is_in_it() {
         // 100 users in turn, one visit every 10 ms: within 200 ms there are 20 of them, at any time.
         let visits: Vec<(u32, u64)> = (0..1_000_u32).map(|visit| (visit % 100, u64::from(visit) * 10)).collect();
-        let found = span(&visits, 100, 20.0).expect("there are enough");
+        let found = span_of_share(&visits, 100, 0.2).expect("there are enough");
         assert!((199..=202).contains(&found), "{found}");
         // All of them take a whole round, and more there are not.
-        let found = span(&visits, 100, 99.9).expect("there are enough");
+        let found = span_of_share(&visits, 100, 0.999).expect("there are enough");
         assert!((990..=1_010).contains(&found), "{found}");
-        assert!(span(&visits, 100, 101.0).is_err_and(|most| (most - 100.0).abs() < 1.5));
+        assert!(span_of_share(&visits, 100, 1.01).is_err_and(|most| (most - 1.0).abs() < 0.015));
     }
 
     /// The span does what it says in the second half of a simulation.
@@ -141,7 +149,7 @@ mod tests {
     fn a_calibrated_share_is_met() {
         let options = Options { events: 100_000, users: 2_000, items: 300, rooms: 5, ..Options::default() };
         let visits = visits(&options, &Levels::default(), 100_000).unwrap_or_else(|_| panic!("valid options"));
-        let span = span(&visits, 2_000, 200.0).expect("a tenth is reached");
+        let span = span_of_share(&visits, 2_000, 0.1).expect("a tenth is reached");
         let (mut counted, mut looks) = (0, 0_u32);
         for at in (visits.len() / 2..visits.len()).step_by(500) {
             let now = visits[at].1;

@@ -1,14 +1,21 @@
-//! Bytes to batches: events/s of one thread for each format and compression, and for the simulation beside them.
+//! What one thread reads and writes: bytes to batches, in events/s, for each format and compression, and the simulation
+//! beside them; changes to JSON lines, in changes/s and bytes/s.
+//!
+//! ```text
+//! cargo bench -p connectors --bench codecs
+//! cargo bench -p connectors --bench codecs -- writing
+//! ```
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::io::{Cursor, Write as _};
+use std::io::{Cursor, Write as _, sink};
 
 use connectors::generate::Options;
-use connectors::{Batch, Compression, Format, Generator, InputOptions, Polled, Source, source_from};
+use connectors::{Batch, Compression, Format, Generator, InputOptions, Polled, Source, lines_into, source_from};
 use criterion::{BatchSize, Criterion, Throughput};
+use schema::{Change, Recommended};
 
 const EVENTS: u64 = 100_000;
 
@@ -104,6 +111,42 @@ fn bench_generator(c: &mut Criterion) {
     group.finish();
 }
 
+const CHANGES: usize = 10_000;
+
+/// A list of ten, two of them new and two gone.
+fn change(n: usize) -> Change {
+    let item = |rank: usize| format!("p{}", (n * 7_919 + rank * 104_729) % 10_007);
+    Change {
+        user: format!("u{}", n * 7_919 % 20_011),
+        at: 1_763_900_000_000 + n as u64,
+        items: (0..10).zip((0..10_000).rev()).map(|(rank, score)| Recommended { item: item(rank), score }).collect(),
+        entered: (0..2).map(item).collect(),
+        left: (10..12).map(item).collect(),
+    }
+}
+
+fn bench_writing(c: &mut Criterion, name: &str, compression: Compression) {
+    let changes: Vec<Change> = (0..CHANGES).map(change).collect();
+    // Before packing.
+    let bytes: usize = changes.iter().map(|change| serde_json::to_vec(change).unwrap().len() + 1).sum();
+    let mut group = c.benchmark_group("writing");
+    let throughput = Throughput::ElementsAndBytes { elements: CHANGES as u64, bytes: bytes as u64 };
+    group.throughput(throughput).sample_size(20);
+    group.bench_function(name, |bencher| {
+        bencher.iter_batched(
+            || lines_into(name, sink(), compression).unwrap(),
+            |mut lines| {
+                for change in black_box(&changes) {
+                    lines.write(change).unwrap();
+                }
+                lines.close().unwrap();
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let c = &mut criterion;
@@ -120,5 +163,8 @@ fn main() {
     let pattern = csv_quoted_with_pattern();
     let columns = "ts=when:%Y-%m-%d %H:%M:%S";
     bench(c, "csv, quoted, time pattern", pattern.as_bytes(), Format::Csv, Compression::Plain, columns);
+    bench_writing(c, "json", Compression::Plain);
+    bench_writing(c, "json gz", Compression::Gzip);
+    bench_writing(c, "json zst", Compression::Zstd);
     criterion.final_summary();
 }
