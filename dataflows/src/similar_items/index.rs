@@ -480,6 +480,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
         /// Against ranking from scratch after each tick; when nobody has anything any more, nothing is held of it.
         #[test]
         fn rows_told_equal_those_ranked_from_scratch(
