@@ -15,6 +15,8 @@ mod support {
 mod cost;
 /// The graph against the oracle: every change, at every time, for any number of workers.
 mod exactness;
+/// Shapes that are hard on what the graph saves itself, against the oracle.
+mod hostile;
 mod oracle_units;
 mod plain_graph;
 /// The program, as its users use and misuse it.

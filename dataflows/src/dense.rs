@@ -73,3 +73,25 @@ pub(crate) fn place<V: Default>(table: &mut Vec<V>, id: Dense) -> &mut V {
     }
     &mut table[id as usize]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn released_ids_are_used_again() {
+        let mut ids = Ids::default();
+        for round in 0..1_000_u64 {
+            let names: Vec<ItemId> = (0..3).map(|n| (round * 3 + n).wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+            let dense: Vec<Dense> = names.iter().map(|name| ids.intern(*name)).collect();
+            for (name, id) in names.iter().zip(dense) {
+                assert_eq!((ids.get(*name), ids.name(id), u64::from(id % PHASES)), (Some(id), *name, name % 64));
+                // Once is enough.
+                ids.release(id);
+                ids.release(id);
+                assert_eq!(ids.get(*name), None);
+            }
+        }
+        assert!(ids.bound() <= 3 * PHASES as usize, "{} ids for three names at a time", ids.bound());
+    }
+}

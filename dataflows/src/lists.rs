@@ -178,3 +178,133 @@ impl Tick {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a tick brings: profiles set anew (empty: the viewer leaves), and similarities (0: no neighbour any more).
+    type Step = (Vec<(u64, Vec<(u64, Weight)>)>, Vec<(u64, u64, u16)>);
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let profile = (0..6_u64, prop::collection::vec((0..14_u64, 0..4_u32), 0..5));
+        let similarity = (0..14_u64, 0..14_u64, prop::sample::select(vec![0_u16, 0, 0, 1, 1, 2, 3, 50, 1024]));
+        // Most ticks leave the profiles as they are: then totals are taken one by one.
+        let profiles = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(profile, 0..4)];
+        let step = (profiles, prop::collection::vec(similarity, 0..16));
+        prop::collection::vec(step, 1..60)
+    }
+
+    fn name(item: u64, generation: u64) -> ItemId {
+        // Several agree in the low six bits.
+        (item + 100 * generation).wrapping_mul(0x9E37_79B9_7F4A_7C15) & !0x38
+    }
+
+    fn expected(
+        profile: &BTreeMap<ItemId, Weight>,
+        rows: &BTreeMap<ItemId, BTreeMap<ItemId, u16>>,
+        k: usize,
+        source: i64,
+    ) -> Vec<ItemId> {
+        let mut totals: BTreeMap<ItemId, i64> = BTreeMap::new();
+        for (item, weight) in profile {
+            for (neighbour, similarity) in rows.get(item).into_iter().flatten() {
+                *totals.entry(*neighbour).or_default() += i64::from(*weight) * i64::from(*similarity) * source;
+            }
+        }
+        let mut best: Vec<(i64, ItemId)> = totals
+            .into_iter()
+            .filter(|(item, total)| *total > 0 && !profile.contains_key(item))
+            .map(|(item, total)| (-total, item))
+            .collect();
+        best.sort_unstable();
+        best.truncate(k);
+        best.into_iter().map(|(_, item)| item).collect()
+    }
+
+    proptest! {
+        /// Against totals from scratch, with retractions and insertions in any order and in several containers, the
+        /// catalogue changed halfway so that ids are used again; and in the end nothing is held of anything.
+        #[test]
+        fn equals_totals_from_scratch_and_lets_go_of_everything(
+            steps in steps(),
+            k in prop::sample::select(vec![1_usize, 2, 3, 20]),
+            source in prop::sample::select(vec![0_i64, 1, 4, 4]),
+            slice in prop::sample::select(vec![1_usize, 3, 1_000]),
+            pieces in prop::sample::select(vec![1_usize, 2, 100]),
+            turn in any::<u64>(),
+        ) {
+            let mut viewers = Viewers::new(k, source);
+            let mut rows = Rows::default();
+            let mut profiles: BTreeMap<UserId, BTreeMap<ItemId, Weight>> = BTreeMap::new();
+            let mut similar: BTreeMap<ItemId, BTreeMap<ItemId, u16>> = BTreeMap::new();
+            let mut lists: BTreeMap<UserId, List> = BTreeMap::new();
+            let (half, mut random) = (steps.len() / 2, turn | 1);
+            let everybody_leaves: Step = ((0..6).map(|user| (user, Vec::new())).collect(), Vec::new());
+            let mut all: Vec<(usize, Step)> = steps.into_iter().enumerate().collect();
+            all.push((usize::MAX, everybody_leaves.clone()));
+            all.insert(half, (usize::MAX, everybody_leaves));
+            for (time, (step, (sets, changes))) in (0..).zip(all) {
+                let generation = u64::from(step >= half);
+                let (mut profile_updates, mut neighbour_updates) = (Vec::new(), Vec::new());
+                for (user, entries) in sets {
+                    let new: BTreeMap<_, _> =
+                        entries.into_iter().map(|(item, weight)| (name(item, generation), weight)).collect();
+                    let old = profiles.insert(user, new.clone()).unwrap_or_default();
+                    profile_updates.extend(old.into_iter().map(|entry| ((user, entry), time, -1)));
+                    profile_updates.extend(new.into_iter().map(|entry| ((user, entry), time, 1)));
+                }
+                let mut moved: BTreeMap<(ItemId, ItemId), u16> = BTreeMap::new();
+                for (row, item, similarity) in changes.iter().filter(|(row, item, _)| row != item) {
+                    moved.insert((name(*row, generation), name(*item, generation)), *similarity);
+                }
+                if step == usize::MAX {
+                    let all = similar.iter().flat_map(|(row, items)| items.keys().map(|item| ((*row, *item), 0)));
+                    moved = all.collect();
+                }
+                for ((item, neighbour), new) in moved {
+                    let row = similar.entry(item).or_default();
+                    let old = if new > 0 { row.insert(neighbour, new) } else { row.remove(&neighbour) };
+                    let told = |similarity, diff| {
+                        ((Interest { item, worker: 0 }, Neighbour { item: neighbour, similarity }), time, diff)
+                    };
+                    // What comes first, then what goes: as the rankings tell it.
+                    neighbour_updates.extend((new > 0).then(|| told(new, 1)));
+                    neighbour_updates.extend(old.map(|old| told(old, -1)));
+                }
+                // Profiles in any order.
+                for at in (1..profile_updates.len()).rev() {
+                    random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+                    profile_updates.swap(at, (random >> 33) as usize % (at + 1));
+                }
+                let containers: Vec<Vec<_>> = neighbour_updates.chunks(pieces).map(<[_]>::to_vec).collect();
+                let mut tick = Tick::begin(time, &[profile_updates], &containers, &mut viewers, &mut rows);
+                let mut told = Vec::new();
+                while !tick.advance(&mut slice.clone(), &mut viewers, &mut rows, &mut |user, list, diff| {
+                    told.push((user, list, diff));
+                }) {}
+                for (user, list, diff) in told {
+                    if diff < 0 {
+                        prop_assert_eq!(lists.remove(&user), Some(list));
+                    } else {
+                        prop_assert_eq!(lists.insert(user, list), None);
+                    }
+                }
+                for (user, profile) in &profiles {
+                    let list: Vec<ItemId> =
+                        lists.get(user).into_iter().flatten().map(|scored| scored.item).collect();
+                    prop_assert_eq!(list, expected(profile, &similar, k, source), "user {} at {}", user, time);
+                }
+                if step == usize::MAX {
+                    let names = (0..14).flat_map(|item| [name(item, 0), name(item, 1)]);
+                    prop_assert!(names.into_iter().all(|item| rows.ids().get(item).is_none()), "an item is held");
+                    prop_assert!(viewers.is_empty(), "a viewer is held");
+                }
+            }
+        }
+    }
+}

@@ -64,6 +64,11 @@ pub(crate) enum Pace {
 
 /// All changes of a run, by tick and then by user.
 pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<Record> {
+    run_with(&config(params), ticks, workers, pace)
+}
+
+/// [`run`], for any slice.
+pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<Record> {
     let names: HashMap<u64, String> = ticks
         .iter()
         .flat_map(|tick| &tick.events)
@@ -71,7 +76,7 @@ pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -
         .collect();
     let changes: Arc<Mutex<Vec<(Time, ListChange)>>> = Arc::default();
     let collected = Arc::clone(&changes);
-    let (config, ticks) = (config(params), ticks.to_vec());
+    let (config, ticks) = (config.clone(), ticks.to_vec());
     timely::execute(timely::Config::process(workers), move |worker| {
         let collected = Arc::clone(&collected);
         let (mut input, probe) = worker.dataflow(|scope| {

@@ -110,6 +110,11 @@ impl Viewers {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.free.len() == self.viewers.len()
+    }
+
     /// Applies the updates of a tick to the profiles, in any order.
     pub(super) fn update<T>(&mut self, updates: &[Vec<((UserId, (ItemId, Weight)), T, Diff)>], rows: &mut Rows) {
         debug_assert!(self.unsettled.is_empty(), "the tick before is done");

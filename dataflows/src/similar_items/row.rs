@@ -125,3 +125,22 @@ fn different<'a>(old: &'a [Similar], new: &'a [Similar]) -> (&'a [Similar], &'a 
     let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
     (&old[..old.len() - tail], &new[..new.len() - tail])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ranking_that_nobody_wants_is_given_up_in_the_end() {
+        let mut row = Row { ranking: Some(TopK::default()), ..Row::default() };
+        row.want(7, 1);
+        (0..1_000).for_each(|_| row.age());
+        row.want(7, -1);
+        for _ in 0..PATIENCE {
+            row.age();
+            assert!(row.ranking.is_some());
+        }
+        row.age();
+        assert!(row.ranking.is_none());
+    }
+}
