@@ -335,7 +335,7 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
         return scored(plain::lists(profiles, similar, params.k, params.items_weight));
     }
     let gauges = Arc::default();
-    let door = interactions(events, config, &ProbeHandle::new(), &gauges);
+    let door = interactions(events, config, &ProbeHandle::new(), &gauges, None);
     let popular = popularity(door.history);
     let wanted = interest(door.profiles.clone());
     let neighbours = if shape.contains("index") {
@@ -371,7 +371,7 @@ fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8
                     let held = capability.retain_least(0).expect("a message with data has a time");
                     output.session(&held).give_iterator(inputs.drain(..).filter_map(|input| match input {
                         Input::Event(event) => Some(((event.user, (event.item, event.ts, event.level)), time, 1)),
-                        Input::Together { .. } => None,
+                        Input::Mark { .. } => None,
                     }));
                 });
             }

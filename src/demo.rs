@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
 use connectors::generate::Options;
-use connectors::{Batch, Generator, Polled, RawEvent, RejectLog, Sink, SinkError, Source, SourceError};
-use schema::{Change, Position};
+use connectors::{
+    Batch, Generator, Polled, RawEvent, RejectLog, Sink, SinkError, Source, SourceError, SourcePosition,
+};
+use schema::Change;
 
 use crate::cli::Failure;
 use crate::config::Config;
@@ -208,11 +210,11 @@ impl Source for Tapped {
         Ok(polled)
     }
 
-    fn position(&self) -> Position {
-        self.inner.position()
+    fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
+        self.inner.position(batch, next)
     }
 
-    fn resume_at(&mut self, position: Position) -> Result<(), SourceError> {
+    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
         self.inner.resume_at(position)
     }
 }

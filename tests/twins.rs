@@ -27,7 +27,7 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let (input, events) = scope.new_input();
             let config = config(&params);
             let gauges = Arc::default();
-            let door = interactions(events, &config, &ProbeHandle::new(), &gauges);
+            let door = interactions(events, &config, &ProbeHandle::new(), &gauges, None);
             let popular = popularity(door.history.clone());
             let wanted = interest(door.profiles.clone());
 

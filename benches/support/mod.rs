@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use connectors::Generator;
 use connectors::generate::Options;
-use dataflows::{Event, Input, Time, next};
+use dataflows::{Event, Input, Mark, Time, next};
 use hdrhistogram::Histogram;
 use schema::{Effect, Levels, id64};
 use timely::dataflow::ProbeHandle;
@@ -51,7 +51,7 @@ impl Loop {
         if since < self.last {
             self.input.advance_to(since);
             let tick = self.last;
-            (0..worker.peers() as u64).for_each(|worker| self.input.send(Input::Together { worker, tick }));
+            (0..worker.peers() as u64).for_each(|worker| self.input.send(Input::Mark { worker, mark: Mark::Together { tick } }));
         }
         self.input.advance_to(self.last);
         for event in events {

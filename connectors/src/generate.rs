@@ -27,7 +27,7 @@ use serde::Serialize;
 pub use options::{Options, OptionsError};
 use simulation::{Simulation, Step};
 
-use crate::{Batch, Polled, RawEvent, Source, SourceError};
+use crate::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
 
 /// Events per [`Source::poll`].
 const PER_POLL: u64 = 4_096;
@@ -155,6 +155,12 @@ impl Iterator for Generator {
 
 /// A position counts the events before it, in both its fields. A simulation cannot be entered in the middle, so resuming
 /// makes all the events before and forgets them.
+impl Generator {
+    fn here(&self) -> Position {
+        Position { line: self.made, offset: self.made }
+    }
+}
+
 impl Source for Generator {
     fn name(&self) -> &str {
         &self.name
@@ -162,7 +168,7 @@ impl Source for Generator {
 
     fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
         for _ in 0..PER_POLL {
-            let position = Source::position(self);
+            let position = self.here();
             let Some(event) = self.next_event() else {
                 return Ok(Polled::Finished);
             };
@@ -172,21 +178,26 @@ impl Source for Generator {
         Ok(Polled::Ready)
     }
 
-    fn position(&self) -> Position {
-        Position { line: self.made, offset: self.made }
+    fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
+        SourcePosition::of_record(batch, next, self.here())
     }
 
-    fn resume_at(&mut self, position: Position) -> Result<(), SourceError> {
-        if position.line < self.made || position.line > self.options.events {
-            return Err(SourceError {
-                source_name: self.name.clone(),
-                position: Some(Source::position(self)),
-                what: format!("cannot go on at event {}", position.line),
-                advice: "resume with the options of the earlier run, before the first poll".into(),
-                cause: None,
-            });
-        }
-        while self.made < position.line {
+    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
+        let made = match position {
+            SourcePosition::Record(position) if (self.made..=self.options.events).contains(&position.line) => {
+                position.line
+            }
+            _ => {
+                return Err(SourceError {
+                    source_name: self.name.clone(),
+                    position: Some(self.here()),
+                    what: format!("cannot go on at {position:?}"),
+                    advice: "resume with the options of the earlier run, before the first poll".into(),
+                    cause: None,
+                });
+            }
+        };
+        while self.made < made {
             self.step();
         }
         Ok(())

@@ -48,5 +48,5 @@ pub use open::{lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;
 pub use rejects::RejectLog;
 pub use sink::{Sink, SinkError};
-pub use source::{Polled, Source, SourceError};
+pub use source::{Polled, Source, SourceError, SourcePosition};
 pub use uri::{Compression, Format, Uri, UriError};

@@ -4,7 +4,7 @@ use schema::{Position, Reason, Rejected};
 
 use crate::error::source_error;
 use crate::window::Window;
-use crate::{Batch, Polled, RawEvent, Source, SourceError};
+use crate::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
 
 /// Most records of one poll.
 const MAX_RECORDS: usize = 4096;
@@ -164,11 +164,14 @@ impl<F: Format> Source for Records<F> {
         Ok(Polled::Ready)
     }
 
-    fn position(&self) -> Position {
-        self.skipping.unwrap_or(self.window.position())
+    fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
+        SourcePosition::of_record(batch, next, self.skipping.unwrap_or(self.window.position()))
     }
 
-    fn resume_at(&mut self, position: Position) -> Result<(), SourceError> {
+    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
+        let SourcePosition::Record(position) = *position else {
+            return Err(self.wrong_resume("a position in a topic is none in a file".into()));
+        };
         // Before the first record, wherever a header put that.
         if position.offset == 0 {
             return Ok(());

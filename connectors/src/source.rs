@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
+
 use schema::Position;
+use serde::{Deserialize, Serialize};
 
 use crate::Batch;
 
@@ -12,6 +15,23 @@ pub enum Polled {
     Idle,
     /// The end of a finite input. Polling again gives this again.
     Finished,
+}
+
+/// Where a source goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourcePosition {
+    /// In a file: the line and the byte at which the next record starts.
+    Record(Position),
+    /// In a topic: of each partition the offset of the next record.
+    Partitions(BTreeMap<i32, i64>),
+}
+
+impl SourcePosition {
+    /// Of a source that has one record after the other: at event `next` of `batch`, or at `end` when all were taken.
+    pub fn of_record(batch: &Batch, next: usize, end: Position) -> Self {
+        SourcePosition::Record(batch.get(next).map_or(end, |event| event.position))
+    }
 }
 
 /// A source that cannot go on. What it delivered before stands.
@@ -42,11 +62,12 @@ pub trait Source: Send {
     /// Appends what can be read now to `into`, at most a few thousand records.
     fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError>;
 
-    /// Where the next record starts. After [`Source::resume_at`] with it, a fresh source of the same input goes on there.
-    fn position(&self) -> Position;
+    /// Where to go on when of `batch`, the last one polled, only the events before `next` have been taken. After
+    /// [`Source::resume_at`] with it, a fresh source of the same input goes on there.
+    fn position(&self, batch: &Batch, next: usize) -> SourcePosition;
 
     /// Skips to a [`Source::position`] of an earlier run. To be called before the first poll.
-    fn resume_at(&mut self, position: Position) -> Result<(), SourceError>;
+    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError>;
 
     /// Stops (`true`) or restarts (`false`) fetching while polls go on. Sources that fetch nothing on their own ignore it.
     fn pause(&mut self, _paused: bool) {}

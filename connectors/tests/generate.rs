@@ -6,8 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use connectors::generate::{Generator, Options};
-use connectors::{Batch, Polled, Source};
+use connectors::{Batch, Polled, Source, SourcePosition};
 use schema::{Event, Levels, Position, check_name, check_ts, id64};
+
+fn at_record(record: u64) -> SourcePosition {
+    SourcePosition::Record(Position { line: record, offset: record })
+}
 
 fn generator(text: &str) -> Generator {
     Options::parse(text).and_then(Generator::new).expect("options that can be")
@@ -93,7 +97,7 @@ fn as_a_source_it_delivers_the_same_and_resumes_anywhere() {
     let log = events("events=10000");
     for from in [0, 1, 4_096, 9_999, 10_000] {
         let mut source = generator("events=10000");
-        source.resume_at(Position { line: from, offset: from }).unwrap();
+        source.resume_at(&at_record(from)).unwrap();
         let mut batch = Batch::default();
         let mut at = from;
         loop {
@@ -106,15 +110,15 @@ fn as_a_source_it_delivers_the_same_and_resumes_anywhere() {
                 assert_eq!((raw.dwell_ms, raw.position), (event.dwell_ms, Position { line: at, offset: at }));
                 at += 1;
             }
-            assert_eq!(source.position().line, at);
+            assert_eq!(source.position(&batch, batch.len()), at_record(at));
             if polled == Polled::Finished {
                 break;
             }
         }
         assert_eq!(at, 10_000);
     }
-    let beyond = generator("events=10").resume_at(Position { line: 11, offset: 11 });
-    assert!(beyond.unwrap_err().to_string().contains("cannot go on at event 11"));
+    let beyond = generator("events=10").resume_at(&at_record(11));
+    assert!(beyond.unwrap_err().to_string().contains("cannot go on at"));
 }
 
 #[test]

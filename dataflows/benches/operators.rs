@@ -138,7 +138,7 @@ impl Door {
         let (probe, gauges) = (ProbeHandle::new(), Arc::new(Gauges::default()));
         let input = worker.dataflow(|scope| {
             let (input, events) = scope.new_input();
-            let out = interactions(events, &config, &probe, &gauges);
+            let out = interactions(events, &config, &probe, &gauges, None);
             out.history.inner.probe_with(&probe);
             out.cooccurrence.inner.probe_with(&probe);
             out.profiles.inner.probe_with(&probe);

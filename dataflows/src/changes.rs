@@ -1,9 +1,9 @@
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{Held, Stash};
+use crate::operator::{Held, IdMap, Stash, earlier};
 use crate::{Collection, ItemId, List, Time, UserId, ms_of};
 
 use serde::{Deserialize, Serialize};
@@ -23,18 +23,46 @@ pub struct ListChange {
     pub left: Vec<ItemId>,
 }
 
+/// What the output is known to hold when a run goes on where another one ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// The list last sent to a user, best first. To be told no later than [`Output::Opens`].
+    Holds {
+        /// Whose list.
+        user: UserId,
+        /// Its items.
+        items: Vec<ItemId>,
+    },
+    /// With this tick the lists are compared with what the output holds: what differs is sent, and from then on every
+    /// change. Nothing is before. To be sent to every worker.
+    Opens {
+        /// The worker told.
+        worker: u64,
+    },
+}
+
 impl ListChange {
-    fn between(user: UserId, at: u64, old: &List, new: List) -> Self {
-        let missing_in = |from: &List, list: &List| -> Vec<ItemId> {
-            let items = from.iter().map(|scored| scored.item);
-            items.filter(|item| list.iter().all(|other| other.item != *item)).collect()
-        };
-        ListChange { user, at, entered: missing_in(&new, old), left: missing_in(old, &new), items: new }
+    fn between(user: UserId, at: u64, old: &[ItemId], new: List) -> Self {
+        let entered = new.iter().map(|scored| scored.item).filter(|item| !old.contains(item)).collect();
+        let is_gone = |item: &ItemId| new.iter().all(|scored| scored.item != *item);
+        ListChange { user, at, entered, left: old.iter().copied().filter(is_gone).collect(), items: new }
     }
 }
 
 /// One record for each user whose list changed in a tick: the retraction of the old list and the new one, put together.
-pub fn changes<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'scope, Time, Vec<ListChange>> {
+///
+/// With `output` nothing is sent until it opens; meanwhile each user's list is kept, here and in the output's last state.
+pub fn changes<'scope>(
+    lists: Collection<'scope, (UserId, List)>,
+    output: Option<Stream<'scope, Time, Vec<Output>>>,
+) -> Stream<'scope, Time, Vec<ListChange>> {
+    match output {
+        None => changed(lists),
+        Some(output) => changed_from(lists, output),
+    }
+}
+
+fn changed<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'scope, Time, Vec<ListChange>> {
     lists.inner.unary_frontier::<CapacityContainerBuilder<Vec<ListChange>>, _, _, _>(Pipeline, "Changes", |_, _| {
         let mut held = Held::new(1);
         let mut stash = Stash::new();
@@ -45,20 +73,99 @@ pub fn changes<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'sco
             });
             let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
             while let Some(time) = stash.first().filter(|time| *time < upper) {
-                let mut updates = stash.take(time).concat();
-                updates.sort_unstable_by_key(|((user, _), _, diff)| (*user, *diff));
                 let capability = held.at(0, time);
                 let mut session = output.session(&capability);
-                for same in updates.chunk_by_mut(|a, b| a.0.0 == b.0.0) {
-                    let user = same[0].0.0;
-                    let mut list = |diff| {
-                        same.iter_mut().find(|update| update.2 == diff).map(|update| std::mem::take(&mut update.0.1))
-                    };
-                    let (old, new) = (list(-1).unwrap_or_default(), list(1).unwrap_or_default());
-                    session.give(ListChange::between(user, ms_of(time), &old, new));
-                }
+                each_user(stash.take(time).concat(), |user, old, new| {
+                    session.give(ListChange::between(user, ms_of(time), &items_of(&old), new));
+                });
             }
             held.release_before(stash.first());
         }
     })
+}
+
+fn changed_from<'scope>(
+    lists: Collection<'scope, (UserId, List)>,
+    output: Stream<'scope, Time, Vec<Output>>,
+) -> Stream<'scope, Time, Vec<ListChange>> {
+    let by_user = Exchange::new(|output: &Output| match output {
+        Output::Holds { user, .. } => *user,
+        Output::Opens { worker } => *worker,
+    });
+    type Builder = CapacityContainerBuilder<Vec<ListChange>>;
+    lists.inner.binary_frontier::<_, Builder, _, _, _, _>(output, Pipeline, by_user, "Changes since", |_, _| {
+        let mut held = Held::new(1);
+        let mut stash = Stash::new();
+        let mut told = Stash::new();
+        let mut closed = Some(Closed::default());
+        move |(lists, lists_frontier), (outputs, outputs_frontier), out| {
+            lists.for_each(|capability, data| stash.put(held.retain(&capability), data));
+            outputs.for_each(|capability, data| told.put(held.retain(&capability), data));
+            let frontiers = [lists_frontier, outputs_frontier];
+            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
+            let upper = upper.unwrap_or(Time::MAX);
+            while let Some(time) = earlier(stash.first(), told.first()).filter(|time| *time < upper) {
+                let capability = held.at(0, time);
+                let mut session = out.session(&capability);
+                let mut opens = false;
+                for output in told.take(time).into_iter().flatten() {
+                    match (output, &mut closed) {
+                        (Output::Holds { user, items }, Some(closed)) => drop(closed.holds.insert(user, items)),
+                        (Output::Opens { .. }, _) => opens = true,
+                        (Output::Holds { .. }, None) => {}
+                    }
+                }
+                each_user(stash.take(time).concat(), |user, old, new| match &mut closed {
+                    Some(closed) => drop(closed.lists.insert(user, new)),
+                    None => session.give(ListChange::between(user, ms_of(time), &items_of(&old), new)),
+                });
+                if let Some(closed) = closed.take_if(|_| opens) {
+                    closed.differences(|user, old, new| {
+                        session.give(ListChange::between(user, ms_of(time), old, new));
+                    });
+                }
+            }
+            held.release_before(earlier(stash.first(), told.first()));
+        }
+    })
+}
+
+/// Calls with the old and the new list of each user that has updates in one tick; an empty list stands for none.
+fn each_user(mut updates: Vec<((UserId, List), Time, isize)>, mut change: impl FnMut(UserId, List, List)) {
+    updates.sort_unstable_by_key(|((user, _), _, diff)| (*user, *diff));
+    for same in updates.chunk_by_mut(|a, b| a.0.0 == b.0.0) {
+        let mut list =
+            |diff| same.iter_mut().find(|update| update.2 == diff).map(|update| std::mem::take(&mut update.0.1));
+        let (old, new) = (list(-1).unwrap_or_default(), list(1).unwrap_or_default());
+        change(same[0].0.0, old, new);
+    }
+}
+
+fn items_of(list: &List) -> Vec<ItemId> {
+    list.iter().map(|scored| scored.item).collect()
+}
+
+/// What is known before the output opens.
+#[derive(Default)]
+struct Closed {
+    /// What the output holds.
+    holds: IdMap<Vec<ItemId>>,
+    /// The lists now.
+    lists: IdMap<List>,
+}
+
+impl Closed {
+    /// Calls for each user whose list is another one than the output holds, in the order of their ids.
+    fn differences(mut self, mut differs: impl FnMut(UserId, &[ItemId], List)) {
+        let mut users: Vec<UserId> = self.holds.keys().chain(self.lists.keys()).copied().collect();
+        users.sort_unstable();
+        users.dedup();
+        for user in users {
+            let held = self.holds.remove(&user).unwrap_or_default();
+            let list = self.lists.remove(&user).unwrap_or_default();
+            if !held.iter().eq(list.iter().map(|scored| &scored.item)) {
+                differs(user, &held, list);
+            }
+        }
+    }
 }

@@ -5,8 +5,8 @@ use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Gauges, Input, Interest, ListChange, Neighbour, SimilarItems, Time, changes,
-    interactions, interest, lists, popularity, similar_items,
+    Collection, Config, Forgotten, Gauges, Input, Interest, Keeper, ListChange, Neighbour, Output, SimilarItems, Time,
+    changes, interactions, interest, lists, popularity, similar_items,
 };
 
 /// What comes out of the graph.
@@ -30,15 +30,33 @@ pub struct Recommendations<'scope> {
 ///                                                       +------------------------+
 /// ```
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
+    durable_recommendations(events, config, Durable::default())
+}
+
+/// What a graph has beside its events when it is to survive a restart.
+#[derive(Default)]
+pub struct Durable<'scope> {
+    /// Takes snapshots.
+    pub keeper: Option<Box<dyn Keeper>>,
+    /// What the output of an earlier run holds. Without it every change is sent from the beginning.
+    pub output: Option<Stream<'scope, Time, Vec<Output>>>,
+}
+
+/// [`recommendations`] that can be saved, and go on where they were.
+pub fn durable_recommendations<'scope>(
+    events: Stream<'scope, Time, Vec<Input>>,
+    config: &Config,
+    durable: Durable<'scope>,
+) -> Recommendations<'scope> {
     let done = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
     let Interactions { history, cooccurrence, profiles, forgotten: users } =
-        interactions(events, config, &done, &gauges);
+        interactions(events, config, &done, &gauges, durable.keeper);
     let popularity = popularity(history);
     let interest = interest(profiles.clone());
     let SimilarItems { neighbours, forgotten: items } =
         similar_items(cooccurrence, popularity, interest, config, &gauges);
-    let changes = changes(lists(profiles, neighbours.clone(), config, &gauges));
+    let changes = changes(lists(profiles, neighbours.clone(), config, &gauges), durable.output);
     let changes = changes.probe_with(&done);
     Recommendations { changes, neighbours, forgotten: users.concat(items), gauges }
 }

@@ -5,11 +5,14 @@
 
 mod door;
 mod history;
+mod saving;
 mod timers;
 mod updates;
+mod users;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
@@ -19,10 +22,11 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{ProbeHandle, Stream};
 
 use self::door::Door;
+use self::saving::Saved;
 use self::updates::Updates;
 use crate::gauges::{Gauges, add};
 use crate::operator::{Held, Out, Stash, earlier, give};
-use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Time, UserId, Weight, first_of};
+use crate::{Collection, Config, Diff, Forgotten, ItemId, Keeper, Level, Time, UserId, Weight, first_of};
 
 /// An event as the graph sees it: valid, judged, its names interned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,14 +46,34 @@ pub struct Event {
 pub enum Input {
     /// An event. It counts from its tick on, or from its own `ts` on if that is later.
     Event(Event),
-    /// From the time of this message on, everything up to tick `tick` is taken together: what falls due happens in that
-    /// tick. To be sent to every worker, as what is due lies with all of them, and at the first time taken together: no
-    /// worker passes that time without having read it.
-    Together {
+    /// Something that concerns all that is held. To be sent to every worker, as each holds a part.
+    Mark {
         /// The worker told.
         worker: u64,
+        /// What it is told.
+        mark: Mark,
+    },
+}
+
+/// What the door is told beside events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark {
+    /// From the time of this message on, everything up to tick `tick` is taken together: what falls due happens in that
+    /// tick. To be sent at the first time taken together: no worker passes that time without having read it.
+    Together {
         /// The tick that stands for all.
         tick: Time,
+    },
+    /// From this tick on a snapshot is loaded: until all of it is there nobody is in the audience.
+    Loading,
+    /// With this tick all of a snapshot is there, and the audience enters.
+    Loaded,
+    /// What is held after this tick is to be handed to the [`Keeper`], while events go on.
+    Snapshot {
+        /// Snapshots are numbered from 1, rising. Only the low 32 bits tell them apart.
+        number: u64,
+        /// Key groups that have not changed after this tick need not be taken; 0 for all.
+        since: Time,
     },
 }
 
@@ -68,6 +92,7 @@ pub struct Interactions<'scope> {
 /// Keeps the counting events of every user and emits histories, what they imply, and their expiry.
 ///
 /// `downstream` is a probe behind everything that follows: when a jump in time makes a crowd due, the door waits for it.
+/// `keeper` takes snapshots.
 ///
 /// Cost of an event: `2 * history` pairs for a new item, twice that when it displaces one, none for a touch that changes no
 /// level; comparing ids is O(history^2), a microsecond for the default of 50. A user's first tick emits all pairs of the
@@ -77,6 +102,7 @@ pub fn interactions<'scope>(
     config: &Config,
     downstream: &ProbeHandle<Time>,
     gauges: &Arc<Gauges>,
+    keeper: Option<Box<dyn Keeper>>,
 ) -> Interactions<'scope> {
     let scope = events.scope();
     let mut builder = OperatorBuilder::new("Interactions".into(), scope);
@@ -84,7 +110,7 @@ pub fn interactions<'scope>(
     let downstream = downstream.clone();
     let by_user = |input: &Input| match input {
         Input::Event(event) => event.user,
-        Input::Together { worker, .. } => *worker,
+        Input::Mark { worker, .. } => *worker,
     };
     let mut input = builder.new_input(events, Exchange::new(by_user));
     let (history_out, history) = builder.new_output();
@@ -106,17 +132,17 @@ pub fn interactions<'scope>(
         // From which time on which tick stands for all.
         let mut together: BTreeMap<Time, Time> = BTreeMap::new();
         let mut ahead = Ahead::default();
-        let mut door = Door::new(config);
+        let mut door = Door::new(config, keeper);
 
         move |frontiers| {
             input.for_each(|capability, data| {
                 let time = held.retain(&capability);
                 data.retain(|input| match input {
-                    Input::Event(_) => true,
-                    Input::Together { tick, .. } => {
+                    Input::Mark { mark: Mark::Together { tick }, .. } => {
                         together.insert(time, *tick);
                         false
                     }
+                    Input::Event(_) | Input::Mark { .. } => true,
                 });
                 if !data.is_empty() {
                     stash.put(time, data);
@@ -126,6 +152,7 @@ pub fn interactions<'scope>(
             // At the end of the input what has come counts; what would fall due later does not.
             let upper = frontiers[0].frontier().first().copied();
             let upper = upper.or(stash.last().map(|last| last + 1)).unwrap_or_default();
+            let mut sent_in_all = 0;
             loop {
                 // A jump in time can make any number of users due: no more of it at a time than those behind can take.
                 if !ahead.may_go_on(&downstream) {
@@ -144,6 +171,14 @@ pub fn interactions<'scope>(
                     outputs.send(updates, &held, time);
                 });
                 ahead.went(time, sent);
+                sent_in_all += sent;
+            }
+            // A snapshot goes on beside the events: little at a time when they are few, and never for more than a small
+            // part of what the events cost.
+            match door.save(SAVED_AT_ONCE + sent_in_all / 8) {
+                Saved::All => {}
+                Saved::Part => activator.activate(),
+                Saved::Waits => activator.activate_after(Duration::from_millis(1)),
             }
             door.show(&gauges);
             let due = door.next_due().filter(|_| !ended || stash.first().is_some()).map(first_of);
@@ -158,6 +193,9 @@ pub fn interactions<'scope>(
         forgotten,
     }
 }
+
+/// Events of a snapshot handed over at a time: some tens of microseconds.
+const SAVED_AT_ONCE: usize = 1_000;
 
 /// The tick in which something due at `due` happens: its own, unless that is taken together with others.
 fn together_at(together: &BTreeMap<Time, Time>, due: Time) -> Time {

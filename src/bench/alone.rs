@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dataflows::{Event, Gauges, Input, Time, next, recommendations};
+use dataflows::{Event, Gauges, Input, Mark, Time, next, recommendations};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::{Input as _, Probe};
@@ -42,7 +42,7 @@ impl Driver<'_> {
         if since < self.last {
             self.input.advance_to(since);
             let tick = self.last;
-            (0..self.worker.peers() as u64).for_each(|worker| self.input.send(Input::Together { worker, tick }));
+            (0..self.worker.peers() as u64).for_each(|worker| self.input.send(Input::Mark { worker, mark: Mark::Together { tick } }));
         }
         self.input.advance_to(self.last);
         self.input.send_batch(&mut inputs);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Audience, Config, Event, Input, ListChange, Time, next, recommendations};
+use dataflows::{Audience, Config, Event, Input, ListChange, Mark, Time, next, recommendations};
 use schema::id64;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
@@ -145,7 +145,7 @@ fn advance(input: &mut Handle<Time, Input>, last: &mut Time, tick: &Tick, worker
     *last = next(*last, tick.at);
     if since < *last {
         input.advance_to(since);
-        (0..workers as u64).for_each(|worker| input.send(Input::Together { worker, tick: *last }));
+        (0..workers as u64).for_each(|worker| input.send(Input::Mark { worker, mark: Mark::Together { tick: *last } }));
     }
     input.advance_to(*last);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 
-use connectors::{Batch, Compression, Format, InputOptions, Polled, Source, source_from};
+use connectors::{Batch, Compression, Format, InputOptions, Polled, Source, SourcePosition, source_from};
 use proptest::prelude::*;
 use schema::{Position, Reason};
 
@@ -57,9 +57,10 @@ fn resuming_at_every_record_equals_reading_through() {
             let mut batch = Batch::default();
             let mut positions = 0;
             loop {
-                let position = slow.position();
+                let resume = slow.position(&Batch::default(), 0);
+                let SourcePosition::Record(position) = resume else { panic!("a file's position is a record's") };
                 let mut resumed = open(Cursor::new(bytes.clone()), format, compression);
-                resumed.resume_at(position).unwrap();
+                resumed.resume_at(&resume).unwrap();
                 let mut after = drain(resumed.as_mut());
                 // A record whose rest was being skipped starts again.
                 let skipped = before.rejected.last().is_some_and(|rejected| rejected.position == position);
@@ -87,7 +88,7 @@ fn resuming_at_every_record_equals_reading_through() {
 fn resuming_in_another_file_is_an_error() {
     let resume = |line, offset| {
         let mut source = open(Cursor::new(CSV), Format::Csv, Compression::Plain);
-        source.resume_at(Position { line, offset }).map_err(|error| error.to_string())
+        source.resume_at(&SourcePosition::Record(Position { line, offset })).map_err(|error| error.to_string())
     };
     assert_eq!(resume(1, 0), Ok(()));
     assert_eq!(resume(0, 0), Ok(()), "the default is the start");

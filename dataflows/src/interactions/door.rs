@@ -2,22 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::history::{Interaction, Touch, Touches};
-use super::timers::{Timer, Timers};
+use super::history::{Interaction, Touch};
+use super::saving::{Saved, Saving};
+use super::timers::Timers;
 use super::updates::{Moved, Updates};
-use super::{Event, Input};
+use super::users::{SLICES, Users};
+use super::{Event, Input, Mark};
 use crate::gauges::{Gauges, set};
-use crate::operator::{IdMap, earlier, give_back};
-use crate::{Config, Forgotten, MAX_MS, Time, UserId, ms_of};
-
-/// Everything held of one user.
-#[derive(Default)]
-struct User {
-    touches: Touches,
-    /// Whether the profile is out.
-    in_audience: bool,
-    timer: Timer,
-}
+use crate::operator::earlier;
+use crate::{Config, Forgotten, Keeper, MAX_MS, Time, UserId, ms_of};
 
 /// Updates are sent when there are so many: few enough to stay in the cache until they are.
 const AT_ONCE: usize = 1_024;
@@ -25,7 +18,10 @@ const AT_ONCE: usize = 1_024;
 /// The state of the operator on one worker.
 pub(super) struct Door {
     config: Config,
-    users: IdMap<User>,
+    users: Users,
+    saving: Saving,
+    /// Whether a snapshot is being loaded: profiles are held back until all of it is there.
+    loading: bool,
     /// How many of them are in the audience.
     pub(super) audience: u64,
     timers: Timers,
@@ -42,10 +38,12 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, keeper: Option<Box<dyn Keeper>>) -> Self {
         Door {
             config,
-            users: IdMap::default(),
+            users: Users::new(),
+            saving: Saving::new(keeper),
+            loading: false,
             audience: 0,
             timers: Timers::default(),
             future: BTreeMap::new(),
@@ -64,7 +62,7 @@ impl Door {
 
     pub(super) fn show(&self, gauges: &Gauges) {
         set(&gauges.next_due, self.next_due().unwrap_or(u64::MAX));
-        set(&gauges.users, self.users.len() as u64);
+        set(&gauges.users, self.users.len());
         set(&gauges.audience, self.audience);
     }
 
@@ -78,12 +76,16 @@ impl Door {
         let now = ms_of(time);
         self.updates.time = time;
         let mut touched = std::mem::take(&mut self.touched);
+        let mut marks = Vec::new();
         for input in inputs {
-            let Input::Event(event) = *input else { continue };
-            if event.ts > now {
-                self.future.entry(event.ts).or_default().push(event);
-            } else {
-                touched.push((event.user, Touch::new(event.item, event.ts, event.level)));
+            match *input {
+                Input::Event(event) if event.ts > now => {
+                    self.saving.touch(event.user, time);
+                    self.future.entry(event.ts).or_default().push(event);
+                }
+                Input::Event(event) => touched.push((event.user, Touch::new(event.item, event.ts, event.level))),
+                Input::Mark { mark: Mark::Loading, .. } => self.loading = true,
+                Input::Mark { mark, .. } => marks.push(mark),
             }
         }
         while let Some(due) = self.future.first_entry().filter(|due| *due.key() <= now) {
@@ -110,12 +112,39 @@ impl Door {
                 }
             }
         }
+        for mark in marks {
+            match mark {
+                Mark::Loaded => self.loaded(now, send),
+                Mark::Snapshot { number, since } => self.saving.begin(number, since, self.future.values().flatten()),
+                Mark::Loading | Mark::Together { .. } => {}
+            }
+        }
         send(&mut self.updates);
+    }
+
+    /// Goes on with a snapshot, if one is under way, by about `budget` events.
+    pub(super) fn save(&mut self, budget: usize) -> Saved {
+        self.saving.proceed(&self.users, budget)
+    }
+
+    /// Lets out the profiles that were held back while a snapshot was loaded.
+    fn loaded(&mut self, now: u64, send: &mut impl FnMut(&mut Updates)) {
+        self.loading = false;
+        for slice in 0..SLICES {
+            let in_audience = self.users.slice(slice).filter(|(_, user)| user.touches.in_audience(now, &self.config));
+            let viewers: Vec<UserId> = in_audience.map(|(id, _)| id).collect();
+            for user in viewers {
+                self.bring(user, &[], now);
+                if self.updates.len() > AT_ONCE {
+                    send(&mut self.updates);
+                }
+            }
+        }
     }
 
     /// Looks at a user whose timer came: brings it to `now` if it is due, else sets the timers to when it will be.
     fn remind(&mut self, id: UserId, at: u64, now: u64) {
-        let Some(user) = self.users.get_mut(&id) else { return };
+        let Some(user) = self.users.get_mut(id) else { return };
         if !user.timer.came(at) {
             return;
         }
@@ -131,10 +160,12 @@ impl Door {
 
     /// Takes a user's new events and the passing of time, and emits the difference they make.
     fn bring(&mut self, id: UserId, touches: &[Touch], now: u64) {
-        let user = self.users.entry(id).or_default();
+        let user = self.users.get_or_add(id);
+        self.saving.before(id, user, self.updates.time);
         user.touches.history(&mut self.before);
         user.touches.absorb(touches, now, &self.config, &mut self.after);
-        let was_in_audience = std::mem::replace(&mut user.in_audience, user.touches.in_audience(now, &self.config));
+        let is_in_audience = !self.loading && user.touches.in_audience(now, &self.config);
+        let was_in_audience = std::mem::replace(&mut user.in_audience, is_in_audience);
         self.audience = self.audience + u64::from(user.in_audience) - u64::from(was_in_audience);
 
         self.moved.clear();
@@ -161,8 +192,7 @@ impl Door {
         }
 
         if user.touches.is_empty() {
-            self.users.remove(&id);
-            give_back(&mut self.users);
+            self.users.remove(id);
             self.updates.forgotten.push(Forgotten::User(id));
         } else if let Some(expiry) = user.touches.expiry(&self.config) {
             let exit = user.touches.exit(now, &self.config);

@@ -41,6 +41,11 @@ impl Touches {
         self.0.is_empty()
     }
 
+    /// What is kept, newest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Touch> {
+        self.0.iter()
+    }
+
     /// Takes new events in any order and keeps, as of `now`, what counts and can still matter. Leaves the history they
     /// make in `history`.
     ///

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use connectors::{Batch, Polled, RawEvent, Source, SourceError};
+use connectors::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use schema::Position;
 
@@ -52,11 +52,17 @@ impl Paced {
                 action: event.action,
                 ts: event.ts,
                 dwell_ms: event.dwell_ms.map(i64::from),
-                position: self.position(),
+                position: self.here(),
             });
             self.next += 1;
             self.offered += 1;
         }
+    }
+}
+
+impl Paced {
+    fn here(&self) -> Position {
+        Position { line: self.offered, offset: self.offered }
     }
 }
 
@@ -100,15 +106,15 @@ impl Source for Paced {
         Ok(Polled::Finished)
     }
 
-    fn position(&self) -> Position {
-        Position { line: self.offered, offset: self.offered }
+    fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
+        SourcePosition::of_record(batch, next, self.here())
     }
 
     /// A schedule is made anew for every run: there is nothing to go on with.
-    fn resume_at(&mut self, position: Position) -> Result<(), SourceError> {
+    fn resume_at(&mut self, _position: &SourcePosition) -> Result<(), SourceError> {
         Err(SourceError {
             source_name: Source::name(self).into(),
-            position: Some(position),
+            position: Some(self.here()),
             what: "cannot go on where another run ended".into(),
             advice: "start the benchmark anew".into(),
             cause: None,
