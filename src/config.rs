@@ -15,6 +15,7 @@ mod raw;
 mod reader;
 mod rules;
 mod set;
+mod state;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use schema::Levels;
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
 pub use graph::{Audience, Graph, Sources};
 pub use input::Input;
+pub use state::State;
 
 /// The file of all defaults, as it stands in the repository.
 pub const DEFAULTS: &str = include_str!("../deltarec.toml");
@@ -39,6 +41,8 @@ pub struct Config {
     pub levels: Levels,
     /// What is taken in.
     pub input: Input,
+    /// How what is held survives a restart.
+    pub state: State,
 }
 
 impl Config {
@@ -49,6 +53,7 @@ impl Config {
             graph: graph::read(&mut reader),
             levels: levels::read(&mut reader),
             input: input::read(&mut reader),
+            state: state::read(&mut reader),
         };
         reader.finish(config)
     }

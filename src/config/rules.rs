@@ -54,6 +54,14 @@ pub(super) fn size<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Kind
     }
 }
 
+/// Any text.
+pub(super) fn text(value: &Kind) -> Result<String, String> {
+    match value {
+        Kind::Text(text) => Ok(text.clone()),
+        _ => Err("a text in quotes".into()),
+    }
+}
+
 /// `"all"` or a duration.
 pub(super) fn audience(value: &Kind) -> Result<Audience, String> {
     match value {

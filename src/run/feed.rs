@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
-use dataflows::{Event, Forgotten, ListChange};
+use connectors::SourcePosition;
+use dataflows::{Event, Forgotten, ItemId, ListChange, Mark, Time, UserId};
 
 /// One tick's events, from the reader to the first worker.
 pub(super) struct Feed {
@@ -17,12 +18,28 @@ pub(super) struct Feed {
     pub(super) events: Vec<Event>,
     /// Valid events of the run up to and including this tick's, ignored ones too.
     pub(super) taken: u64,
+    /// What the graph is told in the same tick.
+    pub(super) told: Told,
+}
+
+/// What a tick says beside its events.
+#[derive(Default)]
+pub(super) struct Told {
+    /// For every worker.
+    pub(super) mark: Option<Mark>,
+    /// What the output holds: users' lists.
+    pub(super) holds: Vec<(UserId, Vec<ItemId>)>,
+    /// Whether the output opens.
+    pub(super) opens: bool,
+    /// Where the inputs go on after this tick, if anybody wants to know.
+    pub(super) positions: Option<Vec<SourcePosition>>,
 }
 
 /// What is complete, from the first worker to the writer.
 pub(super) struct Settled {
-    /// The millisecond up to which everything is complete.
+    /// The millisecond up to which everything is complete, and the tick.
     pub(super) at: u64,
+    pub(super) time: Time,
     /// Valid events of the run up to there.
     pub(super) events: u64,
     /// All changes since the one before, in the order of their ticks.

@@ -11,6 +11,8 @@ use schema::id64;
 pub(super) struct Names {
     users: Mutex<Table>,
     items: Mutex<Table>,
+    /// While a snapshot is taken: names to be let go of when it is done, each as in [`Names::forget`].
+    kept: Mutex<Option<Vec<(Forgotten, u64, u64)>>>,
 }
 
 impl Names {
@@ -25,6 +27,29 @@ impl Names {
     /// Lets go of a name of which nothing was held at millisecond `at`, when feeds up to number `feed` had been taken
     /// in; unless a later feed has it, which will say so again when it is done with it.
     pub(super) fn forget(&self, name: Forgotten, at: u64, feed: u64) {
+        match &mut *self.kept() {
+            Some(kept) => kept.push((name, at, feed)),
+            None => self.let_go(name, at, feed),
+        }
+    }
+
+    /// From now on no name is let go of, so that whoever writes a snapshot finds the names of all that was held.
+    pub(super) fn hold(&self) {
+        self.kept().get_or_insert_default();
+    }
+
+    /// Lets go of the names held back.
+    pub(super) fn release(&self) {
+        for (name, at, feed) in self.kept().take().unwrap_or_default() {
+            self.let_go(name, at, feed);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Vec<(Forgotten, u64, u64)>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn let_go(&self, name: Forgotten, at: u64, feed: u64) {
         match name {
             Forgotten::User(id) => self.users().forget(id, at, feed),
             Forgotten::Item(id) => self.items().forget(id, at, feed),

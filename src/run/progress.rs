@@ -19,6 +19,8 @@ pub struct Progress {
     pub ignored: AtomicU64,
     /// Of them, events older than the retention when they came.
     pub expired: AtomicU64,
+    /// Events that came out of a snapshot.
+    pub restored: AtomicU64,
     /// Valid events that are done with: every change that follows from them has been written, and is handed on as soon
     /// as the sink is flushed. Ignored ones at the end of what was read are counted with the next event that is not.
     pub settled: AtomicU64,

@@ -4,28 +4,33 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connectors::{Batch, Polled, RawEvent, RejectLog};
+use connectors::snapshot::Store;
+use connectors::{Batch, Polled, RawEvent, RejectLog, SourcePosition};
 use crossbeam_channel::Sender;
 use dataflows::{Event, MAX_MS};
 use schema::{Effect, Levels, Reason, Rejected};
 
 use super::clock::{Clock, now};
-use super::feed::{Feed, Waker};
+use super::feed::{Feed, Told, Waker};
 use super::names::{Collision, Names};
 use super::progress::Progress;
+use super::restore::Resume;
 use super::stop::Stop;
-use super::{Input, RunError};
+use super::{Input, RunError, State};
 use crate::config::Config;
 
 /// See the module.
 pub(super) struct Reader {
     inputs: Vec<Head>,
     rejects: Rejects,
-    edge: Edge,
+    pub(super) edge: Edge,
     /// Most events in a tick.
     most: usize,
     /// Set while a poll may wait for the outside world and everything read before was passed on.
     waiting: Arc<AtomicBool>,
+    /// Where to go on from, and where that is kept.
+    pub(super) resume: Option<Resume>,
+    pub(super) store: Option<Arc<Store>>,
 }
 
 /// Rejected records. Shared, because a reader that waits for a pipe is left behind when a run is stopped, and what it
@@ -49,7 +54,7 @@ impl Rejects {
 }
 
 /// Why reading goes no further.
-enum Break {
+pub(super) enum Break {
     /// Nobody takes what is read.
     Deaf,
     Failed(RunError),
@@ -64,6 +69,7 @@ impl Reader {
         names: Arc<Names>,
         progress: Arc<Progress>,
         waiting: Arc<AtomicBool>,
+        state: Option<&State>,
     ) -> Self {
         let edge = Edge {
             levels: config.levels.clone(),
@@ -72,19 +78,24 @@ impl Reader {
             latest: latest(config.input.max_skew),
             clock,
             at: 0,
-            feed: Feed { number: 1, at: 0, since: 0, events: Vec::new(), taken: 0 },
+            feed: Feed { number: 1, at: 0, since: 0, events: Vec::new(), taken: 0, told: Told::default() },
+            saves: state.is_some(),
+            opens_after: None,
             names,
             progress,
             collided: false,
         };
-        Reader { inputs: inputs.into_iter().map(Head::new).collect(), rejects, edge, most: config.input.batch, waiting }
+        let resume = state.and_then(|state| state.resume.clone());
+        let inputs = inputs.into_iter().map(Head::new).collect();
+        let store = state.map(|state| Arc::clone(&state.store));
+        Reader { inputs, rejects, edge, most: config.input.batch, waiting, resume, store }
     }
 
     /// Reads until all inputs end, one fails, or nobody wants to know. What was read is passed on in each case.
     pub(super) fn run(mut self, feeds: &Sender<Feed>, stop: &Stop, waker: &Waker) -> Option<RunError> {
         let mut out = Out { feeds, waker };
-        let mut end = self.read(&mut out, stop);
-        if !matches!(end, Err(Break::Deaf)) && self.edge.ship(&mut out).is_err() {
+        let mut end = self.restore(&mut out, stop).and_then(|()| self.read(&mut out, stop));
+        if !matches!(end, Err(Break::Deaf)) && self.end(&mut out).is_err() {
             end = Err(Break::Deaf);
         }
         match end {
@@ -104,13 +115,20 @@ impl Reader {
             let alone = self.inputs.len() == 1;
             // One input alone is read to the end of its batch without looking at others.
             while let Some(event) = self.inputs[first].head() {
-                if let Some(reason) = self.edge.take(event, self.inputs[first].input.waits) {
-                    let rejected = rejected(reason, self.inputs[first].input.source.name(), event);
-                    reject(&self.rejects, &self.edge.progress, &rejected)?;
+                match self.edge.take(event, self.inputs[first].input.waits) {
+                    Taken::Yes => {}
+                    Taken::No(reason) => {
+                        let rejected = rejected(reason, self.inputs[first].input.source.name(), event);
+                        reject(&self.rejects, &self.edge.progress, &rejected)?;
+                    }
+                    Taken::OutputFirst => {
+                        self.open(out)?;
+                        continue;
+                    }
                 }
                 self.inputs[first].next += 1;
                 if self.edge.feed.events.len() >= self.most {
-                    self.edge.ship(out)?;
+                    self.ship(out)?;
                 }
                 if !alone {
                     break;
@@ -118,6 +136,32 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Passes the tick on, if there is anything in it, with where the inputs go on after it.
+    fn ship(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
+        if self.edge.saves && !self.edge.feed.events.is_empty() {
+            self.edge.feed.told.positions = Some(self.positions());
+        }
+        self.edge.ship(out)
+    }
+
+    /// Passes on what is left, and where the inputs ended, ignored and rejected records included.
+    fn end(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
+        if self.edge.saves { self.open(out) } else { self.ship(out) }
+    }
+
+    /// Passes the tick on and opens the output, unless it is open.
+    fn open(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
+        self.ship(out)?;
+        self.edge.feed.told.positions = Some(self.positions());
+        self.edge.feed.told.opens = self.edge.opens_after.take().is_some();
+        self.edge.send(out)
+    }
+
+    /// Where the inputs go on when the heads are the next events taken.
+    pub(super) fn positions(&self) -> Vec<SourcePosition> {
+        self.inputs.iter().map(Head::position).collect()
     }
 
     /// Polls an input until it has a next event or ends.
@@ -134,7 +178,7 @@ impl Reader {
             }
             let may_wait = head.idle && head.input.waits;
             if may_wait {
-                self.edge.ship(out)?;
+                self.ship(out)?;
                 self.rejects.log().flush().map_err(|error| Break::Failed(error.into()))?;
             }
             self.waiting.store(may_wait, Release);
@@ -183,6 +227,11 @@ impl Head {
         self.batch.get(self.next)
     }
 
+    /// Where to go on when the head is the next event taken.
+    fn position(&self) -> SourcePosition {
+        self.input.source.position(&self.batch, self.next)
+    }
+
     fn poll(&mut self) {
         self.batch.clear();
         self.next = 0;
@@ -198,50 +247,66 @@ impl Head {
 }
 
 /// Where ticks go.
-struct Out<'a> {
+pub(super) struct Out<'a> {
     feeds: &'a Sender<Feed>,
     waker: &'a Waker,
 }
 
+/// What became of an event.
+enum Taken {
+    Yes,
+    No(Reason),
+    /// It is not taken yet: the output is to be opened before time goes on to it.
+    OutputFirst,
+}
+
 /// Judges events and collects the next tick.
-struct Edge {
+pub(super) struct Edge {
     levels: Levels,
     retention: u64,
     max_skew: u64,
     /// Timestamps after this are in the future, whatever happens: a replay decides as the first run did. Only what comes
     /// through a pipe is judged by its arrival.
     latest: u64,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// The time now, in milliseconds.
-    at: u64,
-    feed: Feed,
-    names: Arc<Names>,
+    pub(super) at: u64,
+    pub(super) feed: Feed,
+    pub(super) names: Arc<Names>,
     progress: Arc<Progress>,
     collided: bool,
+    /// Whether snapshots are taken.
+    saves: bool,
+    /// The output opens when time is about to pass this millisecond: all that it holds is of ticks up to there.
+    pub(super) opens_after: Option<u64>,
 }
 
 impl Edge {
     /// Takes an event, or says why not. `arrives`: it came just now, and was not there at the start.
-    fn take(&mut self, event: RawEvent<'_>, arrives: bool) -> Option<Reason> {
+    fn take(&mut self, event: RawEvent<'_>, arrives: bool) -> Taken {
         let limit = if arrives && event.ts > self.latest { latest(self.max_skew) } else { self.latest };
         let level = match self.levels.effect(event.action, event.dwell_ms) {
-            Err(reason) => return Some(reason),
-            Ok(_) if event.ts > limit => return Some(Reason::Future { ts: event.ts, limit }),
+            Err(reason) => return Taken::No(reason),
+            Ok(_) if event.ts > limit => return Taken::No(Reason::Future { ts: event.ts, limit }),
             Ok(Effect::Ignored) => {
                 count(&self.progress.events);
                 count(&self.progress.ignored);
-                return None;
+                return Taken::Yes;
             }
             Ok(Effect::Counts(level)) => level,
         };
-        count(&self.progress.events);
-        self.at = self.at.max(match self.clock {
+        let at = self.at.max(match self.clock {
             Clock::Event => event.ts,
             Clock::Wall => now(),
         });
+        if self.opens_after.is_some_and(|opens_after| at > opens_after) {
+            return Taken::OutputFirst;
+        }
+        count(&self.progress.events);
+        self.at = at;
         if event.ts.saturating_add(self.retention) <= self.at {
             count(&self.progress.expired);
-            return None;
+            return Taken::Yes;
         }
         let held_until = if event.ts > self.at { event.ts } else { 0 };
         let (user, twice) = self.names.users().intern(event.user, self.feed.number, held_until);
@@ -253,7 +318,7 @@ impl Edge {
         }
         self.feed.at = self.at;
         self.feed.events.push(Event { user, item, ts: event.ts, level });
-        None
+        Taken::Yes
     }
 
     /// Passes the tick on, if there is anything in it; waits until there is room.
@@ -261,9 +326,17 @@ impl Edge {
         if self.feed.events.is_empty() {
             return Ok(());
         }
+        self.send(out)
+    }
+
+    /// Passes the tick on as it is, at the time now.
+    pub(super) fn send(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
+        if self.feed.events.is_empty() {
+            (self.feed.since, self.feed.at) = (self.at, self.at);
+        }
         self.feed.taken = self.progress.events.load(Relaxed);
         let events = Vec::with_capacity(self.feed.events.len());
-        let next = Feed { number: self.feed.number + 1, at: 0, since: 0, events, taken: 0 };
+        let next = Feed { number: self.feed.number + 1, at: 0, since: 0, events, taken: 0, told: Told::default() };
         let sent = out.feeds.send(std::mem::replace(&mut self.feed, next));
         out.waker.wake();
         sent.map_err(|_| Break::Deaf)

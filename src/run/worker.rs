@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
-use dataflows::{Config, Forgotten, Gauges, Input, ListChange, Time, first_of, ms_of, next, recommendations};
+use dataflows::{
+    Config, Durable, Forgotten, Gauges, Input, ItemId, Keeper, ListChange, Mark, Output, Time, UserId,
+    durable_recommendations, first_of, ms_of, next,
+};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
@@ -19,7 +22,9 @@ use timely::worker::Worker;
 
 use super::clock::{Clock, now};
 use super::feed::{Feed, Settled, Waker};
+use super::names::Names;
 use super::progress::Progress;
+use super::snapshots::{Conductor, Keepers};
 use super::stop::Stop;
 
 /// Ticks in the graph at a time: one being worked on, one arriving.
@@ -37,23 +42,63 @@ type Collected<D> = Rc<RefCell<BTreeMap<Time, Vec<D>>>>;
 /// The graph as the first worker steers it.
 pub(super) struct Graph {
     input: input::Handle<Time, Input>,
+    /// What the output of an earlier run holds; `None` if there is none.
+    output: Option<input::Handle<Time, Output>>,
     probe: ProbeHandle<Time>,
     changes: Collected<ListChange>,
     forgotten: Collected<Forgotten>,
 }
 
 /// Builds the graph on one worker.
-pub(super) fn build(worker: &mut Worker, config: &Config, gauges: &AllGauges) -> Graph {
+pub(super) fn build(worker: &mut Worker, config: &Config, gauges: &AllGauges, durable: &Durability) -> Graph {
     let (changes, forgotten) = (Collected::default(), Collected::default());
     worker.dataflow_named("deltarec", |scope| {
         let (input, events) = scope.new_input();
-        let graph = recommendations(events, config);
+        let (output, held) = durable.resumes.then(|| scope.new_input()).unzip();
+        let keeper = durable.keepers.clone().map(|keepers| Box::new(keepers) as Box<dyn Keeper>);
+        let graph = durable_recommendations(events, config, Durable { keeper, output: held });
         gauges.lock().unwrap_or_else(PoisonError::into_inner).push(graph.gauges);
         let (probe, _) = collect(graph.changes, "Changes to the writer", Rc::clone(&changes))
             .concat(collect(graph.forgotten, "Names to forget", Rc::clone(&forgotten)))
             .probe();
-        Graph { input, probe, changes, forgotten }
+        Graph { input, output, probe, changes, forgotten }
     })
+}
+
+/// What a worker needs to outlive a restart.
+#[derive(Clone, Default)]
+pub(super) struct Durability {
+    /// Where it hands over what it holds.
+    pub(super) keepers: Option<Keepers>,
+    /// Whether the run goes on where another one ended.
+    pub(super) resumes: bool,
+}
+
+impl Graph {
+    fn advance_to(&mut self, time: Time) {
+        self.input.advance_to(time);
+        if let Some(output) = &mut self.output {
+            output.advance_to(time);
+        }
+    }
+
+    /// Tells all workers something at the current time.
+    fn mark(&mut self, workers: usize, mark: Mark) {
+        for worker in 0..workers as u64 {
+            self.input.send(Input::Mark { worker, mark });
+        }
+    }
+
+    /// Tells what the output holds, and that it opens.
+    fn hold(&mut self, workers: usize, holds: Vec<(UserId, Vec<ItemId>)>, opens: bool) {
+        let Some(output) = &mut self.output else { return };
+        for (user, items) in holds {
+            output.send(Output::Holds { user, items });
+        }
+        if opens {
+            (0..workers as u64).for_each(|worker| output.send(Output::Opens { worker }));
+        }
+    }
 }
 
 /// Gathers a stream at the first worker.
@@ -86,6 +131,9 @@ pub(super) struct Pilot {
     waiting: Arc<AtomicBool>,
     gauges: AllGauges,
     waker: Waker,
+    /// Takes snapshots.
+    conductor: Option<Conductor>,
+    names: Arc<Names>,
 }
 
 impl Pilot {
@@ -95,8 +143,12 @@ impl Pilot {
         clock: Clock,
         stop: Stop,
         progress: Arc<Progress>,
+        names: Arc<Names>,
+        conductor: Option<Conductor>,
     ) -> Self {
         Pilot {
+            conductor,
+            names,
             feeds,
             settled,
             clock,
@@ -121,7 +173,7 @@ impl Pilot {
     }
 
     /// Feeds, steps and hands on until the input ends or the writer is gone.
-    pub(super) fn steer(self, worker: &mut Worker, mut graph: Graph) {
+    pub(super) fn steer(mut self, worker: &mut Worker, mut graph: Graph) {
         self.waker.register();
         let mut times = Times::default();
         let mut waiting: Option<Settled> = None;
@@ -141,8 +193,12 @@ impl Pilot {
             let mut fed = false;
             if !ended && waiting.is_none() && times.outstanding.len() < OUTSTANDING {
                 match self.feeds.try_recv() {
-                    Ok(feed) => {
+                    Ok(mut feed) => {
+                        let positions = feed.told.positions.take();
                         times.feed(&mut graph, worker.peers(), feed);
+                        if let (Some(conductor), Some(positions)) = (&mut self.conductor, positions) {
+                            conductor.fed(positions);
+                        }
                         fed = true;
                     }
                     Err(TryRecvError::Disconnected) => ended = true,
@@ -150,15 +206,18 @@ impl Pilot {
                     Err(TryRecvError::Empty) => ended = self.stop.is_set() && self.waiting.load(Acquire),
                 }
             }
-            // 3. Let time pass, if it passes by itself.
-            let due = self.clock_tick(&mut graph, &mut times, ended);
+            // 3. Let time pass, if it passes by itself, and take a snapshot when it is time for one.
+            let mut due = self.clock_tick(&mut graph, &mut times, ended);
+            due = due.min(self.save(worker, &mut graph, &mut times, ended));
             // 4. Work, or sleep until somebody wakes us.
             if ended && times.outstanding.is_empty() && waiting.is_none() {
                 if let Some(settled) = complete(&graph, &mut times) {
                     waiting = Some(settled);
                     continue;
                 }
-                break;
+                if self.conductor.as_ref().is_none_or(|conductor| !conductor.is_under_way()) {
+                    break;
+                }
             }
             if fed {
                 worker.step();
@@ -186,6 +245,20 @@ impl Pilot {
         Duration::from_millis(due.saturating_sub(now).max(1))
     }
 
+    /// Takes a snapshot of the tick last fed when one is due. Returns when to ask again.
+    fn save(&mut self, worker: &Worker, graph: &mut Graph, times: &mut Times, ended: bool) -> Duration {
+        let Some(conductor) = &mut self.conductor else { return LONGEST_SLEEP };
+        if conductor.is_due(ended) {
+            self.names.hold();
+            let time = times.empty(graph);
+            if let Some(mark) = conductor.begin(time) {
+                graph.mark(worker.peers(), mark);
+            }
+            graph.advance_to(time + 1);
+        }
+        conductor.wait()
+    }
+
     fn show(&self, times: &Times) {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let audience = gauges.iter().map(|gauges| gauges.audience.load(Relaxed)).sum();
@@ -205,7 +278,7 @@ struct Times {
     /// Events taken in, those of ticks that are complete, and those of which the writer knows that.
     taken: u64,
     settled: u64,
-    told: u64,
+    told: (u64, Time),
     /// Feeds by time, as far back as a name may still be forgotten, and the number of the one before.
     feeds: VecDeque<(Time, u64)>,
     before: u64,
@@ -218,15 +291,17 @@ impl Times {
         self.last = next(self.last, feed.at);
         if since < self.last {
             // At the first time taken together, so that no worker passes it unread.
-            graph.input.advance_to(since);
-            for worker in 0..workers as u64 {
-                graph.input.send(Input::Together { worker, tick: self.last });
-            }
+            graph.advance_to(since);
+            graph.mark(workers, Mark::Together { tick: self.last });
         }
-        graph.input.advance_to(self.last);
+        graph.advance_to(self.last);
+        if let Some(mark) = feed.told.mark {
+            graph.mark(workers, mark);
+        }
+        graph.hold(workers, feed.told.holds, feed.told.opens);
         let mut events: Vec<Input> = feed.events.into_iter().map(Input::Event).collect();
         graph.input.send_batch(&mut events);
-        graph.input.advance_to(self.last + 1);
+        graph.advance_to(self.last + 1);
         self.taken = feed.taken;
         self.outstanding.push_back((self.last, self.taken));
         self.feeds.push_back((self.last, feed.number));
@@ -235,8 +310,16 @@ impl Times {
     /// Lets time pass to `now` without events.
     fn pass(&mut self, graph: &mut Graph, now: u64) {
         self.last = first_of(now).max(self.last);
-        graph.input.advance_to(self.last + 1);
+        graph.advance_to(self.last + 1);
         self.outstanding.push_back((self.last, self.taken));
+    }
+
+    /// A tick without events that follows the last at once; it is left to the caller to close it.
+    fn empty(&mut self, graph: &mut Graph) -> Time {
+        self.last += 1;
+        graph.advance_to(self.last);
+        self.outstanding.push_back((self.last, self.taken));
+        self.last
     }
 
     fn retire(&mut self, probe: &ProbeHandle<Time>) {
@@ -264,10 +347,11 @@ fn complete(graph: &Graph, times: &mut Times) -> Option<Settled> {
     let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
     let changes = take_before(&graph.changes, upper);
     let forgotten = take_before(&graph.forgotten, upper);
-    if changes.is_empty() && forgotten.is_empty() && times.told == times.settled {
+    let news = (times.settled, times.complete);
+    if changes.is_empty() && forgotten.is_empty() && times.told == news {
         return None;
     }
-    times.told = times.settled;
+    times.told = news;
     let forgotten = forgotten
         .into_iter()
         .flat_map(|(time, names)| {
@@ -277,7 +361,7 @@ fn complete(graph: &Graph, times: &mut Times) -> Option<Settled> {
         .collect();
     let changes: Vec<ListChange> = changes.into_values().flatten().collect();
     let at = changes.last().map_or(0, |change| change.at).max(ms_of(times.complete));
-    Some(Settled { at, events: times.settled, changes, forgotten })
+    Some(Settled { at, time: times.complete, events: times.settled, changes, forgotten })
 }
 
 fn take_before<D>(collected: &Collected<D>, upper: Time) -> BTreeMap<Time, Vec<D>> {

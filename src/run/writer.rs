@@ -11,6 +11,7 @@ use schema::{Change, Recommended};
 use super::feed::{Settled, Waker};
 use super::names::{Names, Table};
 use super::progress::Progress;
+use super::snapshots;
 use super::stop::Stop;
 
 /// See the module.
@@ -19,11 +20,19 @@ pub(super) struct Writer {
     names: Arc<Names>,
     progress: Arc<Progress>,
     stop: Stop,
+    /// Told what is written, if snapshots are taken.
+    told: Option<snapshots::Told>,
 }
 
 impl Writer {
-    pub(super) fn new(sink: Box<dyn Sink>, names: Arc<Names>, progress: Arc<Progress>, stop: Stop) -> Self {
-        Writer { sink, names, progress, stop }
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        names: Arc<Names>,
+        progress: Arc<Progress>,
+        stop: Stop,
+        told: Option<snapshots::Told>,
+    ) -> Self {
+        Writer { sink, names, progress, stop, told }
     }
 
     /// Writes until nothing more comes, then closes the output. When that fails, the run is to stop: nobody
@@ -41,7 +50,7 @@ impl Writer {
     }
 
     fn write_all(&mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
-        for Settled { at, events, changes, forgotten } in settled {
+        for Settled { at, time, events, changes, forgotten } in settled {
             waker.wake();
             for some in changes.chunks(NAMED_AT_ONCE) {
                 // The reader needs the names too: they are held for a moment only.
@@ -56,6 +65,9 @@ impl Writer {
             }
             self.progress.settled.store(events, Relaxed);
             self.sink.flush(at)?;
+            if let Some(told) = &self.told {
+                told.written(time);
+            }
             for (name, at, feed) in forgotten {
                 self.names.forget(name, at, feed);
             }

@@ -1,0 +1,114 @@
+//! Snapshots of a running graph: the first worker says when, all workers hand over what they hold, a thread of its own
+//! writes it.
+//!
+//! A snapshot is of one tick T: the events held after T, and where the inputs go on after T. It counts once its
+//! manifest is there, which is written last of all, when the changes up to T are in the output.
+
+mod archive;
+mod keeper;
+mod scribe;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
+
+use connectors::SourcePosition;
+use crossbeam_channel::{Sender, unbounded};
+use dataflows::{Mark, Time};
+
+pub(super) use self::archive::Archive;
+pub(super) use self::keeper::{Keepers, keepers};
+pub(super) use self::scribe::Scribe;
+
+/// What the first worker and the thread that writes tell each other.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Board>);
+
+#[derive(Default)]
+struct Board {
+    /// The last snapshot that was begun, and the last that ended, well or not.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    /// The tick of the last one that is complete.
+    complete: AtomicU64,
+    /// The tick up to which all changes are in the output.
+    written: AtomicU64,
+}
+
+impl Told {
+    /// To be called when all changes up to `time` are in the output.
+    pub(super) fn written(&self, time: Time) {
+        self.0.written.store(time, Release);
+    }
+}
+
+/// A snapshot to be taken.
+#[derive(Clone, Debug)]
+pub(super) struct Begin {
+    /// Snapshots are numbered on, over all runs.
+    pub(super) number: u64,
+    /// Its tick.
+    pub(super) time: Time,
+    /// Where the inputs go on.
+    pub(super) positions: Vec<SourcePosition>,
+}
+
+/// Decides when snapshots are taken. Used by the first worker.
+pub(super) struct Conductor {
+    begins: Sender<Begin>,
+    told: Told,
+    number: u64,
+    interval: Duration,
+    last: Instant,
+    /// Where the inputs go on after the tick last fed, and whether a snapshot has that.
+    positions: Option<Vec<SourcePosition>>,
+    saved: bool,
+}
+
+impl Conductor {
+    /// `number`: of the last snapshot there is.
+    pub(super) fn new(interval: Duration, number: u64) -> (Self, crossbeam_channel::Receiver<Begin>, Told) {
+        let (begins, taken) = unbounded();
+        let told = Told::default();
+        told.0.begun.store(number, Relaxed);
+        told.0.ended.store(number, Relaxed);
+        let last = Instant::now();
+        let conductor =
+            Conductor { begins, told: told.clone(), number, interval, last, positions: None, saved: true };
+        (conductor, taken, told)
+    }
+
+    /// Takes note of a tick that was fed.
+    pub(super) fn fed(&mut self, positions: Vec<SourcePosition>) {
+        self.positions = Some(positions);
+        self.saved = false;
+    }
+
+    /// Whether a snapshot should be taken now. `at_the_end`: of whatever is not in one yet.
+    pub(super) fn is_due(&self, at_the_end: bool) -> bool {
+        !self.saved && !self.is_under_way() && (at_the_end || self.last.elapsed() >= self.interval)
+    }
+
+    /// Whether one is being taken.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.told.0.ended.load(Acquire) < self.told.0.begun.load(Relaxed)
+    }
+
+    /// When to ask again.
+    pub(super) fn wait(&self) -> Duration {
+        if self.saved { Duration::MAX } else { self.interval.saturating_sub(self.last.elapsed()) }
+    }
+
+    /// Begins a snapshot of tick `time`, the newest. The mark is for all workers.
+    pub(super) fn begin(&mut self, time: Time) -> Option<Mark> {
+        let positions = self.positions.clone()?;
+        self.number += 1;
+        self.last = Instant::now();
+        self.saved = true;
+        self.told.0.begun.store(self.number, Relaxed);
+        // If nobody listens, it never ends, and the run is about to.
+        self.begins.send(Begin { number: self.number, time, positions }).ok()?;
+        Some(Mark::Snapshot { number: self.number, since: self.told.0.complete.load(Acquire) })
+    }
+}

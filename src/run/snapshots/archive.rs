@@ -1,0 +1,120 @@
+//! Makes a snapshot count: once all processes have written their files, its manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::Duration;
+
+use connectors::snapshot::{GroupFile, InputPosition, Manifest, SnapshotTime, Store, StoreError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use dataflows::ms_of;
+
+use super::scribe::Report;
+use super::{Begin, Told};
+use crate::run::feed::Waker;
+use crate::run::names::Names;
+use crate::run::stop::Stop;
+
+/// See the module. One thread, in the first process.
+pub(in crate::run) struct Archive {
+    pub(in crate::run) store: Arc<Store>,
+    pub(in crate::run) run: String,
+    pub(in crate::run) processes: usize,
+    pub(in crate::run) workers: usize,
+    /// What the answers depend on, for whoever goes on from here.
+    pub(in crate::run) meaning: serde_json::Map<String, serde_json::Value>,
+    /// The inputs as the user named them.
+    pub(in crate::run) inputs: Vec<String>,
+    pub(in crate::run) keep: usize,
+    pub(in crate::run) begins: Receiver<Begin>,
+    pub(in crate::run) reports: Receiver<Report>,
+    pub(in crate::run) told: Told,
+    pub(in crate::run) names: Arc<Names>,
+    pub(in crate::run) waker: Waker,
+    /// Set when the output is gone: what is under way cannot be completed.
+    pub(in crate::run) gone: Stop,
+}
+
+/// Files of the last complete snapshot of this run, by group and process.
+type Files = BTreeMap<(u8, u32), GroupFile>;
+
+/// How often the end of the run and the output are looked at.
+const NAP: Duration = Duration::from_millis(2);
+
+impl Archive {
+    /// Completes snapshots until the first worker is done. The last failure, if it was the last snapshot's.
+    pub(in crate::run) fn run(self) -> Result<(), StoreError> {
+        let mut files = Files::new();
+        let mut last = Ok(());
+        for begin in &self.begins {
+            last = match self.complete(&begin, &files) {
+                Ok(Some(complete)) => {
+                    files = complete;
+                    self.told.0.complete.store(begin.time, Release);
+                    Ok(())
+                }
+                Ok(None) => Ok(()),
+                Err(error) => {
+                    tracing::warn!("snapshot {} is not complete, the one before stands: {error}", begin.number);
+                    Err(error)
+                }
+            };
+            self.names.release();
+            self.told.0.ended.store(begin.number, Release);
+            self.waker.wake();
+        }
+        last
+    }
+
+    /// Waits for all files and for the output, then writes the manifest. `None` if the run ends before that.
+    fn complete(&self, begin: &Begin, files: &Files) -> Result<Option<Files>, StoreError> {
+        let mut files = files.clone();
+        let mut reported = 0;
+        while reported < self.processes {
+            match self.reports.recv_timeout(NAP) {
+                Ok(report) if report.snapshot != begin.number => {}
+                Ok(report) => {
+                    if let Some(failure) = report.failure {
+                        return Err(StoreError::failed_elsewhere(report.process, failure));
+                    }
+                    reported += 1;
+                    for group in report.empty {
+                        files.remove(&(group, report.process as u32));
+                    }
+                    files.extend(report.files.into_iter().map(|file| ((file.group, file.part), file)));
+                }
+                Err(RecvTimeoutError::Timeout) if !self.gone.is_set() => {}
+                Err(_) => return Ok(None),
+            }
+        }
+        while self.told.0.written.load(Acquire) < begin.time {
+            if self.gone.is_set() {
+                return Ok(None);
+            }
+            std::thread::sleep(NAP);
+        }
+        self.store.publish(&self.manifest(begin, &files))?;
+        // Files that are not removed now are removed next time.
+        if let Err(error) = self.store.prune(self.keep) {
+            tracing::warn!("old snapshots are not removed: {error}");
+        }
+        Ok(Some(files))
+    }
+
+    fn manifest(&self, begin: &Begin, files: &Files) -> Manifest {
+        let inputs = self.inputs.iter().zip(&begin.positions);
+        Manifest {
+            time: SnapshotTime { ms: ms_of(begin.time), sequence: begin.time & ((1 << 20) - 1) },
+            meaning: self.meaning.clone(),
+            inputs: inputs
+                .map(|(name, position)| InputPosition {
+                    name: name.clone(),
+                    position: serde_json::to_value(position).expect("positions have no floats and text keys"),
+                })
+                .collect(),
+            workers: self.workers,
+            groups: files.values().cloned().collect(),
+            ..Manifest::new(begin.number, &self.run)
+        }
+    }
+}
