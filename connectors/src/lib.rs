@@ -14,6 +14,7 @@
 //! | `columns`, `time`, `filter` | what `--columns` and `--where` say |
 //! | `plan`, `value` | the values of a record to an event, or the reason why not |
 //! | `lines`, `rejects` | JSON lines out: changes, rejected records |
+//! | `snapshot` | the graph's interactions, stored: files, codecs, what is sound |
 //! | `open`, `options`, `error` | from a URI to a source or a sink, and what can go wrong |
 
 mod batch;
@@ -32,6 +33,7 @@ mod plan;
 mod records;
 mod rejects;
 mod sink;
+pub mod snapshot;
 mod source;
 mod time;
 mod uri;

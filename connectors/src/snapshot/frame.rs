@@ -1,0 +1,182 @@
+//! The file around records that are copied as they lie in memory. All numbers are in the byte order of the machine
+//! that wrote them.
+//!
+//! ```text
+//!  0  magic          8 bytes, the codec's
+//!  8  byte order     u32, 0x0A0B0C0D as that machine writes it
+//! 12  version        u32, of this layout: 1
+//! 16  record size    u32, 16
+//! 20  record align   u32, 8
+//! 24  build          u64, what must be equal in the program that reads; 0: nothing
+//! 32  users          u32, how many names
+//! 36  items          u32
+//! 40  rows           u64
+//! 48  user text      u32, bytes
+//! 52  item text      u32, bytes
+//! 56  checksum       u64, XXH3-64 of everything behind it, seeded with the XXH3-64 of everything before it
+//! 64  records        rows times user u32, item u32, ts << 8 | level u64
+//!     user ends      users times u32, where each name ends in the text
+//!     item ends      items times u32
+//!     user text      UTF-8, one name after the other
+//!     item text
+//! ```
+//!
+//! A record names its user and item by their places in the tables. Nothing of the payload is looked at before size and
+//! checksum are right.
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::interactions::Record;
+use super::names::Names;
+use super::{CodecError, Interactions};
+
+const ORDER: u32 = 0x0A0B_0C0D;
+const VERSION: u32 = 1;
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct Header {
+    magic: [u8; 8],
+    order: u32,
+    version: u32,
+    record_size: u32,
+    record_align: u32,
+    build: u64,
+    users: u32,
+    items: u32,
+    rows: u64,
+    user_text: u32,
+    item_text: u32,
+    checksum: u64,
+}
+
+const HEADER: usize = 64;
+const SEALED: usize = 56;
+const _: () = assert!(size_of::<Header>() == HEADER);
+
+/// Whose files they are.
+pub(super) struct Kind {
+    pub(super) magic: [u8; 8],
+    /// Files of another build are refused; 0: any build's are taken.
+    pub(super) build: u64,
+}
+
+/// A file whose header, size and checksum are right.
+pub(super) struct Frame<'f> {
+    /// Whole records, from a place that may have any alignment.
+    pub(super) records: &'f [u8],
+    users: (&'f [u8], &'f [u8]),
+    items: (&'f [u8], &'f [u8]),
+}
+
+impl Kind {
+    /// A whole file around records.
+    pub(super) fn wrap(&self, rows: &Interactions, records: &[u8]) -> Vec<u8> {
+        let (users, items) = rows.tables();
+        let mut header = Header {
+            magic: self.magic,
+            order: ORDER,
+            version: VERSION,
+            record_size: size_of::<Record>() as u32,
+            record_align: align_of::<Record>() as u32,
+            build: self.build,
+            users: users.len() as u32,
+            items: items.len() as u32,
+            rows: rows.len() as u64,
+            user_text: users.text().len() as u32,
+            item_text: items.text().len() as u32,
+            checksum: 0,
+        };
+        let parts = [
+            records,
+            users.ends().as_bytes(),
+            items.ends().as_bytes(),
+            users.text().as_bytes(),
+            items.text().as_bytes(),
+        ];
+        let mut file = Vec::with_capacity(HEADER + parts.iter().map(|part| part.len()).sum::<usize>());
+        file.extend_from_slice(header.as_bytes());
+        for part in parts {
+            file.extend_from_slice(part);
+        }
+        header.checksum = checksum(&file);
+        file[..HEADER].copy_from_slice(header.as_bytes());
+        file
+    }
+
+    /// Takes a file apart.
+    pub(super) fn unwrap<'f>(&self, file: &'f [u8]) -> Result<Frame<'f>, CodecError> {
+        let (header, payload) =
+            Header::read_from_prefix(file).map_err(|_| CodecError::damaged("it ends within its header"))?;
+        self.check_origin(&header)?;
+        let sizes = [
+            header.rows.checked_mul(size_of::<Record>() as u64),
+            Some(4 * u64::from(header.users)),
+            Some(4 * u64::from(header.items)),
+            Some(header.user_text.into()),
+            Some(header.item_text.into()),
+        ];
+        let size = sizes.iter().try_fold(0_u64, |sum, size| sum.checked_add((*size)?));
+        if size != Some(payload.len() as u64) {
+            return Err(CodecError::damaged(format!("its header does not fit its {} bytes", file.len())));
+        }
+        if checksum(file) != header.checksum {
+            return Err(CodecError::damaged("its checksum is wrong"));
+        }
+        let mut rest = payload;
+        let mut part = |size: Option<u64>| {
+            let (part, after) = rest.split_at(size.map_or(0, |size| size as usize));
+            rest = after;
+            part
+        };
+        let [records, user_ends, item_ends, user_text, item_text] = sizes.map(&mut part);
+        Ok(Frame { records, users: (user_text, user_ends), items: (item_text, item_ends) })
+    }
+
+    fn check_origin(&self, header: &Header) -> Result<(), CodecError> {
+        if header.magic != self.magic {
+            return Err(CodecError::damaged("it does not begin as a file of this format does"));
+        }
+        if header.order == ORDER.swap_bytes() {
+            return Err(CodecError::Foreign("a machine of the other byte order".into()));
+        }
+        if header.order != ORDER {
+            return Err(CodecError::damaged("its byte order is none"));
+        }
+        if header.version != VERSION {
+            let found = header.version;
+            return Err(CodecError::Foreign(format!(
+                "another deltarec, in format {found} where this one knows {VERSION}"
+            )));
+        }
+        if (header.record_size, header.record_align) != (size_of::<Record>() as u32, align_of::<Record>() as u32) {
+            return Err(CodecError::Foreign("a program with another layout of records".into()));
+        }
+        if header.build != self.build {
+            return Err(CodecError::Foreign("another build of deltarec, and only the same build can read it".into()));
+        }
+        Ok(())
+    }
+}
+
+impl Frame<'_> {
+    /// The rows, given the records that were copied out of [`Self::records`].
+    pub(super) fn rows(&self, records: Vec<Record>) -> Result<Interactions, CodecError> {
+        let table = |(text, ends): (&[u8], &[u8])| Names::checked(text, copied(ends)?);
+        Interactions::checked(table(self.users)?, table(self.items)?, records)
+    }
+}
+
+/// Copies whole values out of bytes of any alignment: one copy, no look at any of them.
+pub(super) fn copied<T: FromBytes + IntoBytes>(bytes: &[u8]) -> Result<Vec<T>, CodecError> {
+    let mut values = T::new_vec_zeroed(bytes.len() / size_of::<T>())
+        .map_err(|_| CodecError::damaged("more rows than memory can hold"))?;
+    values.as_mut_slice().as_mut_bytes().copy_from_slice(bytes);
+    Ok(values)
+}
+
+/// Of everything but itself.
+fn checksum(file: &[u8]) -> u64 {
+    xxh3_64_with_seed(&file[HEADER..], xxh3_64(&file[..SEALED]))
+}

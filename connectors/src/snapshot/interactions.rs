@@ -1,0 +1,154 @@
+use std::fmt;
+
+use schema::{MAX_LEVEL, MAX_TS};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::CodecError;
+use super::names::Names;
+
+/// One interaction: at `ts` (ms since the Unix epoch) the user showed at least `level` (1 to 15) of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interaction<'r> {
+    /// Who.
+    pub user: &'r str,
+    /// In what.
+    pub item: &'r str,
+    /// When.
+    pub ts: u64,
+    /// How much, 1 to [`MAX_LEVEL`].
+    pub level: u8,
+}
+
+/// The interactions of one group of users, in the order in which they came: 16 bytes each, and every name once.
+///
+/// ```
+/// use connectors::snapshot::Interactions;
+/// use schema::id64;
+///
+/// let mut rows = Interactions::default();
+/// rows.push((id64("ann"), "ann"), (id64("bread"), "bread"), 1_763_900_000_000, 6);
+/// assert_eq!(rows.iter().map(|row| (row.user, row.item, row.level)).collect::<Vec<_>>(), [("ann", "bread", 6)]);
+/// ```
+#[derive(Clone, Default)]
+pub struct Interactions {
+    users: Names,
+    items: Names,
+    records: Vec<Record>,
+}
+
+impl Interactions {
+    /// Adds a row; names come with their id64. Constant time, no allocation for names that were there before.
+    ///
+    /// # Panics
+    /// Where `level` or `ts` is not one of a valid event, which would be stored as another.
+    pub fn push(&mut self, user: (u64, &str), item: (u64, &str), ts: u64, level: u8) {
+        let stamp = Stamp::new(ts, level).expect("the level and the time of an event that was let in");
+        let (user, item) = (self.users.number(user.0, user.1), self.items.number(item.0, item.1));
+        self.records.push(Record { user, item, stamp: stamp.0 });
+    }
+
+    /// Tables and records read back, after a look at every record.
+    pub(super) fn checked(users: Names, items: Names, records: Vec<Record>) -> Result<Self, CodecError> {
+        let sound = |record: &Record| {
+            (record.user as usize) < users.len()
+                && (record.item as usize) < items.len()
+                && Stamp::new(Stamp(record.stamp).ts(), Stamp(record.stamp).level()).is_some()
+        };
+        match records.iter().position(|record| !sound(record)) {
+            Some(row) => Err(CodecError::damaged(format!("row {row} names nobody, nothing or no level"))),
+            None => Ok(Interactions { users, items, records }),
+        }
+    }
+
+    /// All rows.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Interaction<'_>> {
+        self.records.iter().map(|record| Interaction {
+            user: self.users.name(record.user),
+            item: self.items.name(record.item),
+            ts: Stamp(record.stamp).ts(),
+            level: Stamp(record.stamp).level(),
+        })
+    }
+
+    /// All rows as `(user, item, ts, level)`, names as their places in [`users`](Self::users) and
+    /// [`items`](Self::items): whoever needs something of each name works it out once.
+    pub fn numbered(&self) -> impl ExactSizeIterator<Item = (usize, usize, u64, u8)> {
+        self.records.iter().map(|record| {
+            let stamp = Stamp(record.stamp);
+            (record.user as usize, record.item as usize, stamp.ts(), stamp.level())
+        })
+    }
+
+    /// The names of the users, each once.
+    pub fn users(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.users.iter()
+    }
+
+    /// The names of the items, each once.
+    pub fn items(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.items.iter()
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(super) fn tables(&self) -> (&Names, &Names) {
+        (&self.users, &self.items)
+    }
+
+    pub(super) fn records(&self) -> &[Record] {
+        &self.records
+    }
+}
+
+impl fmt::Debug for Interactions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Interactions {
+    /// The same rows in the same order, however names are numbered.
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+/// A row as it lies in memory and in files that are made for this machine. `IntoBytes` is derived only where there is
+/// no padding, `FromBytes` only where all bytes are a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(super) struct Record {
+    pub(super) user: u32,
+    pub(super) item: u32,
+    /// A [`Stamp`].
+    pub(super) stamp: u64,
+}
+
+const _: () = assert!(size_of::<Record>() == 16 && align_of::<Record>() == 8);
+
+/// Time and level in one: `ts << 8 | level`.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp(pub(super) u64);
+
+impl Stamp {
+    /// `None` where no event has such a time or level.
+    pub(super) fn new(ts: u64, level: u8) -> Option<Self> {
+        (ts <= MAX_TS && (1..=MAX_LEVEL).contains(&level)).then_some(Stamp(ts << 8 | u64::from(level)))
+    }
+
+    pub(super) fn ts(self) -> u64 {
+        self.0 >> 8
+    }
+
+    pub(super) fn level(self) -> u8 {
+        self.0 as u8
+    }
+}
