@@ -9,7 +9,7 @@ use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog,
 
 use crate::config::{Config, ConfigErrors};
 use crate::run::{self, Clock, Input, Job, Show, Stop};
-use crate::{bench, console, demo, generate};
+use crate::{bench, console, demo, generate, state};
 
 /// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
 #[derive(Debug, Parser)]
@@ -47,6 +47,9 @@ Examples:
   deltarec run --input sales.csv --columns \"user=customer,item=sku,ts=at:%Y-%m-%d %H:%M:%S\" \\
                --action purchase --where 'quantity>0' --rejects rejects.jsonl --output changes.jsonl
 
+  # killed or stopped, the same command goes on where it was
+  deltarec run --input events.jsonl --output changes.jsonl --state state
+
   # through pipes, live, by this machine's clock
   producer | deltarec run --clock wall | consumer
 
@@ -72,7 +75,8 @@ struct RunArgs {
     /// repeated, inputs are merged by time
     #[arg(long = "input", value_name = "URI", default_value = "-")]
     inputs: Vec<String>,
-    /// Where changes go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced
+    /// Where changes go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced, unless the run goes on
+    /// from a snapshot
     #[arg(long, value_name = "URI", default_value = "-")]
     output: String,
     /// Where rejected records go, with reason, source and position
@@ -88,6 +92,12 @@ struct RunArgs {
     /// Take only records that fulfil COLUMN OP VALUE, e.g. 'quantity>0'; may be repeated, all must hold
     #[arg(long = "where", value_name = "CONDITION")]
     filters: Vec<String>,
+    /// Where snapshots are kept, so that a run goes on where the last one ended: a folder, s3://..., gs://... or az://...
+    #[arg(long, value_name = "URI")]
+    state: Option<String>,
+    /// Do not use the snapshots: read the inputs again from their start; the output is continued all the same
+    #[arg(long)]
+    rebuild: bool,
     /// Worker threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
@@ -137,7 +147,10 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
 }
 
 fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref(), &args.sets)?;
+    let mut config = Config::load(args.config.as_deref(), &args.sets)?;
+    if let Some(state) = args.state {
+        config.state.uri = state;
+    }
     let options = InputOptions {
         columns: args
             .columns
@@ -162,13 +175,26 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     check_streams(&uris, &output, rejects.as_ref()).map_err(Failure::Usage)?;
 
     // Inputs first: a mistake there must not have replaced an output already.
-    let inputs = uris.iter().map(|uri| open_input(uri, &options)).collect::<Result<Vec<_>, _>>()?;
-    let rejects = RejectLog::open(rejects.as_ref())?;
+    let mut inputs = uris.iter().map(|uri| open_input(uri, &options)).collect::<Result<Vec<_>, _>>()?;
+    let (output_sink, rejects, state) = if config.state.uri.is_empty() {
+        if args.rebuild {
+            return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
+        }
+        (open_sink(&output)?, RejectLog::open(rejects.as_ref())?, None)
+    } else {
+        let rejects = if state::is_continued(&config.state.uri)? {
+            RejectLog::go_on(rejects.as_ref())?
+        } else {
+            RejectLog::open(rejects.as_ref())?
+        };
+        let begun = state::begin(&config, &uris, &mut inputs, &output, args.rebuild)?;
+        (begun.output, rejects, Some(begun.state))
+    };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
     let job = Job {
         config,
         inputs,
-        output: open_sink(&output)?,
+        output: output_sink,
         rejects,
         workers: usize::from(args.workers),
         clock: match args.clock {
@@ -182,6 +208,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
             (false, _) => Show::Log,
         },
         stop,
+        state,
     };
     let (summary, result) = run::run(job);
     if !args.quiet {

@@ -84,6 +84,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         progress: Arc::default(),
         show: Show::Nothing,
         stop,
+        state: None,
     });
     result.map_err(|error| Failure::Running(error.into()))?;
     unseen(say(&closing(&summary)))?;

@@ -10,3 +10,4 @@ pub mod console;
 pub mod demo;
 pub mod generate;
 pub mod run;
+mod state;

@@ -9,6 +9,8 @@ mod feed;
 mod names;
 mod progress;
 mod reader;
+mod restore;
+mod snapshots;
 mod stop;
 mod summary;
 mod worker;
@@ -18,17 +20,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use connectors::snapshot::{RunId, Store, StoreError};
 use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 pub use self::clock::Clock;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, memory, timestamp};
 use self::reader::{Reader, Rejects};
+pub use self::restore::Resume;
+pub use self::snapshots::SnapshotError;
+pub(crate) use self::snapshots::positions;
+use self::snapshots::{Archive, Begin, Conductor, Keepers, Scribe, Told, keepers};
 pub use self::stop::Stop;
 pub use self::summary::Summary;
-use self::worker::Pilot;
+use self::feed::Waker;
+use self::worker::{Durability, Pilot};
 use self::writer::Writer;
 use crate::config::{self, Config};
 
@@ -61,6 +69,26 @@ pub struct Job {
     pub show: Show,
     /// Ends the run early: what was read is finished, nothing more is read.
     pub stop: Stop,
+    /// How what is held survives a restart, if it is to.
+    pub state: Option<State>,
+}
+
+/// What a run needs to take snapshots and to go on from one.
+pub struct State {
+    /// Where snapshots are kept.
+    pub store: Arc<Store>,
+    /// The number of the last snapshot there is.
+    pub newest: u64,
+    /// Time between two snapshots.
+    pub interval: Duration,
+    /// How many are kept.
+    pub keep: usize,
+    /// The configuration that gives what is held its meaning.
+    pub meaning: serde_json::Map<String, serde_json::Value>,
+    /// The inputs as the user named them.
+    pub inputs: Vec<String>,
+    /// What to go on from: the inputs must be there already.
+    pub resume: Option<Resume>,
 }
 
 /// Why a run failed. What was written before stands.
@@ -72,6 +100,12 @@ pub enum RunError {
     /// The output, or the output for rejected records, could not be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// A snapshot could not be read any more after it had been found sound.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The last snapshot could not be written: the next start goes on from the one before.
+    #[error("the last snapshot is not complete, a restart goes on from the one before: {0}")]
+    Snapshot(#[from] SnapshotError),
     /// A thread of this program failed: a bug.
     #[error("{0} failed; please report what is printed above")]
     Thread(&'static str),
@@ -86,7 +120,17 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let (settled_in, settled_out) = bounded(1);
 
     let rejects = Rejects::new(job.rejects);
-    let pilot = Pilot::new(feeds_out, settled_in, job.clock, job.stop.clone(), Arc::clone(&progress));
+    let gone = Stop::default();
+    let (conductor, told, saving) = match &job.state {
+        Some(state) => {
+            let (conductor, begins, told) = Conductor::new(state.interval, state.newest);
+            (Some(conductor), Some(told.clone()), Some(Saving { begins, told, gone: gone.clone() }))
+        }
+        None => (None, None, None),
+    };
+    let clock_and_stop = (job.clock, job.stop.clone());
+    let pilot =
+        Pilot::new(feeds_out, settled_in, clock_and_stop, Arc::clone(&progress), Arc::clone(&names), conductor);
     let waker = pilot.waker();
     let reader = Reader::new(
         &job.config,
@@ -96,8 +140,13 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         Arc::clone(&names),
         Arc::clone(&progress),
         pilot.waiting(),
+        job.state.as_ref(),
     );
-    let writer = Writer::new(job.output, names, Arc::clone(&progress), job.stop.clone());
+    let writer = Writer::new(job.output, Arc::clone(&names), Arc::clone(&progress), job.stop.clone(), told);
+    let resumes = job.state.as_ref().is_some_and(|state| state.resume.is_some());
+    let archive = job.state.zip(saving).map(|(state, saving)| save(state, saving, job.workers, &names, &waker));
+    let (keepers, archive) = archive.unzip();
+    let durability = Durability { keepers, resumes };
 
     let reading = {
         let (stop, waker) = (job.stop.clone(), waker.clone());
@@ -110,11 +159,16 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         .expect("threads can be started at the beginning of a run");
     let display = job.show.start(Arc::clone(&progress));
 
-    let computed = compute(job.workers, graph_config(&job.config.graph), pilot);
+    let computed = compute(job.workers, graph_config(&job.config.graph), pilot, durability);
     // When a worker has fallen, the others, and with them the writer, wait for it for ever: they are left behind.
     let written = (computed.is_ok() || ends_within(LEAVING, &writing)).then(|| writing.join());
     let cut_short = job.stop.is_set() || computed.is_err() || !matches!(written, Some(Ok(_)));
     let read = (!cut_short || ends_within(LEAVING, &reading)).then(|| reading.join());
+    gone.set();
+    let saved = archive.map_or(Ok(()), |archive| match archive.join() {
+        Ok(saved) => saved.map_err(RunError::from),
+        Err(_) => Err(RunError::Thread("the thread for snapshots")),
+    });
     display.end();
 
     let mut summary = Summary::of(&progress, started.elapsed());
@@ -131,8 +185,55 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         None => Ok(()),
     };
     let computed = computed.map_err(|()| RunError::Thread("a worker"));
-    let result = computed.and(written).and(read).and(rejects.close().map_err(RunError::from));
+    let result = computed.and(written).and(read).and(rejects.close().map_err(RunError::from)).and(saved);
     (summary, result)
+}
+
+/// What the thread that completes snapshots shares with others.
+struct Saving {
+    begins: Receiver<Begin>,
+    told: Told,
+    gone: Stop,
+}
+
+/// Starts the threads that write snapshots. Returns what the workers hand over to, and the thread that knows whether the
+/// last snapshot is complete.
+fn save(
+    state: State,
+    saving: Saving,
+    workers: usize,
+    names: &Arc<Names>,
+    waker: &Waker,
+) -> (Keepers, thread::JoinHandle<Result<(), SnapshotError>>) {
+    let (keepers, inbox) = keepers(workers);
+    let (reported, reports) = unbounded();
+    let run = RunId::random();
+    let scribe = Scribe {
+        store: Arc::clone(&state.store),
+        run,
+        process: 0,
+        names: Arc::clone(names),
+        inbox,
+        reports: reported,
+    };
+    let archive = Archive {
+        store: state.store,
+        run,
+        processes: 1,
+        workers,
+        meaning: state.meaning,
+        inputs: state.inputs,
+        keep: state.keep,
+        begins: saving.begins,
+        reports,
+        told: saving.told,
+        names: Arc::clone(names),
+        waker: waker.clone(),
+        gone: saving.gone,
+    };
+    let started = "threads can be started at the beginning of a run";
+    thread::Builder::new().name("scribe".into()).spawn(move || scribe.run()).expect(started);
+    (keepers, thread::Builder::new().name("archive".into()).spawn(move || archive.run()).expect(started))
 }
 
 /// How long a run that is cut short waits for its reader. One that waits for a pipe is left behind: what it had read
@@ -148,7 +249,7 @@ fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
 }
 
 /// Runs the graph on `workers` threads; the first steers. Returns when all are done or one has fallen.
-fn compute(workers: usize, config: dataflows::Config, pilot: Pilot) -> Result<(), ()> {
+fn compute(workers: usize, config: dataflows::Config, pilot: Pilot, durability: Durability) -> Result<(), ()> {
     let (end_in, end_out) = unbounded();
     let gauges = pilot.gauges();
     let pilot = Mutex::new(Some(pilot));
@@ -156,7 +257,7 @@ fn compute(workers: usize, config: dataflows::Config, pilot: Pilot) -> Result<()
     let work = move || {
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let _guard = TellWhenFallen(fallen.clone());
-            let graph = worker::build(worker, &config, &gauges);
+            let graph = worker::build(worker, &config, &gauges, &durability);
             if worker.index() == 0 {
                 let pilot = pilot.lock().unwrap_or_else(PoisonError::into_inner).take();
                 pilot.expect("there is one first worker").steer(worker, graph);

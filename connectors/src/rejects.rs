@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use schema::Rejected;
 
+use crate::held::continue_output;
 use crate::lines::Lines;
 use crate::open::open_output;
 use crate::{OpenError, SinkError, Uri};
@@ -21,6 +22,12 @@ impl RejectLog {
     /// With an output, if given: JSON lines in a file or on stdout.
     pub fn open(uri: Option<&Uri>) -> Result<Self, OpenError> {
         let lines = uri.map(|uri| Ok::<_, OpenError>(Lines::new(uri.to_string(), open_output(uri)?))).transpose()?;
+        Ok(RejectLog { lines, ..RejectLog::default() })
+    }
+
+    /// [`RejectLog::open`], to go on with a file that is there already.
+    pub fn go_on(uri: Option<&Uri>) -> Result<Self, OpenError> {
+        let lines = uri.map(|uri| Ok::<_, OpenError>(Lines::new(uri.to_string(), continue_output(uri)?))).transpose()?;
         Ok(RejectLog { lines, ..RejectLog::default() })
     }
 

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::Reason;
 
 /// The highest level an action can have.
@@ -42,7 +44,7 @@ pub enum LevelsError {
 }
 
 /// How much each action tells: a level from 1 to [`MAX_LEVEL`]. `watch` is graded by its `dwell_ms`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Levels {
     actions: BTreeMap<String, u8>,
     /// `(from dwell_ms, level)`, durations rising.

@@ -102,6 +102,7 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
         progress: std::sync::Arc::default(),
         show: Show::Nothing,
         stop: stop.clone(),
+        state: None,
     });
     result.map_err(|error| Failure::Running(error.into()))?;
     let (rss_after, peak_bytes) = memory();

@@ -273,7 +273,7 @@ pub(super) struct Edge {
     pub(super) at: u64,
     pub(super) feed: Feed,
     pub(super) names: Arc<Names>,
-    progress: Arc<Progress>,
+    pub(super) progress: Arc<Progress>,
     collided: bool,
     /// Whether snapshots are taken.
     saves: bool,

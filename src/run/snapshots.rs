@@ -17,6 +17,8 @@ use connectors::SourcePosition;
 use crossbeam_channel::{Sender, unbounded};
 use dataflows::{Mark, Time};
 
+pub use self::archive::SnapshotError;
+pub(crate) use self::archive::positions;
 pub(super) use self::archive::Archive;
 pub(super) use self::keeper::{Keepers, keepers};
 pub(super) use self::scribe::Scribe;

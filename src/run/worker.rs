@@ -140,8 +140,7 @@ impl Pilot {
     pub(super) fn new(
         feeds: Receiver<Feed>,
         settled: Sender<Settled>,
-        clock: Clock,
-        stop: Stop,
+        (clock, stop): (Clock, Stop),
         progress: Arc<Progress>,
         names: Arc<Names>,
         conductor: Option<Conductor>,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::files::GroupName;
-use super::{GROUPS, RunId};
+use super::RunId;
 
 /// What a snapshot says of itself: a JSON file, `{"xxh3": "...", "manifest": {...}}`, in which the checksum is the
 /// XXH3-64 of the manifest's text, byte for byte.
@@ -34,7 +34,7 @@ pub struct Manifest {
     pub workers: usize,
     /// Rows in all groups.
     pub rows: u64,
-    /// The files, by group; a group without rows may be missing.
+    /// The files, by group: one for each process that has users of it; a group without rows may be missing.
     pub groups: Vec<GroupFile>,
 }
 
@@ -135,7 +135,7 @@ impl Manifest {
         if self.sequence != sequence {
             return Err(format!("it is of snapshot {}", self.sequence));
         }
-        if self.groups.len() > GROUPS || !self.groups.is_sorted_by(|a, b| a.group < b.group) {
+        if !self.groups.is_sorted_by(|a, b| (a.group, &a.file) < (b.group, &b.file)) {
             return Err("its groups are not in order".into());
         }
         for group in &self.groups {

@@ -50,6 +50,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         progress: Arc::clone(&progress),
         show: Show::Nothing,
         stop: stop.clone(),
+        state: None,
     };
     let running = thread::Builder::new()
         .name("run".into())

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
-use connectors::snapshot::{GroupFile, InputPosition, Manifest, SnapshotTime, Store, StoreError};
+use connectors::SourcePosition;
+use connectors::snapshot::{self, Depth, GroupFile, InputPosition, Manifest, RunId, Store, StoreError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use dataflows::ms_of;
+use dataflows::{first_of, ms_of};
+use jiff::Timestamp;
 
 use super::scribe::Report;
 use super::{Begin, Told};
@@ -15,10 +17,35 @@ use crate::run::feed::Waker;
 use crate::run::names::Names;
 use crate::run::stop::Stop;
 
+/// Why a snapshot is not complete. The one before stands.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Files are not written.
+    #[error("process {process}: {failure}")]
+    Files {
+        /// Of which process.
+        process: usize,
+        /// What happened there.
+        failure: String,
+    },
+    /// The manifest is not written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where each input goes on, by its name.
+pub(crate) fn positions(names: &[String], positions: &[SourcePosition]) -> Vec<InputPosition> {
+    let position = |(name, position): (&String, &SourcePosition)| InputPosition {
+        name: name.clone(),
+        position: serde_json::to_value(position).expect("a position is numbers under text keys"),
+    };
+    names.iter().zip(positions).map(position).collect()
+}
+
 /// See the module. One thread, in the first process.
 pub(in crate::run) struct Archive {
     pub(in crate::run) store: Arc<Store>,
-    pub(in crate::run) run: String,
+    pub(in crate::run) run: RunId,
     pub(in crate::run) processes: usize,
     pub(in crate::run) workers: usize,
     /// What the answers depend on, for whoever goes on from here.
@@ -36,14 +63,14 @@ pub(in crate::run) struct Archive {
 }
 
 /// Files of the last complete snapshot of this run, by group and process.
-type Files = BTreeMap<(u8, u32), GroupFile>;
+type Files = BTreeMap<(u8, usize), GroupFile>;
 
 /// How often the end of the run and the output are looked at.
 const NAP: Duration = Duration::from_millis(2);
 
 impl Archive {
     /// Completes snapshots until the first worker is done. The last failure, if it was the last snapshot's.
-    pub(in crate::run) fn run(self) -> Result<(), StoreError> {
+    pub(in crate::run) fn run(self) -> Result<(), SnapshotError> {
         let mut files = Files::new();
         let mut last = Ok(());
         for begin in &self.begins {
@@ -67,7 +94,7 @@ impl Archive {
     }
 
     /// Waits for all files and for the output, then writes the manifest. `None` if the run ends before that.
-    fn complete(&self, begin: &Begin, files: &Files) -> Result<Option<Files>, StoreError> {
+    fn complete(&self, begin: &Begin, files: &Files) -> Result<Option<Files>, SnapshotError> {
         let mut files = files.clone();
         let mut reported = 0;
         while reported < self.processes {
@@ -75,13 +102,13 @@ impl Archive {
                 Ok(report) if report.snapshot != begin.number => {}
                 Ok(report) => {
                     if let Some(failure) = report.failure {
-                        return Err(StoreError::failed_elsewhere(report.process, failure));
+                        return Err(SnapshotError::Files { process: report.process, failure });
                     }
                     reported += 1;
                     for group in report.empty {
-                        files.remove(&(group, report.process as u32));
+                        files.remove(&(group, report.process));
                     }
-                    files.extend(report.files.into_iter().map(|file| ((file.group, file.part), file)));
+                    files.extend(report.files.into_iter().map(|file| ((file.group, report.process), file)));
                 }
                 Err(RecvTimeoutError::Timeout) if !self.gone.is_set() => {}
                 Err(_) => return Ok(None),
@@ -95,26 +122,28 @@ impl Archive {
         }
         self.store.publish(&self.manifest(begin, &files))?;
         // Files that are not removed now are removed next time.
-        if let Err(error) = self.store.prune(self.keep) {
+        if let Err(error) = self.store.prune(self.keep, None, Depth::Sizes) {
             tracing::warn!("old snapshots are not removed: {error}");
         }
         Ok(Some(files))
     }
 
     fn manifest(&self, begin: &Begin, files: &Files) -> Manifest {
-        let inputs = self.inputs.iter().zip(&begin.positions);
+        let mut groups: Vec<GroupFile> = files.values().cloned().collect();
+        groups.sort_unstable_by(|a, b| (a.group, &a.file).cmp(&(b.group, &b.file)));
         Manifest {
-            time: SnapshotTime { ms: ms_of(begin.time), sequence: begin.time & ((1 << 20) - 1) },
+            version: Manifest::VERSION,
+            deltarec: env!("CARGO_PKG_VERSION").into(),
+            sequence: begin.number,
+            run: self.run,
+            taken: Timestamp::now(),
+            time: snapshot::Time { ms: ms_of(begin.time), sequence: (begin.time - first_of(ms_of(begin.time))) as u32 },
             meaning: self.meaning.clone(),
-            inputs: inputs
-                .map(|(name, position)| InputPosition {
-                    name: name.clone(),
-                    position: serde_json::to_value(position).expect("positions have no floats and text keys"),
-                })
-                .collect(),
+            inputs: positions(&self.inputs, &begin.positions),
+            output: None,
             workers: self.workers,
-            groups: files.values().cloned().collect(),
-            ..Manifest::new(begin.number, &self.run)
+            rows: groups.iter().map(|group| group.rows).sum(),
+            groups,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::snapshot::{GroupFile, Interactions, Store};
+use connectors::snapshot::{GroupFile, Interactions, RunId, Store};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use dataflows::{GROUPS, Groups, Piece};
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,8 @@ pub(in crate::run) struct Report {
 /// See the module. One thread a process.
 pub(in crate::run) struct Scribe {
     pub(in crate::run) store: Arc<Store>,
-    /// Tells the files of this run from those of others.
-    pub(in crate::run) run: String,
+    /// Tells the files of this process from those of others.
+    pub(in crate::run) run: RunId,
     pub(in crate::run) process: usize,
     pub(in crate::run) names: Arc<Names>,
     pub(in crate::run) inbox: Inbox,
@@ -97,8 +97,7 @@ impl Scribe {
             if interactions.is_empty() {
                 writing.report.empty.push(piece.group);
             } else if writing.report.failure.is_none() {
-                let (number, part) = (writing.report.snapshot, self.process as u32);
-                match self.store.put_group(number, &self.run, piece.group, part, &interactions) {
+                match self.store.put_group(writing.report.snapshot, self.run, piece.group, &interactions) {
                     Ok(file) => writing.report.files.push(file),
                     Err(error) => writing.report.failure = Some(error.to_string()),
                 }

@@ -1,0 +1,220 @@
+//! What is to be done before a run that keeps its state: find the snapshot to go on from, see that it fits this
+//! configuration, move the inputs to where they go on, and look at what the output holds.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use connectors::snapshot::{InputPosition, Manifest, RunId, Store, Time};
+use connectors::{Batch, Sink, SourcePosition, Uri, continue_sink, open_sink};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::cli::Failure;
+use crate::config::{Audience, Config};
+use crate::run::{Input, Resume, State, grouped, positions, timestamp};
+
+/// How a run with a state begins.
+pub(crate) struct Begun {
+    pub(crate) state: State,
+    /// The output, behind what it holds.
+    pub(crate) output: Box<dyn Sink>,
+}
+
+/// Whether snapshots of earlier runs are there.
+pub(crate) fn is_continued(uri: &str) -> Result<bool, Failure> {
+    let store = Store::create(uri).map_err(failure)?;
+    let listed = store.list(connectors::snapshot::Depth::Sizes).map_err(failure)?;
+    Ok(!listed.is_empty())
+}
+
+/// Prepares a run that keeps its state at `config.state.uri`. `rebuild`: the snapshots are left alone and everything is
+/// read again; the output is continued all the same.
+pub(crate) fn begin(
+    config: &Config,
+    uris: &[Uri],
+    inputs: &mut [Input],
+    output: &Uri,
+    rebuild: bool,
+) -> Result<Begun, Failure> {
+    let store = Store::create(&config.state.uri).map_err(failure)?;
+    let found = store.newest().map_err(failure)?;
+    for damage in &found.damaged {
+        tracing::warn!("snapshot {} is damaged: {}: {}", damage.sequence, damage.file, damage.what);
+    }
+    let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
+    let meaning = meaning(config);
+    let starts: Vec<SourcePosition> =
+        inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
+    let nothing = empty(found.next, &meaning, positions(&names, &starts));
+    let is_first = found.next == 1;
+    let resume = if is_first {
+        // So that the next start knows that it is not the first, even if this one is killed before its first snapshot.
+        store.publish(&nothing).map_err(failure)?;
+        None
+    } else {
+        Some(resume(&store, found.manifest.filter(|_| !rebuild), nothing, &meaning, &names, inputs)?)
+    };
+    let (sink, resume) = match resume {
+        None => (open_sink(output)?, None),
+        Some(manifest) => {
+            let (sink, holds) = continue_sink(output)?;
+            if *output == Uri::Stdio {
+                tracing::info!("what stdout was told before is not known: all lists are sent");
+            }
+            (sink, Some(Resume { manifest: Arc::new(manifest), holds: Arc::new(holds) }))
+        }
+    };
+    let state = State {
+        newest: if is_first { 1 } else { found.next - 1 },
+        store: Arc::new(store),
+        interval: Duration::from_millis(config.state.interval),
+        keep: config.state.keep,
+        meaning,
+        inputs: names,
+        resume,
+    };
+    Ok(Begun { state, output: sink })
+}
+
+/// The snapshot to go on from, with the inputs moved to where they go on; nothing at all if there is none.
+fn resume(
+    store: &Store,
+    manifest: Option<Manifest>,
+    nothing: Manifest,
+    meaning: &Map<String, Value>,
+    names: &[String],
+    inputs: &mut [Input],
+) -> Result<Manifest, Failure> {
+    let Some(manifest) = manifest else {
+        tracing::warn!("no snapshot in {} is used: everything is read again from the start of the inputs", store.name());
+        return Ok(nothing);
+    };
+    compare(&manifest.meaning, meaning).map_err(Failure::Usage)?;
+    tracing::info!(
+        "goes on from snapshot {} of {}: {} interactions as of {}",
+        manifest.sequence,
+        manifest.taken.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        grouped(manifest.rows),
+        timestamp(manifest.time.ms).unwrap_or_else(|| "the start".into()),
+    );
+    let mut left: Vec<&InputPosition> = manifest.inputs.iter().collect();
+    for (name, input) in names.iter().zip(inputs) {
+        let Some(at) = left.iter().position(|known| known.name == *name) else {
+            tracing::info!("input {name} is not in the snapshot: it is read from its start");
+            continue;
+        };
+        let known = left.swap_remove(at);
+        if name == "-" {
+            tracing::info!("stdin goes on with whatever comes now");
+            continue;
+        }
+        let position: SourcePosition = serde_json::from_value(known.position.clone())
+            .with_context(|| format!("snapshot {}: where {name} goes on is not readable", manifest.sequence))
+            .map_err(Failure::Running)?;
+        input.source.resume_at(&position).map_err(|error| Failure::Running(error.into()))?;
+    }
+    for gone in left {
+        tracing::warn!("input {} of the snapshot is no input any more: what it had is kept until it expires", gone.name);
+    }
+    Ok(manifest)
+}
+
+/// A snapshot of nothing, before the first event.
+fn empty(sequence: u64, meaning: &Map<String, Value>, inputs: Vec<InputPosition>) -> Manifest {
+    Manifest {
+        version: Manifest::VERSION,
+        deltarec: env!("CARGO_PKG_VERSION").into(),
+        sequence,
+        run: RunId::random(),
+        taken: Timestamp::now(),
+        time: Time { ms: 0, sequence: 0 },
+        meaning: meaning.clone(),
+        inputs,
+        output: None,
+        workers: 0,
+        rows: 0,
+        groups: Vec::new(),
+    }
+}
+
+/// The configuration that says what is held and what is made of it.
+fn meaning(config: &Config) -> Map<String, Value> {
+    let graph = &config.graph;
+    let audience = match graph.audience {
+        Audience::All => json!("all"),
+        Audience::Within(ms) => json!(ms),
+    };
+    let meaning = json!({
+        "levels": config.levels,
+        "history": graph.history,
+        "retention": graph.retention,
+        "audience": audience,
+        "neighbours": graph.neighbours,
+        "k": graph.k,
+        "min_cooccurrence": graph.min_cooccurrence,
+        "shrink": graph.shrink,
+        "stairs": graph.stairs,
+        "resolution": graph.resolution,
+        "sources": { "items": graph.sources.items },
+    });
+    let Value::Object(meaning) = meaning else { unreachable!("an object was written above") };
+    meaning
+}
+
+/// Whether what was held under one configuration can be gone on with under another. A snapshot has levels, not actions, and
+/// only what counted: what was let go of then cannot count now.
+fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> anyhow::Result<()> {
+    let mut wrong = String::new();
+    for (key, now) in now {
+        let Some(then) = then.get(key).filter(|then| *then != now) else { continue };
+        let grows = || now.as_u64() > then.as_u64();
+        let why = match key.as_str() {
+            "levels" => "events that are held were judged by the levels of then",
+            "history" if grows() => "items beyond the shorter history were let go of",
+            "retention" if grows() => "events beyond the shorter retention were let go of",
+            _ => {
+                tracing::info!("graph.{key} was {then} when the snapshot was taken and is {now}: lists are made anew");
+                continue;
+            }
+        };
+        let name = if key == "levels" { "[levels]".to_owned() } else { format!("graph.{key}") };
+        write!(wrong, "\n  {name} was {then} and is {now}: {why}").expect("writing to a string does not fail");
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!(
+        "the snapshot does not fit this configuration:{wrong}\nset these back, or add --rebuild to read the inputs again \
+         from their start"
+    ))
+}
+
+fn failure(error: connectors::snapshot::StoreError) -> Failure {
+    if error.is_usage() { Failure::Usage(error.into()) } else { Failure::Running(error.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(sets: &[&str]) -> Map<String, Value> {
+        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+        meaning(&Config::load(None, &sets).unwrap())
+    }
+
+    #[test]
+    fn what_was_let_go_of_cannot_come_back() {
+        let then = with(&[]);
+        for fine in ["graph.k=3", "graph.history=49", "graph.retention=29d", "graph.audience=all", "graph.stairs=[1]"] {
+            compare(&then, &with(&[fine])).unwrap();
+        }
+        for wrong in ["graph.history=51", "graph.retention=31d", "levels.view=2", "levels.bid=5", "levels.watch=[]"] {
+            let error = compare(&then, &with(&[wrong])).unwrap_err().to_string();
+            assert!(error.contains("--rebuild"), "{wrong}: {error}");
+        }
+        let both = compare(&then, &with(&["graph.history=60", "graph.retention=60d"])).unwrap_err().to_string();
+        assert!(both.contains("graph.history was 50 and is 60") && both.contains("graph.retention"), "{both}");
+    }
+}
