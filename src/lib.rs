@@ -10,3 +10,5 @@ pub mod console;
 pub mod demo;
 pub mod generate;
 pub mod run;
+pub mod snapshot;
+mod table;
