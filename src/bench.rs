@@ -14,7 +14,6 @@ mod machine;
 mod picture;
 mod sample;
 mod simulated;
-mod table;
 mod throughput;
 
 use std::path::{Path, PathBuf};

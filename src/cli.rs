@@ -9,7 +9,7 @@ use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog,
 
 use crate::config::{Config, ConfigErrors};
 use crate::run::{self, Clock, Input, Job, Show, Stop};
-use crate::{bench, console, demo, generate, state};
+use crate::{bench, console, demo, generate, snapshot, state};
 
 /// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
 #[derive(Debug, Parser)]
@@ -30,6 +30,9 @@ enum Command {
     /// Write simulated events
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Look at stored snapshots, check them, export them, delete old ones
+    #[command(subcommand, after_help = snapshot::EXAMPLES)]
+    Snapshot(snapshot::SnapshotCommand),
     /// Measure latency, throughput and the cost of events on this machine
     Bench(bench::BenchArgs),
 }
@@ -142,6 +145,7 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
         Command::Run(args) => run(*args, stop),
         Command::Demo(args) => demo::main(&args, stop),
         Command::Generate(args) => generate::main(&args, &stop),
+        Command::Snapshot(command) => snapshot::main(&command, &stop),
         Command::Bench(args) => bench::main(&args, &stop),
     }
 }

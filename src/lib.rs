@@ -10,4 +10,6 @@ pub mod console;
 pub mod demo;
 pub mod generate;
 pub mod run;
+pub mod snapshot;
 mod state;
+mod table;

@@ -7,6 +7,7 @@ mod clocks;
 mod real_logs;
 mod records;
 mod signals;
+mod snapshot;
 mod usage;
 
 use std::collections::BTreeMap;

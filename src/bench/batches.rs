@@ -14,11 +14,11 @@ use super::fanout::{Fanout, Popularity, Tenth};
 use super::machine::{Machine, memory};
 use super::sample::{Percentiles, Sample, figure};
 use super::simulated::Maker;
-use super::table::{Table, say};
 use super::{Setup, check_writable, mib, named, per, whole};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::run::{Stop, grouped};
+use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

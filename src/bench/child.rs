@@ -13,9 +13,10 @@ use super::batches::BatchesTask;
 use super::growth::GrowthTask;
 use super::latency::LatencyTask;
 use super::throughput::{GraphTask, ReplayTask};
-use super::{batches, growth, latency, table, throughput};
+use super::{batches, growth, latency, throughput};
 use crate::cli::Failure;
 use crate::run::Stop;
+use crate::table;
 
 /// What a child is to measure.
 #[derive(Debug, Serialize, Deserialize)]

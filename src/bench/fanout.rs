@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::alone::{STAGES, Work};
 use super::sample::figure;
-use super::table::Table;
 use super::{per, whole};
 use crate::run::grouped;
+use crate::table::Table;
 
 /// Events by item.
 #[derive(Debug, Default)]

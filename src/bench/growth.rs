@@ -13,13 +13,13 @@ use super::child::{Task, ask};
 use super::machine::{Machine, memory};
 use super::sample::{Percentiles, Sample, figure};
 use super::simulated::{ENDLESS, Maker};
-use super::table::{Table, say};
 use super::throughput::Cpu;
 use super::{Setup, check_writable, mib, per};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::console;
 use crate::run::{Stop, grouped};
+use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

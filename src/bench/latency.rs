@@ -19,11 +19,11 @@ use super::audience::Share;
 use super::child::{Task, ask};
 use super::machine::Machine;
 use super::sample::{Percentiles, figure};
-use super::table::{Table, say};
 use super::{Setup, check_writable, mib, named, picture, whole};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::run::{Stop, grouped};
+use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

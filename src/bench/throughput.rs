@@ -15,12 +15,12 @@ use super::child::{Task, ask};
 use super::machine::{Machine, cpu_seconds, memory};
 use super::sample::figure;
 use super::simulated::Maker;
-use super::table::{Table, say};
 use super::{Setup, check_writable, mib, per, whole};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::generate;
 use crate::run::{Clock, Input, Job, Show, Stop, grouped, run};
+use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -14,19 +14,20 @@ use bytes::Bytes;
 use schema::{check_name, id64};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::interactions::{Interaction, Record, Stamp};
+use super::interactions::{Record, Stamp};
 use super::names::Names;
 use super::{Codec, CodecError, Interactions};
 
 /// Apache Parquet, the default: small, and open to everything that reads tables. Columns `user`, `item` (UTF-8),
 /// `level` (32-bit integer) and `ts` (timestamp in milliseconds, UTC), packed with Zstandard.
 ///
-/// Pages have no checksums of their own that readers must look at, so the file's metadata holds one of all rows,
-/// `deltarec.rows`: the XXH3-64 of each row's user, byte 255, item, byte 255 and `ts << 8 | level` (64 bits, little
-/// endian), as 16 hexadecimal digits.
+/// Checksums of pages are optional in Parquet, there is none of the metadata, and the library panics on some damage. So
+/// the file seals itself: the value of `deltarec.xxh3` in its metadata is the XXH3-64 of the whole file, as 16
+/// hexadecimal digits that count as zeros, and it is compared before anything is read.
 pub struct Parquet;
 
-const ROWS: &str = "deltarec.rows";
+const SEAL: &str = "deltarec.xxh3";
+const DIGITS: &[u8; 16] = b"0000000000000000";
 
 /// Rows that are written, and read, together.
 const ROW_GROUP: usize = 1 << 20;
@@ -63,7 +64,7 @@ fn write(rows: &Interactions) -> Result<Vec<u8>, ParquetError> {
     let (users, items) = rows.tables();
     let (user_text, item_text) = (shared(users), shared(items));
     let mut file = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut file, Arc::clone(&SCHEMA), properties(rows)?)?;
+    let mut writer = SerializedFileWriter::new(&mut file, Arc::clone(&SCHEMA), properties()?)?;
     for records in rows.records().chunks(ROW_GROUP) {
         let mut group = writer.next_row_group()?;
         column::<ByteArrayType>(&mut group, records, |record| slice(users, &user_text, record.user))?;
@@ -73,11 +74,15 @@ fn write(rows: &Interactions) -> Result<Vec<u8>, ParquetError> {
         group.close()?;
     }
     writer.close()?;
+    let seal =
+        seal(&file).ok_or_else(|| ParquetError::General("the metadata holds no place for the checksum".into()))?;
+    let digits = checksum(&file, seal);
+    file[seal..seal + digits.len()].copy_from_slice(digits.as_bytes());
     Ok(file)
 }
 
-fn properties(rows: &Interactions) -> Result<WriterPropertiesPtr, ParquetError> {
-    let checksum = KeyValue::new(ROWS.to_owned(), checksum(rows));
+fn properties() -> Result<WriterPropertiesPtr, ParquetError> {
+    let seal = KeyValue::new(SEAL.to_owned(), str::from_utf8(DIGITS).expect("digits").to_owned());
     let properties = WriterProperties::builder()
         .set_created_by(format!("deltarec {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd::DEFAULT_COMPRESSION_LEVEL)?))
@@ -86,7 +91,7 @@ fn properties(rows: &Interactions) -> Result<WriterPropertiesPtr, ParquetError> 
         .set_column_encoding(ColumnPath::from("ts"), Encoding::DELTA_BINARY_PACKED)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
-        .set_key_value_metadata(Some(vec![checksum]));
+        .set_key_value_metadata(Some(vec![seal]));
     Ok(Arc::new(properties.build()))
 }
 
@@ -117,36 +122,36 @@ fn slice(names: &Names, text: &Bytes, number: u32) -> ByteArray {
     ByteArray::from(text.slice(start..start + names.name(number).len()))
 }
 
-fn checksum(rows: &Interactions) -> String {
+/// Where the digits of the seal are: behind its key and the two bytes that say that a text of 16 follows. Metadata is the
+/// last thing in a file, so no name that looks like it comes later.
+fn seal(file: &[u8]) -> Option<usize> {
+    let key = [SEAL.as_bytes(), &[0x18, DIGITS.len() as u8]].concat();
+    let at = memchr::memmem::rfind(file, &key)? + key.len();
+    (at + DIGITS.len() <= file.len()).then_some(at)
+}
+
+fn checksum(file: &[u8], seal: usize) -> String {
     let mut hash = Xxh3::new();
-    for Interaction { user, item, ts, level } in rows.iter() {
-        hash.update(user.as_bytes());
-        hash.update(&[255]);
-        hash.update(item.as_bytes());
-        hash.update(&[255]);
-        hash.update(&(ts << 8 | u64::from(level)).to_le_bytes());
+    for part in [&file[..seal], DIGITS.as_slice(), &file[seal + DIGITS.len()..]] {
+        hash.update(part);
     }
     format!("{:016x}", hash.digest())
 }
 
 fn read(file: Bytes) -> Result<Interactions, CodecError> {
+    let seal = seal(&file).ok_or_else(|| CodecError::damaged(format!("it has no {SEAL} in its metadata")))?;
+    if checksum(&file, seal).as_bytes() != &file[seal..seal + DIGITS.len()] {
+        return Err(CodecError::damaged("its checksum is wrong"));
+    }
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
-    let metadata = reader.metadata().file_metadata();
     // Columns are read as the types they should be: any other would be a panic of the library.
-    if metadata.schema() != SCHEMA.as_ref() {
+    if reader.metadata().file_metadata().schema() != SCHEMA.as_ref() {
         return Err(CodecError::Foreign("another program: its columns are not user, item, level, ts".into()));
     }
-    let expected = metadata.key_value_metadata().and_then(|pairs| pairs.iter().find(|pair| pair.key == ROWS));
-    let expected = expected
-        .and_then(|pair| pair.value.clone())
-        .ok_or_else(|| CodecError::Foreign(format!("another program: it has no {ROWS} in its metadata")))?;
     let mut rows = Interactions::default();
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(unreadable)?;
         read_group(group.as_ref(), &mut rows)?;
-    }
-    if checksum(&rows) != expected {
-        return Err(CodecError::damaged("the checksum of its rows is wrong"));
     }
     Ok(rows)
 }

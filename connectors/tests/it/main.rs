@@ -8,5 +8,6 @@ mod json;
 mod logs;
 mod open;
 mod outputs;
+mod snapshot;
 mod streams;
 mod support;

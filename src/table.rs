@@ -1,20 +1,22 @@
+//! Tables on stdout.
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use crate::cli::Failure;
 
 /// A table of figures: columns as wide as they must be, to the right.
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// With a header; units belong in there.
-    pub(super) fn new(header: &[&str]) -> Self {
+    pub(crate) fn new(header: &[&str]) -> Self {
         Table { rows: vec![header.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
 
-    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 }
@@ -41,7 +43,7 @@ impl std::fmt::Display for Table {
 }
 
 /// Writes to stdout. Nobody looking any more is no failure.
-pub(super) fn say(text: &str) -> Result<(), Failure> {
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Running(anyhow::Error::new(error).context("cannot write to stdout")))
