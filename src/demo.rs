@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
 use connectors::generate::Options;
-use connectors::{
-    Batch, Generator, Polled, RawEvent, RejectLog, Sink, SinkError, Source, SourceError, SourcePosition,
-};
+use connectors::{Batch, Generator, Polled, RawEvent, RejectLog, Sink, SinkError, Source, SourceError, SourcePosition};
 use schema::Change;
 
 use crate::cli::Failure;

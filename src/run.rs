@@ -25,6 +25,7 @@ use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 pub use self::clock::Clock;
+use self::feed::Waker;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, memory, timestamp};
@@ -35,7 +36,6 @@ pub(crate) use self::snapshots::positions;
 use self::snapshots::{Archive, Begin, Conductor, Keepers, Scribe, Told, keepers};
 pub use self::stop::Stop;
 pub use self::summary::Summary;
-use self::feed::Waker;
 use self::worker::{Durability, Pilot};
 use self::writer::Writer;
 use crate::config::{self, Config};
@@ -129,8 +129,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         None => (None, None, None),
     };
     let clock_and_stop = (job.clock, job.stop.clone());
-    let pilot =
-        Pilot::new(feeds_out, settled_in, clock_and_stop, Arc::clone(&progress), Arc::clone(&names), conductor);
+    let pilot = Pilot::new(feeds_out, settled_in, clock_and_stop, Arc::clone(&progress), Arc::clone(&names), conductor);
     let waker = pilot.waker();
     let reader = Reader::new(
         &job.config,
@@ -208,14 +207,8 @@ fn save(
     let (keepers, inbox) = keepers(workers);
     let (reported, reports) = unbounded();
     let run = RunId::random();
-    let scribe = Scribe {
-        store: Arc::clone(&state.store),
-        run,
-        process: 0,
-        names: Arc::clone(names),
-        inbox,
-        reports: reported,
-    };
+    let scribe =
+        Scribe { store: Arc::clone(&state.store), run, process: 0, names: Arc::clone(names), inbox, reports: reported };
     let archive = Archive {
         store: state.store,
         run,

@@ -45,8 +45,7 @@ pub(crate) fn begin(
     }
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
     let meaning = meaning(config);
-    let starts: Vec<SourcePosition> =
-        inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
+    let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let nothing = empty(found.next, &meaning, positions(&names, &starts));
     let is_first = found.next == 1;
     let resume = if is_first {
@@ -88,7 +87,10 @@ fn resume(
     inputs: &mut [Input],
 ) -> Result<Manifest, Failure> {
     let Some(manifest) = manifest else {
-        tracing::warn!("no snapshot in {} is used: everything is read again from the start of the inputs", store.name());
+        tracing::warn!(
+            "no snapshot in {} is used: everything is read again from the start of the inputs",
+            store.name()
+        );
         return Ok(nothing);
     };
     compare(&manifest.meaning, meaning).map_err(Failure::Usage)?;
@@ -116,7 +118,10 @@ fn resume(
         input.source.resume_at(&position).map_err(|error| Failure::Running(error.into()))?;
     }
     for gone in left {
-        tracing::warn!("input {} of the snapshot is no input any more: what it had is kept until it expires", gone.name);
+        tracing::warn!(
+            "input {} of the snapshot is no input any more: what it had is kept until it expires",
+            gone.name
+        );
     }
     Ok(manifest)
 }

@@ -23,5 +23,7 @@ mod plain_graph;
 mod program;
 /// The logs of real shops, where they are at hand.
 mod real_logs;
+/// What is taken out of a graph, and going on from it.
+mod snapshots;
 /// Each operator beside its plain twin.
 mod twins;

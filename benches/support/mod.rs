@@ -51,7 +51,8 @@ impl Loop {
         if since < self.last {
             self.input.advance_to(since);
             let tick = self.last;
-            (0..worker.peers() as u64).for_each(|worker| self.input.send(Input::Mark { worker, mark: Mark::Together { tick } }));
+            (0..worker.peers() as u64)
+                .for_each(|worker| self.input.send(Input::Mark { worker, mark: Mark::Together { tick } }));
         }
         self.input.advance_to(self.last);
         for event in events {

@@ -135,5 +135,8 @@ impl Reading {
 
 /// A packed file that ends within a block, or with bytes of one that was never finished.
 fn is_cut_off(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other)
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other
+    )
 }

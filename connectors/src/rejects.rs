@@ -27,7 +27,8 @@ impl RejectLog {
 
     /// [`RejectLog::open`], to go on with a file that is there already.
     pub fn go_on(uri: Option<&Uri>) -> Result<Self, OpenError> {
-        let lines = uri.map(|uri| Ok::<_, OpenError>(Lines::new(uri.to_string(), continue_output(uri)?))).transpose()?;
+        let lines =
+            uri.map(|uri| Ok::<_, OpenError>(Lines::new(uri.to_string(), continue_output(uri)?))).transpose()?;
         Ok(RejectLog { lines, ..RejectLog::default() })
     }
 

@@ -42,7 +42,8 @@ impl Driver<'_> {
         if since < self.last {
             self.input.advance_to(since);
             let tick = self.last;
-            (0..self.worker.peers() as u64).for_each(|worker| self.input.send(Input::Mark { worker, mark: Mark::Together { tick } }));
+            (0..self.worker.peers() as u64)
+                .for_each(|worker| self.input.send(Input::Mark { worker, mark: Mark::Together { tick } }));
         }
         self.input.advance_to(self.last);
         self.input.send_batch(&mut inputs);

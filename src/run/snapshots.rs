@@ -17,9 +17,9 @@ use connectors::SourcePosition;
 use crossbeam_channel::{Sender, unbounded};
 use dataflows::{Mark, Time};
 
+pub(super) use self::archive::Archive;
 pub use self::archive::SnapshotError;
 pub(crate) use self::archive::positions;
-pub(super) use self::archive::Archive;
 pub(super) use self::keeper::{Keepers, keepers};
 pub(super) use self::scribe::Scribe;
 
@@ -76,8 +76,7 @@ impl Conductor {
         told.0.begun.store(number, Relaxed);
         told.0.ended.store(number, Relaxed);
         let last = Instant::now();
-        let conductor =
-            Conductor { begins, told: told.clone(), number, interval, last, positions: None, saved: true };
+        let conductor = Conductor { begins, told: told.clone(), number, interval, last, positions: None, saved: true };
         (conductor, taken, told)
     }
 

@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::files::GroupName;
 use super::RunId;
+use super::files::GroupName;
 
 /// What a snapshot says of itself: a JSON file, `{"xxh3": "...", "manifest": {...}}`, in which the checksum is the
 /// XXH3-64 of the manifest's text, byte for byte.

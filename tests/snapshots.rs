@@ -1,0 +1,211 @@
+//! A snapshot taken while events go on is of one tick exactly, and a graph that goes on from it sends what the graph it was
+//! taken of sends after that tick.
+
+use std::sync::{Arc, Mutex};
+
+use dataflows::{
+    Durable, Event, GROUPS, Groups, Input, Keeper, ListChange, Mark, Output, Piece, Time, durable_recommendations,
+    group_of, ms_of, next,
+};
+use proptest::prelude::*;
+use schema::id64;
+use timely::dataflow::operators::{Input as _, Inspect, Probe};
+
+use crate::support::graph::{Tick, config, ticks};
+use crate::support::logs::{log, params};
+use crate::support::oracle::Params;
+
+/// Takes pieces, slowly: every other time it has no room, and it agrees to groups only when asked for the third time.
+struct Slow {
+    pieces: Arc<Mutex<Vec<Piece>>>,
+    asked: std::cell::Cell<usize>,
+}
+
+impl Keeper for Slow {
+    fn begin(&mut self, _snapshot: u64, _changed: &Groups) {
+        self.asked.set(0);
+    }
+
+    fn wanted(&self, _snapshot: u64) -> Option<Groups> {
+        self.asked.set(self.asked.get() + 1);
+        (self.asked.get() > 2).then_some([true; GROUPS])
+    }
+
+    fn has_room(&self) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.asked.get() % 2 == 0
+    }
+
+    fn keep(&mut self, piece: Piece) {
+        self.pieces.lock().unwrap().push(piece);
+    }
+}
+
+/// What a run of some ticks did.
+struct Ran {
+    changes: Vec<(Time, ListChange)>,
+    pieces: Vec<Piece>,
+}
+
+/// What a run goes on from.
+#[derive(Clone, Default)]
+struct From {
+    events: Vec<Event>,
+    at: u64,
+    lists: Vec<(u64, Vec<u64>)>,
+}
+
+/// Runs all ticks; with `snapshot_after` a snapshot is taken of the tick with that index, while the next ones go on.
+fn run(params: &Params, all: &[Tick], snapshot_after: Option<usize>, from: Option<From>, workers: usize) -> Ran {
+    let (changes, pieces): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) = Default::default();
+    let (collected, kept) = (Arc::clone(&changes), Arc::clone(&pieces));
+    let (config, all) = (config(params), all.to_vec());
+    timely::execute(timely::Config::process(workers), move |worker| {
+        let (collected, kept, resumes) = (Arc::clone(&collected), Arc::clone(&kept), from.is_some());
+        let handed = Arc::clone(&kept);
+        let (mut input, mut output, probe) = worker.dataflow(|scope| {
+            let (input, events) = scope.new_input();
+            let (output, held) = resumes.then(|| scope.new_input()).unzip();
+            let keeper: Box<dyn Keeper> = Box::new(Slow { pieces: kept, asked: std::cell::Cell::new(0) });
+            let durable = Durable { keeper: Some(keeper), output: held };
+            let changes = durable_recommendations(events, &config, durable).changes;
+            let inspected = changes.inspect_core(move |batch| {
+                if let Ok((stamp, changes)) = batch {
+                    let time = *stamp.least().unwrap();
+                    collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
+                }
+            });
+            let (probe, _) = inspected.probe();
+            (input, output, probe)
+        });
+        if worker.index() != 0 {
+            return;
+        }
+        let workers = worker.peers() as u64;
+        let mut last: Time = 0;
+        if let (Some(from), Some(output)) = (&from, &mut output) {
+            // A user may come in two ticks.
+            let (some, rest) = from.events.split_at(from.events.len() / 2);
+            for (mark, events) in [(Mark::Loading, some), (Mark::Loaded, rest)] {
+                last = next(last, from.at);
+                input.advance_to(last);
+                output.advance_to(last);
+                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
+                events.iter().for_each(|event| input.send(Input::Event(*event)));
+            }
+            for (user, items) in &from.lists {
+                output.send(Output::Holds { user: *user, items: items.clone() });
+            }
+            (0..workers).for_each(|worker| output.send(Output::Opens { worker }));
+        }
+        for (at, tick) in all.iter().enumerate() {
+            let since = next(last, tick.since);
+            last = next(last, tick.at);
+            if since < last {
+                input.advance_to(since);
+                (0..workers).for_each(|worker| {
+                    input.send(Input::Mark { worker, mark: Mark::Together { tick: last } });
+                });
+            }
+            input.advance_to(last);
+            if let Some(output) = &mut output {
+                output.advance_to(last);
+            }
+            for event in &tick.events {
+                let (user, item) = (id64(&event.user), id64(&event.item));
+                input.send(Input::Event(Event { user, item, ts: event.ts, level: event.level }));
+            }
+            if snapshot_after == Some(at) {
+                let mark = Mark::Snapshot { number: 7, since: 0 };
+                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
+            }
+            input.advance_to(last + 1);
+            if let Some(output) = &mut output {
+                output.advance_to(last + 1);
+            }
+            worker.step();
+        }
+        worker.step_while(|| probe.less_than(&(last + 1)));
+        if snapshot_after.is_some() {
+            let all_of = GROUPS * worker.peers();
+            worker.step_while(|| handed.lock().unwrap().iter().filter(|piece| piece.last).count() < all_of);
+        }
+    })
+    .unwrap();
+    let changes = std::mem::take(&mut *changes.lock().unwrap());
+    let pieces = std::mem::take(&mut *pieces.lock().unwrap());
+    Ran { changes, pieces }
+}
+
+/// Each user's list after all changes, users without one left out.
+fn lists(changes: &[(Time, ListChange)]) -> Vec<(u64, Vec<u64>)> {
+    let mut lists = std::collections::BTreeMap::new();
+    for (_, change) in changes {
+        lists.insert(change.user, change.items.iter().map(|scored| scored.item).collect::<Vec<_>>());
+    }
+    lists.into_iter().filter(|(_, items)| !items.is_empty()).collect()
+}
+
+/// Changes in an order that does not depend on the workers, without the sequence of their ticks.
+fn ordered(changes: &[(Time, ListChange)]) -> Vec<ListChange> {
+    let mut changes: Vec<_> = changes.to_vec();
+    changes.sort();
+    changes.into_iter().map(|(_, change)| change).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_run_that_goes_on_from_a_snapshot_sends_what_the_first_would_have_sent(
+        params in params(),
+        log in log(80),
+        workers in prop::sample::select(vec![1_usize, 2, 4]),
+        then in prop::sample::select(vec![1_usize, 2, 4]),
+        size in prop::sample::select(vec![1_usize, 2, 7]),
+        cut in any::<prop::sample::Index>(),
+        lost in 0..3_usize,
+    ) {
+        let all = ticks(&log, size);
+        let cut = cut.index(all.len());
+        let whole = run(&params, &all, Some(cut), None, workers);
+        let boundary = all[..=cut].iter().fold(0, |last, tick| next(last, tick.at));
+        let at = ms_of(boundary);
+        let mut events: Vec<Event> = whole.pieces.iter().flat_map(|piece| piece.events.clone()).collect();
+        for piece in &whole.pieces {
+            prop_assert!(piece.events.iter().all(|event| group_of(event.user) == piece.group));
+        }
+        events.sort_by_key(|event| (event.user, event.item, event.ts, event.level));
+        let unique = events.len();
+        events.dedup();
+        prop_assert_eq!(events.len(), unique, "nothing is handed over twice");
+
+        // The output ends some changes before the snapshot's tick, or has some beyond it that are made again.
+        let before: Vec<_> = whole.changes.iter().filter(|(time, _)| *time <= boundary).cloned().collect();
+        let after: Vec<_> = whole.changes.iter().filter(|(time, _)| *time > boundary).cloned().collect();
+        let held = lists(&before[..before.len().saturating_sub(lost)]);
+        let from = From { events, at, lists: held.clone() };
+        let resumed = run(&params, &all[cut + 1..], None, Some(from), then);
+
+        // What was lost comes first, as one comparison; then the very same changes.
+        let first: Vec<_> = resumed.changes.iter().filter(|(_, change)| change.at <= at).cloned().collect();
+        if lost == 0 && after.iter().all(|(time, _)| ms_of(*time) > at) {
+            prop_assert_eq!(ordered(&first), vec![]);
+        }
+        let mut caught_up: std::collections::BTreeMap<u64, Vec<u64>> = held.into_iter().collect();
+        for (_, change) in &resumed.changes {
+            let items = change.items.iter().map(|scored| scored.item).collect::<Vec<_>>();
+            let old = caught_up.insert(change.user, items.clone()).unwrap_or_default();
+            prop_assert_ne!(old, items, "a list is sent again");
+        }
+        caught_up.retain(|_, items| !items.is_empty());
+        prop_assert_eq!(caught_up.into_iter().collect::<Vec<_>>(), lists(&whole.changes));
+        let later = |changes: &[(Time, ListChange)]| {
+            let later: Vec<_> = changes.iter().filter(|(_, change)| change.at > at).map(|(_, change)| change.clone()).collect();
+            let mut later: Vec<(u64, ListChange)> = later.into_iter().map(|change| (change.at, change)).collect();
+            later.sort_by(|a, b| (a.0, a.1.user).cmp(&(b.0, b.1.user)));
+            later
+        };
+        prop_assert_eq!(later(&resumed.changes), later(&whole.changes));
+    }
+}
