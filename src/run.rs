@@ -128,20 +128,13 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         }
         None => (None, None, None),
     };
-    let clock_and_stop = (job.clock, job.stop.clone());
-    let pilot = Pilot::new(feeds_out, settled_in, clock_and_stop, Arc::clone(&progress), Arc::clone(&names), conductor);
+    let shared =
+        Shared { clock: job.clock, stop: job.stop.clone(), names: Arc::clone(&names), progress: Arc::clone(&progress) };
+    let pilot = Pilot::new(feeds_out, settled_in, shared.clone(), conductor);
     let waker = pilot.waker();
-    let reader = Reader::new(
-        &job.config,
-        job.inputs,
-        rejects.clone(),
-        job.clock,
-        Arc::clone(&names),
-        Arc::clone(&progress),
-        pilot.waiting(),
-        job.state.as_ref(),
-    );
-    let writer = Writer::new(job.output, Arc::clone(&names), Arc::clone(&progress), job.stop.clone(), told);
+    let reader =
+        Reader::new(&job.config, job.inputs, rejects.clone(), shared.clone(), pilot.waiting(), job.state.as_ref());
+    let writer = Writer::new(job.output, shared, told);
     let resumes = job.state.as_ref().is_some_and(|state| state.resume.is_some());
     let archive = job.state.zip(saving).map(|(state, saving)| save(state, saving, job.workers, &names, &waker));
     let (keepers, archive) = archive.unzip();
@@ -186,6 +179,15 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let computed = computed.map_err(|()| RunError::Thread("a worker"));
     let result = computed.and(written).and(read).and(rejects.close().map_err(RunError::from)).and(saved);
     (summary, result)
+}
+
+/// What all threads of a run have in common.
+#[derive(Clone)]
+struct Shared {
+    clock: Clock,
+    stop: Stop,
+    names: Arc<Names>,
+    progress: Arc<Progress>,
 }
 
 /// What the thread that completes snapshots shares with others.

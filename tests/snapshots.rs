@@ -33,7 +33,7 @@ impl Keeper for Slow {
 
     fn has_room(&self) -> bool {
         self.asked.set(self.asked.get() + 1);
-        self.asked.get() % 2 == 0
+        self.asked.get().is_multiple_of(2)
     }
 
     fn keep(&mut self, piece: Piece) {
@@ -91,7 +91,9 @@ fn run(params: &Params, all: &[Tick], snapshot_after: Option<usize>, from: Optio
                 input.advance_to(last);
                 output.advance_to(last);
                 (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
-                events.iter().for_each(|event| input.send(Input::Event(*event)));
+                for event in events {
+                    input.send(Input::Event(*event));
+                }
             }
             for (user, items) in &from.lists {
                 output.send(Output::Holds { user: *user, items: items.clone() });
@@ -203,7 +205,7 @@ proptest! {
         let later = |changes: &[(Time, ListChange)]| {
             let later: Vec<_> = changes.iter().filter(|(_, change)| change.at > at).map(|(_, change)| change.clone()).collect();
             let mut later: Vec<(u64, ListChange)> = later.into_iter().map(|change| (change.at, change)).collect();
-            later.sort_by(|a, b| (a.0, a.1.user).cmp(&(b.0, b.1.user)));
+            later.sort_by_key(|(at, change)| (*at, change.user));
             later
         };
         prop_assert_eq!(later(&resumed.changes), later(&whole.changes));

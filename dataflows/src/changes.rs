@@ -49,6 +49,8 @@ impl ListChange {
     }
 }
 
+type Builder = CapacityContainerBuilder<Vec<ListChange>>;
+
 /// One record for each user whose list changed in a tick: the retraction of the old list and the new one, put together.
 ///
 /// With `output` nothing is sent until it opens; meanwhile each user's list is kept, here and in the output's last state.
@@ -63,7 +65,7 @@ pub fn changes<'scope>(
 }
 
 fn changed<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'scope, Time, Vec<ListChange>> {
-    lists.inner.unary_frontier::<CapacityContainerBuilder<Vec<ListChange>>, _, _, _>(Pipeline, "Changes", |_, _| {
+    lists.inner.unary_frontier::<Builder, _, _, _>(Pipeline, "Changes", |_, _| {
         let mut held = Held::new(1);
         let mut stash = Stash::new();
         move |(input, frontier), output| {
@@ -92,7 +94,6 @@ fn changed_from<'scope>(
         Output::Holds { user, .. } => *user,
         Output::Opens { worker } => *worker,
     });
-    type Builder = CapacityContainerBuilder<Vec<ListChange>>;
     lists.inner.binary_frontier::<_, Builder, _, _, _, _>(output, Pipeline, by_user, "Changes since", |_, _| {
         let mut held = Held::new(1);
         let mut stash = Stash::new();

@@ -16,7 +16,7 @@ use super::names::{Collision, Names};
 use super::progress::Progress;
 use super::restore::Resume;
 use super::stop::Stop;
-use super::{Input, RunError, State};
+use super::{Input, RunError, Shared, State};
 use crate::config::Config;
 
 /// See the module.
@@ -65,12 +65,11 @@ impl Reader {
         config: &Config,
         inputs: Vec<Input>,
         rejects: Rejects,
-        clock: Clock,
-        names: Arc<Names>,
-        progress: Arc<Progress>,
+        shared: Shared,
         waiting: Arc<AtomicBool>,
         state: Option<&State>,
     ) -> Self {
+        let Shared { clock, names, progress, .. } = shared;
         let edge = Edge {
             levels: config.levels.clone(),
             retention: config.graph.retention,

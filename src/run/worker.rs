@@ -20,6 +20,7 @@ use timely::dataflow::operators::{Concat, Input as _, Probe, vec::input};
 use timely::dataflow::{ProbeHandle, Stream};
 use timely::worker::Worker;
 
+use super::Shared;
 use super::clock::{Clock, now};
 use super::feed::{Feed, Settled, Waker};
 use super::names::Names;
@@ -140,11 +141,10 @@ impl Pilot {
     pub(super) fn new(
         feeds: Receiver<Feed>,
         settled: Sender<Settled>,
-        (clock, stop): (Clock, Stop),
-        progress: Arc<Progress>,
-        names: Arc<Names>,
+        shared: Shared,
         conductor: Option<Conductor>,
     ) -> Self {
+        let Shared { clock, stop, names, progress } = shared;
         Pilot {
             conductor,
             names,

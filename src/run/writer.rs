@@ -11,8 +11,8 @@ use schema::{Change, Recommended};
 use super::feed::{Settled, Waker};
 use super::names::{Names, Table};
 use super::progress::Progress;
-use super::snapshots;
 use super::stop::Stop;
+use super::{Shared, snapshots};
 
 /// See the module.
 pub(super) struct Writer {
@@ -25,13 +25,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(
-        sink: Box<dyn Sink>,
-        names: Arc<Names>,
-        progress: Arc<Progress>,
-        stop: Stop,
-        told: Option<snapshots::Told>,
-    ) -> Self {
+    pub(super) fn new(sink: Box<dyn Sink>, shared: Shared, told: Option<snapshots::Told>) -> Self {
+        let Shared { names, progress, stop, .. } = shared;
         Writer { sink, names, progress, stop, told }
     }
 

@@ -68,7 +68,7 @@ impl Scribe {
                 writing = Some(Writing::new(snapshot, self.process, wanted));
             }
             if let (Some(piece), Some(writing)) = (piece, &mut writing) {
-                self.take(piece, writing);
+                self.take(&piece, writing);
             }
             if let Some(written) = writing.take_if(|writing| writing.left == 0) {
                 // Nobody listens only when the run is over.
@@ -77,7 +77,7 @@ impl Scribe {
         }
     }
 
-    fn take(&self, piece: Piece, writing: &mut Writing) {
+    fn take(&self, piece: &Piece, writing: &mut Writing) {
         let group = usize::from(piece.group);
         if piece.snapshot != writing.report.snapshot {
             return;
