@@ -30,6 +30,7 @@ use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, memory, timestamp};
 use self::reader::{Reader, Rejects};
+pub(crate) use self::reader::{latest, rejected};
 pub use self::restore::Resume;
 pub use self::snapshots::SnapshotError;
 pub(crate) use self::snapshots::positions;
