@@ -36,7 +36,7 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use connectors::Uri;
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 use self::bootstrap::Bootstrap;
@@ -132,7 +132,7 @@ enum ProtocolArg {
     Time,
 }
 
-/// `80%`, `2025-11-23` or `2025-11-23T12:00:00Z`.
+/// `80%`, `2025-11-23` or `2025-11-23T12:00:00`, in UTC unless it has an offset.
 impl FromStr for Cut {
     type Err = String;
 
@@ -142,19 +142,18 @@ impl FromStr for Cut {
             return percent.map(|percent| Cut::Share(percent / 100.0)).ok_or_else(|| "a share is 0% to 100%".into());
         }
         let at = text.parse::<Timestamp>().ok();
-        let at = at.or_else(|| Offset::UTC.to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok());
+        let at = at.or_else(|| Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok());
         let ms = at.and_then(|at| u64::try_from(at.as_millisecond()).ok());
-        ms.map(Cut::At).ok_or_else(|| {
-            "expected a share (80%), a date (2025-11-23) or a time with its zone (2025-11-23T12:00:00Z)".into()
-        })
+        ms.map(Cut::At)
+            .ok_or_else(|| "expected a share (80%), a date (2025-11-23) or a time (2025-11-23T12:00:00Z)".into())
     }
 }
 
 impl EvaluateArgs {
     fn protocol(&self) -> anyhow::Result<Protocol> {
-        let stray = |option: &str, given: bool, of: &str| match given {
-            true => Err(anyhow!("{option} is for --protocol {of}")),
-            false => Ok(()),
+        let stray = |option: &str, given: bool, of: &str| {
+            anyhow::ensure!(!given, "{option} is for --protocol {of}");
+            Ok(())
         };
         let prequential = self.protocol == ProtocolArg::Prequential;
         stray("--tick", self.tick.is_some() && !prequential, "prequential")?;
@@ -281,8 +280,10 @@ mod tests {
         let cut = |text: &str| text.parse::<Cut>();
         assert_eq!(cut("80%"), Ok(Cut::Share(0.8)));
         assert_eq!(cut("2025-11-23"), Ok(Cut::At(1_763_856_000_000)));
-        assert_eq!(cut("2025-11-23T12:13:20Z"), Ok(Cut::At(1_763_900_000_000)));
-        for wrong in ["80", "101%", "-1%", "yesterday", "2025-11-23T12:13:20"] {
+        for time in ["2025-11-23T12:13:20Z", "2025-11-23T12:13:20", "2025-11-23T20:13:20+08:00"] {
+            assert_eq!(cut(time), Ok(Cut::At(1_763_900_000_000)));
+        }
+        for wrong in ["80", "101%", "-1%", "yesterday", "1960-01-01"] {
             assert!(cut(wrong).is_err(), "{wrong}");
         }
     }

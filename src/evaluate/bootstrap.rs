@@ -70,7 +70,7 @@ pub(super) struct Estimate {
     pub(super) high: Option<f64>,
     /// The mean of each resample.
     #[serde(skip)]
-    resamples: Vec<f64>,
+    pub(super) resamples: Vec<f64>,
 }
 
 impl Estimate {
@@ -141,7 +141,9 @@ mod tests {
     fn the_interval_of_a_share_is_that_of_the_binomial() {
         let users: Vec<u32> = (0..400).collect();
         let mut tally = Tally::new(2);
-        users.iter().for_each(|user| tally.add(*user, [Some(f64::from(u8::from(*user < 100))), None]));
+        for user in &users {
+            tally.add(*user, [Some(f64::from(u8::from(*user < 100))), None]);
+        }
         let estimates = &Bootstrap { resamples: 2_000, seed: 1 }.estimates(&users, &[&tally])[0];
         let Estimate { mean, low: Some(low), high: Some(high), .. } = &estimates[0] else { panic!("{estimates:?}") };
         assert_eq!(*mean, Some(0.25));
@@ -156,7 +158,9 @@ mod tests {
     fn cases_of_one_user_are_drawn_together() {
         let mut tally = Tally::new(1);
         for user in [0, 1] {
-            (0..100).for_each(|_| tally.add(user, [Some(f64::from(user))]));
+            for _ in 0..100 {
+                tally.add(user, [Some(f64::from(user))]);
+            }
         }
         let estimate = &Bootstrap { resamples: 500, seed: 3 }.estimates(&[0, 1], &[&tally])[0][0];
         assert_eq!((estimate.mean, estimate.low, estimate.high), (Some(0.5), Some(0.0), Some(1.0)));

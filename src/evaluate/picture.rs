@@ -82,6 +82,7 @@ fn over_k(area: &Area<'_>, report: &Report, metric: usize, name: &str) -> Result
     chart
         .configure_mesh()
         .x_desc("length of the list, k")
+        .x_label_formatter(&|k| format!("{k:.0}"))
         .y_desc(title(name))
         .label_style(("sans-serif", 13))
         .axis_desc_style(("sans-serif", 14))

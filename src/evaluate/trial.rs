@@ -67,7 +67,9 @@ impl Trial {
         let learn = |known: &mut Known, event: &Logged| Learnt { event: *event, new: known.learn(event) };
         let train = self.plan.train.iter().map(|position| learn(&mut known, &log.events[*position as usize]));
         let train: Vec<Learnt> = train.collect();
-        systems.iter_mut().for_each(|system| system.load(&train));
+        for system in systems.iter_mut() {
+            system.load(&train);
+        }
         drop(train);
 
         let mut court = Court {
@@ -81,7 +83,9 @@ impl Trial {
         match &self.plan.steps {
             Steps::Static(cases) => {
                 if let Some(next) = log.events.get(self.plan.train.len()).filter(|_| self.plan.expires) {
-                    systems.iter_mut().for_each(|system| system.advance(next.ts));
+                    for system in systems.iter_mut() {
+                        system.advance(next.ts);
+                    }
                 }
                 for (done, case) in cases.iter().enumerate() {
                     if stop.is_set() {
@@ -98,12 +102,16 @@ impl Trial {
                         return None;
                     }
                     let events = &log.events[next..next + together(&log.events[next..], *tick)];
-                    systems.iter_mut().for_each(|system| system.advance(events[0].ts));
+                    for system in systems.iter_mut() {
+                        system.advance(events[0].ts);
+                    }
                     for event in events {
                         court.hear(systems, event.user, &[event.item], &known);
                     }
                     let learnt: Vec<Learnt> = events.iter().map(|event| learn(&mut known, event)).collect();
-                    systems.iter_mut().for_each(|system| system.learn(&learnt));
+                    for system in systems.iter_mut() {
+                        system.learn(&learnt);
+                    }
                     next += events.len();
                     progress.at(next - from);
                 }

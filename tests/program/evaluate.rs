@@ -158,10 +158,8 @@ fn what_is_done_after_a_time_is_looked_for_in_the_list_of_that_time() {
             new.add(&lists.get(user).cloned().unwrap_or_default(), &taken);
         }
     }
-    let report = evaluate(
-        &place,
-        "--protocol time --from 50% --input x.jsonl --k 3,10 --resamples 0 --set graph.retention=12s",
-    );
+    let report =
+        evaluate(&place, "--protocol time --from 50% --input x.jsonl --k 3,10 --resamples 0 --set graph.retention=12s");
     new.assert_is(&report["systems"][0]["items"]["new"], 0.2);
 }
 
@@ -225,7 +223,10 @@ fn settings_are_compared_in_tables_json_and_a_picture() {
         }
     }
     let first = &systems[0]["difference_to_first"]["hit_rate@10"];
-    assert_eq!((first["mean"].as_f64(), first["low"].as_f64(), first["high"].as_f64()), (Some(0.0), Some(0.0), Some(0.0)));
+    assert_eq!(
+        (first["mean"].as_f64(), first["low"].as_f64(), first["high"].as_f64()),
+        (Some(0.0), Some(0.0), Some(0.0))
+    );
     let picture = place.read("out.svg");
     let picture = roxmltree::Document::parse(&picture).unwrap();
     let texts: Vec<&str> = picture.descendants().filter_map(|node| node.text()).map(str::trim).collect();

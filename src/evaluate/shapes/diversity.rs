@@ -1,7 +1,7 @@
 use super::{Catalogue, Shape};
 
 /// Intra-list diversity: one minus the mean similarity of two items of the list, similarity being the cosine of the sets of
-/// users who have touched them (Smyth and McClave 2001 with behaviour instead of attributes). 0: all the same; 1: no user has
+/// users who have touched them (as Smyth and Mc Clave 2001, with behaviour instead of attributes). 0: all the same; 1: no user has
 /// touched two of them.
 pub(super) struct Diversity;
 
