@@ -121,13 +121,20 @@ def lists(log, similar):
 def figures(log, s):
     ranks = {(user, item): rank for user, item, rank in lists(log, similarities(log, s))}
     found = [ranks.get(case) for case in log.held if case not in log.seen]
+    gains = np.array([1 / np.log2(rank + 2) if rank is not None and rank < 10 else 0 for rank in found])
     out = {}
     for k in KS:
         hits = [rank for rank in found if rank is not None and rank < k]
         out[f"hit_rate@{k}"] = len(hits) / len(found)
         out[f"ndcg@{k}"] = sum(1 / np.log2(rank + 2) for rank in hits) / len(found)
         out[f"mrr@{k}"] = sum(1 / (rank + 1) for rank in hits) / len(found)
-    return len(found), out
+    return gains, out
+
+
+def interval(differences):
+    """95% of the means of 1,000 resamples of the users, who have one case each."""
+    draws = np.random.default_rng(1).integers(len(differences), size=(1000, len(differences)))
+    return np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
 
 
 def deltarec(program, name, resolutions):
@@ -151,10 +158,14 @@ def main():
         log = Log(logs.read(name))
         resolutions = [2, 4, 8, 16]
         theirs = deltarec(args.deltarec, name, resolutions) if args.deltarec else [None] * len(resolutions)
+        exact, of_exact = figures(log, None)
         for s, said in [*zip(resolutions, theirs), (None, None)]:
-            count, found = figures(log, s)
+            gains, found = (exact, of_exact) if s is None else figures(log, s)
             line = "  ".join(f"{key} {found[key]:.4f}" for key in ("hit_rate@10", "ndcg@10", "mrr@10", "hit_rate@20"))
-            print(f"{name:10} {'exact' if s is None else s:>5}  {count:6} new  {line}", end="")
+            print(f"{name:10} {'exact' if s is None else s:>5}  {len(gains):6} new  {line}", end="")
+            if s is not None:
+                low, high = interval(gains - exact)
+                print(f"  NDCG@10 less exact {(gains - exact).mean():+.4f} ({low:+.4f} {high:+.4f})", end="")
             if said is not None:
                 worst = max(abs(said[key] - value) for key, value in found.items())
                 assert worst < 1e-9, f"deltarec says {said}, the semantics {found}"
