@@ -145,7 +145,7 @@ fn each_event_is_predicted_from_the_oracles_state_just_before_it() {
 fn what_is_done_after_a_time_is_looked_for_in_the_list_of_that_time() {
     let place = Place::new();
     let events = simulated(&place, "events=3000,users=200,items=120,rooms=4,rate=100,seed=4");
-    let cut = events[events.len() / 2].ts;
+    let cut = events[events.len().div_ceil(2)].ts; // half of the events, rounded
     let (train, future) = events.split_at(events.partition_point(|event| event.ts < cut));
     let params = Params { k: 10, retention: 12_000, audience: None, ..Params::default() };
     let lists = unscored(oracle::lists(train, &params, (cut - 1).max(train.last().unwrap().ts)));
@@ -167,7 +167,7 @@ fn what_is_done_after_a_time_is_looked_for_in_the_list_of_that_time() {
 #[test]
 fn lists_beat_popularity_and_chance_does_not() {
     const SHOP: &str = "events=30000,users=2000,items=400,rooms=10,seed=7";
-    const FLOOR: f64 = 0.05;
+    const FLOOR: f64 = 0.12;
     let place = Place::new();
     simulated(&place, SHOP);
     let ndcg = |report: &Value, system: usize| -> f64 {
