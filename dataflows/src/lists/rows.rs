@@ -27,6 +27,20 @@ impl Row {
         hits.fold(0, |sum, (other, similarity)| sum | if *other == item { *similarity } else { 0 })
     }
 
+    /// Where `item` is among the neighbours; no branch depends on it either.
+    #[inline]
+    fn place_of(&self, item: Dense) -> Option<usize> {
+        let places = self.items.iter().zip(1_u32..);
+        let place = places.fold(0, |found, (other, place)| found | if *other == item { place } else { 0 });
+        (place as usize).checked_sub(1)
+    }
+
+    /// How many neighbours the item has.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     #[inline]
     pub(super) fn neighbours(&self) -> impl Iterator<Item = (Dense, u32)> {
         self.items.iter().copied().zip(self.similarities.iter().copied())
@@ -73,7 +87,7 @@ impl Rows {
     /// retraction and an insertion come, they add up to the new similarity.
     pub(super) fn update(&mut self, row: Dense, item: Dense, neighbour: Neighbour, diff: Diff) -> (u32, u32) {
         let changed = &mut self.rows[row as usize];
-        let at = changed.items.iter().position(|other| *other == item);
+        let at = changed.place_of(item);
         let old = at.map_or(0, |at| changed.similarities[at]);
         let similarity = u32::from(neighbour.similarity);
         let new = if diff > 0 { old + similarity } else { old - similarity };

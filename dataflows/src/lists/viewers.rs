@@ -33,6 +33,9 @@ enum State {
     Rescan,
 }
 
+/// Viewers whose cache lines are looked at together before they are settled one by one.
+pub(super) const TOGETHER: usize = 8;
+
 /// A candidate taken by itself costs a look into each row of the profile; about so many cost as much as a pass over all
 /// candidates.
 const MOST_TOUCHED: usize = 4;
@@ -75,6 +78,23 @@ pub(super) struct Changed {
     pub(super) item: Dense,
     pub(super) old: u32,
     pub(super) new: u32,
+}
+
+/// What the holders of one item are told.
+pub(super) struct Crowd<'a> {
+    /// The changed neighbours of the item.
+    pub(super) changed: &'a [Changed],
+    /// Their places in a [`TopK::mask`].
+    items: u64,
+    /// Whether one of them rises.
+    rises: bool,
+}
+
+impl<'a> Crowd<'a> {
+    pub(super) fn new(changed: &'a [Changed]) -> Self {
+        let items = changed.iter().fold(0, |items, changed| items | bit(changed.item));
+        Crowd { changed, items, rises: changed.iter().any(|changed| changed.new > changed.old) }
+    }
 }
 
 /// All viewers of a worker.
@@ -171,9 +191,20 @@ impl Viewers {
         }
     }
 
-    /// A neighbour of an item in the viewer's profile went from one similarity to another.
+    /// Neighbours of an item in the viewer's profile went from one similarity to another.
     #[inline]
-    pub(super) fn touch(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
+    pub(super) fn touch(&mut self, id: ViewerId, crowd: &Crowd, rows: &Rows) {
+        let head = &self.heads[id as usize];
+        if head.state == State::Rescan || !(crowd.rises || head.kept & crowd.items != 0) {
+            return;
+        }
+        for changed in crowd.changed {
+            self.touch_one(id, changed, rows);
+        }
+    }
+
+    #[inline]
+    fn touch_one(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
         let head = &mut self.heads[id as usize];
         // What is not kept and does not rise stays where it is: beneath the floor.
         let rises = changed.new > changed.old;
@@ -202,6 +233,37 @@ impl Viewers {
             self.unsettled.push(id);
         }
         head.state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// All totals of a viewer may be others.
+    #[inline]
+    pub(super) fn surprise(&mut self, id: ViewerId) {
+        self.unsettle(id, State::Rescan);
+    }
+
+    /// Reads what settling the next [`TOGETHER`] viewers will read, so that all of it is waited for together.
+    pub(super) fn peek(&self, rows: &Rows) {
+        let next = || {
+            let next = self.unsettled.iter().rev().take(TOGETHER);
+            next.map(|id| (&self.viewers[*id as usize], self.heads[*id as usize].state))
+        };
+        let viewers = next().map(|(viewer, _)| {
+            let list = viewer.list.iter().step_by(4).fold(0, |seen, scored| seen ^ scored.item);
+            viewer.ranking.peek() ^ list as u32
+        });
+        std::hint::black_box(viewers.fold(0, |seen, line| seen ^ line));
+        // The rows are looked at only for totals taken anew.
+        let profiles = || {
+            let looked_at = next().filter(|(viewer, state)| *state == State::Rescan || !viewer.touched.is_empty());
+            looked_at.flat_map(|(viewer, _)| viewer.entries.iter().filter(|entry| entry.weight > 0))
+        };
+        std::hint::black_box(profiles().fold(0, |seen, entry| seen ^ rows.get(entry.item).len()));
+        std::hint::black_box(profiles().fold(0, |seen, entry| seen ^ rows.get(entry.item).peek()));
     }
 
     /// Settles a viewer; if its list is another sequence of items than the last one sent, says what it was and is.
@@ -250,8 +312,6 @@ impl Viewers {
         let viewer = &mut self.viewers[id as usize];
         self.totals.reserve(rows.ids().bound());
         let profile = || viewer.entries.iter().filter(|entry| entry.weight > 0);
-        // The rows' cache lines first, so that they are waited for together.
-        std::hint::black_box(profile().fold(0, |seen, entry| seen ^ rows.get(entry.item).peek()));
         // Seen items, as a contribution of minus infinity.
         self.totals.exclude(viewer.entries.iter().map(|entry| entry.item));
         for entry in profile() {
