@@ -4,6 +4,7 @@
 //! profile takes j's total anew with one probe for each item of the profile; nobody stores contributions, and leaving
 //! the audience is a drop.
 
+mod profile;
 mod rows;
 mod totals;
 mod viewers;

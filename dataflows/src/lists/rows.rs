@@ -1,5 +1,6 @@
 //! The rows of the similarity matrix that this worker's viewers need, and which viewers need them.
 
+use super::profile::place_of;
 use crate::dense::{Dense, Ids, place};
 use crate::{Diff, ItemId, Neighbour};
 
@@ -25,14 +26,6 @@ impl Row {
     pub(super) fn similarity(&self, item: Dense) -> u32 {
         let hits = self.items.iter().zip(&self.similarities);
         hits.fold(0, |sum, (other, similarity)| sum | if *other == item { *similarity } else { 0 })
-    }
-
-    /// Where `item` is among the neighbours; no branch depends on it either.
-    #[inline]
-    fn place_of(&self, item: Dense) -> Option<usize> {
-        let places = self.items.iter().zip(1_u32..);
-        let place = places.fold(0, |found, (other, place)| found | if *other == item { place } else { 0 });
-        (place as usize).checked_sub(1)
     }
 
     /// How many neighbours the item has.
@@ -87,7 +80,7 @@ impl Rows {
     /// retraction and an insertion come, they add up to the new similarity.
     pub(super) fn update(&mut self, row: Dense, item: Dense, neighbour: Neighbour, diff: Diff) -> (u32, u32) {
         let changed = &mut self.rows[row as usize];
-        let at = changed.place_of(item);
+        let at = place_of(item, &changed.items);
         let old = at.map_or(0, |at| changed.similarities[at]);
         let similarity = u32::from(neighbour.similarity);
         let new = if diff > 0 { old + similarity } else { old - similarity };
