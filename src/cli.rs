@@ -155,6 +155,11 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = args.state {
         config.state.uri = state;
     }
+    let records = serde_json::json!({ "columns": args.columns, "action": args.action, "where": args.filters });
+    let clock = match args.clock {
+        ClockArg::Event => Clock::Event,
+        ClockArg::Wall => Clock::Wall,
+    };
     let options = InputOptions {
         columns: args
             .columns
@@ -191,7 +196,9 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         } else {
             RejectLog::open(rejects.as_ref())?
         };
-        let begun = state::begin(&config, &uris, &mut inputs, &output, args.rebuild)?;
+        let asked =
+            state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
+        let begun = state::begin(asked, &mut inputs)?;
         (begun.output, rejects, Some(begun.state))
     };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
@@ -201,10 +208,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         output: output_sink,
         rejects,
         workers: usize::from(args.workers),
-        clock: match args.clock {
-            ClockArg::Event => Clock::Event,
-            ClockArg::Wall => Clock::Wall,
-        },
+        clock,
         progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
             (true, _) => Show::Nothing,
