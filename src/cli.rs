@@ -150,6 +150,11 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = args.state {
         config.state.uri = state;
     }
+    let records = args.inputs.reading();
+    let clock = match args.clock {
+        ClockArg::Event => Clock::Event,
+        ClockArg::Wall => Clock::Wall,
+    };
     let uri = |text: &str| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
     let uris = args.inputs.uris()?;
     let output = uri(&args.output)?;
@@ -169,7 +174,9 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         } else {
             RejectLog::open(rejects.as_ref())?
         };
-        let begun = state::begin(&config, &uris, &mut inputs, &output, args.rebuild)?;
+        let asked =
+            state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
+        let begun = state::begin(asked, &mut inputs)?;
         (begun.output, rejects, Some(begun.state))
     };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
@@ -179,10 +186,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         output: output_sink,
         rejects,
         workers: usize::from(args.workers),
-        clock: match args.clock {
-            ClockArg::Event => Clock::Event,
-            ClockArg::Wall => Clock::Wall,
-        },
+        clock,
         progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
             (true, _) => Show::Nothing,

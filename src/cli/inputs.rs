@@ -32,6 +32,11 @@ impl InputArgs {
         self.inputs.iter().map(uri).collect()
     }
 
+    /// How records are read, to be compared with how an earlier run read them.
+    pub(crate) fn reading(&self) -> serde_json::Value {
+        serde_json::json!({ "columns": self.columns, "action": self.action, "where": self.filters })
+    }
+
     /// Opens the inputs of [`InputArgs::uris`].
     pub(crate) fn open(&self, uris: &[Uri], config: &Config) -> Result<Vec<Input>, Failure> {
         let options = InputOptions {
