@@ -4,7 +4,7 @@ use crate::dense::Dense;
 use crate::{Diff, Weight};
 
 /// Not among the holders.
-pub(super) const NO_PLACE: u32 = u32::MAX;
+const NO_PLACE: u32 = u32::MAX;
 
 /// What is known of an item of the profile.
 #[derive(Clone, Copy, Debug)]

@@ -279,7 +279,7 @@ impl Index {
                 self.dirty.push(item);
                 return false;
             }
-            if *fuel % TOGETHER == 0 {
+            if fuel.is_multiple_of(TOGETHER) {
                 let next = self.dirty.iter().rev().take(TOGETHER);
                 let next = next.filter_map(|item| self.rows[*item as usize].as_ref());
                 std::hint::black_box(next.fold(0, |seen, row| seen ^ row.peek()));
