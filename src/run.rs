@@ -299,7 +299,10 @@ pub(crate) fn graph_config(graph: &config::Graph) -> dataflows::Config {
         shrink: graph.shrink,
         stairs: graph.stairs.iter().map(|stair| *stair as usize).collect(),
         resolution: graph.resolution,
+        sample: graph.sample as usize,
+        similar_users: graph.similar_users as usize,
         items: i64::from(graph.sources.items),
+        users: i64::from(graph.sources.users),
         ..dataflows::Config::default()
     }
 }

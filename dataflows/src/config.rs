@@ -30,6 +30,12 @@ pub struct Config {
     pub resolution: u32,
     /// Weight of the source `items`; 0 switches it off.
     pub items: i64,
+    /// Users of each item that are looked at for similar users.
+    pub sample: usize,
+    /// Similar users kept of each user of the audience.
+    pub similar_users: usize,
+    /// Weight of the source `users`; 0 switches it off, and nothing is kept for it.
+    pub users: i64,
     /// How much an operator does before it lets others work, in totals taken anew, about 0.2 us each. At least 1; no
     /// answer depends on it.
     pub slice: usize,
@@ -48,6 +54,9 @@ impl Default for Config {
             stairs: vec![2, 4, 8, 16],
             resolution: 4,
             items: 4,
+            sample: 100,
+            similar_users: 30,
+            users: 1,
             slice: 10_000,
         }
     }

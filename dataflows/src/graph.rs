@@ -6,7 +6,7 @@ use timely::dataflow::{ProbeHandle, Stream};
 use crate::interactions::Interactions;
 use crate::{
     Collection, Config, Forgotten, Gauges, Input, Interest, Keeper, ListChange, Neighbour, Output, SimilarItems, Time,
-    changes, interactions, interest, lists, popularity, similar_items,
+    changes, interactions, interest, lists, popularity, similar_items, similar_users,
 };
 
 /// What comes out of the graph.
@@ -26,8 +26,9 @@ pub struct Recommendations<'scope> {
 /// ```text
 /// events -> interactions -+-> popularity ----+
 ///           (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists (top k) -> changes
-///                         +-> profiles of the audience -+-> interest ---+        |
-///                                                       +------------------------+
+///                         +-> profiles of the audience -+-> interest ---+     |  |
+///                         |                             +------------------------+
+///                         +-> samples, activity -> similar users (top k) -----+
 /// ```
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
     durable_recommendations(events, config, Durable::default())
@@ -50,13 +51,14 @@ pub fn durable_recommendations<'scope>(
 ) -> Recommendations<'scope> {
     let done = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
-    let Interactions { history, cooccurrence, profiles, forgotten: users } =
+    let Interactions { history, cooccurrence, profiles, watching, forgotten: users } =
         interactions(events, config, &done, &gauges, durable.keeper);
+    let similar_users = (config.users > 0).then(|| similar_users(history.clone(), watching, config, &gauges));
     let popularity = popularity(history);
     let interest = interest(profiles.clone());
     let SimilarItems { neighbours, forgotten: items } =
         similar_items(cooccurrence, popularity, interest, config, &gauges);
-    let changes = changes(lists(profiles, neighbours.clone(), config, &gauges), durable.output);
+    let changes = changes(lists(profiles, neighbours.clone(), similar_users, config, &gauges), durable.output);
     let changes = changes.probe_with(&done);
     Recommendations { changes, neighbours, forgotten: users.concat(items), gauges }
 }

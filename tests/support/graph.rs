@@ -50,6 +50,9 @@ pub(crate) fn config(params: &Params) -> Config {
         stairs: params.stairs.clone(),
         resolution: params.resolution,
         items: params.items_weight,
+        sample: params.sample,
+        similar_users: params.similar_users,
+        users: params.users_weight,
         // Tiny histories get tiny slices, so that operators stop in the midst of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
     }

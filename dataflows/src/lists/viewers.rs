@@ -1,26 +1,17 @@
 //! The viewers of this worker: profiles, rankings, and the lists they were sent last.
 
-use super::rows::{Rows, ViewerId};
-use super::totals::Totals;
 use crate::dense::Dense;
 use crate::operator::{IdMap, give_back};
+use crate::rows::{Entry, Rows, ViewerId, Viewing, adjust, hold};
 use crate::top_k::{Ranked, TopK, bit};
-use crate::{Diff, ItemId, List, Scored, UserId, Weight};
+use crate::totals::Totals;
+use crate::{Diff, List, Scored, UserId, Weight};
 
-/// An item of a viewer's history.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    item: Dense,
-    /// 0 beyond the stairs.
-    weight: Weight,
-    /// This viewer's place among the item's holders, unless the weight is 0.
-    place: u32,
-    /// How often the item is in the profile: once, or not at all, or twice amid a tick's updates.
-    present: i32,
-}
-
-/// Not among the holders.
-const NO_PLACE: u32 = u32::MAX;
+/// The sources of recommendations: what a viewer's entries refer to. Rows of similar items weigh as the profile says, rows
+/// of similar users (their histories) as similar as they are.
+pub(super) const ITEMS: usize = 0;
+pub(super) const USERS: usize = 1;
+const SOURCES: usize = 2;
 
 /// What a tick has done to a viewer so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +39,7 @@ struct Head {
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
-    entries: Vec<Entry>,
+    entries: [Vec<Entry>; SOURCES],
     ranking: TopK<i64>,
     list: List,
     /// Candidates that are not kept and whose total this tick may have raised.
@@ -66,12 +57,11 @@ pub(super) struct Work {
     pub(super) lists: usize,
 }
 
-/// A neighbour of an item that went from one similarity to another.
+/// A candidate of a row that went from one value to another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Changed {
-    /// The item whose row it is.
+    pub(super) source: usize,
     pub(super) row: Dense,
-    /// The neighbour.
     pub(super) item: Dense,
     pub(super) old: u32,
     pub(super) new: u32,
@@ -80,8 +70,8 @@ pub(super) struct Changed {
 /// All viewers of a worker.
 pub(super) struct Viewers {
     k: usize,
-    /// Weight of the source.
-    weight: i64,
+    /// Of the sources.
+    weights: [i64; SOURCES],
     ids: IdMap<ViewerId>,
     viewers: Vec<Viewer>,
     /// By viewer.
@@ -95,10 +85,10 @@ pub(super) struct Viewers {
 }
 
 impl Viewers {
-    pub(super) fn new(k: usize, weight: i64) -> Self {
+    pub(super) fn new(k: usize, weights: [i64; SOURCES]) -> Self {
         Viewers {
             k,
-            weight,
+            weights,
             ids: IdMap::default(),
             viewers: Vec::new(),
             heads: Vec::new(),
@@ -115,13 +105,16 @@ impl Viewers {
         self.ids.is_empty() && self.free.len() == self.viewers.len()
     }
 
-    /// Applies the updates of a tick to the profiles, in any order.
-    pub(super) fn update<T>(&mut self, updates: &[Vec<((UserId, (ItemId, Weight)), T, Diff)>], rows: &mut Rows) {
-        debug_assert!(self.unsettled.is_empty(), "the tick before is done");
-        // 1. Add up: a weight taken back and one put in its place make the new weight.
+    /// Adds up the updates of a tick to the entries of a source, in any order; `row` finds the row that is meant.
+    pub(super) fn update<'u, K: Copy + 'u>(
+        &mut self,
+        source: usize,
+        updates: impl Iterator<Item = (UserId, K, Weight, Diff)>,
+        row: impl Fn(&mut Rows, K) -> Dense,
+        rows: &mut Rows,
+    ) {
         let mut last: Option<(UserId, ViewerId)> = None;
-        for ((user, (item, weight)), _, diff) in updates.iter().flatten() {
-            let (user, item, weight, diff) = (*user, *item, *weight, *diff);
+        for (user, key, weight, diff) in updates {
             let id = match last {
                 Some((same, id)) if same == user => id,
                 _ => {
@@ -131,47 +124,21 @@ impl Viewers {
                 }
             };
             last = Some((user, id));
-            let entries = &mut self.viewers[id as usize].entries;
-            let item = rows.intern(item);
-            let at = entries.iter().position(|entry| entry.item == item).unwrap_or_else(|| {
-                rows.mention(item);
-                entries.push(Entry { item, weight: 0, place: NO_PLACE, present: 0 });
-                entries.len() - 1
-            });
-            let entry = &mut entries[at];
-            entry.weight = entry.weight.wrapping_add_signed(diff as i32 * weight.cast_signed());
-            entry.present += diff as i32;
-        }
-        // 2. Hold the rows of what has a weight now, and only those.
-        for at in 0..self.unsettled.len() {
-            self.hold(self.unsettled[at], rows);
+            let row = row(rows, key);
+            adjust(&mut self.viewers[id as usize].entries[source], row, weight, diff, rows);
         }
     }
 
-    /// Makes a viewer a holder of exactly the rows of its profile.
-    fn hold(&mut self, id: ViewerId, rows: &mut Rows) {
-        let mut at = 0;
-        while let Some(entry) = self.viewers[id as usize].entries.get(at).copied() {
-            let held = entry.place != NO_PLACE;
-            if held && entry.weight == 0 {
-                self.leave(entry, rows);
-                self.viewers[id as usize].entries[at].place = NO_PLACE;
-            } else if !held && entry.weight > 0 {
-                let holders = &mut rows.get_mut(entry.item).holders;
-                self.viewers[id as usize].entries[at].place =
-                    u32::try_from(holders.len()).expect("fewer viewers than 2^32");
-                holders.push(id);
-            }
-            if entry.present == 0 {
-                rows.forget(entry.item);
-                self.viewers[id as usize].entries.swap_remove(at);
-            } else {
-                at += 1;
+    /// After all updates of a tick: viewers hold the rows of what has a weight now, and only those.
+    pub(super) fn hold(&mut self, rows: &mut Rows) {
+        for id in &self.unsettled {
+            for source in [ITEMS, USERS] {
+                hold(&mut self.viewers, source, *id, rows);
             }
         }
     }
 
-    /// A neighbour of an item in the viewer's profile went from one similarity to another.
+    /// A candidate of a row that the viewer holds went from one value to another.
     #[inline]
     pub(super) fn touch(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
         let head = &mut self.heads[id as usize];
@@ -182,11 +149,11 @@ impl Viewers {
             return;
         }
         let viewer = &mut self.viewers[id as usize];
-        let entries = &viewer.entries;
+        let (entries, source_weight) = (&viewer.entries[changed.source], self.weights[changed.source]);
         let kept = may_be_kept
             && viewer.ranking.revise(changed.item, rows.ids(), |total| {
-                let profile = entries.iter().find(|entry| entry.item == changed.row);
-                let weight = i64::from(profile.expect("a holder has the item in its profile").weight) * self.weight;
+                let held = entries.iter().find(|entry| entry.row == changed.row);
+                let weight = i64::from(held.expect("a holder has an entry for the row").weight) * source_weight;
                 let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
                 Some(total).filter(|total| *total > 0)
             });
@@ -212,7 +179,7 @@ impl Viewers {
         if state == State::Touched {
             self.work.totals += touched.len();
             for item in &touched {
-                let total = viewer.total(*item, rows) * self.weight;
+                let total = viewer.total(*item, self.weights, rows);
                 let total = Some(total).filter(|total| *total > 0);
                 viewer.ranking.update(*item, total, capacity(self.k), rows.ids());
             }
@@ -234,7 +201,7 @@ impl Viewers {
             (viewer.user, old, list)
         });
         self.work.lists += usize::from(change.is_some());
-        if viewer.entries.is_empty() {
+        if viewer.entries.iter().all(Vec::is_empty) {
             self.ids.remove(&viewer.user);
             give_back(&mut self.ids);
             // The place is used again; what was in it is freed now.
@@ -244,20 +211,19 @@ impl Viewers {
         change
     }
 
-    /// Goes through all candidates of a viewer: the neighbours of its profile's items.
+    /// Goes through all candidates of a viewer: those of the rows it holds.
     fn rescan(&mut self, id: ViewerId, rows: &Rows) {
         self.work.rescans += 1;
         let viewer = &mut self.viewers[id as usize];
         self.totals.reserve(rows.ids().bound());
-        let profile = || viewer.entries.iter().filter(|entry| entry.weight > 0);
+        let weights = self.weights;
+        let held = || viewer.held(weights);
         // The rows' cache lines first, so that they are waited for together.
-        std::hint::black_box(profile().fold(0, |seen, entry| seen ^ rows.get(entry.item).peek()));
+        std::hint::black_box(held().fold(0, |seen, (row, _)| seen ^ rows.get(row).peek()));
         // Seen items, as a contribution of minus infinity.
-        self.totals.exclude(viewer.entries.iter().map(|entry| entry.item));
-        for entry in profile() {
-            let weight = i64::from(entry.weight);
-            let neighbours = rows.get(entry.item).neighbours();
-            self.totals.add(neighbours.map(|(item, similarity)| (item, weight * i64::from(similarity))));
+        self.totals.exclude(viewer.entries[ITEMS].iter().map(|entry| entry.row));
+        for (row, weight) in held() {
+            self.totals.add(rows.get(row).candidates().map(|(item, value)| (item, weight * i64::from(value))));
         }
         // The k best so far are mostly among the k best again. If all of them still score, the k-th best scores at least
         // as much as the worst of them, and what scores much less need not be ranked.
@@ -265,17 +231,14 @@ impl Viewers {
         let worst = best.iter().map(|ranked| self.totals.get(ranked.id)).min().filter(|_| best.len() == self.k);
         let cut = worst.map_or(0, |worst| worst - worst / 4);
         let mut floor = 0;
-        for (id, total) in self.totals.drain() {
-            if total >= cut {
-                self.candidates.push(Ranked { score: total * self.weight, id });
+        for (id, score) in self.totals.drain() {
+            if score >= cut {
+                self.candidates.push(Ranked { score, id });
             } else {
-                floor = floor.max(total);
+                floor = floor.max(score);
             }
         }
-        if self.weight == 0 {
-            self.candidates.clear();
-        }
-        let floor = Some(floor * self.weight).filter(|floor| *floor > 0);
+        let floor = Some(floor).filter(|floor| *floor > 0);
         viewer.ranking.choose(&mut self.candidates, floor, capacity(self.k), rows.ids());
     }
 
@@ -299,36 +262,34 @@ impl Viewers {
         }
         head.state = state;
     }
+}
 
-    /// Takes a viewer off an item's holders; the last holder moves to its place.
-    fn leave(&mut self, entry: Entry, rows: &mut Rows) {
-        let holders = &mut rows.get_mut(entry.item).holders;
-        holders.swap_remove(entry.place as usize);
-        if let Some(moved) = holders.get(entry.place as usize) {
-            let moved = &mut self.viewers[*moved as usize];
-            let held = moved.entries.iter_mut().find(|other| other.item == entry.item);
-            held.expect("a holder has the item in its profile").place = entry.place;
-        }
+impl Viewing for Viewer {
+    fn entries(&mut self, source: usize) -> &mut Vec<Entry> {
+        &mut self.entries[source]
     }
 }
 
 impl Viewer {
     fn new(user: UserId) -> Self {
-        Viewer { user, entries: Vec::new(), ranking: TopK::default(), list: List::new(), touched: Vec::new() }
+        Viewer { user, entries: Default::default(), ranking: TopK::default(), list: List::new(), touched: Vec::new() }
     }
 
-    /// Total of a candidate over the profile, 0 if it was seen: a look into each row of the profile.
-    fn total(&self, item: Dense, rows: &Rows) -> i64 {
-        let mut total = 0;
-        for entry in &self.entries {
-            if entry.item == item {
-                return 0;
-            }
-            if entry.weight > 0 {
-                total += i64::from(entry.weight) * i64::from(rows.get(entry.item).similarity(item));
-            }
+    /// The rows held, each with what it weighs in the total, source weight included.
+    fn held(&self, weights: [i64; SOURCES]) -> impl Iterator<Item = (Dense, i64)> {
+        let sources = self.entries.iter().zip(weights).filter(|(_, weight)| *weight > 0);
+        sources.flat_map(|(entries, weight)| {
+            let held = entries.iter().filter(|entry| entry.weight > 0);
+            held.map(move |entry| (entry.row, weight * i64::from(entry.weight)))
+        })
+    }
+
+    /// Total of a candidate, 0 if it was seen: a look into each row held.
+    fn total(&self, item: Dense, weights: [i64; SOURCES], rows: &Rows) -> i64 {
+        if self.entries[ITEMS].iter().any(|entry| entry.row == item) {
+            return 0;
         }
-        total
+        self.held(weights).map(|(row, weight)| weight * i64::from(rows.get(row).value(item))).sum()
     }
 }
 
