@@ -350,7 +350,7 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
             .join_core(wanted, |item: &ItemId, row: &(ItemId, u32), ()| Some(delivered(*item, *row)))
     };
     if shape.contains("look-up") {
-        lists(door.profiles, neighbours, config, &gauges)
+        lists(door.profiles, neighbours, None, config, &gauges)
     } else {
         let rows =
             neighbours.map(|(interest, neighbour)| (interest.row, (neighbour.item, u32::from(neighbour.similarity))));

@@ -72,8 +72,8 @@ pub fn interest_in<'scope, D: Clone + 'static>(
     name: &str,
     row: impl Fn(&D) -> u64 + 'static,
 ) -> Collection<'scope, Interest> {
-    let worker = data.inner.scope().index() as u64;
     type Builder = CapacityContainerBuilder<Vec<(Interest, Time, Diff)>>;
+    let worker = data.inner.scope().index() as u64;
     let interest = data.inner.unary_frontier::<Builder, _, _, _>(Pipeline, name, |_, _| {
         let mut held = Held::new(1);
         let mut stash = Stash::new();

@@ -7,6 +7,15 @@ pub enum Audience {
     Within(u64),
 }
 
+/// What is told beside the lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The similar items of every item, also of those that no viewer wants.
+    pub similar_items: bool,
+    /// The similar users of the audience.
+    pub similar_users: bool,
+}
+
 /// What the graph computes: the parameters of `docs/semantics.md`, already validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -36,6 +45,8 @@ pub struct Config {
     pub similar_users: usize,
     /// Weight of the source `users`; 0 switches it off, and nothing is kept for it.
     pub users: i64,
+    /// What is told beside the lists.
+    pub told: Told,
     /// How much an operator does before it lets others work, in totals taken anew, about 0.2 us each. At least 1; no
     /// answer depends on it.
     pub slice: usize,
@@ -57,6 +68,7 @@ impl Default for Config {
             sample: 100,
             similar_users: 30,
             users: 1,
+            told: Told::default(),
             slice: 10_000,
         }
     }
@@ -67,6 +79,11 @@ impl Config {
     pub fn stair(&self, rank: usize) -> u32 {
         let steps = self.stairs.len();
         self.stairs.iter().position(|end| rank < *end).map_or(0, |step| 1 << (steps - 1 - step))
+    }
+
+    /// Whether similar users are asked for.
+    pub fn asks_for_similar_users(&self) -> bool {
+        self.users > 0 || self.told.similar_users
     }
 
     /// When an event of `ts` leaves the retention.

@@ -294,8 +294,11 @@ mod tests {
                 let new: BTreeMap<_, _> =
                     entries.into_iter().map(|(row, weight)| (name(row, generation), weight)).collect();
                 let old = self.weights.insert(user, new.clone()).unwrap_or_default();
-                old.into_iter().for_each(|(row, weight)| weigh(user, row, weight, -1));
-                new.into_iter().for_each(|(row, weight)| weigh(user, row, weight, 1));
+                for (entries, diff) in [(old, -1), (new, 1)] {
+                    for (row, weight) in entries {
+                        weigh(user, row, weight, diff);
+                    }
+                }
             }
             let named = |(row, item, new): (u64, u64, u16)| ((name(row, generation), name(item, generation)), new);
             self.change(changes.into_iter().map(named).collect(), value);
@@ -308,7 +311,9 @@ mod tests {
                 if new > 0 {
                     value(row, item, new, 1);
                 }
-                old.into_iter().for_each(|old| value(row, item, old, -1));
+                if let Some(old) = old {
+                    value(row, item, old, -1);
+                }
             }
         }
 

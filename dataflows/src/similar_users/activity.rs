@@ -35,12 +35,17 @@ impl Rows for Activities {
         }
         let fine = |sum: u64| (sum > 0).then(|| self.logarithm.fine(sum));
         if fine(old) != fine(new) {
-            fine(old).into_iter().for_each(|old| tell(old, -1));
-            fine(new).into_iter().for_each(|new| tell(new, 1));
+            for (fine, diff) in [(fine(old), -1), (fine(new), 1)] {
+                if let Some(fine) = fine {
+                    tell(fine, diff);
+                }
+            }
         }
     }
 
     fn tell(&self, user: UserId, tell: &mut impl FnMut(u32)) {
-        self.sums.get(&user).into_iter().for_each(|sum| tell(self.logarithm.fine(*sum)));
+        if let Some(sum) = self.sums.get(&user) {
+            tell(self.logarithm.fine(*sum));
+        }
     }
 }

@@ -42,7 +42,7 @@ impl Rows for Histories {
         for (item, diff) in &self.moved {
             let at = history.items.iter().position(|held| held == item);
             let old = at.map_or(0, |at| history.levels[at]);
-            let new = (Diff::from(old) + diff) as Level;
+            let new = Level::try_from(Diff::from(old) + diff).expect("a level is 0 to 15");
             match at {
                 None => {
                     history.items.push(*item);

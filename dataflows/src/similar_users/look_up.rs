@@ -243,7 +243,7 @@ mod tests {
             slice in prop::sample::select(vec![1_usize, 3, 1_000]),
             reversed in any::<bool>(),
         ) {
-            let config = Config { similar_users, resolution, ..Config::default() };
+            let config = Config { resolution, similar_users, ..Config::default() };
             let mut viewers = Viewers::new(&config);
             let (mut members, mut watching) = (Netted(BTreeMap::new()), Netted(BTreeMap::new()));
             let mut activity = Netted(BTreeMap::new());

@@ -106,7 +106,9 @@ impl Rows for Samples {
                 }
                 let was = before.next_if(|before| before.0 == now.0);
                 if was != Some(now) || old != new {
-                    was.into_iter().for_each(|was| tell(member(was, old), -1));
+                    if let Some(was) = was {
+                        tell(member(was, old), -1);
+                    }
                     tell(member(now, new), 1);
                 }
             }
@@ -148,7 +150,7 @@ impl Holders {
 
     fn adjust(&mut self, order: Order, diff: Diff) {
         let level = self.levels.get(&order).copied().unwrap_or(0);
-        let level = (Diff::from(level) + diff) as Level;
+        let level = Level::try_from(Diff::from(level) + diff).expect("a level is 0 to 15");
         if level > 0 {
             self.levels.insert(order, level);
         } else {

@@ -3,7 +3,7 @@
 use super::{Member, SimilarUser};
 use crate::dense::{Dense, place};
 use crate::operator::{IdMap, give_back};
-use crate::quantise::{PHASES, phase, phased};
+use crate::quantise::{phase, phased};
 use crate::rows::{Entry, Holder, Rows, ViewerId, Viewing, adjust, hold};
 use crate::top_k::{Ranked, TopK, bit};
 use crate::totals::Totals;
@@ -210,7 +210,7 @@ impl Viewers {
             if head.state == State::Rescan || head.me == user {
                 continue;
             }
-            let score = score(shared, fine, head.me, user, &self.logarithm);
+            let score = score(u64::from(shared), fine, head.me, user, &self.logarithm);
             if head.kept & bit(user) != 0 || score.is_some_and(|score| score >= head.bar) {
                 let ranking = &mut self.viewers[viewer as usize].ranking;
                 ranking.update(user, score, capacity(self.keep), self.rows.ids());
@@ -287,7 +287,7 @@ impl Viewers {
         }
         for (user, shared) in self.totals.drain() {
             let fine = self.activity[user as usize];
-            let score = score(shared as u32, fine, me, user, &self.logarithm);
+            let score = score(shared.unsigned_abs(), fine, me, user, &self.logarithm);
             self.candidates.extend(score.map(|score| Ranked { score, id: user }));
         }
         viewer.ranking.choose(&mut self.candidates, None, capacity(self.keep), rows.ids());
@@ -337,8 +337,8 @@ impl Viewer {
 }
 
 /// `2 q(W_uv) - q_uv(M_v)`, if anything is shared.
-fn score(shared: u32, fine: u32, me: Dense, user: Dense, logarithm: &Logarithm) -> Option<i32> {
-    (shared > 0).then(|| 2 * logarithm.q(u64::from(shared)).cast_signed() - against(fine, me, user))
+fn score(shared: u64, fine: u32, me: Dense, user: Dense, logarithm: &Logarithm) -> Option<i32> {
+    (shared > 0).then(|| 2 * logarithm.q(shared).cast_signed() - against(fine, me, user))
 }
 
 /// `q_uv(M)`: what activity takes off.
@@ -350,5 +350,3 @@ fn against(fine: u32, u: Dense, v: Dense) -> i32 {
 fn capacity(keep: usize) -> usize {
     2 * keep
 }
-
-const _: () = assert!(PHASES == 64, "dense ids keep the low six bits of names");

@@ -5,7 +5,7 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, another value than its default, and what that changes.
-const CHANGES: [(&str, &str, Change); 16] = [
+const CHANGES: [(&str, &str, Change); 19] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
