@@ -163,6 +163,11 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = args.state {
         config.state.uri = state;
     }
+    let records = serde_json::json!({ "columns": args.columns, "action": args.action, "where": args.filters });
+    let clock = match args.clock {
+        ClockArg::Event => Clock::Event,
+        ClockArg::Wall => Clock::Wall,
+    };
     let options = InputOptions {
         columns: args
             .columns
@@ -207,7 +212,9 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         } else {
             RejectLog::open(rejects.as_ref())?
         };
-        let begun = state::begin(&config, &uris, &mut inputs, &output, args.rebuild)?;
+        let asked =
+            state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
+        let begun = state::begin(asked, &mut inputs)?;
         (begun.output, rejects, Some(begun.state))
     };
     let open = |uri: Option<&Uri>| uri.map(open_lines).transpose();
@@ -221,10 +228,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         streams,
         rejects,
         workers: usize::from(args.workers),
-        clock: match args.clock {
-            ClockArg::Event => Clock::Event,
-            ClockArg::Wall => Clock::Wall,
-        },
+        clock,
         progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
             (true, _) => Show::Nothing,

@@ -4,6 +4,7 @@ mod answers;
 mod bad_input;
 mod bench;
 mod clocks;
+mod durable;
 mod real_logs;
 mod records;
 mod signals;

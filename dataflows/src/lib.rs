@@ -20,6 +20,7 @@ mod keeper;
 mod lists;
 mod operator;
 mod popularity;
+mod profile;
 mod quantise;
 mod row_changes;
 mod rows;

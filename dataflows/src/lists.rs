@@ -14,7 +14,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use self::viewers::{Changed, ITEMS, USERS, Viewers, Work};
+use self::viewers::{Changed, Crowd, ITEMS, TOGETHER, USERS, Viewers, Work};
 use crate::dense::Dense;
 use crate::gauges::{Gauges, add};
 use crate::operator::{Held, Out, Stash, complete_before, earlier, give};
@@ -142,11 +142,17 @@ struct Updates {
 /// What settling a viewer costs at most, in totals taken anew.
 const SETTLING: usize = 16;
 
+/// When a tick would touch each viewer more often than this, all candidates of the viewers it reaches are gone through:
+/// most would be in the end. Small in tests, which have few viewers and are to see both.
+const MOST_TOUCHES: usize = if cfg!(test) { 2 } else { 16 };
+
 /// A tick being worked off, in slices.
 struct Tick {
     time: Time,
-    /// Similarities that changed, and how far their holders have been told.
+    /// Candidates whose value changed, row by row, and how far their holders have been told.
     changed: Vec<Changed>,
+    /// Whether so much changed that holders are not told what: all of their totals are taken anew.
+    takes_all: bool,
     row: usize,
     holder: usize,
 }
@@ -154,27 +160,21 @@ struct Tick {
 impl Tick {
     /// Applies the updates of a tick to rows, profiles and similar users.
     fn begin(time: Time, updates: &Updates, viewers: &mut Viewers, rows: &mut Rows) -> Self {
+        debug_assert!(viewers.unsettled.is_empty(), "the tick before is done");
         // 1. Rows, so that every total is taken from values as they are at the end of the tick.
         let mut changed: Vec<Changed> = Vec::new();
-        for same in updates.neighbours.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.row == b.0.0.row)) {
-            let row = rows.intern(same[0].0.0.row);
-            let row_updates = same.iter().map(|((_, at), _, diff)| (at.item, u32::from(at.similarity), *diff));
-            change(&mut changed, ITEMS, row, row_updates, rows);
-        }
-        for same in updates.histories.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.row == b.0.0.row)) {
-            let row = rows.intern_user(same[0].0.0.row);
-            let row_updates = same.iter().map(|((_, (item, level)), _, diff)| (*item, u32::from(*level), *diff));
-            change(&mut changed, USERS, row, row_updates, rows);
-        }
+        let similarity = |neighbour: &Neighbour| (neighbour.item, u32::from(neighbour.similarity));
+        change(&mut changed, ITEMS, &updates.neighbours, Rows::intern, similarity, rows);
+        let level = |(item, level): &(ItemId, Level)| (*item, u32::from(*level));
+        change(&mut changed, USERS, &updates.histories, Rows::intern_user, level, rows);
         // 2. Profiles and similar users.
-        let profiles = updates.profiles.iter().flatten();
-        let profiles = profiles.map(|((user, (item, weight)), _, diff)| (*user, *item, *weight, *diff));
-        viewers.update(ITEMS, profiles, Rows::intern, rows);
-        let similar = updates.similar.iter().flatten();
-        let similar = similar.map(|((user, like), _, diff)| (*user, like.user, Weight::from(like.similarity), *diff));
-        viewers.update(USERS, similar, Rows::intern_user, rows);
+        viewers.update(ITEMS, &updates.profiles, |update| *update, Rows::intern, rows);
+        let similar = |similar: &SimilarUser| (similar.user, Weight::from(similar.similarity));
+        viewers.update(USERS, &updates.similar, similar, Rows::intern_user, rows);
         viewers.hold(rows);
-        Tick { time, changed, row: 0, holder: 0 }
+        let touches: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
+        let takes_all = touches > MOST_TOUCHES * viewers.len();
+        Tick { time, changed, takes_all, row: 0, holder: 0 }
     }
 
     /// Goes on until the tick is done or the fuel is used up; tells which lists changed. Returns whether it is done.
@@ -185,33 +185,44 @@ impl Tick {
         rows: &mut Rows,
         tell: &mut impl FnMut(UserId, List, Diff),
     ) -> bool {
-        // 3. Candidates whose similarity to an item of a profile changed.
-        while let Some(changed) = self.changed.get(self.row) {
-            while let Some(holder) = rows.get(changed.row).holders.get(self.holder) {
+        // 3. Candidates whose value in a row that is held changed.
+        while let Some(Changed { row, .. }) = self.changed.get(self.row).copied() {
+            let changed = self.changed[self.row..].chunk_by(|a, b| a.row == b.row).next().unwrap_or_default();
+            let crowd = Crowd::new(changed);
+            while let Some(holder) = rows.get(row).holders.get(self.holder) {
                 if *fuel == 0 {
                     return false;
                 }
-                *fuel -= 1;
-                viewers.touch(*holder, changed, rows);
+                if self.takes_all {
+                    *fuel -= 1;
+                    viewers.surprise(*holder);
+                } else {
+                    *fuel = fuel.saturating_sub(changed.len());
+                    viewers.touch(*holder, &crowd, rows);
+                }
                 self.holder += 1;
             }
-            self.row += 1;
+            self.row += changed.len();
             self.holder = 0;
         }
         self.changed.clear();
         self.row = 0;
         // 4. Lists.
-        while let Some(viewer) = viewers.unsettled.pop() {
-            if let Some((user, old, new)) = viewers.settle(viewer, rows) {
-                for (list, diff) in [(old, -1), (new, 1)] {
-                    if !list.is_empty() {
-                        tell(user, list, diff);
+        while !viewers.unsettled.is_empty() {
+            viewers.peek(rows);
+            for _ in 0..TOGETHER {
+                let Some(viewer) = viewers.unsettled.pop() else { break };
+                if let Some((user, old, new)) = viewers.settle(viewer, rows) {
+                    for (list, diff) in [(old, -1), (new, 1)] {
+                        if !list.is_empty() {
+                            tell(user, list, diff);
+                        }
                     }
                 }
-            }
-            *fuel = fuel.saturating_sub(SETTLING);
-            if *fuel == 0 && !viewers.unsettled.is_empty() {
-                return false;
+                *fuel = fuel.saturating_sub(SETTLING);
+                if *fuel == 0 && !viewers.unsettled.is_empty() {
+                    return false;
+                }
             }
         }
         // 5. Names that nothing refers to any more.
@@ -220,22 +231,31 @@ impl Tick {
     }
 }
 
-/// Applies updates of a row, and notes which candidates have another value.
-fn change(
+/// Applies updates of the rows of a source, which come row by row, and notes which candidates have another value.
+fn change<V>(
     changed: &mut Vec<Changed>,
     source: usize,
-    row: Dense,
-    updates: impl Iterator<Item = (ItemId, u32, Diff)>,
+    updates: &[Vec<((Interest, V), Time, Diff)>],
+    intern: impl Fn(&mut Rows, u64) -> Dense,
+    split: impl Fn(&V) -> (ItemId, u32),
     rows: &mut Rows,
 ) {
-    let first = changed.len();
-    for (item, value, diff) in updates {
-        let item = rows.intern(item);
-        let (old, new) = rows.update(row, item, value, diff);
-        // A retraction and an insertion of one row come close together: they are one change.
-        match changed[first..].iter_mut().find(|changed| changed.item == item) {
-            Some(changed) => changed.new = new,
-            None => changed.push(Changed { source, row, item, old, new }),
+    let updates = updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.row == b.0.0.row));
+    let updates: Vec<_> = updates.map(|same| (intern(rows, same[0].0.0.row), same)).collect();
+    for some in updates.chunks(TOGETHER) {
+        std::hint::black_box(some.iter().fold(0, |seen, (row, _)| seen ^ rows.get(*row).peek()));
+        for (row, same) in some {
+            let first = changed.len();
+            for ((_, of), _, diff) in *same {
+                let (item, value) = split(of);
+                let item = rows.intern(item);
+                let (old, new) = rows.update(*row, item, value, *diff);
+                // A retraction and an insertion of one row come close together: they are one change.
+                match changed[first..].iter_mut().find(|changed| changed.item == item) {
+                    Some(changed) => changed.new = new,
+                    None => changed.push(Changed { source, row: *row, item, old, new }),
+                }
+            }
         }
     }
 }

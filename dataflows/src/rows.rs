@@ -1,28 +1,18 @@
 //! Rows of weighted candidates as they lie with the viewers of this worker, and which viewers have a use for them.
 
 use crate::dense::{Dense, Ids, place};
+use crate::profile::{Holding, Profile, place_of};
 use crate::{Diff, ItemId, UserId, Weight};
 
 /// A viewer's place.
 pub(crate) type ViewerId = u32;
 
-/// What is noted with a row of a viewer who holds it.
+/// A viewer who holds a row, and what is noted of it there.
 pub(crate) trait Holder: Copy {
-    /// Whether it depends on the weight.
-    const WEIGHED: bool;
-
-    fn new(viewer: ViewerId, weight: Weight) -> Self;
-
     fn viewer(self) -> ViewerId;
 }
 
 impl Holder for ViewerId {
-    const WEIGHED: bool = false;
-
-    fn new(viewer: ViewerId, _weight: Weight) -> Self {
-        viewer
-    }
-
     fn viewer(self) -> ViewerId {
         self
     }
@@ -53,6 +43,12 @@ impl<H> Row<H> {
     pub(crate) fn value(&self, candidate: Dense) -> u32 {
         let hits = self.candidates.iter().zip(&self.values);
         hits.fold(0, |sum, (other, value)| sum | if *other == candidate { *value } else { 0 })
+    }
+
+    /// How many candidates there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.candidates.len()
     }
 
     #[inline]
@@ -113,7 +109,7 @@ impl<H> Rows<H> {
     /// and an insertion come, they add up to the new value.
     pub(crate) fn update(&mut self, row: Dense, candidate: Dense, value: u32, diff: Diff) -> (u32, u32) {
         let changed = &mut self.rows[row as usize];
-        let at = changed.candidates.iter().position(|other| *other == candidate);
+        let at = place_of(candidate, &changed.candidates);
         let old = at.map_or(0, |at| changed.values[at]);
         let new = if diff > 0 { old.wrapping_add(value) } else { old.wrapping_sub(value) };
         match (at, new) {
@@ -168,75 +164,33 @@ impl<H> Rows<H> {
     }
 }
 
-/// A row that a viewer has a use for, and what it weighs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    pub(crate) row: Dense,
-    /// 0: the viewer knows the row's item and has no use for the row.
-    pub(crate) weight: Weight,
-    /// This viewer's place among the row's holders, unless the weight is 0.
-    place: u32,
-    /// How often there is such an entry: once, or not at all, or twice amid a tick's updates.
-    present: i16,
-    /// Whether a tick's updates reached it.
-    moved: bool,
-}
-
-/// Not among the holders.
-const NO_PLACE: u32 = u32::MAX;
-
-/// A viewer's entries, of each source apart.
-pub(crate) trait Viewing {
-    fn entries(&mut self, source: usize) -> &mut Vec<Entry>;
-}
-
-/// Adds up an update of a viewer's entry: a weight taken back and one put in its place make the new weight.
-pub(crate) fn adjust<H>(entries: &mut Vec<Entry>, row: Dense, weight: Weight, diff: Diff, rows: &mut Rows<H>) {
-    let at = entries.iter().position(|entry| entry.row == row).unwrap_or_else(|| {
-        rows.mention(row);
-        entries.push(Entry { row, weight: 0, place: NO_PLACE, present: 0, moved: true });
-        entries.len() - 1
-    });
-    let entry = &mut entries[at];
-    entry.weight = entry.weight.wrapping_add_signed(diff as i32 * weight.cast_signed());
-    entry.present += diff as i16;
-    entry.moved = true;
-}
-
-/// Makes a viewer a holder of exactly the rows that its entries give a weight, after a tick's updates.
-pub(crate) fn hold<V: Viewing, H: Holder>(viewers: &mut [V], source: usize, id: ViewerId, rows: &mut Rows<H>) {
-    let mut at = 0;
-    while let Some(entry) = viewers[id as usize].entries(source).get(at).copied() {
-        let held = entry.place != NO_PLACE;
-        if held && entry.weight == 0 {
-            leave(viewers, source, entry, rows);
-            viewers[id as usize].entries(source)[at].place = NO_PLACE;
-        } else if !held && entry.weight > 0 {
-            let holders = &mut rows.get_mut(entry.row).holders;
-            viewers[id as usize].entries(source)[at].place =
-                u32::try_from(holders.len()).expect("fewer viewers than 2^32");
-            holders.push(H::new(id, entry.weight));
-        } else if H::WEIGHED && held && entry.moved {
-            rows.get_mut(entry.row).holders[entry.place as usize] = H::new(id, entry.weight);
-        }
-        let entries = viewers[id as usize].entries(source);
-        if entry.present == 0 {
-            rows.forget(entry.row);
-            entries.swap_remove(at);
-        } else {
-            entries[at].moved = false;
-            at += 1;
+/// Makes a viewer a holder of exactly the rows that weigh something in one of its profiles, after a tick's updates.
+/// `profile` finds the profile of a viewer, `holder` says what is noted of one.
+pub(crate) fn hold<V, H: Holder>(
+    viewers: &mut [V],
+    id: ViewerId,
+    profile: impl Fn(&mut V) -> &mut Profile,
+    holder: impl Fn(Weight) -> H,
+    rows: &mut Rows<H>,
+) {
+    let mut from = 0;
+    while let Some(holding) = profile(&mut viewers[id as usize]).next_holding(&mut from) {
+        match holding {
+            Holding::Begins(row) => {
+                let own = profile(&mut viewers[id as usize]);
+                let holders = &mut rows.get_mut(row).holders;
+                own.put(row, u32::try_from(holders.len()).expect("fewer viewers than 2^32"));
+                holders.push(holder(own.weight(row)));
+            }
+            Holding::Ends(row, place) => {
+                // The last holder moves to its place.
+                let holders = &mut rows.get_mut(row).holders;
+                holders.swap_remove(place as usize);
+                if let Some(moved) = holders.get(place as usize) {
+                    profile(&mut viewers[moved.viewer() as usize]).put(row, place);
+                }
+            }
         }
     }
-}
-
-/// Takes a viewer off a row's holders; the last holder moves to its place.
-fn leave<V: Viewing, H: Holder>(viewers: &mut [V], source: usize, entry: Entry, rows: &mut Rows<H>) {
-    let holders = &mut rows.get_mut(entry.row).holders;
-    holders.swap_remove(entry.place as usize);
-    if let Some(moved) = holders.get(entry.place as usize) {
-        let moved = viewers[moved.viewer() as usize].entries(source);
-        let held = moved.iter_mut().find(|other| other.row == entry.row);
-        held.expect("a holder has an entry for the row").place = entry.place;
-    }
+    profile(&mut viewers[id as usize]).drop_gone(|row| rows.forget(row));
 }

@@ -2,13 +2,14 @@
 
 use crate::dense::Dense;
 use crate::operator::{IdMap, give_back};
-use crate::rows::{Entry, Rows, ViewerId, Viewing, adjust, hold};
+use crate::profile::Profile;
+use crate::rows::{Rows, ViewerId, hold};
 use crate::top_k::{Ranked, TopK, bit};
 use crate::totals::Totals;
 use crate::{Diff, List, Scored, UserId, Weight};
 
-/// The sources of recommendations: what a viewer's entries refer to. Rows of similar items weigh as the profile says, rows
-/// of similar users (their histories) as similar as they are.
+/// The sources of recommendations. Rows of similar items weigh what the profile says, rows of similar users (their
+/// histories) what their similarity is.
 pub(super) const ITEMS: usize = 0;
 pub(super) const USERS: usize = 1;
 const SOURCES: usize = 2;
@@ -23,6 +24,9 @@ enum State {
     /// All totals may be others: the profile is, or too many candidates are touched to take them one by one.
     Rescan,
 }
+
+/// Viewers whose cache lines are looked at together before they are settled one by one.
+pub(super) const TOGETHER: usize = 8;
 
 /// A candidate taken by itself costs a look into each row of the profile; about so many cost as much as a pass over all
 /// candidates.
@@ -39,7 +43,8 @@ struct Head {
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
-    entries: [Vec<Entry>; SOURCES],
+    /// Of each source.
+    profiles: [Profile; SOURCES],
     ranking: TopK<i64>,
     list: List,
     /// Candidates that are not kept and whose total this tick may have raised.
@@ -65,6 +70,23 @@ pub(super) struct Changed {
     pub(super) item: Dense,
     pub(super) old: u32,
     pub(super) new: u32,
+}
+
+/// What the holders of one row are told.
+pub(super) struct Crowd<'a> {
+    /// The changed candidates of the row.
+    pub(super) changed: &'a [Changed],
+    /// Their places in a [`TopK::mask`].
+    items: u64,
+    /// Whether one of them rises.
+    rises: bool,
+}
+
+impl<'a> Crowd<'a> {
+    pub(super) fn new(changed: &'a [Changed]) -> Self {
+        let items = changed.iter().fold(0, |items, changed| items | bit(changed.item));
+        Crowd { changed, items, rises: changed.iter().any(|changed| changed.new > changed.old) }
+    }
 }
 
 /// All viewers of a worker.
@@ -105,27 +127,30 @@ impl Viewers {
         self.ids.is_empty() && self.free.len() == self.viewers.len()
     }
 
-    /// Adds up the updates of a tick to the entries of a source, in any order; `row` finds the row that is meant.
-    pub(super) fn update<'u, K: Copy + 'u>(
+    /// Adds up the updates of a tick to the profiles of a source, in any order: what `split` makes of each, and the row
+    /// that `row` finds.
+    pub(super) fn update<D, K: Copy, T>(
         &mut self,
         source: usize,
-        updates: impl Iterator<Item = (UserId, K, Weight, Diff)>,
+        updates: &[Vec<((UserId, D), T, Diff)>],
+        split: impl Fn(&D) -> (K, Weight),
         row: impl Fn(&mut Rows, K) -> Dense,
         rows: &mut Rows,
     ) {
-        let mut last: Option<(UserId, ViewerId)> = None;
-        for (user, key, weight, diff) in updates {
-            let id = match last {
-                Some((same, id)) if same == user => id,
-                _ => {
-                    let id = self.of(user);
-                    self.unsettle(id, State::Rescan);
-                    id
+        for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
+            let id = self.of(same[0].0.0);
+            self.unsettle(id, State::Rescan);
+            let profile = &mut self.viewers[id as usize].profiles[source];
+            if profile.is_empty() {
+                profile.reserve(same.len());
+            }
+            for ((_, update), _, diff) in same {
+                let (key, weight) = split(update);
+                let row = row(rows, key);
+                if profile.add(row, weight, *diff) {
+                    rows.mention(row);
                 }
-            };
-            last = Some((user, id));
-            let row = row(rows, key);
-            adjust(&mut self.viewers[id as usize].entries[source], row, weight, diff, rows);
+            }
         }
     }
 
@@ -133,14 +158,25 @@ impl Viewers {
     pub(super) fn hold(&mut self, rows: &mut Rows) {
         for id in &self.unsettled {
             for source in [ITEMS, USERS] {
-                hold(&mut self.viewers, source, *id, rows);
+                hold(&mut self.viewers, *id, |viewer| &mut viewer.profiles[source], |_| *id, rows);
             }
         }
     }
 
-    /// A candidate of a row that the viewer holds went from one value to another.
+    /// Candidates of a row that the viewer holds went from one value to another.
     #[inline]
-    pub(super) fn touch(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
+    pub(super) fn touch(&mut self, id: ViewerId, crowd: &Crowd, rows: &Rows) {
+        let head = &self.heads[id as usize];
+        if head.state == State::Rescan || !(crowd.rises || head.kept & crowd.items != 0) {
+            return;
+        }
+        for changed in crowd.changed {
+            self.touch_one(id, changed, rows);
+        }
+    }
+
+    #[inline]
+    fn touch_one(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
         let head = &mut self.heads[id as usize];
         // What is not kept and does not rise stays where it is: beneath the floor.
         let rises = changed.new > changed.old;
@@ -149,11 +185,10 @@ impl Viewers {
             return;
         }
         let viewer = &mut self.viewers[id as usize];
-        let (entries, source_weight) = (&viewer.entries[changed.source], self.weights[changed.source]);
+        let (profile, source_weight) = (&viewer.profiles[changed.source], self.weights[changed.source]);
         let kept = may_be_kept
             && viewer.ranking.revise(changed.item, rows.ids(), |total| {
-                let held = entries.iter().find(|entry| entry.row == changed.row);
-                let weight = i64::from(held.expect("a holder has an entry for the row").weight) * source_weight;
+                let weight = i64::from(profile.weight(changed.row)) * source_weight;
                 let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
                 Some(total).filter(|total| *total > 0)
             });
@@ -169,6 +204,37 @@ impl Viewers {
             self.unsettled.push(id);
         }
         head.state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// All totals of a viewer may be others.
+    #[inline]
+    pub(super) fn surprise(&mut self, id: ViewerId) {
+        self.unsettle(id, State::Rescan);
+    }
+
+    /// Reads what settling the next [`TOGETHER`] viewers will read, so that all of it is waited for together.
+    pub(super) fn peek(&self, rows: &Rows) {
+        let next = || {
+            let next = self.unsettled.iter().rev().take(TOGETHER);
+            next.map(|id| (&self.viewers[*id as usize], self.heads[*id as usize].state))
+        };
+        let viewers = next().map(|(viewer, _)| {
+            let list = viewer.list.iter().step_by(4).fold(0, |seen, scored| seen ^ scored.item);
+            viewer.ranking.peek() ^ list as u32
+        });
+        std::hint::black_box(viewers.fold(0, |seen, line| seen ^ line));
+        // The rows are looked at only for totals taken anew.
+        let profiles = || {
+            let looked_at = next().filter(|(viewer, state)| *state == State::Rescan || !viewer.touched.is_empty());
+            looked_at.flat_map(|(viewer, _)| viewer.held(self.weights))
+        };
+        std::hint::black_box(profiles().fold(0, |seen, (item, _)| seen ^ rows.get(item).len()));
+        std::hint::black_box(profiles().fold(0, |seen, (item, _)| seen ^ rows.get(item).peek()));
     }
 
     /// Settles a viewer; if its list is another sequence of items than the last one sent, says what it was and is.
@@ -201,7 +267,7 @@ impl Viewers {
             (viewer.user, old, list)
         });
         self.work.lists += usize::from(change.is_some());
-        if viewer.entries.iter().all(Vec::is_empty) {
+        if viewer.profiles.iter().all(Profile::is_empty) {
             self.ids.remove(&viewer.user);
             give_back(&mut self.ids);
             // The place is used again; what was in it is freed now.
@@ -216,13 +282,9 @@ impl Viewers {
         self.work.rescans += 1;
         let viewer = &mut self.viewers[id as usize];
         self.totals.reserve(rows.ids().bound());
-        let weights = self.weights;
-        let held = || viewer.held(weights);
-        // The rows' cache lines first, so that they are waited for together.
-        std::hint::black_box(held().fold(0, |seen, (row, _)| seen ^ rows.get(row).peek()));
         // Seen items, as a contribution of minus infinity.
-        self.totals.exclude(viewer.entries[ITEMS].iter().map(|entry| entry.row));
-        for (row, weight) in held() {
+        self.totals.exclude(viewer.profiles[ITEMS].items().iter().copied());
+        for (row, weight) in viewer.held(self.weights) {
             self.totals.add(rows.get(row).candidates().map(|(item, value)| (item, weight * i64::from(value))));
         }
         // The k best so far are mostly among the k best again. If all of them still score, the k-th best scores at least
@@ -264,29 +326,22 @@ impl Viewers {
     }
 }
 
-impl Viewing for Viewer {
-    fn entries(&mut self, source: usize) -> &mut Vec<Entry> {
-        &mut self.entries[source]
-    }
-}
-
 impl Viewer {
     fn new(user: UserId) -> Self {
-        Viewer { user, entries: Default::default(), ranking: TopK::default(), list: List::new(), touched: Vec::new() }
+        let profiles = Default::default();
+        Viewer { user, profiles, ranking: TopK::default(), list: List::new(), touched: Vec::new() }
     }
 
     /// The rows held, each with what it weighs in the total, source weight included.
+    #[inline]
     fn held(&self, weights: [i64; SOURCES]) -> impl Iterator<Item = (Dense, i64)> {
-        let sources = self.entries.iter().zip(weights).filter(|(_, weight)| *weight > 0);
-        sources.flat_map(|(entries, weight)| {
-            let held = entries.iter().filter(|entry| entry.weight > 0);
-            held.map(move |entry| (entry.row, weight * i64::from(entry.weight)))
-        })
+        let sources = self.profiles.iter().zip(weights).filter(|(_, weight)| *weight > 0);
+        sources.flat_map(|(profile, weight)| profile.weights().map(move |(row, own)| (row, weight * i64::from(own))))
     }
 
     /// Total of a candidate, 0 if it was seen: a look into each row held.
     fn total(&self, item: Dense, weights: [i64; SOURCES], rows: &Rows) -> i64 {
-        if self.entries[ITEMS].iter().any(|entry| entry.row == item) {
+        if self.profiles[ITEMS].items().contains(&item) {
             return 0;
         }
         self.held(weights).map(|(row, weight)| weight * i64::from(rows.get(row).value(item))).sum()

@@ -3,8 +3,9 @@
 use super::{Member, SimilarUser};
 use crate::dense::{Dense, place};
 use crate::operator::{IdMap, give_back};
+use crate::profile::Profile;
 use crate::quantise::{phase, phased};
-use crate::rows::{Entry, Holder, Rows, ViewerId, Viewing, adjust, hold};
+use crate::rows::{Holder, Rows, ViewerId, hold};
 use crate::top_k::{Ranked, TopK, bit};
 use crate::totals::Totals;
 use crate::{Config, Diff, ItemId, Level, Logarithm, Similarity, UserId, Weight};
@@ -17,12 +18,6 @@ pub(super) struct Watcher {
 }
 
 impl Holder for Watcher {
-    const WEIGHED: bool = true;
-
-    fn new(viewer: ViewerId, weight: Weight) -> Self {
-        Watcher { viewer, level: weight }
-    }
-
     fn viewer(self) -> ViewerId {
         self.viewer
     }
@@ -68,8 +63,8 @@ struct Head {
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
-    /// The history: items with their levels.
-    entries: [Vec<Entry>; 1],
+    /// The history: items weigh their levels.
+    history: Profile,
     ranking: TopK<i32>,
     told: Vec<Similar>,
 }
@@ -79,12 +74,6 @@ struct Viewer {
 struct Similar {
     user: Dense,
     similarity: u16,
-}
-
-impl Viewing for Viewer {
-    fn entries(&mut self, source: usize) -> &mut Vec<Entry> {
-        &mut self.entries[source]
-    }
 }
 
 /// What has been done since somebody looked.
@@ -104,6 +93,8 @@ pub(super) struct Work {
 /// with, and the item in the user's, by which everybody is found who is compared with that user.
 pub(super) struct Viewers {
     keep: usize,
+    /// By so much a score rises when the square of what is shared doubles.
+    step: i32,
     rows: Rows<Watcher>,
     /// Of every user in a sample and every viewer: the fine logarithm of activity.
     activity: Vec<u32>,
@@ -114,6 +105,8 @@ pub(super) struct Viewers {
     free: Vec<ViewerId>,
     /// Viewers to be looked at when the tick is complete, each once.
     unsettled: Vec<ViewerId>,
+    /// Items of viewers whose level a tick may have changed.
+    moved: Vec<(ViewerId, Dense)>,
     pub(super) work: Work,
     logarithm: Logarithm,
     similarity: Similarity,
@@ -129,6 +122,7 @@ impl Viewers {
     pub(super) fn new(config: &Config) -> Self {
         Viewers {
             keep: config.similar_users,
+            step: config.resolution.cast_signed(),
             rows: Rows::default(),
             activity: Vec::new(),
             ids: IdMap::default(),
@@ -136,6 +130,7 @@ impl Viewers {
             heads: Vec::new(),
             free: Vec::new(),
             unsettled: Vec::new(),
+            moved: Vec::new(),
             work: Work::default(),
             logarithm: Logarithm::new(config.resolution),
             similarity: Similarity::new(config.resolution),
@@ -173,14 +168,22 @@ impl Viewers {
         let viewer = self.of(user);
         self.unsettle(viewer, State::Rescan);
         let item = self.rows.intern(item);
-        let entries = &mut self.viewers[viewer as usize].entries[0];
-        adjust(entries, item, Weight::from(level), diff, &mut self.rows);
+        if self.viewers[viewer as usize].history.add(item, Weight::from(level), diff) {
+            self.rows.mention(item);
+        }
+        self.moved.push((viewer, item));
     }
 
-    /// Step 4, after all of these: viewers hold the rows of what they have, and only those.
+    /// Step 4, after all of these: viewers hold the rows of what they have, and only those, with their levels.
     pub(super) fn hold(&mut self) {
-        for viewer in &self.unsettled {
-            hold(&mut self.viewers, 0, *viewer, &mut self.rows);
+        for id in &self.unsettled {
+            let watcher = |level| Watcher { viewer: *id, level };
+            hold(&mut self.viewers, *id, |viewer| &mut viewer.history, watcher, &mut self.rows);
+        }
+        for (viewer, item) in self.moved.drain(..) {
+            if let Some((level, place)) = self.viewers[viewer as usize].history.share(item) {
+                self.rows.get_mut(item).holders[place as usize].level = level;
+            }
         }
     }
 
@@ -254,7 +257,7 @@ impl Viewers {
             differ(&viewer.told, &self.similar, -1);
             viewer.told.clone_from(&self.similar);
         }
-        if viewer.entries[0].is_empty() {
+        if viewer.history.is_empty() {
             self.ids.remove(&viewer.user);
             give_back(&mut self.ids);
             self.rows.forget(head.me);
@@ -277,20 +280,33 @@ impl Viewers {
         let rows = &self.rows;
         self.totals.reserve(rows.ids().bound());
         // The rows' cache lines first, so that they are waited for together.
-        let entries = &viewer.entries[0];
-        std::hint::black_box(entries.iter().fold(0, |seen, entry| seen ^ rows.get(entry.row).peek()));
+        let history = || viewer.history.weights();
+        std::hint::black_box(history().fold(0, |seen, (item, _)| seen ^ rows.get(item).peek()));
         self.totals.exclude(std::iter::once(me));
-        for entry in entries {
-            let level = entry.weight;
-            let members = rows.get(entry.row).candidates();
+        for (item, level) in history() {
+            let members = rows.get(item).candidates();
             self.totals.add(members.map(|(user, share)| (user, i64::from(Share(share).with(level)))));
         }
-        for (user, shared) in self.totals.drain() {
-            let fine = self.activity[user as usize];
-            let score = score(shared.unsigned_abs(), fine, me, user, &self.logarithm);
-            self.candidates.extend(score.map(|score| Ranked { score, id: user }));
+        let (activity, logarithm) = (&self.activity, &self.logarithm);
+        let score = |user: Dense, shared: i64| {
+            score(shared.unsigned_abs(), activity[user as usize], me, user, logarithm).unwrap_or(i32::MIN)
+        };
+        // The best so far are mostly among the best again: what scores a step less than the worst of them need not be
+        // ranked.
+        let best = viewer.ranking.best(self.keep);
+        let scores = best.iter().map(|ranked| score(ranked.id, self.totals.get(ranked.id)));
+        let worst = scores.min().filter(|_| best.len() == self.keep);
+        let cut = worst.map_or(i32::MIN, |worst| worst.saturating_sub(self.step));
+        let mut floor = None;
+        for (id, shared) in self.totals.drain() {
+            let score = score(id, shared);
+            if score >= cut {
+                self.candidates.push(Ranked { score, id });
+            } else {
+                floor = floor.max(Some(score));
+            }
         }
-        viewer.ranking.choose(&mut self.candidates, None, capacity(self.keep), rows.ids());
+        viewer.ranking.choose(&mut self.candidates, floor, capacity(self.keep), rows.ids());
     }
 
     fn of(&mut self, user: UserId) -> ViewerId {
@@ -332,7 +348,7 @@ impl Viewers {
 
 impl Viewer {
     fn new(user: UserId) -> Self {
-        Viewer { user, entries: Default::default(), ranking: TopK::default(), told: Vec::new() }
+        Viewer { user, history: Profile::default(), ranking: TopK::default(), told: Vec::new() }
     }
 }
 
