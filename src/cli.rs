@@ -1,17 +1,18 @@
 //! The command line.
 
+mod inputs;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use connectors::{
-    Columns, Filter, Generator, InputOptions, OpenError, RejectLog, Uri, open_lines, open_sink, open_source,
-};
+use connectors::{OpenError, RejectLog, Uri, open_lines, open_sink};
 
+pub(crate) use self::inputs::InputArgs;
 use crate::config::{Config, ConfigErrors};
-use crate::run::{self, Clock, Input, Job, Show, Stop, Streams};
-use crate::{bench, console, demo, generate, snapshot, state};
+use crate::run::{self, Clock, Job, Show, Stop, Streams};
+use crate::{bench, console, demo, evaluate, generate, snapshot, state};
 
 /// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
 #[derive(Debug, Parser)]
@@ -35,6 +36,9 @@ enum Command {
     /// Look at stored snapshots, check them, export them, delete old ones
     #[command(subcommand, after_help = snapshot::EXAMPLES)]
     Snapshot(snapshot::SnapshotCommand),
+    /// How good are the lists? Predict events of a log and compare with what was done
+    #[command(after_help = evaluate::EXAMPLES)]
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Measure latency, throughput and the cost of events on this machine
     Bench(bench::BenchArgs),
 }
@@ -76,10 +80,8 @@ struct RunArgs {
     /// Set one key of the configuration, e.g. graph.k=20; may be repeated, the last one wins
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, or generate:[OPTIONS]; may be
-    /// repeated, inputs are merged by time
-    #[arg(long = "input", value_name = "URI", default_value = "-")]
-    inputs: Vec<String>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// Where changes go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced, unless the run goes on
     /// from a snapshot
     #[arg(long, value_name = "URI", default_value = "-")]
@@ -93,16 +95,6 @@ struct RunArgs {
     /// Where rejected records go, with reason, source and position
     #[arg(long, value_name = "URI")]
     rejects: Option<String>,
-    /// What the columns or fields are called, see the examples; nested JSON fields as a.b.c; after the name of `ts` a
-    /// format: s, ms, iso or a strftime pattern
-    #[arg(long, value_name = "user=NAME,item=NAME,action=NAME,ts=NAME[:FORMAT],...")]
-    columns: Option<String>,
-    /// The action of all records, where there is no such column
-    #[arg(long, value_name = "ACTION")]
-    action: Option<String>,
-    /// Take only records that fulfil COLUMN OP VALUE, e.g. 'quantity>0'; may be repeated, all must hold
-    #[arg(long = "where", value_name = "CONDITION")]
-    filters: Vec<String>,
     /// Where snapshots are kept, so that a run goes on where the last one ended: a folder, s3://..., gs://... or az://...
     #[arg(long, value_name = "URI")]
     state: Option<String>,
@@ -154,6 +146,7 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
         Command::Demo(args) => demo::main(&args, stop),
         Command::Generate(args) => generate::main(&args, &stop),
         Command::Snapshot(command) => snapshot::main(&command, &stop),
+        Command::Evaluate(args) => evaluate::main(&args, &stop),
         Command::Bench(args) => bench::main(&args, &stop),
     }
 }
@@ -163,30 +156,13 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = args.state {
         config.state.uri = state;
     }
-    let records = serde_json::json!({ "columns": args.columns, "action": args.action, "where": args.filters });
+    let records = args.inputs.reading();
     let clock = match args.clock {
         ClockArg::Event => Clock::Event,
         ClockArg::Wall => Clock::Wall,
     };
-    let options = InputOptions {
-        columns: args
-            .columns
-            .as_deref()
-            .map(str::parse::<Columns>)
-            .transpose()
-            .map_err(OpenError::from)?
-            .unwrap_or_default(),
-        action: args.action,
-        filters: args
-            .filters
-            .iter()
-            .map(|filter| filter.parse::<Filter>())
-            .collect::<Result<_, _>>()
-            .map_err(OpenError::from)?,
-        max_record_bytes: config.input.max_record,
-    };
     let uri = |text: &str| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
-    let uris = args.inputs.iter().map(|input| uri(input)).collect::<Result<Vec<_>, _>>()?;
+    let uris = args.inputs.uris()?;
     let output = uri(&args.output)?;
     let rejects = args.rejects.as_deref().map(uri).transpose()?;
     let similar_items = args.output_similar_items.as_deref().map(uri).transpose()?;
@@ -200,7 +176,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     check_streams(&uris, &outputs).map_err(Failure::Usage)?;
 
     // Inputs first: a mistake there must not have replaced an output already.
-    let mut inputs = uris.iter().map(|uri| open_input(uri, &options)).collect::<Result<Vec<_>, _>>()?;
+    let mut inputs = args.inputs.open(&uris, &config)?;
     let (output_sink, rejects, state) = if config.state.uri.is_empty() {
         if args.rebuild {
             return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
@@ -249,22 +225,6 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         );
     }
     result.map_err(|error| Failure::Running(error.into()))
-}
-
-/// Opens an input; `generate:` is resolved here, everything else is a connector's.
-fn open_input(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
-    match uri {
-        Uri::Generate(text) => {
-            let generator = generate::options(text)
-                .and_then(|options| Generator::new(options).map_err(|errors| generate::mistakes(&errors)));
-            Ok(Input { source: Box::new(generator.map_err(Failure::Usage)?), waits: false })
-        }
-        Uri::File { path, .. } => {
-            let waits = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-            Ok(Input { source: open_source(uri, options)?, waits })
-        }
-        Uri::Stdio | Uri::Kafka(_) => Ok(Input { source: open_source(uri, options)?, waits: true }),
-    }
 }
 
 /// What can be seen to go wrong before anything is opened. `outputs`: each with its option.
