@@ -5,7 +5,7 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, another value than its default, and what that changes.
-const CHANGES: [(&str, &str, Change); 19] = [
+const CHANGES: [(&str, &str, Change); 20] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
@@ -25,6 +25,7 @@ const CHANGES: [(&str, &str, Change); 19] = [
     ("state.uri", "\"s3://bucket/shop\"", |c| c.state.uri = "s3://bucket/shop".into()),
     ("state.interval", "\"5m\"", |c| c.state.interval = 300_000),
     ("state.keep", "1000", |c| c.state.keep = 1_000),
+    ("state.codec", "\"records\"", |c| c.state.codec = "records".into()),
 ];
 
 /// A key of `[levels]`, a value that gives every event its own level, and an event with that level.
