@@ -257,7 +257,7 @@ impl Lists {
 }
 
 fn measure(program: &str, size: Size) -> Measured {
-    let config = Config { audience: Audience::All, ..Config::default() };
+    let config = Config { audience: Audience::All, users: 0, ..Config::default() };
     let options =
         Options { events: 2 * (size.load + size.singles) as u64, users: 20_000, items: 10_000, ..Options::default() };
     let events: Vec<Event> = simulated(options).take(size.load + size.singles).collect();
@@ -332,7 +332,8 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
         let history = plain::history(events.clone(), params.history);
         let profiles = plain::profiles(events, &params);
         let similar = plain::similar_items(plain::cooccurrence(history.clone()), plain::popularity(history), &params);
-        return scored(plain::lists(profiles, similar, params.k, params.items_weight));
+        let contributions = plain::of_items(profiles.clone(), similar, params.items_weight);
+        return scored(plain::lists(profiles, contributions, params.k));
     }
     let gauges = Arc::default();
     let door = interactions(events, config, &ProbeHandle::new(), &gauges, None);
@@ -344,22 +345,23 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
         // The rows that are wanted, by a join.
         let rows = plain::similar_items(door.cooccurrence, popular, &params);
         let wanted =
-            wanted.map(|interest| interest.item).threshold_named("wanted", |_, _| 1).arrange_by_self_named("wanted");
+            wanted.map(|interest| interest.row).threshold_named("wanted", |_, _| 1).arrange_by_self_named("wanted");
         rows.arrange_by_key_named("rows")
             .join_core(wanted, |item: &ItemId, row: &(ItemId, u32), ()| Some(delivered(*item, *row)))
     };
     if shape.contains("look-up") {
-        lists(door.profiles, neighbours, config, &gauges)
+        lists(door.profiles, neighbours, None, config, &gauges)
     } else {
         let rows =
-            neighbours.map(|(interest, neighbour)| (interest.item, (neighbour.item, u32::from(neighbour.similarity))));
-        scored(plain::lists(door.profiles, rows, params.k, params.items_weight))
+            neighbours.map(|(interest, neighbour)| (interest.row, (neighbour.item, u32::from(neighbour.similarity))));
+        let contributions = plain::of_items(door.profiles.clone(), rows, params.items_weight);
+        scored(plain::lists(door.profiles, contributions, params.k))
     }
 }
 
 fn delivered(item: ItemId, (neighbour, similarity): (ItemId, u32)) -> (Interest, Neighbour) {
     let similarity = u16::try_from(similarity).expect("at most 1024");
-    (Interest { item, worker: 0 }, Neighbour { item: neighbour, similarity })
+    (Interest { row: item, worker: 0 }, Neighbour { item: neighbour, similarity })
 }
 
 fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8))> {

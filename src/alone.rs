@@ -17,7 +17,8 @@ use crate::config::Config;
 use crate::run::graph_config;
 
 /// The counters of work, in the order of the stages.
-pub(crate) const STAGES: [&str; 7] = ["pairs", "crossings", "rankings", "similarities", "totals", "rescans", "lists"];
+pub(crate) const STAGES: [&str; 9] =
+    ["pairs", "crossings", "rankings", "similar", "shared", "alike", "totals", "rescans", "lists"];
 
 /// What all workers have done in each of the [`STAGES`].
 pub(crate) type Work = [u64; STAGES.len()];
@@ -91,8 +92,10 @@ impl Driver<'_> {
     pub(crate) fn work(&self) -> Work {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         gauges.iter().fold(Work::default(), |sum, worker| {
-            let Gauges { pair_updates, crossings, rankings, similarities, totals, rescans, lists, .. } = &**worker;
-            let of = [pair_updates, crossings, rankings, similarities, totals, rescans, lists];
+            let Gauges { pair_updates, crossings, rankings, similarities, shared, similar_users, .. } = &**worker;
+            let Gauges { totals, rescans, lists, .. } = &**worker;
+            let items = [pair_updates, crossings, rankings, similarities];
+            let of = [&items[..], &[shared, similar_users, totals, rescans, lists]].concat();
             std::array::from_fn(|stage| sum[stage] + of[stage].load(Relaxed))
         })
     }

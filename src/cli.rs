@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use connectors::{OpenError, RejectLog, Uri, open_sink};
+use connectors::{OpenError, RejectLog, Uri, open_lines, open_sink};
 
 pub(crate) use self::inputs::InputArgs;
 use crate::config::{Config, ConfigErrors};
-use crate::run::{self, Clock, Job, Show, Stop};
+use crate::run::{self, Clock, Job, Show, Stop, Streams};
 use crate::{bench, console, demo, evaluate, generate, snapshot, state};
 
 /// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
@@ -86,6 +86,12 @@ struct RunArgs {
     /// from a snapshot
     #[arg(long, value_name = "URI", default_value = "-")]
     output: String,
+    /// Where rows of similar items that changed go, of all items: PATH.jsonl (also .gz, .zst) or -
+    #[arg(long, value_name = "URI")]
+    output_similar_items: Option<String>,
+    /// Where rows of similar users that changed go, of the audience; likewise
+    #[arg(long, value_name = "URI")]
+    output_similar_users: Option<String>,
     /// Where rejected records go, with reason, source and position
     #[arg(long, value_name = "URI")]
     rejects: Option<String>,
@@ -159,7 +165,15 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let uris = args.inputs.uris()?;
     let output = uri(&args.output)?;
     let rejects = args.rejects.as_deref().map(uri).transpose()?;
-    check_streams(&uris, &output, rejects.as_ref()).map_err(Failure::Usage)?;
+    let similar_items = args.output_similar_items.as_deref().map(uri).transpose()?;
+    let similar_users = args.output_similar_users.as_deref().map(uri).transpose()?;
+    let outputs = [
+        ("--output", Some(&output)),
+        ("--rejects", rejects.as_ref()),
+        ("--output-similar-items", similar_items.as_ref()),
+        ("--output-similar-users", similar_users.as_ref()),
+    ];
+    check_streams(&uris, &outputs).map_err(Failure::Usage)?;
 
     // Inputs first: a mistake there must not have replaced an output already.
     let mut inputs = args.inputs.open(&uris, &config)?;
@@ -179,11 +193,15 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         let begun = state::begin(asked, &mut inputs)?;
         (begun.output, rejects, Some(begun.state))
     };
+    let open = |uri: Option<&Uri>| uri.map(open_lines).transpose();
+    let streams =
+        Streams { similar_items: open(similar_items.as_ref())?, similar_users: open(similar_users.as_ref())? };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
     let job = Job {
         config,
         inputs,
         output: output_sink,
+        streams,
         rejects,
         workers: usize::from(args.workers),
         clock,
@@ -209,27 +227,27 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     result.map_err(|error| Failure::Running(error.into()))
 }
 
-/// What can be seen to go wrong before anything is opened.
-fn check_streams(inputs: &[Uri], output: &Uri, rejects: Option<&Uri>) -> anyhow::Result<()> {
+/// What can be seen to go wrong before anything is opened. `outputs`: each with its option.
+fn check_streams(inputs: &[Uri], outputs: &[(&str, Option<&Uri>)]) -> anyhow::Result<()> {
     anyhow::ensure!(
         inputs.iter().filter(|uri| **uri == Uri::Stdio).count() <= 1,
         "stdin can be only one of the inputs: leave one --input - out"
     );
-    for (at, uri) in inputs.iter().enumerate() {
-        let Uri::File { path, .. } = uri else { continue };
-        let same = |other: &Uri| matches!(other, Uri::File { path: other, .. } if same_file(path, other));
-        anyhow::ensure!(!same(output), "--output {output} is also input {}: it would be overwritten unread", at + 1);
-        anyhow::ensure!(
-            rejects.is_none_or(|rejects| !same(rejects)),
-            "--rejects is also input {}: it would be overwritten unread",
-            at + 1
-        );
-    }
-    let same = match (rejects, output) {
-        (Some(Uri::File { path: rejects, .. }), Uri::File { path: output, .. }) => same_file(rejects, output),
-        (rejects, output) => rejects == Some(output),
+    let given: Vec<(&str, &Uri)> = outputs.iter().filter_map(|(option, uri)| Some((*option, (*uri)?))).collect();
+    let same = |a: &Uri, b: &Uri| match (a, b) {
+        (Uri::File { path: a, .. }, Uri::File { path: b, .. }) => same_file(a, b),
+        _ => a == b,
     };
-    anyhow::ensure!(!same, "--rejects and --output are the same: give them different places");
+    for (at, input) in inputs.iter().enumerate().filter(|(_, uri)| matches!(uri, Uri::File { .. })) {
+        if let Some((option, output)) = given.iter().find(|(_, output)| same(input, output)) {
+            anyhow::bail!("{option} {output} is also input {}: it would be overwritten unread", at + 1);
+        }
+    }
+    for (at, (option, output)) in given.iter().enumerate() {
+        if let Some((other, _)) = given[..at].iter().find(|(_, other)| same(output, other)) {
+            anyhow::bail!("{option} and {other} are the same: give them different places");
+        }
+    }
     Ok(())
 }
 

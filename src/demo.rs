@@ -12,7 +12,7 @@ use schema::Change;
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::generate;
-use crate::run::{Clock, Input, Job, Show, Stop, Summary, grouped, run, timestamp};
+use crate::run::{Clock, Input, Job, Show, Stop, Streams, Summary, grouped, run, timestamp};
 
 /// Arguments of `deltarec demo`.
 #[derive(Debug, Args)]
@@ -76,6 +76,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
             waits: false,
         }],
         output: Box::new(Screen { followed, acknowledged: None }),
+        streams: Streams::default(),
         rejects,
         workers: usize::from(args.workers),
         clock: Clock::Event,

@@ -13,6 +13,7 @@ mod reader;
 mod restore;
 mod snapshots;
 mod stop;
+mod streams;
 mod summary;
 mod worker;
 mod writer;
@@ -38,6 +39,7 @@ pub(crate) use self::snapshots::positions;
 use self::snapshots::{Archive, Begin, Conductor, Keepers, Scribe, Told, keepers};
 pub use self::snapshots::{Interval, SnapshotError};
 pub use self::stop::Stop;
+pub use self::streams::Streams;
 pub use self::summary::Summary;
 use self::worker::{Durability, Pilot};
 use self::writer::Writer;
@@ -60,6 +62,8 @@ pub struct Job {
     pub inputs: Vec<Input>,
     /// Where changes go.
     pub output: Box<dyn Sink>,
+    /// Where similar items and similar users go, if they are asked for.
+    pub streams: Streams,
     /// Where rejected records go.
     pub rejects: RejectLog,
     /// Worker threads, at least 1.
@@ -138,7 +142,8 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let waker = pilot.waker();
     let reader =
         Reader::new(&job.config, job.inputs, rejects.clone(), shared.clone(), pilot.waiting(), job.state.as_ref());
-    let writer = Writer::new(job.output, shared, told);
+    let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config.graph) };
+    let writer = Writer::new(job.output, job.streams, shared, told);
     let resumes = job.state.as_ref().is_some_and(|state| state.resume.is_some());
     let archive = job.state.zip(saving).map(|(state, saving)| save(state, saving, job.workers, &names, &waker));
     let (keepers, archive) = archive.unzip();
@@ -155,7 +160,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         .expect("threads can be started at the beginning of a run");
     let display = job.show.start(Arc::clone(&progress));
 
-    let computed = compute(job.workers, graph_config(&job.config.graph), pilot, durability);
+    let computed = compute(job.workers, config, pilot, durability);
     // When a worker has fallen, the others, and with them the writer, wait for it for ever: they are left behind.
     let written = (computed.is_ok() || ends_within(LEAVING, &writing)).then(|| writing.join());
     let cut_short = job.stop.is_set() || computed.is_err() || !matches!(written, Some(Ok(_)));
@@ -305,7 +310,10 @@ pub(crate) fn graph_config(graph: &config::Graph) -> dataflows::Config {
         shrink: graph.shrink,
         stairs: graph.stairs.iter().map(|stair| *stair as usize).collect(),
         resolution: graph.resolution,
+        sample: graph.sample as usize,
+        similar_users: graph.similar_users as usize,
         items: i64::from(graph.sources.items),
+        users: i64::from(graph.sources.users),
         ..dataflows::Config::default()
     }
 }

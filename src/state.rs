@@ -195,7 +195,9 @@ fn meaning(config: &Config, records: Value) -> Map<String, Value> {
         "shrink": graph.shrink,
         "stairs": graph.stairs,
         "resolution": graph.resolution,
-        "sources": { "items": graph.sources.items },
+        "sample": graph.sample,
+        "similar_users": graph.similar_users,
+        "sources": { "items": graph.sources.items, "users": graph.sources.users },
         "records": records,
     });
     let Value::Object(meaning) = meaning else { unreachable!("an object was written above") };

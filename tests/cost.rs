@@ -17,6 +17,8 @@ mod program;
 /// Runs both on the same batches and compares all lists after each, scores of fresh changes included. Returns how many
 /// lists there were.
 fn check(params: &Params, log: &[Ev], size: usize) -> usize {
+    // The source it has.
+    let params = &Params { users_weight: 0, ..params.clone() };
     let mut program = program::Cost::new(&config(params));
     let names: HashMap<u64, &str> =
         log.iter().flat_map(|ev| [&ev.user, &ev.item]).map(|name| (id64(name), name.as_str())).collect();

@@ -23,7 +23,12 @@ fn params() -> impl Strategy<Value = Params> {
     let logarithm = (prop::sample::select(vec![1_u64, 1, 1, 2, 5]), prop::sample::select(vec![0_u64, 0, 1, 20]));
     let resolution = prop::sample::select(vec![1_u32, 1, 1, 2, 4, 16]);
     let items_weight = prop::sample::select(vec![4_i64, 4, 4, 1, 1_000_000, 0]);
-    (lengths, spans, stairs, logarithm, resolution, items_weight).prop_map(
+    let users = (
+        prop::sample::select(vec![1_usize, 2, 3, 5, 100]),
+        prop::sample::select(vec![1_usize, 1, 2, 4, 30]),
+        prop::sample::select(vec![0_i64, 1, 1, 7, 1_000_000]),
+    );
+    (lengths, spans, stairs, logarithm, resolution, items_weight, users).prop_map(
         |(
             (history, neighbours, k),
             (retention, audience),
@@ -31,6 +36,7 @@ fn params() -> impl Strategy<Value = Params> {
             (min_cooccurrence, shrink),
             resolution,
             items_weight,
+            (sample, similar_users, users_weight),
         )| Params {
             history,
             neighbours,
@@ -42,6 +48,9 @@ fn params() -> impl Strategy<Value = Params> {
             stairs,
             resolution,
             items_weight,
+            sample,
+            similar_users,
+            users_weight,
         },
     )
 }

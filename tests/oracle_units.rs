@@ -3,13 +3,14 @@
 //! By id64 the names used here stand in the order p3 < p5 < p4 < p1 < p2; the phases that matter are
 //! (p1, p2) 21, (p1, p3) 10, (p3, p4) 50.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use schema::id64;
 
 use crate::support::oracle::changes::{Record, changes};
 use crate::support::oracle::exact::{fine_log, floor_log2_times, q, q_with_phase, similarity};
+use crate::support::oracle::users::{activity, rarity, samples, similar_users};
 use crate::support::oracle::{Ev, Params, audience, cooccurrence, history, lists, popularity, profiles, similar_items};
 
 const FOREVER: u64 = u64::MAX;
@@ -18,9 +19,14 @@ fn ev(user: &str, item: &str, level: u8, ts: u64) -> Ev {
     Ev { user: user.into(), item: item.into(), level, ts }
 }
 
-/// Everybody has a list and nothing expires.
+/// The source `items` alone.
+fn items_only() -> Params {
+    Params { users_weight: 0, ..Params::default() }
+}
+
+/// Everybody has a list and nothing expires; the source `items` alone.
 fn timeless() -> Params {
-    Params { retention: FOREVER, audience: None, ..Params::default() }
+    Params { retention: FOREVER, audience: None, ..items_only() }
 }
 
 /// The history of `u` as `(item, level, touched)`.
@@ -189,7 +195,7 @@ fn ann_and_bob() -> Vec<Ev> {
 #[test]
 fn two_users_worked_out() {
     let events = ann_and_bob();
-    let params = Params::default();
+    let params = items_only();
     let history = history(&events, &params, 3_000);
     // N_1 = 2 + 1, N_2 = 3; C_12 = min(2, 3).
     assert_eq!(popularity(&history), BTreeMap::from([("p1", 3), ("p2", 3)]));
@@ -209,11 +215,53 @@ fn two_users_worked_out() {
 }
 
 #[test]
+fn a_similar_user_worked_out() {
+    let events = ann_and_bob();
+    let params = Params { items_weight: 0, ..Params::default() };
+    let history = history(&events, &params, 3_000);
+    // N_1 = N_2 = 3, so f = 32 - 1. By id64 xor id64(p1) ann comes before bob.
+    assert_eq!([1, 2, 3, 4, 1 << 31, u64::MAX].map(rarity), [32, 31, 31, 30, 1, 1]);
+    let one = Params { sample: 1, ..params.clone() };
+    assert_eq!(samples(&history, &one)["p1"], BTreeMap::from([("ann", 2)]));
+    assert_eq!(samples(&history, &params)["p1"], BTreeMap::from([("ann", 2), ("bob", 1)]));
+    let rarities = BTreeMap::from([("p1", 31), ("p2", 31)]);
+    assert_eq!(activity(&history, &rarities), BTreeMap::from([("ann", 5 * 31), ("bob", 31)]));
+    // W = min(1, 2) * 31, q(31) = 19; phase (ann, bob) 45: 256 * log2(155) = 1862.7, so q = (1862 + 45) / 64 = 29, and
+    // 256 * log2(31) = 1268.3, so 20. w = floor(0.5 + 1024 * 2^((38 - 20 - 29) / 8)) = floor(0.5 + 394.8).
+    let everybody = BTreeSet::from(["ann", "bob"]);
+    let similar = similar_users(&history, &everybody, &params);
+    assert_eq!(similar["bob"], [("ann".to_owned(), 395)]);
+    assert_eq!(similar["ann"], [("bob".to_owned(), 395)]);
+    // With a sample of one ann is compared with nobody: she is the sample, and is not replaced.
+    let similar = similar_users(&history, &everybody, &one);
+    assert_eq!(similar, BTreeMap::from([("bob".to_owned(), vec![("ann".to_owned(), 395)])]));
+    // bob: 395 * level 3; both sources: and 4 * 728.
+    assert_eq!(lists(&events, &params, 3_000)["bob"], [("p2".to_owned(), 1_185)]);
+    assert_eq!(lists(&events, &Params::default(), 3_000)["bob"], [("p2".to_owned(), 4_097)]);
+    assert!(lists(&events, &Params { users_weight: 0, ..params }, 3_000).is_empty());
+}
+
+#[test]
+fn similar_users_rank_by_what_is_shared_then_id_and_are_cut() {
+    // cid has what ann has, and dan much else. By id64 bob < cid < ann < dan.
+    let mut events = ann_and_bob();
+    events.extend([ev("cid", "p1", 2, 10), ev("cid", "p2", 3, 11), ev("dan", "p1", 2, 12)]);
+    events.extend((3..9).map(|n| ev("dan", &format!("p{n}"), 6, 13)));
+    let of_ann = |similar: usize| {
+        let params = Params { similar_users: similar, ..timeless() };
+        let similar = similar_users(&history(&events, &params, 3_000), &BTreeSet::from(["ann"]), &params);
+        similar["ann"].iter().map(|(user, _)| user.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_ann(30), ["cid", "bob", "dan"]);
+    assert_eq!(of_ann(1), ["cid"]);
+}
+
+#[test]
 fn popularity_and_cooccurrence_count_users_outside_of_the_audience() {
     // At 1,802,500 ann has left (2,000 + 30 min), bob has not; his list stands.
-    let in_time = lists(&ann_and_bob(), &Params::default(), 1_802_500);
+    let in_time = lists(&ann_and_bob(), &items_only(), 1_802_500);
     assert_eq!(in_time["bob"], [("p2".to_owned(), 2_912)]);
-    assert!(lists(&ann_and_bob(), &Params::default(), 1_803_000).is_empty(), "bob has left");
+    assert!(lists(&ann_and_bob(), &items_only(), 1_803_000).is_empty(), "bob has left");
 }
 
 #[test]
@@ -313,7 +361,7 @@ fn expiry_and_exit_take_effect_at_their_own_tick() {
     log.push((20_000, vec![ev("zoe", "p9", 1, 20_000)]));
     let first = (3_000, vec!["p2"], vec!["p2"], vec![]);
 
-    let params = Params { retention: 10_000, audience: Some(5_000), ..Params::default() };
+    let params = Params { retention: 10_000, audience: Some(5_000), ..items_only() };
     let sent = changes(&log, &params);
     assert_eq!(records_of(&sent, "bob"), [first.clone(), (8_000, vec![], vec![], vec!["p2"])]);
     assert_eq!(sent[0].items, [("p2".to_owned(), 2_912)]);
@@ -330,7 +378,7 @@ fn expiry_and_exit_take_effect_at_their_own_tick() {
 
 #[test]
 fn what_is_due_at_a_tick_happens_in_the_first_of_that_time() {
-    let params = Params { retention: 10_000, audience: Some(5_000), ..Params::default() };
+    let params = Params { retention: 10_000, audience: Some(5_000), ..items_only() };
     let mut log = ticks(ann_and_bob());
     log.push((7_999, vec![]));
     assert_eq!(records_of(&changes(&log, &params), "bob").len(), 1, "3000 + 5000 > 7999");
@@ -348,7 +396,7 @@ fn what_is_due_at_a_tick_happens_in_the_first_of_that_time() {
 
 #[test]
 fn an_event_from_the_future_takes_effect_at_its_time() {
-    let params = Params::default();
+    let params = items_only();
     let log = [(2_000, ann_and_bob()), (5_000, vec![])];
     assert_eq!(records_of(&changes(&log, &params), "bob"), [(3_000, vec!["p2"], vec!["p2"], vec![])]);
 }

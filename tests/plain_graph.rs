@@ -27,8 +27,12 @@ fn lists_of_the_graph(ticks: &[Vec<Ev>], params: &Params) -> Vec<Lists> {
             let profiles = plain::profiles(events.clone(), &params);
             let history = plain::history(events, params.history);
             let pairs = plain::cooccurrence(history.clone());
-            let similar = plain::similar_items(pairs, plain::popularity(history), &params);
-            plain::lists(profiles, similar, params.k, params.items_weight)
+            let similar = plain::similar_items(pairs, plain::popularity(history.clone()), &params);
+            let (samples, activity) = (plain::samples(history.clone(), &params), plain::activity(history.clone()));
+            let users = plain::similar_users(history.clone(), samples, activity, &params);
+            let contributions = plain::of_items(profiles.clone(), similar, params.items_weight)
+                .concat(plain::of_users(users, history, params.users_weight));
+            plain::lists(profiles, contributions, params.k)
                 .inspect(move |(list, _, diff)| *changed.borrow_mut().entry(list.clone()).or_insert(0) += diff)
                 .probe_with(&probe);
             input
@@ -74,9 +78,14 @@ fn log() -> impl Strategy<Value = Vec<Vec<Ev>>> {
 /// Retention and audience without an end; the rest small enough to bind.
 fn params() -> impl Strategy<Value = Params> {
     let caps = (1..8_usize, 1..5_usize, 1..4_usize, 1..4_u64);
+    let users = (1..6_usize, 1..5_usize, 0..5_i64);
     let numbers = (0..30_u64, proptest::sample::subsequence(vec![1, 2, 3, 5, 8], 1..=5), 1..=16_u32, 0..5_i64);
-    (caps, numbers).prop_map(
-        |((history, neighbours, k, min_cooccurrence), (shrink, stairs, resolution, items_weight))| Params {
+    (caps, numbers, users).prop_map(
+        |(
+            (history, neighbours, k, min_cooccurrence),
+            (shrink, stairs, resolution, items_weight),
+            (sample, similar_users, users_weight),
+        )| Params {
             history,
             neighbours,
             k,
@@ -87,6 +96,9 @@ fn params() -> impl Strategy<Value = Params> {
             stairs,
             resolution,
             items_weight,
+            sample,
+            similar_users,
+            users_weight,
         },
     )
 }

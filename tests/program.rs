@@ -10,6 +10,7 @@ mod real_logs;
 mod records;
 mod signals;
 mod snapshot;
+mod streams;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -3,14 +3,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Interest, interactions, interest, lists, popularity, similar_items};
+use dataflows::{
+    Interest, SimilarUsers, activity, histories, interactions, interest, interest_in, lists, look_up, popularity,
+    samples, similar_items,
+};
+use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::{Input as _, Probe};
+use timely::dataflow::operators::{Exchange as _, Input as _, Probe};
 
 use crate::support::graph::{Pace, Tick, config, drive, ticks};
 use crate::support::logs::{log, params};
 use crate::support::oracle::Params;
+use crate::support::oracle::exact::fine_log;
 use crate::support::plain;
 
 type Differences = Arc<Mutex<Vec<String>>>;
@@ -40,7 +45,7 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let plainly = door
                 .profiles
                 .clone()
-                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Interest { item, worker }))
+                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Interest { row: item, worker }))
                 .threshold_named("interest", |_, _| 1);
             report(wanted.clone().negate().concat(plainly), "interest", &found);
 
@@ -48,22 +53,80 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let ours =
                 similar_items(door.cooccurrence.clone(), popular.clone(), wanted.clone(), &config, &gauges).neighbours;
             let rows = plain::similar_items(door.cooccurrence, popular, &params).arrange_by_key_named("rows");
-            let wanted = wanted.map(|Interest { item, worker }| (item, worker)).arrange_by_key_named("wanted by item");
+            let wanted = wanted.map(|Interest { row, worker }| (row, worker)).arrange_by_key_named("wanted by item");
             let plainly = wanted.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
-            let told = ours.clone().map(|(at, row)| (at.item, at.worker, row.item, u32::from(row.similarity)));
+            let told = ours.clone().map(|(at, row)| (at.row, at.worker, row.item, u32::from(row.similarity)));
             let counter = Arc::clone(&counted);
             let told = told.inspect(move |_| *counter.lock().unwrap() += 1);
             report(told.negate().concat(plainly), "similar items", &found);
 
+            // The audience's histories: the door's own, and its profiles' items.
+            let watched = door.watching.clone().map(|(user, (item, _))| (user, item));
+            if params.users_weight > 0 {
+                let plainly = door.profiles.clone().map(|(user, (item, _))| (user, item));
+                report(watched.negate().concat(plainly), "audience's histories", &found);
+            }
+
+            // Samples: a table of holders told where it is wanted, and reduce and join.
+            let watching = door.watching.clone();
+            let wanted = interest_in(watching.clone(), "watched", |(_, (item, _))| *item);
+            let plainly = watching.clone().map(move |(_, (item, _))| Interest { row: item, worker });
+            report(
+                wanted.clone().negate().concat(plainly.threshold_named("watched", |_, _| 1)),
+                "interest in items",
+                &found,
+            );
+            let (members, weights) = samples(door.history.clone(), wanted.clone(), &config);
+            let rows = plain::samples(door.history.clone(), &params);
+            let told = members
+                .clone()
+                .map(|(at, member)| ((at.row, at.worker), (member.user, member.level, u64::from(member.rarity))));
+            let plainly = where_wanted(rows, wanted);
+            report(told.negate().concat(plainly), "samples", &found);
+
+            // Activity: sums moved along, and join and count.
+            let on_workers = members.inner.exchange(|update| update.0.0.worker).as_collection();
+            let sampled = on_workers.clone().map(|(_, member)| member.user);
+            let of_users = watching.clone().map(|(user, _)| user).concat(sampled);
+            let wanted = interest_in(of_users, "compared", |user| *user);
+            let active = activity(weights, wanted.clone(), &config);
+            let resolution = params.resolution;
+            let rows = plain::activity(door.history.clone()).map(move |(user, activity)| {
+                (user, u32::try_from(fine_log(activity, resolution)).expect("a small number"))
+            });
+            let told = active.clone().map(|(at, fine)| ((at.row, at.worker), fine));
+            report(told.negate().concat(where_wanted(rows, wanted)), "activity", &found);
+
+            // Similar users: the look-up, and joins and reduce.
+            let similar = look_up(watching.clone(), on_workers.clone(), active, &config, &gauges);
+            let everywhere = on_workers
+                .map(|(at, member)| (at.row, (member.user, member.level, u64::from(member.rarity))))
+                .threshold_named("one sample each", |_, _| 1);
+            let plainly = plain::similar_users(watching, everywhere, plain::activity(door.history.clone()), &params);
+            let counter = Arc::clone(&counted);
+            let told = similar.clone().map(|(user, like)| (user, (like.user, u32::from(like.similarity))));
+            let told = told.inspect(move |_| *counter.lock().unwrap() += 1);
+            report(told.negate().concat(plainly), "similar users", &found);
+
+            // Histories of similar users, where they are wanted.
+            let wanted = interest_in(similar.clone(), "followed", |(_, like)| like.user);
+            let followed = histories(door.history.clone(), wanted.clone(), &config);
+            let told = followed.clone().map(|(at, of)| ((at.row, at.worker), of));
+            report(told.negate().concat(where_wanted(door.history.clone(), wanted)), "histories", &found);
+
             // Lists: the look-up, and join and reduce; ours keeps the scores of the last list sent.
             let rows = ours.clone().filter(|(at, _)| at.worker < u64::MAX);
             let rows = rows
-                .map(|(at, row)| (at.item, (row.item, u32::from(row.similarity))))
+                .map(|(at, row)| (at.row, (row.item, u32::from(row.similarity))))
                 .threshold_named("one row each", |_, _| 1);
-            let plainly = plain::lists(door.profiles.clone(), rows, params.k, params.items_weight);
+            let users = similar.clone().map(|(user, like)| (user, (like.user, u32::from(like.similarity))));
+            let contributions = plain::of_items(door.profiles.clone(), rows, params.items_weight)
+                .concat(plain::of_users(users, door.history, params.users_weight));
+            let plainly = plain::lists(door.profiles.clone(), contributions, params.k);
             let plainly =
                 plainly.map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
-            let looked_up = lists(door.profiles, ours, &config, &gauges);
+            let users = (params.users_weight > 0).then_some(SimilarUsers { similar, histories: followed });
+            let looked_up = lists(door.profiles, ours, users, &config, &gauges);
             let looked_up = looked_up.map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect()));
             let looked_up = looked_up.inspect(move |_| *counted.lock().unwrap() += 1);
             let (probe, _) = report(looked_up.negate().concat(plainly), "lists", &found).inner.probe();
@@ -89,6 +152,16 @@ where
 {
     let found = Arc::clone(found);
     difference.consolidate().inspect(move |update| found.lock().unwrap().push(format!("{stage}: {update:?}")))
+}
+
+/// Rows joined with who wants them, plainly.
+fn where_wanted<'scope, V: differential_dataflow::ExchangeData + differential_dataflow::Hashable>(
+    rows: plain::Rows<'scope, (u64, V)>,
+    wanted: plain::Rows<'scope, Interest>,
+) -> plain::Rows<'scope, ((u64, u64), V)> {
+    let wanted = wanted.map(|Interest { row, worker }| (row, worker)).arrange_by_key_named("wanted by row");
+    let rows = rows.arrange_by_key_named("rows");
+    wanted.join_core(rows, |row, worker, value| Some(((*row, *worker), value.clone())))
 }
 
 proptest! {

@@ -40,7 +40,7 @@ impl Workload {
 pub fn standard(events: u64, users: Option<u32>, items: Option<u32>) -> Workload {
     let defaults = Options::default();
     let (users, items) = (users.unwrap_or(defaults.users), items.unwrap_or(defaults.items));
-    let config = Config { audience: Audience::All, ..Config::default() };
+    let config = Config { audience: Audience::All, users: 0, ..Config::default() };
     Workload { events: simulated(Options { events, users, items, ..defaults }).collect(), users, config }
 }
 
@@ -71,7 +71,7 @@ pub fn adversarial(events: u64, users: Option<u32>, items: Option<u32>) -> Workl
         Event { user: user_ids[user], item, ts: 1_762_862_400_000 + n * 1_000 / RATE, level }
     };
     let retention = RETAINED * u64::from(users) * 1_000 / RATE;
-    let config = Config { audience: Audience::All, retention, ..Config::default() };
+    let config = Config { audience: Audience::All, retention, users: 0, ..Config::default() };
     Workload { events: (0..events).map(&mut event).collect(), users, config }
 }
 

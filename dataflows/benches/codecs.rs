@@ -71,7 +71,7 @@ fn main() {
     bench::<((ItemId, ItemId), Time, Diff)>(c, "pair", |n| ((spread(n / 50), spread(n)), TIME, 1));
     bench::<((Interest, Neighbour), Time, Diff)>(c, "similar item", |n| {
         let similarity = u16::try_from(n % 1_024).expect("below 1024") + 1;
-        ((Interest { item: spread(n / 30), worker: 1 }, Neighbour { item: spread(n), similarity }), TIME, 1)
+        ((Interest { row: spread(n / 30), worker: 1 }, Neighbour { item: spread(n), similarity }), TIME, 1)
     });
     bench(c, "changed list", change);
     criterion.final_summary();

@@ -134,7 +134,7 @@ struct Door {
 impl Door {
     fn new(worker: &mut Worker, retention: u64) -> Self {
         let history = usize::try_from(HISTORY).expect("a small number");
-        let config = Config { audience: Audience::All, history, retention, ..Config::default() };
+        let config = Config { audience: Audience::All, history, retention, users: 0, ..Config::default() };
         let (probe, gauges) = (ProbeHandle::new(), Arc::new(Gauges::default()));
         let input = worker.dataflow(|scope| {
             let (input, events) = scope.new_input();

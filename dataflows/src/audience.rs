@@ -1,18 +1,19 @@
 use differential_dataflow::AsCollection;
-use differential_dataflow::consolidation::consolidate_updates;
+use differential_dataflow::consolidation::{consolidate, consolidate_updates};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::IdMap;
+use crate::operator::{Held, IdMap, Stash, give_back};
 use crate::{Collection, Diff, ItemId, Time, UserId, Weight};
 
-/// A worker that needs to know what is similar to an item, as one of its viewers has the item in the profile.
+/// A worker that needs to know a row, as one of its viewers has a use for it: of an item in the profile what is similar
+/// to it, of an item in the history who has it, of a similar user what is in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Interest {
-    /// The item.
-    pub item: ItemId,
+    /// Whose row it is: an item or a user.
+    pub row: u64,
     /// The worker.
     pub worker: u64,
 }
@@ -45,7 +46,7 @@ pub fn interest<'scope>(profiles: Collection<'scope, (UserId, (ItemId, Weight))>
                         }
                         if (before > 0) != (after > 0) {
                             updates.push((
-                                Interest { item, worker },
+                                Interest { row: item, worker },
                                 time,
                                 Diff::from(after > 0) - Diff::from(before > 0),
                             ));
@@ -60,5 +61,49 @@ pub fn interest<'scope>(profiles: Collection<'scope, (UserId, (ItemId, Weight))>
             }
         },
     );
+    interest.as_collection()
+}
+
+/// Which rows are wanted on this worker: those that `row` finds in what there is on it, each once.
+///
+/// Waits for a time to be complete, so updates may come in any order. Holds a counter for each row.
+pub fn interest_in<'scope, D: Clone + 'static>(
+    data: Collection<'scope, D>,
+    name: &str,
+    row: impl Fn(&D) -> u64 + 'static,
+) -> Collection<'scope, Interest> {
+    type Builder = CapacityContainerBuilder<Vec<(Interest, Time, Diff)>>;
+    let worker = data.inner.scope().index() as u64;
+    let interest = data.inner.unary_frontier::<Builder, _, _, _>(Pipeline, name, |_, _| {
+        let mut held = Held::new(1);
+        let mut stash = Stash::new();
+        let mut counts: IdMap<Diff> = IdMap::default();
+        let mut moved: Vec<(u64, Diff)> = Vec::new();
+        move |(input, frontier), output| {
+            input.for_each(|capability, data| stash.put(held.retain(&capability), data));
+            let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
+            while let Some(time) = stash.first().filter(|time| *time < upper) {
+                let updates = stash.take(time).into_iter().flatten();
+                moved.extend(updates.map(|(data, _, diff)| (row(&data), diff)));
+                consolidate(&mut moved);
+                let capability = held.at(0, time);
+                let mut session = output.session(&capability);
+                for (row, diff) in moved.drain(..) {
+                    let count = counts.entry(row).or_default();
+                    let before = *count;
+                    *count += diff;
+                    let after = *count;
+                    if after == 0 {
+                        counts.remove(&row);
+                    }
+                    if (before > 0) != (after > 0) {
+                        session.give((Interest { row, worker }, time, if after > 0 { 1 } else { -1 }));
+                    }
+                }
+                give_back(&mut counts);
+            }
+            held.release_before(stash.first());
+        }
+    });
     interest.as_collection()
 }

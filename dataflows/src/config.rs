@@ -7,6 +7,15 @@ pub enum Audience {
     Within(u64),
 }
 
+/// What is told beside the lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The similar items of every item, also of those that no viewer wants.
+    pub similar_items: bool,
+    /// The similar users of the audience.
+    pub similar_users: bool,
+}
+
 /// What the graph computes: the parameters of `docs/semantics.md`, already validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -30,6 +39,14 @@ pub struct Config {
     pub resolution: u32,
     /// Weight of the source `items`; 0 switches it off.
     pub items: i64,
+    /// Users of each item that are looked at for similar users.
+    pub sample: usize,
+    /// Similar users kept of each user of the audience.
+    pub similar_users: usize,
+    /// Weight of the source `users`; 0 switches it off, and nothing is kept for it.
+    pub users: i64,
+    /// What is told beside the lists.
+    pub told: Told,
     /// How much an operator does before it lets others work, in totals taken anew, about 0.2 us each. At least 1; no
     /// answer depends on it.
     pub slice: usize,
@@ -48,6 +65,10 @@ impl Default for Config {
             stairs: vec![2, 4, 8, 16],
             resolution: 4,
             items: 4,
+            sample: 100,
+            similar_users: 30,
+            users: 1,
+            told: Told::default(),
             slice: 10_000,
         }
     }
@@ -58,6 +79,11 @@ impl Config {
     pub fn stair(&self, rank: usize) -> u32 {
         let steps = self.stairs.len();
         self.stairs.iter().position(|end| rank < *end).map_or(0, |step| 1 << (steps - 1 - step))
+    }
+
+    /// Whether similar users are asked for.
+    pub fn asks_for_similar_users(&self) -> bool {
+        self.users > 0 || self.told.similar_users
     }
 
     /// When an event of `ts` leaves the retention.

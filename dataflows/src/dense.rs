@@ -1,17 +1,18 @@
-//! Dense 32-bit ids for the items one operator has heard of, private to that operator.
+//! Dense 32-bit ids for the items and users one operator has heard of, private to that operator.
 
-use crate::ItemId;
 use crate::operator::{IdMap, give_back};
 use crate::quantise::PHASES;
+use crate::{ItemId, UserId};
 
 /// A dense id. Its low six bits are those of the id64, so that the phase of a pair is at hand without looking up names.
 pub type Dense = u32;
 
-/// id64 to [`Dense`] id and back. Released ids are used again.
+/// id64 to [`Dense`] id and back. Released ids are used again. An item and a user of one id64 are two.
 #[derive(Debug)]
 pub struct Ids {
-    dense: IdMap<Dense>,
-    names: Vec<ItemId>,
+    items: IdMap<Dense>,
+    users: IdMap<Dense>,
+    names: Vec<u64>,
     /// By the low six bits: ids to use again, and how many have been handed out.
     free: Vec<Vec<Dense>>,
     next: Vec<u32>,
@@ -20,50 +21,80 @@ pub struct Ids {
 impl Default for Ids {
     fn default() -> Self {
         let classes = PHASES as usize;
-        Ids { dense: IdMap::default(), names: Vec::new(), free: vec![Vec::new(); classes], next: vec![0; classes] }
+        Ids {
+            items: IdMap::default(),
+            users: IdMap::default(),
+            names: Vec::new(),
+            free: vec![Vec::new(); classes],
+            next: vec![0; classes],
+        }
     }
 }
 
 impl Ids {
     /// The dense id of an item that has one.
     pub fn get(&self, item: ItemId) -> Option<Dense> {
-        self.dense.get(&item).copied()
+        self.items.get(&item).copied()
+    }
+
+    /// The dense id of a user that has one.
+    pub fn get_user(&self, user: UserId) -> Option<Dense> {
+        self.users.get(&user).copied()
     }
 
     /// The dense id of an item, which is given one if it has none.
     pub fn intern(&mut self, item: ItemId) -> Dense {
-        *self.dense.entry(item).or_insert_with(|| {
-            let class = (item % u64::from(PHASES)) as usize;
-            let id = self.free[class].pop().unwrap_or_else(|| {
-                let id = self.next[class] * PHASES + class as u32;
-                self.next[class] += 1;
-                id
-            });
-            if self.names.len() <= id as usize {
-                self.names.resize(id as usize + 1, 0);
-            }
-            self.names[id as usize] = item;
-            id
-        })
+        let Ids { items, names, free, next, .. } = self;
+        *items.entry(item).or_insert_with(|| take(item, names, free, next))
     }
 
-    /// Takes an id back, to be given to another item.
+    /// The dense id of a user, who is given one if it has none.
+    pub fn intern_user(&mut self, user: UserId) -> Dense {
+        let Ids { users, names, free, next, .. } = self;
+        *users.entry(user).or_insert_with(|| take(user, names, free, next))
+    }
+
+    /// Takes an id back, to be given to another.
     pub fn release(&mut self, id: Dense) {
-        if self.dense.remove(&self.names[id as usize]).is_some() {
-            give_back(&mut self.dense);
-            self.free[(id % PHASES) as usize].push(id);
+        let name = self.names[id as usize];
+        for ids in [&mut self.items, &mut self.users] {
+            if ids.get(&name) == Some(&id) {
+                ids.remove(&name);
+                give_back(ids);
+                self.free[(id % PHASES) as usize].push(id);
+            }
         }
     }
 
-    /// The item of an id in use.
-    pub fn name(&self, id: Dense) -> ItemId {
+    /// The item or the user of an id in use.
+    pub fn name(&self, id: Dense) -> u64 {
         self.names[id as usize]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.users.is_empty()
     }
 
     /// One more than the largest id in use so far.
     pub(crate) fn bound(&self) -> usize {
         self.names.len()
     }
+}
+
+/// Finds a free id for a name.
+fn take(name: u64, names: &mut Vec<u64>, free: &mut [Vec<Dense>], next: &mut [u32]) -> Dense {
+    let class = (name % u64::from(PHASES)) as usize;
+    let id = free[class].pop().unwrap_or_else(|| {
+        let id = next[class] * PHASES + class as u32;
+        next[class] += 1;
+        id
+    });
+    if names.len() <= id as usize {
+        names.resize(id as usize + 1, 0);
+    }
+    names[id as usize] = name;
+    id
 }
 
 /// Grows a table indexed by dense ids so that `id` has a place.
@@ -92,6 +123,12 @@ mod tests {
                 assert_eq!(ids.get(*name), None);
             }
         }
+        let (item, user) = (ids.intern(7), ids.intern_user(7));
+        assert_ne!(item, user);
+        ids.release(item);
+        assert_eq!((ids.get(7), ids.get_user(7), ids.name(user)), (None, Some(user), 7));
+        ids.release(user);
+        assert_eq!(ids.get_user(7), None);
         assert!(ids.bound() <= 3 * PHASES as usize, "{} ids for three names at a time", ids.bound());
     }
 }

@@ -22,6 +22,12 @@ pub struct Gauges {
     pub rankings: AtomicU64,
     /// Work: similarities changed and sent to workers with viewers of the item.
     pub similarities: AtomicU64,
+    /// Work: what a viewer and a sampled user share, taken anew as something of that user changed.
+    pub shared: AtomicU64,
+    /// Work: viewers who were compared with all users in the samples of their items.
+    pub comparisons: AtomicU64,
+    /// Work: similar users that came, went or became otherwise similar.
+    pub similar_users: AtomicU64,
     /// Work: totals of single candidates taken anew.
     pub totals: AtomicU64,
     /// Work: viewers whose candidates were all gone through.
@@ -42,6 +48,9 @@ impl Default for Gauges {
             crossings: zero(),
             rankings: zero(),
             similarities: zero(),
+            shared: zero(),
+            comparisons: zero(),
+            similar_users: zero(),
             totals: zero(),
             rescans: zero(),
             lists: zero(),

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use timely::dataflow::operators::{Concat, Probe};
+use differential_dataflow::AsCollection;
+use timely::dataflow::operators::{Concat, Exchange, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Gauges, Input, Interest, Keeper, ListChange, Neighbour, Output, SimilarItems, Time,
-    changes, interactions, interest, lists, popularity, similar_items,
+    Collection, Config, Forgotten, Gauges, Input, Interest, ItemId, Keeper, Level, ListChange, Neighbour, Output,
+    RowChange, SimilarItems, Time, UserId, changes, interactions, interest, interest_in, lists, popularity,
+    row_changes, similar_items, similar_users,
 };
 
 /// What comes out of the graph.
@@ -15,6 +17,10 @@ pub struct Recommendations<'scope> {
     pub changes: Stream<'scope, Time, Vec<ListChange>>,
     /// Similar items where they are wanted.
     pub neighbours: Collection<'scope, (Interest, Neighbour)>,
+    /// Rows of similar items that changed, of all items, if they are to be told; with the item's worker.
+    pub similar_items: Option<Stream<'scope, Time, Vec<RowChange>>>,
+    /// Rows of similar users that changed, if they are to be told; with the user's worker.
+    pub similar_users: Option<Stream<'scope, Time, Vec<RowChange>>>,
     /// Names that nothing is held of after the tick; with the worker that held it last.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
     /// What this worker's part of the graph says of itself.
@@ -26,8 +32,9 @@ pub struct Recommendations<'scope> {
 /// ```text
 /// events -> interactions -+-> popularity ----+
 ///           (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists (top k) -> changes
-///                         +-> profiles of the audience -+-> interest ---+        |
-///                                                       +------------------------+
+///                         +-> profiles of the audience -+-> interest ---+     |  |
+///                         |                             +------------------------+
+///                         +-> samples, activity -> similar users (top k) -----+
 /// ```
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
     durable_recommendations(events, config, Durable::default())
@@ -50,13 +57,46 @@ pub fn durable_recommendations<'scope>(
 ) -> Recommendations<'scope> {
     let done = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
-    let Interactions { history, cooccurrence, profiles, forgotten: users } =
+    let Interactions { history, cooccurrence, profiles, watching, forgotten: users } =
         interactions(events, config, &done, &gauges, durable.keeper);
-    let popularity = popularity(history);
-    let interest = interest(profiles.clone());
+    let users_source =
+        config.asks_for_similar_users().then(|| similar_users(history.clone(), watching, config, &gauges));
+    let mut interest = interest(profiles.clone());
+    if config.told.similar_items {
+        interest = interest.concat(of_a_listener(history.clone()));
+    }
     let SimilarItems { neighbours, forgotten: items } =
-        similar_items(cooccurrence, popularity, interest, config, &gauges);
-    let changes = changes(lists(profiles, neighbours.clone(), config, &gauges), durable.output);
+        similar_items(cooccurrence, popularity(history), interest, config, &gauges);
+    let (neighbours, similar_items) =
+        if config.told.similar_items { told_apart(neighbours) } else { (neighbours, None) };
+    let similar_users = users_source.as_ref().filter(|_| config.told.similar_users).map(|source| {
+        let rows = source.similar.clone().map(|(of, similar)| (of, (similar.user, similar.similarity)));
+        row_changes(rows, "Similar users that changed").probe_with(&done)
+    });
+    let users_source = users_source.filter(|_| config.users > 0);
+    let changes = changes(lists(profiles, neighbours.clone(), users_source, config, &gauges), durable.output);
     let changes = changes.probe_with(&done);
-    Recommendations { changes, neighbours, forgotten: users.concat(items), gauges }
+    let similar_items = similar_items.map(|changes| changes.probe_with(&done));
+    Recommendations { changes, neighbours, similar_items, similar_users, forgotten: users.concat(items), gauges }
+}
+
+/// Interest of a listener who wants to know of every item that somebody has. It listens with the item, and is told apart
+/// from the viewers there by a number beyond those of the workers.
+fn of_a_listener<'scope>(history: Collection<'scope, (UserId, (ItemId, Level))>) -> Collection<'scope, Interest> {
+    let workers = history.inner.scope().peers() as u64;
+    let items = history.map(|(_, (item, _))| item).inner.exchange(|update| update.0).as_collection();
+    interest_in(items, "All items", |item| *item)
+        .map(move |Interest { row, worker }| Interest { row, worker: worker + workers })
+}
+
+/// What is for viewers, and what changed for the listener.
+#[allow(clippy::type_complexity, reason = "two collections")]
+fn told_apart<'scope>(
+    neighbours: Collection<'scope, (Interest, Neighbour)>,
+) -> (Collection<'scope, (Interest, Neighbour)>, Option<Stream<'scope, Time, Vec<RowChange>>>) {
+    let workers = neighbours.inner.scope().peers() as u64;
+    let for_listener = neighbours.clone().filter(move |(to, _)| to.worker >= workers);
+    let rows = for_listener.map(|(to, neighbour)| (to.row, (neighbour.item, neighbour.similarity)));
+    let changes = row_changes(rows, "Similar items that changed");
+    (neighbours.filter(move |(to, _)| to.worker < workers), Some(changes))
 }

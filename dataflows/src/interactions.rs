@@ -85,6 +85,8 @@ pub struct Interactions<'scope> {
     pub cooccurrence: Collection<'scope, (ItemId, ItemId)>,
     /// The histories of the audience, weighted in stairs; weight 0 beyond them. Lies where the user lies.
     pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
+    /// The histories of the audience with the levels, if similar users are asked for. Lies where the user lies.
+    pub watching: Collection<'scope, (UserId, (ItemId, Level))>,
     /// Users nothing is held of after the tick.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
 }
@@ -117,6 +119,7 @@ pub fn interactions<'scope>(
     let (pairs_out, pairs) = builder.new_output();
     let (profiles_out, profiles) = builder.new_output();
     let (forgotten_out, forgotten) = builder.new_output();
+    let (watching_out, watching) = builder.new_output();
     let config = config.clone();
     let gauges = Arc::clone(gauges);
 
@@ -126,8 +129,9 @@ pub fn interactions<'scope>(
             pairs: OutputBuilder::from(pairs_out),
             profiles: OutputBuilder::from(profiles_out),
             forgotten: OutputBuilder::from(forgotten_out),
+            watching: OutputBuilder::from(watching_out),
         };
-        let mut held = Held::new(4);
+        let mut held = Held::new(5);
         let mut stash: Stash<Input> = Stash::new();
         // From which time on which tick stands for all.
         let mut together: BTreeMap<Time, Time> = BTreeMap::new();
@@ -190,6 +194,7 @@ pub fn interactions<'scope>(
         history: history.as_collection(),
         cooccurrence: pairs.as_collection(),
         profiles: profiles.as_collection(),
+        watching: watching.as_collection(),
         forgotten,
     }
 }
@@ -236,6 +241,7 @@ struct Outputs {
     pairs: Out<((ItemId, ItemId), Time, Diff)>,
     profiles: Out<((UserId, (ItemId, Weight)), Time, Diff)>,
     forgotten: Out<Forgotten>,
+    watching: Out<((UserId, (ItemId, Level)), Time, Diff)>,
 }
 
 impl Outputs {
@@ -244,5 +250,6 @@ impl Outputs {
         give(&mut self.pairs, held, 1, time, &mut updates.pairs);
         give(&mut self.profiles, held, 2, time, &mut updates.profiles);
         give(&mut self.forgotten, held, 3, time, &mut updates.forgotten);
+        give(&mut self.watching, held, 4, time, &mut updates.watching);
     }
 }

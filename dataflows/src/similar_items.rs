@@ -173,7 +173,7 @@ fn rank<'scope>(
     let mut builder = OperatorBuilder::new("Rank".into(), scope);
     let again = scope.activator_for(builder.operator_info().address);
     let mut told = builder.new_input(told, Exchange::new(Told::route));
-    let by_item = |update: &(Interest, Time, Diff)| update.0.item;
+    let by_item = |update: &(Interest, Time, Diff)| update.0.row;
     let mut interest = builder.new_input(interest.inner, Exchange::new(by_item));
     let (out, neighbours) = builder.new_output();
 

@@ -1,4 +1,4 @@
-//! The vocabulary on the wire: what goes in ([`Event`]), what comes out ([`Change`]), what is set aside
+//! The vocabulary on the wire: what goes in ([`Event`]), what comes out ([`Change`], [`Similar`]), what is set aside
 //! ([`Rejected`]), and the rules that every edge of the system shares: which names are valid, what the
 //! 64-bit id of a name is, how much an action tells ([`Levels`]).
 //!
@@ -9,9 +9,11 @@ mod event;
 mod levels;
 mod name;
 mod rejected;
+mod similar;
 
 pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts};
 pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL};
 pub use name::{MAX_NAME_BYTES, check_name, id64};
 pub use rejected::{Position, Reason, Rejected};
+pub use similar::{ItemName, Similar, SimilarTo, UserName};

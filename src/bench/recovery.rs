@@ -20,7 +20,7 @@ use super::simulated::Maker;
 use super::{Setup, check_writable, mib, named, per, whole};
 use crate::cli::Failure;
 use crate::config::Audience;
-use crate::run::{Clock, Input, Interval, Job, Show, Stop, grouped, run};
+use crate::run::{Clock, Input, Interval, Job, Show, Stop, Streams, grouped, run};
 use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
@@ -113,6 +113,7 @@ pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<Recover
         config,
         inputs: vec![Input { source: Box::new(source), waits: false }],
         output: Box::new(Watch { first: Arc::clone(&first), started }),
+        streams: Streams::default(),
         rejects: RejectLog::default(),
         workers: usize::from(task.workers),
         clock: Clock::Event,

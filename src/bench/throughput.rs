@@ -19,7 +19,7 @@ use crate::alone::{Held, alone};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::generate;
-use crate::run::{Clock, Input, Job, Show, Stop, grouped, run};
+use crate::run::{Clock, Input, Job, Show, Stop, Streams, grouped, run};
 use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
@@ -96,6 +96,7 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
         config,
         inputs: vec![Input { source, waits: false }],
         output,
+        streams: Streams::default(),
         rejects: RejectLog::default(),
         workers: usize::from(task.workers),
         clock: Clock::Event,

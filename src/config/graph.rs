@@ -22,6 +22,10 @@ pub struct Graph {
     pub stairs: Vec<u32>,
     /// Steps a doubling of a count is divided into, 1 to 16.
     pub resolution: u32,
+    /// Users of each item that are looked at for similar users, 1 to 1,000.
+    pub sample: u32,
+    /// Similar users kept for each user of the audience, 1 to 1,000.
+    pub similar_users: u32,
     /// Weights of the sources of candidates.
     pub sources: Sources,
 }
@@ -41,6 +45,8 @@ pub enum Audience {
 pub struct Sources {
     /// Items similar to those of the user's history.
     pub items: u32,
+    /// What similar users have.
+    pub users: u32,
 }
 
 pub(super) fn read(reader: &mut Reader) -> Graph {
@@ -54,7 +60,12 @@ pub(super) fn read(reader: &mut Reader) -> Graph {
         shrink: reader.read("graph", "shrink", integer(0..=u32::MAX)),
         stairs: reader.read("graph", "stairs", stairs),
         resolution: reader.read("graph", "resolution", integer(1..=16)),
-        sources: Sources { items: reader.read("graph.sources", "items", integer(0..=1_000_000)) },
+        sample: reader.read("graph", "sample", integer(1..=1_000)),
+        similar_users: reader.read("graph", "similar_users", integer(1..=1_000)),
+        sources: Sources {
+            items: reader.read("graph.sources", "items", integer(0..=1_000_000)),
+            users: reader.read("graph.sources", "users", integer(0..=1_000_000)),
+        },
     };
     // A value that could not be read has a stand-in, 0 and `All`, which is no mistake of its own.
     if let Audience::Within(audience) = graph.audience

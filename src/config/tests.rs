@@ -44,7 +44,8 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(graph.shrink, 20);
     assert_eq!(graph.stairs, [2, 4, 8, 16]);
     assert_eq!(graph.resolution, 4);
-    assert_eq!(graph.sources.items, 4);
+    assert_eq!((graph.sample, graph.similar_users), (100, 30));
+    assert_eq!((graph.sources.items, graph.sources.users), (4, 1));
     assert_eq!(levels, Levels::default());
     assert_eq!(input.batch, 10_000);
     assert_eq!(input.max_skew, 5_000);

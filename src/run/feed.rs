@@ -6,6 +6,8 @@ use std::thread::Thread;
 use connectors::SourcePosition;
 use dataflows::{Event, Forgotten, ItemId, ListChange, Mark, Time, UserId};
 
+use super::streams::Rows;
+
 /// One tick's events, from the reader to the first worker.
 pub(super) struct Feed {
     /// Feeds are numbered from 1.
@@ -44,6 +46,8 @@ pub(super) struct Settled {
     pub(super) events: u64,
     /// All changes since the one before, in the order of their ticks.
     pub(super) changes: Vec<ListChange>,
+    /// Rows that changed, of those asked for.
+    pub(super) rows: Rows,
     /// Names of which nothing was held any more, each with the millisecond and the number of the last feed before that.
     pub(super) forgotten: Vec<(Forgotten, u64, u64)>,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use dataflows::{
-    Config, Durable, Forgotten, Gauges, Input, ItemId, Keeper, ListChange, Mark, Output, Time, UserId,
+    Config, Durable, Forgotten, Gauges, Input, ItemId, Keeper, ListChange, Mark, Output, RowChange, Time, UserId,
     durable_recommendations, first_of, ms_of, next,
 };
 use timely::container::CapacityContainerBuilder;
@@ -27,6 +27,7 @@ use super::names::Names;
 use super::progress::Progress;
 use super::snapshots::{Conductor, Keepers};
 use super::stop::Stop;
+use super::streams::Rows;
 
 /// Ticks in the graph at a time: one being worked on, one arriving.
 const OUTSTANDING: usize = 2;
@@ -47,22 +48,34 @@ pub(super) struct Graph {
     output: Option<input::Handle<Time, Output>>,
     probe: ProbeHandle<Time>,
     changes: Collected<ListChange>,
+    similar_items: Collected<RowChange>,
+    similar_users: Collected<RowChange>,
     forgotten: Collected<Forgotten>,
 }
 
 /// Builds the graph on one worker.
 pub(super) fn build(worker: &mut Worker, config: &Config, gauges: &AllGauges, durable: &Durability) -> Graph {
     let (changes, forgotten) = (Collected::default(), Collected::default());
+    let (similar_items, similar_users) = (Collected::default(), Collected::default());
     worker.dataflow_named("deltarec", |scope| {
         let (input, events) = scope.new_input();
         let (output, held) = durable.resumes.then(|| scope.new_input()).unzip();
         let keeper = durable.keepers.clone().map(|keepers| Box::new(keepers) as Box<dyn Keeper>);
         let graph = durable_recommendations(events, config, Durable { keeper, output: held });
         gauges.lock().unwrap_or_else(PoisonError::into_inner).push(graph.gauges);
-        let (probe, _) = collect(graph.changes, "Changes to the writer", Rc::clone(&changes))
-            .concat(collect(graph.forgotten, "Names to forget", Rc::clone(&forgotten)))
-            .probe();
-        Graph { input, output, probe, changes, forgotten }
+        let mut collected = collect(graph.changes, "Changes to the writer", Rc::clone(&changes)).concat(collect(
+            graph.forgotten,
+            "Names to forget",
+            Rc::clone(&forgotten),
+        ));
+        if let Some(rows) = graph.similar_items {
+            collected = collected.concat(collect(rows, "Similar items to the writer", Rc::clone(&similar_items)));
+        }
+        if let Some(rows) = graph.similar_users {
+            collected = collected.concat(collect(rows, "Similar users to the writer", Rc::clone(&similar_users)));
+        }
+        let (probe, _) = collected.probe();
+        Graph { input, output, probe, changes, similar_items, similar_users, forgotten }
     })
 }
 
@@ -346,8 +359,10 @@ fn complete(graph: &Graph, times: &mut Times) -> Option<Settled> {
     let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
     let changes = take_before(&graph.changes, upper);
     let forgotten = take_before(&graph.forgotten, upper);
+    let rows = |of: &Collected<RowChange>| take_before(of, upper).into_values().flatten().collect();
+    let rows = Rows { similar_items: rows(&graph.similar_items), similar_users: rows(&graph.similar_users) };
     let news = (times.settled, times.complete);
-    if changes.is_empty() && forgotten.is_empty() && times.told == news {
+    if changes.is_empty() && rows.is_empty() && forgotten.is_empty() && times.told == news {
         return None;
     }
     times.told = news;
@@ -360,7 +375,7 @@ fn complete(graph: &Graph, times: &mut Times) -> Option<Settled> {
         .collect();
     let changes: Vec<ListChange> = changes.into_values().flatten().collect();
     let at = changes.last().map_or(0, |change| change.at).max(ms_of(times.complete));
-    Some(Settled { at, time: times.complete, events: times.settled, changes, forgotten })
+    Some(Settled { at, time: times.complete, events: times.settled, changes, rows, forgotten })
 }
 
 fn take_before<D>(collected: &Collected<D>, upper: Time) -> BTreeMap<Time, Vec<D>> {

@@ -12,11 +12,13 @@ use super::feed::{Settled, Waker};
 use super::names::{Names, Table};
 use super::progress::Progress;
 use super::stop::Stop;
+use super::streams::Streams;
 use super::{Shared, snapshots};
 
 /// See the module.
 pub(super) struct Writer {
     sink: Box<dyn Sink>,
+    streams: Streams,
     names: Arc<Names>,
     progress: Arc<Progress>,
     stop: Stop,
@@ -25,9 +27,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(sink: Box<dyn Sink>, shared: Shared, told: Option<snapshots::Told>) -> Self {
+    pub(super) fn new(sink: Box<dyn Sink>, streams: Streams, shared: Shared, told: Option<snapshots::Told>) -> Self {
         let Shared { names, progress, stop, .. } = shared;
-        Writer { sink, names, progress, stop, told }
+        Writer { sink, streams, names, progress, stop, told }
     }
 
     /// Writes until nothing more comes, then closes the output. When that fails, the run is to stop: nobody
@@ -37,7 +39,7 @@ impl Writer {
         if written.is_err() {
             self.stop.set();
         }
-        let closed = written.and_then(|()| self.sink.close());
+        let closed = written.and_then(|()| self.sink.close().and(self.streams.close()));
         match closed {
             Err(error) if error.closed => Ok(()),
             closed => closed,
@@ -45,7 +47,7 @@ impl Writer {
     }
 
     fn write_all(&mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
-        for Settled { at, time, events, changes, forgotten } in settled {
+        for Settled { at, time, events, changes, rows, forgotten } in settled {
             waker.wake();
             for some in changes.chunks(NAMED_AT_ONCE) {
                 // The reader needs the names too: they are held for a moment only.
@@ -58,6 +60,7 @@ impl Writer {
                 }
                 self.progress.changes.fetch_add(named.len() as u64, Relaxed);
             }
+            self.streams.write(&rows, &self.names)?;
             self.progress.settled.store(events, Relaxed);
             self.sink.flush(at)?;
             if let Some(told) = &self.told {

@@ -130,7 +130,7 @@ fn batches_tell_of_time_and_of_work() {
     let tenths = results["tenths"].as_array().unwrap();
     assert_eq!(tenths.iter().map(|tenth| number(&tenth["events"])).sum::<u64>(), 300);
     assert!(tenths[0]["stages"].as_array().unwrap().iter().any(|stage| number(&stage["max"]) > 0));
-    assert!(["similarities", "p99.9", "events/s"].iter().all(|part| done.out.contains(part)));
+    assert!(["similar", "p99.9", "events/s"].iter().all(|part| done.out.contains(part)));
 }
 
 #[test]

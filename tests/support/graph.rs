@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Audience, Config, Event, Input, ListChange, Mark, Time, next, recommendations};
+use dataflows::{Audience, Config, Event, Input, ListChange, Mark, Time, Told, next, recommendations};
 use schema::id64;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
@@ -50,6 +50,10 @@ pub(crate) fn config(params: &Params) -> Config {
         stairs: params.stairs.clone(),
         resolution: params.resolution,
         items: params.items_weight,
+        sample: params.sample,
+        similar_users: params.similar_users,
+        users: params.users_weight,
+        told: Told::default(),
         // Tiny histories get tiny slices, so that operators stop in the midst of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
     }

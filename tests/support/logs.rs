@@ -15,9 +15,17 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
         (1_u64..3, 0_u64..4),
         prop::sample::select(vec![vec![1], vec![1, 2], vec![2, 4, 8], vec![1, 2, 3, 5, 9]]),
         1_u32..17,
+        (1_usize..6, 1_usize..5, prop::sample::select(vec![0_i64, 1, 1, 4, 30])),
     )
         .prop_map(
-            |((history, neighbours, k), (retention, audience), (min_cooccurrence, shrink), stairs, resolution)| {
+            |(
+                (history, neighbours, k),
+                (retention, audience),
+                (min_cooccurrence, shrink),
+                stairs,
+                resolution,
+                (sample, similar_users, users_weight),
+            )| {
                 Params {
                     history,
                     neighbours,
@@ -29,6 +37,9 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
                     stairs,
                     resolution,
                     items_weight: 4,
+                    sample,
+                    similar_users,
+                    users_weight,
                 }
             },
         )

@@ -4,10 +4,11 @@
 //! Slow and obvious on purpose. Everything is computed from scratch from the set of events, with names and
 //! ordered maps; nothing is incremental, nothing is shared with the program but [`schema::id64`].
 //!
-//! The source `users` is not here yet: a total is the weighted score of the source `items`.
+//! The source `users` is in [`users`].
 
 pub(crate) mod changes;
 pub(crate) mod exact;
+pub(crate) mod users;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use exact::{fine_log, q, q_with_phase, similarity};
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
 
-/// The keys `graph.*` and the weight of the source `items`.
+/// The keys `graph.*` and the weights of the sources.
 #[derive(Clone, Debug)]
 pub(crate) struct Params {
     /// A user's history holds at most this many items.
@@ -42,10 +43,17 @@ pub(crate) struct Params {
     pub(crate) resolution: u32,
     /// Weight of the source `items`.
     pub(crate) items_weight: i64,
+    /// Users of an item that are looked at.
+    pub(crate) sample: usize,
+    /// Similar users kept of each user.
+    pub(crate) similar_users: usize,
+    /// Weight of the source `users`.
+    pub(crate) users_weight: i64,
 }
 
 /// > Defaults: history 50, neighbours 30, k 10, retention 30 d, audience 30 min, `min_cooccurrence` 1,
-/// > shrink 20, stairs 2, 4, 8, 16, resolution s = 4. [...] Default weights: items 4.
+/// > shrink 20, stairs 2, 4, 8, 16, resolution s = 4. [...] the `sample` (100) users [...] the first `similar_users`
+/// > (30) [...] Default weights: items 4, users 1.
 impl Default for Params {
     fn default() -> Self {
         Params {
@@ -59,6 +67,9 @@ impl Default for Params {
             stairs: vec![2, 4, 8, 16],
             resolution: 4,
             items_weight: 4,
+            sample: 100,
+            similar_users: 30,
+            users_weight: 1,
         }
     }
 }
@@ -240,7 +251,19 @@ pub(crate) fn audience<'e>(events: &'e [Ev], history: &'e History, params: &Para
 /// > Source `items`: score(u,j) = sum over the profile of `p_ui * v_ij`, for j not in `H_u`.
 /// >
 /// > `v_ij` is 0 unless j is among the kept neighbours of i.
-/// >
+fn scores_of_items<'s>(
+    profile: &[(String, u64)],
+    similar: &'s BTreeMap<String, Vec<(String, u64)>>,
+) -> BTreeMap<&'s str, u64> {
+    let mut score: BTreeMap<&str, u64> = BTreeMap::new();
+    for (i, p_ui) in profile {
+        for (j, v_ij) in similar.get(i).into_iter().flatten() {
+            *score.entry(j).or_default() += p_ui * v_ij;
+        }
+    }
+    score
+}
+
 /// > List. Total = sum over the sources of weight(source) * score; the k largest above 0, ties by id64(item)
 /// > ascending.
 /// >
@@ -251,25 +274,30 @@ pub(crate) fn lists(events: &[Ev], params: &Params, t: u64) -> BTreeMap<String, 
     let history = history(events, params, t);
     let similar = similar_items(&history, params);
     let profiles = profiles(&history, params);
+    let audience = audience(events, &history, params, t);
+    // Not to be looked at where it counts for nothing: it is slow.
+    let nobody = BTreeSet::new();
+    let asked = if params.users_weight == 0 { &nobody } else { &audience };
+    let similar_users = users::similar_users(&history, asked, params);
     let mut lists = BTreeMap::new();
-    for user in audience(events, &history, params, t) {
-        let seen: BTreeSet<&str> = history[user].iter().map(|(item, ..)| item.as_str()).collect();
-        let mut score: BTreeMap<&str, u64> = BTreeMap::new();
-        for (i, p_ui) in &profiles[user] {
-            for (j, v_ij) in similar.get(i).into_iter().flatten() {
-                if !seen.contains(j.as_str()) {
-                    *score.entry(j).or_default() += p_ui * v_ij;
-                }
+    for user in &audience {
+        let seen: BTreeSet<&str> = history[*user].iter().map(|(item, ..)| item.as_str()).collect();
+        let mut totals: BTreeMap<&str, i64> = BTreeMap::new();
+        let sources = [
+            (params.items_weight, scores_of_items(&profiles[*user], &similar)),
+            (params.users_weight, users::scores(similar_users.get(*user), &history)),
+        ];
+        for (weight, scores) in sources {
+            for (item, score) in scores {
+                *totals.entry(item).or_default() += weight * i64::try_from(score).expect("far below 2^63");
             }
         }
-        let total = |score: u64| params.items_weight * i64::try_from(score).expect("far below 2^63");
-        let mut totals: Vec<(String, i64)> =
-            score.into_iter().map(|(item, score)| (item.to_owned(), total(score))).collect();
-        totals.retain(|(_, total)| *total > 0);
-        totals.sort_by_key(|(item, total)| (Reverse(*total), id64(item)));
-        totals.truncate(params.k);
-        if !totals.is_empty() {
-            lists.insert(user.to_owned(), totals);
+        let not_seen = totals.into_iter().filter(|(item, total)| *total > 0 && !seen.contains(item));
+        let mut list: Vec<(String, i64)> = not_seen.map(|(item, total)| (item.to_owned(), total)).collect();
+        list.sort_by_key(|(item, total)| (Reverse(*total), id64(item)));
+        list.truncate(params.k);
+        if !list.is_empty() {
+            lists.insert((*user).to_owned(), list);
         }
     }
     lists

@@ -15,6 +15,7 @@ use differential_dataflow::operators::CountTotal;
 
 use super::oracle::Params;
 use super::oracle::exact::{fine_log, q, q_with_phase, similarity};
+use super::oracle::users::rarity;
 
 /// A collection of this graph; a diff is a count.
 pub(crate) type Rows<'scope, D> = VecCollection<'scope, u64, D, isize>;
@@ -124,29 +125,127 @@ pub(crate) fn similar_items<'scope>(
         .map(move |(i, (j, exponent))| (i, (j, u32::try_from(similarity(exponent, s)).expect("at most 1024"))))
 }
 
+/// Each item's levels by user, as the weight of (item, user).
+fn levels(history: Rows<'_, (User, (Item, Level))>) -> Rows<'_, (Item, (User, Level))> {
+    history.map(|(user, (item, level))| (item, (user, level)))
+}
+
+/// `f` of each item.
+fn rarities(popularity: Rows<'_, Item>) -> Rows<'_, (Item, u64)> {
+    popularity.count_total().map(|(item, popularity)| (item, rarity(count_of(popularity))))
+}
+
+/// The sampled users of each item, with their level and the item's `f`.
+pub(crate) fn samples<'scope>(
+    history: Rows<'scope, (User, (Item, Level))>,
+    params: &Params,
+) -> Rows<'scope, (Item, (User, Level, u64))> {
+    let rarities = rarities(popularity(history.clone())).arrange_by_key_named("rarities by item");
+    let sample = params.sample;
+    levels(history)
+        .map(|(item, (user, level))| (item, (user ^ item, user, level)))
+        .reduce_named("samples", move |_item, holders, kept| {
+            kept.extend(holders.iter().take(sample).map(|((_, user, level), _)| ((*user, *level), 1)));
+        })
+        .arrange_by_key_named("samples by item")
+        .join_core(rarities, |item, (user, level), rarity| Some((*item, (*user, *level, *rarity))))
+}
+
+/// `M` of each user.
+pub(crate) fn activity(history: Rows<'_, (User, (Item, Level))>) -> Rows<'_, (User, u64)> {
+    let rarities = rarities(popularity(history.clone())).arrange_by_key_named("rarities by item");
+    levels(history)
+        .arrange_by_key_named("levels by item")
+        .join_core(rarities, |_item, (user, level), rarity| {
+            Some((*user, isize::try_from(u64::from(*level) * rarity).expect("far below 2^63")))
+        })
+        .explode(Some)
+        .count_total()
+        .map(|(user, activity)| (user, count_of(activity)))
+}
+
+/// The kept similar users `v` of each user with a history in `watching`, with their similarity.
+pub(crate) fn similar_users<'scope>(
+    watching: Rows<'scope, (User, (Item, Level))>,
+    samples: Rows<'scope, (Item, (User, Level, u64))>,
+    activity: Rows<'scope, (User, u64)>,
+    params: &Params,
+) -> Rows<'scope, (User, (User, u32))> {
+    let (s, similar_users) = (params.resolution, params.similar_users);
+    let activity = activity.map(move |(user, activity)| (user, fine_log(activity, s)));
+    let activity = activity.arrange_by_key_named("activity by user");
+    let shared = levels(watching)
+        .arrange_by_key_named("viewers by item")
+        .join_core(samples.arrange_by_key_named("samples by item"), |_item, &(u, level_u), &(v, level_v, rarity)| {
+            let shared = u64::from(level_u.min(level_v)) * rarity;
+            (u != v).then(|| ((u, v), isize::try_from(shared).expect("far below 2^63")))
+        })
+        .explode(Some)
+        .count_total();
+    shared
+        .map(move |((u, v), shared)| (u, (v, 2 * q(count_of(shared), s))))
+        .arrange_by_key_named("shared by u")
+        .join_core(activity.clone(), |&u, &(v, q_shared), &log_u| Some((v, (u, q_shared, log_u))))
+        .arrange_by_key_named("shared by v")
+        .join_core(activity, move |&v, &(u, q_shared, log_u), &log_v| {
+            let rank = q_shared - q_with_phase(log_v, u, v);
+            Some((u, (Reverse(rank), v, rank - q_with_phase(log_u, u, v))))
+        })
+        .reduce_named("similar users", move |_u, candidates, kept| {
+            let best = candidates.iter().take(similar_users);
+            kept.extend(best.map(|((_, v, exponent), _)| ((*v, *exponent), 1)));
+        })
+        .map(move |(u, (v, exponent))| (u, (v, u32::try_from(similarity(exponent, s)).expect("at most 1024"))))
+}
+
+/// What `weights` of keys and values in their rows say for each user and item.
+fn contributions<'scope, K: differential_dataflow::ExchangeData + differential_dataflow::Hashable>(
+    weights: Rows<'scope, (K, (User, i64))>,
+    rows: Rows<'scope, (K, (Item, u32))>,
+) -> Rows<'scope, (User, Item)> {
+    let rows = rows.arrange_by_key_named("rows");
+    weights
+        .filter(|(_, (_, weight))| *weight > 0)
+        .arrange_by_key_named("weights")
+        .join_core(rows, |_key, &(user, weight), &(item, value)| {
+            Some(((user, item), isize::try_from(weight * i64::from(value)).expect("64 bits")))
+        })
+        .explode(Some)
+}
+
+/// What the source `items` contributes, as the weight of (user, item).
+pub(crate) fn of_items<'scope>(
+    profiles: Rows<'scope, (User, (Item, u32))>,
+    similar_items: Rows<'scope, (Item, (Item, u32))>,
+    weight: i64,
+) -> Rows<'scope, (User, Item)> {
+    contributions(profiles.map(move |(user, (i, p))| (i, (user, weight * i64::from(p)))), similar_items)
+}
+
+/// What the source `users` contributes; `history` is everybody's.
+pub(crate) fn of_users<'scope>(
+    similar_users: Rows<'scope, (User, (User, u32))>,
+    history: Rows<'scope, (User, (Item, Level))>,
+    weight: i64,
+) -> Rows<'scope, (User, Item)> {
+    let histories = history.map(|(v, (item, level))| (v, (item, u32::from(level))));
+    contributions(similar_users.map(move |(user, (v, w))| (v, (user, weight * i64::from(w)))), histories)
+}
+
 /// The list of each user in `profiles`, if it is not empty: the `k` best items that are not in the profile, with
 /// their totals. A user's profile holds the whole history.
 pub(crate) fn lists<'scope>(
     profiles: Rows<'scope, (User, (Item, u32))>,
-    similar_items: Rows<'scope, (Item, (Item, u32))>,
+    contributions: Rows<'scope, (User, Item)>,
     k: usize,
-    weight: i64,
 ) -> Rows<'scope, (User, Vec<(Item, i64)>)> {
-    let seen = profiles.clone().map(|(user, (item, _))| (user, item)).arrange_by_self_named("seen");
-    let profiles = profiles
-        .filter(|(_, (_, p))| *p > 0)
-        .map(|(user, (item, p))| (item, (user, p)))
-        .arrange_by_key_named("profiles by item");
-    let similar = similar_items.arrange_by_key_named("similar items by item");
-    let contributions = profiles
-        .join_core(similar, |_i, &(user, p), &(j, v)| Some(((user, j), isize::try_from(p * v).expect("64 bits"))))
-        .explode(Some);
+    let seen = profiles.map(|(user, (item, _))| (user, item)).arrange_by_self_named("seen");
     let of_seen =
         contributions.clone().arrange_by_self_named("contributions").join_core(seen, |pair, (), ()| Some(*pair));
     contributions
         .concat(of_seen.negate())
         .count_total()
-        .map(move |((user, item), score)| (user, (Reverse(weight * i64::try_from(score).expect("64 bits")), item)))
+        .map(move |((user, item), total)| (user, (Reverse(i64::try_from(total).expect("64 bits")), item)))
         .filter(|(_, (Reverse(total), _))| *total > 0)
         .reduce_named("lists", move |_user, totals, list| {
             let best = totals.iter().take(k).map(|((Reverse(total), item), _)| (*item, *total));

@@ -23,12 +23,13 @@ pub(super) struct Updates {
     pub(super) history: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
     pub(super) pairs: Vec<((ItemId, ItemId), Time, Diff)>,
     pub(super) profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
+    pub(super) watching: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
     pub(super) forgotten: Vec<Forgotten>,
 }
 
 impl Updates {
     pub(super) fn len(&self) -> usize {
-        self.history.len() + self.pairs.len() + self.profiles.len()
+        self.history.len() + self.pairs.len() + self.profiles.len() + self.watching.len()
     }
 
     /// What the changed levels of a user mean for the history and for all pairs in it.
@@ -78,6 +79,21 @@ impl Updates {
             if old != new {
                 self.profiles.extend(old.map(|old| ((user, (moved.item, old)), self.time, -1)));
                 self.profiles.extend(new.map(|new| ((user, (moved.item, new)), self.time, 1)));
+            }
+        }
+    }
+
+    /// What the changed levels mean for the histories of the audience.
+    pub(super) fn watching(&mut self, user: UserId, moved: &[Moved], was_in: bool, is_in: bool) {
+        if !was_in && !is_in {
+            return;
+        }
+        for moved in moved {
+            let old = moved.old.filter(|_| was_in).map(|(_, level)| level);
+            let new = moved.new.filter(|_| is_in).map(|(_, level)| level);
+            if old != new {
+                self.watching.extend(old.map(|old| ((user, (moved.item, old)), self.time, -1)));
+                self.watching.extend(new.map(|new| ((user, (moved.item, new)), self.time, 1)));
             }
         }
     }

@@ -1,12 +1,18 @@
 //! The viewers of this worker: profiles, rankings, and the lists they were sent last.
 
-use super::profile::{Holding, Profile};
-use super::rows::{Rows, ViewerId};
-use super::totals::Totals;
 use crate::dense::Dense;
 use crate::operator::{IdMap, give_back};
+use crate::profile::Profile;
+use crate::rows::{Rows, ViewerId, hold};
 use crate::top_k::{Ranked, TopK, bit};
-use crate::{Diff, ItemId, List, Scored, UserId, Weight};
+use crate::totals::Totals;
+use crate::{Diff, List, Scored, UserId, Weight};
+
+/// The sources of recommendations. Rows of similar items weigh what the profile says, rows of similar users (their
+/// histories) what their similarity is.
+pub(super) const ITEMS: usize = 0;
+pub(super) const USERS: usize = 1;
+const SOURCES: usize = 2;
 
 /// What a tick has done to a viewer so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +43,8 @@ struct Head {
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
-    profile: Profile,
+    /// Of each source.
+    profiles: [Profile; SOURCES],
     ranking: TopK<i64>,
     list: List,
     /// Candidates that are not kept and whose total this tick may have raised.
@@ -55,20 +62,19 @@ pub(super) struct Work {
     pub(super) lists: usize,
 }
 
-/// A neighbour of an item that went from one similarity to another.
+/// A candidate of a row that went from one value to another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Changed {
-    /// The item whose row it is.
+    pub(super) source: usize,
     pub(super) row: Dense,
-    /// The neighbour.
     pub(super) item: Dense,
     pub(super) old: u32,
     pub(super) new: u32,
 }
 
-/// What the holders of one item are told.
+/// What the holders of one row are told.
 pub(super) struct Crowd<'a> {
-    /// The changed neighbours of the item.
+    /// The changed candidates of the row.
     pub(super) changed: &'a [Changed],
     /// Their places in a [`TopK::mask`].
     items: u64,
@@ -86,8 +92,8 @@ impl<'a> Crowd<'a> {
 /// All viewers of a worker.
 pub(super) struct Viewers {
     k: usize,
-    /// Weight of the source.
-    weight: i64,
+    /// Of the sources.
+    weights: [i64; SOURCES],
     ids: IdMap<ViewerId>,
     viewers: Vec<Viewer>,
     /// By viewer.
@@ -101,10 +107,10 @@ pub(super) struct Viewers {
 }
 
 impl Viewers {
-    pub(super) fn new(k: usize, weight: i64) -> Self {
+    pub(super) fn new(k: usize, weights: [i64; SOURCES]) -> Self {
         Viewers {
             k,
-            weight,
+            weights,
             ids: IdMap::default(),
             viewers: Vec::new(),
             heads: Vec::new(),
@@ -121,55 +127,43 @@ impl Viewers {
         self.ids.is_empty() && self.free.len() == self.viewers.len()
     }
 
-    /// Applies the updates of a tick to the profiles, in any order.
-    pub(super) fn update<T>(&mut self, updates: &[Vec<((UserId, (ItemId, Weight)), T, Diff)>], rows: &mut Rows) {
-        debug_assert!(self.unsettled.is_empty(), "the tick before is done");
-        // 1. Add up.
+    /// Adds up the updates of a tick to the profiles of a source, in any order: what `split` makes of each, and the row
+    /// that `row` finds.
+    pub(super) fn update<D, K: Copy, T>(
+        &mut self,
+        source: usize,
+        updates: &[Vec<((UserId, D), T, Diff)>],
+        split: impl Fn(&D) -> (K, Weight),
+        row: impl Fn(&mut Rows, K) -> Dense,
+        rows: &mut Rows,
+    ) {
         for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
             let id = self.of(same[0].0.0);
             self.unsettle(id, State::Rescan);
-            let profile = &mut self.viewers[id as usize].profile;
+            let profile = &mut self.viewers[id as usize].profiles[source];
             if profile.is_empty() {
                 profile.reserve(same.len());
             }
-            for ((_, (item, weight)), _, diff) in same {
-                let item = rows.intern(*item);
-                if profile.add(item, *weight, *diff) {
-                    rows.mention(item);
+            for ((_, update), _, diff) in same {
+                let (key, weight) = split(update);
+                let row = row(rows, key);
+                if profile.add(row, weight, *diff) {
+                    rows.mention(row);
                 }
             }
         }
-        // 2. Hold the rows of what has a weight now, and only those.
-        for at in 0..self.unsettled.len() {
-            self.hold(self.unsettled[at], rows);
-        }
     }
 
-    /// Makes a viewer a holder of exactly the rows of its profile.
-    fn hold(&mut self, id: ViewerId, rows: &mut Rows) {
-        let mut from = 0;
-        while let Some(holding) = self.viewers[id as usize].profile.next_holding(&mut from) {
-            match holding {
-                Holding::Begins(item) => {
-                    let holders = &mut rows.get_mut(item).holders;
-                    let place = u32::try_from(holders.len()).expect("fewer viewers than 2^32");
-                    holders.push(id);
-                    self.viewers[id as usize].profile.put(item, place);
-                }
-                Holding::Ends(item, place) => {
-                    // The last holder moves to its place.
-                    let holders = &mut rows.get_mut(item).holders;
-                    holders.swap_remove(place as usize);
-                    if let Some(moved) = holders.get(place as usize) {
-                        self.viewers[*moved as usize].profile.put(item, place);
-                    }
-                }
+    /// After all updates of a tick: viewers hold the rows of what has a weight now, and only those.
+    pub(super) fn hold(&mut self, rows: &mut Rows) {
+        for id in &self.unsettled {
+            for source in [ITEMS, USERS] {
+                hold(&mut self.viewers, *id, |viewer| &mut viewer.profiles[source], |_| *id, rows);
             }
         }
-        self.viewers[id as usize].profile.drop_gone(|item| rows.forget(item));
     }
 
-    /// Neighbours of an item in the viewer's profile went from one similarity to another.
+    /// Candidates of a row that the viewer holds went from one value to another.
     #[inline]
     pub(super) fn touch(&mut self, id: ViewerId, crowd: &Crowd, rows: &Rows) {
         let head = &self.heads[id as usize];
@@ -191,10 +185,10 @@ impl Viewers {
             return;
         }
         let viewer = &mut self.viewers[id as usize];
-        let profile = &viewer.profile;
+        let (profile, source_weight) = (&viewer.profiles[changed.source], self.weights[changed.source]);
         let kept = may_be_kept
             && viewer.ranking.revise(changed.item, rows.ids(), |total| {
-                let weight = i64::from(profile.weight(changed.row)) * self.weight;
+                let weight = i64::from(profile.weight(changed.row)) * source_weight;
                 let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
                 Some(total).filter(|total| *total > 0)
             });
@@ -237,7 +231,7 @@ impl Viewers {
         // The rows are looked at only for totals taken anew.
         let profiles = || {
             let looked_at = next().filter(|(viewer, state)| *state == State::Rescan || !viewer.touched.is_empty());
-            looked_at.flat_map(|(viewer, _)| viewer.profile.weights())
+            looked_at.flat_map(|(viewer, _)| viewer.held(self.weights))
         };
         std::hint::black_box(profiles().fold(0, |seen, (item, _)| seen ^ rows.get(item).len()));
         std::hint::black_box(profiles().fold(0, |seen, (item, _)| seen ^ rows.get(item).peek()));
@@ -251,7 +245,7 @@ impl Viewers {
         if state == State::Touched {
             self.work.totals += touched.len();
             for item in &touched {
-                let total = viewer.total(*item, rows) * self.weight;
+                let total = viewer.total(*item, self.weights, rows);
                 let total = Some(total).filter(|total| *total > 0);
                 viewer.ranking.update(*item, total, capacity(self.k), rows.ids());
             }
@@ -273,7 +267,7 @@ impl Viewers {
             (viewer.user, old, list)
         });
         self.work.lists += usize::from(change.is_some());
-        if viewer.profile.is_empty() {
+        if viewer.profiles.iter().all(Profile::is_empty) {
             self.ids.remove(&viewer.user);
             give_back(&mut self.ids);
             // The place is used again; what was in it is freed now.
@@ -283,17 +277,15 @@ impl Viewers {
         change
     }
 
-    /// Goes through all candidates of a viewer: the neighbours of its profile's items.
+    /// Goes through all candidates of a viewer: those of the rows it holds.
     fn rescan(&mut self, id: ViewerId, rows: &Rows) {
         self.work.rescans += 1;
         let viewer = &mut self.viewers[id as usize];
         self.totals.reserve(rows.ids().bound());
         // Seen items, as a contribution of minus infinity.
-        self.totals.exclude(viewer.profile.items().iter().copied());
-        for (item, weight) in viewer.profile.weights() {
-            let weight = i64::from(weight);
-            let neighbours = rows.get(item).neighbours();
-            self.totals.add(neighbours.map(|(item, similarity)| (item, weight * i64::from(similarity))));
+        self.totals.exclude(viewer.profiles[ITEMS].items().iter().copied());
+        for (row, weight) in viewer.held(self.weights) {
+            self.totals.add(rows.get(row).candidates().map(|(item, value)| (item, weight * i64::from(value))));
         }
         // The k best so far are mostly among the k best again. If all of them still score, the k-th best scores at least
         // as much as the worst of them, and what scores much less need not be ranked.
@@ -301,17 +293,14 @@ impl Viewers {
         let worst = best.iter().map(|ranked| self.totals.get(ranked.id)).min().filter(|_| best.len() == self.k);
         let cut = worst.map_or(0, |worst| worst - worst / 4);
         let mut floor = 0;
-        for (id, total) in self.totals.drain() {
-            if total >= cut {
-                self.candidates.push(Ranked { score: total * self.weight, id });
+        for (id, score) in self.totals.drain() {
+            if score >= cut {
+                self.candidates.push(Ranked { score, id });
             } else {
-                floor = floor.max(total);
+                floor = floor.max(score);
             }
         }
-        if self.weight == 0 {
-            self.candidates.clear();
-        }
-        let floor = Some(floor * self.weight).filter(|floor| *floor > 0);
+        let floor = Some(floor).filter(|floor| *floor > 0);
         viewer.ranking.choose(&mut self.candidates, floor, capacity(self.k), rows.ids());
     }
 
@@ -339,16 +328,23 @@ impl Viewers {
 
 impl Viewer {
     fn new(user: UserId) -> Self {
-        Viewer { user, profile: Profile::default(), ranking: TopK::default(), list: List::new(), touched: Vec::new() }
+        let profiles = Default::default();
+        Viewer { user, profiles, ranking: TopK::default(), list: List::new(), touched: Vec::new() }
     }
 
-    /// Total of a candidate over the profile, 0 if it was seen: a look into each row of the profile.
-    fn total(&self, item: Dense, rows: &Rows) -> i64 {
-        if self.profile.items().contains(&item) {
+    /// The rows held, each with what it weighs in the total, source weight included.
+    #[inline]
+    fn held(&self, weights: [i64; SOURCES]) -> impl Iterator<Item = (Dense, i64)> {
+        let sources = self.profiles.iter().zip(weights).filter(|(_, weight)| *weight > 0);
+        sources.flat_map(|(profile, weight)| profile.weights().map(move |(row, own)| (row, weight * i64::from(own))))
+    }
+
+    /// Total of a candidate, 0 if it was seen: a look into each row held.
+    fn total(&self, item: Dense, weights: [i64; SOURCES], rows: &Rows) -> i64 {
+        if self.profiles[ITEMS].items().contains(&item) {
             return 0;
         }
-        let contributions = self.profile.weights().map(|(row, weight)| (i64::from(weight), rows.get(row)));
-        contributions.map(|(weight, row)| weight * i64::from(row.similarity(item))).sum()
+        self.held(weights).map(|(row, weight)| weight * i64::from(rows.get(row).value(item))).sum()
     }
 }
 

@@ -248,7 +248,7 @@ impl Index {
 
     /// Step 5: somebody wants to know an item's neighbours, or no longer does.
     pub(super) fn want(&mut self, interest: Interest, diff: Diff) {
-        let item = self.intern(interest.item);
+        let item = self.intern(interest.row);
         let row = self.rows[item as usize].get_or_insert_default();
         row.want(interest.worker, diff);
         mark(row, item, &mut self.dirty);
@@ -294,7 +294,7 @@ impl Index {
             }
             let (ids, name) = (&self.ids, self.ids.name(item));
             row.tell(&self.neighbours, &mut self.scratch, &mut |worker, Similar { partner, similarity }, diff| {
-                tell(Interest { item: name, worker }, Neighbour { item: ids.name(partner), similarity }, diff);
+                tell(Interest { row: name, worker }, Neighbour { item: ids.name(partner), similarity }, diff);
             });
             row.age();
             if let Some(ranking) = &row.ranking {
@@ -483,8 +483,8 @@ mod tests {
             wanted.retain(|(item, _)| self.popularity(*item) > 0);
             for (item, worker) in wanted.symmetric_difference(&self.wanted) {
                 let diff = if wanted.contains(&(*item, *worker)) { 1 } else { -1 };
-                let interest = Interest { item: name(*item), worker: *worker };
-                self.workers[Self::owner(interest.item)].want(interest, diff);
+                let interest = Interest { row: name(*item), worker: *worker };
+                self.workers[Self::owner(interest.row)].want(interest, diff);
             }
             self.wanted = wanted;
             // 4. Rankings.
@@ -492,7 +492,7 @@ mod tests {
                 worker.arrange();
                 let told = &mut self.told;
                 while !worker.rank(&mut fuel.clone(), &mut |interest, neighbour, diff| {
-                    let row = told.entry((interest.item, interest.worker)).or_default();
+                    let row = told.entry((interest.row, interest.worker)).or_default();
                     let count = row.entry((neighbour.item, neighbour.similarity)).or_default();
                     *count += diff;
                     if *count == 0 {

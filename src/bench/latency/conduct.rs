@@ -23,7 +23,7 @@ use super::{LatencyTask, MOST_PREPARED, Measured, Outcome, Preload, WARM_UP, Wit
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::console;
-use crate::run::{Clock, Input, Interval, Job, Progress, RunError, Show, Stop, Summary, grouped, run};
+use crate::run::{Clock, Input, Interval, Job, Progress, RunError, Show, Stop, Streams, Summary, grouped, run};
 
 /// Events of the preload that are prepared at a time.
 const LOADED_AT_ONCE: u64 = 100_000;
@@ -60,6 +60,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         config,
         inputs: vec![Input { source: Box::new(Paced::new(steps, stop.clone())), waits: true }],
         output: Box::new(Watch::new(Arc::clone(&progress), watched)),
+        streams: Streams::default(),
         rejects: RejectLog::default(),
         workers: usize::from(task.workers),
         clock: Clock::Event,

@@ -51,14 +51,15 @@ fn toml_syntax_has_line_and_column() {
 
 #[test]
 fn unknown_keys_name_the_section_and_what_was_meant() {
-    let keys = "audience, history, k, min_cooccurrence, neighbours, resolution, retention, shrink, sources, stairs";
+    let keys = "audience, history, k, min_cooccurrence, neighbours, resolution, retention, sample, shrink, \
+                similar_users, sources, stairs";
     assert_eq!(
         mistake("[graph]\n\nneighbors = 3\n"),
         format!("my.toml:3: unknown key graph.neighbors (did you mean graph.neighbours?); [graph] has the keys {keys}")
     );
     assert_eq!(
-        mistake("[graph.sources]\nusers = 1\n"),
-        "my.toml:2: unknown key graph.sources.users; [graph.sources] has the keys items"
+        mistake("[graph.sources]\nroom = 1\n"),
+        "my.toml:2: unknown key graph.sources.room; [graph.sources] has the keys items, users"
     );
     assert_eq!(
         mistake("[grpah]\nk = 3\nx = 3\n"),
@@ -68,7 +69,7 @@ fn unknown_keys_name_the_section_and_what_was_meant() {
         set_mistake("max_skew=3s"),
         "--set max_skew=3s: unknown key max_skew (did you mean input.max_skew?); the top level has the keys graph, input, levels, state"
     );
-    for later in ["graph.sample=100", "graph.similar_users=30", "output.uri=x", "graph.\"a b\"=1"] {
+    for later in ["graph.similarity=cosine", "graph.rooms=30", "output.uri=x", "graph.\"a b\"=1"] {
         assert!(set_mistake(later).contains(": unknown key "), "{later}");
     }
 }
@@ -88,7 +89,10 @@ fn integers_have_their_type_and_range() {
         ("graph.min_cooccurrence", 1, 4_294_967_295_i64),
         ("graph.shrink", 0, 4_294_967_295),
         ("graph.resolution", 1, 16),
+        ("graph.sample", 1, 1_000),
+        ("graph.similar_users", 1, 1_000),
         ("graph.sources.items", 0, 1_000_000),
+        ("graph.sources.users", 0, 1_000_000),
         ("levels.view", 1, 15),
         ("levels.bid", 1, 15),
         ("input.batch", 1, 10_000_000),

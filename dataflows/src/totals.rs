@@ -7,7 +7,7 @@ const EXCLUDED: i64 = i64::MIN / 2;
 
 /// Totals by item, all 0 between two uses.
 #[derive(Debug, Default)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     totals: Vec<i64>,
     /// Items with a total, each once, and one more place.
     used: Vec<Dense>,
@@ -16,7 +16,7 @@ pub(super) struct Totals {
 
 impl Totals {
     /// Makes room for items below `bound`.
-    pub(super) fn reserve(&mut self, bound: usize) {
+    pub(crate) fn reserve(&mut self, bound: usize) {
         if self.totals.len() < bound {
             self.totals.resize(bound, 0);
             self.used.resize(bound + 1, 0);
@@ -24,13 +24,13 @@ impl Totals {
     }
 
     /// Takes items out, before anything is added to them.
-    pub(super) fn exclude(&mut self, items: impl Iterator<Item = Dense>) {
+    pub(crate) fn exclude(&mut self, items: impl Iterator<Item = Dense>) {
         self.add(items.map(|item| (item, EXCLUDED)));
     }
 
     /// Adds contributions, none of them 0.
     #[inline]
-    pub(super) fn add(&mut self, contributions: impl Iterator<Item = (Dense, i64)>) {
+    pub(crate) fn add(&mut self, contributions: impl Iterator<Item = (Dense, i64)>) {
         // Whether an item was reached before is a toss-up, which a processor guesses wrong: so it is not asked.
         let (totals, used) = (self.totals.as_mut_slice(), self.used.as_mut_slice());
         for (item, contribution) in contributions {
@@ -42,13 +42,13 @@ impl Totals {
     }
 
     /// The total of an item so far.
-    pub(super) fn get(&self, item: Dense) -> i64 {
+    pub(crate) fn get(&self, item: Dense) -> i64 {
         self.totals.get(item as usize).map_or(0, |total| (*total).max(0))
     }
 
     /// All items with a total that are not excluded, leaving none.
     #[inline]
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Dense, i64)> {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Dense, i64)> {
         let used = &self.used[..std::mem::take(&mut self.reached)];
         let totals = &mut self.totals;
         let drained = used.iter().map(|item| (*item, std::mem::take(&mut totals[*item as usize])));

@@ -1,10 +1,10 @@
-//! A viewer's history as the lists need it: what the items of the profile weigh, and which others were seen.
+//! What a viewer holds: rows with what they weigh, and items that were only seen.
 
 use crate::dense::Dense;
 use crate::{Diff, Weight};
 
 /// Not among the holders.
-const NO_PLACE: u32 = u32::MAX;
+pub(crate) const NO_PLACE: u32 = u32::MAX;
 
 /// What is known of an item of the profile.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ struct Share {
 /// The items of a history. Those that weigh something come first, as the others need far less: an item that was only
 /// seen takes five bytes.
 #[derive(Debug, Default)]
-pub(super) struct Profile {
+pub(crate) struct Profile {
     items: Vec<Dense>,
     /// How often each item is there: once, or not at all or twice amid a tick's updates.
     present: Vec<i8>,
@@ -26,7 +26,7 @@ pub(super) struct Profile {
 }
 
 /// What is to be done about an item's holders.
-pub(super) enum Holding {
+pub(crate) enum Holding {
     /// The viewer is one from now on.
     Begins(Dense),
     /// It is one no longer; its place among them.
@@ -34,36 +34,42 @@ pub(super) enum Holding {
 }
 
 impl Profile {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
     /// Makes room for so many more items.
-    pub(super) fn reserve(&mut self, items: usize) {
+    pub(crate) fn reserve(&mut self, items: usize) {
         self.items.reserve_exact(items);
         self.present.reserve_exact(items);
     }
 
     /// All items.
-    pub(super) fn items(&self) -> &[Dense] {
+    pub(crate) fn items(&self) -> &[Dense] {
         &self.items
     }
 
     /// The items that weigh something, and what.
     #[inline]
-    pub(super) fn weights(&self) -> impl Iterator<Item = (Dense, Weight)> {
+    pub(crate) fn weights(&self) -> impl Iterator<Item = (Dense, Weight)> {
         self.items.iter().copied().zip(self.shares.iter().map(|share| share.weight))
     }
 
     /// What an item weighs.
     #[inline]
-    pub(super) fn weight(&self, item: Dense) -> Weight {
+    pub(crate) fn weight(&self, item: Dense) -> Weight {
         place_of(item, &self.items[..self.shares.len()]).map_or(0, |at| self.shares[at].weight)
+    }
+
+    /// What an item weighs, and the viewer's place among its holders; to be asked of held items only.
+    pub(crate) fn share(&self, item: Dense) -> Option<(Weight, u32)> {
+        let at = place_of(item, &self.items[..self.shares.len()])?;
+        Some((self.shares[at].weight, self.shares[at].place))
     }
 
     /// Adds an update: a weight taken back and one put in its place make the new weight, in whatever order they come.
     /// Returns whether the item was not there before.
-    pub(super) fn add(&mut self, item: Dense, weight: Weight, diff: Diff) -> bool {
+    pub(crate) fn add(&mut self, item: Dense, weight: Weight, diff: Diff) -> bool {
         let known = place_of(item, &self.items);
         let mut at = known.unwrap_or(self.items.len());
         if known.is_none() {
@@ -85,7 +91,7 @@ impl Profile {
 
     /// What the updates since the last call mean for the holders of the items: called until there is nothing more.
     /// `from`: 0 at first, and left where to go on.
-    pub(super) fn next_holding(&mut self, from: &mut usize) -> Option<Holding> {
+    pub(crate) fn next_holding(&mut self, from: &mut usize) -> Option<Holding> {
         while let Some(share) = self.shares.get(*from).copied() {
             let item = self.items[*from];
             if share.weight == 0 {
@@ -106,7 +112,7 @@ impl Profile {
     }
 
     /// Drops the items that are not there any more.
-    pub(super) fn drop_gone(&mut self, mut gone: impl FnMut(Dense)) {
+    pub(crate) fn drop_gone(&mut self, mut gone: impl FnMut(Dense)) {
         let mut from = self.shares.len();
         while let Some(next) = self.present[from..].iter().position(|present| *present == 0) {
             from += next;
@@ -116,7 +122,7 @@ impl Profile {
     }
 
     /// The viewer's place among the holders of an item of the profile is this.
-    pub(super) fn put(&mut self, item: Dense, place: u32) {
+    pub(crate) fn put(&mut self, item: Dense, place: u32) {
         let at = place_of(item, &self.items[..self.shares.len()]);
         self.shares[at.expect("a holder has the item in its profile")].place = place;
     }
@@ -129,7 +135,7 @@ impl Profile {
 
 /// Where an item is. No branch depends on it, so that several items are looked at a time.
 #[inline]
-pub(super) fn place_of(item: Dense, items: &[Dense]) -> Option<usize> {
+pub(crate) fn place_of(item: Dense, items: &[Dense]) -> Option<usize> {
     let places = items.iter().zip(1_u32..);
     let place = places.fold(0, |found, (other, place)| found | if *other == item { place } else { 0 });
     (place as usize).checked_sub(1)

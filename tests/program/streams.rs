@@ -1,0 +1,74 @@
+//! Similar items and similar users as streams of their own.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use schema::{Event, ItemName, Similar, UserName, id64};
+use serde::de::DeserializeOwned;
+
+use super::{Place, judged, latest};
+use crate::support::oracle::users::similar_users;
+use crate::support::oracle::{Params, audience, history, similar_items};
+
+type Rows = BTreeMap<String, Vec<(String, u64)>>;
+
+/// The last row of each name, and how many lines there are. No line says what the one before said.
+fn last_rows<N: DeserializeOwned>(lines: &str, name: impl Fn(N) -> String) -> (Rows, usize) {
+    let mut rows = Rows::new();
+    for line in lines.lines() {
+        let row: Similar<N> = serde_json::from_str(line).unwrap();
+        let similar = row.similar.into_iter().map(|similar| (name(similar.name), u64::from(similar.similarity)));
+        let (of, similar): (String, Vec<_>) = (name(row.of), similar.collect());
+        assert_ne!(rows.get(&of).unwrap_or(&Vec::new()), &similar, "{of}");
+        rows.insert(of, similar);
+    }
+    rows.retain(|_, similar| !similar.is_empty());
+    (rows, lines.lines().count())
+}
+
+/// The most similar first, equal ones by id64.
+fn in_order(rows: Rows) -> Rows {
+    let sorted = |mut row: Vec<(String, u64)>| {
+        row.sort_by_key(|(name, similarity)| (Reverse(*similarity), id64(name)));
+        row
+    };
+    rows.into_iter().map(|(of, row)| (of, sorted(row))).collect()
+}
+
+#[test]
+fn the_last_rows_are_the_oracles() {
+    let place = Place::new();
+    place.deltarec(&["generate", "events=4000,users=200,items=150,seed=3,rate=1", "--output", "x.jsonl"]).well();
+    let events: Vec<Event> = place.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = judged(&events);
+    let now = latest(&events);
+    let short = Params { retention: 40 * 60_000, ..Params::default() };
+    let history = history(&events, &short, now);
+    let items = in_order(similar_items(&history, &short));
+    let viewers: BTreeSet<&str> = audience(&events, &history, &short, now);
+    let users = in_order(similar_users(&history, &viewers, &short));
+    assert!(items.len() > 50 && users.len() > 20, "{} items and {} users", items.len(), users.len());
+    for (workers, batch, weight) in [(1, 1_000, 1), (2, 70, 0)] {
+        let streams = "--output-similar-items items.jsonl --output-similar-users users.jsonl --output lists.jsonl";
+        let settings =
+            format!("--set graph.retention=40m --set input.batch={batch} --set graph.sources.users={weight}");
+        place.run(&format!("--input x.jsonl {streams} {settings} --workers {workers}")).well();
+        let (found, lines) = last_rows(&place.read("items.jsonl"), |name: ItemName| name.item);
+        assert_eq!(found, items, "{workers} workers");
+        assert!(lines > items.len(), "only {lines} lines");
+        let (found, lines) = last_rows(&place.read("users.jsonl"), |name: UserName| name.user);
+        assert_eq!(found, users, "{workers} workers");
+        assert!(lines > users.len(), "only {lines} lines");
+    }
+}
+
+#[test]
+fn two_outputs_have_two_places() {
+    let place = Place::new();
+    place.write("x.jsonl", "");
+    let same = "--input x.jsonl --output y.jsonl --output-similar-items ./y.jsonl";
+    place.run(same).failed(2, &["--output-similar-items and --output are the same"]);
+    place.run("--input x.jsonl --output - --output-similar-users -").failed(2, &["are the same"]);
+    let input = "--input x.jsonl --output y.jsonl --output-similar-users x.jsonl";
+    place.run(input).failed(2, &["--output-similar-users x.jsonl is also input 1"]);
+}
