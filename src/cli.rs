@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog, Uri, open_sink, open_source};
 
+use crate::cluster::{ClusterError, Hosts, HostsError, Identity, Member, Orders, Secret, SecretError, process_number};
 use crate::config::{Config, ConfigErrors};
 use crate::run::{self, Clock, Input, Job, Show, Stop};
 use crate::{bench, console, demo, generate, snapshot, state};
@@ -56,7 +57,12 @@ Examples:
   # through pipes, live, by this machine's clock
   producer | deltarec run --clock wall | consumer
 
-Exit codes: 0 done, 1 failed while running, 2 usage or configuration.";
+  # on two machines: the same command on both but for the number; process 0 reads and writes
+  deltarec run --input events.jsonl --output changes.jsonl --state state --workers 4 \\
+               --hosts node0:2101,node1:2101 --process 0 --secret-file secret
+
+Exit codes: 0 done, 1 failed while running, 2 usage or configuration, 3 another process of the cluster was lost or has
+failed.";
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
@@ -101,15 +107,34 @@ struct RunArgs {
     /// Do not use the snapshots: read the inputs again from their start; the output is continued all the same
     #[arg(long)]
     rebuild: bool,
-    /// Worker threads
+    /// Worker threads; in a cluster of each process, and the same everywhere
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// What time it is: the largest timestamp so far, or this machine's clock
     #[arg(long, value_enum, default_value_t = ClockArg::Event)]
     clock: ClockArg,
     /// No progress and no summary on stderr
     #[arg(long)]
     quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Several processes")]
+struct ClusterArgs {
+    /// The processes: a file with one host:port a line, process 0 first, or the addresses with commas between
+    #[arg(long, value_name = "FILE", env = "DELTAREC_HOSTS")]
+    hosts: Option<String>,
+    /// Which of them this is: a number from 0, or a name that ends in one, as pods have (deltarec-1)
+    #[arg(long, value_name = "I", env = "DELTAREC_PROCESS", requires = "hosts")]
+    process: Option<String>,
+    /// A file with the secret that all of them share, at least 16 bytes; or DELTAREC_SECRET, the secret itself
+    #[arg(long, value_name = "FILE", env = "DELTAREC_SECRET_FILE")]
+    secret_file: Option<PathBuf>,
+    /// Listen even where the internet can reach this process: what the processes send each other is not encrypted
+    #[arg(long)]
+    listen_publicly: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -125,6 +150,35 @@ pub enum Failure {
     Usage(anyhow::Error),
     /// Exit code 1.
     Running(anyhow::Error),
+    /// Exit code 3: another process of the cluster was lost, or has failed.
+    Elsewhere(anyhow::Error),
+}
+
+impl From<HostsError> for Failure {
+    fn from(error: HostsError) -> Self {
+        Failure::Usage(error.into())
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        Failure::Usage(error.into())
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Public { .. } => Failure::Usage(error.into()),
+            ClusterError::Listen { .. } => Failure::Running(error.into()),
+        }
+    }
+}
+
+impl From<run::RunError> for Failure {
+    fn from(error: run::RunError) -> Self {
+        if error.is_elsewhere() { Failure::Elsewhere(error.into()) } else { Failure::Running(error.into()) }
+    }
 }
 
 impl From<OpenError> for Failure {
@@ -155,6 +209,11 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = args.state {
         config.state.uri = state;
     }
+    let member = member(&args.cluster, args.workers, &config)?;
+    let saves = !config.state.uri.is_empty();
+    if let Some(member) = member.as_ref().filter(|member| member.me.process > 0) {
+        return assist(member, &config, usize::from(args.workers), saves, &stop);
+    }
     let options = InputOptions {
         columns: args
             .columns
@@ -180,12 +239,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
 
     // Inputs first: a mistake there must not have replaced an output already.
     let mut inputs = uris.iter().map(|uri| open_input(uri, &options)).collect::<Result<Vec<_>, _>>()?;
-    let (output_sink, rejects, state) = if config.state.uri.is_empty() {
-        if args.rebuild {
-            return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
-        }
-        (open_sink(&output)?, RejectLog::open(rejects.as_ref())?, None)
-    } else {
+    let (output_sink, rejects, state) = if saves {
         let rejects = if state::is_continued(&config.state.uri)? {
             RejectLog::go_on(rejects.as_ref())?
         } else {
@@ -193,14 +247,30 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         };
         let begun = state::begin(&config, &uris, &mut inputs, &output, args.rebuild)?;
         (begun.output, rejects, Some(begun.state))
+    } else {
+        if args.rebuild {
+            return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
+        }
+        (open_sink(&output)?, RejectLog::open(rejects.as_ref())?, None)
     };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let links = match &member {
+        None => None,
+        Some(member) => {
+            let resumes = state.as_ref().is_some_and(|state| state.resume.is_some());
+            match member.gather(Orders { resumes }, &stop)? {
+                Some(links) => Some(links),
+                None => return Ok(()),
+            }
+        }
+    };
     let job = Job {
         config,
         inputs,
         output: output_sink,
         rejects,
         workers: usize::from(args.workers),
+        links,
         clock: match args.clock {
             ClockArg::Event => Clock::Event,
             ClockArg::Wall => Clock::Wall,
@@ -224,7 +294,45 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
              this log, or a time format wrong (--columns ts=NAME:s)?"
         );
     }
-    result.map_err(|error| Failure::Running(error.into()))
+    Ok(result?)
+}
+
+/// This process's place among several; `None` if it is alone.
+fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Result<Option<Member>, Failure> {
+    let Some(hosts) = &args.hosts else { return Ok(None) };
+    let hosts = Hosts::read(hosts)?;
+    let processes = hosts.len();
+    if processes == 1 {
+        return Ok(None);
+    }
+    let usage = |text: String| Failure::Usage(anyhow::anyhow!(text));
+    let Some(process) = &args.process else {
+        return Err(usage(format!("--hosts needs --process I, from 0 to {}: which of them is this?", processes - 1)));
+    };
+    let number = process_number(process).filter(|process| *process < processes).ok_or_else(|| {
+        usage(format!("--process {process} is none of the {processes} in --hosts, which are numbered from 0"))
+    })?;
+    let secret = match (&args.secret_file, std::env::var_os("DELTAREC_SECRET")) {
+        (Some(file), _) => Secret::read(file)?,
+        (None, Some(secret)) => Secret::new(secret.as_encoded_bytes())?,
+        (None, None) => return Err(SecretError::Missing.into()),
+    };
+    let program = Identity::this_program().context("cannot read this program, which is compared with the others'");
+    let me = Identity {
+        secret,
+        process: number as u32,
+        processes: processes as u32,
+        workers: workers.into(),
+        program: program.map_err(Failure::Running)?,
+        configuration: Identity::of_configuration(&state::shape(config)),
+    };
+    Ok(Some(Member { hosts, me, publicly: args.listen_publicly }))
+}
+
+/// All processes but the first: they compute, and neither read nor write.
+fn assist(member: &Member, config: &Config, workers: usize, saves: bool, stop: &Stop) -> Result<(), Failure> {
+    let Some(links) = member.gather(Orders { resumes: false }, stop)? else { return Ok(()) };
+    Ok(run::assist(config, links, workers, saves, stop)?)
 }
 
 /// Opens an input; `generate:` is resolved here, everything else is a connector's.

@@ -78,6 +78,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         output: Box::new(Screen { followed, acknowledged: None }),
         rejects,
         workers: usize::from(args.workers),
+        links: None,
         clock: Clock::Event,
         progress: Arc::default(),
         show: Show::Nothing,

@@ -46,6 +46,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         output: Box::new(Watch::new(Arc::clone(&progress), watched)),
         rejects: RejectLog::default(),
         workers: usize::from(task.workers),
+        links: None,
         clock: Clock::Event,
         progress: Arc::clone(&progress),
         show: Show::Nothing,

@@ -1,14 +1,13 @@
-//! Writes what the workers of a process hand over, a file for each key group.
+//! Writes what the workers hand over, a file for each key group.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use connectors::snapshot::{GroupFile, Interactions, RunId, Store};
-use crossbeam_channel::{RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use dataflows::{GROUPS, Groups, Piece};
 use serde::{Deserialize, Serialize};
 
-use super::keeper::Inbox;
+use super::keeper::Handed;
 use crate::run::names::Names;
 
 /// What a process wrote of a snapshot.
@@ -31,7 +30,9 @@ pub(in crate::run) struct Scribe {
     pub(in crate::run) run: RunId,
     pub(in crate::run) process: usize,
     pub(in crate::run) names: Arc<Names>,
-    pub(in crate::run) inbox: Inbox,
+    pub(in crate::run) handed: Receiver<Handed>,
+    /// Workers of all processes.
+    pub(in crate::run) workers: usize,
     pub(in crate::run) reports: Sender<Report>,
 }
 
@@ -46,9 +47,6 @@ struct Writing {
     open: Vec<Interactions>,
 }
 
-/// How often the scribe looks for a snapshot that begins.
-const NAP: Duration = Duration::from_millis(5);
-
 /// Events between two looks at the names, which the reader and the writer need too.
 const NAMED_AT_ONCE: usize = 512;
 
@@ -56,19 +54,13 @@ impl Scribe {
     /// Writes until the workers are gone.
     pub(in crate::run) fn run(self) {
         let mut writing: Option<Writing> = None;
-        let mut last = 0;
-        loop {
-            let piece = match self.inbox.pieces.recv_timeout(NAP) {
-                Ok(piece) => Some(piece),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if let Some((snapshot, wanted)) = self.inbox.begun().filter(|(snapshot, _)| *snapshot != last) {
-                last = snapshot;
-                writing = Some(Writing::new(snapshot, self.process, wanted));
-            }
-            if let (Some(piece), Some(writing)) = (piece, &mut writing) {
-                self.take(&piece, writing);
+        for handed in &self.handed {
+            match (handed, &mut writing) {
+                (Handed::Begins { snapshot, wanted }, _) => {
+                    writing = Some(Writing::new(snapshot, self.process, wanted))
+                }
+                (Handed::Piece(piece), Some(writing)) => self.take(&piece, writing),
+                (Handed::Piece(_), None) => {}
             }
             if let Some(written) = writing.take_if(|writing| writing.left == 0) {
                 // Nobody listens only when the run is over.
@@ -91,7 +83,7 @@ impl Scribe {
             }
         }
         writing.handed_over[group] += usize::from(piece.last);
-        if writing.handed_over[group] == self.inbox.workers {
+        if writing.handed_over[group] == self.workers {
             let interactions = std::mem::take(&mut writing.open[group]);
             writing.left -= 1;
             if interactions.is_empty() {
