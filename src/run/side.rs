@@ -1,5 +1,5 @@
-//! What the workers of a run tell each other beside the graph: letters, through a dataflow of its own in which no time
-//! passes. It is the same for workers of one process and of several.
+//! What the workers of a run tell each other beside the graph: letters, through a dataflow of its own whose time says
+//! nothing. It is the same for workers of one process and of several.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -39,7 +39,7 @@ struct Envelope {
 pub(super) struct Side {
     me: usize,
     workers: usize,
-    out: input::Handle<(), Envelope>,
+    out: input::Handle<u64, Envelope>,
     come: Rc<RefCell<VecDeque<Envelope>>>,
     /// Whether letters were given away since they were last sent.
     given: bool,
@@ -54,7 +54,7 @@ impl Side {
     pub(super) fn build(worker: &mut Worker, desk: Option<Desk>, clerk: Option<Clerk>) -> Self {
         let come: Rc<RefCell<VecDeque<Envelope>>> = Rc::default();
         let inbox = Rc::clone(&come);
-        let out = worker.dataflow_named::<(), _, _>("letters", |scope| {
+        let out = worker.dataflow_named::<u64, _, _>("letters", |scope| {
             let (out, letters) = scope.new_input();
             let to_the_addressee = Exchange::new(|envelope: &Envelope| envelope.to);
             letters.sink(to_the_addressee, "Letters", move |(input, _frontier)| {
@@ -102,7 +102,8 @@ impl Side {
         }
         let given = std::mem::take(&mut self.given);
         if given {
-            self.out.flush();
+            // An input holds back some of what it is given until time goes on.
+            self.out.advance_to(self.out.time() + 1);
         }
         given
     }
