@@ -12,6 +12,7 @@ mod growth;
 mod latency;
 mod machine;
 mod picture;
+mod processes;
 mod sample;
 mod simulated;
 mod throughput;

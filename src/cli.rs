@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog, Uri, open_sink, open_source};
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ClusterError, Hosts, HostsError, Identity, Member, Orders, Secret, SecretError, process_number};
 use crate::config::{Config, ConfigErrors};
@@ -120,21 +121,34 @@ struct RunArgs {
     quiet: bool,
 }
 
-#[derive(Debug, Args)]
+/// A process's place among several.
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Several processes")]
-struct ClusterArgs {
+pub(crate) struct ClusterArgs {
     /// The processes: a file with one host:port a line, process 0 first, or the addresses with commas between
     #[arg(long, value_name = "FILE", env = "DELTAREC_HOSTS")]
     hosts: Option<String>,
     /// Which of them this is: a number from 0, or a name that ends in one, as pods have (deltarec-1)
     #[arg(long, value_name = "I", env = "DELTAREC_PROCESS", requires = "hosts")]
     process: Option<String>,
-    /// A file with the secret that all of them share, at least 16 bytes; or DELTAREC_SECRET, the secret itself
+    /// A file with the secret that all of them share, at least 16 bytes; or `DELTAREC_SECRET`, the secret itself
     #[arg(long, value_name = "FILE", env = "DELTAREC_SECRET_FILE")]
     secret_file: Option<PathBuf>,
     /// Listen even where the internet can reach this process: what the processes send each other is not encrypted
     #[arg(long)]
     listen_publicly: bool,
+}
+
+impl ClusterArgs {
+    /// As if they had been given.
+    pub(crate) fn of(hosts: String, process: String, secret_file: PathBuf) -> Self {
+        ClusterArgs {
+            hosts: Some(hosts),
+            process: Some(process),
+            secret_file: Some(secret_file),
+            listen_publicly: false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -298,7 +312,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
 }
 
 /// This process's place among several; `None` if it is alone.
-fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Result<Option<Member>, Failure> {
+pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Result<Option<Member>, Failure> {
     let Some(hosts) = &args.hosts else { return Ok(None) };
     let hosts = Hosts::read(hosts)?;
     let processes = hosts.len();

@@ -115,9 +115,10 @@ impl Member {
             }
             if asked.elapsed() > Duration::from_secs(10) {
                 asked = Instant::now();
-                match gate.missing() {
-                    Some(missing) => tracing::info!("waits for process {missing}, {}", self.hosts.address(missing)),
-                    None => tracing::info!("waits until all processes have found each other"),
+                if let Some(missing) = gate.missing() {
+                    tracing::info!("waits for process {missing}, {}", self.hosts.address(missing));
+                } else {
+                    tracing::info!("waits until all processes have found each other");
                 }
             }
         }

@@ -87,7 +87,9 @@ impl Side {
                     self.desk.iter().for_each(|desk| desk.hear(&word));
                 }
                 Letter::Snapshot(word) => {
-                    self.clerk.iter_mut().for_each(|clerk| clerk.hear(from as usize, word.clone()))
+                    if let Some(clerk) = &mut self.clerk {
+                        clerk.hear(from as usize, word);
+                    }
                 }
                 letter => other(from as usize, letter),
             }

@@ -98,7 +98,11 @@ impl Conductor {
 
     /// When to ask again.
     pub(super) fn wait(&self) -> Duration {
-        if self.saved || self.is_under_way() { Duration::MAX } else { self.interval.saturating_sub(self.last.elapsed()) }
+        if self.saved || self.is_under_way() {
+            Duration::MAX
+        } else {
+            self.interval.saturating_sub(self.last.elapsed())
+        }
     }
 
     /// Begins a snapshot of tick `time`, the newest. The mark is for all workers.

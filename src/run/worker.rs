@@ -249,7 +249,7 @@ impl Pilot {
             // 4. Hear what other workers say.
             let mut busy = fed;
             if let Some(side) = side {
-                busy |= side.round(|from, letter| self.hear(from, letter, team));
+                busy |= side.round(|from, letter| self.hear(from, &letter, team));
                 due = if side.is_pressed() { due.min(SOON) } else { due };
             }
             // 5. Work, or sleep until somebody wakes us.
@@ -274,8 +274,8 @@ impl Pilot {
     }
 
     /// What another worker says.
-    fn hear(&self, from: usize, letter: Letter, team: Team) {
-        match letter {
+    fn hear(&self, from: usize, letter: &Letter, team: Team) {
+        match *letter {
             Letter::Gauges { next_due, audience } => {
                 if let Some(gauges) = self.elsewhere.get(&from) {
                     gauges.next_due.store(next_due, Relaxed);

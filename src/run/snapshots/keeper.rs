@@ -18,7 +18,7 @@ const UNDER_WAY: usize = 8;
 /// What the thread that writes is handed.
 pub(in crate::run) enum Handed {
     /// A snapshot begins: pieces of these groups will come from every worker.
-    Begins { snapshot: u64, wanted: Groups },
+    Begins { snapshot: u64, wanted: Flags },
     /// One of them.
     Piece(Piece),
 }
@@ -179,9 +179,8 @@ impl Clerk {
         }
         if self.begun == self.workers {
             // Before any worker hands over anything of it. The pieces of the one before have all been taken.
-            let begins = Handed::Begins { snapshot, wanted: self.changed };
-            self.handed.send(begins).unwrap_or_default();
             let groups = Flags::from(&self.changed);
+            self.handed.send(Handed::Begins { snapshot, wanted: groups }).unwrap_or_default();
             self.words.extend((0..self.workers).map(|to| (to, Word::Wanted { snapshot, groups })));
         }
     }
@@ -233,10 +232,12 @@ mod tests {
         }
         let told = clerk.say();
         assert_eq!(told.len(), 2);
-        told.iter().for_each(|(to, word)| desks[*to].hear(word));
+        for (to, word) in &told {
+            desks[*to].hear(word);
+        }
         let all = groups(&[1, 2, 200]);
         assert!(desks.iter().all(|desk| desk.wanted(7) == Some(all) && desk.wanted(8).is_none()));
-        assert!(matches!(handed.recv(), Ok(Handed::Begins { snapshot: 7, wanted }) if wanted == all));
+        assert!(matches!(handed.recv(), Ok(Handed::Begins { snapshot: 7, wanted }) if wanted == Flags::from(&all)));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Scribe {
         for handed in &self.handed {
             match (handed, &mut writing) {
                 (Handed::Begins { snapshot, wanted }, _) => {
-                    writing = Some(Writing::new(snapshot, self.process, wanted))
+                    writing = Some(Writing::new(snapshot, self.process, wanted.into()));
                 }
                 (Handed::Piece(piece), Some(writing)) => self.take(&piece, writing),
                 (Handed::Piece(_), None) => {}

@@ -117,7 +117,9 @@ fn a_process_that_goes_before_all_are_there_is_waited_for_again() {
     }
     let others = [2, 1].map(|process| cluster.start(process, ""));
     assert!(first.end_within(PATIENCE).well().out.contains("butter"));
-    others.into_iter().for_each(|running| drop(running.end_within(PATIENCE).well()));
+    for running in others {
+        running.end_within(PATIENCE).well();
+    }
 }
 
 /// Process 0 alone is started anew while the others have a link to the one before.
@@ -135,5 +137,7 @@ fn a_new_process_0_is_another_run() {
     }
     let (third, first) = (cluster.start(2, ""), cluster.start(0, "--input x.jsonl"));
     assert!(first.end_within(PATIENCE).well().out.contains("butter"));
-    [second, third].into_iter().for_each(|running| drop(running.end_within(PATIENCE).well()));
+    for running in [second, third] {
+        running.end_within(PATIENCE).well();
+    }
 }

@@ -2,7 +2,7 @@
 //! sent twice.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -10,7 +10,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use super::{Cluster, PATIENCE, simulated};
 use crate::program::{Lists, Place, assert_same, changes, last_lists};
 
-/// One round: a log, played by two processes of which one is killed up to four times.
+/// One round: a log, played by two processes, each of which is started again when it fails, as a supervisor does. Up to
+/// four times one of them is killed, wherever they are, also before they have found each other.
 fn round(seed: u8, log: &str, expected: &Lists) {
     let place = Place::new();
     place.write("x.jsonl", log);
@@ -20,25 +21,39 @@ fn round(seed: u8, log: &str, expected: &Lists) {
     // Snapshots one after the other: many kills fall into one.
     let args = "--input x.jsonl --output out.jsonl --state state --set state.interval=1ms --set graph.audience=all \
                 --set input.batch=20";
-    let mut kills = 0;
-    for attempt in 0.. {
-        let running = cluster.start_all(args);
-        let (killed, after) = (draw(2) as usize, Duration::from_millis(150 + draw(900)));
-        if attempt < 4 {
-            std::thread::sleep(after);
-            running[killed].signal("KILL");
+    let mut running: Vec<_> = cluster.start_all(args).into_iter().map(Some).collect();
+    let (mut kills, mut killed_at) = (0, Instant::now());
+    let mut next = Duration::from_millis(150 + draw(900));
+    let begun = Instant::now();
+    loop {
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(begun.elapsed() < 3 * PATIENCE, "round {seed} does not end");
+        if kills < 4
+            && killed_at.elapsed() >= next
+            && let Some(victim) = &running[draw(2) as usize]
+        {
+            victim.signal("KILL");
+            (kills, killed_at, next) = (kills + 1, Instant::now(), Duration::from_millis(150 + draw(900)));
         }
-        let done: Vec<_> = running.into_iter().map(|running| running.end_within(PATIENCE)).collect();
-        let left = &done[1 - killed];
-        assert!(!left.err.contains("panicked"), "{}", left.err);
-        if done[killed].code == Some(0) && left.code == Some(0) {
+        let mut over = false;
+        for (process, place) in running.iter_mut().enumerate() {
+            let Some(done) = place.take_if(|running| running.child.try_wait().unwrap().is_some()) else { continue };
+            let done = done.end_within(PATIENCE);
+            assert!(!done.err.contains("panicked"), "{}", done.err);
+            match done.code {
+                Some(0) if process == 0 => over = true,
+                // Process 0 is about to end, or is killed before it has.
+                Some(0) => {}
+                Some(3) | None => *place = Some(cluster.start(process, args)),
+                other => panic!("process {process} ended with {other:?}: {}", done.err),
+            }
+        }
+        if over {
             break;
         }
-        assert!(attempt < 4, "nobody was killed, and {:?}", done);
-        kills += 1;
-        // At its very end a process may have seen no more of it.
-        let code = left.code;
-        assert!(code == Some(3) || (done[killed].code == Some(0)) || code == Some(0), "{}", left.err);
+        if running[1].is_none() && running[0].is_some() && killed_at.elapsed() < Duration::from_millis(100) {
+            running[1] = Some(cluster.start(1, args));
+        }
     }
     let written = place.read("out.jsonl");
     let found = changes(&written);
