@@ -13,7 +13,9 @@ mod latency;
 mod machine;
 mod picture;
 mod processes;
+mod recovery;
 mod sample;
+mod shop;
 mod simulated;
 mod throughput;
 
@@ -52,6 +54,9 @@ enum What {
     /// What an event costs when events, users, items, histories and audience are ten times as many
     #[command(after_help = growth::EXAMPLES)]
     Growth(Box<growth::GrowthArgs>),
+    /// From a snapshot to the first live change, and what an interaction takes in one
+    #[command(after_help = recovery::EXAMPLES)]
+    Recovery(Box<recovery::RecoveryArgs>),
     /// One measurement, in a process of its own
     #[command(hide = true)]
     Child {
@@ -67,6 +72,7 @@ pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
         What::Batches(args) => batches::main(args, stop),
         What::Throughput(args) => throughput::main(args, stop),
         What::Growth(args) => growth::main(args, stop),
+        What::Recovery(args) => recovery::main(args, stop),
         What::Child { task } => child::main(task, stop),
     }
 }

@@ -228,6 +228,11 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(member) = member.as_ref().filter(|member| member.me.process > 0) {
         return assist(member, &config, usize::from(args.workers), saves, &stop);
     }
+    let records = serde_json::json!({ "columns": args.columns, "action": args.action, "where": args.filters });
+    let clock = match args.clock {
+        ClockArg::Event => Clock::Event,
+        ClockArg::Wall => Clock::Wall,
+    };
     let options = InputOptions {
         columns: args
             .columns
@@ -259,7 +264,9 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         } else {
             RejectLog::open(rejects.as_ref())?
         };
-        let begun = state::begin(&config, &uris, &mut inputs, &output, args.rebuild)?;
+        let asked =
+            state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
+        let begun = state::begin(asked, &mut inputs)?;
         (begun.output, rejects, Some(begun.state))
     } else {
         if args.rebuild {
@@ -285,10 +292,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         rejects,
         workers: usize::from(args.workers),
         links,
-        clock: match args.clock {
-            ClockArg::Event => Clock::Event,
-            ClockArg::Wall => Clock::Wall,
-        },
+        clock,
         progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
             (true, _) => Show::Nothing,

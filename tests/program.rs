@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod clocks;
 mod cluster;
+mod durable;
 mod real_logs;
 mod records;
 mod signals;

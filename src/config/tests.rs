@@ -49,7 +49,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(input.batch, 10_000);
     assert_eq!(input.max_skew, 5_000);
     assert_eq!(input.max_record, 1_048_576);
-    assert_eq!(state, State { uri: String::new(), interval: 60_000, keep: 3 });
+    assert_eq!(state, State { uri: String::new(), interval: 60_000, keep: 3, codec: "parquet".into() });
 }
 
 #[test]

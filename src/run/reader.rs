@@ -57,6 +57,8 @@ impl Rejects {
 pub(super) enum Break {
     /// Nobody takes what is read.
     Deaf,
+    /// The run is to end early.
+    Stopped,
     Failed(RunError),
 }
 
@@ -90,12 +92,16 @@ impl Reader {
         Reader { inputs, rejects, edge, most: config.input.batch, waiting, resume, store }
     }
 
-    /// Reads until all inputs end, one fails, or nobody wants to know. What was read is passed on in each case.
+    /// Reads until all inputs end, one fails, or nobody wants to know. What was read is passed on in each case; of a
+    /// snapshot all or nothing.
     pub(super) fn run(mut self, feeds: &Sender<Feed>, stop: &Stop, waker: &Waker) -> Option<RunError> {
         let mut out = Out { feeds, waker };
-        let mut end = self.restore(&mut out, stop).and_then(|()| self.read(&mut out, stop));
-        if !matches!(end, Err(Break::Deaf)) && self.end(&mut out).is_err() {
-            end = Err(Break::Deaf);
+        let mut end = self.restore(&mut out, stop);
+        if end.is_ok() {
+            end = self.read(&mut out, stop);
+            if !matches!(end, Err(Break::Deaf)) && self.end(&mut out, end.is_ok()).is_err() {
+                end = Err(Break::Deaf);
+            }
         }
         match end {
             Err(Break::Failed(error)) => Some(error),
@@ -104,13 +110,18 @@ impl Reader {
     }
 
     fn read(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
-        while !stop.is_set() {
+        loop {
+            if stop.is_set() {
+                return Err(Break::Stopped);
+            }
             for input in 0..self.inputs.len() {
                 self.refill(input, out, stop)?;
             }
             // The earliest of the heads, the first input's of equals. Within an input its own order stands.
             let heads = self.inputs.iter().enumerate().filter_map(|(at, input)| Some((input.head()?.ts, at)));
-            let Some((_, first)) = heads.min() else { break };
+            let Some((_, first)) = heads.min() else {
+                return if stop.is_set() { Err(Break::Stopped) } else { Ok(()) };
+            };
             let alone = self.inputs.len() == 1;
             // One input alone is read to the end of its batch without looking at others.
             while let Some(event) = self.inputs[first].head() {
@@ -120,7 +131,10 @@ impl Reader {
                         let rejected = rejected(reason, self.inputs[first].input.source.name(), event);
                         reject(&self.rejects, &self.edge.progress, &rejected)?;
                     }
-                    Taken::OutputFirst => {
+                    Taken::OutputFirst { after } => {
+                        self.ship(out)?;
+                        // What fell due after the last event is out too.
+                        self.edge.at = after;
                         self.open(out)?;
                         continue;
                     }
@@ -134,7 +148,6 @@ impl Reader {
                 }
             }
         }
-        Ok(())
     }
 
     /// Passes the tick on, if there is anything in it, with where the inputs go on after it.
@@ -145,8 +158,12 @@ impl Reader {
         self.edge.ship(out)
     }
 
-    /// Passes on what is left, and where the inputs ended, ignored and rejected records included.
-    fn end(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
+    /// Passes on what is left, and where the inputs ended, ignored and rejected records included. An output that holds
+    /// later ticks than were made again stays closed, unless the inputs have no more.
+    fn end(&mut self, out: &mut Out<'_>, is_whole: bool) -> Result<(), Break> {
+        if !is_whole {
+            self.edge.opens_after = None;
+        }
         if self.edge.saves { self.open(out) } else { self.ship(out) }
     }
 
@@ -255,8 +272,10 @@ pub(super) struct Out<'a> {
 enum Taken {
     Yes,
     No(Reason),
-    /// It is not taken yet: the output is to be opened before time goes on to it.
-    OutputFirst,
+    /// It is not taken yet: the output is to be opened after this millisecond, before time goes on to it.
+    OutputFirst {
+        after: u64,
+    },
 }
 
 /// Judges events and collects the next tick.
@@ -298,8 +317,8 @@ impl Edge {
             Clock::Event => event.ts,
             Clock::Wall => now(),
         });
-        if self.opens_after.is_some_and(|opens_after| at > opens_after) {
-            return Taken::OutputFirst;
+        if let Some(after) = self.opens_after.filter(|after| at > *after) {
+            return Taken::OutputFirst { after };
         }
         count(&self.progress.events);
         self.at = at;

@@ -1,11 +1,16 @@
 //! Going on where another run ended: its snapshot enters the graph through the same door as events, and the output is
 //! compared with the lists that result.
+//!
+//! Files are read and decoded by threads beside the reader, while the graph works on those before.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
 use connectors::HeldLists;
-use connectors::snapshot::{GroupFile, Manifest, Store};
+use connectors::snapshot::{Interactions, Manifest, Store, StoreError};
+use crossbeam_channel::{Receiver, bounded};
 use dataflows::{Event, Mark};
 use schema::id64;
 
@@ -28,6 +33,9 @@ pub struct Resume {
     pub holds: Arc<HeldLists>,
 }
 
+/// Threads that decode: they outrun the graph by far.
+const DECODERS: usize = 2;
+
 impl Reader {
     /// Lets a snapshot and the output's lists into the graph, if there is something to go on from.
     pub(super) fn restore(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
@@ -35,14 +43,15 @@ impl Reader {
         let store = self.store.clone().expect("whoever goes on from a snapshot has the store");
         self.edge.at = match self.edge.clock {
             Clock::Event => manifest.time.ms,
-            Clock::Wall => manifest.time.ms.max(now()),
+            // Time never goes back, not even behind what was sent.
+            Clock::Wall => manifest.time.ms.max(holds.at).max(now()),
         };
         self.edge.feed.told.mark = Some(Mark::Loading);
-        for file in &manifest.groups {
+        for group in decoded(&store, &manifest) {
             if stop.is_set() {
-                return Ok(());
+                return Err(Break::Stopped);
             }
-            self.load(&store, file)?;
+            self.load(&group.map_err(|error| Break::Failed(error.into()))?);
             if self.edge.feed.events.len() >= LOADED_AT_ONCE {
                 self.edge.send(out)?;
             }
@@ -63,19 +72,64 @@ impl Reader {
         self.edge.send(out)
     }
 
-    fn load(&mut self, store: &Store, file: &GroupFile) -> Result<(), Break> {
-        let interactions = store.read_group(file).map_err(|error| Break::Failed(error.into()))?;
-        self.edge.progress.restored.fetch_add(interactions.len() as u64, Relaxed);
+    fn load(&mut self, group: &Decoded) {
+        self.edge.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
         let (feed, at) = (self.edge.feed.number, self.edge.at);
         let names = Arc::clone(&self.edge.names);
-        for interaction in interactions.iter() {
-            let held_until = if interaction.ts > at { interaction.ts } else { 0 };
-            let (user, _) = names.users().intern(interaction.user, feed, held_until);
-            let (item, _) = names.items().intern(interaction.item, feed, held_until);
-            self.edge.feed.events.push(Event { user, item, ts: interaction.ts, level: interaction.level });
+        // One look at the names for a whole group: nobody else needs them yet.
+        let (mut users, mut items) = (names.users(), names.items());
+        for (name, id) in group.rows.users().zip(&group.users) {
+            users.know(*id, name, feed, 0);
         }
-        Ok(())
+        for (name, id) in group.rows.items().zip(&group.items) {
+            items.know(*id, name, feed, 0);
+        }
+        self.edge.feed.events.reserve(group.rows.len());
+        for (user, item, ts, level) in group.rows.numbered() {
+            let (user, item) = (group.users[user], group.items[item]);
+            if ts > at {
+                users.hold(user, ts);
+                items.hold(item, ts);
+            }
+            self.edge.feed.events.push(Event { user, item, ts, level });
+        }
     }
+}
+
+/// The rows of a group, and the ids of its names by their places.
+struct Decoded {
+    rows: Interactions,
+    users: Vec<u64>,
+    items: Vec<u64>,
+}
+
+/// Reads all groups of a snapshot, a few ahead, in the order in which they are ready: the graph takes them in any.
+fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Decoded, StoreError>> {
+    let (ready, groups) = bounded(DECODERS);
+    let next = Arc::new(AtomicUsize::new(0));
+    for _ in 0..DECODERS {
+        let (store, manifest, next, ready) =
+            (Arc::clone(store), Arc::clone(manifest), Arc::clone(&next), ready.clone());
+        let decode = move || {
+            while let Some(file) = manifest.groups.get(next.fetch_add(1, Relaxed)) {
+                let group = store.read_group(file).map(|rows| Decoded {
+                    users: rows.users().map(id64).collect(),
+                    items: rows.items().map(id64).collect(),
+                    rows,
+                });
+                let failed = group.is_err();
+                // Nobody takes it when the run is to end.
+                if ready.send(group).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("decoder".into())
+            .spawn(decode)
+            .expect("threads can be started at the beginning of a run");
+    }
+    groups
 }
 
 impl super::reader::Edge {

@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use dataflows::{GROUPS, Groups, Keeper, Piece};
 use serde::{Deserialize, Serialize};
 
-/// Pieces under way to the thread, some thousand events each: the pace of the writing, and what it takes in memory.
+/// Pieces under way, some thousand events each: the pace of the writing, and what it takes in memory. Workers that look
+/// at the same moment may go beyond it by a piece each; none ever waits for a store.
 const WAITING: usize = 64;
 
 /// Pieces under way from a worker of another process.
@@ -25,7 +26,7 @@ pub(in crate::run) enum Handed {
 
 /// Where it is handed over.
 pub(in crate::run) fn handing_over() -> (Sender<Handed>, Receiver<Handed>) {
-    bounded(WAITING)
+    unbounded()
 }
 
 /// What workers tell each other about a snapshot.
@@ -123,15 +124,14 @@ impl Keeper for Desk {
 
     fn has_room(&self) -> bool {
         match &self.0.borrow().way {
-            Way::Here(handed) => !handed.is_full(),
+            Way::Here(handed) => handed.len() < WAITING,
             Way::Away { under_way, .. } => *under_way < UNDER_WAY,
         }
     }
 
     fn keep(&mut self, piece: Piece) {
         match &mut self.0.borrow_mut().way {
-            // Another worker may have taken the last place; there are few workers, so this waits for moments. Nobody
-            // listens only when the run is over.
+            // Nobody listens only when the run is over.
             Way::Here(handed) => handed.send(Handed::Piece(piece)).unwrap_or_default(),
             Way::Away { pieces, under_way } => {
                 pieces.push(piece);
@@ -187,15 +187,12 @@ impl Clerk {
 
     /// What others are to be told, once what came has been passed on as far as there is room.
     pub(in crate::run) fn say(&mut self) -> Vec<(usize, Word)> {
-        while let Some((from, piece)) = self.waiting.pop_front() {
-            match self.handed.try_send(Handed::Piece(piece)) {
-                Err(TrySendError::Full(Handed::Piece(piece))) => {
-                    self.waiting.push_front((from, piece));
-                    break;
-                }
-                // Nobody listens only when the run is over.
-                _ => self.words.push((from, Word::Taken)),
-            }
+        while self.handed.len() < WAITING
+            && let Some((from, piece)) = self.waiting.pop_front()
+        {
+            // Nobody listens only when the run is over.
+            self.handed.send(Handed::Piece(piece)).unwrap_or_default();
+            self.words.push((from, Word::Taken));
         }
         std::mem::take(&mut self.words)
     }
