@@ -1,17 +1,21 @@
 //! The command line.
 
+mod cluster;
+mod inputs;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog, Uri, open_sink, open_source};
-use serde::{Deserialize, Serialize};
+use connectors::{OpenError, RejectLog, Uri, open_sink};
 
-use crate::cluster::{ClusterError, Hosts, HostsError, Identity, Member, Orders, Secret, SecretError, process_number};
+pub(crate) use self::cluster::{ClusterArgs, member};
+pub(crate) use self::inputs::InputArgs;
+use crate::cluster::{ClusterError, HostsError, Member, Orders, SecretError};
 use crate::config::{Config, ConfigErrors};
-use crate::run::{self, Clock, Input, Job, Show, Stop};
-use crate::{bench, console, demo, generate, snapshot, state};
+use crate::run::{self, Clock, Job, Show, Stop};
+use crate::{bench, console, demo, evaluate, generate, snapshot, state};
 
 /// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
 #[derive(Debug, Parser)]
@@ -35,6 +39,9 @@ enum Command {
     /// Look at stored snapshots, check them, export them, delete old ones
     #[command(subcommand, after_help = snapshot::EXAMPLES)]
     Snapshot(snapshot::SnapshotCommand),
+    /// How good are the lists? Predict events of a log and compare with what was done
+    #[command(after_help = evaluate::EXAMPLES)]
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Measure latency, throughput and the cost of events on this machine
     Bench(bench::BenchArgs),
 }
@@ -81,10 +88,8 @@ struct RunArgs {
     /// Set one key of the configuration, e.g. graph.k=20; may be repeated, the last one wins
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, or generate:[OPTIONS]; may be
-    /// repeated, inputs are merged by time
-    #[arg(long = "input", value_name = "URI", default_value = "-")]
-    inputs: Vec<String>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// Where changes go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced, unless the run goes on
     /// from a snapshot
     #[arg(long, value_name = "URI", default_value = "-")]
@@ -92,16 +97,6 @@ struct RunArgs {
     /// Where rejected records go, with reason, source and position
     #[arg(long, value_name = "URI")]
     rejects: Option<String>,
-    /// What the columns or fields are called, see the examples; nested JSON fields as a.b.c; after the name of `ts` a
-    /// format: s, ms, iso or a strftime pattern
-    #[arg(long, value_name = "user=NAME,item=NAME,action=NAME,ts=NAME[:FORMAT],...")]
-    columns: Option<String>,
-    /// The action of all records, where there is no such column
-    #[arg(long, value_name = "ACTION")]
-    action: Option<String>,
-    /// Take only records that fulfil COLUMN OP VALUE, e.g. 'quantity>0'; may be repeated, all must hold
-    #[arg(long = "where", value_name = "CONDITION")]
-    filters: Vec<String>,
     /// Where snapshots are kept, so that a run goes on where the last one ended: a folder, s3://..., gs://... or az://...
     #[arg(long, value_name = "URI")]
     state: Option<String>,
@@ -119,36 +114,6 @@ struct RunArgs {
     /// No progress and no summary on stderr
     #[arg(long)]
     quiet: bool,
-}
-
-/// A process's place among several.
-#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "Several processes")]
-pub(crate) struct ClusterArgs {
-    /// The processes: a file with one host:port a line, process 0 first, or the addresses with commas between
-    #[arg(long, value_name = "FILE", env = "DELTAREC_HOSTS")]
-    hosts: Option<String>,
-    /// Which of them this is: a number from 0, or a name that ends in one, as pods have (deltarec-1)
-    #[arg(long, value_name = "I", env = "DELTAREC_PROCESS", requires = "hosts")]
-    process: Option<String>,
-    /// A file with the secret that all of them share, at least 16 bytes; or `DELTAREC_SECRET`, the secret itself
-    #[arg(long, value_name = "FILE", env = "DELTAREC_SECRET_FILE")]
-    secret_file: Option<PathBuf>,
-    /// Listen even where the internet can reach this process: what the processes send each other is not encrypted
-    #[arg(long)]
-    listen_publicly: bool,
-}
-
-impl ClusterArgs {
-    /// As if they had been given.
-    pub(crate) fn of(hosts: String, process: String, secret_file: PathBuf) -> Self {
-        ClusterArgs {
-            hosts: Some(hosts),
-            process: Some(process),
-            secret_file: Some(secret_file),
-            listen_publicly: false,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -214,6 +179,7 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
         Command::Demo(args) => demo::main(&args, stop),
         Command::Generate(args) => generate::main(&args, &stop),
         Command::Snapshot(command) => snapshot::main(&command, &stop),
+        Command::Evaluate(args) => evaluate::main(&args, &stop),
         Command::Bench(args) => bench::main(&args, &stop),
     }
 }
@@ -228,36 +194,19 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(member) = member.as_ref().filter(|member| member.me.process > 0) {
         return assist(member, &config, usize::from(args.workers), saves, &stop);
     }
-    let records = serde_json::json!({ "columns": args.columns, "action": args.action, "where": args.filters });
+    let records = args.inputs.reading();
     let clock = match args.clock {
         ClockArg::Event => Clock::Event,
         ClockArg::Wall => Clock::Wall,
     };
-    let options = InputOptions {
-        columns: args
-            .columns
-            .as_deref()
-            .map(str::parse::<Columns>)
-            .transpose()
-            .map_err(OpenError::from)?
-            .unwrap_or_default(),
-        action: args.action,
-        filters: args
-            .filters
-            .iter()
-            .map(|filter| filter.parse::<Filter>())
-            .collect::<Result<_, _>>()
-            .map_err(OpenError::from)?,
-        max_record_bytes: config.input.max_record,
-    };
     let uri = |text: &str| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
-    let uris = args.inputs.iter().map(|input| uri(input)).collect::<Result<Vec<_>, _>>()?;
+    let uris = args.inputs.uris()?;
     let output = uri(&args.output)?;
     let rejects = args.rejects.as_deref().map(uri).transpose()?;
     check_streams(&uris, &output, rejects.as_ref()).map_err(Failure::Usage)?;
 
     // Inputs first: a mistake there must not have replaced an output already.
-    let mut inputs = uris.iter().map(|uri| open_input(uri, &options)).collect::<Result<Vec<_>, _>>()?;
+    let mut inputs = args.inputs.open(&uris, &config)?;
     let (output_sink, rejects, state) = if saves {
         let rejects = if state::is_continued(&config.state.uri)? {
             RejectLog::go_on(rejects.as_ref())?
@@ -315,58 +264,10 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     Ok(result?)
 }
 
-/// This process's place among several; `None` if it is alone.
-pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Result<Option<Member>, Failure> {
-    let Some(hosts) = &args.hosts else { return Ok(None) };
-    let hosts = Hosts::read(hosts)?;
-    let processes = hosts.len();
-    if processes == 1 {
-        return Ok(None);
-    }
-    let usage = |text: String| Failure::Usage(anyhow::anyhow!(text));
-    let Some(process) = &args.process else {
-        return Err(usage(format!("--hosts needs --process I, from 0 to {}: which of them is this?", processes - 1)));
-    };
-    let number = process_number(process).filter(|process| *process < processes).ok_or_else(|| {
-        usage(format!("--process {process} is none of the {processes} in --hosts, which are numbered from 0"))
-    })?;
-    let secret = match (&args.secret_file, std::env::var_os("DELTAREC_SECRET")) {
-        (Some(file), _) => Secret::read(file)?,
-        (None, Some(secret)) => Secret::new(secret.as_encoded_bytes())?,
-        (None, None) => return Err(SecretError::Missing.into()),
-    };
-    let program = Identity::this_program().context("cannot read this program, which is compared with the others'");
-    let me = Identity {
-        secret,
-        process: number as u32,
-        processes: processes as u32,
-        workers: workers.into(),
-        program: program.map_err(Failure::Running)?,
-        configuration: Identity::of_configuration(&state::shape(config)),
-    };
-    Ok(Some(Member { hosts, me, publicly: args.listen_publicly }))
-}
-
 /// All processes but the first: they compute, and neither read nor write.
 fn assist(member: &Member, config: &Config, workers: usize, saves: bool, stop: &Stop) -> Result<(), Failure> {
     let Some(links) = member.gather(Orders { resumes: false }, stop)? else { return Ok(()) };
     Ok(run::assist(config, links, workers, saves, stop)?)
-}
-
-/// Opens an input; `generate:` is resolved here, everything else is a connector's.
-fn open_input(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
-    match uri {
-        Uri::Generate(text) => {
-            let generator = generate::options(text)
-                .and_then(|options| Generator::new(options).map_err(|errors| generate::mistakes(&errors)));
-            Ok(Input { source: Box::new(generator.map_err(Failure::Usage)?), waits: false })
-        }
-        Uri::File { path, .. } => {
-            let waits = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-            Ok(Input { source: open_source(uri, options)?, waits })
-        }
-        Uri::Stdio | Uri::Kafka(_) => Ok(Input { source: open_source(uri, options)?, waits: true }),
-    }
 }
 
 /// What can be seen to go wrong before anything is opened.

@@ -36,6 +36,7 @@ use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, memory, timestamp};
 use self::reader::{Reader, Rejects};
+pub(crate) use self::reader::{latest, rejected};
 pub use self::restore::Resume;
 pub(crate) use self::snapshots::positions;
 use self::snapshots::{Archive, Begin, Conductor, Handed, Scribe, Told, handing_over};

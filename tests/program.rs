@@ -6,6 +6,7 @@ mod bench;
 mod clocks;
 mod cluster;
 mod durable;
+mod evaluate;
 mod real_logs;
 mod records;
 mod signals;

@@ -214,7 +214,7 @@ fn reject(rejects: &Rejects, progress: &Progress, rejected: &Rejected) -> Result
 }
 
 /// A record that was well formed, but no event that counts here.
-fn rejected(reason: Reason, source: &str, event: RawEvent<'_>) -> Rejected {
+pub(crate) fn rejected(reason: Reason, source: &str, event: RawEvent<'_>) -> Rejected {
     let mut record = serde_json::json!({
         "user": event.user, "item": event.item, "action": event.action, "ts": event.ts,
     });
@@ -371,7 +371,7 @@ impl Edge {
 }
 
 /// The latest timestamp that is not in the future now.
-fn latest(max_skew: u64) -> u64 {
+pub(crate) fn latest(max_skew: u64) -> u64 {
     now().saturating_add(max_skew).min(MAX_MS - 1)
 }
 
