@@ -11,6 +11,7 @@ mod growth;
 mod latency;
 mod machine;
 mod picture;
+mod processes;
 mod recovery;
 mod sample;
 mod shop;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cluster;
 mod inputs;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,9 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use connectors::{OpenError, RejectLog, Uri, open_lines, open_sink};
 
+pub(crate) use self::cluster::{ClusterArgs, member};
 pub(crate) use self::inputs::InputArgs;
+use crate::cluster::{ClusterError, HostsError, Member, Orders, SecretError};
 use crate::config::{Config, ConfigErrors};
 use crate::run::{self, Clock, Job, Show, Stop, Streams};
 use crate::{bench, console, demo, evaluate, generate, snapshot, state};
@@ -62,7 +65,12 @@ Examples:
   # through pipes, live, by this machine's clock
   producer | deltarec run --clock wall | consumer
 
-Exit codes: 0 done, 1 failed while running, 2 usage or configuration.";
+  # on two machines: the same command on both but for the number; process 0 reads and writes
+  deltarec run --input events.jsonl --output changes.jsonl --state state --workers 4 \\
+               --hosts node0:2101,node1:2101 --process 0 --secret-file secret
+
+Exit codes: 0 done, 1 failed while running, 2 usage or configuration, 3 another process of the cluster was lost or has
+failed.";
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
@@ -101,9 +109,11 @@ struct RunArgs {
     /// Do not use the snapshots: read the inputs again from their start; the output is continued all the same
     #[arg(long)]
     rebuild: bool,
-    /// Worker threads
+    /// Worker threads; in a cluster of each process, and the same everywhere
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// What time it is: the largest timestamp so far, or this machine's clock
     #[arg(long, value_enum, default_value_t = ClockArg::Event)]
     clock: ClockArg,
@@ -125,6 +135,35 @@ pub enum Failure {
     Usage(anyhow::Error),
     /// Exit code 1.
     Running(anyhow::Error),
+    /// Exit code 3: another process of the cluster was lost, or has failed.
+    Elsewhere(anyhow::Error),
+}
+
+impl From<HostsError> for Failure {
+    fn from(error: HostsError) -> Self {
+        Failure::Usage(error.into())
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        Failure::Usage(error.into())
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Public { .. } => Failure::Usage(error.into()),
+            ClusterError::Listen { .. } => Failure::Running(error.into()),
+        }
+    }
+}
+
+impl From<run::RunError> for Failure {
+    fn from(error: run::RunError) -> Self {
+        if error.is_elsewhere() { Failure::Elsewhere(error.into()) } else { Failure::Running(error.into()) }
+    }
 }
 
 impl From<OpenError> for Failure {
@@ -156,6 +195,11 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = args.state {
         config.state.uri = state;
     }
+    let member = member(&args.cluster, args.workers, &config)?;
+    let saves = !config.state.uri.is_empty();
+    if let Some(member) = member.as_ref().filter(|member| member.me.process > 0) {
+        return assist(member, &config, usize::from(args.workers), saves, &stop);
+    }
     let records = args.inputs.reading();
     let clock = match args.clock {
         ClockArg::Event => Clock::Event,
@@ -177,12 +221,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
 
     // Inputs first: a mistake there must not have replaced an output already.
     let mut inputs = args.inputs.open(&uris, &config)?;
-    let (output_sink, rejects, state) = if config.state.uri.is_empty() {
-        if args.rebuild {
-            return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
-        }
-        (open_sink(&output)?, RejectLog::open(rejects.as_ref())?, None)
-    } else {
+    let (output_sink, rejects, state) = if saves {
         let rejects = if state::is_continued(&config.state.uri)? {
             RejectLog::go_on(rejects.as_ref())?
         } else {
@@ -192,11 +231,27 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
             state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
         let begun = state::begin(asked, &mut inputs)?;
         (begun.output, rejects, Some(begun.state))
+    } else {
+        if args.rebuild {
+            return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
+        }
+        (open_sink(&output)?, RejectLog::open(rejects.as_ref())?, None)
     };
     let open = |uri: Option<&Uri>| uri.map(open_lines).transpose();
     let streams =
         Streams { similar_items: open(similar_items.as_ref())?, similar_users: open(similar_users.as_ref())? };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let links = match &member {
+        None => None,
+        Some(member) => {
+            let resumes = state.as_ref().is_some_and(|state| state.resume.is_some());
+            let dataflows::Told { similar_items, similar_users } = streams.told();
+            match member.gather(Orders { resumes, similar_items, similar_users }, &stop)? {
+                Some(links) => Some(links),
+                None => return Ok(()),
+            }
+        }
+    };
     let job = Job {
         config,
         inputs,
@@ -204,6 +259,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         streams,
         rejects,
         workers: usize::from(args.workers),
+        links,
         clock,
         progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
@@ -224,7 +280,13 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
              this log, or a time format wrong (--columns ts=NAME:s)?"
         );
     }
-    result.map_err(|error| Failure::Running(error.into()))
+    Ok(result?)
+}
+
+/// All processes but the first: they compute, and neither read nor write.
+fn assist(member: &Member, config: &Config, workers: usize, saves: bool, stop: &Stop) -> Result<(), Failure> {
+    let Some(links) = member.gather(Orders::default(), stop)? else { return Ok(()) };
+    Ok(run::assist(config, links, workers, saves, stop)?)
 }
 
 /// What can be seen to go wrong before anything is opened. `outputs`: each with its option.

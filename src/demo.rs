@@ -79,6 +79,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         streams: Streams::default(),
         rejects,
         workers: usize::from(args.workers),
+        links: None,
         clock: Clock::Event,
         progress: Arc::default(),
         show: Show::Nothing,

@@ -6,6 +6,7 @@
 mod alone;
 pub mod bench;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod console;
 pub mod demo;

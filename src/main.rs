@@ -25,5 +25,9 @@ fn main() -> ExitCode {
             console::say(&format!("deltarec: {error:#}"));
             ExitCode::FAILURE
         }
+        Err(Failure::Elsewhere(error)) => {
+            console::say(&format!("deltarec: {error:#}"));
+            ExitCode::from(3)
+        }
     }
 }

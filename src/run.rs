@@ -6,11 +6,14 @@
 
 mod background;
 mod clock;
+mod compute;
 mod feed;
+mod follow;
 mod names;
 mod progress;
 mod reader;
 mod restore;
+mod side;
 mod snapshots;
 mod stop;
 mod streams;
@@ -18,7 +21,7 @@ mod summary;
 mod worker;
 mod writer;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +31,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 pub use self::clock::Clock;
 pub(crate) use self::clock::now;
+use self::compute::{Computing, Lead, compute};
 use self::feed::Waker;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
@@ -36,13 +40,14 @@ use self::reader::{Reader, Rejects};
 pub(crate) use self::reader::{latest, rejected};
 pub use self::restore::Resume;
 pub(crate) use self::snapshots::positions;
-use self::snapshots::{Archive, Begin, Conductor, Keepers, Scribe, Told, keepers};
+use self::snapshots::{Archive, Begin, Conductor, Handed, Scribe, Told, handing_over};
 pub use self::snapshots::{Interval, SnapshotError};
 pub use self::stop::Stop;
 pub use self::streams::Streams;
 pub use self::summary::Summary;
 use self::worker::{Durability, Pilot};
 use self::writer::Writer;
+use crate::cluster::{Links, Orders};
 use crate::config::{self, Config};
 
 /// An input of a run.
@@ -66,8 +71,10 @@ pub struct Job {
     pub streams: Streams,
     /// Where rejected records go.
     pub rejects: RejectLog,
-    /// Worker threads, at least 1.
+    /// Worker threads of this process, at least 1.
     pub workers: usize,
+    /// The other processes, if there are any. This is process 0: it reads and writes, the others compute.
+    pub links: Option<Links>,
     /// What time it is.
     pub clock: Clock,
     /// Counters that say how far it is, for whoever wants to look.
@@ -113,10 +120,46 @@ pub enum RunError {
     /// The last snapshot could not be written: the next start goes on from the one before.
     #[error("the last snapshot is not complete, a restart goes on from the one before: {0}")]
     Snapshot(#[from] SnapshotError),
+    /// Another process of the cluster is no more, or cannot be reached.
+    #[error(
+        "process {process}, {address}, is lost ({what}): all processes stop; start all of them again, and they go on \
+         where the last snapshot was taken"
+    )]
+    Lost {
+        /// Its number.
+        process: usize,
+        /// Where it was.
+        address: String,
+        /// What was seen.
+        what: String,
+    },
+    /// Process 0 of the cluster failed.
+    #[error("process 0 has failed, and says why: all processes stop")]
+    Elsewhere,
     /// A thread of this program failed: a bug.
     #[error("{0} failed; please report what is printed above")]
     Thread(&'static str),
 }
+
+impl RunError {
+    /// Whether another process was the reason, so that all must be started again.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, RunError::Lost { .. } | RunError::Elsewhere)
+    }
+}
+
+/// Computes for a run that process 0 steers, until that is over. `saves`: snapshots are taken.
+pub fn assist(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
+    let Orders { resumes, similar_items, similar_users } = links.orders();
+    let durability = Durability { saves, handed: None, resumes };
+    let told = dataflows::Told { similar_items, similar_users };
+    let config = dataflows::Config { told, ..graph_config(&config.graph) };
+    let computing = compute(workers, Some(links), config, None, durability, stop);
+    computing.map_err(|_| NO_THREADS)?.done()
+}
+
+/// The workers, or the threads of the network between them, could not be started.
+const NO_THREADS: RunError = RunError::Thread("starting the workers");
 
 /// Runs until the inputs end or [`Stop`] says so, and says what was done, also when it failed.
 pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
@@ -145,9 +188,10 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config.graph) };
     let writer = Writer::new(job.output, job.streams, shared, told);
     let resumes = job.state.as_ref().is_some_and(|state| state.resume.is_some());
-    let archive = job.state.zip(saving).map(|(state, saving)| save(state, saving, job.workers, &names, &waker));
-    let (keepers, archive) = archive.unzip();
-    let durability = Durability { keepers, resumes };
+    let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
+    let archive = job.state.zip(saving).map(|(state, saving)| save(state, saving, workers, &names, &waker));
+    let (handed, archive) = archive.unzip();
+    let durability = Durability { saves: handed.is_some(), handed, resumes };
 
     let reading = {
         let (stop, waker) = (job.stop.clone(), waker.clone());
@@ -156,16 +200,23 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     .expect("threads can be started at the beginning of a run");
     let writing = thread::Builder::new()
         .name("writer".into())
-        .spawn(move || writer.run(&settled_out, &waker))
+        .spawn({
+            let waker = waker.clone();
+            move || writer.run(&settled_out, &waker)
+        })
         .expect("threads can be started at the beginning of a run");
     let display = job.show.start(Arc::clone(&progress));
 
-    let computed = compute(job.workers, config, pilot, durability);
+    let (verdict_in, verdict) = bounded(1);
+    let lead = Some(Lead { pilot, verdict });
+    let computing = compute(job.workers, job.links, config, lead, durability, &job.stop);
+    let computed = computing.as_ref().map_or(Err(NO_THREADS), Computing::steered);
     // When a worker has fallen, the others, and with them the writer, wait for it for ever: they are left behind.
     let written = (computed.is_ok() || ends_within(LEAVING, &writing)).then(|| writing.join());
     let cut_short = job.stop.is_set() || computed.is_err() || !matches!(written, Some(Ok(_)));
     let read = (!cut_short || ends_within(LEAVING, &reading)).then(|| reading.join());
     gone.set();
+    let archive = archive.filter(|archive| computed.is_ok() || ends_within(LEAVING, archive));
     let saved = archive.map_or(Ok(()), |archive| match archive.join() {
         Ok(saved) => saved.map_err(RunError::from),
         Err(_) => Err(RunError::Thread("the thread for snapshots")),
@@ -185,9 +236,14 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         Some(Err(_)) => Err(RunError::Thread("the writer")),
         None => Ok(()),
     };
-    let computed = computed.map_err(|()| RunError::Thread("a worker"));
+    let is_steered = computed.is_ok();
     let result = computed.and(written).and(read).and(rejects.close().map_err(RunError::from)).and(saved);
-    (summary, result)
+    // Nobody listens where there is no other process.
+    verdict_in.send(result.is_ok()).unwrap_or_default();
+    waker.wake();
+    let done =
+        computing.map_err(|_| NO_THREADS).and_then(|computing| if is_steered { computing.done() } else { Ok(()) });
+    (summary, result.and(done))
 }
 
 /// What all threads of a run have in common.
@@ -215,12 +271,19 @@ fn save(
     workers: usize,
     names: &Arc<Names>,
     waker: &Waker,
-) -> (Keepers, thread::JoinHandle<Result<(), SnapshotError>>) {
-    let (keepers, inbox) = keepers(workers);
+) -> (Sender<Handed>, thread::JoinHandle<Result<(), SnapshotError>>) {
+    let (handing, handed) = handing_over();
     let (reported, reports) = unbounded();
     let run = RunId::random();
-    let scribe =
-        Scribe { store: Arc::clone(&state.store), run, process: 0, names: Arc::clone(names), inbox, reports: reported };
+    let scribe = Scribe {
+        store: Arc::clone(&state.store),
+        run,
+        process: 0,
+        names: Arc::clone(names),
+        handed,
+        workers,
+        reports: reported,
+    };
     let archive = Archive {
         store: state.store,
         run,
@@ -239,7 +302,7 @@ fn save(
     };
     let started = "threads can be started at the beginning of a run";
     thread::Builder::new().name("scribe".into()).spawn(move || scribe.run()).expect(started);
-    (keepers, thread::Builder::new().name("archive".into()).spawn(move || archive.run()).expect(started))
+    (handing, thread::Builder::new().name("archive".into()).spawn(move || archive.run()).expect(started))
 }
 
 /// How long a run that is cut short waits for its reader. One that waits for a pipe is left behind: what it had read
@@ -252,47 +315,6 @@ fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
         thread::sleep(Duration::from_millis(2));
     }
     thread.is_finished()
-}
-
-/// Runs the graph on `workers` threads; the first steers. Returns when all are done or one has fallen.
-fn compute(workers: usize, config: dataflows::Config, pilot: Pilot, durability: Durability) -> Result<(), ()> {
-    let (end_in, end_out) = unbounded();
-    let gauges = pilot.gauges();
-    let pilot = Mutex::new(Some(pilot));
-    let fallen = end_in.clone();
-    let work = move || {
-        let guards = timely::execute(timely::Config::process(workers), move |worker| {
-            let _guard = TellWhenFallen(fallen.clone());
-            let graph = worker::build(worker, &config, &gauges, &durability);
-            if worker.index() == 0 {
-                let pilot = pilot.lock().unwrap_or_else(PoisonError::into_inner).take();
-                pilot.expect("there is one first worker").steer(worker, graph);
-            } else {
-                // The others have no input of their own.
-                drop(graph);
-            }
-            // Followed to the end here, so that the guard sees a fall.
-            while worker.has_dataflows() {
-                worker.step_or_park(None);
-            }
-        });
-        let results = guards.map(|guards| guards.join().into_iter().all(|result| result.is_ok()));
-        // Nobody listens any more if a worker has fallen before.
-        end_in.send(if results == Ok(true) { Ok(()) } else { Err(()) }).unwrap_or_default();
-    };
-    let started = thread::Builder::new().name("workers".into()).spawn(work);
-    started.map_err(|_| ()).and_then(|_| end_out.recv().unwrap_or(Err(())))
-}
-
-/// Tells when its worker's thread panics. The other workers would wait for that one for ever.
-struct TellWhenFallen(Sender<Result<(), ()>>);
-
-impl Drop for TellWhenFallen {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.send(Err(())).unwrap_or_default();
-        }
-    }
 }
 
 /// The graph's own parameters. They are validated, so every number fits.
@@ -315,24 +337,5 @@ pub(crate) fn graph_config(graph: &config::Graph) -> dataflows::Config {
         items: i64::from(graph.sources.items),
         users: i64::from(graph.sources.users),
         ..dataflows::Config::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fallen_worker_is_told() {
-        let (fallen, told) = unbounded();
-        let calm = fallen.clone();
-        thread::spawn(move || drop(TellWhenFallen(calm))).join().expect("it does not panic");
-        assert!(told.try_recv().is_err());
-        let worker = thread::spawn(move || {
-            let _guard = TellWhenFallen(fallen);
-            panic!("on purpose");
-        });
-        assert!(worker.join().is_err());
-        assert_eq!(told.recv(), Ok(Err(())));
     }
 }

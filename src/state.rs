@@ -204,6 +204,11 @@ fn meaning(config: &Config, records: Value) -> Map<String, Value> {
     meaning
 }
 
+/// What must be the same in all processes of a cluster: the graph, and whether it is saved.
+pub(crate) fn shape(config: &Config) -> String {
+    json!({ "meaning": meaning(config, Value::Null), "saves": !config.state.uri.is_empty() }).to_string()
+}
+
 /// Whether what was held under one configuration can be gone on with under another. A snapshot has levels, not actions, and
 /// only what counted: what was let go of then cannot count now.
 fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> anyhow::Result<()> {

@@ -15,6 +15,8 @@ mod support {
 mod cost;
 /// The graph against the oracle: every change, at every time, for any number of workers.
 mod exactness;
+/// Who gets a link in a cluster.
+mod handshake;
 /// Shapes that are hard on what the graph saves itself, against the oracle.
 mod hostile;
 mod oracle_units;

@@ -4,6 +4,7 @@ mod answers;
 mod bad_input;
 mod bench;
 mod clocks;
+mod cluster;
 mod durable;
 mod evaluate;
 mod real_logs;
@@ -116,6 +117,8 @@ impl Place {
             .args(args)
             .current_dir(self.0.path())
             .env_remove("RUST_LOG")
+            .env_remove("DELTAREC_HOSTS")
+            .env_remove("DELTAREC_SECRET")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -3,6 +3,8 @@
 //! A snapshot at tick T is the events held after T, exactly. The door goes on while it is taken: a user that changes
 //! before its turn is copied first (copy on write), and the rest is handed over in small pieces between ticks.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Event, UserId};
 
 /// Key groups: users by the top eight bits of their id64, whatever the number of workers.
@@ -17,7 +19,7 @@ pub fn group_of(user: UserId) -> u8 {
 }
 
 /// Some of the events of a key group as of the snapshot's tick, all those of a user together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// The snapshot, as [`Mark::Snapshot`](crate::Mark::Snapshot) numbered it.
     pub snapshot: u64,

@@ -116,6 +116,7 @@ pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<Recover
         streams: Streams::default(),
         rejects: RejectLog::default(),
         workers: usize::from(task.workers),
+        links: None,
         clock: Clock::Event,
         progress: Arc::default(),
         show: Show::Nothing,

@@ -14,18 +14,20 @@ use super::child::{Task, ask};
 use super::machine::{Machine, cpu_seconds, memory};
 use super::sample::figure;
 use super::simulated::Maker;
-use super::{Setup, check_writable, mib, per, whole};
+use super::{Setup, check_writable, mib, per, processes, whole};
 use crate::alone::{Held, alone};
-use crate::cli::Failure;
+use crate::cli::{ClusterArgs, Failure, member};
+use crate::cluster::Orders;
 use crate::config::Audience;
 use crate::generate;
-use crate::run::{Clock, Input, Job, Show, Stop, Streams, grouped, run};
+use crate::run::{Clock, Input, Job, Show, Stop, Streams, Summary, assist, grouped, run};
 use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   deltarec bench throughput
   deltarec bench throughput events=10_000_000,users=1_000_000,items=200_000,rate=10_000 --workers 2
+  deltarec bench throughput --workers 2 --processes 2
   deltarec bench throughput --batch 1000 --audience all --json throughput.json
 
 From a file of JSON lines to a file of JSON lines, then the graph alone, then what a pair, a user and a
@@ -44,17 +46,22 @@ pub(super) struct ThroughputArgs {
     /// Worker threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
+    /// From file to file also with the workers divided among so many processes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    processes: u16,
 }
 
 /// File to file, for a child.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ReplayTask {
-    setup: Setup,
-    input: PathBuf,
-    output: PathBuf,
-    batch: u32,
-    span: Option<u64>,
-    workers: u16,
+    pub(super) setup: Setup,
+    pub(super) input: PathBuf,
+    pub(super) output: PathBuf,
+    pub(super) batch: u32,
+    pub(super) span: Option<u64>,
+    pub(super) workers: u16,
+    /// This process's place, if there are several.
+    pub(super) cluster: Option<ClusterArgs>,
 }
 
 /// The graph alone, for a child.
@@ -84,10 +91,47 @@ pub(super) struct Measured {
     held: Held,
 }
 
+impl Measured {
+    /// What a run did, and this process now.
+    fn of(summary: &Summary, rss_before: u64) -> Self {
+        let (rss_after, peak_bytes) = memory();
+        Measured {
+            events: summary.events,
+            seconds: summary.elapsed.as_secs_f64(),
+            cpu_seconds: cpu_seconds(),
+            rss_before,
+            rss_after,
+            peak_bytes,
+            changes: summary.changes,
+            held_before: Held::default(),
+            held: Held::default(),
+        }
+    }
+
+    /// What another process of the same replay took of the machine.
+    pub(super) fn add(&mut self, other: &Measured) {
+        self.cpu_seconds = self.cpu_seconds.zip(other.cpu_seconds).map(|(a, b)| a + b);
+        self.rss_before += other.rss_before;
+        self.rss_after += other.rss_after;
+        self.peak_bytes += other.peak_bytes;
+    }
+}
+
 /// A child's side: file to file.
 pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>, Failure> {
     let mut config = task.setup.with_audience(task.span.map_or(Audience::All, Audience::Within))?;
     config.input.batch = task.batch as usize;
+    let member = task.cluster.as_ref().map(|cluster| member(cluster, task.workers, &config)).transpose()?.flatten();
+    let links = member.map(|member| member.gather(Orders::default(), stop)).transpose()?;
+    let links = match links {
+        Some(None) => return Ok(None),
+        Some(Some(links)) if links.process() > 0 => {
+            let (rss_before, _) = memory();
+            assist(&config, links, usize::from(task.workers), false, stop)?;
+            return Ok((!stop.is_set()).then(|| Measured::of(&Summary::default(), rss_before)));
+        }
+        links => links.flatten(),
+    };
     let options = InputOptions { max_record_bytes: config.input.max_record, ..InputOptions::default() };
     let source = open_source(&uri(&task.input)?, &options)?;
     let output = open_sink(&uri(&task.output)?)?;
@@ -99,25 +143,15 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
         streams: Streams::default(),
         rejects: RejectLog::default(),
         workers: usize::from(task.workers),
+        links,
         clock: Clock::Event,
         progress: std::sync::Arc::default(),
         show: Show::Nothing,
         stop: stop.clone(),
         state: None,
     });
-    result.map_err(|error| Failure::Running(error.into()))?;
-    let (rss_after, peak_bytes) = memory();
-    Ok((!stop.is_set()).then(|| Measured {
-        events: summary.events,
-        seconds: summary.elapsed.as_secs_f64(),
-        cpu_seconds: cpu_seconds(),
-        rss_before,
-        rss_after,
-        peak_bytes,
-        changes: summary.changes,
-        held_before: Held::default(),
-        held: Held::default(),
-    }))
+    result?;
+    Ok((!stop.is_set()).then(|| Measured::of(&summary, rss_before)))
 }
 
 fn uri(path: &Path) -> Result<Uri, Failure> {
@@ -176,6 +210,8 @@ impl Cpu {
 #[derive(Debug, Default, Serialize)]
 struct Results {
     file_to_file: Option<Measured>,
+    /// The same with the workers divided among processes.
+    in_processes: Option<Measured>,
     graph_alone: Option<Measured>,
     memory: Option<Memory>,
 }
@@ -233,6 +269,13 @@ pub(super) fn main(args: &ThroughputArgs, stop: &Stop) -> Result<(), Failure> {
     let options = args.setup.bounded()?;
     let config = args.setup.config()?;
     check_writable([&args.setup.json])?;
+    if !args.workers.is_multiple_of(args.processes) {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "--workers {} cannot be divided among --processes {}: make it a multiple",
+            args.workers,
+            args.processes
+        )));
+    }
     let span = match args.audience.audience(&options, &config, options.events.min(CALIBRATED_BY))? {
         Audience::All => None,
         Audience::Within(ms) => Some(ms),
@@ -256,7 +299,11 @@ pub(super) fn main(args: &ThroughputArgs, stop: &Stop) -> Result<(), Failure> {
         "RSS MiB",
         "peak MiB",
     ]);
-    for (name, measured) in [("file to file", &results.file_to_file), ("graph alone", &results.graph_alone)] {
+    for (name, measured) in [
+        ("file to file", &results.file_to_file),
+        (&format!("same, {} processes", args.processes), &results.in_processes),
+        ("graph alone", &results.graph_alone),
+    ] {
         let Some(measured) = measured else { continue };
         let cpu = measured.cpu_seconds;
         table.row([
@@ -272,6 +319,10 @@ pub(super) fn main(args: &ThroughputArgs, stop: &Stop) -> Result<(), Failure> {
         ]);
     }
     say(&table.to_string())?;
+    if let (Some(threads), Some(processes)) = (&results.file_to_file, &results.in_processes) {
+        let ratio = threads.seconds / processes.seconds.max(1e-3);
+        say(&format!("{} processes do {ratio:.2} of what as many threads of one do\n", args.processes))?;
+    }
     if let Some(memory) = &results.memory {
         say(&format!(
             "{}
@@ -292,7 +343,11 @@ fn results(args: &ThroughputArgs, options: &Options, span: Option<u64>, stop: &S
         return Ok(results);
     }
     let (setup, batch, workers) = (args.setup.clone(), args.batch, args.workers);
-    results.file_to_file = ask(&Task::Replay(ReplayTask { setup, input, output, batch, span, workers }), stop)?;
+    let replay = ReplayTask { setup, input, output, batch, span, workers, cluster: None };
+    results.file_to_file = ask(&Task::Replay(replay.clone()), stop)?;
+    if args.processes > 1 && !stop.is_set() {
+        results.in_processes = processes::replay(&replay, args.processes, folder.path(), stop)?;
+    }
     drop(folder);
 
     let setup = args.setup.clone();

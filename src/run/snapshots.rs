@@ -1,5 +1,5 @@
 //! Snapshots of a running graph: the first worker says when, all workers hand over what they hold, a thread of its own
-//! writes it.
+//! in the first process writes it.
 //!
 //! A snapshot is of one tick T: the events held after T, and where the inputs go on after T. It counts once its
 //! manifest is there, which is written last of all, when the changes up to T are in the output.
@@ -20,7 +20,7 @@ use dataflows::{Mark, Time};
 pub(super) use self::archive::Archive;
 pub use self::archive::SnapshotError;
 pub(crate) use self::archive::positions;
-pub(super) use self::keeper::{Keepers, keepers};
+pub(super) use self::keeper::{Clerk, Desk, Handed, Word, handing_over};
 pub(super) use self::scribe::Scribe;
 
 /// Time between two snapshots. It may be changed while a run goes on, which looks at it a few times a second.

@@ -35,7 +35,7 @@ const NAMED_AT_ONCE: usize = 64;
 
 impl Streams {
     /// What the graph has to tell for them.
-    pub(super) fn told(&self) -> dataflows::Told {
+    pub(crate) fn told(&self) -> dataflows::Told {
         dataflows::Told { similar_items: self.similar_items.is_some(), similar_users: self.similar_users.is_some() }
     }
 

@@ -25,15 +25,20 @@ use super::clock::{Clock, now};
 use super::feed::{Feed, Settled, Waker};
 use super::names::Names;
 use super::progress::Progress;
-use super::snapshots::{Conductor, Keepers};
+use super::side::{Letter, Side};
+use super::snapshots::{Clerk, Conductor, Desk, Handed};
 use super::stop::Stop;
 use super::streams::Rows;
+use crate::console;
 
 /// Ticks in the graph at a time: one being worked on, one arriving.
 const OUTSTANDING: usize = 2;
 
 /// The longest sleep. The reader, the writer and other workers wake the loop; this is for whoever forgets.
-const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// The sleep of a worker that waits for room, or that has said something just now.
+pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// What every worker's door says of itself.
 pub(super) type AllGauges = Arc<Mutex<Vec<Arc<Gauges>>>>;
@@ -43,26 +48,42 @@ type Collected<D> = Rc<RefCell<BTreeMap<Time, Vec<D>>>>;
 
 /// The graph as the first worker steers it.
 pub(super) struct Graph {
-    input: input::Handle<Time, Input>,
+    pub(super) input: input::Handle<Time, Input>,
     /// What the output of an earlier run holds; `None` if there is none.
-    output: Option<input::Handle<Time, Output>>,
-    probe: ProbeHandle<Time>,
+    pub(super) output: Option<input::Handle<Time, Output>>,
+    pub(super) probe: ProbeHandle<Time>,
     changes: Collected<ListChange>,
     similar_items: Collected<RowChange>,
     similar_users: Collected<RowChange>,
     forgotten: Collected<Forgotten>,
+    pub(super) gauges: Arc<Gauges>,
 }
 
-/// Builds the graph on one worker.
-pub(super) fn build(worker: &mut Worker, config: &Config, gauges: &AllGauges, durable: &Durability) -> Graph {
+/// Builds the graph on one worker, and the letters beside it, where they are needed.
+pub(super) fn build(
+    worker: &mut Worker,
+    config: &Config,
+    gauges: &AllGauges,
+    team: Team,
+    durable: &Durability,
+) -> (Graph, Option<Side>) {
+    let desk = durable.saves.then(|| Desk::new(durable.handed.clone()));
+    let clerk = durable.handed.clone().filter(|_| worker.index() == 0).map(|handed| Clerk::new(handed, worker.peers()));
+    let side = (durable.saves || team.processes > 1).then(|| Side::build(worker, desk.clone(), clerk));
+    let graph = build_graph(worker, config, gauges, desk, durable.resumes);
+    (graph, side)
+}
+
+fn build_graph(worker: &mut Worker, config: &Config, gauges: &AllGauges, desk: Option<Desk>, resumes: bool) -> Graph {
     let (changes, forgotten) = (Collected::default(), Collected::default());
     let (similar_items, similar_users) = (Collected::default(), Collected::default());
     worker.dataflow_named("deltarec", |scope| {
         let (input, events) = scope.new_input();
-        let (output, held) = durable.resumes.then(|| scope.new_input()).unzip();
-        let keeper = durable.keepers.clone().map(|keepers| Box::new(keepers) as Box<dyn Keeper>);
+        let (output, held) = resumes.then(|| scope.new_input()).unzip();
+        let keeper = desk.map(|desk| Box::new(desk) as Box<dyn Keeper>);
         let graph = durable_recommendations(events, config, Durable { keeper, output: held });
-        gauges.lock().unwrap_or_else(PoisonError::into_inner).push(graph.gauges);
+        gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&graph.gauges));
+        let own = graph.gauges;
         let mut collected = collect(graph.changes, "Changes to the writer", Rc::clone(&changes)).concat(collect(
             graph.forgotten,
             "Names to forget",
@@ -75,17 +96,29 @@ pub(super) fn build(worker: &mut Worker, config: &Config, gauges: &AllGauges, du
             collected = collected.concat(collect(rows, "Similar users to the writer", Rc::clone(&similar_users)));
         }
         let (probe, _) = collected.probe();
-        Graph { input, output, probe, changes, similar_items, similar_users, forgotten }
+        Graph { input, output, probe, changes, similar_items, similar_users, forgotten, gauges: own }
     })
 }
 
 /// What a worker needs to outlive a restart.
 #[derive(Clone, Default)]
 pub(super) struct Durability {
-    /// Where it hands over what it holds.
-    pub(super) keepers: Option<Keepers>,
+    /// Whether snapshots are taken.
+    pub(super) saves: bool,
+    /// Where they are handed over; in the first process.
+    pub(super) handed: Option<Sender<Handed>>,
     /// Whether the run goes on where another one ended.
     pub(super) resumes: bool,
+}
+
+/// The processes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Team {
+    pub(super) processes: usize,
+    /// This one.
+    pub(super) process: usize,
+    /// Workers of each.
+    pub(super) workers: usize,
 }
 
 impl Graph {
@@ -148,6 +181,8 @@ pub(super) struct Pilot {
     /// Takes snapshots.
     conductor: Option<Conductor>,
     names: Arc<Names>,
+    /// What workers of other processes say of themselves, by worker.
+    elsewhere: BTreeMap<usize, Arc<Gauges>>,
 }
 
 impl Pilot {
@@ -169,6 +204,7 @@ impl Pilot {
             waiting: Arc::default(),
             gauges: AllGauges::default(),
             waker: Waker::default(),
+            elsewhere: BTreeMap::new(),
         }
     }
 
@@ -185,8 +221,10 @@ impl Pilot {
     }
 
     /// Feeds, steps and hands on until the input ends or the writer is gone.
-    pub(super) fn steer(mut self, worker: &mut Worker, mut graph: Graph) {
+    pub(super) fn steer(mut self, worker: &mut Worker, mut graph: Graph, side: &mut Option<Side>, team: Team) {
         self.waker.register();
+        self.elsewhere = (team.workers..worker.peers()).map(|worker| (worker, Arc::default())).collect();
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner).extend(self.elsewhere.values().cloned());
         let mut times = Times::default();
         let mut waiting: Option<Settled> = None;
         let mut ended = false;
@@ -221,7 +259,13 @@ impl Pilot {
             // 3. Let time pass, if it passes by itself, and take a snapshot when it is time for one.
             let mut due = self.clock_tick(&mut graph, &mut times, ended);
             due = due.min(self.save(worker, &mut graph, &mut times, ended));
-            // 4. Work, or sleep until somebody wakes us.
+            // 4. Hear what other workers say.
+            let mut busy = fed;
+            if let Some(side) = side {
+                busy |= side.round(|from, letter| self.hear(from, &letter, team));
+                due = if side.is_pressed() { due.min(SOON) } else { due };
+            }
+            // 5. Work, or sleep until somebody wakes us.
             if ended && times.outstanding.is_empty() && waiting.is_none() {
                 if let Some(settled) = complete(&graph, &mut times) {
                     waiting = Some(settled);
@@ -231,7 +275,7 @@ impl Pilot {
                     break;
                 }
             }
-            if fed {
+            if busy {
                 worker.step();
             } else {
                 worker.step_or_park(Some(due.min(LONGEST_SLEEP)));
@@ -240,6 +284,23 @@ impl Pilot {
         }
         self.show(&times);
         // Dropping the input ends the dataflow; what would fall due later is dropped with it.
+    }
+
+    /// What another worker says.
+    fn hear(&self, from: usize, letter: &Letter, team: Team) {
+        match *letter {
+            Letter::Gauges { next_due, audience } => {
+                if let Some(gauges) = self.elsewhere.get(&from) {
+                    gauges.next_due.store(next_due, Relaxed);
+                    gauges.audience.store(audience, Relaxed);
+                }
+            }
+            Letter::Stop if !self.stop.is_set() => {
+                console::say(&format!("stopping: process {} was asked to", from / team.workers));
+                self.stop.set();
+            }
+            Letter::Stop | Letter::Over { .. } | Letter::Snapshot(_) => {}
+        }
     }
 
     /// By the wall clock, what falls due without events happens when it is due. Returns how long nothing will.
@@ -253,6 +314,9 @@ impl Pilot {
         let now = now().max(ms_of(times.last));
         if due <= now {
             times.pass(graph, now);
+            // What was due elsewhere is being done: that worker says when it is due again.
+            let done = self.elsewhere.values().filter(|gauges| gauges.next_due.load(Relaxed) <= now);
+            done.for_each(|gauges| gauges.next_due.store(u64::MAX, Relaxed));
         }
         Duration::from_millis(due.saturating_sub(now).max(1))
     }

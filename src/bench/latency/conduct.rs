@@ -63,6 +63,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         streams: Streams::default(),
         rejects: RejectLog::default(),
         workers: usize::from(task.workers),
+        links: None,
         clock: Clock::Event,
         progress: Arc::clone(&progress),
         show: Show::Nothing,

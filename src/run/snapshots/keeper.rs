@@ -1,81 +1,262 @@
-//! From the workers of a process to its thread that writes.
+//! From the workers to the thread that writes. It is in the first process, where the names are; workers of other processes
+//! send it what they hold through the first worker, a few pieces at a time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use dataflows::{GROUPS, Groups, Keeper, Piece};
+use serde::{Deserialize, Serialize};
 
 /// Pieces under way, some thousand events each: the pace of the writing, and what it takes in memory. Workers that look
 /// at the same moment may go beyond it by a piece each; none ever waits for a store.
 const WAITING: usize = 64;
 
-/// Makes the keepers of a process, one for each of its workers.
-#[derive(Clone)]
-pub(in crate::run) struct Keepers {
-    pieces: Sender<Piece>,
-    agreement: Arc<Mutex<Agreement>>,
+/// Pieces under way from a worker of another process.
+const UNDER_WAY: usize = 8;
+
+/// What the thread that writes is handed.
+pub(in crate::run) enum Handed {
+    /// A snapshot begins: pieces of these groups will come from every worker.
+    Begins { snapshot: u64, wanted: Flags },
+    /// One of them.
+    Piece(Piece),
 }
 
-/// What the workers hand over.
-pub(in crate::run) struct Inbox {
-    pub(super) pieces: Receiver<Piece>,
-    agreement: Arc<Mutex<Agreement>>,
-    pub(super) workers: usize,
+/// Where it is handed over.
+pub(in crate::run) fn handing_over() -> (Sender<Handed>, Receiver<Handed>) {
+    unbounded()
 }
 
-/// The groups that the workers of a process hand over: a file has the events of all of them, so if one has changes all
-/// take part.
-struct Agreement {
-    snapshot: u64,
-    begun: usize,
-    workers: usize,
-    changed: Groups,
+/// What workers tell each other about a snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::run) enum Word {
+    /// To the first worker: what has changed here.
+    Changed { snapshot: u64, groups: Flags },
+    /// From the first worker: what has changed on any. A file has the events of all workers, so all take part.
+    Wanted { snapshot: u64, groups: Flags },
+    /// To the first worker, from another process: one more piece.
+    Piece(Piece),
+    /// From the first worker: it was passed on.
+    Taken,
 }
 
-/// For a process of so many workers.
-pub(in crate::run) fn keepers(workers: usize) -> (Keepers, Inbox) {
-    let (sent, pieces) = unbounded();
-    let agreement = Arc::new(Mutex::new(Agreement { snapshot: 0, begun: 0, workers, changed: [false; GROUPS] }));
-    (Keepers { pieces: sent, agreement: Arc::clone(&agreement) }, Inbox { pieces, agreement, workers })
-}
+/// [`Groups`] as they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::run) struct Flags([u64; GROUPS / 64]);
 
-fn locked(agreement: &Mutex<Agreement>) -> MutexGuard<'_, Agreement> {
-    agreement.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Inbox {
-    /// The newest snapshot that all workers have begun, and its groups.
-    pub(super) fn begun(&self) -> Option<(u64, Groups)> {
-        let agreement = locked(&self.agreement);
-        (agreement.begun == agreement.workers).then_some((agreement.snapshot, agreement.changed))
+impl From<&Groups> for Flags {
+    fn from(groups: &Groups) -> Self {
+        let mut flags = [0; GROUPS / 64];
+        for (group, _) in groups.iter().enumerate().filter(|(_, set)| **set) {
+            flags[group / 64] |= 1 << (group % 64);
+        }
+        Flags(flags)
     }
 }
 
-impl Keeper for Keepers {
+impl From<Flags> for Groups {
+    fn from(Flags(flags): Flags) -> Self {
+        std::array::from_fn(|group| flags[group / 64] >> (group % 64) & 1 == 1)
+    }
+}
+
+/// One worker's keeper: its door's and its letters' side of it.
+#[derive(Clone)]
+pub(in crate::run) struct Desk(Rc<RefCell<Papers>>);
+
+struct Papers {
+    way: Way,
+    /// To be told to the first worker.
+    changed: Option<(u64, Groups)>,
+    wanted: Option<(u64, Groups)>,
+}
+
+/// How pieces come to the thread that writes.
+enum Way {
+    /// It is in this process.
+    Here(Sender<Handed>),
+    /// Through the first worker: pieces to be sent, and how many are not yet taken.
+    Away { pieces: Vec<Piece>, under_way: usize },
+}
+
+impl Desk {
+    /// `handed`: the way to the thread that writes, where it is in this process.
+    pub(in crate::run) fn new(handed: Option<Sender<Handed>>) -> Self {
+        let way = handed.map_or_else(|| Way::Away { pieces: Vec::new(), under_way: 0 }, Way::Here);
+        Desk(Rc::new(RefCell::new(Papers { way, changed: None, wanted: None })))
+    }
+
+    /// Takes note of what the first worker says.
+    pub(in crate::run) fn hear(&self, word: &Word) {
+        let papers = &mut *self.0.borrow_mut();
+        match (word, &mut papers.way) {
+            (Word::Wanted { snapshot, groups }, _) => papers.wanted = Some((*snapshot, Groups::from(*groups))),
+            (Word::Taken, Way::Away { under_way, .. }) => *under_way -= 1,
+            _ => {}
+        }
+    }
+
+    /// What the first worker is to be told.
+    pub(in crate::run) fn say(&self) -> Vec<Word> {
+        let papers = &mut *self.0.borrow_mut();
+        let changed = papers.changed.take();
+        let mut words: Vec<Word> = changed
+            .iter()
+            .map(|(snapshot, groups)| Word::Changed { snapshot: *snapshot, groups: groups.into() })
+            .collect();
+        if let Way::Away { pieces, .. } = &mut papers.way {
+            words.extend(pieces.drain(..).map(Word::Piece));
+        }
+        words
+    }
+}
+
+impl Keeper for Desk {
     fn begin(&mut self, snapshot: u64, changed: &Groups) {
-        let mut agreement = locked(&self.agreement);
-        if agreement.snapshot != snapshot {
-            agreement.snapshot = snapshot;
-            agreement.begun = 0;
-            agreement.changed = [false; GROUPS];
-        }
-        agreement.begun += 1;
-        for (group, changed) in agreement.changed.iter_mut().zip(changed) {
-            *group |= changed;
-        }
+        self.0.borrow_mut().changed = Some((snapshot, *changed));
     }
 
     fn wanted(&self, snapshot: u64) -> Option<Groups> {
-        let agreement = locked(&self.agreement);
-        (agreement.snapshot == snapshot && agreement.begun == agreement.workers).then_some(agreement.changed)
+        self.0.borrow().wanted.filter(|(wanted, _)| *wanted == snapshot).map(|(_, groups)| groups)
     }
 
     fn has_room(&self) -> bool {
-        self.pieces.len() < WAITING
+        match &self.0.borrow().way {
+            Way::Here(handed) => handed.len() < WAITING,
+            Way::Away { under_way, .. } => *under_way < UNDER_WAY,
+        }
     }
 
     fn keep(&mut self, piece: Piece) {
-        // Nobody listens only when the run is over.
-        self.pieces.send(piece).unwrap_or_default();
+        match &mut self.0.borrow_mut().way {
+            // Nobody listens only when the run is over.
+            Way::Here(handed) => handed.send(Handed::Piece(piece)).unwrap_or_default(),
+            Way::Away { pieces, under_way } => {
+                pieces.push(piece);
+                *under_way += 1;
+            }
+        }
+    }
+}
+
+/// The first worker's part: finds out what all workers are to hand over, and passes on what comes from other processes.
+pub(in crate::run) struct Clerk {
+    handed: Sender<Handed>,
+    workers: usize,
+    snapshot: u64,
+    begun: usize,
+    changed: Groups,
+    /// What is to be passed on, and the worker it is from.
+    waiting: VecDeque<(usize, Piece)>,
+    /// What others are to be told.
+    words: Vec<(usize, Word)>,
+}
+
+impl Clerk {
+    /// Of so many workers in all processes.
+    pub(in crate::run) fn new(handed: Sender<Handed>, workers: usize) -> Self {
+        let changed = [false; GROUPS];
+        Clerk { handed, workers, snapshot: 0, begun: 0, changed, waiting: VecDeque::new(), words: Vec::new() }
+    }
+
+    pub(in crate::run) fn hear(&mut self, from: usize, word: Word) {
+        match word {
+            Word::Changed { snapshot, groups } => self.begin(snapshot, groups.into()),
+            Word::Piece(piece) => self.waiting.push_back((from, piece)),
+            Word::Wanted { .. } | Word::Taken => {}
+        }
+    }
+
+    fn begin(&mut self, snapshot: u64, changed: Groups) {
+        if self.snapshot != snapshot {
+            (self.snapshot, self.begun, self.changed) = (snapshot, 0, [false; GROUPS]);
+        }
+        self.begun += 1;
+        for (group, changed) in self.changed.iter_mut().zip(changed) {
+            *group |= changed;
+        }
+        if self.begun == self.workers {
+            // Before any worker hands over anything of it. The pieces of the one before have all been taken.
+            let groups = Flags::from(&self.changed);
+            self.handed.send(Handed::Begins { snapshot, wanted: groups }).unwrap_or_default();
+            self.words.extend((0..self.workers).map(|to| (to, Word::Wanted { snapshot, groups })));
+        }
+    }
+
+    /// What others are to be told, once what came has been passed on as far as there is room.
+    pub(in crate::run) fn say(&mut self) -> Vec<(usize, Word)> {
+        while self.handed.len() < WAITING
+            && let Some((from, piece)) = self.waiting.pop_front()
+        {
+            // Nobody listens only when the run is over.
+            self.handed.send(Handed::Piece(piece)).unwrap_or_default();
+            self.words.push((from, Word::Taken));
+        }
+        std::mem::take(&mut self.words)
+    }
+
+    pub(in crate::run) fn is_pressed(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(set: &[usize]) -> Groups {
+        std::array::from_fn(|group| set.contains(&group))
+    }
+
+    #[test]
+    fn flags_say_what_groups_say() {
+        for set in [&[][..], &[0], &[63, 64, 255], &(0..GROUPS).collect::<Vec<_>>()] {
+            assert_eq!(Groups::from(Flags::from(&groups(set))), groups(set));
+        }
+    }
+
+    #[test]
+    fn all_hand_over_what_changed_on_any() {
+        let (sender, handed) = handing_over();
+        let mut clerk = Clerk::new(sender.clone(), 2);
+        let mut desks = [Desk::new(Some(sender)), Desk::new(None)];
+        for (desk, changed) in desks.iter_mut().zip([groups(&[1]), groups(&[2, 200])]) {
+            assert_eq!(clerk.say().len(), 0, "not before all have begun");
+            desk.begin(7, &changed);
+            desk.say().into_iter().for_each(|word| clerk.hear(0, word));
+        }
+        let told = clerk.say();
+        assert_eq!(told.len(), 2);
+        for (to, word) in &told {
+            desks[*to].hear(word);
+        }
+        let all = groups(&[1, 2, 200]);
+        assert!(desks.iter().all(|desk| desk.wanted(7) == Some(all) && desk.wanted(8).is_none()));
+        assert!(matches!(handed.recv(), Ok(Handed::Begins { snapshot: 7, wanted }) if wanted == Flags::from(&all)));
+    }
+
+    #[test]
+    fn another_process_sends_no_more_than_is_taken() {
+        let (sender, handed) = handing_over();
+        let mut clerk = Clerk::new(sender, 2);
+        let mut away = Desk::new(None);
+        let piece = Piece { snapshot: 7, group: 0, events: Vec::new(), last: false };
+        for _ in 0..WAITING / UNDER_WAY {
+            while away.has_room() {
+                away.keep(piece.clone());
+            }
+            away.say().into_iter().for_each(|word| clerk.hear(1, word));
+            clerk.say().into_iter().for_each(|(_, word)| away.hear(&word));
+        }
+        while away.has_room() {
+            away.keep(piece.clone());
+        }
+        away.say().into_iter().for_each(|word| clerk.hear(1, word));
+        assert!(clerk.say().is_empty() && clerk.is_pressed() && !away.has_room(), "the thread has not taken any");
+        handed.recv().unwrap();
+        clerk.say().into_iter().for_each(|(_, word)| away.hear(&word));
+        assert!(away.has_room());
     }
 }

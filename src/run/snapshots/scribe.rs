@@ -1,16 +1,15 @@
-//! Writes what the workers of a process hand over, a file for each key group. Several are written at a time, as each waits
+//! Writes what the workers hand over, a file for each key group. Several are written at a time, as each waits
 //! for the disk or the network.
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use connectors::snapshot::{GroupFile, Interactions, RunId, Store, StoreError};
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use dataflows::{Event, GROUPS, Groups, Piece};
 use serde::{Deserialize, Serialize};
 
-use super::keeper::Inbox;
+use super::keeper::Handed;
 use crate::run::background::give_way;
 use crate::run::names::Names;
 
@@ -34,7 +33,9 @@ pub(in crate::run) struct Scribe {
     pub(in crate::run) run: RunId,
     pub(in crate::run) process: usize,
     pub(in crate::run) names: Arc<Names>,
-    pub(in crate::run) inbox: Inbox,
+    pub(in crate::run) handed: Receiver<Handed>,
+    /// Workers of all processes.
+    pub(in crate::run) workers: usize,
     pub(in crate::run) reports: Sender<Report>,
 }
 
@@ -48,9 +49,6 @@ struct Writing {
     /// What came of groups that are not complete.
     open: Vec<Interactions>,
 }
-
-/// How often the scribe looks for a snapshot that begins.
-const NAP: Duration = Duration::from_millis(5);
 
 /// Files that are written at a time.
 const WRITERS: usize = 8;
@@ -66,25 +64,19 @@ impl Scribe {
     pub(in crate::run) fn run(self) {
         let (to_write, written) = self.writers();
         let mut writing: Option<Writing> = None;
-        let mut last = 0;
         loop {
-            let mut piece = None;
             select! {
-                recv(self.inbox.pieces) -> handed_over => match handed_over {
-                    Ok(handed_over) => piece = Some(handed_over),
-                    Err(_) => return,
+                recv(self.handed) -> handed => match (handed, &mut writing) {
+                    (Ok(Handed::Begins { snapshot, wanted }), _) => {
+                        writing = Some(Writing::new(snapshot, self.process, wanted.into()));
+                    }
+                    (Ok(Handed::Piece(piece)), Some(writing)) => self.take(&piece, writing, &to_write),
+                    (Ok(Handed::Piece(_)), None) => {}
+                    (Err(_), _) => return,
                 },
                 recv(written) -> file => if let (Ok(file), Some(writing)) = (file, &mut writing) {
                     writing.wrote(file);
                 },
-                default(NAP) => {}
-            }
-            if let Some((snapshot, wanted)) = self.inbox.begun().filter(|(snapshot, _)| *snapshot != last) {
-                last = snapshot;
-                writing = Some(Writing::new(snapshot, self.process, wanted));
-            }
-            if let (Some(piece), Some(writing)) = (piece, &mut writing) {
-                self.take(&piece, writing, &to_write);
             }
             if let Some(written) = writing.take_if(|writing| writing.left == 0) {
                 // Nobody listens only when the run is over.
@@ -131,7 +123,7 @@ impl Scribe {
             open.push((user, user_name), (item, item_name), ts, level);
         }
         writing.handed_over[group] += usize::from(piece.last);
-        if writing.handed_over[group] == self.inbox.workers {
+        if writing.handed_over[group] == self.workers {
             let interactions = std::mem::take(&mut writing.open[group]);
             if interactions.is_empty() || writing.report.failure.is_some() {
                 writing.left -= 1;

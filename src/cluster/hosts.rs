@@ -1,0 +1,197 @@
+//! Where the processes of a cluster are reached.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// Addresses `host:port`, in the order of the processes' numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hosts(Vec<String>);
+
+/// Why the hosts of a cluster are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum HostsError {
+    /// The file cannot be read.
+    #[error("cannot read the hosts in {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        error: std::io::Error,
+    },
+    /// Something that is no address.
+    #[error("{origin}: `{text}` is no address: write host:port, as in 10.0.0.7:2101, node1:2101 or [fd00::7]:2101")]
+    Address {
+        /// File and line, or the list.
+        origin: String,
+        /// What stands there.
+        text: String,
+    },
+    /// An address twice.
+    #[error("{origin}: {text} is there twice, but each process has an address of its own")]
+    Twice {
+        /// File and line, or the list.
+        origin: String,
+        /// The address.
+        text: String,
+    },
+    /// None at all.
+    #[error("{origin}: there is no address; write one host:port a line, process 0 first")]
+    Empty {
+        /// The file or the list.
+        origin: String,
+    },
+}
+
+impl Hosts {
+    /// From a file with an address a line (empty lines and those with `#` are skipped), or from a list with commas.
+    pub fn read(given: &str) -> Result<Self, HostsError> {
+        if given.contains(',') {
+            let items = given.split(',').map(str::trim).filter(|item| !item.is_empty());
+            return Hosts::of("the list of hosts", items.map(|item| ("the list of hosts".to_owned(), item)));
+        }
+        let path = Path::new(given);
+        let text = std::fs::read_to_string(path).map_err(|error| HostsError::Read { path: path.to_owned(), error })?;
+        let lines = text.lines().enumerate().map(|(at, line)| (format!("{given}:{}", at + 1), line.trim()));
+        Hosts::of(given, lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')))
+    }
+
+    fn of<'a>(source: &str, items: impl Iterator<Item = (String, &'a str)>) -> Result<Self, HostsError> {
+        let mut hosts: Vec<String> = Vec::new();
+        for (origin, item) in items {
+            let text = item.to_owned();
+            if !is_address(item) {
+                return Err(HostsError::Address { origin, text });
+            }
+            if hosts.contains(&text) {
+                return Err(HostsError::Twice { origin, text });
+            }
+            hosts.push(text);
+        }
+        if hosts.is_empty() { Err(HostsError::Empty { origin: source.to_owned() }) } else { Ok(Hosts(hosts)) }
+    }
+
+    /// How many processes there are, at least one.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Where a process is reached.
+    pub fn address(&self, process: usize) -> &str {
+        &self.0[process]
+    }
+}
+
+impl fmt::Display for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host = match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == ':' || c == '/'),
+    };
+    host && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// The number of a process: a number, or the name of a pod of a stateful set, whose last part is its number.
+pub fn process_number(text: &str) -> Option<usize> {
+    let digits = text.rsplit_once('-').map_or(text, |(_, ordinal)| ordinal);
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
+}
+
+/// Whether an address is reached from this machine or a private network only.
+pub(super) fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            // 100.64.0.0/10 is shared by carriers, and by overlay networks.
+            ip.is_loopback()
+                || ip.is_private()
+                || ip.is_link_local()
+                || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => ip
+            .to_ipv4_mapped()
+            .map_or(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(), |mapped| {
+                is_private(mapped.into())
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_and_a_list_name_the_processes_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        std::fs::write(&path, "# ours\n node0:2101 \n\n[fd00::7]:2102\n10.0.0.3:1\n").unwrap();
+        let hosts = Hosts::read(path.to_str().unwrap()).unwrap();
+        assert_eq!((hosts.len(), hosts.address(1)), (3, "[fd00::7]:2102"));
+        assert_eq!(Hosts::read("node0:2101, [fd00::7]:2102,10.0.0.3:1,").unwrap(), hosts);
+    }
+
+    #[test]
+    fn mistakes_name_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        for (text, parts) in [
+            ("a:1\nb\n", ["hosts:2: `b` is no address", "host:port"]),
+            ("a:0\n", ["hosts:1:", "a:0"]),
+            ("a:70000\n", ["hosts:1:", "a:70000"]),
+            ("a b:1\n", ["hosts:1:", "no address"]),
+            ("fd00::7:1\n", ["hosts:1:", "[fd00::7]:2101"]),
+            ("a:1\nb:1\na:1\n", ["hosts:3: a:1", "twice"]),
+            ("# nobody\n", ["no address", "one host:port a line"]),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Hosts::read(path.to_str().unwrap()).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{text:?}: {error}");
+        }
+        assert!(Hosts::read("nowhere").unwrap_err().to_string().contains("nowhere"));
+    }
+
+    #[test]
+    fn a_pod_is_numbered_by_its_name() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("12", Some(12)),
+            ("deltarec-3", Some(3)),
+            ("a-b-10", Some(10)),
+            ("deltarec", None),
+            ("", None),
+            ("x-", None),
+            ("-1", Some(1)),
+            ("x-+1", None),
+        ] {
+            assert_eq!(process_number(text), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_internet_reaches_is_not_private() {
+        for ip in [
+            "127.0.0.1",
+            "127.9.8.7",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["0.0.0.0", "8.8.8.8", "172.32.0.1", "100.128.0.1", "::", "2001:db8::1", "::ffff:8.8.8.8"] {
+            assert!(!is_private(ip.parse().unwrap()), "{ip}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Several processes that compute together: the same answers as one, however they are started, stopped and killed.
+
+mod ends;
+mod kills;
+mod network;
+mod rescale;
+mod strangers;
+
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::{Lists, Place, Running, assert_same, changes, last_lists, latest, unscored};
+use crate::support::logs::log;
+use crate::support::oracle::{self, Ev, Params};
+
+/// Long enough for anything that should take a second, on a machine that does something else, too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The processes of a cluster, in one folder.
+struct Cluster<'p> {
+    place: &'p Place,
+    hosts: Vec<String>,
+    workers: usize,
+}
+
+impl<'p> Cluster<'p> {
+    /// Each process at a loopback address of its own that nobody else uses.
+    fn new(place: &'p Place, processes: usize, workers: usize) -> Self {
+        place.write("secret", "a secret that only these processes share\n");
+        Cluster { place, hosts: (0..processes).map(|_| free_address()).collect(), workers }
+    }
+
+    /// The arguments of a process.
+    fn args(&self, process: usize, args: &str) -> Vec<String> {
+        let hosts = format!("{},", self.hosts.join(","));
+        let cluster = format!("--hosts {hosts} --process {process} --workers {}", self.workers);
+        let secret = if args.contains("--secret-file") { "" } else { "--secret-file secret" };
+        format!("run {args} {cluster} {secret}").split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn start(&self, process: usize, args: &str) -> Running {
+        let args = self.args(process, args);
+        self.place.start(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn start_all(&self, args: &str) -> Vec<Running> {
+        (0..self.hosts.len()).map(|process| self.start(process, args)).collect()
+    }
+
+    /// Runs all processes to their end, which must be a good one. Returns what process 0 wrote to stdout.
+    fn run(&self, args: &str) -> String {
+        if self.hosts.len() == 1 {
+            return self.place.run(&format!("{args} --workers {}", self.workers)).well().out;
+        }
+        end_well(self.start_all(args))
+    }
+}
+
+/// Waits for all; the last first, so that nobody waits for a pipe.
+fn end_well(running: Vec<Running>) -> String {
+    let mut out = String::new();
+    for running in running.into_iter().rev() {
+        out = running.end().well().said(&[]).out;
+    }
+    out
+}
+
+fn free_address() -> String {
+    let random = RandomState::new().hash_one(0).to_le_bytes();
+    let ip = Ipv4Addr::new(127, random[0], random[1], random[2] | 1);
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().to_string()
+}
+
+/// Waits until a running process has said something.
+fn hears(running: &Running, what: &str) {
+    let asked = Instant::now();
+    while !running.err.text().contains(what) {
+        assert!(asked.elapsed() < PATIENCE, "{what:?} is not said; it said\n{}", running.err.text());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A log as JSON lines. Its levels are those of the default actions.
+fn lines(log: &[Ev]) -> String {
+    let mut text = String::new();
+    for Ev { user, item, level, ts } in log {
+        let action = ["view", "click", "like", "share", "cart", "purchase"][usize::from(*level) - 1];
+        text.push_str(&super::event(user, item, action, *ts));
+    }
+    text
+}
+
+fn everybody(log: &[Ev]) -> Lists {
+    unscored(oracle::lists(log, &Params { audience: None, ..Params::default() }, latest(log)))
+}
+
+/// A simulated log in `x.jsonl`, and what the oracle says of it.
+fn simulated(place: &Place, simulation: &str) -> (Vec<Ev>, Lists) {
+    place.deltarec(&["generate", simulation, "--output", "x.jsonl"]).well();
+    let text = place.read("x.jsonl");
+    let events: Vec<schema::Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = super::judged(&events);
+    let lists = everybody(&events);
+    (events, lists)
+}
+
+/// The records of an output in an order that does not depend on the workers.
+fn sorted(output: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = output.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    #[test]
+    fn several_processes_send_what_one_sends(
+        log in log(120),
+        shape in prop::sample::select(vec![(2, 1), (2, 2), (3, 1)]),
+        batch in prop::sample::select(vec![1, 7]),
+    ) {
+        let place = Place::new();
+        place.write("x.jsonl", lines(&log));
+        let args = format!(
+            "--input x.jsonl --set input.batch={batch} --set graph.retention=60ms --set graph.audience=30ms \
+             --set graph.history=4 --set graph.shrink=0 --output"
+        );
+        place.run(&format!("{args} one.jsonl")).well();
+        Cluster::new(&place, shape.0, shape.1).run(&format!("{args} more.jsonl"));
+        let [more, one] = ["more.jsonl", "one.jsonl"].map(|name| place.read(name));
+        prop_assert_eq!(sorted(&more), sorted(&one));
+    }
+}
+
+#[test]
+fn the_last_lists_of_a_cluster_are_the_oracles() {
+    let place = Place::new();
+    let (_, expected) = simulated(&place, "events=20000,users=500,items=300,seed=9");
+    for (processes, workers) in [(2, 1), (2, 2), (4, 1)] {
+        let cluster = Cluster::new(&place, processes, workers);
+        let out = cluster.run("--input x.jsonl --set graph.audience=all");
+        let what = format!("{processes} processes with {workers} workers");
+        assert_same(&what, &last_lists(&changes(&out)), &expected, 400);
+    }
+}
+
+/// What falls due on another machine is known in process 0, whose clock it is.
+#[test]
+fn by_the_wall_clock_lists_empty_by_themselves_wherever_they_are() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, 2, 1);
+    let args = "--clock wall --set graph.retention=3s --set graph.audience=2s";
+    let [mut first, second] = <[Running; 2]>::try_from(cluster.start_all(args)).ok().unwrap();
+    hears(&second, "are linked");
+    let ts = super::now();
+    let mut events = super::event("zoe", "bread", "purchase", ts) + &super::event("zoe", "butter", "purchase", ts);
+    for user in 0..20 {
+        writeln!(events, "{}", super::event(&format!("u{user}"), "bread", "view", ts).trim()).unwrap();
+    }
+    first.send(&events);
+    first.until(PATIENCE, "all lists", |out| out.matches("\"entered\":[\"butter\"]").count() == 20);
+    let before = second.ticks();
+    first.until(PATIENCE, "their ends", |out| out.matches("\"items\":[]").count() == 20);
+    println!("in the mean time the second process used {} hundredths of a second", second.ticks() - before);
+    let idle = (first.ticks(), second.ticks());
+    std::thread::sleep(Duration::from_secs(1));
+    let used = (first.ticks() - idle.0, second.ticks() - idle.1);
+    println!("idle: {used:?} % of a core");
+    assert!(used.0 < 5 && used.1 < 5, "idle processes use {used:?} % of a core");
+    let (first, second) = (first.end().well(), second.end().well());
+    assert_eq!(first.out.lines().count(), 40, "{}", first.out);
+    assert_eq!(second.out, "");
+}
+
+#[test]
+fn mistakes_are_told_before_anything_is_started() {
+    let place = Place::new();
+    place.write("secret", "a secret that only these processes share\n");
+    place.write("short", "short\n");
+    place.write("hosts", "# two\n127.0.0.1:2101\nnonsense\n");
+    let cases: &[(&str, &[&str])] = &[
+        ("--hosts hosts --process 0", &["hosts:3", "`nonsense` is no address", "host:port"]),
+        ("--hosts nowhere --process 0", &["nowhere"]),
+        ("--hosts a:1,b:1", &["--process", "from 0 to 1"]),
+        ("--process 1", &["--hosts"]),
+        ("--hosts a:1,b:1 --process 2", &["--process 2", "numbered from 0"]),
+        ("--hosts a:1,b:1 --process deltarec-x", &["deltarec-x"]),
+        ("--hosts a:1,b:1 --process 0", &["--secret-file", "openssl rand"]),
+        ("--hosts a:1,b:1 --process 0 --secret-file none", &["none"]),
+        ("--hosts a:1,b:1 --process 0 --secret-file short", &["5 bytes", "16"]),
+        ("--hosts 8.8.8.8:1,b:1 --process 0 --secret-file secret", &["8.8.8.8", "private", "--listen-publicly"]),
+        ("--hosts 0.0.0.0:1,b:1 --process deltarec-0 --secret-file secret", &["0.0.0.0"]),
+    ];
+    for (args, parts) in cases {
+        place.run(args).failed(2, parts);
+    }
+    // A cluster of one is no cluster.
+    assert_eq!(place.run("--hosts a:1, --process 0").well().out, "");
+}

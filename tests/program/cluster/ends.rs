@@ -1,0 +1,143 @@
+//! How a cluster ends: all processes together, and each says so by its exit code.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::{Cluster, PATIENCE, hears};
+use crate::program::{Place, Running, changes, event, now, two_shoppers};
+
+/// A cluster that has begun to write.
+fn long_run(cluster: &Cluster<'_>) -> Vec<Running> {
+    let running = cluster.start_all(
+        "--input generate:events=50000000,users=2000,items=500 --output out.jsonl --set input.batch=500 --state state \
+         --set state.interval=200ms",
+    );
+    let asked = Instant::now();
+    while fs::metadata(cluster.place.path("out.jsonl")).map_or(0, |file| file.len()) < 100_000 {
+        assert!(asked.elapsed() < PATIENCE, "nothing is written: {}", running[0].err.text());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running
+}
+
+#[test]
+fn whichever_process_is_asked_to_stop_all_finish_what_was_read() {
+    for asked in [0, 1] {
+        let place = Place::new();
+        let running = long_run(&Cluster::new(&place, 2, 1));
+        running[asked].signal("TERM");
+        let mut done: Vec<_> =
+            running.into_iter().map(|running| running.end_within(PATIENCE).well().said(&[])).collect();
+        assert!(done[asked].err.contains("stopping"), "{}", done[asked].err);
+        if asked == 1 {
+            done = vec![done.swap_remove(0).said(&["stopping: process 1 was asked to"])];
+        }
+        let found = changes(&place.read("out.jsonl")).len() as u64;
+        assert_eq!(done[0].summary().changes, found);
+        // The last snapshot is of the end.
+        let list = place.deltarec(&["snapshot", "list", "--state", "state"]).well().out;
+        assert!(list.lines().count() > 2, "{list}");
+    }
+}
+
+/// The summary is of a run; whoever waits for the others has none.
+#[test]
+fn asked_to_stop_before_all_are_there_a_process_ends() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, 2, 1);
+    for process in [0, 1] {
+        let running = cluster.start(process, "--input - --output out.jsonl");
+        std::thread::sleep(Duration::from_millis(300));
+        running.signal("TERM");
+        running.end_within(PATIENCE).well();
+    }
+}
+
+#[test]
+fn when_a_process_dies_the_others_stop_and_say_which() {
+    for (killed, left) in [(1, 0), (0, 1)] {
+        let place = Place::new();
+        let cluster = Cluster::new(&place, 2, 2);
+        let mut running = long_run(&cluster);
+        running[killed].signal("KILL");
+        let asked = Instant::now();
+        let left = running.swap_remove(left).end_within(PATIENCE);
+        println!("process {killed} was killed; the other ended after {:?}", asked.elapsed());
+        left.failed(3, &[&format!("process {killed}, {}, is lost", cluster.hosts[killed]), "start all of them again"]);
+    }
+}
+
+/// Nothing happens in the cluster, and still it is noticed.
+#[test]
+fn a_death_is_noticed_while_nothing_happens() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, 3, 1);
+    let mut running = cluster.start_all("--clock wall");
+    running[0].send(&two_shoppers(now()));
+    running[0].until(PATIENCE, "the change", |out| out.contains("butter"));
+    running.remove(2).signal("KILL");
+    for running in running {
+        // Its stdin stays open. Who ends first is lost to the others, too.
+        running.end_within(PATIENCE).failed(3, &["is lost"]);
+    }
+}
+
+#[test]
+fn when_process_0_fails_the_others_say_so() {
+    let place = Place::new();
+    let mut packed = Vec::new();
+    {
+        use std::io::Write;
+        let mut gzip = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
+        for at in 0..2_000 {
+            gzip.write_all(event(&format!("u{at}"), &format!("p{}", at % 99), "view", 1_000 + at).as_bytes()).unwrap();
+        }
+    }
+    packed.truncate(packed.len() / 2);
+    place.write("torn.jsonl.gz", packed);
+    let mut running = Cluster::new(&place, 2, 1).start_all("--input torn.jsonl.gz --output out.jsonl");
+    let second = running.pop().unwrap().end_within(PATIENCE);
+    running.pop().unwrap().end_within(PATIENCE).failed(1, &["torn.jsonl.gz"]);
+    second.failed(3, &["process 0 has failed"]);
+}
+
+/// While the others wait for it, a process may come and go.
+#[test]
+fn a_process_that_goes_before_all_are_there_is_waited_for_again() {
+    let place = Place::new();
+    place.write("x.jsonl", two_shoppers(5));
+    let cluster = Cluster::new(&place, 3, 1);
+    let first = cluster.start(0, "--input x.jsonl");
+    for process in [1, 2, 1] {
+        let linked = cluster.start(process, "");
+        hears(&first, "is linked");
+        std::thread::sleep(Duration::from_millis(200));
+        linked.signal("KILL");
+        linked.end_within(PATIENCE);
+    }
+    let others = [2, 1].map(|process| cluster.start(process, ""));
+    assert!(first.end_within(PATIENCE).well().out.contains("butter"));
+    for running in others {
+        running.end_within(PATIENCE).well();
+    }
+}
+
+/// Process 0 alone is started anew while the others have a link to the one before.
+#[test]
+fn a_new_process_0_is_another_run() {
+    let place = Place::new();
+    place.write("x.jsonl", two_shoppers(5));
+    let cluster = Cluster::new(&place, 3, 1);
+    let second = cluster.start(1, "");
+    for _ in 0..2 {
+        let first = cluster.start(0, "--input x.jsonl");
+        hears(&first, "process 1 is linked");
+        first.signal("KILL");
+        first.end_within(PATIENCE);
+    }
+    let (third, first) = (cluster.start(2, ""), cluster.start(0, "--input x.jsonl"));
+    assert!(first.end_within(PATIENCE).well().out.contains("butter"));
+    for running in [second, third] {
+        running.end_within(PATIENCE).well();
+    }
+}

@@ -1,0 +1,127 @@
+//! Two machines with a network between them that is slow, loses packets, and is cut: network namespaces, where the
+//! machine lets us make some.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, simulated};
+use crate::program::{Done, Place, assert_same, changes, last_lists};
+
+/// Two namespaces and the cable between them, gone again with it.
+struct Machines {
+    name: String,
+}
+
+fn sh(command: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", command])
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+impl Machines {
+    /// `None`, and a note, where that cannot be done.
+    fn new() -> Option<Self> {
+        use std::hash::{BuildHasher, RandomState};
+        let machines = Machines { name: format!("d{:06x}", RandomState::new().hash_one(0) & 0xff_ffff) };
+        let name = &machines.name;
+        let made = sh(&format!(
+            "ip netns add {name}0 && ip netns add {name}1 && \
+             ip link add {name}0 netns {name}0 type veth peer name {name}1 netns {name}1 && \
+             for i in 0 1; do ip -n {name}$i link set lo up && ip -n {name}$i addr add 10.99.0.$((i+1))/24 dev {name}$i && \
+             ip -n {name}$i link set {name}$i up || exit 1; done"
+        ));
+        if !made {
+            println!("not run: network namespaces need `ip` and root");
+            return None;
+        }
+        Some(machines)
+    }
+
+    /// Starts a process on one of the machines.
+    fn start(&self, place: &Place, process: usize, args: &str) -> std::process::Child {
+        let args = format!(
+            "exec ip netns exec {}{process} {} run {args} --hosts 10.99.0.1:2101,10.99.0.2:2101 --process {process} \
+             --secret-file secret 2>err{process}",
+            self.name,
+            env!("CARGO_BIN_EXE_deltarec")
+        );
+        Command::new("sh").args(["-c", &args]).current_dir(place.0.path()).spawn().unwrap()
+    }
+
+    /// Changes how the network treats packets.
+    fn network(&self, how: &str) -> bool {
+        let name = &self.name;
+        (0..2).all(|i| sh(&format!("ip netns exec {name}{i} tc qdisc replace dev {name}{i} root netem {how}")))
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        let name = &self.name;
+        sh(&format!("ip netns del {name}0; ip netns del {name}1"));
+    }
+}
+
+fn end(place: &Place, process: usize, mut child: std::process::Child) -> Done {
+    let asked = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if asked.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("process {process} still runs; it said\n{}", place.read(&format!("err{process}")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Done { code: status.code(), out: String::new(), err: place.read(&format!("err{process}")) }
+}
+
+#[test]
+fn on_a_slow_network_that_loses_packets_the_answers_are_the_same() {
+    let Some(machines) = Machines::new() else { return };
+    if !machines.network("delay 5ms 2ms loss 2%") {
+        println!("not run: the kernel has no netem");
+        return;
+    }
+    let place = Place::new();
+    place.write("secret", "a secret that only these processes share\n");
+    let (_, expected) = simulated(&place, "events=4000,users=150,items=100,seed=3");
+    let args = "--input x.jsonl --output out.jsonl --set graph.audience=all --set input.batch=200";
+    let children = [0, 1].map(|process| machines.start(&place, process, args));
+    for (process, child) in children.into_iter().enumerate() {
+        end(&place, process, child).well();
+    }
+    assert_same("slow and lossy", &last_lists(&changes(&place.read("out.jsonl"))), &expected, 100);
+}
+
+/// No packet says that a cable is cut.
+#[test]
+fn a_cut_network_is_noticed_and_afterwards_the_cluster_goes_on() {
+    let Some(machines) = Machines::new() else { return };
+    let place = Place::new();
+    place.write("secret", "a secret that only these processes share\n");
+    let (_, expected) = simulated(&place, "events=30000,users=150,items=100,seed=3");
+    let args = "--input x.jsonl --output out.jsonl --set graph.audience=all --set input.batch=20 --state state \
+                --set state.interval=50ms";
+    let children = [0, 1].map(|process| machines.start(&place, process, args));
+    std::thread::sleep(Duration::from_millis(600));
+    let name = &machines.name;
+    assert!(sh(&format!("ip -n {name}0 link set {name}0 down")));
+    let cut = Instant::now();
+    let done: Vec<Done> =
+        children.into_iter().enumerate().map(|(process, child)| end(&place, process, child)).collect();
+    println!("both ended {:?} after the cut", cut.elapsed());
+    // Both, unless all was done before the cut.
+    for done in done.into_iter().filter(|done| done.code != Some(0)) {
+        done.failed(3, &["is lost"]);
+    }
+    assert!(sh(&format!("ip -n {name}0 link set {name}0 up")));
+    let children = [0, 1].map(|process| machines.start(&place, process, args));
+    for (process, child) in children.into_iter().enumerate() {
+        end(&place, process, child).well();
+    }
+    assert_same("after the cut", &last_lists(&changes(&place.read("out.jsonl"))), &expected, 100);
+}
