@@ -51,7 +51,7 @@ pub(crate) fn begin(asked: Asked<'_>, inputs: &mut [Input]) -> Result<Begun, Fai
         tracing::warn!("snapshot {} is not used: {}: {}", damage.sequence, damage.file, damage.what);
     }
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
-    let meaning = meaning(config, records);
+    let meaning = meaning(config, &records);
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let nothing = empty(found.next, &meaning, positions(&names, &starts));
     let is_first = found.next == 1;
@@ -178,7 +178,7 @@ fn empty(sequence: u64, meaning: &Map<String, Value>, inputs: Vec<InputPosition>
 }
 
 /// The configuration that says what is held and what is made of it.
-fn meaning(config: &Config, records: Value) -> Map<String, Value> {
+fn meaning(config: &Config, records: &Value) -> Map<String, Value> {
     let graph = &config.graph;
     let audience = match graph.audience {
         Audience::All => json!("all"),
@@ -206,7 +206,7 @@ fn meaning(config: &Config, records: Value) -> Map<String, Value> {
 
 /// What must be the same in all processes of a cluster: the graph, and whether it is saved.
 pub(crate) fn shape(config: &Config) -> String {
-    json!({ "meaning": meaning(config, Value::Null), "saves": !config.state.uri.is_empty() }).to_string()
+    json!({ "meaning": meaning(config, &Value::Null), "saves": !config.state.uri.is_empty() }).to_string()
 }
 
 /// Whether what was held under one configuration can be gone on with under another. A snapshot has levels, not actions, and
@@ -252,7 +252,7 @@ mod tests {
 
     fn with(sets: &[&str]) -> Map<String, Value> {
         let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
-        meaning(&Config::load(None, &sets).unwrap(), json!({ "columns": "user=u" }))
+        meaning(&Config::load(None, &sets).unwrap(), &json!({ "columns": "user=u" }))
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
             let error = compare(&then, &with(&[wrong])).unwrap_err().to_string();
             assert!(error.contains("--rebuild"), "{wrong}: {error}");
         }
-        let other = meaning(&Config::load(None, &[]).unwrap(), json!({ "columns": "user=v" }));
+        let other = meaning(&Config::load(None, &[]).unwrap(), &json!({ "columns": "user=v" }));
         assert!(compare(&then, &other).unwrap_err().to_string().contains("--columns"));
         // A snapshot from before there was such a key.
         compare(&Map::new(), &other).unwrap();

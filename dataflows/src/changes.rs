@@ -47,7 +47,8 @@ impl ListChange {
         let is_new = |item: &ItemId| old.clone().all(|other| other != *item);
         let entered = new.iter().map(|scored| scored.item).filter(is_new).collect();
         let is_gone = |item: &ItemId| new.iter().all(|scored| scored.item != *item);
-        ListChange { user, at, entered, left: old.clone().filter(is_gone).collect(), items: new }
+        let left = old.filter(is_gone).collect();
+        ListChange { user, at, entered, left, items: new }
     }
 }
 

@@ -135,7 +135,7 @@ pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<Recover
         seconds: took.as_secs_f64(),
         lists: summary.changes - 1,
         peak_bytes,
-        saving_seconds: (ended - took).as_secs_f64(),
+        saving_seconds: ended.saturating_sub(took).as_secs_f64(),
     }))
 }
 

@@ -82,7 +82,7 @@ impl Store {
             Err(Errno::WOULDBLOCK) => return Err(StoreError::InUse { place: place() }),
             // Some file systems know no locks: then it is as in a cloud.
             Err(error) => {
-                tracing::warn!("{}: cannot be locked ({error}): see that no other run uses this state", place())
+                tracing::warn!("{}: cannot be locked ({error}): see that no other run uses this state", place());
             }
         }
         Ok(())

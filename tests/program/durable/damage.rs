@@ -117,10 +117,11 @@ fn any_byte_of_a_snapshot_may_change() {
     }
 }
 
+type Harm = fn(&Path);
+
 #[test]
 fn files_may_be_cut_off_longer_or_lost() {
     let shop = shop();
-    type Harm = fn(&Path);
     let harms: [(&str, Harm); 4] = [
         ("lost", |file| fs::remove_file(file).unwrap()),
         ("empty", |file| fs::write(file, "").unwrap()),

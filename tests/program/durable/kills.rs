@@ -49,7 +49,7 @@ fn round(log: &Log, seed: u8) {
     for _ in 0..3 {
         let workers = [1, 2, 4][draw(3) as usize];
         let running = place.begin(&arguments("out.jsonl", Some("state"), workers));
-        thread::sleep(log.took.mul_f64(draw(1_000) as f64 / 1_000.0));
+        thread::sleep(log.took * draw(1_000) as u32 / 1_000);
         running.signal("KILL");
         killed += u32::from(running.end_within(super::super::PATIENCE).code.is_none());
     }

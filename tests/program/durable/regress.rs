@@ -133,7 +133,7 @@ fn a_load_that_fails_half_way_leaves_the_state_as_it_was() {
     let store = Store::open(place.path("state").to_str().unwrap()).unwrap();
     // Sound bytes of users of another group: only whoever reads the rows can tell.
     let mut strangers = Interactions::default();
-    let user = (0..).map(|n| format!("u{n}")).find(|user| group_of(id64(user)) != 200).unwrap();
+    let user = (0..10_000).map(|n| format!("u{n}")).find(|user| group_of(id64(user)) != 200).unwrap();
     strangers.push((id64(&user), &user), (1, "p"), START, 1);
     let mut wrong = Manifest { sequence: 2, ..manifest.clone() };
     let file = store.put_group(2, RunId(7), 200, &strangers).unwrap();
