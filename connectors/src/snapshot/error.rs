@@ -109,10 +109,12 @@ fn beneath(error: &object_store::Error) -> Option<&io::Error> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         // Clients wrap their own failures in errors of their own making, which no system code tells apart.
-        if let Some(io) = error.downcast_ref::<io::Error>().filter(|io| io.raw_os_error().is_some()) {
-            return Some(io);
-        }
-        next = error.source();
+        next = match error.downcast_ref::<io::Error>() {
+            Some(io) if io.raw_os_error().is_some() => return Some(io),
+            // What an error of this type wraps is not its source, but its source's parent.
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
     }
     None
 }

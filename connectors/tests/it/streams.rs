@@ -99,7 +99,7 @@ fn resuming_in_another_file_is_an_error() {
 
 #[test]
 fn a_long_line_is_set_aside_once_and_never_held() {
-    const LONG: u64 = 100 << 20;
+    const LONG: u64 = 600 << 20;
     for format in [Format::JsonLines, Format::Csv] {
         let (head, tail): (&[u8], &[u8]) = match format {
             Format::JsonLines => (b"{\"user\":\"", b"\n{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":1}\n"),
@@ -118,7 +118,8 @@ fn a_long_line_is_set_aside_once_and_never_held() {
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
         let kib: u64 = peak.trim_end_matches(" kB").parse().unwrap();
-        assert!(kib < 90 << 10, "peak memory {peak}");
+        // Other tests share the process.
+        assert!(kib < 300 << 10, "peak memory {peak}");
     }
 }
 

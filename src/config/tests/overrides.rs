@@ -5,7 +5,7 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, another value than its default, and what that changes.
-const CHANGES: [(&str, &str, Change); 13] = [
+const CHANGES: [(&str, &str, Change); 16] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
@@ -19,6 +19,9 @@ const CHANGES: [(&str, &str, Change); 13] = [
     ("input.batch", "1", |c| c.input.batch = 1),
     ("input.max_skew", "\"0s\"", |c| c.input.max_skew = 0),
     ("input.max_record", "\"64KiB\"", |c| c.input.max_record = 65_536),
+    ("state.uri", "\"s3://bucket/shop\"", |c| c.state.uri = "s3://bucket/shop".into()),
+    ("state.interval", "\"5m\"", |c| c.state.interval = 300_000),
+    ("state.keep", "1000", |c| c.state.keep = 1_000),
 ];
 
 /// A key of `[levels]`, a value that gives every event its own level, and an event with that level.
