@@ -9,6 +9,8 @@ mod batches;
 mod child;
 mod fanout;
 mod growth;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod latency;
 mod machine;
 mod picture;
@@ -51,6 +53,10 @@ enum What {
     /// What an event costs when events, users, items, histories and audience are ten times as many
     #[command(after_help = growth::EXAMPLES)]
     Growth(Box<growth::GrowthArgs>),
+    /// Between topics of a broker: how late changes are at a consumer, beside the broker's own round trip
+    #[cfg(feature = "kafka")]
+    #[command(after_help = kafka::EXAMPLES)]
+    Kafka(Box<kafka::KafkaArgs>),
     /// One measurement, in a process of its own
     #[command(hide = true)]
     Child {
@@ -66,6 +72,8 @@ pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
         What::Batches(args) => batches::main(args, stop),
         What::Throughput(args) => throughput::main(args, stop),
         What::Growth(args) => growth::main(args, stop),
+        #[cfg(feature = "kafka")]
+        What::Kafka(args) => kafka::main(args, stop),
         What::Child { task } => child::main(task, stop),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog, Uri, open_sink, open_source};
+use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog, Uri, open_source};
 
 use crate::config::{Config, ConfigErrors};
 use crate::run::{self, Clock, Input, Job, Show, Stop};
@@ -53,6 +53,9 @@ Examples:
   # killed or stopped, the same command goes on where it was
   deltarec run --input events.jsonl --output changes.jsonl --state state
 
+  # between topics, exactly once, with what is held kept in a folder (docs/kafka.md)
+  deltarec run --input kafka://broker:9092/events --output kafka://broker:9092/lists --state state
+
   # through pipes, live, by this machine's clock
   producer | deltarec run --clock wall | consumer
 
@@ -74,12 +77,12 @@ struct RunArgs {
     /// Set one key of the configuration, e.g. graph.k=20; may be repeated, the last one wins
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, or generate:[OPTIONS]; may be
-    /// repeated, inputs are merged by time
+    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, kafka://BROKER[,BROKER]/TOPIC or
+    /// generate:[OPTIONS]; may be repeated. Inputs are merged by time; topics are read after all others
     #[arg(long = "input", value_name = "URI", default_value = "-")]
     inputs: Vec<String>,
-    /// Where changes go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced, unless the run goes on
-    /// from a snapshot
+    /// Where changes go: PATH.jsonl (also .gz, .zst), - for stdout or kafka://BROKER[,BROKER]/TOPIC; an existing file is
+    /// replaced, unless the run goes on from a snapshot; a topic is always continued
     #[arg(long, value_name = "URI", default_value = "-")]
     output: String,
     /// Where rejected records go, with reason, source and position
@@ -104,9 +107,10 @@ struct RunArgs {
     /// Worker threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
-    /// What time it is: the largest timestamp so far, or this machine's clock
-    #[arg(long, value_enum, default_value_t = ClockArg::Event)]
-    clock: ClockArg,
+    /// What time it is: the largest timestamp so far, or this machine's clock [default: wall with a topic as an input, else
+    /// event]
+    #[arg(long, value_enum)]
+    clock: Option<ClockArg>,
     /// No progress and no summary on stderr
     #[arg(long)]
     quiet: bool,
@@ -171,6 +175,8 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
             .collect::<Result<_, _>>()
             .map_err(OpenError::from)?,
         max_record_bytes: config.input.max_record,
+        originals: args.rejects.as_ref().is_some_and(|uri| uri.starts_with("kafka://")),
+        kafka: config.kafka.clone(),
     };
     let uri = |text: &str| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
     let uris = args.inputs.iter().map(|input| uri(input)).collect::<Result<Vec<_>, _>>()?;
@@ -180,19 +186,20 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
 
     // Inputs first: a mistake there must not have replaced an output already.
     let mut inputs = uris.iter().map(|uri| open_input(uri, &options)).collect::<Result<Vec<_>, _>>()?;
-    let (output_sink, rejects, state) = if config.state.uri.is_empty() {
+    let (output_sink, resume, rejects, state) = if config.state.uri.is_empty() {
         if args.rebuild {
             return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
         }
-        (open_sink(&output)?, RejectLog::open(rejects.as_ref())?, None)
+        let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
+        (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)
     } else {
         let rejects = if state::is_continued(&config.state.uri)? {
-            RejectLog::go_on(rejects.as_ref())?
+            RejectLog::go_on(rejects.as_ref(), &config.kafka)?
         } else {
-            RejectLog::open(rejects.as_ref())?
+            RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
         let begun = state::begin(&config, &uris, &mut inputs, &output, args.rebuild)?;
-        (begun.output, rejects, Some(begun.state))
+        (begun.output, begun.resume, rejects, Some(begun.state))
     };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
     let job = Job {
@@ -201,9 +208,9 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         output: output_sink,
         rejects,
         workers: usize::from(args.workers),
-        clock: match args.clock {
-            ClockArg::Event => Clock::Event,
-            ClockArg::Wall => Clock::Wall,
+        clock: match (args.clock, uris.iter().any(|uri| matches!(uri, Uri::Kafka(_)))) {
+            (Some(ClockArg::Event), _) | (None, false) => Clock::Event,
+            (Some(ClockArg::Wall), _) | (None, true) => Clock::Wall,
         },
         progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
@@ -213,6 +220,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         },
         stop,
         state,
+        resume,
     };
     let (summary, result) = run::run(job);
     if !args.quiet {
@@ -258,6 +266,10 @@ fn check_streams(inputs: &[Uri], output: &Uri, rejects: Option<&Uri>) -> anyhow:
             "--rejects is also input {}: it would be overwritten unread",
             at + 1
         );
+    }
+    for uri in inputs.iter().filter(|uri| matches!(uri, Uri::Kafka(_))) {
+        anyhow::ensure!(uri != output, "--output {output} is also an input: its lists would be read as events");
+        anyhow::ensure!(rejects != Some(uri), "--rejects {uri} is also an input: what is rejected would come again");
     }
     let same = match (rejects, output) {
         (Some(Uri::File { path: rejects, .. }), Uri::File { path: output, .. }) => same_file(rejects, output),

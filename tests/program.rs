@@ -4,6 +4,8 @@ mod answers;
 mod bad_input;
 mod bench;
 mod clocks;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod real_logs;
 mod records;
 mod signals;
@@ -232,6 +234,15 @@ impl Heard {
 
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until it has said this.
+    fn until(&self, part: &str, limit: Duration) {
+        let asked = Instant::now();
+        while !self.text().contains(part) {
+            assert!(asked.elapsed() < limit, "{part:?} is not said within {limit:?}:\n{}", self.text());
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn all(&mut self) -> String {

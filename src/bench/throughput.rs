@@ -103,6 +103,7 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
         show: Show::Nothing,
         stop: stop.clone(),
         state: None,
+        resume: None,
     });
     result.map_err(|error| Failure::Running(error.into()))?;
     let (rss_after, peak_bytes) = memory();

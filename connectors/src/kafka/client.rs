@@ -15,6 +15,9 @@ use super::{Address, KafkaOptions};
 /// How long the beginning of a run waits for a broker to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Time in which a client may tell what it knows: each event of its takes one turn.
+pub(super) const TELLING: Duration = Duration::from_millis(20);
+
 /// One question to a broker, so that a refusal is seen before the patience ends.
 const ONE_TRY: Duration = Duration::from_secs(2);
 
@@ -130,7 +133,8 @@ impl ClientContext for Telling {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if let Some(code) = error.rdkafka_error_code() {
+        // The end of a partition is no error, and comes where records come.
+        if let Some(code) = error.rdkafka_error_code().filter(|code| *code != RDKafkaErrorCode::PartitionEOF) {
             self.tell(code, reason);
         }
     }

@@ -39,7 +39,7 @@ impl Default for KafkaOptions {
             partitions: 8,
             replication: 0,
             compression: "lz4".into(),
-            linger: 1,
+            linger: 0,
             buffer: 32 << 20,
             refresh: 30_000,
             security: Security::default(),

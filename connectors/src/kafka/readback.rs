@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::client::{PATIENCE, Telling, Trouble, base, explain, not_made, partitions};
+use super::client::{PATIENCE, TELLING, Telling, Trouble, base, explain, not_made, partitions};
 use super::{Address, KafkaOptions};
 use crate::HeldLists;
 use crate::held::{Reading, Record};
@@ -17,7 +17,7 @@ use crate::held::{Reading, Record};
 pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -> Result<HeldLists, Trouble> {
     let consumer = reader(address, options)?;
     let telling = consumer.client().context();
-    let serve = || drop(consumer.poll(Duration::ZERO));
+    let serve = || drop(consumer.poll(TELLING));
     let found = partitions(consumer.client(), telling, &address.topic, serve)?;
     let mut left = BTreeMap::new();
     let mut from_start = TopicPartitionList::new();

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use schema::Change;
 
-use super::client::{PATIENCE, Trouble, base, explain, not_made, partitions};
+use super::client::{PATIENCE, TELLING, Trouble, base, explain, not_made, partitions};
 use super::deliveries::Deliveries;
 use super::readback::read_back;
 use super::topics::{Kind, prepare};
@@ -92,7 +92,7 @@ fn producer(address: &Address, options: &KafkaOptions) -> Result<BaseProducer<De
     let producer: BaseProducer<Deliveries> =
         config.create_with_context(Deliveries::new(&address.topic)).map_err(|error| not_made(&error))?;
     let telling = producer.context().telling();
-    partitions(producer.client(), telling, &address.topic, || producer.poll(Duration::ZERO))?;
+    partitions(producer.client(), telling, &address.topic, || producer.poll(TELLING))?;
     Ok(producer)
 }
 
@@ -230,14 +230,16 @@ impl Lists {
     /// What an error asks for.
     fn refused(&self, error: &KafkaError, record: Option<(&str, usize)>) -> Refused {
         use RDKafkaErrorCode as Code;
-        let code = error.rdkafka_error_code();
-        if matches!(code, Some(Code::Fenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping | Code::Fatal))
-            || matches!(self.producer.client().fatal_error(), Some((Code::Fenced | Code::InvalidProducerEpoch, _)))
-        {
+        let fatal = self.producer.client().fatal_error();
+        let code = fatal.as_ref().map(|(code, _)| *code).or_else(|| error.rdkafka_error_code());
+        if matches!(code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) {
             return Refused::ForEver(Trouble::new(
                 "another process writes to this topic now, so this one was shut out",
                 "run one deltarec for an output topic; if there is only one, start it again",
             ));
+        }
+        if let Some((_, reason)) = fatal {
+            return Refused::ForEver(Trouble::new(reason, "see the broker's log, and start again"));
         }
         if let KafkaError::Transaction(error) = error {
             if error.is_retriable() {

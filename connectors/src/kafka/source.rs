@@ -7,7 +7,7 @@ use std::thread::{self, Thread};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
-use super::client::{PATIENCE, Telling, Trouble, base, explain, not_made, partitions};
+use super::client::{PATIENCE, TELLING, Telling, Trouble, base, explain, not_made, partitions};
 use super::fetcher::{Fetched, Fetcher, Wishes};
 use super::{Address, KafkaOptions};
 use crate::json::Json;
@@ -45,7 +45,7 @@ impl Topic {
         let failed = |trouble| OpenError::from(source_error(name, trouble));
         let consumer = consumer(&address, kafka).map_err(failed)?;
         let telling = consumer.client().context();
-        let serve = || drop(consumer.poll(std::time::Duration::ZERO));
+        let serve = || drop(consumer.poll(TELLING));
         let found = partitions(consumer.client(), telling, &address.topic, serve).map_err(failed)?;
         if found.is_none() {
             return Err(failed(Trouble::new("there is no such topic", "check its name, or create it")));

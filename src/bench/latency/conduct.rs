@@ -51,6 +51,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         show: Show::Nothing,
         stop: stop.clone(),
         state: None,
+        resume: None,
     };
     let running = thread::Builder::new()
         .name("run".into())
