@@ -54,11 +54,7 @@ pub fn continue_sink(uri: &Uri, kafka: &KafkaOptions) -> Result<(Box<dyn Sink>, 
 }
 
 #[cfg(feature = "kafka")]
-fn continue_topic(
-    name: &str,
-    rest: &str,
-    kafka: &KafkaOptions,
-) -> Result<(Box<dyn Sink>, HeldLists), OpenError> {
+fn continue_topic(name: &str, rest: &str, kafka: &KafkaOptions) -> Result<(Box<dyn Sink>, HeldLists), OpenError> {
     crate::kafka::continue_lists(name, &crate::kafka::Address::parse(rest)?, kafka)
 }
 

@@ -137,5 +137,9 @@ fn unsupported(uri: String, what: &'static str, advice: &'static str) -> OpenErr
 
 #[cfg(not(feature = "kafka"))]
 pub(crate) fn no_kafka(uri: String) -> OpenError {
-    unsupported(uri, "this deltarec was built without Kafka", "build it with the feature `kafka`, which is on by default")
+    unsupported(
+        uri,
+        "this deltarec was built without Kafka",
+        "build it with the feature `kafka`, which is on by default",
+    )
 }

@@ -202,5 +202,11 @@ impl<F: Format> Source for Records<F> {
 fn rejected(reason: Reason, source: &str, position: Position, record: &[u8], limit: usize) -> Rejected {
     let kept = &record[..record.len().min(KEPT_BYTES).min(limit)];
     let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
-    Rejected { reason, source: source.to_owned(), position, record: String::from_utf8_lossy(kept).into_owned(), original: None }
+    Rejected {
+        reason,
+        source: source.to_owned(),
+        position,
+        record: String::from_utf8_lossy(kept).into_owned(),
+        original: None,
+    }
 }

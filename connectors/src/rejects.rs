@@ -62,12 +62,7 @@ impl RejectLog {
         let code = rejected.reason.code();
         self.total += 1;
         if !self.counts.contains_key(&code) {
-            tracing::warn!(
-                reason = code,
-                "{}: {} (logged once for each reason)",
-                rejected.place(),
-                rejected.reason
-            );
+            tracing::warn!(reason = code, "{}: {} (logged once for each reason)", rejected.place(), rejected.reason);
         }
         *self.counts.entry(code).or_default() += 1;
         self.dirty = true;

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use connectors::{Delivery, Generated, Generator, InputOptions, RejectLog, Uri, continue_sink, open_lines, open_sink, open_source};
+use connectors::{
+    Delivery, Generated, Generator, InputOptions, RejectLog, Uri, continue_sink, open_lines, open_sink, open_source,
+};
 use hdrhistogram::Histogram;
 use schema::Event;
 use serde::Serialize;
@@ -109,7 +111,10 @@ pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
         let mut live = Live::start(args, &broker, &config, stop).map_err(Failure::Running)?;
         for rate in args.rates.iter().copied().take_while(|_| !stop.is_set()) {
             let step = live.offer(rate, args.seconds, name).map_err(Failure::Running)?;
-            console::say(&format!("{name}, {} events/s: p50 {:.2} ms, p99 {:.2} ms", step.rate, step.change_ms.p50, step.change_ms.p99));
+            console::say(&format!(
+                "{name}, {} events/s: p50 {:.2} ms, p99 {:.2} ms",
+                step.rate, step.change_ms.p50, step.change_ms.p99
+            ));
             steps.push(step);
         }
         live.end().map_err(Failure::Running)?;
@@ -126,8 +131,11 @@ fn show(steps: &[Step], replays: &[Replay]) -> Result<(), Failure> {
     for step in steps {
         for (what, of) in [("event to change", &step.change_ms), ("broker alone", &step.broker_ms)] {
             let quantiles = [of.p50, of.p90, of.p99, of.p999, of.max].map(|ms| format!("{ms:.2}"));
-            let probes = if what == "broker alone" { String::new() } else { format!("{} of {}", step.arrived, step.probes) };
-            table.row([step.delivery.into(), step.rate.to_string(), what.into()].into_iter().chain(quantiles).chain([probes]));
+            let probes =
+                if what == "broker alone" { String::new() } else { format!("{} of {}", step.arrived, step.probes) };
+            table.row(
+                [step.delivery.into(), step.rate.to_string(), what.into()].into_iter().chain(quantiles).chain([probes]),
+            );
         }
     }
     say(&table.to_string())?;
@@ -192,7 +200,10 @@ impl Live {
         let (job, ends) = job(args, config.clone(), broker, (&input, &output), Clock::Wall, &progress)?;
         let running = thread::spawn(move || run(job));
         let wanted = args.preload;
-        while progress.settled.load(Relaxed) + progress.ignored.load(Relaxed) < wanted && !running.is_finished() && !stop.is_set() {
+        while progress.settled.load(Relaxed) + progress.ignored.load(Relaxed) < wanted
+            && !running.is_finished()
+            && !stop.is_set()
+        {
             thread::sleep(Duration::from_millis(20));
         }
         let due: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
@@ -234,7 +245,16 @@ impl Live {
                 probes += 1;
                 let user = format!("probe-{}", self.probes);
                 locked(&self.due).insert(user.clone(), due);
-                let event = Event { user, item: item.clone(), action: "click".into(), ts, dwell_ms: None, room: None, text: None, id: None };
+                let event = Event {
+                    user,
+                    item: item.clone(),
+                    action: "click".into(),
+                    ts,
+                    dwell_ms: None,
+                    room: None,
+                    text: None,
+                    id: None,
+                };
                 producer.send(&self.input, &event)?;
             } else if let Some(event) = self.events.next_event() {
                 let event = owned(&event, ts);
@@ -248,7 +268,14 @@ impl Live {
         over.set();
         let broker = echo.join().map_err(|_| anyhow!("the echo failed"))??;
         let latencies = locked(&self.latencies);
-        Ok(Step { delivery, rate, probes, arrived: latencies.len(), change_ms: quantiles(&latencies), broker_ms: quantiles(&broker) })
+        Ok(Step {
+            delivery,
+            rate,
+            probes,
+            arrived: latencies.len(),
+            change_ms: quantiles(&latencies),
+            broker_ms: quantiles(&broker),
+        })
     }
 
     /// The broker's own round trip meanwhile: produced with the same acknowledgements, consumed.
@@ -369,7 +396,8 @@ fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Resul
     let mut replays = vec![of("file to file", &summary, summary.elapsed)];
     let progress = Arc::new(Progress::default());
     let begun = Instant::now();
-    let (job, ends) = job(args, config.clone(), broker, (&input, &output), Clock::Event, &progress).map_err(Failure::Running)?;
+    let (job, ends) =
+        job(args, config.clone(), broker, (&input, &output), Clock::Event, &progress).map_err(Failure::Running)?;
     let running = thread::spawn(move || run(job));
     while progress.events.load(Relaxed) < summary.events && !running.is_finished() && !stop.is_set() {
         thread::sleep(Duration::from_millis(2));

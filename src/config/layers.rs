@@ -94,7 +94,9 @@ fn flat(entries: Table) -> Table {
     let mut keys = Table::new();
     for (name, value) in entries {
         match value.kind {
-            Kind::Table(inner) => keys.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value))),
+            Kind::Table(inner) => {
+                keys.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value)))
+            }
             kind => drop(keys.insert(name, Value { kind, ..value })),
         }
     }

@@ -209,7 +209,9 @@ impl Reader {
     }
 
     fn show_lag(&self, live: &[usize]) {
-        let lags = live.iter().map(|at| (self.inputs[*at].input.source.name().to_owned(), self.inputs[*at].input.source.lag()));
+        let lags = live
+            .iter()
+            .map(|at| (self.inputs[*at].input.source.name().to_owned(), self.inputs[*at].input.source.lag()));
         self.edge.progress.set_lag(lags.collect());
     }
 

@@ -41,7 +41,18 @@ mod tests {
     fn brokers_and_a_topic() {
         let address = Address::parse("a:9092,b:9093/live.events_v-2").unwrap();
         assert_eq!((address.brokers.as_str(), address.topic.as_str()), ("a:9092,b:9093", "live.events_v-2"));
-        for wrong in ["", "a:9092", "/t", "a/", "a,/t", "a/b/c", "a/t t", "a/..", "ann:secret@a/t", &format!("a/{}", "t".repeat(250))] {
+        for wrong in [
+            "",
+            "a:9092",
+            "/t",
+            "a/",
+            "a,/t",
+            "a/b/c",
+            "a/t t",
+            "a/..",
+            "ann:secret@a/t",
+            &format!("a/{}", "t".repeat(250)),
+        ] {
             assert!(Address::parse(wrong).is_err_and(|error| error.is_usage()), "{wrong}");
         }
     }

@@ -173,8 +173,12 @@ pub(super) fn partitions<C: ClientContext>(
                         let partitions = found.into_iter().flat_map(|found| found.partitions());
                         return Ok(Some(partitions.map(rdkafka::metadata::MetadataPartition::id).collect()));
                     }
-                    None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
-                    Some(RDKafkaErrorCode::LeaderNotAvailable) => KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable),
+                    None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                        return Ok(None);
+                    }
+                    Some(RDKafkaErrorCode::LeaderNotAvailable) => {
+                        KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)
+                    }
                     Some(code) => return Err(explain(&KafkaError::MetadataFetch(code), telling)),
                 }
             }
@@ -214,12 +218,15 @@ pub(super) fn explain(error: &KafkaError, telling: &Telling) -> Trouble {
             format!("the broker refused authentication: {reason}"),
             "check kafka.security: mechanism, username and where the password is",
         ),
-        Some(Code::SSL) => {
-            Trouble::new(format!("no TLS with the broker: {reason}"), "check kafka.security: ca, certificate, key and the port")
-        }
-        Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::TransactionalIdAuthorizationFailed) => {
-            Trouble::new(format!("not allowed: {reason}"), "give this user the rights listed in docs/kafka.md")
-        }
+        Some(Code::SSL) => Trouble::new(
+            format!("no TLS with the broker: {reason}"),
+            "check kafka.security: ca, certificate, key and the port",
+        ),
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed,
+        ) => Trouble::new(format!("not allowed: {reason}"), "give this user the rights listed in docs/kafka.md"),
         Some(Code::Resolve) => Trouble::new(format!("unknown host: {reason}"), "check the broker's name"),
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
             Trouble::new("there is no such topic", "check its name, or create it")

@@ -170,7 +170,8 @@ impl Fetcher {
         let mut pauses = Pauses { since: None, now: false };
         let (mut committed, mut refreshed) = (Instant::now(), Instant::now());
         while !self.wishes.gone.load(Acquire) {
-            let full = self.fetched.batch.len() + self.fetched.batch.rejected.len() >= MAX_RECORDS || self.bytes >= MAX_BYTES;
+            let full =
+                self.fetched.batch.len() + self.fetched.batch.rejected.len() >= MAX_RECORDS || self.bytes >= MAX_BYTES;
             if full || pauses.now {
                 // No room for more: what came stays, and the client is kept alive.
                 self.hand_over(hand_over, polls)?;
@@ -285,9 +286,12 @@ impl Fetcher {
                 format!("records were deleted before they were read ({error})"),
                 "start with --rebuild to read what is there; give the topic a longer retention (docs/kafka.md)",
             ))),
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::TopicAuthorizationFailed) => {
-                Err(End::Failed(self.explain(error)))
-            }
+            Some(
+                Code::UnknownTopicOrPartition
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::TopicAuthorizationFailed,
+            ) => Err(End::Failed(self.explain(error))),
             // The client tries again by itself, and its context has told.
             _ => Ok(tracing::debug!("{}: {error}", self.name)),
         }
@@ -356,7 +360,8 @@ impl Pauses {
         }
         let consumer = &fetcher.consumer;
         let assigned = consumer.assignment();
-        let done = assigned.and_then(|assigned| if paused { consumer.pause(&assigned) } else { consumer.resume(&assigned) });
+        let done =
+            assigned.and_then(|assigned| if paused { consumer.pause(&assigned) } else { consumer.resume(&assigned) });
         tracing::debug!("{}: {}", fetcher.name, if paused { "paused" } else { "resumed" });
         done.map_err(|error| End::Failed(fetcher.explain(&error)))
     }

@@ -57,7 +57,8 @@ impl Letters {
             Some(original) => original.value.as_deref(),
             None => Some(rejected.record.as_bytes()),
         };
-        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, Arc::clone(&self.left)).headers(headers);
+        let mut record =
+            BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, Arc::clone(&self.left)).headers(headers);
         record.key = original.and_then(|original| original.key.as_deref());
         record.payload = value;
         self.left.fetch_add(1, Relaxed);

@@ -22,9 +22,8 @@ pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -
     let mut left = BTreeMap::new();
     let mut from_start = TopicPartitionList::new();
     for partition in found.unwrap_or_default() {
-        let (low, high) = consumer
-            .fetch_watermarks(&address.topic, partition, PATIENCE)
-            .map_err(|error| explain(&error, telling))?;
+        let (low, high) =
+            consumer.fetch_watermarks(&address.topic, partition, PATIENCE).map_err(|error| explain(&error, telling))?;
         if low < high {
             left.insert(partition, high);
             from_start
@@ -38,8 +37,14 @@ pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -
     while !left.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
             None if heard.elapsed() > PATIENCE => {
-                let silent = explain(&KafkaError::MessageConsumption(rdkafka::error::RDKafkaErrorCode::OperationTimedOut), telling);
-                return Err(Trouble { what: format!("the lists in the topic cannot be read: {}", silent.what), ..silent });
+                let silent = explain(
+                    &KafkaError::MessageConsumption(rdkafka::error::RDKafkaErrorCode::OperationTimedOut),
+                    telling,
+                );
+                return Err(Trouble {
+                    what: format!("the lists in the topic cannot be read: {}", silent.what),
+                    ..silent
+                });
             }
             None => continue,
             Some(Ok(message)) => {

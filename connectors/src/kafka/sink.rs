@@ -334,6 +334,16 @@ impl Sink for Lists {
         Ok(())
     }
 
+    fn tend(&mut self) -> Result<(), SinkError> {
+        self.producer.poll(Duration::ZERO);
+        if self.transactions {
+            return Ok(());
+        }
+        self.check()?;
+        self.take_stock();
+        Ok(())
+    }
+
     fn acknowledged(&self) -> Option<u64> {
         self.acknowledged
     }

@@ -33,7 +33,10 @@ pub(crate) struct Topic {
 enum State {
     /// Nothing is fetched before the first poll, so that it can be said where to begin.
     New(Box<Fetcher>),
-    Fetching { fetched: Receiver<Result<Fetched, SourceError>>, telling: Arc<dyn Fn() -> BTreeMap<i32, i64> + Send + Sync> },
+    Fetching {
+        fetched: Receiver<Result<Fetched, SourceError>>,
+        telling: Arc<dyn Fn() -> BTreeMap<i32, i64> + Send + Sync>,
+    },
     Failed,
 }
 
@@ -67,10 +70,9 @@ impl Topic {
         self.ends = Some(fetcher.assign(&self.positions)?);
         let (hand_over, fetched) = bounded(BATCHES);
         let telling = fetcher.telling();
-        thread::Builder::new()
-            .name("kafka".into())
-            .spawn(move || fetcher.run(&hand_over, &polls))
-            .map_err(|error| Trouble::new(format!("no thread can be started: {error}"), "see the limits of this user"))?;
+        thread::Builder::new().name("kafka".into()).spawn(move || fetcher.run(&hand_over, &polls)).map_err(
+            |error| Trouble::new(format!("no thread can be started: {error}"), "see the limits of this user"),
+        )?;
         Ok(State::Fetching { fetched, telling })
     }
 }
@@ -183,11 +185,7 @@ impl Drop for Topic {
 }
 
 /// Where the partitions begin and end now.
-pub(super) fn bounds(
-    consumer: &BaseConsumer<Telling>,
-    topic: &str,
-    partition: i32,
-) -> Result<(i64, i64), Trouble> {
+pub(super) fn bounds(consumer: &BaseConsumer<Telling>, topic: &str, partition: i32) -> Result<(i64, i64), Trouble> {
     let bounds = consumer.fetch_watermarks(topic, partition, PATIENCE);
     bounds.map_err(|error| explain(&error, consumer.client().context()))
 }

@@ -15,8 +15,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// settings under which lists would be lost.
 pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: Kind) -> Result<(), Trouble> {
     let config = base(address, options)?;
-    let admin: AdminClient<Telling> = rdkafka::config::FromClientConfigAndContext::from_config_and_context(&config, Telling::of(&address.topic))
-        .map_err(|error| not_made(&error))?;
+    let admin: AdminClient<Telling> =
+        rdkafka::config::FromClientConfigAndContext::from_config_and_context(&config, Telling::of(&address.topic))
+            .map_err(|error| not_made(&error))?;
     let telling = admin.inner().context();
     // A thread of the admin client's own serves it.
     if partitions(admin.inner(), telling, &address.topic, || ())?.is_some() {
@@ -80,7 +81,9 @@ fn check(admin: &AdminClient<Telling>, topic: &str) {
         Ok(Some(Ok(settings))) => settings,
         other => {
             let why = other.map_or_else(|error| error.to_string(), |one| format!("{:?}", one.and_then(Result::err)));
-            tracing::warn!("the settings of topic {topic} cannot be checked ({why}): see that cleanup.policy is compact");
+            tracing::warn!(
+                "the settings of topic {topic} cannot be checked ({why}): see that cleanup.policy is compact"
+            );
             return;
         }
     };

@@ -40,7 +40,8 @@ fn the_first_record_of_each_reason_is_logged() {
             (6, Reason::Missing { field: "item".into() }),
         ] {
             let position = Position { line, offset: 0 };
-            log.record(&Rejected { reason, source: "day.csv".into(), position, record: String::new(), original: None }).unwrap();
+            log.record(&Rejected { reason, source: "day.csv".into(), position, record: String::new(), original: None })
+                .unwrap();
         }
     });
     assert_eq!(lines.len(), 3, "{lines:?}");

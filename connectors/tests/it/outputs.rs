@@ -139,7 +139,13 @@ fn a_closed_pipe_is_told_apart() {
 }
 
 fn rejected(reason: Reason, line: u64) -> Rejected {
-    Rejected { reason, source: "in.csv".into(), position: Position { line, offset: 9 }, record: "a,\"b".into(), original: None }
+    Rejected {
+        reason,
+        source: "in.csv".into(),
+        position: Position { line, offset: 9 },
+        record: "a,\"b".into(),
+        original: None,
+    }
 }
 
 #[test]
@@ -176,7 +182,8 @@ fn rejected_records_without_an_output_are_counted() {
 #[test]
 fn an_output_for_rejected_records_that_fails_is_told_and_they_are_still_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let mut log = RejectLog::open(Some(&uri(&link(folder.path(), "bad.jsonl", "/dev/full"))), &KafkaOptions::default()).unwrap();
+    let mut log =
+        RejectLog::open(Some(&uri(&link(folder.path(), "bad.jsonl", "/dev/full"))), &KafkaOptions::default()).unwrap();
     log.record(&rejected(Reason::NotUtf8, 2)).unwrap();
     assert!(log.flush().unwrap_err().to_string().contains("free some space"));
     assert_eq!(log.total(), 1);

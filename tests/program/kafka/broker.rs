@@ -22,18 +22,16 @@ use super::super::Lists;
 /// How long a topic may take to hold what is expected.
 pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A broker, and the settings of the program for it.
+/// A broker.
 #[derive(Clone)]
 pub(super) struct Broker {
     pub(super) address: String,
-    /// librdkafka's own, in the test's process.
-    pub(super) is_mock: bool,
 }
 
 /// The broker that `DELTAREC_KAFKA` names. Without it the test does not run, which is said past the capture of output.
 pub(super) fn real(test: &str) -> Option<Broker> {
     match std::env::var("DELTAREC_KAFKA") {
-        Ok(address) if !address.is_empty() => Some(Broker { address, is_mock: false }),
+        Ok(address) if !address.is_empty() => Some(Broker { address }),
         _ => {
             let note = format!("NOT RUN, it needs a broker (eval \"$(scripts/kafka start)\"): {test}\n");
             std::io::stderr().write_all(note.as_bytes()).unwrap();
@@ -44,15 +42,15 @@ pub(super) fn real(test: &str) -> Option<Broker> {
 
 /// The real broker, or else librdkafka's mock, which lives as long as this process.
 pub(super) fn any() -> Broker {
-    if let Ok(address) = std::env::var("DELTAREC_KAFKA")
-        && !address.is_empty()
-    {
-        return Broker { address, is_mock: false };
+    match std::env::var("DELTAREC_KAFKA") {
+        Ok(address) if !address.is_empty() => Broker { address },
+        _ => {
+            let cluster: MockCluster<'static, _> = MockCluster::new(1).unwrap();
+            let address = cluster.bootstrap_servers();
+            std::mem::forget(cluster);
+            Broker { address }
+        }
     }
-    let cluster: MockCluster<'static, _> = MockCluster::new(1).unwrap();
-    let address = cluster.bootstrap_servers();
-    std::mem::forget(cluster);
-    Broker { address, is_mock: true }
 }
 
 /// A record as it lies in a topic.
@@ -127,11 +125,16 @@ impl Broker {
 
     /// Appends events, those of a user to one partition.
     pub(super) fn produce(&self, topic: &str, events: &[Event]) {
-        let values: Vec<_> = events.iter().map(|event| (event.user.clone(), serde_json::to_vec(event).unwrap())).collect();
+        let values: Vec<_> =
+            events.iter().map(|event| (event.user.clone(), serde_json::to_vec(event).unwrap())).collect();
         self.send(topic, values.iter().map(|(key, value)| (Some(key.as_bytes()), Some(value.as_slice()))));
     }
 
-    pub(super) fn send<'r>(&self, topic: &str, records: impl IntoIterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>) {
+    pub(super) fn send<'r>(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
+    ) {
         let producer = self.producer();
         for (key, value) in records {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic);
@@ -205,13 +208,17 @@ impl Broker {
         let mut tail = self.tail(topic);
         let mut records = Vec::new();
         loop {
-            tail.more(&mut records);
-            if tail.at_end() && lists(&records) == *expected {
+            // Compared only when nothing comes, as a comparison takes long.
+            if !tail.more(&mut records) && tail.at_end() && lists(&records) == *expected {
                 return records;
             }
             if asked.elapsed() > PATIENCE {
                 let found = lists(&records);
-                let differ: Vec<_> = found.keys().chain(expected.keys()).filter(|user| found.get(*user) != expected.get(*user)).collect();
+                let differ: Vec<_> = found
+                    .keys()
+                    .chain(expected.keys())
+                    .filter(|user| found.get(*user) != expected.get(*user))
+                    .collect();
                 panic!(
                     "{what}: after {PATIENCE:?} {} lists of {} differ, first {:?}: {:?}, expected {:?}",
                     differ.len(),
@@ -237,7 +244,8 @@ impl Tail {
         self.left.is_empty()
     }
 
-    pub(super) fn more(&mut self, records: &mut Vec<Record>) {
+    /// `false`: there is nothing for the moment.
+    pub(super) fn more(&mut self, records: &mut Vec<Record>) -> bool {
         match self.consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => records.push(Record {
                 partition: message.partition(),
@@ -253,8 +261,9 @@ impl Tail {
             }),
             Some(Err(KafkaError::PartitionEOF(partition))) => self.left.retain(|left| *left != partition),
             Some(Err(error)) => println!("a test's consumer: {error}"),
-            None => {}
+            None => return false,
         }
+        true
     }
 }
 
@@ -305,7 +314,8 @@ pub(super) fn assert_no_repeats(records: &[Record]) {
 /// `scripts/kafka` for a broker of this name, beside the main one.
 pub(super) fn script(node: &str, args: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka");
-    let done = Command::new(script).args(args).env("DELTAREC_KAFKA_NODE", node).env_remove("DELTAREC_KAFKA").output().unwrap();
+    let done =
+        Command::new(script).args(args).env("DELTAREC_KAFKA_NODE", node).env_remove("DELTAREC_KAFKA").output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }

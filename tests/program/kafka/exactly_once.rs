@@ -103,7 +103,8 @@ fn a_process_that_wakes_up_is_shut_out() {
         let place = Place::new();
         let events = simulated(&place, &format!("events=12000,users=400,items=200,seed={}", 30 + round));
         let expected = expected(&events);
-        let (input, output) = (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
+        let (input, output) =
+            (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
         let (early, late) = events.split_at(6000);
         broker.produce(&input, early);
         let old = start(&place, &broker, &input, &output, "");
@@ -142,8 +143,12 @@ fn who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent() {
     };
     let (input, output) = (broker.topic("events", 2, &[]), broker.topic("lists", 1, &[("cleanup.policy", "compact")]));
     let (input_uri, output_uri) = (broker.uri(&input), broker.uri(&output));
-    let args = ["run", "--input", &input_uri, "--output", &output_uri, "--clock", "event", "--set", "graph.audience=10m"];
-    broker.produce(&input, &[event("ann", "bread", "buy", ts), event("ann", "butter", "buy", ts), event("bob", "bread", "view", ts)]);
+    let args =
+        ["run", "--input", &input_uri, "--output", &output_uri, "--clock", "event", "--set", "graph.audience=10m"];
+    broker.produce(
+        &input,
+        &[event("ann", "bread", "buy", ts), event("ann", "butter", "buy", ts), event("bob", "bread", "view", ts)],
+    );
     let running = place.start(&args);
     let told = Lists::from([("bob".to_owned(), vec!["butter".to_owned()])]);
     broker.until(&output, &told, "bob's list");
@@ -151,12 +156,17 @@ fn who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent() {
     // While nobody runs, bob's time is up, and cem comes; dan's list is what somebody else wrote, and is no list.
     let later = ts + 11 * 60_000;
     broker.produce(&input, &[event("cem", "butter", "view", later)]);
-    broker.send(&output, [(Some("dan".as_bytes()), Some("no list".as_bytes())), (None, Some("no key".as_bytes()))]);
+    let nobody: &[u8] = b"\xff";
+    broker.send(
+        &output,
+        [(Some(b"dan".as_slice()), Some(b"no list".as_slice())), (Some(nobody), Some(b"{}".as_slice()))],
+    );
     let running = place.start(&args);
     let told = Lists::from([("cem".to_owned(), vec!["bread".to_owned()])]);
     let records = broker.until(&output, &told, "cem's list and bob's end");
     stop(running).said(&["2 records are not ours", "no list of ours"]);
-    let of = |user: &str| records.iter().filter(|record| record.key.as_deref() == Some(user.as_bytes())).collect::<Vec<_>>();
+    let of =
+        |user: &str| records.iter().filter(|record| record.key.as_deref() == Some(user.as_bytes())).collect::<Vec<_>>();
     assert_eq!(of("bob").len(), 2);
     assert_eq!(of("bob")[1].value, None, "a tombstone");
     assert_eq!((of("cem").len(), of("ann").len(), of("dan").len()), (1, 0, 1));

@@ -17,8 +17,12 @@ fn garbage_goes_to_the_dead_letters_as_it_came() {
     let (output, letters) = (broker.topic("lists", 0, &[]), broker.topic("letters", 0, &[]));
     broker.produce(&input, &events[..1500]);
     let unknown = br#"{"user":"u","item":"i","action":"bid","ts":1763900000000}"#;
-    let garbage: Vec<(Option<&[u8]>, Option<&[u8]>)> =
-        vec![(Some(b"k\xff"), Some(b"{\"user\":")), (None, Some(b"\xfe\xff\x00")), (Some(b"gone"), None), (Some(b"x"), Some(unknown))];
+    let garbage: Vec<(Option<&[u8]>, Option<&[u8]>)> = vec![
+        (Some(b"k\xff"), Some(b"{\"user\":")),
+        (None, Some(b"\xfe\xff\x00")),
+        (Some(b"gone"), None),
+        (Some(b"x"), Some(unknown)),
+    ];
     broker.send(&input, garbage.clone());
     broker.produce(&input, &events[1500..]);
     let rejects = format!("--rejects {}", broker.uri(&letters));
@@ -34,7 +38,9 @@ fn garbage_goes_to_the_dead_letters_as_it_came() {
     for letter in &letters {
         let header = |name: &str| String::from_utf8(letter.headers[name].clone()).unwrap();
         assert_eq!(header("deltarec.topic"), input);
-        assert!(header("deltarec.partition").parse::<i32>().is_ok() && header("deltarec.offset").parse::<i64>().is_ok());
+        assert!(
+            header("deltarec.partition").parse::<i32>().is_ok() && header("deltarec.offset").parse::<i64>().is_ok()
+        );
         assert!(["malformed", "not_utf8", "unknown_action"].contains(&header("deltarec.reason").as_str()));
         assert!(!header("deltarec.detail").is_empty());
     }
@@ -48,7 +54,7 @@ fn a_broker_that_goes_away_is_waited_for() {
     let node = format!("outage-{}", std::process::id());
     let settings = script(&node, &["start"]);
     let address = settings.lines().find_map(|line| line.strip_prefix("export DELTAREC_KAFKA=")).unwrap().to_owned();
-    let broker = Broker { address, is_mock: false };
+    let broker = Broker { address };
     let place = Place::new();
     let events = simulated(&place, "events=9000,users=300,items=200,seed=42");
     let expected = expected(&events);
@@ -167,11 +173,14 @@ fn tls_and_sasl() {
         (&tls, format!("--set kafka.security.protocol=ssl --set kafka.security.ca={ca}")),
         (
             &sasl_tls,
-            format!("--set kafka.security.protocol=sasl_ssl --set kafka.security.ca={ca} {}", sasl_with("SCRAM-SHA-512", "password")),
+            format!(
+                "--set kafka.security.protocol=sasl_ssl --set kafka.security.ca={ca} {}",
+                sasl_with("SCRAM-SHA-512", "password")
+            ),
         ),
     ];
     for (address, settings) in cases {
-        let broker = Broker { address: address.clone(), is_mock: false };
+        let broker = Broker { address: address.clone() };
         let (input, output) = (plain.topic("events", 2, &[]), plain.topic("lists", 0, &[]));
         plain.produce(&input, &events);
         let running = start(&place, &broker, &input, &output, &settings);
@@ -216,7 +225,9 @@ fn errors_say_what_is_wrong_and_what_to_do() {
     let broker = any();
     let nowhere = broker.uri("nowhere");
     place.run(&format!("--input {nowhere}")).failed(1, &["there is no such topic"]);
-    place.run(&format!("--output {nowhere} --set kafka.create=no")).failed(1, &["there is no such topic", "kafka.create"]);
+    place
+        .run(&format!("--output {nowhere} --set kafka.create=no"))
+        .failed(1, &["there is no such topic", "kafka.create"]);
     place.run(&format!("--input {nowhere} --set kafka.options.no.such=1")).failed(1, &["no.such"]);
     let missing = "--set kafka.security.protocol=sasl_plaintext --set kafka.security.mechanism=PLAIN \
                    --set kafka.security.username=u --set kafka.security.password=env:DELTAREC_NO_SUCH";
@@ -233,7 +244,13 @@ fn a_list_that_is_too_large_for_the_topic_is_named() {
     broker.produce(&input, &events);
     let output = broker.topic("lists", 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "200")]);
     for delivery in ["transactional", "idempotent"] {
-        let running = start(&place, &broker, &input, &output, &format!("--set kafka.delivery={delivery} --set kafka.compression=none"));
+        let running = start(
+            &place,
+            &broker,
+            &input,
+            &output,
+            &format!("--set kafka.delivery={delivery} --set kafka.compression=none"),
+        );
         running.end_within(Duration::from_secs(60)).failed(1, &["too large", "max.message.bytes"]);
     }
 }
