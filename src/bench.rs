@@ -3,7 +3,6 @@
 //! What is measured how is in docs/performance.md. Whatever has memory or a warm-up of its own is measured in a child
 //! process, which is this program again with a hidden subcommand (`bench/child.rs`).
 
-mod alone;
 pub mod audience;
 mod batches;
 mod child;
@@ -14,13 +13,14 @@ mod kafka;
 mod latency;
 mod machine;
 mod picture;
+mod recovery;
 mod sample;
+mod shop;
 mod simulated;
 mod throughput;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use connectors::generate::Options;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ use self::machine::Machine;
 use self::simulated::ENDLESS;
 use crate::cli::Failure;
 use crate::config::{Audience, Config};
+use crate::files::{check_writable, write};
 use crate::generate;
 use crate::run::{Stop, grouped};
 
@@ -57,6 +58,9 @@ enum What {
     #[cfg(feature = "kafka")]
     #[command(after_help = kafka::EXAMPLES)]
     Kafka(Box<kafka::KafkaArgs>),
+    /// From a snapshot to the first live change, and what an interaction takes in one
+    #[command(after_help = recovery::EXAMPLES)]
+    Recovery(Box<recovery::RecoveryArgs>),
     /// One measurement, in a process of its own
     #[command(hide = true)]
     Child {
@@ -74,6 +78,7 @@ pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
         What::Growth(args) => growth::main(args, stop),
         #[cfg(feature = "kafka")]
         What::Kafka(args) => kafka::main(args, stop),
+        What::Recovery(args) => recovery::main(args, stop),
         What::Child { task } => child::main(task, stop),
     }
 }
@@ -143,24 +148,6 @@ impl Setup {
 /// A simulation as it is told of: of an endless one its end is of no interest.
 fn named(simulation: &Options) -> String {
     simulation.to_string().replacen(&format!("events={ENDLESS},"), "", 1)
-}
-
-/// What is wrong with a file is said before anything is measured.
-fn check_writable<'p>(paths: impl IntoIterator<Item = &'p Option<PathBuf>>) -> Result<(), Failure> {
-    for path in paths.into_iter().flatten() {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.is_dir() || path.is_dir() {
-            let path = path.display();
-            return Err(Failure::Usage(anyhow::anyhow!(
-                "{path} cannot be written: name a file in a folder that exists"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)
 }
 
 fn mib(bytes: u64) -> String {

@@ -1,15 +1,18 @@
 //! The command line.
 
+mod inputs;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use connectors::{Columns, Filter, Generator, InputOptions, OpenError, RejectLog, Uri, open_source};
+use connectors::{OpenError, RejectLog, Uri};
 
+pub(crate) use self::inputs::InputArgs;
 use crate::config::{Config, ConfigErrors};
-use crate::run::{self, Clock, Input, Job, Show, Stop};
-use crate::{bench, console, demo, generate, snapshot, state};
+use crate::run::{self, Clock, Job, Show, Stop};
+use crate::{bench, console, demo, evaluate, generate, snapshot, state};
 
 /// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
 #[derive(Debug, Parser)]
@@ -33,6 +36,9 @@ enum Command {
     /// Look at stored snapshots, check them, export them, delete old ones
     #[command(subcommand, after_help = snapshot::EXAMPLES)]
     Snapshot(snapshot::SnapshotCommand),
+    /// How good are the lists? Predict events of a log and compare with what was done
+    #[command(after_help = evaluate::EXAMPLES)]
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Measure latency, throughput and the cost of events on this machine
     Bench(bench::BenchArgs),
 }
@@ -77,10 +83,8 @@ struct RunArgs {
     /// Set one key of the configuration, e.g. graph.k=20; may be repeated, the last one wins
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, kafka://BROKER[,BROKER]/TOPIC or
-    /// generate:[OPTIONS]; may be repeated. Inputs are merged by time; topics are read after all others
-    #[arg(long = "input", value_name = "URI", default_value = "-")]
-    inputs: Vec<String>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// Where changes go: PATH.jsonl (also .gz, .zst), - for stdout or kafka://BROKER[,BROKER]/TOPIC; an existing file is
     /// replaced, unless the run goes on from a snapshot; a topic is always continued
     #[arg(long, value_name = "URI", default_value = "-")]
@@ -88,16 +92,6 @@ struct RunArgs {
     /// Where rejected records go, with reason, source and position
     #[arg(long, value_name = "URI")]
     rejects: Option<String>,
-    /// What the columns or fields are called, see the examples; nested JSON fields as a.b.c; after the name of `ts` a
-    /// format: s, ms, iso or a strftime pattern
-    #[arg(long, value_name = "user=NAME,item=NAME,action=NAME,ts=NAME[:FORMAT],...")]
-    columns: Option<String>,
-    /// The action of all records, where there is no such column
-    #[arg(long, value_name = "ACTION")]
-    action: Option<String>,
-    /// Take only records that fulfil COLUMN OP VALUE, e.g. 'quantity>0'; may be repeated, all must hold
-    #[arg(long = "where", value_name = "CONDITION")]
-    filters: Vec<String>,
     /// Where snapshots are kept, so that a run goes on where the last one ended: a folder, s3://..., gs://... or az://...
     #[arg(long, value_name = "URI")]
     state: Option<String>,
@@ -150,6 +144,7 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
         Command::Demo(args) => demo::main(&args, stop),
         Command::Generate(args) => generate::main(&args, &stop),
         Command::Snapshot(command) => snapshot::main(&command, &stop),
+        Command::Evaluate(args) => evaluate::main(&args, &stop),
         Command::Bench(args) => bench::main(&args, &stop),
     }
 }
@@ -159,33 +154,20 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = args.state {
         config.state.uri = state;
     }
-    let options = InputOptions {
-        columns: args
-            .columns
-            .as_deref()
-            .map(str::parse::<Columns>)
-            .transpose()
-            .map_err(OpenError::from)?
-            .unwrap_or_default(),
-        action: args.action,
-        filters: args
-            .filters
-            .iter()
-            .map(|filter| filter.parse::<Filter>())
-            .collect::<Result<_, _>>()
-            .map_err(OpenError::from)?,
-        max_record_bytes: config.input.max_record,
-        originals: args.rejects.as_ref().is_some_and(|uri| uri.starts_with("kafka://")),
-        kafka: config.kafka.clone(),
-    };
+    let records = args.inputs.reading();
     let uri = |text: &str| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
-    let uris = args.inputs.iter().map(|input| uri(input)).collect::<Result<Vec<_>, _>>()?;
+    let uris = args.inputs.uris()?;
     let output = uri(&args.output)?;
     let rejects = args.rejects.as_deref().map(uri).transpose()?;
     check_streams(&uris, &output, rejects.as_ref()).map_err(Failure::Usage)?;
 
     // Inputs first: a mistake there must not have replaced an output already.
-    let mut inputs = uris.iter().map(|uri| open_input(uri, &options)).collect::<Result<Vec<_>, _>>()?;
+    let clock = match (args.clock, uris.iter().any(|uri| matches!(uri, Uri::Kafka(_)))) {
+        (Some(ClockArg::Event), _) | (None, false) => Clock::Event,
+        (Some(ClockArg::Wall), _) | (None, true) => Clock::Wall,
+    };
+    let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
+    let mut inputs = args.inputs.open(&uris, &config, dead_letters)?;
     let (output_sink, resume, rejects, state) = if config.state.uri.is_empty() {
         if args.rebuild {
             return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
@@ -198,7 +180,9 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         } else {
             RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
-        let begun = state::begin(&config, &uris, &mut inputs, &output, args.rebuild)?;
+        let asked =
+            state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
+        let begun = state::begin(asked, &mut inputs)?;
         (begun.output, begun.resume, rejects, Some(begun.state))
     };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
@@ -208,10 +192,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         output: output_sink,
         rejects,
         workers: usize::from(args.workers),
-        clock: match (args.clock, uris.iter().any(|uri| matches!(uri, Uri::Kafka(_)))) {
-            (Some(ClockArg::Event), _) | (None, false) => Clock::Event,
-            (Some(ClockArg::Wall), _) | (None, true) => Clock::Wall,
-        },
+        clock,
         progress: Arc::default(),
         show: match (args.quiet, console::is_terminal()) {
             (true, _) => Show::Nothing,
@@ -233,22 +214,6 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         );
     }
     result.map_err(|error| Failure::Running(error.into()))
-}
-
-/// Opens an input; `generate:` is resolved here, everything else is a connector's.
-fn open_input(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
-    match uri {
-        Uri::Generate(text) => {
-            let generator = generate::options(text)
-                .and_then(|options| Generator::new(options).map_err(|errors| generate::mistakes(&errors)));
-            Ok(Input { source: Box::new(generator.map_err(Failure::Usage)?), waits: false })
-        }
-        Uri::File { path, .. } => {
-            let waits = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-            Ok(Input { source: open_source(uri, options)?, waits })
-        }
-        Uri::Stdio | Uri::Kafka(_) => Ok(Input { source: open_source(uri, options)?, waits: true }),
-    }
 }
 
 /// What can be seen to go wrong before anything is opened.

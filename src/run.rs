@@ -4,6 +4,7 @@
 //! time, and hands on what changed once a tick is complete everywhere; the writer gives names back and writes. Both
 //! channels are bounded and both threads wait when they are full, so nothing runs ahead of the slowest part.
 
+mod background;
 mod clock;
 mod feed;
 mod names;
@@ -25,15 +26,17 @@ use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 pub use self::clock::Clock;
+pub(crate) use self::clock::now;
 use self::feed::Waker;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, memory, timestamp};
 use self::reader::{Reader, Rejects};
+pub(crate) use self::reader::{latest, rejected};
 pub use self::restore::Resume;
-pub use self::snapshots::SnapshotError;
 pub(crate) use self::snapshots::positions;
 use self::snapshots::{Archive, Begin, Conductor, Keepers, Scribe, Told, keepers};
+pub use self::snapshots::{Interval, SnapshotError};
 pub use self::stop::Stop;
 pub use self::summary::Summary;
 use self::worker::{Durability, Pilot};
@@ -83,7 +86,7 @@ pub struct State {
     /// The number of the last snapshot there is.
     pub newest: u64,
     /// Time between two snapshots.
-    pub interval: Duration,
+    pub interval: Interval,
     /// How many are kept.
     pub keep: usize,
     /// The configuration that gives what is held its meaning.
@@ -124,8 +127,9 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let gone = Stop::default();
     let (conductor, told, saving) = match &job.state {
         Some(state) => {
-            let (conductor, begins, told) = Conductor::new(state.interval, state.newest);
-            (Some(conductor), Some(told.clone()), Some(Saving { begins, told, gone: gone.clone() }))
+            let (conductor, begins, told) = Conductor::new(state.interval.clone(), state.newest);
+            let (gone, stop) = (gone.clone(), job.stop.clone());
+            (Some(conductor), Some(told.clone()), Some(Saving { begins, told, gone, stop }))
         }
         None => (None, None, None),
     };
@@ -203,6 +207,7 @@ struct Saving {
     begins: Receiver<Begin>,
     told: Told,
     gone: Stop,
+    stop: Stop,
 }
 
 /// Starts the threads that write snapshots. Returns what the workers hand over to, and the thread that knows whether the
@@ -233,6 +238,7 @@ fn save(
         names: Arc::clone(names),
         waker: waker.clone(),
         gone: saving.gone,
+        stop: saving.stop,
     };
     let started = "threads can be started at the beginning of a run";
     thread::Builder::new().name("scribe".into()).spawn(move || scribe.run()).expect(started);

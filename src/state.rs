@@ -3,17 +3,16 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use connectors::snapshot::{InputPosition, Manifest, RunId, Store, Time};
+use connectors::snapshot::{InputPosition, Manifest, RunId, Store, Time, codec};
 use connectors::{Batch, KafkaOptions, OpenError, Sink, SourcePosition, Uri, continue_sink, open_sink};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::cli::Failure;
 use crate::config::{Audience, Config};
-use crate::run::{Input, Resume, State, grouped, positions, timestamp};
+use crate::run::{Clock, Input, Interval, Resume, State, grouped, now, positions, timestamp};
 
 /// How a run with a state begins.
 pub(crate) struct Begun {
@@ -45,28 +44,41 @@ pub(crate) fn is_continued(uri: &str) -> Result<bool, Failure> {
     Ok(!listed.is_empty())
 }
 
-/// Prepares a run that keeps its state at `config.state.uri`. `rebuild`: the snapshots are left alone and everything is
-/// read again; the output is continued all the same.
-pub(crate) fn begin(
-    config: &Config,
-    uris: &[Uri],
-    inputs: &mut [Input],
-    output: &Uri,
-    rebuild: bool,
-) -> Result<Begun, Failure> {
-    let store = Store::create(&config.state.uri).map_err(failure)?;
+/// What the command line says of a run that keeps a state.
+pub(crate) struct Asked<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) uris: &'a [Uri],
+    pub(crate) output: &'a Uri,
+    /// How records become events, as it was given: columns, action, conditions.
+    pub(crate) records: Value,
+    pub(crate) clock: Clock,
+    /// The snapshots are left alone and everything is read again; the output is continued all the same.
+    pub(crate) rebuild: bool,
+}
+
+/// Prepares a run that keeps its state at `config.state.uri`.
+pub(crate) fn begin(asked: Asked<'_>, inputs: &mut [Input]) -> Result<Begun, Failure> {
+    let Asked { config, uris, output, records, clock, rebuild } = asked;
+    let codec = codec(&config.state.codec).expect("the configuration takes only codecs of this build");
+    let mut store = Store::create(&config.state.uri).map_err(failure)?.with_codec(codec);
+    store.claim().map_err(failure)?;
     let found = store.newest().map_err(failure)?;
     for damage in &found.damaged {
-        tracing::warn!("snapshot {} is damaged: {}: {}", damage.sequence, damage.file, damage.what);
+        tracing::warn!("snapshot {} is not used: {}: {}", damage.sequence, damage.file, damage.what);
     }
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
-    let meaning = meaning(config);
+    let meaning = meaning(config, records);
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let nothing = empty(found.next, &meaning, positions(&names, &starts));
     let is_first = found.next == 1;
-    let resume = if is_first {
-        // So that the next start knows that it is not the first, even if this one is killed before its first snapshot.
+    let begins_anew = is_first || rebuild;
+    if begins_anew {
+        // So that the next start knows that it is not the first, or what was left behind, even if this one is killed before
+        // its first snapshot.
         store.publish(&nothing).map_err(failure)?;
+    }
+    let newest = if begins_anew { found.next } else { found.next - 1 };
+    let resume = if is_first {
         None
     } else {
         Some(resume(&store, found.manifest.filter(|_| !rebuild), nothing, &meaning, &names, inputs)?)
@@ -75,6 +87,9 @@ pub(crate) fn begin(
         None => open_output(output, inputs, &config.kafka)?,
         Some(manifest) => {
             let (sink, holds) = continue_sink(output, &config.kafka)?;
+            if clock == Clock::Wall {
+                check_clock(manifest.time.ms.max(holds.at));
+            }
             if *output == Uri::Stdio {
                 tracing::info!("what stdout was told before is not known: all lists are sent");
             }
@@ -82,9 +97,9 @@ pub(crate) fn begin(
         }
     };
     let state = State {
-        newest: if is_first { 1 } else { found.next - 1 },
+        newest,
         store: Arc::new(store),
-        interval: Duration::from_millis(config.state.interval),
+        interval: Interval::of_ms(config.state.interval),
         keep: config.state.keep,
         meaning,
         inputs: names,
@@ -141,6 +156,24 @@ fn resume(
     Ok(manifest)
 }
 
+/// Time never goes back, so a clock that was ahead once holds up everything until it is that late.
+fn check_clock(at: u64) {
+    let ahead = at.saturating_sub(now());
+    if ahead > AHEAD {
+        tracing::warn!(
+            "this machine's clock is {} s behind the time up to which the state or the output goes ({}): until then time \
+             stands still, and events older than graph.retention by that time do not count. If the clock was wrong when \
+             they were written, go back to a snapshot from before (delete the later manifests) or add --rebuild, with \
+             another --output",
+            grouped(ahead / 1_000),
+            timestamp(at).unwrap_or_else(|| format!("{at} ms")),
+        );
+    }
+}
+
+/// Clocks are set back by less than this, in ms, without a word.
+const AHEAD: u64 = 60_000;
+
 /// A snapshot of nothing, before the first event.
 fn empty(sequence: u64, meaning: &Map<String, Value>, inputs: Vec<InputPosition>) -> Manifest {
     Manifest {
@@ -160,7 +193,7 @@ fn empty(sequence: u64, meaning: &Map<String, Value>, inputs: Vec<InputPosition>
 }
 
 /// The configuration that says what is held and what is made of it.
-fn meaning(config: &Config) -> Map<String, Value> {
+fn meaning(config: &Config, records: Value) -> Map<String, Value> {
     let graph = &config.graph;
     let audience = match graph.audience {
         Audience::All => json!("all"),
@@ -178,6 +211,7 @@ fn meaning(config: &Config) -> Map<String, Value> {
         "stairs": graph.stairs,
         "resolution": graph.resolution,
         "sources": { "items": graph.sources.items },
+        "records": records,
     });
     let Value::Object(meaning) = meaning else { unreachable!("an object was written above") };
     meaning
@@ -192,6 +226,7 @@ fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> anyhow::Resul
         let grows = || now.as_u64() > then.as_u64();
         let why = match key.as_str() {
             "levels" => "events that are held were judged by the levels of then",
+            "records" => "records were read as other events, or others were left out",
             "history" if grows() => "items beyond the shorter history were let go of",
             "retention" if grows() => "events beyond the shorter retention were let go of",
             _ => {
@@ -199,7 +234,11 @@ fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> anyhow::Resul
                 continue;
             }
         };
-        let name = if key == "levels" { "[levels]".to_owned() } else { format!("graph.{key}") };
+        let name = match key.as_str() {
+            "levels" => "[levels]".to_owned(),
+            "records" => "the way records are read (--columns, --action, --where)".to_owned(),
+            _ => format!("graph.{key}"),
+        };
         write!(wrong, "\n  {name} was {then} and is {now}: {why}").expect("writing to a string does not fail");
     }
     if wrong.is_empty() {
@@ -221,7 +260,7 @@ mod tests {
 
     fn with(sets: &[&str]) -> Map<String, Value> {
         let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
-        meaning(&Config::load(None, &sets).unwrap())
+        meaning(&Config::load(None, &sets).unwrap(), json!({ "columns": "user=u" }))
     }
 
     #[test]
@@ -234,6 +273,10 @@ mod tests {
             let error = compare(&then, &with(&[wrong])).unwrap_err().to_string();
             assert!(error.contains("--rebuild"), "{wrong}: {error}");
         }
+        let other = meaning(&Config::load(None, &[]).unwrap(), json!({ "columns": "user=v" }));
+        assert!(compare(&then, &other).unwrap_err().to_string().contains("--columns"));
+        // A snapshot from before there was such a key.
+        compare(&Map::new(), &other).unwrap();
         let both = compare(&then, &with(&["graph.history=60", "graph.retention=60d"])).unwrap_err().to_string();
         assert!(both.contains("graph.history was 50 and is 60") && both.contains("graph.retention"), "{both}");
     }

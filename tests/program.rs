@@ -4,6 +4,8 @@ mod answers;
 mod bad_input;
 mod bench;
 mod clocks;
+mod durable;
+mod evaluate;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod real_logs;

@@ -42,10 +42,12 @@ pub enum Output {
 }
 
 impl ListChange {
-    fn between(user: UserId, at: u64, old: &[ItemId], new: List) -> Self {
-        let entered = new.iter().map(|scored| scored.item).filter(|item| !old.contains(item)).collect();
+    /// `old`: the items of the list before.
+    fn between(user: UserId, at: u64, old: impl Iterator<Item = ItemId> + Clone, new: List) -> Self {
+        let is_new = |item: &ItemId| old.clone().all(|other| other != *item);
+        let entered = new.iter().map(|scored| scored.item).filter(is_new).collect();
         let is_gone = |item: &ItemId| new.iter().all(|scored| scored.item != *item);
-        ListChange { user, at, entered, left: old.iter().copied().filter(is_gone).collect(), items: new }
+        ListChange { user, at, entered, left: old.clone().filter(is_gone).collect(), items: new }
     }
 }
 
@@ -77,8 +79,8 @@ fn changed<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'scope, 
             while let Some(time) = stash.first().filter(|time| *time < upper) {
                 let capability = held.at(0, time);
                 let mut session = output.session(&capability);
-                each_user(stash.take(time).concat(), |user, old, new| {
-                    session.give(ListChange::between(user, ms_of(time), &items_of(&old), new));
+                each_user(stash.take(time), |user, old, new| {
+                    session.give(ListChange::between(user, ms_of(time), items_of(&old), new));
                 });
             }
             held.release_before(stash.first());
@@ -116,13 +118,13 @@ fn changed_from<'scope>(
                         (Output::Holds { .. }, None) => {}
                     }
                 }
-                each_user(stash.take(time).concat(), |user, old, new| match &mut closed {
+                each_user(stash.take(time), |user, old, new| match &mut closed {
                     Some(closed) => drop(closed.lists.insert(user, new)),
-                    None => session.give(ListChange::between(user, ms_of(time), &items_of(&old), new)),
+                    None => session.give(ListChange::between(user, ms_of(time), items_of(&old), new)),
                 });
                 if let Some(closed) = closed.take_if(|_| opens) {
                     closed.differences(|user, old, new| {
-                        session.give(ListChange::between(user, ms_of(time), old, new));
+                        session.give(ListChange::between(user, ms_of(time), old.iter().copied(), new));
                     });
                 }
             }
@@ -131,19 +133,25 @@ fn changed_from<'scope>(
     })
 }
 
-/// Calls with the old and the new list of each user that has updates in one tick; an empty list stands for none.
-fn each_user(mut updates: Vec<((UserId, List), Time, isize)>, mut change: impl FnMut(UserId, List, List)) {
-    updates.sort_unstable_by_key(|((user, _), _, diff)| (*user, *diff));
-    for same in updates.chunk_by_mut(|a, b| a.0.0 == b.0.0) {
-        let mut list =
-            |diff| same.iter_mut().find(|update| update.2 == diff).map(|update| std::mem::take(&mut update.0.1));
-        let (old, new) = (list(-1).unwrap_or_default(), list(1).unwrap_or_default());
-        change(same[0].0.0, old, new);
+/// Calls with the old and the new list of each user that has updates in one tick, in the order of their ids; an empty
+/// list stands for none.
+fn each_user(updates: Vec<Vec<((UserId, List), Time, isize)>>, mut change: impl FnMut(UserId, List, List)) {
+    let mut updates: Vec<_> = updates.into_iter().flatten().collect();
+    // The records are large, so not they are put in order, but where they are.
+    let mut order: Vec<(UserId, usize)> = updates.iter().enumerate().map(|(at, update)| (update.0.0, at)).collect();
+    order.sort_unstable();
+    for same in order.chunk_by(|a, b| a.0 == b.0) {
+        let (mut old, mut new) = (List::new(), List::new());
+        for (_, at) in same {
+            let ((_, list), _, diff) = &mut updates[*at];
+            *(if *diff > 0 { &mut new } else { &mut old }) = std::mem::take(list);
+        }
+        change(same[0].0, old, new);
     }
 }
 
-fn items_of(list: &List) -> Vec<ItemId> {
-    list.iter().map(|scored| scored.item).collect()
+fn items_of(list: &List) -> impl Iterator<Item = ItemId> + Clone {
+    list.iter().map(|scored| scored.item)
 }
 
 /// What is known before the output opens.

@@ -4,6 +4,7 @@
 //! profile takes j's total anew with one probe for each item of the profile; nobody stores contributions, and leaving
 //! the audience is a drop.
 
+mod profile;
 mod rows;
 mod totals;
 mod viewers;
@@ -16,7 +17,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use self::rows::Rows;
-use self::viewers::{Changed, Viewers, Work};
+use self::viewers::{Changed, Crowd, TOGETHER, Viewers, Work};
 use crate::gauges::{Gauges, add};
 use crate::operator::{Held, Out, Stash, complete_before, earlier, give};
 use crate::{Collection, Config, Diff, Interest, ItemId, List, Neighbour, Time, UserId, Weight};
@@ -98,11 +99,17 @@ pub fn lists<'scope>(
 /// What settling a viewer costs at most, in totals taken anew.
 const SETTLING: usize = 16;
 
+/// When a tick would touch each viewer more often than this, all candidates of the viewers it reaches are gone through:
+/// most would be in the end. Small in tests, which have few viewers and are to see both.
+const MOST_TOUCHES: usize = if cfg!(test) { 2 } else { 16 };
+
 /// A tick being worked off, in slices.
 struct Tick {
     time: Time,
-    /// Similarities that changed, and how far their holders have been told.
+    /// Similarities that changed, row by row, and how far their holders have been told.
     changed: Vec<Changed>,
+    /// Whether so much changed that holders are not told what: all of their totals are taken anew.
+    takes_all: bool,
     row: usize,
     holder: usize,
 }
@@ -118,22 +125,28 @@ impl Tick {
     ) -> Self {
         // 1. Rows, so that every total is taken from similarities as they are at the end of the tick.
         let mut changed: Vec<Changed> = Vec::new();
-        for same in neighbours.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.item == b.0.0.item)) {
-            let row = rows.intern(same[0].0.0.item);
-            let first = changed.len();
-            for ((_, neighbour), _, diff) in same {
-                let item = rows.intern(neighbour.item);
-                let (old, new) = rows.update(row, item, *neighbour, *diff);
-                // A retraction and an insertion of one row come close together: they are one change.
-                match changed[first..].iter_mut().find(|changed| changed.item == item) {
-                    Some(changed) => changed.new = new,
-                    None => changed.push(Changed { row, item, old, new }),
+        let updates = neighbours.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.item == b.0.0.item));
+        let updates: Vec<_> = updates.map(|same| (rows.intern(same[0].0.0.item), same)).collect();
+        for some in updates.chunks(TOGETHER) {
+            std::hint::black_box(some.iter().fold(0, |seen, (row, _)| seen ^ rows.get(*row).peek()));
+            for (row, same) in some {
+                let first = changed.len();
+                for ((_, neighbour), _, diff) in *same {
+                    let item = rows.intern(neighbour.item);
+                    let (old, new) = rows.update(*row, item, *neighbour, *diff);
+                    // A retraction and an insertion of one row come close together: they are one change.
+                    match changed[first..].iter_mut().find(|changed| changed.item == item) {
+                        Some(changed) => changed.new = new,
+                        None => changed.push(Changed { row: *row, item, old, new }),
+                    }
                 }
             }
         }
         // 2. Profiles.
         viewers.update(profiles, rows);
-        Tick { time, changed, row: 0, holder: 0 }
+        let touches: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
+        let takes_all = touches > MOST_TOUCHES * viewers.len();
+        Tick { time, changed, takes_all, row: 0, holder: 0 }
     }
 
     /// Goes on until the tick is done or the fuel is used up; tells which lists changed. Returns whether it is done.
@@ -145,32 +158,43 @@ impl Tick {
         tell: &mut impl FnMut(UserId, List, Diff),
     ) -> bool {
         // 3. Candidates whose similarity to an item of a profile changed.
-        while let Some(changed) = self.changed.get(self.row) {
-            while let Some(holder) = rows.get(changed.row).holders.get(self.holder) {
+        while let Some(Changed { row, .. }) = self.changed.get(self.row).copied() {
+            let changed = self.changed[self.row..].chunk_by(|a, b| a.row == b.row).next().unwrap_or_default();
+            let crowd = Crowd::new(changed);
+            while let Some(holder) = rows.get(row).holders.get(self.holder) {
                 if *fuel == 0 {
                     return false;
                 }
-                *fuel -= 1;
-                viewers.touch(*holder, changed, rows);
+                if self.takes_all {
+                    *fuel -= 1;
+                    viewers.surprise(*holder);
+                } else {
+                    *fuel = fuel.saturating_sub(changed.len());
+                    viewers.touch(*holder, &crowd, rows);
+                }
                 self.holder += 1;
             }
-            self.row += 1;
+            self.row += changed.len();
             self.holder = 0;
         }
         self.changed.clear();
         self.row = 0;
         // 4. Lists.
-        while let Some(viewer) = viewers.unsettled.pop() {
-            if let Some((user, old, new)) = viewers.settle(viewer, rows) {
-                for (list, diff) in [(old, -1), (new, 1)] {
-                    if !list.is_empty() {
-                        tell(user, list, diff);
+        while !viewers.unsettled.is_empty() {
+            viewers.peek(rows);
+            for _ in 0..TOGETHER {
+                let Some(viewer) = viewers.unsettled.pop() else { break };
+                if let Some((user, old, new)) = viewers.settle(viewer, rows) {
+                    for (list, diff) in [(old, -1), (new, 1)] {
+                        if !list.is_empty() {
+                            tell(user, list, diff);
+                        }
                     }
                 }
-            }
-            *fuel = fuel.saturating_sub(SETTLING);
-            if *fuel == 0 && !viewers.unsettled.is_empty() {
-                return false;
+                *fuel = fuel.saturating_sub(SETTLING);
+                if *fuel == 0 && !viewers.unsettled.is_empty() {
+                    return false;
+                }
             }
         }
         // 5. Names that nothing refers to any more.

@@ -252,4 +252,5 @@ fn begin(index: &mut Index, told: &[Vec<Told>], interest: &[Vec<(Interest, Time,
     for (interest, _, diff) in interest.iter().flatten() {
         index.want(*interest, *diff);
     }
+    index.arrange();
 }

@@ -96,6 +96,11 @@ impl<S: Copy + Ord> TopK<S> {
         self.kept.iter().fold(0, |mask, kept| mask | bit(kept.id))
     }
 
+    /// Reads what is kept, a cache line at a time.
+    pub(crate) fn peek(&self) -> Dense {
+        self.kept.iter().step_by(64 / size_of::<Ranked<S>>()).fold(0, |seen, kept| seen ^ kept.id)
+    }
+
     /// Whether fewer than `k` are kept while there may be more: the group must be gone through again.
     pub fn is_short(&self, k: usize) -> bool {
         self.floor.is_some() && self.kept.len() < k

@@ -7,7 +7,6 @@ use clap::Args;
 use dataflows::Event;
 use serde::{Deserialize, Serialize};
 
-use super::alone::{Driver, Held, alone};
 use super::audience::Share;
 use super::child::{Task, ask};
 use super::fanout::{Fanout, Popularity, Tenth};
@@ -15,6 +14,7 @@ use super::machine::{Machine, memory};
 use super::sample::{Percentiles, Sample, figure};
 use super::simulated::Maker;
 use super::{Setup, check_writable, mib, named, per, whole};
+use crate::alone::{Driver, Held, alone};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::run::{Stop, grouped};

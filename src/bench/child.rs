@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::batches::BatchesTask;
 use super::growth::GrowthTask;
 use super::latency::LatencyTask;
+use super::recovery::RecoveryTask;
 use super::throughput::{GraphTask, ReplayTask};
-use super::{batches, growth, latency, throughput};
+use super::{batches, growth, latency, recovery, throughput};
 use crate::cli::Failure;
 use crate::run::Stop;
 use crate::table;
@@ -26,6 +27,7 @@ pub(super) enum Task {
     Replay(ReplayTask),
     Graph(GraphTask),
     Growth(GrowthTask),
+    Recovery(RecoveryTask),
 }
 
 /// Has a child measure, and waits for what it found: nothing, if it was stopped before it found anything.
@@ -80,6 +82,7 @@ pub(super) fn main(task: &str, stop: &Stop) -> Result<(), Failure> {
         Task::Replay(task) => told(throughput::replay(&task, stop)?.as_ref()),
         Task::Graph(task) => told(throughput::graph(&task, stop)?.as_ref()),
         Task::Growth(task) => told(growth::measure(&task, stop)?.as_ref()),
+        Task::Recovery(task) => told(recovery::measure(&task, stop)?.as_ref()),
     };
     table::say(&found?)
 }

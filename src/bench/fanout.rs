@@ -6,9 +6,9 @@ use std::time::Duration;
 use dataflows::ItemId;
 use serde::{Deserialize, Serialize};
 
-use super::alone::{STAGES, Work};
 use super::sample::figure;
 use super::{per, whole};
+use crate::alone::{STAGES, Work};
 use crate::run::grouped;
 use crate::table::Table;
 

@@ -6,7 +6,6 @@ use clap::Args;
 use connectors::generate::Options;
 use serde::{Deserialize, Serialize};
 
-use super::alone::{Held, alone};
 use super::audience::Share;
 use super::batches::preload;
 use super::child::{Task, ask};
@@ -15,6 +14,7 @@ use super::sample::{Percentiles, Sample, figure};
 use super::simulated::{ENDLESS, Maker};
 use super::throughput::Cpu;
 use super::{Setup, check_writable, mib, per};
+use crate::alone::{Held, alone};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::console;

@@ -34,6 +34,9 @@ Examples:
   deltarec bench latency --seconds 60 --audience 1%,10%,all --workers 1,2 \\
                          --json latency.json --picture latency.svg
 
+  # with 5 M interactions held, and each rate once more while snapshots are taken
+  deltarec bench latency users=250_000 --interactions 5000000 --preload 200000 --rates 2000,5000 --seconds 30 --snapshots 10
+
   # two rates, a larger shop
   deltarec bench latency users=1_000_000,items=200_000,rate=10_000 --preload 5000000 --rates 5000,20000
 
@@ -60,6 +63,12 @@ pub(super) struct LatencyArgs {
     /// Length of a step; its first second is not recorded
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
+    /// Interactions held before that, from a snapshot of the simulation's first events
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    interactions: u64,
+    /// Measure each rate once more while a snapshot is begun every so many seconds
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    snapshots: Option<u64>,
     /// Users in the audience, as shares of all users, or `all`
     #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_value = "10%")]
     audience: Vec<Share>,
@@ -76,6 +85,8 @@ pub(super) struct LatencyArgs {
 pub(super) struct LatencyTask {
     setup: Setup,
     preload: u64,
+    interactions: u64,
+    snapshots: Option<u64>,
     rates: Vec<u64>,
     seconds: u64,
     share: Share,
@@ -137,11 +148,25 @@ pub(super) struct Outcome {
     backlog_at_end: u64,
     audience: u64,
     rss_bytes: u64,
+    /// The longest time in which nothing was done with although something was due.
+    pause_ms: f64,
+    /// The same rate while snapshots were taken.
+    snapshots: Option<WithSnapshots>,
     pub(super) all: Percentiles,
     changing: Percentiles,
     joining: Percentiles,
     staying: Percentiles,
     leaving: Percentiles,
+}
+
+/// A rate while snapshots were taken.
+#[derive(Debug, Serialize, Deserialize)]
+struct WithSnapshots {
+    /// Snapshots completed within the step.
+    taken: u64,
+    verdict: Verdict,
+    pause_ms: f64,
+    all: Percentiles,
 }
 
 impl Outcome {
@@ -210,7 +235,27 @@ impl Measured {
         }
         write!(text, "{table}\n{saturation}; peak memory {} MiB\n\n{kinds}", mib(self.peak_bytes))
             .expect("writing to a string does not fail");
+        if self.steps.iter().any(|step| step.snapshots.is_some()) {
+            write!(text, "\n{}", self.snapshots()).expect("writing to a string does not fail");
+        }
         text
+    }
+
+    /// Each rate without snapshots and with them.
+    fn snapshots(&self) -> Table {
+        let head =
+            ["offered/s", "snapshots", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "pause ms", "p99 ratio"];
+        let mut table = Table::new(&head);
+        for step in &self.steps {
+            let Some(with) = &step.snapshots else { continue };
+            let ratio = if step.all.p99_ms > 0.0 { with.all.p99_ms / step.all.p99_ms } else { 0.0 };
+            let row = |count: String, all: &Percentiles, pause: f64, ratio: String| {
+                [grouped(step.rate), count].into_iter().chain(all.cells()).chain([figure(pause), ratio])
+            };
+            table.row(row("none".into(), &step.all, step.pause_ms, String::new()));
+            table.row(row(with.taken.to_string(), &with.all, with.pause_ms, figure(ratio)));
+        }
+        table
     }
 }
 
@@ -246,7 +291,9 @@ pub(super) fn main(args: &LatencyArgs, stop: &Stop) -> Result<(), Failure> {
             };
             let (setup, rates) = (args.setup.clone(), args.rates.clone());
             let (preload, seconds, workers) = (args.preload, args.seconds, *workers);
-            let task = Task::Latency(LatencyTask { setup, preload, rates, seconds, share, span, workers });
+            let (interactions, snapshots) = (args.interactions, args.snapshots);
+            let task = LatencyTask { setup, preload, interactions, snapshots, rates, seconds, share, span, workers };
+            let task = Task::Latency(task);
             if stop.is_set() {
                 break;
             }

@@ -9,13 +9,13 @@ use connectors::generate::Options;
 use connectors::{Generator, InputOptions, OpenError, RejectLog, Uri, open_lines, open_sink, open_source};
 use serde::{Deserialize, Serialize};
 
-use super::alone::{Held, alone};
 use super::audience::Share;
 use super::child::{Task, ask};
 use super::machine::{Machine, cpu_seconds, memory};
 use super::sample::figure;
 use super::simulated::Maker;
 use super::{Setup, check_writable, mib, per, whole};
+use crate::alone::{Held, alone};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::generate;

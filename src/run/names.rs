@@ -82,11 +82,22 @@ impl Table {
     /// The id of a name that comes with feed `feed` and counts from `held_until` on.
     pub(super) fn intern(&mut self, name: &str, feed: u64, held_until: u64) -> (u64, Option<Collision>) {
         let id = id64(name);
+        (id, self.know(id, name, feed, held_until))
+    }
+
+    /// [`Table::intern`] of a name whose id is known.
+    pub(super) fn know(&mut self, id: u64, name: &str, feed: u64, held_until: u64) -> Option<Collision> {
         let entry = self.names.entry(id).or_insert_with(|| Entry { name: name.into(), feed, held_until: 0 });
         entry.feed = feed;
         entry.held_until = entry.held_until.max(held_until);
-        let collision = (*entry.name != *name).then(|| Collision { id, known: entry.name.as_ref().into() });
-        (id, collision)
+        (*entry.name != *name).then(|| Collision { id, known: entry.name.as_ref().into() })
+    }
+
+    /// Notes that the graph holds back an event of a known name until `held_until`.
+    pub(super) fn hold(&mut self, id: u64, held_until: u64) {
+        if let Some(entry) = self.names.get_mut(&id) {
+            entry.held_until = entry.held_until.max(held_until);
+        }
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&str> {

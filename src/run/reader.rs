@@ -64,6 +64,8 @@ impl Rejects {
 pub(super) enum Break {
     /// Nobody takes what is read.
     Deaf,
+    /// The run is to end early.
+    Stopped,
     Failed(RunError),
 }
 
@@ -97,15 +99,16 @@ impl Reader {
         Reader { inputs, rejects, edge, most: config.input.batch, waiting, resume, store }
     }
 
-    /// Reads until all inputs end, one fails, or nobody wants to know. What was read is passed on in each case.
+    /// Reads until all inputs end, one fails, or nobody wants to know. What was read is passed on in each case; of a
+    /// snapshot all or nothing.
     pub(super) fn run(mut self, feeds: &Sender<Feed>, stop: &Stop, waker: &Waker) -> Option<RunError> {
         let mut out = Out { feeds, waker };
         let mut end = self.restore(&mut out, stop);
-        end = end.and_then(|()| self.read(&mut out, stop)).and_then(|()| self.follow(&mut out, stop));
-        // Whoever is stopped before everything was read has nothing to compare with: the output stays as it is.
-        let whole = end.is_ok() && !stop.is_set();
-        if !matches!(end, Err(Break::Deaf)) && self.end(&mut out, whole).is_err() {
-            end = Err(Break::Deaf);
+        if end.is_ok() {
+            end = self.read(&mut out, stop).and_then(|()| self.follow(&mut out, stop));
+            if !matches!(end, Err(Break::Deaf)) && self.end(&mut out, end.is_ok()).is_err() {
+                end = Err(Break::Deaf);
+            }
         }
         match end {
             Err(Break::Failed(error)) => Some(error),
@@ -116,7 +119,10 @@ impl Reader {
     fn read(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
         // Topics come afterwards: what they have has no end and no common order.
         let stored: Vec<usize> = (0..self.inputs.len()).filter(|at| !self.inputs[*at].is_live()).collect();
-        while !stop.is_set() {
+        loop {
+            if stop.is_set() {
+                return Err(Break::Stopped);
+            }
             for input in &stored {
                 self.refill(*input, out, stop)?;
             }
@@ -125,11 +131,12 @@ impl Reader {
             }
             // The earliest of the heads, the first input's of equals. Within an input its own order stands.
             let heads = stored.iter().filter_map(|at| Some((self.inputs[*at].head()?.ts, *at)));
-            let Some((_, first)) = heads.min() else { break };
+            let Some((_, first)) = heads.min() else {
+                return if stop.is_set() { Err(Break::Stopped) } else { Ok(()) };
+            };
             // One input alone is read to the end of its batch without looking at others.
             self.take(first, if stored.len() == 1 { usize::MAX } else { 1 }, out)?;
         }
-        Ok(())
     }
 
     /// Takes events of a batch, at most `most`.
@@ -144,7 +151,10 @@ impl Reader {
                     rejected.original = head.batch.take_original(head.next);
                     reject(&self.rejects, &self.edge.progress, &rejected)?;
                 }
-                Taken::OutputFirst => {
+                Taken::OutputFirst { after } => {
+                    self.ship(out)?;
+                    // What fell due after the last event is out too.
+                    self.edge.at = after;
                     self.open(out)?;
                     continue;
                 }
@@ -162,7 +172,10 @@ impl Reader {
     fn follow(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
         let live: Vec<usize> = (0..self.inputs.len()).filter(|at| self.inputs[*at].is_live()).collect();
         let mut shown = Instant::now();
-        while !live.is_empty() && !stop.is_set() {
+        while !live.is_empty() {
+            if stop.is_set() {
+                return if self.edge.opening == Opening::Done { Ok(()) } else { Err(Break::Stopped) };
+            }
             let mut idle = true;
             for input in &live {
                 self.inputs[*input].poll();
@@ -223,17 +236,13 @@ impl Reader {
         self.edge.ship(out)
     }
 
-    /// Passes on what is left, and where the inputs ended, ignored and rejected records included.
-    fn end(&mut self, out: &mut Out<'_>, whole: bool) -> Result<(), Break> {
-        if whole && self.edge.opening != Opening::Done {
-            return self.open(out);
+    /// Passes on what is left, and where the inputs ended, ignored and rejected records included. An output that holds
+    /// more than was made again stays closed, unless the inputs have no more.
+    fn end(&mut self, out: &mut Out<'_>, is_whole: bool) -> Result<(), Break> {
+        if !is_whole {
+            self.edge.opening = Opening::Done;
         }
-        self.ship(out)?;
-        if self.edge.saves {
-            self.edge.feed.told.positions = Some(self.positions());
-            self.edge.send(out)?;
-        }
-        Ok(())
+        if self.edge.saves || self.edge.opening != Opening::Done { self.open(out) } else { self.ship(out) }
     }
 
     /// Passes the tick on and opens the output, unless it is open.
@@ -290,7 +299,7 @@ fn reject(rejects: &Rejects, progress: &Progress, rejected: &Rejected) -> Result
 }
 
 /// A record that was well formed, but no event that counts here.
-fn rejected(reason: Reason, source: &str, event: RawEvent<'_>) -> Rejected {
+pub(crate) fn rejected(reason: Reason, source: &str, event: RawEvent<'_>) -> Rejected {
     let mut record = serde_json::json!({
         "user": event.user, "item": event.item, "action": event.action, "ts": event.ts,
     });
@@ -352,8 +361,10 @@ pub(super) struct Out<'a> {
 enum Taken {
     Yes,
     No(Reason),
-    /// It is not taken yet: the output is to be opened before time goes on to it.
-    OutputFirst,
+    /// It is not taken yet: the output is to be opened after this millisecond, before time goes on to it.
+    OutputFirst {
+        after: u64,
+    },
 }
 
 /// Judges events and collects the next tick.
@@ -409,8 +420,10 @@ impl Edge {
             Clock::Event => event.ts,
             Clock::Wall => now(),
         });
-        if matches!(self.opening, Opening::After(last) if at > last) {
-            return Taken::OutputFirst;
+        if let Opening::After(after) = self.opening
+            && at > after
+        {
+            return Taken::OutputFirst { after };
         }
         count(&self.progress.events);
         self.at = at;
@@ -463,7 +476,7 @@ impl Edge {
 }
 
 /// The latest timestamp that is not in the future now.
-fn latest(max_skew: u64) -> u64 {
+pub(crate) fn latest(max_skew: u64) -> u64 {
     now().saturating_add(max_skew).min(MAX_MS - 1)
 }
 

@@ -1,11 +1,16 @@
 //! Going on where another run ended: its snapshot enters the graph through the same door as events, and the output is
 //! compared with the lists that result.
+//!
+//! Files are read and decoded by threads beside the reader, while the graph works on those before.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
 use connectors::HeldLists;
-use connectors::snapshot::{GroupFile, Manifest, Store};
+use connectors::snapshot::{Interactions, Manifest, Store, StoreError};
+use crossbeam_channel::{Receiver, bounded};
 use dataflows::{Event, Mark};
 use schema::id64;
 
@@ -28,13 +33,8 @@ pub struct Resume {
     pub holds: Arc<HeldLists>,
 }
 
-/// How much of a snapshot was let in.
-#[derive(PartialEq, Eq)]
-enum Loaded {
-    Whole,
-    /// The run is to stop.
-    InPart,
-}
+/// Threads that decode: they outrun the graph by far.
+const DECODERS: usize = 2;
 
 impl Reader {
     /// Lets a snapshot and the output's lists into the graph, if there is something to go on from.
@@ -42,13 +42,12 @@ impl Reader {
         let Some(Resume { manifest, holds }) = self.resume.take() else { return Ok(()) };
         self.edge.at = match self.edge.clock {
             Clock::Event => 0,
-            Clock::Wall => now(),
+            // Time never goes back, not even behind what was sent.
+            Clock::Wall => holds.at.max(now()),
         };
         if let Some(manifest) = &manifest {
             self.edge.at = self.edge.at.max(manifest.time.ms);
-            if self.load_all(manifest, out, stop)? == Loaded::InPart {
-                return Ok(());
-            }
+            self.load_all(manifest, out, stop)?;
         }
         for holds in holds.lists.chunks(HELD_AT_ONCE) {
             self.edge.feed.told.holds = holds.iter().map(|(user, items)| self.edge.held(user, items)).collect();
@@ -74,14 +73,14 @@ impl Reader {
     }
 
     /// Lets the events of a snapshot in.
-    fn load_all(&mut self, manifest: &Manifest, out: &mut Out<'_>, stop: &Stop) -> Result<Loaded, Break> {
+    fn load_all(&mut self, manifest: &Arc<Manifest>, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
         let store = self.store.clone().expect("whoever goes on from a snapshot has the store");
         self.edge.feed.told.mark = Some(Mark::Loading);
-        for file in &manifest.groups {
+        for group in decoded(&store, manifest) {
             if stop.is_set() {
-                return Ok(Loaded::InPart);
+                return Err(Break::Stopped);
             }
-            self.load(&store, file)?;
+            self.load(&group.map_err(|error| Break::Failed(error.into()))?);
             if self.edge.feed.events.len() >= LOADED_AT_ONCE {
                 self.edge.send(out)?;
             }
@@ -89,22 +88,67 @@ impl Reader {
         if !self.edge.feed.events.is_empty() || self.edge.feed.told.mark.is_some() {
             self.edge.send(out)?;
         }
-        Ok(Loaded::Whole)
-    }
-
-    fn load(&mut self, store: &Store, file: &GroupFile) -> Result<(), Break> {
-        let interactions = store.read_group(file).map_err(|error| Break::Failed(error.into()))?;
-        self.edge.progress.restored.fetch_add(interactions.len() as u64, Relaxed);
-        let (feed, at) = (self.edge.feed.number, self.edge.at);
-        let names = Arc::clone(&self.edge.names);
-        for interaction in interactions.iter() {
-            let held_until = if interaction.ts > at { interaction.ts } else { 0 };
-            let (user, _) = names.users().intern(interaction.user, feed, held_until);
-            let (item, _) = names.items().intern(interaction.item, feed, held_until);
-            self.edge.feed.events.push(Event { user, item, ts: interaction.ts, level: interaction.level });
-        }
         Ok(())
     }
+
+    fn load(&mut self, group: &Decoded) {
+        self.edge.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
+        let (feed, at) = (self.edge.feed.number, self.edge.at);
+        let names = Arc::clone(&self.edge.names);
+        // One look at the names for a whole group: nobody else needs them yet.
+        let (mut users, mut items) = (names.users(), names.items());
+        for (name, id) in group.rows.users().zip(&group.users) {
+            users.know(*id, name, feed, 0);
+        }
+        for (name, id) in group.rows.items().zip(&group.items) {
+            items.know(*id, name, feed, 0);
+        }
+        self.edge.feed.events.reserve(group.rows.len());
+        for (user, item, ts, level) in group.rows.numbered() {
+            let (user, item) = (group.users[user], group.items[item]);
+            if ts > at {
+                users.hold(user, ts);
+                items.hold(item, ts);
+            }
+            self.edge.feed.events.push(Event { user, item, ts, level });
+        }
+    }
+}
+
+/// The rows of a group, and the ids of its names by their places.
+struct Decoded {
+    rows: Interactions,
+    users: Vec<u64>,
+    items: Vec<u64>,
+}
+
+/// Reads all groups of a snapshot, a few ahead, in the order in which they are ready: the graph takes them in any.
+fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Decoded, StoreError>> {
+    let (ready, groups) = bounded(DECODERS);
+    let next = Arc::new(AtomicUsize::new(0));
+    for _ in 0..DECODERS {
+        let (store, manifest, next, ready) =
+            (Arc::clone(store), Arc::clone(manifest), Arc::clone(&next), ready.clone());
+        let decode = move || {
+            while let Some(file) = manifest.groups.get(next.fetch_add(1, Relaxed)) {
+                let group = store.read_group(file).map(|rows| Decoded {
+                    users: rows.users().map(id64).collect(),
+                    items: rows.items().map(id64).collect(),
+                    rows,
+                });
+                let failed = group.is_err();
+                // Nobody takes it when the run is to end.
+                if ready.send(group).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("decoder".into())
+            .spawn(decode)
+            .expect("threads can be started at the beginning of a run");
+    }
+    groups
 }
 
 impl super::reader::Edge {

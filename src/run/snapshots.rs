@@ -9,8 +9,8 @@ mod keeper;
 mod scribe;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use connectors::SourcePosition;
@@ -23,6 +23,31 @@ pub(crate) use self::archive::positions;
 pub(super) use self::keeper::{Keepers, keepers};
 pub(super) use self::scribe::Scribe;
 
+/// Time between two snapshots. It may be changed while a run goes on, which looks at it a few times a second.
+#[derive(Clone, Debug)]
+pub struct Interval(Arc<AtomicU64>);
+
+impl Interval {
+    /// So many milliseconds.
+    pub fn of_ms(ms: u64) -> Self {
+        Interval(Arc::new(AtomicU64::new(ms)))
+    }
+
+    /// None but the last one of the run.
+    pub fn never() -> Self {
+        Self::of_ms(u64::MAX)
+    }
+
+    /// From now on so many milliseconds.
+    pub fn set_ms(&self, ms: u64) {
+        self.0.store(ms, Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Relaxed))
+    }
+}
+
 /// What the first worker and the thread that writes tell each other.
 #[derive(Clone, Default)]
 pub(super) struct Told(Arc<Board>);
@@ -32,7 +57,10 @@ struct Board {
     /// The last snapshot that was begun, and the last that ended, well or not.
     begun: AtomicU64,
     ended: AtomicU64,
-    /// The tick of the last one that is complete.
+    /// Whether that one failed, and whether none will ever succeed.
+    failed: AtomicBool,
+    lost: AtomicBool,
+    /// The tick of the last one that is complete; 0: of none whose files are still there.
     complete: AtomicU64,
     /// The tick up to which all changes are in the output.
     written: AtomicU64,
@@ -61,34 +89,45 @@ pub(super) struct Conductor {
     begins: Sender<Begin>,
     told: Told,
     number: u64,
-    interval: Duration,
+    interval: Interval,
     last: Instant,
-    /// Where the inputs go on after the tick last fed, and whether a snapshot has that.
+    /// Where the inputs go on after the tick last fed, and whether no snapshot has been begun since.
     positions: Option<Vec<SourcePosition>>,
-    saved: bool,
+    unsaved: bool,
+    /// Whether the last one of the run has been begun.
+    is_last: bool,
 }
 
 impl Conductor {
     /// `number`: of the last snapshot there is.
-    pub(super) fn new(interval: Duration, number: u64) -> (Self, crossbeam_channel::Receiver<Begin>, Told) {
+    pub(super) fn new(interval: Interval, number: u64) -> (Self, crossbeam_channel::Receiver<Begin>, Told) {
         let (begins, taken) = unbounded();
         let told = Told::default();
         told.0.begun.store(number, Relaxed);
         told.0.ended.store(number, Relaxed);
         let last = Instant::now();
-        let conductor = Conductor { begins, told: told.clone(), number, interval, last, positions: None, saved: true };
+        let told_too = told.clone();
+        let (positions, unsaved, is_last) = (None, false, false);
+        let conductor = Conductor { begins, told: told_too, number, interval, last, positions, unsaved, is_last };
         (conductor, taken, told)
     }
 
     /// Takes note of a tick that was fed.
     pub(super) fn fed(&mut self, positions: Vec<SourcePosition>) {
         self.positions = Some(positions);
-        self.saved = false;
+        self.unsaved = true;
     }
 
-    /// Whether a snapshot should be taken now. `at_the_end`: of whatever is not in one yet.
+    /// Whether a snapshot should be taken now. `at_the_end`: of whatever is not in one yet, once.
     pub(super) fn is_due(&self, at_the_end: bool) -> bool {
-        !self.saved && !self.is_under_way() && (at_the_end || self.last.elapsed() >= self.interval)
+        let is_time = if at_the_end { !self.is_last } else { self.last.elapsed() >= self.interval.get() };
+        self.is_wanted() && is_time
+    }
+
+    /// Whether there is something to save, and somebody to do it. What failed is tried again.
+    fn is_wanted(&self) -> bool {
+        let board = &self.told.0;
+        !self.is_under_way() && (self.unsaved || board.failed.load(Acquire)) && !board.lost.load(Acquire)
     }
 
     /// Whether one is being taken.
@@ -96,17 +135,17 @@ impl Conductor {
         self.told.0.ended.load(Acquire) < self.told.0.begun.load(Relaxed)
     }
 
-    /// When to ask again.
+    /// When to ask again; whoever ends one wakes the worker.
     pub(super) fn wait(&self) -> Duration {
-        if self.saved { Duration::MAX } else { self.interval.saturating_sub(self.last.elapsed()) }
+        if self.is_wanted() { self.interval.get().saturating_sub(self.last.elapsed()) } else { Duration::MAX }
     }
 
     /// Begins a snapshot of tick `time`, the newest. The mark is for all workers.
-    pub(super) fn begin(&mut self, time: Time) -> Option<Mark> {
+    pub(super) fn begin(&mut self, time: Time, at_the_end: bool) -> Option<Mark> {
         let positions = self.positions.clone()?;
         self.number += 1;
         self.last = Instant::now();
-        self.saved = true;
+        (self.unsaved, self.is_last) = (false, at_the_end);
         self.told.0.begun.store(self.number, Relaxed);
         // If nobody listens, it never ends, and the run is about to.
         self.begins.send(Begin { number: self.number, time, positions }).ok()?;

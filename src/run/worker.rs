@@ -250,7 +250,7 @@ impl Pilot {
         if conductor.is_due(ended) {
             self.names.hold();
             let time = times.empty(graph);
-            if let Some(mark) = conductor.begin(time) {
+            if let Some(mark) = conductor.begin(time, ended) {
                 graph.mark(worker.peers(), mark);
             }
             graph.advance_to(time + 1);

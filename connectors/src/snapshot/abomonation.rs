@@ -1,5 +1,5 @@
 //! The one module of this crate with `unsafe`, and only with the feature `abomonation`; why it is there and why it is
-//! off is told in `docs/decisions/0005-abomonation.md`.
+//! off is told in `docs/decisions/0004-snapshots.md`.
 #![allow(unsafe_code)]
 
 use ::abomonation::{decode, encode};
@@ -40,6 +40,10 @@ impl Codec for Abomonation {
             unsafe { encode(record, &mut bytes) }.map_err(|error| CodecError::Unwritable(error.to_string()))?;
         }
         Ok(kind().wrap(rows, &bytes))
+    }
+
+    fn recognise(&self, file: &Bytes) -> Result<(), CodecError> {
+        kind().recognise(file)
     }
 
     fn decode(&self, file: &Bytes) -> Result<Interactions, CodecError> {

@@ -10,6 +10,11 @@ pub trait Codec: Sync {
     /// A whole file. Rows come back in the order in which they are given.
     fn encode(&self, rows: &Interactions) -> Result<Vec<u8>, CodecError>;
 
+    /// Whether this program on this machine can read a file, as far as its first bytes tell.
+    fn recognise(&self, _file: &Bytes) -> Result<(), CodecError> {
+        Ok(())
+    }
+
     /// The rows of a whole file. Bytes may be anything: what is not a file of this codec, or damaged, is an error.
     fn decode(&self, file: &Bytes) -> Result<Interactions, CodecError>;
 }

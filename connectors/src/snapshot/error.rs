@@ -55,6 +55,12 @@ pub enum StoreError {
         /// What is wrong with it.
         what: String,
     },
+    /// Another run writes here.
+    #[error("{place}: another run uses this state; stop it, or give each its own state")]
+    InUse {
+        /// The lock.
+        place: String,
+    },
     /// A snapshot of this number is there already, and not from this run.
     #[error(
         "{place}: another run uses this state and has taken this snapshot; stop one of them or give each its own state"

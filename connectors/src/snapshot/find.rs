@@ -25,7 +25,7 @@ pub struct Damage {
 pub enum Depth {
     /// All files are there and of the right size. Nothing but manifests is read.
     Sizes,
-    /// All files are read, and their checksums are right.
+    /// All files are read, their checksums are right, and this program knows their formats.
     Contents,
     /// And their rows can be read.
     Rows,
@@ -61,7 +61,8 @@ impl Listed {
 }
 
 impl Store {
-    /// Goes through the snapshots, newest first, and reads all their files until all of one are as they were written.
+    /// Goes through the snapshots, newest first, and reads all their files until all of one are as they were written, and
+    /// for this program to read.
     ///
     /// A file that cannot be reached is an error and not damage: going back would only hide it.
     pub fn newest(&self) -> Result<Found, StoreError> {
@@ -109,14 +110,14 @@ impl Store {
         Ok(sequences)
     }
 
-    async fn sizes(&self) -> Result<HashMap<Path, u64>, StoreError> {
+    pub(super) async fn sizes(&self) -> Result<HashMap<Path, u64>, StoreError> {
         Ok(self.list_files(GROUPS).await?.into_iter().collect())
     }
 
     async fn look(&self, sequence: u64, depth: Depth, sizes: &HashMap<Path, u64>) -> Result<Listed, StoreError> {
         let mut damaged = Vec::new();
         let mut note = |result: Result<(), StoreError>| match result {
-            Err(StoreError::Damaged { place, what }) => {
+            Err(StoreError::Damaged { place, what } | StoreError::Foreign { place, what }) => {
                 damaged.push(Damage { sequence, file: place, what });
                 Ok(())
             }
@@ -145,7 +146,7 @@ impl Store {
         Ok(Listed { sequence, manifest, damaged })
     }
 
-    fn check_size(&self, group: &GroupFile, sizes: &HashMap<Path, u64>) -> Result<(), StoreError> {
+    pub(super) fn check_size(&self, group: &GroupFile, sizes: &HashMap<Path, u64>) -> Result<(), StoreError> {
         let path = Path::from(group.file.as_str());
         let what = match sizes.get(&path) {
             Some(size) if *size == group.bytes => return Ok(()),
@@ -157,9 +158,6 @@ impl Store {
 
     async fn check_contents(&self, group: &GroupFile, depth: Depth) -> Result<(), StoreError> {
         let bytes = self.fetch(group).await?;
-        if depth == Depth::Rows {
-            self.decode(group, &bytes)?;
-        }
-        Ok(())
+        if depth == Depth::Rows { self.decode(group, &bytes).map(|_| ()) } else { self.recognise(group, &bytes) }
     }
 }

@@ -105,11 +105,21 @@ impl Kind {
         file
     }
 
-    /// Takes a file apart.
-    pub(super) fn unwrap<'f>(&self, file: &'f [u8]) -> Result<Frame<'f>, CodecError> {
+    /// Whether a file is of this kind.
+    pub(super) fn recognise(&self, file: &[u8]) -> Result<(), CodecError> {
+        self.header(file).map(|_| ())
+    }
+
+    fn header<'f>(&self, file: &'f [u8]) -> Result<(Header, &'f [u8]), CodecError> {
         let (header, payload) =
             Header::read_from_prefix(file).map_err(|_| CodecError::damaged("it ends within its header"))?;
         self.check_origin(&header)?;
+        Ok((header, payload))
+    }
+
+    /// Takes a file apart.
+    pub(super) fn unwrap<'f>(&self, file: &'f [u8]) -> Result<Frame<'f>, CodecError> {
+        let (header, payload) = self.header(file)?;
         let sizes = [
             header.rows.checked_mul(size_of::<Record>() as u64),
             Some(4 * u64::from(header.users)),

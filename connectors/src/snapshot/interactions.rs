@@ -47,6 +47,18 @@ impl Interactions {
         self.records.push(Record { user, item, stamp: stamp.0 });
     }
 
+    /// Adds a row of a user and an item that are both in other rows already, by their id64s. `false`: they are not, and
+    /// nothing was added.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    pub fn push_known(&mut self, user: u64, item: u64, ts: u64, level: u8) -> bool {
+        let (Some(user), Some(item)) = (self.users.known(user), self.items.known(item)) else { return false };
+        let stamp = Stamp::new(ts, level).expect("the level and the time of an event that was let in");
+        self.records.push(Record { user, item, stamp: stamp.0 });
+        true
+    }
+
     /// Tables and records read back, after a look at every record.
     pub(super) fn checked(users: Names, items: Names, records: Vec<Record>) -> Result<Self, CodecError> {
         let sound = |record: &Record| {

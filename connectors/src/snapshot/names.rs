@@ -35,6 +35,11 @@ impl Names {
         })
     }
 
+    /// The number of a name that was given one by [`number`](Self::number).
+    pub(super) fn known(&self, id: u64) -> Option<u32> {
+        self.index.as_ref()?.get(&id).copied()
+    }
+
     /// A table read back, after a look at every name.
     pub(super) fn checked(text: &[u8], ends: Vec<u32>) -> Result<Self, CodecError> {
         let text = str::from_utf8(text).map_err(|error| CodecError::damaged(format!("names: {error}")))?;

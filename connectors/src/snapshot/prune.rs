@@ -4,7 +4,7 @@ use std::fs;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::files::{self, GROUPS, GroupName};
+use super::files::{self, GROUPS, GroupName, MANIFESTS};
 use super::{Depth, Listed, RunId, Store, StoreError};
 
 /// What was deleted.
@@ -48,10 +48,31 @@ impl Store {
         })
     }
 
+    /// Deletes the files of a snapshot that will never be published: on a full disk they would be in the way of the next.
+    pub fn discard(&self, sequence: u64, run: RunId) -> Result<(), StoreError> {
+        self.runtime.block_on(async {
+            for (path, _) in self.list_files(GROUPS).await? {
+                if GroupName::parse(path.as_ref()).is_some_and(|name| (name.sequence, name.run) == (sequence, run)) {
+                    self.delete(&path).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Deletes what a write that was killed left beside its place: such files are in no list of the store.
     fn sweep(&self, needed: &Needed<'_>) -> Result<(), StoreError> {
-        let Some(folder) = self.folder.as_ref().map(|folder| folder.join(GROUPS)).filter(|folder| folder.exists())
-        else {
+        self.sweep_folder(GROUPS, |name| needed.has(&format!("{GROUPS}/{name}")))?;
+        // The manifest that is being written is newer than all that are there.
+        let is_published = |sequence| needed.newest.is_some_and(|newest| sequence <= newest);
+        self.sweep_folder(MANIFESTS, |name| {
+            let sequence = files::manifest_sequence(&Path::from(format!("{MANIFESTS}/{name}")));
+            !sequence.is_some_and(is_published)
+        })
+    }
+
+    fn sweep_folder(&self, folder: &str, stays: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+        let Some(folder) = self.folder.as_ref().map(|place| place.join(folder)).filter(|folder| folder.exists()) else {
             return Ok(());
         };
         let failed = |error| StoreError::of_io(folder.display().to_string(), "delete old files", &error);
@@ -59,7 +80,7 @@ impl Store {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let Some((name, _)) = name.to_str().and_then(|name| name.rsplit_once('#')) else { continue };
-            if !needed.has(&format!("{GROUPS}/{name}")) {
+            if !stays(name) {
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
         }

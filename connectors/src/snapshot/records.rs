@@ -19,6 +19,10 @@ impl Codec for Records {
         Ok(KIND.wrap(rows, rows.records().as_bytes()))
     }
 
+    fn recognise(&self, file: &Bytes) -> Result<(), CodecError> {
+        KIND.recognise(file)
+    }
+
     fn decode(&self, file: &Bytes) -> Result<Interactions, CodecError> {
         let frame = KIND.unwrap(file)?;
         frame.rows(copied(frame.records)?)

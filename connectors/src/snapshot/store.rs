@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -5,6 +6,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use schema::id64;
 use tokio::runtime::{Builder, Runtime};
 use xxhash_rust::xxh3::xxh3_64;
@@ -29,6 +32,8 @@ pub struct Store {
     pub(super) folder: Option<PathBuf>,
     pub(super) runtime: Runtime,
     codec: &'static dyn Codec,
+    /// Held for as long as this is the run that writes here.
+    claim: Option<File>,
 }
 
 impl Store {
@@ -46,7 +51,14 @@ impl Store {
     fn new(uri: &str, place: Place) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::of_io(uri.to_owned(), "start a runtime", &error))?;
-        Ok(Store { uri: uri.to_owned(), files: place.files, folder: place.folder, runtime, codec: CODECS[0] })
+        Ok(Store {
+            uri: uri.to_owned(),
+            files: place.files,
+            folder: place.folder,
+            runtime,
+            codec: CODECS[0],
+            claim: None,
+        })
     }
 
     /// Writes groups with this codec from now on. Every file is read with the codec that it was written with.
@@ -54,6 +66,26 @@ impl Store {
     pub fn with_codec(mut self, codec: &'static dyn Codec) -> Self {
         self.codec = codec;
         self
+    }
+
+    /// Keeps other runs out for as long as this store is held, also against a process that was paused and goes on; the
+    /// end of the process, however it comes, lets them in. Only in a folder, by a lock on `lock` in it: in a cloud the
+    /// second run is told when it publishes a snapshot of a number that is taken ([`StoreError::Taken`]).
+    pub fn claim(&mut self) -> Result<(), StoreError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let path = folder.join("lock");
+        let place = || path.display().to_string();
+        let failed = |error| StoreError::of_io(place(), "open the lock", &error);
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => self.claim = Some(file),
+            Err(Errno::WOULDBLOCK) => return Err(StoreError::InUse { place: place() }),
+            // Some file systems know no locks: then it is as in a cloud.
+            Err(error) => {
+                tracing::warn!("{}: cannot be locked ({error}): see that no other run uses this state", place())
+            }
+        }
+        Ok(())
     }
 
     /// The store as the user named it, for messages.
@@ -77,13 +109,16 @@ impl Store {
         Ok(GroupFile { group, file, rows: rows.len() as u64, bytes: size, xxh3 })
     }
 
-    /// Makes a snapshot count, once all its groups are stored. Of two that have one number only the first is published.
+    /// Makes a snapshot count, once all its groups are stored: that they are there, in their sizes, is seen first. Of two
+    /// that have one number only the first is published.
     pub fn publish(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let path = files::manifest(manifest.sequence);
         let unwritable = |what: String| StoreError::Unwritable { place: self.place(&path), what };
         manifest.check(manifest.sequence).map_err(unwritable)?;
         let file = Bytes::from(manifest.seal().map_err(|error| unwritable(error.to_string()))?);
         self.runtime.block_on(async {
+            let sizes = self.sizes().await?;
+            manifest.groups.iter().try_for_each(|group| self.check_size(group, &sizes))?;
             match self.put(&path, file.clone(), PutMode::Create).await {
                 // A try whose answer was lost finds its own file.
                 Err(StoreError::Taken { .. }) if self.get(&path, None).await? == file => Ok(()),
@@ -123,15 +158,28 @@ impl Store {
         Ok(bytes)
     }
 
+    /// The codec that a group was written with.
+    fn codec_of(&self, group: &GroupFile) -> Result<&'static dyn Codec, StoreError> {
+        let place = || self.place(&Path::from(group.file.as_str()));
+        let name = GroupName::parse(&group.file)
+            .ok_or_else(|| StoreError::Damaged { place: place(), what: "it is not named as a group is".into() })?;
+        codec(name.codec).ok_or_else(|| {
+            let what = format!("this deltarec was built without the codec `{}`", name.codec);
+            StoreError::Foreign { place: place(), what }
+        })
+    }
+
+    /// Whether bytes whose checksum is right are for this program to read.
+    pub(super) fn recognise(&self, group: &GroupFile, bytes: &Bytes) -> Result<(), StoreError> {
+        let place = || self.place(&Path::from(group.file.as_str()));
+        self.codec_of(group)?.recognise(bytes).map_err(|error| StoreError::of_codec(place(), error))
+    }
+
     /// The rows in bytes whose checksum is right.
     pub(super) fn decode(&self, group: &GroupFile, bytes: &Bytes) -> Result<Interactions, StoreError> {
         let place = || self.place(&Path::from(group.file.as_str()));
         let damaged = |what: String| StoreError::Damaged { place: place(), what };
-        let name = GroupName::parse(&group.file).ok_or_else(|| damaged("it is not named as a group is".into()))?;
-        let codec = codec(name.codec).ok_or_else(|| {
-            let what = format!("this deltarec was built without the codec `{}`", name.codec);
-            StoreError::Foreign { place: place(), what }
-        })?;
+        let codec = self.codec_of(group)?;
         let rows = codec.decode(bytes).map_err(|error| StoreError::of_codec(place(), error))?;
         if rows.len() as u64 != group.rows {
             return Err(damaged(format!("it has {} rows instead of {}", rows.len(), group.rows)));

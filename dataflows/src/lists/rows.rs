@@ -1,5 +1,6 @@
 //! The rows of the similarity matrix that this worker's viewers need, and which viewers need them.
 
+use super::profile::place_of;
 use crate::dense::{Dense, Ids, place};
 use crate::{Diff, ItemId, Neighbour};
 
@@ -25,6 +26,12 @@ impl Row {
     pub(super) fn similarity(&self, item: Dense) -> u32 {
         let hits = self.items.iter().zip(&self.similarities);
         hits.fold(0, |sum, (other, similarity)| sum | if *other == item { *similarity } else { 0 })
+    }
+
+    /// How many neighbours the item has.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
     }
 
     #[inline]
@@ -73,7 +80,7 @@ impl Rows {
     /// retraction and an insertion come, they add up to the new similarity.
     pub(super) fn update(&mut self, row: Dense, item: Dense, neighbour: Neighbour, diff: Diff) -> (u32, u32) {
         let changed = &mut self.rows[row as usize];
-        let at = changed.items.iter().position(|other| *other == item);
+        let at = place_of(item, &changed.items);
         let old = at.map_or(0, |at| changed.similarities[at]);
         let similarity = u32::from(neighbour.similarity);
         let new = if diff > 0 { old + similarity } else { old - similarity };

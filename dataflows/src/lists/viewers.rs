@@ -1,26 +1,12 @@
 //! The viewers of this worker: profiles, rankings, and the lists they were sent last.
 
+use super::profile::{Holding, Profile};
 use super::rows::{Rows, ViewerId};
 use super::totals::Totals;
 use crate::dense::Dense;
 use crate::operator::{IdMap, give_back};
 use crate::top_k::{Ranked, TopK, bit};
 use crate::{Diff, ItemId, List, Scored, UserId, Weight};
-
-/// An item of a viewer's history.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    item: Dense,
-    /// 0 beyond the stairs.
-    weight: Weight,
-    /// This viewer's place among the item's holders, unless the weight is 0.
-    place: u32,
-    /// How often the item is in the profile: once, or not at all, or twice amid a tick's updates.
-    present: i32,
-}
-
-/// Not among the holders.
-const NO_PLACE: u32 = u32::MAX;
 
 /// What a tick has done to a viewer so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +18,9 @@ enum State {
     /// All totals may be others: the profile is, or too many candidates are touched to take them one by one.
     Rescan,
 }
+
+/// Viewers whose cache lines are looked at together before they are settled one by one.
+pub(super) const TOGETHER: usize = 8;
 
 /// A candidate taken by itself costs a look into each row of the profile; about so many cost as much as a pass over all
 /// candidates.
@@ -48,7 +37,7 @@ struct Head {
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
-    entries: Vec<Entry>,
+    profile: Profile,
     ranking: TopK<i64>,
     list: List,
     /// Candidates that are not kept and whose total this tick may have raised.
@@ -75,6 +64,23 @@ pub(super) struct Changed {
     pub(super) item: Dense,
     pub(super) old: u32,
     pub(super) new: u32,
+}
+
+/// What the holders of one item are told.
+pub(super) struct Crowd<'a> {
+    /// The changed neighbours of the item.
+    pub(super) changed: &'a [Changed],
+    /// Their places in a [`TopK::mask`].
+    items: u64,
+    /// Whether one of them rises.
+    rises: bool,
+}
+
+impl<'a> Crowd<'a> {
+    pub(super) fn new(changed: &'a [Changed]) -> Self {
+        let items = changed.iter().fold(0, |items, changed| items | bit(changed.item));
+        Crowd { changed, items, rises: changed.iter().any(|changed| changed.new > changed.old) }
+    }
 }
 
 /// All viewers of a worker.
@@ -118,29 +124,20 @@ impl Viewers {
     /// Applies the updates of a tick to the profiles, in any order.
     pub(super) fn update<T>(&mut self, updates: &[Vec<((UserId, (ItemId, Weight)), T, Diff)>], rows: &mut Rows) {
         debug_assert!(self.unsettled.is_empty(), "the tick before is done");
-        // 1. Add up: a weight taken back and one put in its place make the new weight.
-        let mut last: Option<(UserId, ViewerId)> = None;
-        for ((user, (item, weight)), _, diff) in updates.iter().flatten() {
-            let (user, item, weight, diff) = (*user, *item, *weight, *diff);
-            let id = match last {
-                Some((same, id)) if same == user => id,
-                _ => {
-                    let id = self.of(user);
-                    self.unsettle(id, State::Rescan);
-                    id
+        // 1. Add up.
+        for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
+            let id = self.of(same[0].0.0);
+            self.unsettle(id, State::Rescan);
+            let profile = &mut self.viewers[id as usize].profile;
+            if profile.is_empty() {
+                profile.reserve(same.len());
+            }
+            for ((_, (item, weight)), _, diff) in same {
+                let item = rows.intern(*item);
+                if profile.add(item, *weight, *diff) {
+                    rows.mention(item);
                 }
-            };
-            last = Some((user, id));
-            let entries = &mut self.viewers[id as usize].entries;
-            let item = rows.intern(item);
-            let at = entries.iter().position(|entry| entry.item == item).unwrap_or_else(|| {
-                rows.mention(item);
-                entries.push(Entry { item, weight: 0, place: NO_PLACE, present: 0 });
-                entries.len() - 1
-            });
-            let entry = &mut entries[at];
-            entry.weight = entry.weight.wrapping_add_signed(diff as i32 * weight.cast_signed());
-            entry.present += diff as i32;
+            }
         }
         // 2. Hold the rows of what has a weight now, and only those.
         for at in 0..self.unsettled.len() {
@@ -150,30 +147,42 @@ impl Viewers {
 
     /// Makes a viewer a holder of exactly the rows of its profile.
     fn hold(&mut self, id: ViewerId, rows: &mut Rows) {
-        let mut at = 0;
-        while let Some(entry) = self.viewers[id as usize].entries.get(at).copied() {
-            let held = entry.place != NO_PLACE;
-            if held && entry.weight == 0 {
-                self.leave(entry, rows);
-                self.viewers[id as usize].entries[at].place = NO_PLACE;
-            } else if !held && entry.weight > 0 {
-                let holders = &mut rows.get_mut(entry.item).holders;
-                self.viewers[id as usize].entries[at].place =
-                    u32::try_from(holders.len()).expect("fewer viewers than 2^32");
-                holders.push(id);
+        let mut from = 0;
+        while let Some(holding) = self.viewers[id as usize].profile.next_holding(&mut from) {
+            match holding {
+                Holding::Begins(item) => {
+                    let holders = &mut rows.get_mut(item).holders;
+                    let place = u32::try_from(holders.len()).expect("fewer viewers than 2^32");
+                    holders.push(id);
+                    self.viewers[id as usize].profile.put(item, place);
+                }
+                Holding::Ends(item, place) => {
+                    // The last holder moves to its place.
+                    let holders = &mut rows.get_mut(item).holders;
+                    holders.swap_remove(place as usize);
+                    if let Some(moved) = holders.get(place as usize) {
+                        self.viewers[*moved as usize].profile.put(item, place);
+                    }
+                }
             }
-            if entry.present == 0 {
-                rows.forget(entry.item);
-                self.viewers[id as usize].entries.swap_remove(at);
-            } else {
-                at += 1;
-            }
+        }
+        self.viewers[id as usize].profile.drop_gone(|item| rows.forget(item));
+    }
+
+    /// Neighbours of an item in the viewer's profile went from one similarity to another.
+    #[inline]
+    pub(super) fn touch(&mut self, id: ViewerId, crowd: &Crowd, rows: &Rows) {
+        let head = &self.heads[id as usize];
+        if head.state == State::Rescan || !(crowd.rises || head.kept & crowd.items != 0) {
+            return;
+        }
+        for changed in crowd.changed {
+            self.touch_one(id, changed, rows);
         }
     }
 
-    /// A neighbour of an item in the viewer's profile went from one similarity to another.
     #[inline]
-    pub(super) fn touch(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
+    fn touch_one(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
         let head = &mut self.heads[id as usize];
         // What is not kept and does not rise stays where it is: beneath the floor.
         let rises = changed.new > changed.old;
@@ -182,11 +191,10 @@ impl Viewers {
             return;
         }
         let viewer = &mut self.viewers[id as usize];
-        let entries = &viewer.entries;
+        let profile = &viewer.profile;
         let kept = may_be_kept
             && viewer.ranking.revise(changed.item, rows.ids(), |total| {
-                let profile = entries.iter().find(|entry| entry.item == changed.row);
-                let weight = i64::from(profile.expect("a holder has the item in its profile").weight) * self.weight;
+                let weight = i64::from(profile.weight(changed.row)) * self.weight;
                 let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
                 Some(total).filter(|total| *total > 0)
             });
@@ -202,6 +210,37 @@ impl Viewers {
             self.unsettled.push(id);
         }
         head.state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// All totals of a viewer may be others.
+    #[inline]
+    pub(super) fn surprise(&mut self, id: ViewerId) {
+        self.unsettle(id, State::Rescan);
+    }
+
+    /// Reads what settling the next [`TOGETHER`] viewers will read, so that all of it is waited for together.
+    pub(super) fn peek(&self, rows: &Rows) {
+        let next = || {
+            let next = self.unsettled.iter().rev().take(TOGETHER);
+            next.map(|id| (&self.viewers[*id as usize], self.heads[*id as usize].state))
+        };
+        let viewers = next().map(|(viewer, _)| {
+            let list = viewer.list.iter().step_by(4).fold(0, |seen, scored| seen ^ scored.item);
+            viewer.ranking.peek() ^ list as u32
+        });
+        std::hint::black_box(viewers.fold(0, |seen, line| seen ^ line));
+        // The rows are looked at only for totals taken anew.
+        let profiles = || {
+            let looked_at = next().filter(|(viewer, state)| *state == State::Rescan || !viewer.touched.is_empty());
+            looked_at.flat_map(|(viewer, _)| viewer.profile.weights())
+        };
+        std::hint::black_box(profiles().fold(0, |seen, (item, _)| seen ^ rows.get(item).len()));
+        std::hint::black_box(profiles().fold(0, |seen, (item, _)| seen ^ rows.get(item).peek()));
     }
 
     /// Settles a viewer; if its list is another sequence of items than the last one sent, says what it was and is.
@@ -234,7 +273,7 @@ impl Viewers {
             (viewer.user, old, list)
         });
         self.work.lists += usize::from(change.is_some());
-        if viewer.entries.is_empty() {
+        if viewer.profile.is_empty() {
             self.ids.remove(&viewer.user);
             give_back(&mut self.ids);
             // The place is used again; what was in it is freed now.
@@ -249,14 +288,11 @@ impl Viewers {
         self.work.rescans += 1;
         let viewer = &mut self.viewers[id as usize];
         self.totals.reserve(rows.ids().bound());
-        let profile = || viewer.entries.iter().filter(|entry| entry.weight > 0);
-        // The rows' cache lines first, so that they are waited for together.
-        std::hint::black_box(profile().fold(0, |seen, entry| seen ^ rows.get(entry.item).peek()));
         // Seen items, as a contribution of minus infinity.
-        self.totals.exclude(viewer.entries.iter().map(|entry| entry.item));
-        for entry in profile() {
-            let weight = i64::from(entry.weight);
-            let neighbours = rows.get(entry.item).neighbours();
+        self.totals.exclude(viewer.profile.items().iter().copied());
+        for (item, weight) in viewer.profile.weights() {
+            let weight = i64::from(weight);
+            let neighbours = rows.get(item).neighbours();
             self.totals.add(neighbours.map(|(item, similarity)| (item, weight * i64::from(similarity))));
         }
         // The k best so far are mostly among the k best again. If all of them still score, the k-th best scores at least
@@ -299,36 +335,20 @@ impl Viewers {
         }
         head.state = state;
     }
-
-    /// Takes a viewer off an item's holders; the last holder moves to its place.
-    fn leave(&mut self, entry: Entry, rows: &mut Rows) {
-        let holders = &mut rows.get_mut(entry.item).holders;
-        holders.swap_remove(entry.place as usize);
-        if let Some(moved) = holders.get(entry.place as usize) {
-            let moved = &mut self.viewers[*moved as usize];
-            let held = moved.entries.iter_mut().find(|other| other.item == entry.item);
-            held.expect("a holder has the item in its profile").place = entry.place;
-        }
-    }
 }
 
 impl Viewer {
     fn new(user: UserId) -> Self {
-        Viewer { user, entries: Vec::new(), ranking: TopK::default(), list: List::new(), touched: Vec::new() }
+        Viewer { user, profile: Profile::default(), ranking: TopK::default(), list: List::new(), touched: Vec::new() }
     }
 
     /// Total of a candidate over the profile, 0 if it was seen: a look into each row of the profile.
     fn total(&self, item: Dense, rows: &Rows) -> i64 {
-        let mut total = 0;
-        for entry in &self.entries {
-            if entry.item == item {
-                return 0;
-            }
-            if entry.weight > 0 {
-                total += i64::from(entry.weight) * i64::from(rows.get(entry.item).similarity(item));
-            }
+        if self.profile.items().contains(&item) {
+            return 0;
         }
-        total
+        let contributions = self.profile.weights().map(|(row, weight)| (i64::from(weight), rows.get(row)));
+        contributions.map(|(weight, row)| weight * i64::from(row.similarity(item))).sum()
     }
 }
 

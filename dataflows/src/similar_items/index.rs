@@ -18,6 +18,23 @@ const AT_ONCE: usize = 32;
 /// The bar of an item without a ranking: nothing reaches it.
 const NO_RANKING: i32 = i32::MAX;
 
+/// Rows whose cache lines are looked at together before they are ranked one by one.
+const TOGETHER: usize = 8;
+
+/// What an item's pairs are measured by, apart from the rest: it is looked at for nearly all of them.
+#[derive(Clone, Copy, Debug)]
+struct Bar {
+    /// A partner that scores less, before and after, does not change the ranking.
+    score: i32,
+    /// How many partners were touched in this tick, and where they end when they lie in the order of their rows.
+    touched: u32,
+    end: u32,
+}
+
+impl Bar {
+    const NONE: Bar = Bar { score: NO_RANKING, touched: 0, end: 0 };
+}
+
 /// The pair index. It is symmetric: whoever owns x knows all of x's pairs, so it serves both the counting and, when x's
 /// popularity crosses a threshold, the fan-out to the items that have x as a partner.
 ///
@@ -31,12 +48,16 @@ pub(super) struct Index {
     popularity: Vec<u64>,
     /// Of every item anywhere: the fine logarithm of popularity plus shrink, as of the last rankings; 0 if unknown.
     fine: Vec<u32>,
-    /// By item: a partner that scores less, before and after, does not change its ranking.
-    bars: Vec<i32>,
+    /// By item.
+    bars: Vec<Bar>,
     /// Of the items that somebody wants to know about.
     rows: Vec<Option<Box<Row>>>,
     /// Rows to be looked at by the rankings, each once.
     dirty: Vec<Dense>,
+    /// Partners touched in this tick and by which items, in the order in which they were.
+    touches: Vec<(Dense, Touched)>,
+    /// The same by item, for the rankings.
+    touched: Vec<Touched>,
     /// How many pairs the tables hold.
     pub(super) held: u64,
     /// All ticks before this one are ranked.
@@ -72,6 +93,8 @@ impl Index {
             bars: Vec::new(),
             rows: Vec::new(),
             dirty: Vec::new(),
+            touches: Vec::new(),
+            touched: Vec::new(),
             held: 0,
             ranked_before: 0,
             logarithm: Logarithm::new(config.resolution),
@@ -90,7 +113,7 @@ impl Index {
             self.pairs.push(Pairs::new(Dense::try_from(self.pairs.len()).expect("fewer items than 2^32")));
             self.popularity.push(0);
             self.fine.push(0);
-            self.bars.push(NO_RANKING);
+            self.bars.push(Bar::NONE);
             self.rows.push(None);
             self.scratch.push(0);
         }
@@ -125,7 +148,7 @@ impl Index {
     fn count_one(&mut self, item: Dense, partner: Dense, diff: Diff) {
         let (old, count) = self.pairs[item as usize].add(partner, diff as i64);
         self.held = self.held + u64::from(count > 0) - u64::from(old > 0);
-        let bar = self.bars[item as usize];
+        let bar = self.bars[item as usize].score;
         if bar == NO_RANKING {
             return;
         }
@@ -185,7 +208,7 @@ impl Index {
 
     /// `fine`: the smaller one of before and after, with which the partner ranks higher.
     fn cross_one(&mut self, item: Dense, partner: Dense, count: u32, fine: u32) {
-        let bar = self.bars[item as usize];
+        let bar = self.bars[item as usize].score;
         if bar != NO_RANKING
             && self.evidence(count).is_some_and(|evidence| evidence - against(fine, item, partner) >= bar)
         {
@@ -194,24 +217,33 @@ impl Index {
     }
 
     /// Notes that a partner's rank may have changed; when too many have, the ranking is given up and made anew.
+    #[inline]
     fn touch(&mut self, item: Dense, touched: Touched) {
-        let Some(row) = &mut self.rows[item as usize] else { return };
-        row.touched.push(touched);
-        if row.touched.len() > 16 + self.pairs[item as usize].len() / TOUCHED_SHARE {
-            row.ranking = None;
-            row.touched.clear();
-            self.bars[item as usize] = NO_RANKING;
+        self.touches.push((item, touched));
+        let bar = &mut self.bars[item as usize];
+        bar.touched += 1;
+        let touched = bar.touched as usize;
+        if touched == 1 {
+            self.mark(item);
+        } else if touched > 16 && touched > 16 + self.pairs[item as usize].len() / TOUCHED_SHARE {
+            self.bars[item as usize].score = NO_RANKING;
+            if let Some(row) = &mut self.rows[item as usize] {
+                row.ranking = None;
+            }
         }
-        mark(row, item, &mut self.dirty);
+    }
+
+    fn mark(&mut self, item: Dense) {
+        if let Some(row) = &mut self.rows[item as usize] {
+            mark(row, item, &mut self.dirty);
+        }
     }
 
     /// Step 4: an item anywhere has another fine popularity. Its own similarities all weigh differently.
     pub(super) fn set_fine(&mut self, item: ItemId, fine: u32) {
         let id = self.intern(item);
         self.fine[id as usize] = fine;
-        if let Some(row) = &mut self.rows[id as usize] {
-            mark(row, id, &mut self.dirty);
-        }
+        self.mark(id);
     }
 
     /// Step 5: somebody wants to know an item's neighbours, or no longer does.
@@ -222,13 +254,35 @@ impl Index {
         mark(row, item, &mut self.dirty);
     }
 
-    /// Step 6: ranks what was touched, a row for a unit of fuel, and tells those who want to know what is different.
+    /// Step 6: puts what was touched in the order of the rows. Within one it stays in the order in which it was touched.
+    pub(super) fn arrange(&mut self) {
+        let mut end = 0;
+        for item in &self.dirty {
+            let bar = &mut self.bars[*item as usize];
+            bar.end = end;
+            end += bar.touched;
+        }
+        debug_assert_eq!(end as usize, self.touches.len(), "who is touched is to be ranked");
+        self.touched.resize(end as usize, Touched { partner: 0, count: 0 });
+        for (item, touched) in self.touches.drain(..) {
+            let end = &mut self.bars[item as usize].end;
+            self.touched[*end as usize] = touched;
+            *end += 1;
+        }
+    }
+
+    /// Step 7: ranks what was touched, a row for a unit of fuel, and tells those who want to know what is different.
     /// Returns whether all is done.
     pub(super) fn rank(&mut self, fuel: &mut usize, tell: &mut impl FnMut(Interest, Neighbour, Diff)) -> bool {
         while let Some(item) = self.dirty.pop() {
             if *fuel == 0 {
                 self.dirty.push(item);
                 return false;
+            }
+            if *fuel % TOGETHER == 0 {
+                let next = self.dirty.iter().rev().take(TOGETHER);
+                let next = next.filter_map(|item| self.rows[*item as usize].as_ref());
+                std::hint::black_box(next.fold(0, |seen, row| seen ^ row.peek()));
             }
             *fuel -= 1;
             let Some(mut row) = self.rows[item as usize].take() else { continue };
@@ -244,20 +298,21 @@ impl Index {
             });
             row.age();
             if let Some(ranking) = &row.ranking {
-                self.bars[item as usize] = ranking.floor().unwrap_or(i32::MIN);
+                let score = ranking.floor().unwrap_or(i32::MIN);
+                self.bars[item as usize] = Bar { score, ..Bar::NONE };
                 self.rows[item as usize] = Some(row);
             } else {
-                self.bars[item as usize] = NO_RANKING;
+                self.bars[item as usize] = Bar::NONE;
             }
         }
         true
     }
 
-    /// Step 7: lets go of an item that nobody has any more.
+    /// Step 8: lets go of an item that nobody has any more.
     pub(super) fn release(&mut self, item: ItemId) {
         let Some(id) = self.ids.get(item) else { return };
         self.fine[id as usize] = 0;
-        self.bars[id as usize] = NO_RANKING;
+        self.bars[id as usize] = Bar::NONE;
         self.rows[id as usize] = None;
         self.pairs[id as usize] = Pairs::new(id);
         self.ids.release(id);
@@ -271,7 +326,9 @@ impl Index {
             Some(evidence - against(self.fine[partner as usize], item, partner))
         };
         if let Some(ranking) = &mut row.ranking {
-            for Touched { partner, count } in row.touched.drain(..) {
+            let Bar { touched, end, .. } = self.bars[item as usize];
+            for Touched { partner, count } in &self.touched[(end - touched) as usize..end as usize] {
+                let (partner, count) = (*partner, *count);
                 let count = if count == UNKNOWN { self.pairs[item as usize].get(partner) } else { count };
                 ranking.update(partner, score(partner, count), capacity(k), &self.ids);
             }
@@ -281,7 +338,6 @@ impl Index {
                 row.ranking = None;
                 return;
             }
-            row.touched.clear();
             let pairs = self.pairs[item as usize].iter();
             let scored = pairs.filter_map(|(id, count)| Some(Ranked { score: score(id, count)?, id }));
             self.candidates.extend(scored);
@@ -433,6 +489,7 @@ mod tests {
             self.wanted = wanted;
             // 4. Rankings.
             for worker in &mut self.workers {
+                worker.arrange();
                 let told = &mut self.told;
                 while !worker.rank(&mut fuel.clone(), &mut |interest, neighbour, diff| {
                     let row = told.entry((interest.item, interest.worker)).or_default();
@@ -505,7 +562,7 @@ mod tests {
                 prop_assert!((0..ITEMS).all(|item| index.ids.get(name(item)).is_none()), "an item is held");
                 prop_assert!(index.rows.iter().all(Option::is_none), "a row is held");
                 prop_assert!(index.pairs.iter().all(|pairs| pairs.len() == 0), "a pair is held");
-                prop_assert!(index.bars.iter().all(|bar| *bar == NO_RANKING), "a bar is left");
+                prop_assert!(index.bars.iter().all(|bar| bar.score == NO_RANKING && bar.touched == 0), "a bar is left");
                 prop_assert_eq!(index.held, 0);
             }
         }

@@ -31,8 +31,6 @@ const PATIENCE: u8 = 64;
 pub(super) struct Row {
     /// The best partners; `None` if they are to be chosen anew.
     pub(super) ranking: Option<TopK<i32>>,
-    /// Partners whose rank may have changed.
-    pub(super) touched: Vec<Touched>,
     /// How often the ranking was brought up to date since nobody wants it.
     unwanted: u8,
     /// Whether the row is to be looked at by the rankings.
@@ -56,6 +54,13 @@ impl Row {
                 }
             }
         }
+    }
+
+    /// Reads what ranking the row will read, a cache line at a time.
+    pub(super) fn peek(&self) -> Dense {
+        let told =
+            self.neighbours.iter().step_by(64 / size_of::<Similar>()).fold(0, |seen, similar| seen ^ similar.partner);
+        told ^ self.ranking.as_ref().map_or(0, TopK::peek)
     }
 
     pub(super) fn is_wanted(&self) -> bool {

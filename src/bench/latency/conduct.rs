@@ -1,25 +1,29 @@
 //! One run of the whole program through a preload and step after step.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use connectors::RejectLog;
+use connectors::snapshot::{Depth, Store};
 use crossbeam_channel::{Sender, unbounded};
 
 use super::super::machine::{cpu_seconds, memory};
 use super::super::per;
+use super::super::shop::{Shop, state};
 use super::super::simulated::{Maker, Offered};
 use super::paced::Paced;
 use super::step::{Pace, Step};
 use super::sweep::{FASTEST, HOPELESS, Signs, Sweep};
 use super::watch::Watch;
-use super::{LatencyTask, MOST_PREPARED, Measured, Outcome, Preload, WARM_UP};
+use super::{LatencyTask, MOST_PREPARED, Measured, Outcome, Preload, WARM_UP, WithSnapshots};
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::console;
-use crate::run::{Clock, Input, Job, Progress, RunError, Show, Stop, Summary, grouped, run};
+use crate::run::{Clock, Input, Interval, Job, Progress, RunError, Show, Stop, Summary, grouped, run};
 
 /// Events of the preload that are prepared at a time.
 const LOADED_AT_ONCE: u64 = 100_000;
@@ -36,7 +40,20 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         Audience::All => None,
         Audience::Within(ms) => Some(ms),
     };
-    let maker = Maker::new(options, config.levels.clone(), span)?;
+    let mut maker = Maker::new(options, config.levels.clone(), span)?;
+    let folder = tempfile::tempdir().context("cannot make a folder for snapshots").map_err(Failure::Running)?;
+    let snapshots = (task.interactions > 0 || task.snapshots.is_some()).then(|| Snapshots::new(folder.path()));
+    let snapshots = snapshots.transpose()?;
+    let (state, resume) = match &snapshots {
+        Some(snapshots) => {
+            let shop = Shop::fill(&mut maker, task.interactions, config.graph.history as usize, stop);
+            let store = snapshots.store()?;
+            let manifest = shop.store(&store)?;
+            let (state, resume) = state(store, manifest, snapshots.interval.clone());
+            (Some(state), Some(resume))
+        }
+        None => (None, None),
+    };
     let progress = Arc::new(Progress::default());
     let (to_source, steps) = unbounded();
     let (to_sink, watched) = unbounded();
@@ -50,8 +67,8 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         progress: Arc::clone(&progress),
         show: Show::Nothing,
         stop: stop.clone(),
-        state: None,
-        resume: None,
+        state,
+        resume,
     };
     let running = thread::Builder::new()
         .name("run".into())
@@ -64,7 +81,14 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let mut sweep = Sweep::new(&task.rates, FASTEST.min(MOST_PREPARED / task.seconds));
     let mut outcomes = Vec::new();
     while let Some(rate) = sweep.next_rate() {
-        let Some(outcome) = conductor.step(rate, task.seconds)? else { break };
+        let Some(mut outcome) = conductor.step(rate, task.seconds)? else { break };
+        if let (Some(snapshots), Some(every)) = (&snapshots, task.snapshots) {
+            let begun = snapshots.begin(every)?;
+            let with = conductor.step(rate, task.seconds)?;
+            let taken = snapshots.end(begun)?;
+            let Some(Outcome { all, pause_ms, verdict, .. }) = with else { break };
+            outcome.snapshots = Some(WithSnapshots { taken, verdict, pause_ms, all });
+        }
         console::say(&format!("{}: {}", task.title(), outcome.line()));
         sweep.tell(rate, outcome.verdict == super::Verdict::Held);
         outcomes.push(outcome);
@@ -81,6 +105,48 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         peak_bytes,
     }))
 }
+
+/// Snapshots that are taken only when they are asked for.
+struct Snapshots {
+    uri: String,
+    interval: Interval,
+}
+
+impl Snapshots {
+    fn new(folder: &Path) -> Result<Self, Failure> {
+        let uri = folder.to_str().context("the folder for temporary files has a name that is no text");
+        Ok(Snapshots { uri: uri.map_err(Failure::Running)?.to_owned(), interval: Interval::never() })
+    }
+
+    fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::open(&self.uri)?)
+    }
+
+    fn newest(&self) -> Result<u64, Failure> {
+        Ok(self.store()?.list(Depth::Sizes)?.first().map_or(0, |newest| newest.sequence))
+    }
+
+    /// Has one taken every so many seconds. Returns the number of the newest.
+    fn begin(&self, seconds: u64) -> Result<u64, Failure> {
+        self.interval.set_ms(seconds * 1_000);
+        self.newest()
+    }
+
+    /// Has none taken any more, and waits for the one under way. Returns how many there were.
+    fn end(&self, begun: u64) -> Result<u64, Failure> {
+        let taken = self.newest()? - begun;
+        self.interval.set_ms(u64::MAX);
+        let mut newest = 0;
+        while newest != self.newest()? {
+            newest = self.newest()?;
+            thread::sleep(REST);
+        }
+        Ok(taken)
+    }
+}
+
+/// A snapshot takes less.
+const REST: Duration = Duration::from_secs(5);
 
 /// Events made and not yet offered.
 #[derive(Default)]
@@ -209,6 +275,8 @@ impl Conductor<'_> {
             backlog_at_end: record.backlog,
             audience: self.progress.audience.load(Relaxed),
             rss_bytes,
+            pause_ms: record.pause.as_secs_f64() * 1e3,
+            snapshots: None,
             all,
             changing: record.changing.percentiles(),
             joining: record.joining.percentiles(),

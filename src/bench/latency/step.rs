@@ -49,6 +49,8 @@ pub(super) struct Record {
     quarters: [(Duration, u32); 4],
     /// Events not settled when the last one was due.
     pub(super) backlog: u64,
+    /// The longest time in which nothing was done with although something was due.
+    pub(super) pause: Duration,
     /// When the last event was settled.
     pub(super) last: Option<Instant>,
     pub(super) changes: u64,
@@ -134,6 +136,13 @@ impl Step {
     fn take_down(&self, record: &mut Record, pace: Pace, events: Range<usize>, now: Instant, written: &Written) {
         let all = self.events.len();
         let end_due = self.due(all.saturating_sub(1)).unwrap_or(now);
+        // From the last time something was done with, or from when something was due again.
+        let idle_since = self.due(events.start).max(record.last);
+        if events.start >= pace.warm_up
+            && let Some(since) = idle_since
+        {
+            record.pause = record.pause.max(now.saturating_duration_since(since));
+        }
         let late = |event: usize, now: Instant| now.saturating_duration_since(self.due(event).unwrap_or(now));
         for event in events.clone() {
             let took = late(event, now);
@@ -192,6 +201,8 @@ mod tests {
         assert!((all.max_ms - 25.0).abs() < 0.1 && (changing.max_ms - 12.0).abs() < 0.1);
         assert!((leaving.max_ms - 10.0).abs() < 0.1, "{leaving:?}");
         assert_eq!((record.backlog, record.changes, step.settled()), (20, 3, 40));
+        // From 22 ms to 45 ms.
+        assert_eq!(record.pause, Duration::from_millis(23));
         assert_eq!(record.mean_of_quarter(3), Duration::from_micros(10_500));
     }
 }

@@ -60,6 +60,8 @@ pub(in crate::run) struct Archive {
     pub(in crate::run) waker: Waker,
     /// Set when the output is gone: what is under way cannot be completed.
     pub(in crate::run) gone: Stop,
+    /// Set when another run has taken over the state: this one must not go on.
+    pub(in crate::run) stop: Stop,
 }
 
 /// Files of the last complete snapshot of this run, by group and process.
@@ -83,14 +85,34 @@ impl Archive {
                 Ok(None) => Ok(()),
                 Err(error) => {
                     tracing::warn!("snapshot {} is not complete, the one before stands: {error}", begin.number);
+                    self.failed(&begin, &error, &mut files);
                     Err(error)
                 }
             };
+            self.told.0.failed.store(last.is_err(), Release);
             self.names.release();
             self.told.0.ended.store(begin.number, Release);
             self.waker.wake();
         }
         last
+    }
+
+    fn failed(&self, begin: &Begin, error: &SnapshotError, files: &mut Files) {
+        match error {
+            // Files of an older snapshot are gone, which this one would have named too: the next one has all groups.
+            SnapshotError::Store(StoreError::Damaged { .. }) => {
+                files.clear();
+                self.told.0.complete.store(0, Release);
+            }
+            SnapshotError::Store(StoreError::Taken { .. }) => {
+                self.told.0.lost.store(true, Release);
+                self.stop.set();
+            }
+            _ => {}
+        }
+        if let Err(error) = self.store.discard(begin.number, self.run) {
+            tracing::warn!("files of snapshot {} are left for now: {error}", begin.number);
+        }
     }
 
     /// Waits for all files and for the output, then writes the manifest. `None` if the run ends before that.

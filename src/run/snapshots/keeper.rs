@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use dataflows::{GROUPS, Groups, Keeper, Piece};
 
-/// Pieces under way, some thousand events each: the pace of the writing, and what it takes in memory.
+/// Pieces under way, some thousand events each: the pace of the writing, and what it takes in memory. Workers that look
+/// at the same moment may go beyond it by a piece each; none ever waits for a store.
 const WAITING: usize = 64;
 
 /// Makes the keepers of a process, one for each of its workers.
@@ -33,7 +34,7 @@ struct Agreement {
 
 /// For a process of so many workers.
 pub(in crate::run) fn keepers(workers: usize) -> (Keepers, Inbox) {
-    let (sent, pieces) = bounded(WAITING);
+    let (sent, pieces) = unbounded();
     let agreement = Arc::new(Mutex::new(Agreement { snapshot: 0, begun: 0, workers, changed: [false; GROUPS] }));
     (Keepers { pieces: sent, agreement: Arc::clone(&agreement) }, Inbox { pieces, agreement, workers })
 }
@@ -70,14 +71,11 @@ impl Keeper for Keepers {
     }
 
     fn has_room(&self) -> bool {
-        !self.pieces.is_full()
+        self.pieces.len() < WAITING
     }
 
     fn keep(&mut self, piece: Piece) {
-        // Another worker may have taken the last place; there are few workers, so this waits for moments.
-        if let Err(TrySendError::Full(piece)) = self.pieces.try_send(piece) {
-            // Nobody listens only when the run is over.
-            self.pieces.send(piece).unwrap_or_default();
-        }
+        // Nobody listens only when the run is over.
+        self.pieces.send(piece).unwrap_or_default();
     }
 }

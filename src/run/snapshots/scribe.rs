@@ -1,14 +1,17 @@
-//! Writes what the workers of a process hand over, a file for each key group.
+//! Writes what the workers of a process hand over, a file for each key group. Several are written at a time, as each waits
+//! for the disk or the network.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use connectors::snapshot::{GroupFile, Interactions, RunId, Store};
-use crossbeam_channel::{RecvTimeoutError, Sender};
-use dataflows::{GROUPS, Groups, Piece};
+use connectors::snapshot::{GroupFile, Interactions, RunId, Store, StoreError};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use dataflows::{Event, GROUPS, Groups, Piece};
 use serde::{Deserialize, Serialize};
 
 use super::keeper::Inbox;
+use crate::run::background::give_way;
 use crate::run::names::Names;
 
 /// What a process wrote of a snapshot.
@@ -49,26 +52,39 @@ struct Writing {
 /// How often the scribe looks for a snapshot that begins.
 const NAP: Duration = Duration::from_millis(5);
 
-/// Events between two looks at the names, which the reader and the writer need too.
-const NAMED_AT_ONCE: usize = 512;
+/// Files that are written at a time.
+const WRITERS: usize = 8;
+
+/// All rows of a group, and the snapshot they are of.
+type Whole = (u64, u8, Interactions);
+
+/// A file that was written, or not.
+type Written = (u64, Result<GroupFile, StoreError>);
 
 impl Scribe {
     /// Writes until the workers are gone.
     pub(in crate::run) fn run(self) {
+        let (to_write, written) = self.writers();
         let mut writing: Option<Writing> = None;
         let mut last = 0;
         loop {
-            let piece = match self.inbox.pieces.recv_timeout(NAP) {
-                Ok(piece) => Some(piece),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
+            let mut piece = None;
+            select! {
+                recv(self.inbox.pieces) -> handed_over => match handed_over {
+                    Ok(handed_over) => piece = Some(handed_over),
+                    Err(_) => return,
+                },
+                recv(written) -> file => if let (Ok(file), Some(writing)) = (file, &mut writing) {
+                    writing.wrote(file);
+                },
+                default(NAP) => {}
+            }
             if let Some((snapshot, wanted)) = self.inbox.begun().filter(|(snapshot, _)| *snapshot != last) {
                 last = snapshot;
                 writing = Some(Writing::new(snapshot, self.process, wanted));
             }
             if let (Some(piece), Some(writing)) = (piece, &mut writing) {
-                self.take(&piece, writing);
+                self.take(&piece, writing, &to_write);
             }
             if let Some(written) = writing.take_if(|writing| writing.left == 0) {
                 // Nobody listens only when the run is over.
@@ -77,36 +93,71 @@ impl Scribe {
         }
     }
 
-    fn take(&self, piece: &Piece, writing: &mut Writing) {
+    /// Starts the threads that write.
+    fn writers(&self) -> (Sender<Whole>, Receiver<Written>) {
+        let (to_write, wholes) = bounded::<Whole>(1);
+        let (done, written) = unbounded();
+        for _ in 0..WRITERS {
+            let (wholes, done, store, run) = (wholes.clone(), done.clone(), Arc::clone(&self.store), self.run);
+            let write = move || {
+                // Packing takes most of what a snapshot costs. (The scribe itself goes on as others do: it holds the names for
+                // moments, and whoever waits for them would wait for it to get its turn.)
+                give_way();
+                for (snapshot, group, rows) in wholes {
+                    // Nobody listens only when the run is over.
+                    done.send((snapshot, store.put_group(snapshot, run, group, &rows))).unwrap_or_default();
+                }
+            };
+            let started = thread::Builder::new().name("file of a group".into()).spawn(write);
+            started.expect("threads can be started at the beginning of a run");
+        }
+        (to_write, written)
+    }
+
+    fn take(&self, piece: &Piece, writing: &mut Writing, to_write: &Sender<Whole>) {
         let group = usize::from(piece.group);
         if piece.snapshot != writing.report.snapshot {
             return;
         }
-        for events in piece.events.chunks(NAMED_AT_ONCE) {
-            let (users, items) = (self.names.users(), self.names.items());
-            for event in events {
-                let user = users.get(event.user).expect("names are held while a snapshot is taken");
-                let item = items.get(event.item).expect("names are held while a snapshot is taken");
-                writing.open[group].push((event.user, user), (event.item, item), event.ts, event.level);
+        let open = &mut writing.open[group];
+        for Event { user, item, ts, level } in piece.events.iter().copied() {
+            if open.push_known(user, item, ts, level) {
+                continue;
             }
+            // The reader and the writer need the names too: they are looked at only for those that are new here.
+            let (users, items) = (self.names.users(), self.names.items());
+            let user_name = users.get(user).expect("names are held while a snapshot is taken");
+            let item_name = items.get(item).expect("names are held while a snapshot is taken");
+            open.push((user, user_name), (item, item_name), ts, level);
         }
         writing.handed_over[group] += usize::from(piece.last);
         if writing.handed_over[group] == self.inbox.workers {
             let interactions = std::mem::take(&mut writing.open[group]);
-            writing.left -= 1;
+            if interactions.is_empty() || writing.report.failure.is_some() {
+                writing.left -= 1;
+            }
             if interactions.is_empty() {
                 writing.report.empty.push(piece.group);
             } else if writing.report.failure.is_none() {
-                match self.store.put_group(writing.report.snapshot, self.run, piece.group, &interactions) {
-                    Ok(file) => writing.report.files.push(file),
-                    Err(error) => writing.report.failure = Some(error.to_string()),
-                }
+                // The writers live as long as their channel.
+                to_write.send((piece.snapshot, piece.group, interactions)).unwrap_or_default();
             }
         }
     }
 }
 
 impl Writing {
+    fn wrote(&mut self, (snapshot, file): Written) {
+        if snapshot != self.report.snapshot {
+            return;
+        }
+        self.left -= 1;
+        match file {
+            Ok(file) => self.report.files.push(file),
+            Err(error) => self.report.failure = Some(error.to_string()),
+        }
+    }
+
     fn new(snapshot: u64, process: usize, wanted: Groups) -> Self {
         Writing {
             report: Report { snapshot, process, files: Vec::new(), empty: Vec::new(), failure: None },

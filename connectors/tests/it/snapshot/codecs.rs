@@ -111,3 +111,15 @@ fn others_read_the_columns_of_a_parquet_file_as_what_they_are() {
     });
     assert_eq!(read.collect::<Vec<_>>(), few());
 }
+
+#[test]
+fn rows_of_names_that_are_known_are_added_by_their_ids() {
+    let [ann, bob, tea] = ["ann", "bob", "tea"].map(|name| (schema::id64(name), name));
+    let mut rows = connectors::snapshot::Interactions::default();
+    assert!(!rows.push_known(ann.0, tea.0, 1, 1), "nobody is known");
+    rows.push(ann, tea, 1, 1);
+    assert!(rows.push_known(ann.0, tea.0, 2, 3));
+    assert!(!rows.push_known(bob.0, tea.0, 3, 1) && !rows.push_known(ann.0, bob.0, 3, 1));
+    let found: Vec<_> = rows.iter().map(|row| (row.user, row.item, row.ts, row.level)).collect();
+    assert_eq!(found, [("ann", "tea", 1, 1), ("ann", "tea", 2, 3)]);
+}

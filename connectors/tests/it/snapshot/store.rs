@@ -206,6 +206,95 @@ fn rows_must_be_as_many_as_told_and_of_the_group() {
 }
 
 #[test]
+fn one_store_at_a_time_claims_a_folder() {
+    let (folder, mut first) = store();
+    first.claim().unwrap();
+    let mut second = Store::open(folder.path().to_str().unwrap()).unwrap();
+    let error = second.claim().unwrap_err();
+    assert!(matches!(&error, StoreError::InUse { place } if place.ends_with("lock")), "{error}");
+    // Looking is free for all.
+    take(&first, 1, RUN);
+    assert_eq!(second.newest().unwrap().next, 2);
+    drop(first);
+    second.claim().unwrap();
+}
+
+#[test]
+fn a_snapshot_whose_files_are_not_there_is_not_published() {
+    let (folder, store) = store();
+    let first = take(&store, 1, RUN);
+    let harm: [fn(&Path); 2] = [|file| fs::write(file, "x").unwrap(), |file| fs::remove_file(file).unwrap()];
+    for harm in harm {
+        harm(&folder.path().join(&first.groups[2].file));
+        let error = store.publish(&manifest(2, RUN, first.groups.clone())).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Damaged { place, .. } if place.ends_with(&first.groups[2].file)),
+            "{error}"
+        );
+        assert_eq!(files(folder.path(), "manifests").len(), 1);
+    }
+}
+
+#[test]
+fn files_of_a_snapshot_that_failed_are_deleted_and_no_others() {
+    let (folder, store) = store();
+    let first = take(&store, 1, RUN);
+    store.put_group(2, RUN, 3, &rows(&of_group(3, 1))).unwrap();
+    store.put_group(2, RUN, 9, &rows(&of_group(9, 1))).unwrap();
+    let theirs = store.put_group(2, OTHER, 3, &rows(&of_group(3, 1))).unwrap();
+    store.discard(2, RUN).unwrap();
+    let left = files(folder.path(), "groups");
+    assert_eq!(left.len(), 4, "{left:?}");
+    assert!(store.examine(1, Depth::Rows).unwrap().is_sound());
+    assert!(folder.path().join(theirs.file).exists());
+    // Of a folder that nobody wrote to there is nothing to delete.
+    let empty = TempDir::new().unwrap();
+    Store::open(empty.path().to_str().unwrap()).unwrap().discard(1, RUN).unwrap();
+    assert_eq!(first.groups.len(), 3);
+}
+
+#[test]
+fn a_snapshot_that_this_build_cannot_read_is_passed_over() {
+    let (folder, store) = store();
+    let first = take(&store, 1, RUN);
+    let mut group = store.put_group(2, RUN, 3, &rows(&of_group(3, 1))).unwrap();
+    let other = group.file.replace("parquet", "arrow");
+    fs::rename(folder.path().join(&group.file), folder.path().join(&other)).unwrap();
+    group.file = other;
+    store.publish(&manifest(2, RUN, vec![group])).unwrap();
+    let found = store.newest().unwrap();
+    assert_eq!((found.manifest, found.next), (Some(first), 3));
+    assert!(found.damaged[0].what.contains("without the codec `arrow`"), "{:?}", found.damaged);
+    // Of another machine, by its own word.
+    let records = Store::open(folder.path().to_str().unwrap()).unwrap().with_codec(codec("records").unwrap());
+    let mut group = records.put_group(3, RUN, 3, &rows(&of_group(3, 1))).unwrap();
+    let path = folder.path().join(&group.file);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8..12].reverse();
+    group.xxh3 = xxhash_rust::xxh3::xxh3_64(&bytes);
+    fs::write(path, bytes).unwrap();
+    store.publish(&manifest(3, RUN, vec![group])).unwrap();
+    let found = store.newest().unwrap();
+    assert!(found.damaged[0].what.contains("the other byte order"), "{:?}", found.damaged);
+}
+
+#[test]
+fn what_a_killed_write_of_a_manifest_left_is_swept() {
+    let (folder, store) = store();
+    take(&store, 1, RUN);
+    for name in ["0000000001.json#1", "0000000002.json#1", "notes.json#1"] {
+        fs::write(folder.path().join("manifests").join(name), "x").unwrap();
+    }
+    store.prune(3, None, Depth::Sizes).unwrap();
+    let left: Vec<String> = files(folder.path(), "manifests")
+        .iter()
+        .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    // One that may be being written stays, and what is not ours.
+    assert_eq!(left, ["0000000001.json", "0000000002.json#1", "notes.json#1"]);
+}
+
+#[test]
 fn a_codec_that_is_not_built_in_is_told() {
     let (folder, store) = store();
     let mut group = store.put_group(1, RUN, 3, &rows(&of_group(3, 1))).unwrap();

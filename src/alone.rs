@@ -1,13 +1,15 @@
 //! The graph alone, in a closed loop: a tick goes in, and the next one when everything that follows from it is out.
+//!
+//! For whoever has the events in memory and no use for names, threads and sinks: benchmarks and evaluation.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dataflows::{Event, Gauges, Input, Mark, Time, next, recommendations};
+use dataflows::{Event, Gauges, Input, ListChange, Mark, Time, first_of, next, recommendations};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
-use timely::dataflow::operators::{Input as _, Probe};
+use timely::dataflow::operators::{Input as _, Inspect, Probe};
 use timely::worker::Worker;
 
 use crate::cli::Failure;
@@ -15,13 +17,13 @@ use crate::config::Config;
 use crate::run::graph_config;
 
 /// The counters of work, in the order of the stages.
-pub(super) const STAGES: [&str; 7] = ["pairs", "crossings", "rankings", "similarities", "totals", "rescans", "lists"];
+pub(crate) const STAGES: [&str; 7] = ["pairs", "crossings", "rankings", "similarities", "totals", "rescans", "lists"];
 
 /// What all workers have done in each of the [`STAGES`].
-pub(super) type Work = [u64; STAGES.len()];
+pub(crate) type Work = [u64; STAGES.len()];
 
 /// Feeds the graph from its first worker.
-pub(super) struct Driver<'w> {
+pub(crate) struct Driver<'w> {
     worker: &'w mut Worker,
     input: Handle<Time, Input>,
     probe: ProbeHandle<Time>,
@@ -31,7 +33,7 @@ pub(super) struct Driver<'w> {
 
 impl Driver<'_> {
     /// Feeds a tick and steps until everything that follows from it is out. Returns how long that took.
-    pub(super) fn tick(&mut self, events: &[Event]) -> Duration {
+    pub(crate) fn tick(&mut self, events: &[Event]) -> Duration {
         let (Some(first), Some(at)) = (events.first(), events.iter().map(|event| event.ts).max()) else {
             return Duration::ZERO;
         };
@@ -41,20 +43,52 @@ impl Driver<'_> {
         self.last = next(self.last, at);
         if since < self.last {
             self.input.advance_to(since);
-            let tick = self.last;
-            (0..self.worker.peers() as u64)
-                .for_each(|worker| self.input.send(Input::Mark { worker, mark: Mark::Together { tick } }));
+            self.mark(Mark::Together { tick: self.last });
         }
         self.input.advance_to(self.last);
         self.input.send_batch(&mut inputs);
-        self.input.advance_to(self.last + 1);
-        while self.probe.less_than(&(self.last + 1)) {
-            self.worker.step();
-        }
+        self.finish(self.last + 1);
         started.elapsed()
     }
 
-    pub(super) fn work(&self) -> Work {
+    /// Steps until everything that falls due before millisecond `ms` is out. It must not lie before the last tick.
+    pub(crate) fn advance(&mut self, ms: u64) {
+        self.finish(first_of(ms).max(self.last + 1));
+    }
+
+    /// Feeds batches at millisecond `at`, before which nobody has a list: far cheaper than ticks. With the events of a
+    /// user together it is cheapest, as the histories in between are then never seen.
+    pub(crate) fn load(&mut self, at: u64, batches: impl IntoIterator<Item = Vec<Event>>) {
+        self.next_tick(at);
+        self.mark(Mark::Loading);
+        for events in batches {
+            self.input.send_batch(&mut events.into_iter().map(Input::Event).collect());
+            self.finish(self.last + 1);
+            self.next_tick(at);
+        }
+        self.mark(Mark::Loaded);
+        self.finish(self.last + 1);
+    }
+
+    fn next_tick(&mut self, ms: u64) {
+        self.last = next(self.last, ms);
+        self.input.advance_to(self.last);
+    }
+
+    /// Tells every worker.
+    fn mark(&mut self, mark: Mark) {
+        (0..self.worker.peers() as u64).for_each(|worker| self.input.send(Input::Mark { worker, mark }));
+    }
+
+    /// Lets time go on to `upper` and steps until everything before is out.
+    fn finish(&mut self, upper: Time) {
+        self.input.advance_to(upper);
+        while self.probe.less_than(&upper) {
+            self.worker.step();
+        }
+    }
+
+    pub(crate) fn work(&self) -> Work {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         gauges.iter().fold(Work::default(), |sum, worker| {
             let Gauges { pair_updates, crossings, rankings, similarities, totals, rescans, lists, .. } = &**worker;
@@ -64,7 +98,7 @@ impl Driver<'_> {
     }
 
     /// What all workers hold now.
-    pub(super) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = |of: fn(&Gauges) -> u64| gauges.iter().map(|gauges| of(gauges)).sum();
         Held {
@@ -77,30 +111,49 @@ impl Driver<'_> {
 
 /// What the graph holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Held {
-    pub(super) users: u64,
-    pub(super) audience: u64,
+pub(crate) struct Held {
+    pub(crate) users: u64,
+    pub(crate) audience: u64,
     /// Ordered pairs of items.
-    pub(super) pairs: u64,
+    pub(crate) pairs: u64,
 }
 
 /// Builds the graph on so many workers and has the first of them driven.
-pub(super) fn alone<R, F>(config: &Config, workers: u16, drive: F) -> Result<R, Failure>
+pub(crate) fn alone<R, F>(config: &Config, workers: u16, drive: F) -> Result<R, Failure>
 where
     R: Send + 'static,
     F: FnOnce(&mut Driver<'_>) -> R + Send + 'static,
 {
-    let config = graph_config(&config.graph);
+    alone_with(graph_config(&config.graph), workers, None::<fn(&ListChange)>, drive)
+}
+
+/// [`alone`], with a look at all changes, on the worker where they arise, before the tick counts as out.
+pub(crate) fn alone_with<R, S, F>(
+    config: dataflows::Config,
+    workers: u16,
+    see: Option<S>,
+    drive: F,
+) -> Result<R, Failure>
+where
+    R: Send + 'static,
+    S: Fn(&ListChange) + Clone + Send + Sync + 'static,
+    F: FnOnce(&mut Driver<'_>) -> R + Send + 'static,
+{
     let gauges = Arc::new(Mutex::new(Vec::new()));
     // Built by all workers before the first of them counts.
     let built = std::sync::Barrier::new(usize::from(workers));
     let drive = Mutex::new(Some(drive));
     let guards = timely::execute(timely::Config::process(usize::from(workers)), move |worker| {
+        let see = see.clone();
         let (input, probe) = worker.dataflow_named("deltarec", |scope| {
             let (input, events) = scope.new_input();
             let graph = recommendations(events, &config);
             gauges.lock().unwrap_or_else(PoisonError::into_inner).push(graph.gauges);
-            let (probe, _) = graph.changes.probe();
+            let changes = match see {
+                Some(see) => graph.changes.inspect(move |change| see(change)),
+                None => graph.changes,
+            };
+            let (probe, _) = changes.probe();
             (input, probe)
         });
         built.wait();

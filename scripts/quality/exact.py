@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""What quantised logarithms cost: the lists of docs/semantics.md with any resolution, and with exact numbers.
+
+    DELTAREC_DATA=folder scripts/quality/exact.py [LOG...] [--deltarec target/release/deltarec]
+
+(pip install numpy scipy xxhash). Leave-last-out with full ranking. With a resolution the arithmetic is that of the
+semantics to the bit; with --deltarec the program's own figures must be the same to the last digit, which is checked.
+"exact" is the same with C^2 / (N + shrink) in the place of the rounded logarithms, and nothing else changed.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+
+import numpy as np
+import xxhash
+from scipy.sparse import csr_matrix
+
+import logs
+
+HISTORY, NEIGHBOURS, SHRINK, STAIRS = 50, 30, 20, [2, 4, 8, 16]
+KS = [5, 10, 20]
+
+
+class Log:
+    """A split with numbers for names; items are numbered in the order of their id64, so that ties go by number."""
+
+    def __init__(self, events):
+        train, held = logs.leave_last_out(events)
+        names = {item for _, item, *_ in events}
+        ids = {name: xxhash.xxh3_64_intdigest(name.encode()) for name in names}
+        order = sorted(names, key=ids.get)
+        self.items = {name: at for at, name in enumerate(order)}
+        self.ids = np.array([ids[name] for name in order], dtype=np.uint64)
+        self.users = {user: at for at, user in enumerate(dict.fromkeys(user for user, *_ in events))}
+        rows = np.array([(self.users[u], self.items[i], level, ts) for u, i, level, ts in train], dtype=np.int64)
+        self.seen = set(zip(rows[:, 0].tolist(), rows[:, 1].tolist()))
+        self.known = len(set(rows[:, 1].tolist()))
+        self.user, self.item, self.level, self.rank = histories(rows)
+        self.held = [(self.users[user], self.items[item]) for user, item in held.items()]
+
+
+def histories(rows):
+    """The newest items of each user, newest first: user, item, level, rank. The level is that of the events that count."""
+    user, item, level, ts = rows.T
+    order = np.lexsort((item, -ts, user))
+    user, item, level, ts = user[order], item[order], level[order], ts[order]
+    out, start = [], 0
+    for end in [*(np.flatnonzero(np.diff(user)) + 1), len(user)]:
+        best = {}
+        for at in range(start, end):  # newest first: an event counts if it lies among the newest HISTORY items
+            if item[at] in best:
+                rank, kept = best[item[at]]
+                after = sum(1 for t, i in touched if (t, -i) > (ts[at], -item[at]))
+                if after < HISTORY:
+                    best[item[at]] = (rank, max(kept, level[at]))
+            else:
+                if not best:
+                    touched = []
+                touched.append((ts[at], item[at]))
+                best[item[at]] = (len(best), level[at])
+        out += [(user[start], i, kept, rank) for i, (rank, kept) in best.items() if rank < HISTORY]
+        start = end
+    return np.array(out, dtype=np.int64).T
+
+
+def floor_log2(times, values):
+    """floor(times * log2(x)), exactly: the bits of x^times."""
+    unique, inverse = np.unique(values, return_inverse=True)
+    return np.array([(int(x) ** times).bit_length() - 1 for x in unique], dtype=np.int64)[inverse]
+
+
+def similarities(log, s):
+    """Kept neighbours with their similarity, as a matrix; `s` None: exact."""
+    shape = (len(log.users), len(log.items))
+    popularity = np.bincount(log.item, weights=log.level, minlength=shape[1]).astype(np.int64)
+    together = csr_matrix((shape[1], shape[1]), dtype=np.int64)
+    for level in range(1, log.level.max() + 1):  # min(a, b) = the number of levels that both reach
+        reach = log.level >= level
+        has = csr_matrix((np.ones(reach.sum(), dtype=np.int64), (log.user[reach], log.item[reach])), shape=shape)
+        together = together + has.T @ has
+    pairs = together.tocoo()
+    different = pairs.row != pairs.col
+    i, j, c = pairs.row[different], pairs.col[different], pairs.data[different]
+    if s is None:
+        key = c.astype(float) ** 2 / (popularity[j] + SHRINK)
+        value = c / np.sqrt((popularity[i] + SHRINK) * (popularity[j] + SHRINK).astype(float))
+    else:
+        phase = ((log.ids[i] ^ log.ids[j]) % np.uint64(64)).astype(np.int64)
+        fine = floor_log2(64 * s, popularity + SHRINK)
+        key = 2 * floor_log2(s, c) - (fine[j] + phase) // 64
+        exponent = key - (fine[i] + phase) // 64
+        value = np.clip(np.floor(0.5 + 1024.0 * np.exp2(exponent / (2.0 * s))), 1, 1024).astype(np.int64)
+    order = np.lexsort((j, -key, i))
+    i, j, value = i[order], j[order], value[order]
+    starts = np.flatnonzero(np.r_[True, i[1:] != i[:-1]])
+    kept = np.arange(len(i)) - np.repeat(starts, np.diff(np.r_[starts, len(i)])) < NEIGHBOURS
+    return csr_matrix((value[kept], (i[kept], j[kept])), shape=together.shape)
+
+
+def lists(log, similar):
+    """The best items of each user, as (user, item, rank)."""
+    weight = np.zeros(HISTORY, dtype=np.int64)
+    for step, end in reversed(list(enumerate(STAIRS))):
+        weight[:end] = 1 << (len(STAIRS) - 1 - step)
+    shape = (len(log.users), len(log.items))
+    profile = csr_matrix((log.level * weight[log.rank], (log.user, log.item)), shape=shape)
+    total = (profile @ similar).tocoo()
+    user, item, score = total.row.astype(np.int64), total.col.astype(np.int64), total.data
+    fresh = ~np.isin(user * shape[1] + item, log.user * shape[1] + log.item) & (score > 0)
+    user, item, score = user[fresh], item[fresh], score[fresh]
+    order = np.lexsort((item, -score, user))
+    user, item = user[order], item[order]
+    starts = np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.array([], dtype=int)
+    rank = np.arange(len(user)) - np.repeat(starts, np.diff(np.r_[starts, len(user)]))
+    kept = rank < max(KS)
+    return zip(user[kept].tolist(), item[kept].tolist(), rank[kept].tolist())
+
+
+def figures(log, s):
+    ranks = {(user, item): rank for user, item, rank in lists(log, similarities(log, s))}
+    found = [ranks.get(case) for case in log.held if case not in log.seen]
+    out = {}
+    for k in KS:
+        hits = [rank for rank in found if rank is not None and rank < k]
+        out[f"hit_rate@{k}"] = len(hits) / len(found)
+        out[f"ndcg@{k}"] = sum(1 / np.log2(rank + 2) for rank in hits) / len(found)
+        out[f"mrr@{k}"] = sum(1 / (rank + 1) for rank in hits) / len(found)
+    return len(found), out
+
+
+def deltarec(program, name, resolutions):
+    """The figures of the program for each resolution."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        sweep = "graph.resolution=" + ",".join(map(str, resolutions))
+        subprocess.run(
+            [program, "evaluate", *logs.arguments(name), "--sweep", sweep, "--resamples", "0", "--quiet", "--json", file.name],
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        systems = json.load(file)["systems"]
+    return [{key: value["mean"] for key, value in system["items"]["new"]["metrics"].items()} for system in systems]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("logs", nargs="*", default=list(logs.LOGS), metavar="LOG", help=", ".join(logs.LOGS))
+    parser.add_argument("--deltarec", metavar="PROGRAM", help="check that it says the same")
+    args = parser.parse_args()
+    for name in args.logs:
+        log = Log(logs.read(name))
+        resolutions = [2, 4, 8, 16]
+        theirs = deltarec(args.deltarec, name, resolutions) if args.deltarec else [None] * len(resolutions)
+        for s, said in [*zip(resolutions, theirs), (None, None)]:
+            count, found = figures(log, s)
+            line = "  ".join(f"{key} {found[key]:.4f}" for key in ("hit_rate@10", "ndcg@10", "mrr@10", "hit_rate@20"))
+            print(f"{name:10} {'exact' if s is None else s:>5}  {count:6} new  {line}", end="")
+            if said is not None:
+                worst = max(abs(said[key] - value) for key, value in found.items())
+                assert worst < 1e-9, f"deltarec says {said}, the semantics {found}"
+                print("  deltarec: the same", end="")
+            print(flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+use super::{Catalogue, Shape};
+
+/// The mean popularity of the items, popularity being the share of all users who have touched the item. High: everybody
+/// is shown what everybody knows.
+pub(super) struct Popularity;
+
+impl Shape for Popularity {
+    fn name(&self) -> &'static str {
+        "popularity"
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn value(&self, list: &[u32], catalogue: &Catalogue) -> Option<f64> {
+        let sum: f64 = list.iter().map(|item| catalogue.popularity(*item)).sum();
+        (!list.is_empty()).then(|| sum / list.len() as f64)
+    }
+}
+
+#[cfg(test)]
+#[test]
+fn a_mean_of_shares() {
+    let catalogue = super::catalogue();
+    assert_eq!(Popularity.value(&[0, 1], &catalogue), Some(0.75));
+    assert_eq!(Popularity.value(&[2, 3], &catalogue), Some(0.125));
+    assert_eq!(Popularity.value(&[], &catalogue), None);
+}

@@ -1,0 +1,121 @@
+//! A run that keeps its state: killed, stopped and started again as often as it may be, it leaves the output of a run that
+//! was left alone.
+
+mod clocks;
+mod cloud;
+mod damage;
+mod endurance;
+mod kills;
+mod regress;
+mod trouble;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use schema::{Change, Event};
+
+use super::{Place, Running, changes};
+
+/// A second, and the spans of the model in these tests. Events come at odd milliseconds and the spans are odd, so what falls
+/// due never falls on an event: every tick has a millisecond of its own, and streams can be compared record for record.
+const SECOND: u64 = 1_000;
+const AUDIENCE: u64 = 600 * SECOND + 1;
+const RETENTION: u64 = 1_800 * SECOND + 1;
+const START: u64 = 1_763_900_000_001;
+
+/// What all runs of a test have in common.
+fn settings() -> Vec<String> {
+    [
+        &format!("graph.audience={AUDIENCE}ms"),
+        &format!("graph.retention={RETENTION}ms"),
+        "graph.history=12",
+        "input.batch=1",
+    ]
+    .iter()
+    .flat_map(|set| ["--set".to_owned(), (*set).to_owned()])
+    .collect()
+}
+
+/// The arguments of a run from `in.jsonl` to `output` that keeps its state in `state`, with so many workers, and takes one
+/// snapshot after the other.
+fn arguments(output: &str, state: Option<&str>, workers: usize) -> Vec<String> {
+    calm(output, state, workers).into_iter().chain(["--set".into(), "state.interval=1ms".into()]).collect()
+}
+
+/// The same with one snapshot, at its end.
+fn calm(output: &str, state: Option<&str>, workers: usize) -> Vec<String> {
+    let mut args: Vec<String> =
+        ["run", "--input", "in.jsonl", "--output", output, "--workers", &workers.to_string()].map(Into::into).into();
+    args.extend(settings());
+    args.extend(state.iter().flat_map(|state| ["--state".to_owned(), (*state).to_owned()]));
+    args
+}
+
+impl Place {
+    fn begin(&self, args: &[String]) -> Running {
+        self.start(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+/// A simulated log over an hour and more, in which viewers leave and come back and events expire.
+fn log(place: &Place, events: usize, seed: u64) -> Vec<Event> {
+    let simulation = format!("events={events},users=90,items=70,seed={seed}");
+    let text = place.deltarec(&["generate", &simulation]).well().out;
+    let mut ts = START;
+    let mut log: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (n, event) in log.iter_mut().enumerate() {
+        // Now and then nothing happens for longer than anybody stays.
+        ts += if n % 701 == 700 { 2 * AUDIENCE } else { 2 * (n as u64 * 37 % 600) + 600 };
+        ts |= 1;
+        event.ts = ts;
+    }
+    log
+}
+
+fn lines<'e>(events: impl IntoIterator<Item = &'e Event>) -> String {
+    events.into_iter().fold(String::new(), |mut text, event| {
+        writeln!(text, "{}", serde_json::to_string(event).unwrap()).unwrap();
+        text
+    })
+}
+
+/// Records in an order that does not depend on the number of workers.
+fn ordered(output: &str) -> Vec<Change> {
+    let mut changes = changes(output);
+    changes.sort_by(|a, b| (a.at, &a.user).cmp(&(b.at, &b.user)));
+    changes
+}
+
+#[track_caller]
+fn assert_same_stream(what: &str, found: &str, expected: &str) {
+    let (found, expected) = (ordered(found), ordered(expected));
+    for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found, expected, "{what}: record {at}, found and expected");
+    }
+    assert_eq!(found.len(), expected.len(), "{what}: records");
+}
+
+/// Copies a folder of files and folders.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The numbers in the first column of `deltarec snapshot list`, with the last column.
+fn listed(place: &Place, state: &str) -> Vec<(u64, String)> {
+    let list = place.deltarec(&["snapshot", "list", "--state", state]).well().out;
+    let row = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Some((words.first()?.parse().ok()?, (*words.last()?).to_owned()))
+    };
+    list.lines().filter_map(row).collect()
+}

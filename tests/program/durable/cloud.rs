@@ -1,0 +1,119 @@
+//! A state in a cloud's object store: a server that speaks S3, from the Python package `moto`.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::super::{Heard, PATIENCE};
+use super::*;
+
+/// The server, and what tells the program where it is.
+struct Cloud {
+    server: Child,
+    port: u16,
+}
+
+impl Cloud {
+    /// `None` where there is no such server.
+    fn new() -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Command::new("python3")
+            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(server) = server else {
+            println!("not tested: a state in S3 needs python3 with moto (pip install 'moto[server]')");
+            return None;
+        };
+        let mut cloud = Cloud { server, port };
+        let asked = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if cloud.server.try_wait().unwrap().is_some() || asked.elapsed() > PATIENCE {
+                println!("not tested: a state in S3 needs python3 with moto (pip install 'moto[server]')");
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        cloud.request("PUT", "/shop");
+        Some(cloud)
+    }
+
+    /// Asks the server something that takes no more than a line.
+    fn request(&self, method: &str, path: &str) -> String {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.") && answer.contains(" 20"), "{answer}");
+        answer
+    }
+
+    fn start(&self, place: &Place, args: &[String]) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_deltarec"))
+            .args(args)
+            .current_dir(place.path(""))
+            .env("AWS_ENDPOINT", format!("http://127.0.0.1:{}", self.port))
+            .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
+            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (out, err) = (Heard::new(child.stdout.take().unwrap()), Heard::new(child.stderr.take().unwrap()));
+        Running { stdin: child.stdin.take(), child, out, err }
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+#[test]
+fn a_state_in_a_cloud_is_gone_on_from_like_one_in_a_folder() {
+    let Some(cloud) = Cloud::new() else { return };
+    let place = Place::new();
+    let events = log(&place, 900, 31);
+    place.write("in.jsonl", lines(&events));
+    place.begin(&calm("expected.jsonl", None, 1)).end().well();
+    let state = "s3://shop/state";
+    for part in [300, 600] {
+        place.write("in.jsonl", lines(&events[..part]));
+        cloud.start(&place, &calm("out.jsonl", Some(state), 1)).end().well();
+    }
+    place.write("in.jsonl", lines(&events));
+    let running = cloud.start(&place, &arguments("out.jsonl", Some(state), 2));
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal("KILL");
+    running.end_within(PATIENCE);
+    let done = cloud.start(&place, &calm("out.jsonl", Some(state), 2)).end().well();
+    assert!(done.err.contains("goes on from snapshot"), "{}", done.err);
+    assert_same_stream("in a cloud", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+    let verify = ["snapshot", "verify", "--state", state].map(String::from);
+    assert!(cloud.start(&place, &verify).end().well().out.contains("sound"));
+    // There are no locks: of two runs one is told at its first snapshot, and stops.
+    let live = ["run", "--output", "one.jsonl", "--state", state, "--set", "state.interval=10ms", "--rebuild"];
+    let live = |output: &str| live.map(|arg| arg.replace("one.jsonl", output)).to_vec();
+    let (mut one, mut two) = (cloud.start(&place, &live("one.jsonl")), cloud.start(&place, &live("two.jsonl")));
+    let ready = |running: &Running| running.err.text().contains("read again");
+    one.until(PATIENCE, "the first", |_| ready(&one));
+    two.until(PATIENCE, "the second", |_| ready(&two));
+    one.send(&super::super::two_shoppers(5));
+    two.send(&super::super::two_shoppers(5));
+    let ended = |running: &mut Running| running.child.try_wait().unwrap().is_some();
+    let asked = Instant::now();
+    while !ended(&mut one) && !ended(&mut two) {
+        assert!(asked.elapsed() < PATIENCE, "neither stopped:\n{}\n{}", one.err.text(), two.err.text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (loser, winner) = if ended(&mut one) { (one, two) } else { (two, one) };
+    loser.end().failed(1, &["another run uses this state"]);
+    winner.end().well();
+}

@@ -1,0 +1,148 @@
+//! Every kind of byte of a snapshot changed once, files cut off and lost: the file is named, the snapshot before is used, or
+//! everything is read again, and the output is right in each case.
+
+use std::path::PathBuf;
+
+use super::*;
+
+/// A run that has ended two thirds through its input, and what the whole input makes.
+struct Shop {
+    place: Place,
+    expected: String,
+    output: String,
+    /// The newest manifest.
+    manifest: PathBuf,
+    /// Files that only the newest snapshot has, the largest first.
+    groups: Vec<PathBuf>,
+}
+
+fn shop() -> Shop {
+    let place = Place::new();
+    let events = log(&place, 1_200, 21);
+    place.write("in.jsonl", lines(&events));
+    place.begin(&calm("expected.jsonl", None, 1)).end().well();
+    for part in [500, 800] {
+        place.write("in.jsonl", lines(&events[..part]));
+        place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+    }
+    place.write("in.jsonl", lines(&events));
+    fs::rename(place.path("state"), place.path("state-then")).unwrap();
+    let [newest, before] = [0, 1].map(|at| listed(&place, "state-then")[at].0);
+    let of = |sequence: u64| {
+        let begins = format!("{sequence:010}-");
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(place.path("state-then/groups")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&begins));
+        files.sort_by_key(|file| std::cmp::Reverse(fs::metadata(file).unwrap().len()));
+        files
+    };
+    assert!(!of(newest).is_empty() && !of(before).is_empty());
+    Shop {
+        expected: place.read("expected.jsonl"),
+        output: place.read("out.jsonl"),
+        manifest: place.path(&format!("state-then/manifests/{newest:010}.json")),
+        groups: of(newest),
+        place,
+    }
+}
+
+impl Shop {
+    /// Goes on with some files changed, and returns what was said.
+    fn goes_on(&self, what: &str, harm: impl FnOnce(&Shop, &dyn Fn(&Path) -> PathBuf)) -> String {
+        let place = &self.place;
+        if place.path("state").exists() {
+            fs::remove_dir_all(place.path("state")).unwrap();
+        }
+        copy(&place.path("state-then"), &place.path("state"));
+        place.write("out.jsonl", &self.output);
+        let then = place.path("state-then");
+        harm(self, &|file| place.path("state").join(file.strip_prefix(&then).unwrap()));
+        let done = place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+        assert!(!done.err.contains("panicked"), "{what}: {}", done.err);
+        assert_same_stream(what, &place.read("out.jsonl"), &self.expected);
+        done.err
+    }
+}
+
+/// Places in a file, each of another kind of byte.
+fn places(bytes: &[u8], marks: &[&str]) -> Vec<(String, usize)> {
+    let mut places = Vec::new();
+    for mark in marks {
+        let at = bytes.windows(mark.len()).position(|window| window == mark.as_bytes());
+        let at = at.unwrap_or_else(|| panic!("no {mark} in the file"));
+        // The mark itself, and what it stands before.
+        places.push((format!("the key {mark}"), at));
+        places.push((format!("the value of {mark}"), at + mark.len() + 5));
+    }
+    places
+}
+
+#[test]
+fn any_byte_of_a_snapshot_may_change() {
+    let shop = shop();
+    let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_owned();
+    let untouched = shop.goes_on("untouched", |_, _| {});
+    assert!(!untouched.contains("is not used"), "{untouched}");
+
+    let manifest = fs::read(&shop.manifest).unwrap();
+    let keys = ["\"xxh3\"", "version", "sequence", "\"time\"", "meaning", "\"position\"", "\"file\"", "\"rows\""];
+    let mut flips: Vec<(PathBuf, String, usize)> = Vec::new();
+    for (what, at) in places(&manifest, &keys) {
+        flips.push((shop.manifest.clone(), what, at));
+    }
+    let group = &shop.groups[0];
+    let bytes = fs::read(group).unwrap();
+    let len = bytes.len();
+    for (what, at) in [
+        ("the magic", 0),
+        ("the first page", 6),
+        ("the data", len / 3),
+        ("the metadata", len - 40),
+        ("the length of the metadata", len - 7),
+        ("the magic at the end", len - 1),
+    ] {
+        flips.push((group.clone(), what.into(), at));
+    }
+    flips.extend(places(&bytes, &["deltarec.xxh3"]).into_iter().map(|(what, at)| (group.clone(), what, at)));
+
+    for (file, what, at) in flips {
+        let what = format!("{}: {what}", name(&file));
+        let said = shop.goes_on(&what, |_, here| {
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[at] ^= 1;
+            fs::write(here(&file), bytes).unwrap();
+        });
+        assert!(said.contains("is not used") && said.contains(&name(&file)), "{what}: it is not named in\n{said}");
+        assert!(said.contains("goes on from snapshot"), "{what}: the one before is not used:\n{said}");
+    }
+}
+
+#[test]
+fn files_may_be_cut_off_longer_or_lost() {
+    let shop = shop();
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 4] = [
+        ("lost", |file| fs::remove_file(file).unwrap()),
+        ("empty", |file| fs::write(file, "").unwrap()),
+        ("cut off", |file| fs::write(file, &fs::read(file).unwrap()[..30]).unwrap()),
+        ("longer", |file| fs::write(file, [fs::read(file).unwrap(), b"}".to_vec()].concat()).unwrap()),
+    ];
+    for (what, harm) in harms {
+        let said = shop.goes_on(what, |shop, here| harm(&here(&shop.groups[0])));
+        assert!(said.contains("is not used") && said.contains("goes on from snapshot"), "{what}: {said}");
+        let said = shop.goes_on(what, |shop, here| harm(&here(&shop.manifest)));
+        // A manifest that is not there was never written: nobody can miss it.
+        assert!(said.contains("is not used") || what == "lost", "{what}: {said}");
+    }
+}
+
+#[test]
+fn with_all_snapshots_damaged_everything_is_read_again() {
+    let shop = shop();
+    let said = shop.goes_on("all manifests", |shop, here| {
+        for entry in fs::read_dir(shop.manifest.parent().unwrap()).unwrap() {
+            fs::write(here(&entry.unwrap().path()), "{}").unwrap();
+        }
+    });
+    assert!(said.contains("everything is read again"), "{said}");
+}

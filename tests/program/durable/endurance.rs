@@ -1,0 +1,105 @@
+//! A long time at a quick pace: once the retention is reached, memory and snapshots stay as they are, although users and
+//! items that nobody has seen before keep coming.
+
+use std::io::Write as _;
+
+use super::super::PATIENCE;
+use super::*;
+
+/// What is lived through.
+struct Life {
+    /// Simulated seconds.
+    seconds: u64,
+    /// Events in each.
+    rate: u64,
+    /// Seconds for which an event counts.
+    retention: u64,
+}
+
+/// Long names: what is not let go of shows.
+const NAME: usize = 500;
+
+fn name(of: &str, number: u64) -> String {
+    format!("{of}{number:0>NAME$}")
+}
+
+impl Life {
+    fn events(&self) -> u64 {
+        self.seconds * self.rate
+    }
+
+    /// A visitor comes for five events and never again; an item is shown for a while and never again.
+    fn event(&self, n: u64) -> String {
+        let visitor = n / 200 * 40 + n % 40;
+        let item = n / 200 * 20 + (n * 7 + n / 40) % 20;
+        super::super::event(&name("u", visitor), &name("p", item), "view", START + n * SECOND / self.rate)
+    }
+
+    /// Lives it, and checks what was held each quarter.
+    fn live(&self) {
+        let place = Place::new();
+        let args = [
+            "run",
+            "--output",
+            "out.jsonl",
+            "--state",
+            "state",
+            "--set",
+            "state.interval=500ms",
+            "--set",
+            "input.batch=200",
+            "--set",
+            &format!("graph.retention={}s", self.retention),
+            "--set",
+            "graph.audience=60s",
+        ];
+        let mut running = place.start(&args);
+        let mut stdin = running.stdin.take().unwrap();
+        let mut peaks = [0_u64; 4];
+        for n in 0..self.events() {
+            stdin.write_all(self.event(n).as_bytes()).unwrap();
+            if n % 2_000 == 0 {
+                let peak = &mut peaks[usize::try_from(n * 4 / self.events()).unwrap()];
+                *peak = (*peak).max(resident(running.child.id()));
+            }
+        }
+        drop(stdin);
+        let done = running.end_within(30 * PATIENCE).well();
+        println!("{} events; peaks of the quarters: {peaks:?} KiB; {}", self.events(), done.err.trim());
+        // Half of what the names that came in the second half take.
+        let names = self.events() / 2 * (40 + 20) / 200 * NAME as u64 / 1_024;
+        let most = peaks[1] + (peaks[1] / 10).min(names / 2);
+        assert!(peaks[3] <= most, "memory grows: {peaks:?} KiB, at most {most} expected");
+        assert!(self.retention * 4 < self.seconds, "the retention is reached in the first quarter");
+
+        let list = place.deltarec(&["snapshot", "list", "--state", "state"]).well().out;
+        let rows: u64 =
+            list.lines().nth(2).unwrap().split_whitespace().nth(3).unwrap().replace(',', "").parse().unwrap();
+        assert!(rows <= self.retention * self.rate + 1_000 && rows > 0, "{rows} rows are kept:\n{list}");
+        place.deltarec(&["snapshot", "verify", "--state", "state"]).well();
+        let files = fs::read_dir(place.path("state/groups")).unwrap().count();
+        assert!(files <= 4 * 256, "{files} files of snapshots");
+    }
+}
+
+/// Memory of a process in KiB.
+fn resident(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn memory_is_flat_once_the_retention_is_reached() {
+    if !Path::new("/proc/self/status").exists() {
+        println!("not tested: memory is read from /proc");
+        return;
+    }
+    Life { seconds: 6_000, rate: 20, retention: 600 }.live();
+}
+
+#[test]
+#[ignore = "long: scripts/long_tests"]
+fn a_day_goes_by_and_memory_is_flat() {
+    Life { seconds: 86_400, rate: 20, retention: 3_600 }.live();
+}

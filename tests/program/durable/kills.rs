@@ -1,0 +1,117 @@
+//! kill -9 at random moments, with other numbers of workers each time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
+use super::super::{judged, last_lists, latest, unscored};
+use super::*;
+use crate::support::oracle::{self, Params};
+
+const EVENTS: usize = 3_000;
+
+/// What a round needs, made once.
+struct Log {
+    events: Vec<Event>,
+    expected: String,
+    /// About how long a run takes that keeps its state.
+    took: Duration,
+}
+
+/// The run that nobody disturbs; its last lists are the oracle's.
+fn undisturbed(seed: u64) -> Log {
+    let place = Place::new();
+    let events = log(&place, EVENTS, seed);
+    place.write("in.jsonl", lines(&events));
+    place.begin(&arguments("out.jsonl", None, 1)).end().well();
+    let expected = place.read("out.jsonl");
+    let found = changes(&expected);
+    let judged = judged(&events);
+    let params = Params { history: 12, audience: Some(AUDIENCE), retention: RETENTION, ..Params::default() };
+    let lists = unscored(oracle::lists(&judged, &params, latest(&judged)));
+    super::super::assert_same("undisturbed", &last_lists(&found), &lists, 20);
+    assert!(found.iter().any(|change| change.items.is_empty()), "nobody ever leaves");
+    let started = Instant::now();
+    place.begin(&arguments("durable.jsonl", Some("state"), 1)).end().well();
+    assert_same_stream("with snapshots", &place.read("durable.jsonl"), &expected);
+    Log { events, expected, took: started.elapsed() }
+}
+
+/// Kills a run a few times, at moments that the seed decides, and lets the last one go on to the end.
+fn round(log: &Log, seed: u8) {
+    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut draw = |below: u64| random.next_u64() % below;
+    let place = Place::new();
+    place.write("in.jsonl", lines(&log.events));
+    let mut killed = 0;
+    for _ in 0..3 {
+        let workers = [1, 2, 4][draw(3) as usize];
+        let running = place.begin(&arguments("out.jsonl", Some("state"), workers));
+        thread::sleep(log.took.mul_f64(draw(1_000) as f64 / 1_000.0));
+        running.signal("KILL");
+        killed += u32::from(running.end_within(super::super::PATIENCE).code.is_none());
+    }
+    let workers = [1, 2, 4][draw(3) as usize];
+    let done = place.begin(&arguments("out.jsonl", Some("state"), workers)).end().well();
+    println!("round {seed}: killed {killed} times; {}", done.err.lines().next().unwrap_or_default());
+    assert_same_stream(&format!("round {seed}"), &place.read("out.jsonl"), &log.expected);
+    // What was left of the last kill is gone but for what the snapshots need.
+    let state = listed(&place, "state");
+    assert!((1..=3).contains(&state.len()) && state.iter().all(|(_, what)| what == "whole"), "{state:?}");
+    place.deltarec(&["snapshot", "verify", "--state", "state"]).well();
+}
+
+#[test]
+fn killed_at_random_a_run_leaves_the_output_of_one_that_was_left_alone() {
+    let log = undisturbed(11);
+    for seed in 0..5 {
+        round(&log, seed);
+    }
+}
+
+#[test]
+#[ignore = "long: scripts/long_tests"]
+fn killed_at_random_fifty_times_over() {
+    for seed in 0..50 {
+        round(&undisturbed(100 + u64::from(seed) / 10), seed);
+    }
+}
+
+/// A clean stop after each part, with one, two and four workers in every order.
+#[test]
+fn stopped_with_so_many_workers_it_goes_on_with_any_other_number() {
+    let log = undisturbed(12);
+    for workers in [[1, 2, 4], [4, 1, 2], [2, 4, 1]] {
+        let place = Place::new();
+        for (part, workers) in workers.into_iter().enumerate() {
+            // The input has grown meanwhile.
+            place.write("in.jsonl", lines(&log.events[..(part + 1) * EVENTS / 3]));
+            place.begin(&arguments("out.jsonl", Some("state"), workers)).end().well();
+        }
+        assert_same_stream(&format!("{workers:?}"), &place.read("out.jsonl"), &log.expected);
+    }
+}
+
+/// The same with packed files, which are continued by packing them anew.
+#[test]
+fn a_packed_output_is_continued_too() {
+    let log = undisturbed(13);
+    for output in ["out.jsonl.gz", "out.jsonl.zst"] {
+        let place = Place::new();
+        place.write("in.jsonl", lines(&log.events));
+        let running = place.begin(&arguments(output, Some("state"), 1));
+        thread::sleep(log.took / 2);
+        running.signal("KILL");
+        running.end_within(super::super::PATIENCE);
+        place.begin(&arguments(output, Some("state"), 2)).end().well();
+        let bytes = fs::read(place.path(output)).unwrap();
+        let text = if output.ends_with("gz") {
+            super::super::unpacked(&bytes)
+        } else {
+            zstd::decode_all(bytes.as_slice()).unwrap()
+        };
+        assert_same_stream(output, std::str::from_utf8(&text).unwrap(), &log.expected);
+    }
+}

@@ -1,0 +1,150 @@
+//! Moments at which an older state could be written over a newer output, or a part of a state be taken for all of it.
+
+use std::time::Duration;
+
+use connectors::snapshot::{Interactions, Manifest, RunId, Store, Time, group_of};
+use schema::id64;
+
+use super::super::event;
+use super::*;
+
+/// Killed when the ends of lists were out and the event with which their time passed was not done with: going on from
+/// before, those lists must not be sent again.
+#[test]
+fn lists_that_ended_before_the_kill_do_not_come_back() {
+    let place = Place::new();
+    let before: String = (0..6)
+        .map(|n| {
+            event(&format!("u{n}"), "bread", "purchase", START + 2 * n)
+                + &event(&format!("u{n}"), &format!("p{n}"), "cart", START + 2 * n)
+        })
+        .collect();
+    place.write("in.jsonl", &before);
+    place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+    copy(&place.path("state"), &place.path("state-then"));
+    // All of them leave one after the other, long before anything happens again.
+    let after = before + &event("eve", "bread", "view", START + 3 * AUDIENCE);
+    place.write("in.jsonl", &after);
+    place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+    let whole = place.read("out.jsonl");
+    let ends = changes(&whole).iter().filter(|change| change.items.is_empty()).count();
+    assert!(ends >= 4, "{whole}");
+    // As if killed after any of these records.
+    let records: Vec<&str> = whole.split_inclusive('\n').collect();
+    let first_end = records.iter().position(|record| record.contains("\"items\":[]")).unwrap();
+    for written in first_end + 1..=records.len() {
+        fs::remove_dir_all(place.path("state")).unwrap();
+        copy(&place.path("state-then"), &place.path("state"));
+        place.write("out.jsonl", records[..written].concat());
+        place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+        assert_same_stream(&format!("{written} records"), &place.read("out.jsonl"), &whole);
+    }
+}
+
+/// Stopped while it makes again what the output holds already: nothing of the past is written.
+#[test]
+fn stopped_before_it_has_caught_up_with_the_output_nothing_is_sent() {
+    let place = Place::new();
+    let events = log(&place, 4_000, 5);
+    place.write("in.jsonl", lines(&events[..100]));
+    place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+    fs::rename(place.path("state"), place.path("state-then")).unwrap();
+    place.write("in.jsonl", lines(&events));
+    place.begin(&calm("out.jsonl", None, 1)).end().well();
+    let whole = place.read("out.jsonl");
+    // The same output and the state of long ago; stopped later and later, until there is nothing left to stop.
+    let mut half_way = 0;
+    for after in (0..).map(|n| n * 20) {
+        if place.path("state").exists() {
+            fs::remove_dir_all(place.path("state")).unwrap();
+        }
+        copy(&place.path("state-then"), &place.path("state"));
+        let running = place.begin(&calm("out.jsonl", Some("state"), 1));
+        let goes_on = |_: &str| running.err.text().contains("goes on from snapshot");
+        running.until(super::super::PATIENCE, "it goes on", goes_on);
+        std::thread::sleep(Duration::from_millis(after));
+        running.signal("TERM");
+        let done = running.end_within(super::super::PATIENCE).well();
+        assert_eq!(place.read("out.jsonl"), whole, "stopped after {after} ms");
+        let events = done.summary().events;
+        half_way += u32::from((1..3_800).contains(&events));
+        if events > 3_800 || half_way == 6 {
+            break;
+        }
+    }
+    println!("stopped half way {half_way} times");
+    // And whoever goes on from there is none the wiser.
+    place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+    assert_eq!(place.read("out.jsonl"), whole);
+}
+
+/// A state with so many interactions, made without a run.
+fn large_state(place: &Place, rows: u64) -> Manifest {
+    let store = Store::create(place.path("state").to_str().unwrap()).unwrap();
+    let mut groups: Vec<Interactions> = (0..=255).map(|_| Interactions::default()).collect();
+    for n in 0..rows {
+        let (user, item) = (format!("u{}", n / 20), format!("p{}", n * 7 % 1_000));
+        let group = usize::from(group_of(id64(&user)));
+        groups[group].push((id64(&user), &user), (id64(&item), &item), START + n, 1);
+    }
+    let run = RunId(7);
+    let groups: Vec<_> =
+        (0..=255).zip(&groups).map(|(group, rows)| store.put_group(1, run, group, rows).unwrap()).collect();
+    let manifest = Manifest {
+        version: Manifest::VERSION,
+        deltarec: "0.1.0".into(),
+        sequence: 1,
+        run,
+        taken: "2026-11-24T04:00:00Z".parse().unwrap(),
+        time: Time { ms: START + rows, sequence: 1 },
+        meaning: serde_json::Map::default(),
+        inputs: vec![],
+        output: None,
+        workers: 1,
+        rows,
+        groups,
+    };
+    store.publish(&manifest).unwrap();
+    manifest
+}
+
+/// Whatever ends a run while it loads, what is loaded by then is not taken for the whole.
+#[test]
+fn stopped_while_it_loads_a_snapshot_nothing_is_lost() {
+    let place = Place::new();
+    let manifest = large_state(&place, 200_000);
+    for after in [0, 40, 150, 400] {
+        let running = place.start(&["run", "--output", "out.jsonl", "--state", "state", "--set", "state.interval=1ms"]);
+        let loads = |_: &str| running.err.text().contains("goes on from snapshot");
+        running.until(super::super::PATIENCE, "it loads", loads);
+        std::thread::sleep(Duration::from_millis(after));
+        running.signal("TERM");
+        running.end_within(super::super::PATIENCE).well();
+        let store = Store::open(place.path("state").to_str().unwrap()).unwrap();
+        assert_eq!(store.newest().unwrap().manifest.unwrap().rows, manifest.rows, "after {after} ms");
+    }
+}
+
+/// A file that was sound when it was looked at and cannot be read: the run fails, and takes no snapshot of the half.
+#[test]
+fn a_load_that_fails_half_way_leaves_the_state_as_it_was() {
+    let place = Place::new();
+    let manifest = large_state(&place, 50_000);
+    let store = Store::open(place.path("state").to_str().unwrap()).unwrap();
+    // Sound bytes of users of another group: only whoever reads the rows can tell.
+    let mut strangers = Interactions::default();
+    let user = (0..).map(|n| format!("u{n}")).find(|user| group_of(id64(user)) != 200).unwrap();
+    strangers.push((id64(&user), &user), (1, "p"), START, 1);
+    let mut wrong = Manifest { sequence: 2, ..manifest.clone() };
+    let file = store.put_group(2, RunId(7), 200, &strangers).unwrap();
+    wrong.rows = wrong.rows - wrong.groups[200].rows + file.rows;
+    wrong.groups[200] = file;
+    store.publish(&wrong).unwrap();
+    let done = place
+        .deltarec(&["run", "--output", "out.jsonl", "--state", "state"])
+        .failed(1, &["of another group", "0000000002-00000007-0c8"]);
+    assert!(!done.err.contains("panicked"));
+    let listed: Vec<u64> = listed(&place, "state").into_iter().map(|(sequence, _)| sequence).collect();
+    assert_eq!(listed, [2, 1], "no snapshot of a part");
+    assert_eq!(place.read("out.jsonl"), "");
+}

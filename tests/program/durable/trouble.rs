@@ -1,0 +1,197 @@
+//! A place for snapshots that is used by others, full, gone, of another program or another version.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::super::{PATIENCE, now, two_shoppers};
+use super::*;
+
+/// Waits until something holds.
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let asked = Instant::now();
+    while !holds() {
+        assert!(asked.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn newest(place: &Place) -> u64 {
+    let names = fs::read_dir(place.path("state/manifests")).into_iter().flatten();
+    let numbers = names.filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".json")?.parse().ok());
+    numbers.max().unwrap_or(0)
+}
+
+const LIVE: [&str; 7] = ["run", "--output", "out.jsonl", "--state", "state", "--set", "state.interval=1ms"];
+
+#[test]
+fn a_state_is_used_by_one_run_at_a_time() {
+    let place = Place::new();
+    let mut first = place.start(&LIVE);
+    first.send(&two_shoppers(5));
+    until("the first snapshot", || newest(&place) > 1);
+    let second = place.deltarec(&LIVE).failed(1, &["another run uses this state", "lock"]);
+    assert_eq!(second.out, "");
+    // Paused is not gone.
+    first.signal("STOP");
+    place.deltarec(&LIVE).failed(1, &["another run uses this state"]);
+    first.signal("CONT");
+    first.send(&super::super::event("eve", "bread", "view", 6));
+    first.end().well();
+    assert_eq!(changes(&place.read("out.jsonl")).len(), 2);
+    // Killed, it lets the next one in.
+    let mut third = place.start(&LIVE);
+    third.send(&super::super::event("joe", "bread", "view", 7));
+    until("the third", || place.read("out.jsonl").lines().count() == 3);
+    third.signal("KILL");
+    third.end_within(PATIENCE);
+    place.deltarec(&LIVE).well();
+}
+
+#[test]
+fn a_snapshot_of_a_newer_deltarec_stops_the_run_before_anything_is_written() {
+    let place = Place::new();
+    place.write("in.jsonl", two_shoppers(5));
+    place.begin(&arguments("out.jsonl", Some("state"), 1)).end().well();
+    let before = place.read("out.jsonl");
+    let text = r#"{"version":2,"what":"nobody knows yet"}"#;
+    let checksum = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+    place.write("state/manifests/0000000099.json", format!("{{\"xxh3\":\"{checksum:016x}\",\"manifest\":{text}}}\n"));
+    place.begin(&arguments("out.jsonl", Some("state"), 1)).end().failed(1, &["format 2", "0000000099.json"]);
+    assert_eq!(place.read("out.jsonl"), before);
+}
+
+#[test]
+fn what_others_keep_in_the_folder_is_left_alone() {
+    let place = Place::new();
+    let strange = ["state/readme.txt", "state/groups/0000000001.txt", "state/manifests/notes.json", "state/groups/x#1"];
+    for name in strange {
+        fs::create_dir_all(place.path(name).parent().unwrap()).unwrap();
+        place.write(name, "mine");
+    }
+    let events = log(&place, 400, 3);
+    place.write("in.jsonl", lines(&events));
+    for _ in 0..2 {
+        place.begin(&arguments("out.jsonl", Some("state"), 2)).end().well();
+    }
+    for name in strange {
+        assert_eq!(place.read(name), "mine");
+    }
+}
+
+/// The files of older snapshots deleted under a run: the next snapshot that would have named them has all groups instead.
+#[test]
+fn a_folder_that_was_emptied_is_filled_again() {
+    let place = Place::new();
+    let mut running = place.start(&LIVE);
+    let shop = |n: u64| two_shoppers(n).replace("ann", &format!("ann{n}")).replace("bob", &format!("bob{n}"));
+    for n in 0..50 {
+        running.send(&shop(n));
+    }
+    until("a snapshot", || newest(&place) > 1 && fs::read_dir(place.path("state/groups")).unwrap().count() > 50);
+    until("it rests", || {
+        let then = newest(&place);
+        std::thread::sleep(Duration::from_millis(300));
+        newest(&place) == then
+    });
+    let then = newest(&place);
+    fs::remove_dir_all(place.path("state/groups")).unwrap();
+    running.send(&shop(50));
+    until("a snapshot that names what is there", || newest(&place) > then);
+    running.end().well().said(&["it is missing"]);
+    let list = listed(&place, "state");
+    assert_eq!(list[0].1, "whole", "{list:?}");
+    let export = place.deltarec(&["snapshot", "export", "--state", "state", "--output", "-"]).well();
+    assert_eq!(export.out.lines().count(), 51 * 3);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_stops_nothing_and_shows_in_the_exit_code() {
+    let place = Place::new();
+    let events = log(&place, 600, 4);
+    place.write("in.jsonl", lines(&events));
+    place.begin(&arguments("expected.jsonl", None, 1)).end().well();
+    fs::create_dir(place.path("state")).unwrap();
+    place.write("state/groups", "a file where a folder should be");
+    let done = place.begin(&arguments("out.jsonl", Some("state"), 1)).end();
+    let done =
+        done.failed(1, &["the one before stands", "where a folder should be", "a restart goes on from the one before"]);
+    assert_same_stream("not written", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+    assert_eq!(done.summary().events, 600);
+    // Put right, it goes on: from nothing, without sending anything again.
+    fs::remove_file(place.path("state/groups")).unwrap();
+    place.begin(&arguments("out.jsonl", Some("state"), 1)).end().well();
+    assert_same_stream("put right", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+}
+
+/// A file system of its own, as small as is asked for; nothing where this may not be done.
+struct Disk<'p>(&'p Path);
+
+impl<'p> Disk<'p> {
+    fn new(path: &'p Path, size: &str) -> Option<Self> {
+        fs::create_dir(path).unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).output();
+        let mounted = mount.is_ok_and(|done| done.status.success());
+        if !mounted {
+            println!("not tested: a full disk needs the right to mount a file system");
+        }
+        mounted.then_some(Disk(path))
+    }
+
+    fn grow(&self, size: &str) {
+        let mount = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0).status();
+        assert!(mount.unwrap().success());
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(self.0).status();
+        println!("unmounted: {unmounted:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_costs_snapshots_and_nothing_else() {
+    let place = Place::new();
+    let events = log(&place, 1_500, 6);
+    place.write("in.jsonl", lines(&events));
+    place.begin(&arguments("expected.jsonl", None, 1)).end().well();
+    let state = place.path("state");
+    let Some(disk) = Disk::new(&state, "128k") else { return };
+    let done = place.begin(&arguments("out.jsonl", Some("state"), 1)).end();
+    let done = done.failed(1, &["is not complete", "free some space"]);
+    assert_eq!(done.summary().events, 1_500);
+    assert_same_stream("full", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+    // Nothing of the tries that failed is left to fill the disk.
+    let needed: u64 =
+        fs::read_dir(state.join("groups")).into_iter().flatten().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+    println!("{needed} bytes are left on the disk; {:?}", listed(&place, "state"));
+    disk.grow("64m");
+    // A kill, and a run from what there is.
+    let running = place.begin(&arguments("out.jsonl", Some("state"), 2));
+    std::thread::sleep(Duration::from_millis(200));
+    running.signal("KILL");
+    running.end_within(PATIENCE);
+    place.begin(&arguments("out.jsonl", Some("state"), 2)).end().well();
+    assert_same_stream("with room again", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+    assert_eq!(listed(&place, "state")[0].1, "whole");
+}
+
+#[test]
+fn what_would_change_the_meaning_is_told_and_not_mixed() {
+    let place = Place::new();
+    place.write("in.jsonl", two_shoppers(now()));
+    let run = |more: &str| place.run(&format!("--input in.jsonl --output out.jsonl --state state {more}"));
+    run("").well();
+    let before = place.read("out.jsonl");
+    run("--set graph.history=51").failed(2, &["graph.history was 50 and is 51", "--rebuild"]);
+    run("--set levels.view=2").failed(2, &["[levels]", "--rebuild"]);
+    run("--where level>2").failed(2, &["--where"]);
+    run("--set state.codec=arrow").failed(2, &["state.codec", "\"parquet\", \"records\""]);
+    assert_eq!(place.read("out.jsonl"), before);
+    run("--set graph.history=51 --rebuild").well().said(&["everything is read again"]);
+    assert_eq!(place.read("out.jsonl"), before, "what is equal is not sent again");
+    run("--set graph.history=51 --set state.codec=records").well();
+}

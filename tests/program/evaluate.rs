@@ -1,0 +1,262 @@
+//! `deltarec evaluate`: its figures are those of the oracle's lists, and they tell good lists from bad ones.
+
+#![allow(clippy::cast_precision_loss)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use schema::Event;
+use serde_json::Value;
+
+use super::{Place, event, judged, unscored};
+use crate::support::oracle::{self, Ev, Params};
+
+const K: [usize; 2] = [3, 10];
+
+/// Nothing expires, everybody has a list.
+fn timeless() -> Params {
+    Params { retention: u64::MAX >> 21, audience: None, ..Params::default() }
+}
+
+fn evaluate(place: &Place, args: &str) -> Value {
+    let args = format!("evaluate --quiet --json out.json {args}");
+    let done = place.deltarec(&args.split_whitespace().collect::<Vec<_>>()).well();
+    println!("{}", done.out);
+    assert_eq!(done.err, "");
+    serde_json::from_str(&place.read("out.json")).unwrap()
+}
+
+/// Simulated events in `x.jsonl`, those that count in the order of time.
+fn simulated(place: &Place, simulation: &str) -> Vec<Ev> {
+    place.deltarec(&["generate", simulation, "--output", "x.jsonl"]).well();
+    let text = place.read("x.jsonl");
+    let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut events = judged(&events);
+    events.sort_by_key(|event| event.ts);
+    events
+}
+
+/// Sums of hit rate, recall, NDCG and MRR at each k, and of how many lists.
+#[derive(Default)]
+struct Expected {
+    sums: BTreeMap<String, f64>,
+    lists: u64,
+}
+
+impl Expected {
+    fn add(&mut self, list: &[String], taken: &BTreeSet<String>) {
+        self.lists += 1;
+        for k in K {
+            let hits: Vec<usize> = (0..list.len().min(k)).filter(|rank| taken.contains(&list[*rank])).collect();
+            let gain = |ranks: &[usize]| ranks.iter().map(|rank| 1.0 / (2.0 + *rank as f64).log2()).sum::<f64>();
+            let best: Vec<usize> = (0..taken.len().min(k)).collect();
+            let values = [
+                ("hit_rate", if hits.is_empty() { 0.0 } else { 1.0 }),
+                ("recall", hits.len() as f64 / taken.len() as f64),
+                ("ndcg", gain(&hits) / gain(&best)),
+                ("mrr", hits.first().map_or(0.0, |rank| 1.0 / (1.0 + *rank as f64))),
+            ];
+            for (name, value) in values {
+                *self.sums.entry(format!("{name}@{k}")).or_default() += value;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn assert_is(&self, group: &Value, floor: f64) {
+        assert_eq!(group["lists"].as_u64(), Some(self.lists));
+        for (name, sum) in &self.sums {
+            let (found, expected) = (group["metrics"][name]["mean"].as_f64().unwrap(), sum / self.lists as f64);
+            assert!((found - expected).abs() < 1e-12, "{name}: {found}, not {expected}");
+        }
+        let best = self.sums["hit_rate@10"] / self.lists as f64;
+        assert!(best > floor, "only {best}: there is little to compare");
+    }
+}
+
+fn touched<'e>(events: &'e [Ev], user: &str) -> BTreeSet<&'e str> {
+    events.iter().filter(|event| event.user == user).map(|event| event.item.as_str()).collect()
+}
+
+#[test]
+fn the_last_event_of_each_user_is_looked_for_in_the_oracles_list() {
+    let place = Place::new();
+    let events = simulated(&place, "events=3000,users=300,items=120,rooms=4,seed=3");
+    let last: BTreeMap<&str, usize> = events.iter().enumerate().map(|(at, event)| (&*event.user, at)).collect();
+    let is_held = |at: usize| {
+        let user = &events[at].user;
+        last[&**user] == at && events.iter().filter(|event| event.user == *user).count() > 1
+    };
+    let train: Vec<Ev> = (0..events.len()).filter(|at| !is_held(*at)).map(|at| events[at].clone()).collect();
+    let lists = unscored(oracle::lists(&train, &Params { k: 10, ..timeless() }, train.last().unwrap().ts));
+    let (mut new, mut repeats) = (Expected::default(), Expected::default());
+    for held in (0..events.len()).filter(|at| is_held(*at)).map(|at| &events[at]) {
+        let list = lists.get(&held.user).cloned().unwrap_or_default();
+        let repeat = touched(&train, &held.user).contains(&*held.item);
+        if repeat { &mut repeats } else { &mut new }.add(&list, &BTreeSet::from([held.item.clone()]));
+    }
+    let report = evaluate(&place, "--input x.jsonl --k 3,10 --resamples 50 --workers 2");
+    let items = &report["systems"][0]["items"];
+    new.assert_is(&items["new"], 0.1);
+    assert_eq!(items["repeats"]["lists"].as_u64(), Some(repeats.lists));
+    assert!(repeats.lists > 10 && repeats.sums["hit_rate@10"] == 0.0);
+    assert_eq!(report["log"]["events"].as_u64(), Some(events.len() as u64));
+
+    // Again, on another number of workers: the same bytes.
+    let before = place.read("out.json");
+    evaluate(&place, "--input x.jsonl --k 3,10 --resamples 50 --workers 1");
+    assert_eq!(place.read("out.json"), before);
+}
+
+#[test]
+fn each_event_is_predicted_from_the_oracles_state_just_before_it() {
+    let place = Place::new();
+    // 25 seconds, of which 10 are retained.
+    let events = simulated(&place, "events=600,users=40,items=30,rooms=2,rate=20,seed=11");
+    let params = Params { k: 10, retention: 10_000, audience: None, shrink: 2, ..Params::default() };
+    let from = events.partition_point(|event| event.ts < events[(events.len() as f64 * 0.2).round() as usize].ts);
+    let (mut new, mut cold_users) = (Expected::default(), 0);
+    for (at, event) in events.iter().enumerate().skip(from) {
+        let before = &events[..at];
+        let now = (event.ts - 1).max(before.last().unwrap().ts);
+        let list = unscored(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
+        if !touched(before, &event.user).contains(&*event.item) {
+            new.add(&list, &BTreeSet::from([event.item.clone()]));
+            cold_users += u64::from(touched(before, &event.user).is_empty());
+        }
+    }
+    let sets = "--set graph.retention=10s --set graph.shrink=2";
+    let report =
+        evaluate(&place, &format!("--protocol prequential --from 20% --input x.jsonl --k 3,10 --resamples 0 {sets}"));
+    let items = &report["systems"][0]["items"];
+    new.assert_is(&items["new"], 0.1);
+    assert_eq!(items["cold_users"]["lists"].as_u64(), Some(cold_users));
+    let answered = report["systems"][0]["lists"]["answered"]["mean"].as_f64().unwrap();
+
+    // Who is not in the audience has no list.
+    let report =
+        evaluate(&place, &format!("--protocol prequential --input x.jsonl --set graph.audience=100ms {sets} --tick 7"));
+    assert!(report["systems"][0]["lists"]["answered"]["mean"].as_f64().unwrap() < 0.7 * answered);
+}
+
+#[test]
+fn what_is_done_after_a_time_is_looked_for_in_the_list_of_that_time() {
+    let place = Place::new();
+    let events = simulated(&place, "events=3000,users=200,items=120,rooms=4,rate=100,seed=4");
+    let cut = events[events.len() / 2].ts;
+    let (train, future) = events.split_at(events.partition_point(|event| event.ts < cut));
+    let params = Params { k: 10, retention: 12_000, audience: None, ..Params::default() };
+    let lists = unscored(oracle::lists(train, &params, (cut - 1).max(train.last().unwrap().ts)));
+    let mut new = Expected::default();
+    for user in future.iter().map(|event| &event.user).collect::<BTreeSet<_>>() {
+        let before = touched(train, user);
+        let taken = touched(future, user).into_iter().filter(|item| !before.contains(item));
+        let taken: BTreeSet<String> = taken.map(str::to_owned).collect();
+        if !taken.is_empty() {
+            new.add(&lists.get(user).cloned().unwrap_or_default(), &taken);
+        }
+    }
+    let report =
+        evaluate(&place, "--protocol time --from 50% --input x.jsonl --k 3,10 --resamples 0 --set graph.retention=12s");
+    new.assert_is(&report["systems"][0]["items"]["new"], 0.2);
+}
+
+/// A floor on quality, and a proof that it is one: the same events with their items dealt out anew fall below it.
+#[test]
+fn lists_beat_popularity_and_chance_does_not() {
+    const SHOP: &str = "events=30000,users=2000,items=400,rooms=10,seed=7";
+    const FLOOR: f64 = 0.05;
+    let place = Place::new();
+    simulated(&place, SHOP);
+    let ndcg = |report: &Value, system: usize| -> f64 {
+        report["systems"][system]["items"]["new"]["metrics"]["ndcg@10"]["mean"].as_f64().unwrap()
+    };
+    let above_popularity = |report: &Value| -> f64 {
+        // Popularity's difference to the graph.
+        assert_eq!(report["systems"][1]["name"], "popularity");
+        -report["systems"][1]["difference_to_first"]["ndcg@10"]["high"].as_f64().unwrap()
+    };
+    let report = evaluate(&place, "--input x.jsonl --resamples 200");
+    println!("{} {}", ndcg(&report, 0), above_popularity(&report));
+    assert!(ndcg(&report, 0) > FLOOR && above_popularity(&report) > 0.0);
+    assert!(ndcg(&report, 0) > 3.0 * ndcg(&report, 3), "random");
+
+    let text = place.read("x.jsonl");
+    let mut events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    for at in (1..events.len()).rev() {
+        let other = random.next_u64() as usize % (at + 1);
+        let item = events[at].item.clone();
+        events[at].item = std::mem::replace(&mut events[other].item, item);
+    }
+    let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+    place.write("dealt.jsonl", lines.join("\n"));
+    let dealt = evaluate(&place, "--input dealt.jsonl --resamples 200");
+    println!("dealt anew: {} {}", ndcg(&dealt, 0), above_popularity(&dealt));
+    assert!(ndcg(&dealt, 0) < FLOOR && above_popularity(&dealt) < 0.0);
+}
+
+#[test]
+fn settings_are_compared_in_tables_json_and_a_picture() {
+    let place = Place::new();
+    simulated(&place, "events=2000,users=150,items=80,rooms=3,seed=2");
+    let sweep = "--sweep graph.resolution=2,16 --sweep graph.stairs=[1],[2,4,8,16] --picture out.svg";
+    let report = evaluate(&place, &format!("--input x.jsonl --resamples 100 --seed 9 {sweep}"));
+    let systems = report["systems"].as_array().unwrap();
+    let names: Vec<&str> = systems.iter().map(|system| system["name"].as_str().unwrap()).collect();
+    let settings = ["resolution=2 stairs=[1]", "resolution=2 stairs=[2,4,8,16]"];
+    assert_eq!(names[..2], settings);
+    assert_eq!(names[4..], ["popularity", "recency", "random"]);
+    assert_eq!(systems[3]["set"], serde_json::json!(["graph.resolution=16", "graph.stairs=[2,4,8,16]"]));
+    for system in systems {
+        let estimate = &system["items"]["new"]["metrics"]["ndcg@10"];
+        let [low, mean, high] = ["low", "mean", "high"].map(|part| estimate[part].as_f64().unwrap());
+        assert!(low <= mean && mean <= high && low < high, "{estimate}");
+        let lists = &system["lists"];
+        for shape in ["coverage@10", "coverage@20"].map(|name| &lists[name]) {
+            assert!((0.0..=1.0).contains(&shape.as_f64().unwrap()));
+        }
+        for shape in ["popularity@5", "diversity@10"].map(|name| &lists[name]["mean"]) {
+            assert!((0.0..=1.0).contains(&shape.as_f64().unwrap()));
+        }
+    }
+    let first = &systems[0]["difference_to_first"]["hit_rate@10"];
+    assert_eq!(
+        (first["mean"].as_f64(), first["low"].as_f64(), first["high"].as_f64()),
+        (Some(0.0), Some(0.0), Some(0.0))
+    );
+    let picture = place.read("out.svg");
+    let picture = roxmltree::Document::parse(&picture).unwrap();
+    let texts: Vec<&str> = picture.descendants().filter_map(|node| node.text()).map(str::trim).collect();
+    for text in ["hit rate at 10", "NDCG at 10", "popularity", settings[0], settings[1]] {
+        assert!(texts.contains(&text), "{text:?} is missing in {texts:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_said() {
+    let place = Place::new();
+    place.write("two.jsonl", event("a", "x", "view", 5) + &event("b", "x", "view", 6));
+    place.write("odd.jsonl", event("a", "x", "view", 5) + "garbage\n" + &event("a", "y", "view", 6));
+    let cases: &[(&str, &[&str])] = &[
+        ("--input two.jsonl", &["nothing to predict", "2 events of 2 users", "nobody has two"]),
+        ("--input two.jsonl --protocol time --from 2030-01-01", &["nothing to predict", "--from"]),
+        ("--input odd.jsonl --tick 5", &["--tick", "prequential"]),
+        ("--input odd.jsonl --from 5%", &["--from", "prequential or time"]),
+        ("--input odd.jsonl --protocol time --from 80", &["--from", "80%"]),
+        ("--input odd.jsonl --sweep graph.k=1,2", &["graph.k", "--k"]),
+        ("--input odd.jsonl --sweep graph.hystory=1", &["did you mean graph.history"]),
+        ("--input odd.jsonl --k 0", &["--k"]),
+        ("--input odd.jsonl --json none/out.json", &["none/out.json", "folder that exists"]),
+        ("--input kafka://broker:9092/events", &["no end"]),
+    ];
+    for (args, parts) in cases {
+        let args = format!("evaluate {args}");
+        place.deltarec(&args.split_whitespace().collect::<Vec<_>>()).failed(2, parts);
+    }
+    let done = place.deltarec(&["evaluate", "--input", "odd.jsonl"]).well().said(&["odd.jsonl:2", "malformed"]);
+    assert!(done.out.contains("2 events of 1 users and 2 items") && done.out.contains("1 rejected"), "{}", done.out);
+    assert!(!fs::exists(place.path("out.json")).unwrap());
+}
