@@ -8,6 +8,8 @@ mod batches;
 mod child;
 mod fanout;
 mod growth;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod latency;
 mod machine;
 mod picture;
@@ -53,6 +55,10 @@ enum What {
     /// What an event costs when events, users, items, histories and audience are ten times as many
     #[command(after_help = growth::EXAMPLES)]
     Growth(Box<growth::GrowthArgs>),
+    /// Between topics of a broker: how late changes are at a consumer, beside the broker's own round trip
+    #[cfg(feature = "kafka")]
+    #[command(after_help = kafka::EXAMPLES)]
+    Kafka(Box<kafka::KafkaArgs>),
     /// From a snapshot to the first live change, and what an interaction takes in one
     #[command(after_help = recovery::EXAMPLES)]
     Recovery(Box<recovery::RecoveryArgs>),
@@ -71,6 +77,8 @@ pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
         What::Batches(args) => batches::main(args, stop),
         What::Throughput(args) => throughput::main(args, stop),
         What::Growth(args) => growth::main(args, stop),
+        #[cfg(feature = "kafka")]
+        What::Kafka(args) => kafka::main(args, stop),
         What::Recovery(args) => recovery::main(args, stop),
         What::Child { task } => child::main(task, stop),
     }

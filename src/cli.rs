@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use connectors::{OpenError, RejectLog, Uri, open_lines, open_sink};
+use connectors::{OpenError, RejectLog, Uri, open_lines};
 
 pub(crate) use self::cluster::{ClusterArgs, member};
 pub(crate) use self::inputs::InputArgs;
@@ -62,6 +62,9 @@ Examples:
   # killed or stopped, the same command goes on where it was
   deltarec run --input events.jsonl --output changes.jsonl --state state
 
+  # between topics, exactly once, with what is held kept in a folder (docs/kafka.md)
+  deltarec run --input kafka://broker:9092/events --output kafka://broker:9092/lists --state state
+
   # through pipes, live, by this machine's clock
   producer | deltarec run --clock wall | consumer
 
@@ -90,8 +93,8 @@ struct RunArgs {
     sets: Vec<String>,
     #[command(flatten)]
     inputs: InputArgs,
-    /// Where changes go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced, unless the run goes on
-    /// from a snapshot
+    /// Where changes go: PATH.jsonl (also .gz, .zst), - for stdout or kafka://BROKER[,BROKER]/TOPIC; an existing file is
+    /// replaced, unless the run goes on from a snapshot; a topic is always continued
     #[arg(long, value_name = "URI", default_value = "-")]
     output: String,
     /// Where rows of similar items that changed go, of all items: PATH.jsonl (also .gz, .zst) or -
@@ -114,9 +117,10 @@ struct RunArgs {
     workers: u16,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// What time it is: the largest timestamp so far, or this machine's clock
-    #[arg(long, value_enum, default_value_t = ClockArg::Event)]
-    clock: ClockArg,
+    /// What time it is: the largest timestamp so far, or this machine's clock [default: wall with a topic as an input, else
+    /// event]
+    #[arg(long, value_enum)]
+    clock: Option<ClockArg>,
     /// No progress and no summary on stderr
     #[arg(long)]
     quiet: bool,
@@ -201,10 +205,6 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         return assist(member, &config, usize::from(args.workers), saves, &stop);
     }
     let records = args.inputs.reading();
-    let clock = match args.clock {
-        ClockArg::Event => Clock::Event,
-        ClockArg::Wall => Clock::Wall,
-    };
     let uri = |text: &str| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
     let uris = args.inputs.uris()?;
     let output = uri(&args.output)?;
@@ -220,22 +220,28 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     check_streams(&uris, &outputs).map_err(Failure::Usage)?;
 
     // Inputs first: a mistake there must not have replaced an output already.
-    let mut inputs = args.inputs.open(&uris, &config)?;
-    let (output_sink, rejects, state) = if saves {
+    let clock = match (args.clock, uris.iter().any(|uri| matches!(uri, Uri::Kafka(_)))) {
+        (Some(ClockArg::Event), _) | (None, false) => Clock::Event,
+        (Some(ClockArg::Wall), _) | (None, true) => Clock::Wall,
+    };
+    let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
+    let mut inputs = args.inputs.open(&uris, &config, dead_letters)?;
+    let (output_sink, resume, rejects, state) = if saves {
         let rejects = if state::is_continued(&config.state.uri)? {
-            RejectLog::go_on(rejects.as_ref())?
+            RejectLog::go_on(rejects.as_ref(), &config.kafka)?
         } else {
-            RejectLog::open(rejects.as_ref())?
+            RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
         let asked =
             state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
         let begun = state::begin(asked, &mut inputs)?;
-        (begun.output, rejects, Some(begun.state))
+        (begun.output, begun.resume, rejects, Some(begun.state))
     } else {
         if args.rebuild {
             return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));
         }
-        (open_sink(&output)?, RejectLog::open(rejects.as_ref())?, None)
+        let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
+        (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)
     };
     let open = |uri: Option<&Uri>| uri.map(open_lines).transpose();
     let streams =
@@ -244,7 +250,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let links = match &member {
         None => None,
         Some(member) => {
-            let resumes = state.as_ref().is_some_and(|state| state.resume.is_some());
+            let resumes = resume.is_some();
             let dataflows::Told { similar_items, similar_users } = streams.told();
             match member.gather(Orders { resumes, similar_items, similar_users }, &stop)? {
                 Some(links) => Some(links),
@@ -269,6 +275,7 @@ fn run(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         },
         stop,
         state,
+        resume,
     };
     let (summary, result) = run::run(job);
     if !args.quiet {
@@ -300,9 +307,16 @@ fn check_streams(inputs: &[Uri], outputs: &[(&str, Option<&Uri>)]) -> anyhow::Re
         (Uri::File { path: a, .. }, Uri::File { path: b, .. }) => same_file(a, b),
         _ => a == b,
     };
-    for (at, input) in inputs.iter().enumerate().filter(|(_, uri)| matches!(uri, Uri::File { .. })) {
-        if let Some((option, output)) = given.iter().find(|(_, output)| same(input, output)) {
-            anyhow::bail!("{option} {output} is also input {}: it would be overwritten unread", at + 1);
+    for (at, input) in inputs.iter().enumerate() {
+        let Some((option, output)) = given.iter().find(|(_, output)| same(input, output)) else { continue };
+        match input {
+            Uri::File { .. } => {
+                anyhow::bail!("{option} {output} is also input {}: it would be overwritten unread", at + 1)
+            }
+            Uri::Kafka(_) => {
+                anyhow::bail!("{option} {output} is also input {}: what is written would be read as events", at + 1)
+            }
+            Uri::Stdio | Uri::Generate(_) => {}
         }
     }
     for (at, (option, output)) in given.iter().enumerate() {

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod graph;
 mod input;
+mod kafka;
 mod layers;
 mod levels;
 mod raw;
@@ -22,6 +23,7 @@ mod tests;
 
 use std::path::Path;
 
+use connectors::KafkaOptions;
 use schema::Levels;
 
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
@@ -43,6 +45,8 @@ pub struct Config {
     pub input: Input,
     /// How what is held survives a restart.
     pub state: State,
+    /// How topics are read and written.
+    pub kafka: KafkaOptions,
 }
 
 impl Config {
@@ -54,6 +58,7 @@ impl Config {
             levels: levels::read(&mut reader),
             input: input::read(&mut reader),
             state: state::read(&mut reader),
+            kafka: kafka::read(&mut reader),
         };
         reader.finish(config)
     }

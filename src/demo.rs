@@ -68,7 +68,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
     if unseen(say(&opening))? {
         return Ok(());
     }
-    let rejects = RejectLog::open(None)?;
+    let rejects = RejectLog::default();
     let (summary, result) = run(Job {
         config,
         inputs: vec![Input {
@@ -85,6 +85,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         show: Show::Nothing,
         stop,
         state: None,
+        resume: None,
     });
     result.map_err(|error| Failure::Running(error.into()))?;
     unseen(say(&closing(&summary)))?;

@@ -85,6 +85,9 @@ pub struct Job {
     pub stop: Stop,
     /// How what is held survives a restart, if it is to.
     pub state: Option<State>,
+    /// What the run goes on from, or what its output holds: nothing is sent before everything is read that is there at
+    /// the start. The inputs must be where they go on. Without it changes are sent from the first event on.
+    pub resume: Option<Resume>,
 }
 
 /// What a run needs to take snapshots and to go on from one.
@@ -101,8 +104,6 @@ pub struct State {
     pub meaning: serde_json::Map<String, serde_json::Value>,
     /// The inputs as the user named them.
     pub inputs: Vec<String>,
-    /// What to go on from: the inputs must be there already.
-    pub resume: Option<Resume>,
 }
 
 /// Why a run failed. What was written before stands.
@@ -183,11 +184,18 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         Shared { clock: job.clock, stop: job.stop.clone(), names: Arc::clone(&names), progress: Arc::clone(&progress) };
     let pilot = Pilot::new(feeds_out, settled_in, shared.clone(), conductor);
     let waker = pilot.waker();
-    let reader =
-        Reader::new(&job.config, job.inputs, rejects.clone(), shared.clone(), pilot.waiting(), job.state.as_ref());
+    let resumes = job.resume.is_some();
+    let reader = Reader::new(
+        &job.config,
+        job.inputs,
+        rejects.clone(),
+        shared.clone(),
+        pilot.waiting(),
+        job.state.as_ref(),
+        job.resume,
+    );
     let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config.graph) };
     let writer = Writer::new(job.output, job.streams, shared, told);
-    let resumes = job.state.as_ref().is_some_and(|state| state.resume.is_some());
     let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
     let archive = job.state.zip(saving).map(|(state, saving)| save(state, saving, workers, &names, &waker));
     let (handed, archive) = archive.unzip();

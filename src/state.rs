@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use connectors::snapshot::{InputPosition, Manifest, RunId, Store, Time, codec};
-use connectors::{Batch, Sink, SourcePosition, Uri, continue_sink, open_sink};
+use connectors::{Batch, KafkaOptions, OpenError, Sink, SourcePosition, Uri, continue_sink, open_sink};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -19,6 +19,22 @@ pub(crate) struct Begun {
     pub(crate) state: State,
     /// The output, behind what it holds.
     pub(crate) output: Box<dyn Sink>,
+    pub(crate) resume: Option<Resume>,
+}
+
+/// Opens the output of a run that goes on from no snapshot. A topic is never replaced, and topics as inputs are read before
+/// anything is sent.
+pub(crate) fn open_output(
+    output: &Uri,
+    inputs: &[Input],
+    kafka: &KafkaOptions,
+) -> Result<(Box<dyn Sink>, Option<Resume>), OpenError> {
+    if matches!(output, Uri::Kafka(_)) {
+        let (sink, holds) = continue_sink(output, kafka)?;
+        return Ok((sink, Some(Resume { manifest: None, holds: Arc::new(holds) })));
+    }
+    let is_live = inputs.iter().any(|input| input.source.is_live());
+    Ok((open_sink(output)?, is_live.then(Resume::default)))
 }
 
 /// Whether snapshots of earlier runs are there.
@@ -68,16 +84,16 @@ pub(crate) fn begin(asked: Asked<'_>, inputs: &mut [Input]) -> Result<Begun, Fai
         Some(resume(&store, found.manifest.filter(|_| !rebuild), nothing, &meaning, &names, inputs)?)
     };
     let (sink, resume) = match resume {
-        None => (open_sink(output)?, None),
+        None => open_output(output, inputs, &config.kafka)?,
         Some(manifest) => {
-            let (sink, holds) = continue_sink(output)?;
+            let (sink, holds) = continue_sink(output, &config.kafka)?;
             if clock == Clock::Wall {
                 check_clock(manifest.time.ms.max(holds.at));
             }
             if *output == Uri::Stdio {
                 tracing::info!("what stdout was told before is not known: all lists are sent");
             }
-            (sink, Some(Resume { manifest: Arc::new(manifest), holds: Arc::new(holds) }))
+            (sink, Some(Resume { manifest: Some(Arc::new(manifest)), holds: Arc::new(holds) }))
         }
     };
     let state = State {
@@ -87,9 +103,8 @@ pub(crate) fn begin(asked: Asked<'_>, inputs: &mut [Input]) -> Result<Begun, Fai
         keep: config.state.keep,
         meaning,
         inputs: names,
-        resume,
     };
-    Ok(Begun { state, output: sink })
+    Ok(Begun { state, output: sink, resume })
 }
 
 /// The snapshot to go on from, with the inputs moved to where they go on; nothing at all if there is none.

@@ -7,6 +7,8 @@ mod clocks;
 mod cluster;
 mod durable;
 mod evaluate;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod real_logs;
 mod records;
 mod signals;
@@ -238,6 +240,15 @@ impl Heard {
 
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until it has said this.
+    fn until(&self, part: &str, limit: Duration) {
+        let asked = Instant::now();
+        while !self.text().contains(part) {
+            assert!(asked.elapsed() < limit, "{part:?} is not said within {limit:?}:\n{}", self.text());
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn all(&mut self) -> String {

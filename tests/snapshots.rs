@@ -15,7 +15,8 @@ use crate::support::graph::{Tick, config, ticks};
 use crate::support::logs::{log, params};
 use crate::support::oracle::Params;
 
-/// Takes pieces, slowly: now and then it has no room (which costs a millisecond), and it agrees to groups only when asked for the third time.
+/// Takes pieces, slowly: now and then it has no room (which costs a millisecond), and it agrees to groups only when asked
+/// for the third time.
 struct Slow {
     pieces: Arc<Mutex<Vec<Piece>>>,
     asked: std::cell::Cell<usize>,

@@ -1,6 +1,7 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use schema::{Position, Rejected};
+use schema::{Original, Position, Rejected};
 
 /// One event as a source read it: well formed, its timestamp in range, its names checked; its action not yet judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct RawEvent<'a> {
     pub dwell_ms: Option<i64>,
     /// Where it stands in its source.
     pub position: Position,
+    /// When its record was made, by a source that knows (a topic): what lies too far after that is from the future.
+    pub stamped: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +30,7 @@ struct Slot {
     ts: u64,
     dwell_ms: Option<i64>,
     position: Position,
+    stamped: Option<u64>,
 }
 
 /// Events and rejected records of one [`Source::poll`](crate::Source::poll), in the order of the source.
@@ -36,6 +40,7 @@ struct Slot {
 pub struct Batch {
     text: String,
     slots: Vec<Slot>,
+    originals: BTreeMap<usize, Box<Original>>,
     /// Records set aside, in order.
     pub rejected: Vec<Rejected>,
 }
@@ -45,6 +50,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.text.clear();
         self.slots.clear();
+        self.originals.clear();
         self.rejected.clear();
     }
 
@@ -57,8 +63,37 @@ impl Batch {
             ts: event.ts,
             dwell_ms: event.dwell_ms,
             position: event.position,
+            stamped: event.stamped,
         };
         self.slots.push(slot);
+    }
+
+    /// Keeps the record that the last event was read from.
+    pub(crate) fn keep_original(&mut self, original: Box<Original>) {
+        self.originals.insert(self.slots.len() - 1, original);
+    }
+
+    /// The record that the event at `index` was read from, if it was kept. It is taken out.
+    pub fn take_original(&mut self, index: usize) -> Option<Box<Original>> {
+        self.originals.remove(&index)
+    }
+
+    /// Puts another batch behind this one.
+    pub fn append(&mut self, mut other: Batch) {
+        if self.is_empty() && self.rejected.is_empty() {
+            std::mem::swap(self, &mut other);
+            return;
+        }
+        for at in 0..other.len() {
+            let original = other.take_original(at);
+            if let Some(event) = other.get(at) {
+                self.push(event);
+            }
+            if let Some(original) = original {
+                self.keep_original(original);
+            }
+        }
+        self.rejected.append(&mut other.rejected);
     }
 
     /// How many events there are.
@@ -80,6 +115,7 @@ impl Batch {
             ts: slot.ts,
             dwell_ms: slot.dwell_ms,
             position: slot.position,
+            stamped: slot.stamped,
         })
     }
 

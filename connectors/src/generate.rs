@@ -173,7 +173,7 @@ impl Source for Generator {
                 return Ok(Polled::Finished);
             };
             let Generated { user, item, action, ts, dwell_ms, .. } = event;
-            into.push(RawEvent { user, item, action, ts, dwell_ms, position });
+            into.push(RawEvent { user, item, action, ts, dwell_ms, position, stamped: None });
         }
         Ok(Polled::Ready)
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::error::sink_error;
 use crate::lines::ChangeLines;
 use crate::open::open_output;
-use crate::{Compression, Format, OpenError, Sink, SinkError, Uri, input, output};
+use crate::{Compression, Format, KafkaOptions, OpenError, Sink, SinkError, Uri, input, output};
 
 /// The lists that an output holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,10 +23,16 @@ pub struct HeldLists {
 
 /// A change as far as it matters here.
 #[derive(Deserialize)]
-struct Record {
-    user: String,
+pub(crate) struct Record {
+    pub(crate) user: String,
     at: u64,
     items: Vec<Item>,
+}
+
+impl Record {
+    pub(crate) fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
 }
 
 #[derive(Deserialize)]
@@ -36,11 +42,25 @@ struct Item {
 
 /// Opens an output to go on with it, and reads what it holds: the whole file, some hundred MB a second. A last line that
 /// was cut off when the run before was killed is removed. A packed file is packed anew, as one that was cut off cannot
-/// be continued. A file that is not there is created; stdout holds nothing that could be read.
-pub fn continue_sink(uri: &Uri) -> Result<(Box<dyn Sink>, HeldLists), OpenError> {
+/// be continued. A file that is not there is created; stdout holds nothing that could be read. Of a topic the latest record
+/// of each key is read, after everybody else who writes it has been shut out; it is created if it is not there.
+pub fn continue_sink(uri: &Uri, kafka: &KafkaOptions) -> Result<(Box<dyn Sink>, HeldLists), OpenError> {
+    if let Uri::Kafka(rest) = uri {
+        return continue_topic(&uri.to_string(), rest, kafka);
+    }
     let mut held = Reading::default();
-    let output = continue_file(uri, |line| held.take(line))?;
+    let output = continue_file(uri, |line| Record::read(line).map(|record| held.take(record)))?;
     Ok((Box::new(ChangeLines::new(uri.to_string(), output)), held.done()))
+}
+
+#[cfg(feature = "kafka")]
+fn continue_topic(name: &str, rest: &str, kafka: &KafkaOptions) -> Result<(Box<dyn Sink>, HeldLists), OpenError> {
+    crate::kafka::continue_lists(name, &crate::kafka::Address::parse(rest)?, kafka)
+}
+
+#[cfg(not(feature = "kafka"))]
+fn continue_topic(name: &str, _: &str, _: &KafkaOptions) -> Result<(Box<dyn Sink>, HeldLists), OpenError> {
+    Err(crate::open::no_kafka(name.to_owned()))
 }
 
 /// Opens an output for lines of any kind to go on with it.
@@ -111,24 +131,28 @@ fn each_line(
 
 /// What was read so far.
 #[derive(Default)]
-struct Reading {
+pub(crate) struct Reading {
     lists: HashMap<String, Vec<String>>,
     at: u64,
 }
 
 impl Reading {
-    fn take(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
-        let Record { user, at, items } = serde_json::from_slice(line)?;
+    pub(crate) fn take(&mut self, Record { user, at, items }: Record) {
         self.at = self.at.max(at);
         if items.is_empty() {
             self.lists.remove(&user);
         } else {
             self.lists.insert(user, items.into_iter().map(|item| item.item).collect());
         }
-        Ok(())
     }
 
-    fn done(self) -> HeldLists {
+    /// The user's list is gone.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn forget(&mut self, user: &str) {
+        self.lists.remove(user);
+    }
+
+    pub(crate) fn done(self) -> HeldLists {
         HeldLists { lists: self.lists.into_iter().collect(), at: self.at }
     }
 }

@@ -13,6 +13,7 @@
 //! | `json`, `csv` | a record's bytes to the values of its columns |
 //! | `columns`, `time`, `filter` | what `--columns` and `--where` say |
 //! | `plan`, `value` | the values of a record to an event, or the reason why not |
+//! | `kafka` | topics in and out |
 //! | `lines`, `rejects` | JSON lines out: changes, rejected records |
 //! | `snapshot` | the graph's interactions, stored: files, codecs, what is sound |
 //! | `open`, `options`, `error` | from a URI to a source or a sink, and what can go wrong |
@@ -26,6 +27,7 @@ pub mod generate;
 mod held;
 mod input;
 mod json;
+mod kafka;
 mod lines;
 mod open;
 mod options;
@@ -47,6 +49,7 @@ pub use error::OpenError;
 pub use filter::{Filter, FilterError};
 pub use generate::{Generated, Generator};
 pub use held::{HeldLists, continue_sink};
+pub use kafka::{Delivery, KafkaOptions, SecretPlace, Security};
 pub use lines::Lines;
 pub use open::{lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;

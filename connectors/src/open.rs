@@ -21,6 +21,12 @@ pub fn open_source(uri: &Uri, options: &InputOptions) -> Result<Box<dyn Source>,
         }
         Uri::Stdio => read(name, Box::new(io::stdin()), Format::JsonLines, options),
         Uri::Generate(_) => Err(unsupported(name, "is no file", "generated events are available as an input of `run`")),
+        #[cfg(feature = "kafka")]
+        Uri::Kafka(rest) => {
+            let address = crate::kafka::Address::parse(rest)?;
+            Ok(Box::new(crate::kafka::Topic::open(&name, address, options)?))
+        }
+        #[cfg(not(feature = "kafka"))]
         Uri::Kafka(_) => Err(no_kafka(name)),
     }
 }
@@ -72,6 +78,9 @@ pub(crate) fn open_output(uri: &Uri) -> Result<output::Output, OpenError> {
                 .map_err(|error| sink_error(&name, "open stdout", error))?)
         }
         Uri::Generate(_) => Err(unsupported(name, "is an input only", "write to PATH.jsonl or - (stdout)")),
+        #[cfg(feature = "kafka")]
+        Uri::Kafka(_) => Err(unsupported(name, "a topic takes lists and rejected records only", "write to PATH.jsonl")),
+        #[cfg(not(feature = "kafka"))]
         Uri::Kafka(_) => Err(no_kafka(name)),
     }
 }
@@ -126,6 +135,11 @@ fn unsupported(uri: String, what: &'static str, advice: &'static str) -> OpenErr
     OpenError::Unsupported { uri, what, advice }
 }
 
-fn no_kafka(uri: String) -> OpenError {
-    unsupported(uri, "Kafka is not supported yet", "use a file or - (stdin, stdout) with a Kafka console tool")
+#[cfg(not(feature = "kafka"))]
+pub(crate) fn no_kafka(uri: String) -> OpenError {
+    unsupported(
+        uri,
+        "this deltarec was built without Kafka",
+        "build it with the feature `kafka`, which is on by default",
+    )
 }

@@ -1,4 +1,4 @@
-use crate::{Columns, Filter};
+use crate::{Columns, Filter, KafkaOptions};
 
 /// How the records of an input become events.
 #[derive(Clone, Debug)]
@@ -12,6 +12,10 @@ pub struct InputOptions {
     pub filters: Vec<Filter>,
     /// Longest record, in bytes without its newline; at most [`InputOptions::MOST_RECORD_BYTES`].
     pub max_record_bytes: usize,
+    /// Whether events of a topic are accompanied by their records, for a dead-letter topic.
+    pub originals: bool,
+    /// How topics are read.
+    pub kafka: KafkaOptions,
 }
 
 impl InputOptions {
@@ -21,6 +25,13 @@ impl InputOptions {
 
 impl Default for InputOptions {
     fn default() -> Self {
-        InputOptions { columns: Columns::default(), action: None, filters: Vec::new(), max_record_bytes: 1 << 20 }
+        InputOptions {
+            columns: Columns::default(),
+            action: None,
+            filters: Vec::new(),
+            max_record_bytes: 1 << 20,
+            originals: false,
+            kafka: KafkaOptions::default(),
+        }
     }
 }

@@ -105,7 +105,7 @@ impl Plan {
                 return Err(Reason::Filtered { condition: filter.given().to_owned() });
             }
         }
-        Ok(RawEvent { user, item, action, ts, dwell_ms, position })
+        Ok(RawEvent { user, item, action, ts, dwell_ms, position, stamped: None })
     }
 
     fn name<'v>(

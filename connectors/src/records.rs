@@ -11,7 +11,7 @@ const MAX_RECORDS: usize = 4096;
 /// Bytes after which a poll ends, so that a batch stays small even when its records are long.
 const MAX_BYTES: u64 = 1 << 20;
 /// How much of a record that was set aside is kept.
-const KEPT_BYTES: usize = 4 << 10;
+pub(crate) const KEPT_BYTES: usize = 4 << 10;
 
 /// Where the record at the front of some bytes ends.
 pub(crate) enum End {
@@ -202,5 +202,11 @@ impl<F: Format> Source for Records<F> {
 fn rejected(reason: Reason, source: &str, position: Position, record: &[u8], limit: usize) -> Rejected {
     let kept = &record[..record.len().min(KEPT_BYTES).min(limit)];
     let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
-    Rejected { reason, source: source.to_owned(), position, record: String::from_utf8_lossy(kept).into_owned() }
+    Rejected {
+        reason,
+        source: source.to_owned(),
+        position,
+        record: String::from_utf8_lossy(kept).into_owned(),
+        original: None,
+    }
 }

@@ -3,9 +3,21 @@ use std::collections::BTreeMap;
 use schema::Rejected;
 
 use crate::held::continue_output;
+#[cfg(feature = "kafka")]
+use crate::kafka::{Address, Letters};
 use crate::lines::Lines;
 use crate::open::open_output;
-use crate::{OpenError, SinkError, Uri};
+use crate::{KafkaOptions, OpenError, SinkError, Uri};
+
+/// Where rejected records go beside being counted.
+#[derive(Default)]
+enum Output {
+    #[default]
+    Nowhere,
+    Lines(Lines),
+    #[cfg(feature = "kafka")]
+    Letters(Letters),
+}
 
 /// Where rejected records end up: counted by reason, the first of each reason logged, all of them written to an
 /// output when there is one.
@@ -13,23 +25,36 @@ use crate::{OpenError, SinkError, Uri};
 pub struct RejectLog {
     counts: BTreeMap<String, u64>,
     total: u64,
-    lines: Option<Lines>,
+    output: Output,
     /// Whether anything was written since the last flush: an empty one would still cost a packed file some bytes.
     dirty: bool,
 }
 
 impl RejectLog {
-    /// With an output, if given: JSON lines in a file or on stdout.
-    pub fn open(uri: Option<&Uri>) -> Result<Self, OpenError> {
-        let lines = uri.map(|uri| Ok::<_, OpenError>(Lines::new(uri.to_string(), open_output(uri)?))).transpose()?;
-        Ok(RejectLog { lines, ..RejectLog::default() })
+    /// With an output, if given: JSON lines in a file or on stdout, or a topic.
+    pub fn open(uri: Option<&Uri>, kafka: &KafkaOptions) -> Result<Self, OpenError> {
+        RejectLog::with(uri, kafka, open_output)
     }
 
     /// [`RejectLog::open`], to go on with a file that is there already.
-    pub fn go_on(uri: Option<&Uri>) -> Result<Self, OpenError> {
-        let lines =
-            uri.map(|uri| Ok::<_, OpenError>(Lines::new(uri.to_string(), continue_output(uri)?))).transpose()?;
-        Ok(RejectLog { lines, ..RejectLog::default() })
+    pub fn go_on(uri: Option<&Uri>, kafka: &KafkaOptions) -> Result<Self, OpenError> {
+        RejectLog::with(uri, kafka, continue_output)
+    }
+
+    fn with(
+        uri: Option<&Uri>,
+        #[cfg_attr(not(feature = "kafka"), expect(unused_variables))] kafka: &KafkaOptions,
+        open: fn(&Uri) -> Result<crate::output::Output, OpenError>,
+    ) -> Result<Self, OpenError> {
+        let output = match uri {
+            None => Output::Nowhere,
+            #[cfg(feature = "kafka")]
+            Some(Uri::Kafka(rest)) => {
+                Output::Letters(Letters::open(&format!("kafka://{rest}"), &Address::parse(rest)?, kafka)?)
+            }
+            Some(uri) => Output::Lines(Lines::new(uri.to_string(), open(uri)?)),
+        };
+        Ok(RejectLog { output, ..RejectLog::default() })
     }
 
     /// Takes one record. It is counted even when the output fails.
@@ -37,17 +62,16 @@ impl RejectLog {
         let code = rejected.reason.code();
         self.total += 1;
         if !self.counts.contains_key(&code) {
-            tracing::warn!(
-                reason = code,
-                "{}:{}: {} (logged once for each reason)",
-                rejected.source,
-                rejected.position.line,
-                rejected.reason
-            );
+            tracing::warn!(reason = code, "{}: {} (logged once for each reason)", rejected.place(), rejected.reason);
         }
         *self.counts.entry(code).or_default() += 1;
         self.dirty = true;
-        self.lines.as_mut().map_or(Ok(()), |lines| lines.write(rejected))
+        match &mut self.output {
+            Output::Nowhere => Ok(()),
+            Output::Lines(lines) => lines.write(rejected),
+            #[cfg(feature = "kafka")]
+            Output::Letters(letters) => letters.write(rejected),
+        }
     }
 
     /// How many records there were of each [`schema::Reason::code`].
@@ -63,11 +87,21 @@ impl RejectLog {
     /// Hands on what is buffered.
     pub fn flush(&mut self) -> Result<(), SinkError> {
         let dirty = std::mem::take(&mut self.dirty);
-        self.lines.as_mut().filter(|_| dirty).map_or(Ok(()), Lines::flush)
+        match &mut self.output {
+            Output::Lines(lines) if dirty => lines.flush(),
+            #[cfg(feature = "kafka")]
+            Output::Letters(letters) if dirty => letters.flush(),
+            _ => Ok(()),
+        }
     }
 
     /// Writes what the output needs at its end.
     pub fn close(&mut self) -> Result<(), SinkError> {
-        self.lines.as_mut().map_or(Ok(()), Lines::close)
+        match &mut self.output {
+            Output::Nowhere => Ok(()),
+            Output::Lines(lines) => lines.close(),
+            #[cfg(feature = "kafka")]
+            Output::Letters(letters) => letters.close(),
+        }
     }
 }

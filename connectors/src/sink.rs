@@ -28,6 +28,11 @@ pub trait Sink: Send {
     /// outside world.
     fn flush(&mut self, at: u64) -> Result<(), SinkError>;
 
+    /// To be called now and then while nothing is written: says what went wrong meanwhile with what was.
+    fn tend(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// The newest tick up to which the outside world has confirmed everything, if any.
     fn acknowledged(&self) -> Option<u64>;
 

@@ -71,4 +71,20 @@ pub trait Source: Send {
 
     /// Stops (`true`) or restarts (`false`) fetching while polls go on. Sources that fetch nothing on their own ignore it.
     fn pause(&mut self, _paused: bool) {}
+
+    /// Whether this is a source without an end whose polls never wait: when one comes back [`Polled::Idle`], the thread
+    /// that polled first is unparked as soon as there is more. Records of such sources have no common order.
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    /// Of a live source: whether everything has been polled that was there at the first poll.
+    fn is_caught_up(&self) -> bool {
+        true
+    }
+
+    /// Of a topic: how many records of each partition have not been polled, as far as known.
+    fn lag(&self) -> BTreeMap<i32, u64> {
+        BTreeMap::new()
+    }
 }

@@ -15,5 +15,5 @@ pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts};
 pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL};
 pub use name::{MAX_NAME_BYTES, check_name, id64};
-pub use rejected::{Position, Reason, Rejected};
+pub use rejected::{Original, Position, Reason, Rejected};
 pub use similar::{ItemName, Similar, SimilarTo, UserName};

@@ -1,3 +1,4 @@
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Why a record was set aside. [`Reason::code`] groups the counters; the text says what was wrong with this one.
@@ -103,31 +104,62 @@ impl Reason {
 /// Where in its source a record stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// Line of a file, from 1 (the first line of the record; a CSV header is line 1).
+    /// Line of a file, from 1 (the first line of the record; a CSV header is line 1). In a topic, the partition.
     pub line: u64,
-    /// Byte at which the record starts, from 0, in the decompressed stream.
+    /// Byte at which the record starts, from 0, in the decompressed stream. In a topic, the record's offset.
     pub offset: u64,
 }
 
+/// A record of a topic, as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Original {
+    /// The topic.
+    pub topic: String,
+    /// The key, if it had one.
+    pub key: Option<Vec<u8>>,
+    /// The value, if it had one.
+    pub value: Option<Vec<u8>>,
+    /// The headers, in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
 /// A record that was set aside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// Why.
-    #[serde(serialize_with = "as_code_and_text", flatten)]
     pub reason: Reason,
     /// The input, as the user named it.
     pub source: String,
     /// Where in it.
-    #[serde(flatten)]
     pub position: Position,
     /// The record as it came, invalid UTF-8 replaced, cut at a few KiB.
     pub record: String,
+    /// All of it, when it comes from a topic.
+    pub original: Option<Box<Original>>,
 }
 
-fn as_code_and_text<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
-    use serde::ser::SerializeMap;
-    let mut map = serializer.serialize_map(Some(2))?;
-    map.serialize_entry("reason", &reason.code())?;
-    map.serialize_entry("detail", &reason.to_string())?;
-    map.end()
+impl Rejected {
+    /// Where it stands, for people.
+    pub fn place(&self) -> String {
+        let Position { line, offset } = self.position;
+        match self.original {
+            Some(_) => format!("{}, partition {line}, offset {offset}", self.source),
+            None => format!("{}:{line}", self.source),
+        }
+    }
+}
+
+/// One flat object; what it says of the place depends on whether that is a file or a topic.
+impl Serialize for Rejected {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("reason", &self.reason.code())?;
+        map.serialize_entry("detail", &self.reason.to_string())?;
+        map.serialize_entry("source", &self.source)?;
+        let place = if self.original.is_some() { "partition" } else { "line" };
+        map.serialize_entry(place, &self.position.line)?;
+        map.serialize_entry("offset", &self.position.offset)?;
+        map.serialize_entry("record", &self.record)?;
+        map.end()
+    }
 }

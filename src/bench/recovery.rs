@@ -109,6 +109,7 @@ pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<Recover
     let checked = started.elapsed();
     let first = Arc::new(Mutex::new(First::default()));
     let source = Live { item: task.item.clone(), ts: manifest.time.ms + 1, taken: 0 };
+    let (state, resume) = state(store, manifest, Interval::never());
     let (summary, result) = run(Job {
         config,
         inputs: vec![Input { source: Box::new(source), waits: false }],
@@ -121,7 +122,8 @@ pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<Recover
         progress: Arc::default(),
         show: Show::Nothing,
         stop: stop.clone(),
-        state: Some(state(store, manifest, Interval::never())),
+        state: Some(state),
+        resume: Some(resume),
     });
     result.map_err(|error| Failure::Running(error.into()))?;
     let ended = started.elapsed();
@@ -154,7 +156,15 @@ impl Source for Live {
     fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
         if self.taken == 0 {
             let position = Position { line: 1, offset: 0 };
-            into.push(RawEvent { user: LIVE, item: &self.item, action: "view", ts: self.ts, dwell_ms: None, position });
+            into.push(RawEvent {
+                user: LIVE,
+                item: &self.item,
+                action: "view",
+                ts: self.ts,
+                dwell_ms: None,
+                position,
+                stamped: None,
+            });
             self.taken = 1;
             return Ok(Polled::Ready);
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use connectors::HeldLists;
 use connectors::snapshot::{Interactions, Manifest, RunId, Store, Time, group_of};
 use jiff::Timestamp;
 use schema::id64;
@@ -97,16 +96,16 @@ impl Shop {
 }
 
 /// What a run needs to go on from a snapshot, to an output that holds nothing yet.
-pub(super) fn state(store: Store, manifest: Manifest, interval: Interval) -> State {
-    State {
+pub(super) fn state(store: Store, manifest: Manifest, interval: Interval) -> (State, Resume) {
+    let state = State {
         store: Arc::new(store),
         newest: manifest.sequence,
         interval,
         keep: 1,
         meaning: Map::new(),
         inputs: vec!["paced events".into()],
-        resume: Some(Resume { manifest: Arc::new(manifest), holds: Arc::new(HeldLists::default()) }),
-    }
+    };
+    (state, Resume { manifest: Some(Arc::new(manifest)), holds: Arc::default() })
 }
 
 fn room<T: Default + Clone>(table: &mut Vec<T>, at: u32) -> &mut T {

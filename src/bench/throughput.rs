@@ -149,6 +149,7 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
         show: Show::Nothing,
         stop: stop.clone(),
         state: None,
+        resume: None,
     });
     result?;
     Ok((!stop.is_set()).then(|| Measured::of(&summary, rss_before)))

@@ -9,8 +9,8 @@ use crate::run::Input;
 /// Where events come from and what they look like there.
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
-    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, or generate:[OPTIONS]; may be
-    /// repeated, inputs are merged by time
+    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, kafka://BROKER[,BROKER]/TOPIC or
+    /// generate:[OPTIONS]; may be repeated. Inputs are merged by time; topics are read after all others
     #[arg(long = "input", value_name = "URI", default_value = "-")]
     inputs: Vec<String>,
     /// What the columns or fields are called, see the examples; nested JSON fields as a.b.c; after the name of `ts` a
@@ -37,8 +37,8 @@ impl InputArgs {
         serde_json::json!({ "columns": self.columns, "action": self.action, "where": self.filters })
     }
 
-    /// Opens the inputs of [`InputArgs::uris`].
-    pub(crate) fn open(&self, uris: &[Uri], config: &Config) -> Result<Vec<Input>, Failure> {
+    /// Opens the inputs of [`InputArgs::uris`]. `originals`: records of topics are kept for a dead-letter topic.
+    pub(crate) fn open(&self, uris: &[Uri], config: &Config, originals: bool) -> Result<Vec<Input>, Failure> {
         let options = InputOptions {
             columns: self
                 .columns
@@ -55,6 +55,8 @@ impl InputArgs {
                 .collect::<Result<_, _>>()
                 .map_err(OpenError::from)?,
             max_record_bytes: config.input.max_record,
+            originals,
+            kafka: config.kafka.clone(),
         };
         uris.iter().map(|uri| open(uri, &options)).collect()
     }

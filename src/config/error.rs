@@ -49,6 +49,20 @@ pub struct ConfigError {
     pub problem: Problem,
 }
 
+impl ConfigError {
+    /// Takes out what was given.
+    pub(super) fn hide(&mut self) {
+        const HIDDEN: &str = "what was given (hidden)";
+        if let Problem::Wrong { given, .. } = &mut self.problem {
+            *given = HIDDEN.into();
+        }
+        if let Origin::Set { text, .. } = &mut self.origin {
+            text.truncate(text.find('=').unwrap_or(0));
+            text.push_str("=(hidden)");
+        }
+    }
+}
+
 /// Where a value was written. The order is that of the layers, then of the lines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {

@@ -11,8 +11,11 @@ use super::raw::{Kind, Table, Value, dotted, table};
 use super::set::read_set;
 use super::suggest::suggest;
 
-/// The section whose keys are the user's own: a new action is a new key.
-const OPEN_SECTION: &str = "levels";
+/// The sections whose keys are not all in the defaults: a new action is a new key, and librdkafka has its own.
+const OPEN_SECTIONS: [&str; 2] = ["levels", KAFKA_OPTIONS];
+
+/// The section whose keys have dots in them.
+const KAFKA_OPTIONS: &str = "kafka.options";
 
 /// All layers in one tree of the shape of the defaults.
 pub(super) struct Layers {
@@ -63,8 +66,11 @@ fn merge(base: &mut Table, over: Table, section: &str, known: &[String], errors:
         let key = dotted(section, &name);
         let origin = value.origin.clone();
         let problem = match (base.get_mut(&name), value.kind) {
-            (None, _) if section != OPEN_SECTION => unknown_key(key, &name, section, base, known),
-            (Some(Value { kind: Kind::Table(under), .. }), Kind::Table(over)) => {
+            (None, _) if !OPEN_SECTIONS.contains(&section) => unknown_key(key, &name, section, base, known),
+            (Some(Value { kind: Kind::Table(under), .. }), Kind::Table(mut over)) => {
+                if key == KAFKA_OPTIONS {
+                    over = flat(over);
+                }
                 merge(under, over, &key, known, errors);
                 continue;
             }
@@ -81,6 +87,20 @@ fn merge(base: &mut Table, over: Table, section: &str, known: &[String], errors:
         };
         errors.push(ConfigError { origin, problem });
     }
+}
+
+/// Keys with dots in them, which TOML reads as tables in tables unless they are quoted.
+fn flat(entries: Table) -> Table {
+    let mut keys = Table::new();
+    for (name, value) in entries {
+        match value.kind {
+            Kind::Table(inner) => {
+                keys.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value)))
+            }
+            kind => drop(keys.insert(name, Value { kind, ..value })),
+        }
+    }
+    keys
 }
 
 fn unknown_key(key: String, name: &str, section: &str, base: &Table, known: &[String]) -> Problem {

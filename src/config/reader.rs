@@ -39,6 +39,25 @@ impl Reader {
         check(value, &dotted(section, name), &rule, &mut self.errors).unwrap_or(stand_in)
     }
 
+    /// [`Reader::read`] of a value that is not repeated in a message: it may be a secret, put there by mistake.
+    pub(super) fn read_secret<T: Default>(
+        &mut self,
+        section: &str,
+        name: &str,
+        rule: impl Fn(&Kind) -> Result<T, String>,
+    ) -> T {
+        let known = self.errors.len();
+        let read = self.read(section, name, rule);
+        self.errors[known..].iter_mut().for_each(ConfigError::hide);
+        read
+    }
+
+    /// [`Reader::refuse`] without repeating the value.
+    pub(super) fn refuse_hidden(&mut self, section: &str, name: &str, right: String) {
+        self.refuse(section, name, right);
+        self.errors.last_mut().into_iter().for_each(ConfigError::hide);
+    }
+
     /// The names of a section's values.
     pub(super) fn names(&self, section: &str) -> impl Iterator<Item = &str> {
         find_section(&self.root, section).keys().map(String::as_str)

@@ -54,6 +54,14 @@ pub(super) fn size<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Kind
     }
 }
 
+/// One of some words.
+pub(super) fn one_of(words: &'static [&'static str]) -> impl Fn(&Kind) -> Result<String, String> {
+    move |value| match value {
+        Kind::Text(text) if words.contains(&text.as_str()) => Ok(text.clone()),
+        _ => Err(words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")),
+    }
+}
+
 /// Any text.
 pub(super) fn text(value: &Kind) -> Result<String, String> {
     match value {

@@ -4,6 +4,7 @@ mod overrides;
 
 use std::path::Path;
 
+use connectors::{KafkaOptions, Security};
 use schema::Levels;
 
 use super::*;
@@ -34,7 +35,7 @@ fn default_keys() -> Vec<(String, String)> {
 
 #[test]
 fn the_defaults_are_those_of_the_design() {
-    let Config { graph, levels, input, state } = Config::default();
+    let Config { graph, levels, input, state, kafka } = Config::default();
     assert_eq!(graph.history, 50);
     assert_eq!(graph.neighbours, 30);
     assert_eq!(graph.k, 10);
@@ -50,6 +51,13 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(input.batch, 10_000);
     assert_eq!(input.max_skew, 5_000);
     assert_eq!(input.max_record, 1_048_576);
+    assert_eq!(
+        kafka,
+        KafkaOptions {
+            security: Security { protocol: "plaintext".into(), ..Security::default() },
+            ..KafkaOptions::default()
+        }
+    );
     assert_eq!(state, State { uri: String::new(), interval: 60_000, keep: 3, codec: "parquet".into() });
 }
 

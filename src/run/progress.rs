@@ -1,8 +1,9 @@
 //! How far a run is: counters that all its threads write, and the line that shows them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,15 @@ pub struct Progress {
     pub watermark: AtomicU64,
     /// Users in the audience.
     pub audience: AtomicU64,
+    /// Of each topic and partition, records that are there and not read.
+    lag: Mutex<Lag>,
 }
+
+/// By topic, as the user named it.
+type Lag = Vec<(String, BTreeMap<i32, u64>)>;
+
+/// Partitions named in the line; the others are in the sum only.
+const NAMED: usize = 8;
 
 /// What is shown while a run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +115,27 @@ impl Rate {
 }
 
 impl Progress {
+    pub(super) fn set_lag(&self, lag: Lag) {
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = lag;
+    }
+
+    /// The sum, and the partitions that lag most.
+    fn lag(&self) -> Option<String> {
+        let lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+        let partitions = lag.iter().flat_map(|(name, of)| of.iter().map(move |(id, lag)| (*lag, topic(name), *id)));
+        let mut all: Vec<(u64, String, i32)> = partitions.collect();
+        if all.is_empty() {
+            return None;
+        }
+        let sum: u64 = all.iter().map(|(lag, ..)| lag).sum();
+        all.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| (&a.1, a.2).cmp(&(&b.1, b.2))));
+        let behind = all.iter().take(NAMED).filter(|(lag, ..)| *lag > 0);
+        let behind: Vec<String> = behind.map(|(lag, topic, id)| format!("{topic}/{id} {}", grouped(*lag))).collect();
+        let named = if behind.is_empty() { String::new() } else { format!(" ({})", behind.join(", ")) };
+        Some(format!("lag {}{named}", grouped(sum)))
+    }
+
     fn line(&self, per_second: f64) -> String {
         let mut line = format!("{} events", grouped(self.events.load(Relaxed)));
         let mut add = |part: std::fmt::Arguments<'_>| {
@@ -120,6 +150,9 @@ impl Progress {
         add(format_args!("audience {}", grouped(self.audience.load(Relaxed))));
         if let Some(rejected) = Some(self.rejected.load(Relaxed)).filter(|rejected| *rejected > 0) {
             add(format_args!("{} rejected", grouped(rejected)));
+        }
+        if let Some(lag) = self.lag() {
+            add(format_args!("{lag}"));
         }
         if let Some(bytes) = memory("VmRSS:") {
             add(format_args!("{} MiB", bytes >> 20));
@@ -183,5 +216,8 @@ mod tests {
         progress.watermark.store(1_763_900_000_000, Relaxed);
         let line = progress.line(0.0);
         assert!(line.contains("9 rejected") && line.contains("watermark 2025-11-23T12:13:20Z"), "{line}");
+        progress.set_lag(vec![("kafka://a/events".into(), [(0, 7), (1, 0), (2, 1_200)].into())]);
+        let line = progress.line(0.0);
+        assert!(line.contains("lag 1,207 (events/2 1,200, events/0 7)"), "{line}");
     }
 }

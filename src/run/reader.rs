@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use connectors::snapshot::Store;
 use connectors::{Batch, Polled, RawEvent, RejectLog, SourcePosition};
@@ -32,6 +33,12 @@ pub(super) struct Reader {
     pub(super) resume: Option<Resume>,
     pub(super) store: Option<Arc<Store>>,
 }
+
+/// How often the lag of topics is looked at.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest sleep while topics are silent: so soon a stop is seen.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Rejected records. Shared, because a reader that waits for a pipe is left behind when a run is stopped, and what it
 /// has set aside must not be lost with it.
@@ -70,6 +77,7 @@ impl Reader {
         shared: Shared,
         waiting: Arc<AtomicBool>,
         state: Option<&State>,
+        resume: Option<Resume>,
     ) -> Self {
         let Shared { clock, names, progress, .. } = shared;
         let edge = Edge {
@@ -81,12 +89,11 @@ impl Reader {
             at: 0,
             feed: Feed { number: 1, at: 0, since: 0, events: Vec::new(), taken: 0, told: Told::default() },
             saves: state.is_some(),
-            opens_after: None,
+            opening: Opening::Done,
             names,
             progress,
             collided: false,
         };
-        let resume = state.and_then(|state| state.resume.clone());
         let inputs = inputs.into_iter().map(Head::new).collect();
         let store = state.map(|state| Arc::clone(&state.store));
         Reader { inputs, rejects, edge, most: config.input.batch, waiting, resume, store }
@@ -98,7 +105,7 @@ impl Reader {
         let mut out = Out { feeds, waker };
         let mut end = self.restore(&mut out, stop);
         if end.is_ok() {
-            end = self.read(&mut out, stop);
+            end = self.read(&mut out, stop).and_then(|()| self.follow(&mut out, stop));
             if !matches!(end, Err(Break::Deaf)) && self.end(&mut out, end.is_ok()).is_err() {
                 end = Err(Break::Deaf);
             }
@@ -110,44 +117,115 @@ impl Reader {
     }
 
     fn read(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
+        // Topics come afterwards: what they have has no end and no common order.
+        let stored: Vec<usize> = (0..self.inputs.len()).filter(|at| !self.inputs[*at].is_live()).collect();
         loop {
             if stop.is_set() {
                 return Err(Break::Stopped);
             }
-            for input in 0..self.inputs.len() {
-                self.refill(input, out, stop)?;
+            for input in &stored {
+                self.refill(*input, out, stop)?;
+            }
+            if self.edge.opening == Opening::Backfilled && self.is_backfilled() {
+                self.open(out)?;
             }
             // The earliest of the heads, the first input's of equals. Within an input its own order stands.
-            let heads = self.inputs.iter().enumerate().filter_map(|(at, input)| Some((input.head()?.ts, at)));
+            let heads = stored.iter().filter_map(|at| Some((self.inputs[*at].head()?.ts, *at)));
             let Some((_, first)) = heads.min() else {
                 return if stop.is_set() { Err(Break::Stopped) } else { Ok(()) };
             };
-            let alone = self.inputs.len() == 1;
             // One input alone is read to the end of its batch without looking at others.
-            while let Some(event) = self.inputs[first].head() {
-                match self.edge.take(event, self.inputs[first].input.waits) {
-                    Taken::Yes => {}
-                    Taken::No(reason) => {
-                        let rejected = rejected(reason, self.inputs[first].input.source.name(), event);
-                        reject(&self.rejects, &self.edge.progress, &rejected)?;
-                    }
-                    Taken::OutputFirst { after } => {
-                        self.ship(out)?;
-                        // What fell due after the last event is out too.
-                        self.edge.at = after;
-                        self.open(out)?;
-                        continue;
-                    }
+            self.take(first, if stored.len() == 1 { usize::MAX } else { 1 }, out)?;
+        }
+    }
+
+    /// Takes events of a batch, at most `most`.
+    fn take(&mut self, input: usize, most: usize, out: &mut Out<'_>) -> Result<(), Break> {
+        let mut taken = 0;
+        while let Some(event) = self.inputs[input].head().filter(|_| taken < most) {
+            match self.edge.take(event, self.inputs[input].input.waits) {
+                Taken::Yes => {}
+                Taken::No(reason) => {
+                    let mut rejected = rejected(reason, self.inputs[input].input.source.name(), event);
+                    let head = &mut self.inputs[input];
+                    rejected.original = head.batch.take_original(head.next);
+                    reject(&self.rejects, &self.edge.progress, &rejected)?;
                 }
-                self.inputs[first].next += 1;
-                if self.edge.feed.events.len() >= self.most {
+                Taken::OutputFirst { after } => {
                     self.ship(out)?;
-                }
-                if !alone {
-                    break;
+                    // What fell due after the last event is out too.
+                    self.edge.at = after;
+                    self.open(out)?;
+                    continue;
                 }
             }
+            self.inputs[input].next += 1;
+            taken += 1;
+            if self.edge.feed.events.len() >= self.most {
+                self.ship(out)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Reads topics until the run is stopped: whatever has come, in turn, so that a silent one holds nobody back.
+    fn follow(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
+        let live: Vec<usize> = (0..self.inputs.len()).filter(|at| self.inputs[*at].is_live()).collect();
+        let mut shown = Instant::now();
+        while !live.is_empty() {
+            if stop.is_set() {
+                return if self.edge.opening == Opening::Done { Ok(()) } else { Err(Break::Stopped) };
+            }
+            let mut idle = true;
+            for input in &live {
+                self.inputs[*input].poll();
+                self.set_aside(*input)?;
+                self.take(*input, usize::MAX, out)?;
+                let head = &mut self.inputs[*input];
+                idle &= head.idle;
+                if let Some(failure) = head.failure.take() {
+                    return Err(Break::Failed(failure));
+                }
+            }
+            if self.edge.opening == Opening::Backfilled && self.is_backfilled() {
+                self.open(out)?;
+                tracing::info!("what was there at the start is read: changes are sent from now on");
+            }
+            if shown.elapsed() >= SHOW_EVERY {
+                self.show_lag(&live);
+                shown = Instant::now();
+            }
+            if idle {
+                self.ship(out)?;
+                self.rejects.log().flush().map_err(|error| Break::Failed(error.into()))?;
+                self.waiting.store(true, Release);
+                // A source that has something unparks this thread, also when it came just before.
+                std::thread::park_timeout(LOOK_AGAIN);
+                self.waiting.store(false, Release);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the output is to wait until what is there at the start has been read: a stored input by the wall clock has
+    /// its times behind it, and a topic is read from where it goes on.
+    pub(super) fn waits_for_backfill(&self) -> bool {
+        let stored = |head: &Head| !head.input.waits && self.edge.clock == Clock::Wall;
+        self.inputs.iter().any(|head| head.is_live() || stored(head))
+    }
+
+    fn is_backfilled(&self) -> bool {
+        self.inputs.iter().all(|head| match head.is_live() {
+            true => head.input.source.is_caught_up() && head.head().is_none(),
+            false => head.input.waits || (head.finished && head.head().is_none()),
+        })
+    }
+
+    fn show_lag(&self, live: &[usize]) {
+        let lags = live
+            .iter()
+            .map(|at| (self.inputs[*at].input.source.name().to_owned(), self.inputs[*at].input.source.lag()));
+        self.edge.progress.set_lag(lags.collect());
     }
 
     /// Passes the tick on, if there is anything in it, with where the inputs go on after it.
@@ -159,19 +237,21 @@ impl Reader {
     }
 
     /// Passes on what is left, and where the inputs ended, ignored and rejected records included. An output that holds
-    /// later ticks than were made again stays closed, unless the inputs have no more.
+    /// more than was made again stays closed, unless the inputs have no more.
     fn end(&mut self, out: &mut Out<'_>, is_whole: bool) -> Result<(), Break> {
         if !is_whole {
-            self.edge.opens_after = None;
+            self.edge.opening = Opening::Done;
         }
-        if self.edge.saves { self.open(out) } else { self.ship(out) }
+        if self.edge.saves || self.edge.opening != Opening::Done { self.open(out) } else { self.ship(out) }
     }
 
     /// Passes the tick on and opens the output, unless it is open.
     fn open(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
         self.ship(out)?;
-        self.edge.feed.told.positions = Some(self.positions());
-        self.edge.feed.told.opens = self.edge.opens_after.take().is_some();
+        if self.edge.saves {
+            self.edge.feed.told.positions = Some(self.positions());
+        }
+        self.edge.feed.told.opens = std::mem::replace(&mut self.edge.opening, Opening::Done) != Opening::Done;
         self.edge.send(out)
     }
 
@@ -200,9 +280,14 @@ impl Reader {
             self.waiting.store(may_wait, Release);
             self.inputs[input].poll();
             self.waiting.store(false, Release);
-            for rejected in std::mem::take(&mut self.inputs[input].batch.rejected) {
-                reject(&self.rejects, &self.edge.progress, &rejected)?;
-            }
+            self.set_aside(input)?;
+        }
+        Ok(())
+    }
+
+    fn set_aside(&mut self, input: usize) -> Result<(), Break> {
+        for rejected in std::mem::take(&mut self.inputs[input].batch.rejected) {
+            reject(&self.rejects, &self.edge.progress, &rejected)?;
         }
         Ok(())
     }
@@ -221,7 +306,7 @@ pub(crate) fn rejected(reason: Reason, source: &str, event: RawEvent<'_>) -> Rej
     if let Some(dwell_ms) = event.dwell_ms {
         record["dwell_ms"] = dwell_ms.into();
     }
-    Rejected { reason, source: source.to_owned(), position: event.position, record: record.to_string() }
+    Rejected { reason, source: source.to_owned(), position: event.position, record: record.to_string(), original: None }
 }
 
 /// An input and what was polled of it.
@@ -237,6 +322,10 @@ struct Head {
 impl Head {
     fn new(input: Input) -> Self {
         Head { input, batch: Batch::default(), next: 0, idle: true, finished: false, failure: None }
+    }
+
+    fn is_live(&self) -> bool {
+        self.input.source.is_live()
     }
 
     fn head(&self) -> Option<RawEvent<'_>> {
@@ -283,8 +372,8 @@ pub(super) struct Edge {
     levels: Levels,
     retention: u64,
     max_skew: u64,
-    /// Timestamps after this are in the future, whatever happens: a replay decides as the first run did. Only what comes
-    /// through a pipe is judged by its arrival.
+    /// Timestamps after this are in the future, whatever happens: a replay decides as the first run did. What comes through
+    /// a pipe is judged by its arrival, and a record of a topic by its own time.
     latest: u64,
     pub(super) clock: Clock,
     /// The time now, in milliseconds.
@@ -294,15 +383,29 @@ pub(super) struct Edge {
     pub(super) progress: Arc<Progress>,
     collided: bool,
     /// Whether snapshots are taken.
-    saves: bool,
-    /// The output opens when time is about to pass this millisecond: all that it holds is of ticks up to there.
-    pub(super) opens_after: Option<u64>,
+    pub(super) saves: bool,
+    pub(super) opening: Opening,
+}
+
+/// When the output opens: the lists are compared with what it holds, and from then on every change is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// When time is about to pass this millisecond: all that it holds is of ticks up to there.
+    After(u64),
+    /// When everything has been read that was there at the start.
+    Backfilled,
+    /// It is open.
+    Done,
 }
 
 impl Edge {
     /// Takes an event, or says why not. `arrives`: it came just now, and was not there at the start.
     fn take(&mut self, event: RawEvent<'_>, arrives: bool) -> Taken {
-        let limit = if arrives && event.ts > self.latest { latest(self.max_skew) } else { self.latest };
+        let limit = match event.stamped {
+            Some(stamped) => stamped.saturating_add(self.max_skew).min(MAX_MS - 1),
+            None if arrives && event.ts > self.latest => latest(self.max_skew),
+            None => self.latest,
+        };
         let level = match self.levels.effect(event.action, event.dwell_ms) {
             Err(reason) => return Taken::No(reason),
             Ok(_) if event.ts > limit => return Taken::No(Reason::Future { ts: event.ts, limit }),
@@ -317,7 +420,9 @@ impl Edge {
             Clock::Event => event.ts,
             Clock::Wall => now(),
         });
-        if let Some(after) = self.opens_after.filter(|after| at > *after) {
+        if let Opening::After(after) = self.opening
+            && at > after
+        {
             return Taken::OutputFirst { after };
         }
         count(&self.progress.events);

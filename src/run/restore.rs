@@ -15,7 +15,7 @@ use dataflows::{Event, Mark};
 use schema::id64;
 
 use super::clock::{Clock, now};
-use super::reader::{Break, Out, Reader};
+use super::reader::{Break, Opening, Out, Reader};
 use super::stop::Stop;
 
 /// Events of a snapshot that enter in one tick, at least; then it is as long as its last group.
@@ -24,11 +24,11 @@ const LOADED_AT_ONCE: usize = 20_000;
 /// Lists of the output told in one tick.
 const HELD_AT_ONCE: usize = 10_000;
 
-/// Where a run goes on from.
-#[derive(Clone)]
+/// Where a run goes on from. Until what was there at its start is read, nothing is sent.
+#[derive(Clone, Default)]
 pub struct Resume {
-    /// The snapshot.
-    pub manifest: Arc<Manifest>,
+    /// The snapshot, if there is one.
+    pub manifest: Option<Arc<Manifest>>,
     /// What the output holds.
     pub holds: Arc<HeldLists>,
 }
@@ -40,14 +40,43 @@ impl Reader {
     /// Lets a snapshot and the output's lists into the graph, if there is something to go on from.
     pub(super) fn restore(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
         let Some(Resume { manifest, holds }) = self.resume.take() else { return Ok(()) };
-        let store = self.store.clone().expect("whoever goes on from a snapshot has the store");
         self.edge.at = match self.edge.clock {
-            Clock::Event => manifest.time.ms,
+            Clock::Event => 0,
             // Time never goes back, not even behind what was sent.
-            Clock::Wall => manifest.time.ms.max(holds.at).max(now()),
+            Clock::Wall => holds.at.max(now()),
         };
+        if let Some(manifest) = &manifest {
+            self.edge.at = self.edge.at.max(manifest.time.ms);
+            self.load_all(manifest, out, stop)?;
+        }
+        for holds in holds.lists.chunks(HELD_AT_ONCE) {
+            self.edge.feed.told.holds = holds.iter().map(|(user, items)| self.edge.held(user, items)).collect();
+            self.edge.send(out)?;
+        }
+        self.edge.feed.told.mark = manifest.is_some().then_some(Mark::Loaded);
+        self.edge.opening = self.opening(&holds);
+        self.edge.feed.told.opens = self.edge.opening == Opening::Done;
+        if self.edge.saves {
+            self.edge.feed.told.positions = Some(self.positions());
+        }
+        self.edge.send(out)
+    }
+
+    /// When the output is to be compared with the lists.
+    fn opening(&self, holds: &HeldLists) -> Opening {
+        if self.waits_for_backfill() {
+            return Opening::Backfilled;
+        }
+        // A replay compares where the output ended: what it holds of later ticks than the snapshot's is made again first.
+        let is_there = self.edge.clock == Clock::Wall || self.edge.at > holds.at;
+        if is_there { Opening::Done } else { Opening::After(holds.at) }
+    }
+
+    /// Lets the events of a snapshot in.
+    fn load_all(&mut self, manifest: &Arc<Manifest>, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
+        let store = self.store.clone().expect("whoever goes on from a snapshot has the store");
         self.edge.feed.told.mark = Some(Mark::Loading);
-        for group in decoded(&store, &manifest) {
+        for group in decoded(&store, manifest) {
             if stop.is_set() {
                 return Err(Break::Stopped);
             }
@@ -59,17 +88,7 @@ impl Reader {
         if !self.edge.feed.events.is_empty() || self.edge.feed.told.mark.is_some() {
             self.edge.send(out)?;
         }
-        for holds in holds.lists.chunks(HELD_AT_ONCE) {
-            self.edge.feed.told.holds = holds.iter().map(|(user, items)| self.edge.held(user, items)).collect();
-            self.edge.send(out)?;
-        }
-        self.edge.feed.told.mark = Some(Mark::Loaded);
-        // A replay compares where the output ended: what it holds of later ticks than the snapshot's is made again first.
-        let is_there = self.edge.clock == Clock::Wall || self.edge.at > holds.at;
-        self.edge.feed.told.opens = is_there;
-        self.edge.opens_after = (!is_there).then_some(holds.at);
-        self.edge.feed.told.positions = Some(self.positions());
-        self.edge.send(out)
+        Ok(())
     }
 
     fn load(&mut self, group: &Decoded) {
@@ -133,12 +152,13 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
 }
 
 impl super::reader::Edge {
-    /// A list that the output holds. Names that only it has stay known, so that its end can be sent.
+    /// A list that the output holds. Its names stay known to the end of the run: a user whose last event expires before the
+    /// output opens is let go of by the graph, and the end of the list is still to be sent.
     fn held(&self, user: &str, items: &[String]) -> (u64, Vec<u64>) {
         let feed = self.feed.number;
-        self.names.users().intern(user, feed, 0);
+        self.names.users().intern(user, feed, u64::MAX);
         for item in items {
-            self.names.items().intern(item, feed, 0);
+            self.names.items().intern(item, feed, u64::MAX);
         }
         (id64(user), items.iter().map(|item| id64(item)).collect())
     }

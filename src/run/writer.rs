@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use connectors::{Sink, SinkError};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dataflows::ListChange;
 use schema::{Change, Recommended};
 
@@ -47,7 +48,15 @@ impl Writer {
     }
 
     fn write_all(&mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
-        for Settled { at, time, events, changes, rows, forgotten } in settled {
+        loop {
+            let Settled { at, time, events, changes, rows, forgotten } = match settled.recv_timeout(TEND_EVERY) {
+                Ok(settled) => settled,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.sink.tend()?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
             waker.wake();
             for some in changes.chunks(NAMED_AT_ONCE) {
                 // The reader needs the names too: they are held for a moment only.
@@ -70,9 +79,11 @@ impl Writer {
                 self.names.forget(name, at, feed);
             }
         }
-        Ok(())
     }
 }
+
+/// How long nothing may be written before the sink is looked after.
+const TEND_EVERY: Duration = Duration::from_millis(250);
 
 /// Changes between two looks at the names.
 const NAMED_AT_ONCE: usize = 256;

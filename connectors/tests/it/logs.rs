@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use connectors::RejectLog;
+use connectors::{KafkaOptions, RejectLog};
 use schema::{Position, Reason, Rejected};
 
 use crate::support::csv;
@@ -32,7 +32,7 @@ fn logged(run: impl FnOnce()) -> Vec<String> {
 #[test]
 fn the_first_record_of_each_reason_is_logged() {
     let lines = logged(|| {
-        let mut log = RejectLog::open(None).unwrap();
+        let mut log = RejectLog::open(None, &KafkaOptions::default()).unwrap();
         for (line, reason) in [
             (3, Reason::NotUtf8),
             (4, Reason::Missing { field: "user".into() }),
@@ -40,7 +40,8 @@ fn the_first_record_of_each_reason_is_logged() {
             (6, Reason::Missing { field: "item".into() }),
         ] {
             let position = Position { line, offset: 0 };
-            log.record(&Rejected { reason, source: "day.csv".into(), position, record: String::new() }).unwrap();
+            log.record(&Rejected { reason, source: "day.csv".into(), position, record: String::new(), original: None })
+                .unwrap();
         }
     });
     assert_eq!(lines.len(), 3, "{lines:?}");

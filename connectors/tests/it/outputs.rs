@@ -2,7 +2,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use connectors::{OpenError, RejectLog, Sink, SinkError, Uri, open_sink};
+use connectors::{KafkaOptions, OpenError, RejectLog, Sink, SinkError, Uri, open_sink};
 use schema::{Change, Position, Reason, Recommended, Rejected};
 
 fn change(at: u64) -> Change {
@@ -139,14 +139,20 @@ fn a_closed_pipe_is_told_apart() {
 }
 
 fn rejected(reason: Reason, line: u64) -> Rejected {
-    Rejected { reason, source: "in.csv".into(), position: Position { line, offset: 9 }, record: "a,\"b".into() }
+    Rejected {
+        reason,
+        source: "in.csv".into(),
+        position: Position { line, offset: 9 },
+        record: "a,\"b".into(),
+        original: None,
+    }
 }
 
 #[test]
 fn rejected_records_are_counted_by_reason_and_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.jsonl.gz");
-    let mut log = RejectLog::open(Some(&uri(&path))).unwrap();
+    let mut log = RejectLog::open(Some(&uri(&path)), &KafkaOptions::default()).unwrap();
     log.record(&rejected(Reason::NotUtf8, 2)).unwrap();
     log.record(&rejected(Reason::Missing { field: "user".into() }, 3)).unwrap();
     log.record(&rejected(Reason::NotUtf8, 4)).unwrap();
@@ -165,7 +171,7 @@ fn rejected_records_are_counted_by_reason_and_written() {
 
 #[test]
 fn rejected_records_without_an_output_are_counted() {
-    let mut log = RejectLog::open(None).unwrap();
+    let mut log = RejectLog::open(None, &KafkaOptions::default()).unwrap();
     log.record(&rejected(Reason::BadDwell, 2)).unwrap();
     log.flush().unwrap();
     log.close().unwrap();
@@ -176,7 +182,8 @@ fn rejected_records_without_an_output_are_counted() {
 #[test]
 fn an_output_for_rejected_records_that_fails_is_told_and_they_are_still_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let mut log = RejectLog::open(Some(&uri(&link(folder.path(), "bad.jsonl", "/dev/full")))).unwrap();
+    let mut log =
+        RejectLog::open(Some(&uri(&link(folder.path(), "bad.jsonl", "/dev/full"))), &KafkaOptions::default()).unwrap();
     log.record(&rejected(Reason::NotUtf8, 2)).unwrap();
     assert!(log.flush().unwrap_err().to_string().contains("free some space"));
     assert_eq!(log.total(), 1);

@@ -44,14 +44,15 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let folder = tempfile::tempdir().context("cannot make a folder for snapshots").map_err(Failure::Running)?;
     let snapshots = (task.interactions > 0 || task.snapshots.is_some()).then(|| Snapshots::new(folder.path()));
     let snapshots = snapshots.transpose()?;
-    let state = match &snapshots {
+    let (state, resume) = match &snapshots {
         Some(snapshots) => {
             let shop = Shop::fill(&mut maker, task.interactions, config.graph.history as usize, stop);
             let store = snapshots.store()?;
             let manifest = shop.store(&store)?;
-            Some(state(store, manifest, snapshots.interval.clone()))
+            let (state, resume) = state(store, manifest, snapshots.interval.clone());
+            (Some(state), Some(resume))
         }
-        None => None,
+        None => (None, None),
     };
     let progress = Arc::new(Progress::default());
     let (to_source, steps) = unbounded();
@@ -69,6 +70,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
         show: Show::Nothing,
         stop: stop.clone(),
         state,
+        resume,
     };
     let running = thread::Builder::new()
         .name("run".into())

@@ -53,6 +53,7 @@ impl Paced {
                 ts: event.ts,
                 dwell_ms: event.dwell_ms.map(i64::from),
                 position: self.here(),
+                stamped: None,
             });
             self.next += 1;
             self.offered += 1;

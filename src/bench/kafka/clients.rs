@@ -1,0 +1,116 @@
+//! Producers and consumers beside the program, as others have them: nothing of ours is between them and the broker.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use schema::Event;
+
+/// How long the broker may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A broker.
+pub(super) struct Clients {
+    config: ClientConfig,
+}
+
+impl Clients {
+    pub(super) fn new(broker: &str) -> anyhow::Result<Self> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker);
+        let consumer: BaseConsumer = config.clone().set("group.id", "bench").create()?;
+        consumer.fetch_metadata(None, PATIENCE).with_context(|| format!("no broker answers at {broker}"))?;
+        Ok(Clients { config })
+    }
+
+    pub(super) fn create(&self, topic: &str, partitions: i32, compacted: bool) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.config.create()?;
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+        if compacted {
+            new = new.set("cleanup.policy", "compact");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let created = runtime.block_on(admin.create_topics(&[new], &AdminOptions::new()))?;
+        match created.into_iter().next() {
+            Some(Err((topic, code))) => Err(anyhow!("topic {topic} is not created: {code}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Acknowledged as the program's own records are; sent at once.
+    pub(super) fn producer(&self) -> anyhow::Result<Producer> {
+        let mut config = self.config.clone();
+        config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "0");
+        Ok(Producer { producer: config.create()?, value: Vec::new() })
+    }
+
+    /// Of what comes from now on, when it is decided.
+    pub(super) fn consumer(&self, topic: &str) -> anyhow::Result<Consumer> {
+        let mut config = self.config.clone();
+        config.set("group.id", "bench").set("enable.auto.commit", "false").set("isolation.level", "read_committed");
+        let consumer: BaseConsumer = config.create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+        let mut assignment = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            let (_, end) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE)?;
+            assignment.add_partition_offset(topic, partition.id(), Offset::Offset(end))?;
+        }
+        consumer.assign(&assignment)?;
+        Ok(Consumer(consumer))
+    }
+}
+
+pub(super) struct Producer {
+    producer: BaseProducer,
+    value: Vec<u8>,
+}
+
+impl Producer {
+    pub(super) fn send(&mut self, topic: &str, event: &Event) -> anyhow::Result<()> {
+        self.value.clear();
+        serde_json::to_writer(&mut self.value, event)?;
+        self.put(BaseRecord::to(topic).key(event.user.as_bytes()).payload(&self.value))
+    }
+
+    pub(super) fn send_key(&self, topic: &str, key: &str) -> anyhow::Result<()> {
+        self.put(BaseRecord::to(topic).key(key.as_bytes()).payload(b""))
+    }
+
+    fn put(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(Duration::from_millis(1));
+                }
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Lets acknowledgements in.
+    pub(super) fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    pub(super) fn flush(&self) -> anyhow::Result<()> {
+        Ok(self.producer.flush(PATIENCE)?)
+    }
+}
+
+pub(super) struct Consumer(BaseConsumer);
+
+impl Consumer {
+    /// The next record's key, if one comes within a moment.
+    pub(super) fn next_key(&self) -> Option<String> {
+        let message = self.0.poll(Duration::from_millis(100))?.ok()?;
+        String::from_utf8(message.key()?.to_vec()).ok()
+    }
+}

@@ -1,0 +1,325 @@
+//! What tests do with topics themselves, without the program.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfig};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Headers as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use schema::{Change, Event};
+
+use super::super::Lists;
+
+/// How long a topic may take to hold what is expected.
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A broker.
+#[derive(Clone)]
+pub(super) struct Broker {
+    pub(super) address: String,
+}
+
+/// The broker that `DELTAREC_KAFKA` names. Without it the test does not run, which is said past the capture of output.
+pub(super) fn real(test: &str) -> Option<Broker> {
+    match std::env::var("DELTAREC_KAFKA") {
+        Ok(address) if !address.is_empty() => Some(Broker { address }),
+        _ => {
+            let note = format!("NOT RUN, it needs a broker (eval \"$(scripts/kafka start)\"): {test}\n");
+            std::io::stderr().write_all(note.as_bytes()).unwrap();
+            None
+        }
+    }
+}
+
+/// The real broker, or else librdkafka's mock, which lives as long as this process.
+pub(super) fn any() -> Broker {
+    match std::env::var("DELTAREC_KAFKA") {
+        Ok(address) if !address.is_empty() => Broker { address },
+        _ => {
+            let cluster: MockCluster<'static, _> = MockCluster::new(1).unwrap();
+            let address = cluster.bootstrap_servers();
+            std::mem::forget(cluster);
+            Broker { address }
+        }
+    }
+}
+
+/// A record as it lies in a topic.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: BTreeMap<String, Vec<u8>>,
+}
+
+impl Record {
+    pub(super) fn user(&self) -> String {
+        String::from_utf8(self.key.clone().unwrap()).unwrap()
+    }
+
+    /// The list; a tombstone is the empty one. `None`: no record of ours.
+    pub(super) fn items(&self) -> Option<Vec<String>> {
+        let Some(value) = &self.value else { return Some(Vec::new()) };
+        let change: Change = serde_json::from_slice(value).ok()?;
+        assert_eq!(change.user, self.user());
+        assert!(!change.items.is_empty(), "an empty list is a tombstone");
+        Some(change.items.into_iter().map(|scored| scored.item).collect())
+    }
+
+    pub(super) fn at(&self) -> Option<u64> {
+        let change: Change = serde_json::from_slice(self.value.as_deref()?).ok()?;
+        Some(change.at)
+    }
+}
+
+impl Broker {
+    pub(super) fn uri(&self, topic: &str) -> String {
+        format!("kafka://{}/{topic}", self.address)
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        AdminClient::from_config(&self.config()).unwrap()
+    }
+
+    /// A topic of a name that nobody else has.
+    pub(super) fn topic(&self, what: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{what}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+        if partitions > 0 {
+            let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+            for (key, value) in settings {
+                topic = topic.set(key, value);
+            }
+            let created = wait(self.admin().create_topics(&[topic], &AdminOptions::new())).unwrap();
+            created.into_iter().next().unwrap().unwrap();
+        }
+        name
+    }
+
+    pub(super) fn add_partitions(&self, topic: &str, count: usize) {
+        let more = NewPartitions::new(topic, count);
+        let added = wait(self.admin().create_partitions(&[more], &AdminOptions::new())).unwrap();
+        added.into_iter().next().unwrap().unwrap();
+    }
+
+    pub(super) fn producer(&self) -> BaseProducer {
+        self.config().set("linger.ms", "5").set("queue.buffering.max.messages", "2000000").create().unwrap()
+    }
+
+    /// Appends events, those of a user to one partition.
+    pub(super) fn produce(&self, topic: &str, events: &[Event]) {
+        let values: Vec<_> =
+            events.iter().map(|event| (event.user.clone(), serde_json::to_vec(event).unwrap())).collect();
+        self.send(topic, values.iter().map(|(key, value)| (Some(key.as_bytes()), Some(value.as_slice()))));
+    }
+
+    pub(super) fn send<'r>(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
+    ) {
+        let producer = self.producer();
+        for (key, value) in records {
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic);
+            (record.key, record.payload) = (key, value);
+            while let Err((_, back)) = producer.send(record) {
+                producer.poll(Duration::from_millis(5));
+                record = back;
+            }
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// All records of a topic, each partition in order.
+    pub(super) fn read(&self, topic: &str) -> Vec<Record> {
+        let mut tail = self.tail(topic);
+        let mut records = Vec::new();
+        while !tail.at_end() {
+            tail.more(&mut records);
+        }
+        records
+    }
+
+    pub(super) fn tail(&self, topic: &str) -> Tail {
+        let mut config = self.config();
+        config.set("group.id", "tests").set("enable.auto.commit", "false");
+        config.set("enable.partition.eof", "true").set("isolation.level", "read_committed");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut left = Vec::new();
+        let mut assignment = TopicPartitionList::new();
+        for partition in self.partitions(&consumer, topic) {
+            assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+            left.push(partition);
+        }
+        consumer.assign(&assignment).unwrap();
+        Tail { consumer, left }
+    }
+
+    fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
+        let asked = Instant::now();
+        loop {
+            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10));
+            let found = metadata.map(|found| found.topics()[0].partitions().iter().map(|found| found.id()).collect());
+            match found {
+                Ok(partitions) if !Vec::<i32>::is_empty(&partitions) => return partitions,
+                _ => assert!(asked.elapsed() < PATIENCE, "there is no topic {topic}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Records that were written in a transaction which is not decided.
+    pub(super) fn uncommitted(&self, topic: &str) -> Watch {
+        let consumer = |level: &str| {
+            let mut config = self.config();
+            config.set("group.id", "tests").set("isolation.level", level);
+            config.create::<BaseConsumer>().unwrap()
+        };
+        let all = consumer("read_uncommitted");
+        let partitions = self.partitions(&all, topic);
+        Watch { topic: topic.to_owned(), all, decided: consumer("read_committed"), partitions }
+    }
+
+    /// The lists in a topic, and what is in it besides.
+    pub(super) fn lists(&self, topic: &str) -> Lists {
+        lists(&self.read(topic))
+    }
+
+    /// Waits until a topic holds these lists.
+    pub(super) fn until(&self, topic: &str, expected: &Lists, what: &str) -> Vec<Record> {
+        let asked = Instant::now();
+        let mut tail = self.tail(topic);
+        let mut records = Vec::new();
+        loop {
+            // Compared only when nothing comes, as a comparison takes long.
+            if !tail.more(&mut records) && tail.at_end() && lists(&records) == *expected {
+                return records;
+            }
+            if asked.elapsed() > PATIENCE {
+                let found = lists(&records);
+                let differ: Vec<_> = found
+                    .keys()
+                    .chain(expected.keys())
+                    .filter(|user| found.get(*user) != expected.get(*user))
+                    .collect();
+                panic!(
+                    "{what}: after {PATIENCE:?} {} lists of {} differ, first {:?}: {:?}, expected {:?}",
+                    differ.len(),
+                    expected.len(),
+                    differ.first(),
+                    differ.first().and_then(|user| found.get(*user)),
+                    differ.first().and_then(|user| expected.get(*user)),
+                );
+            }
+        }
+    }
+}
+
+/// Reads on and on.
+pub(super) struct Tail {
+    consumer: BaseConsumer,
+    left: Vec<i32>,
+}
+
+impl Tail {
+    /// Whether the end of every partition has been reached once.
+    pub(super) fn at_end(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// `false`: there is nothing for the moment.
+    pub(super) fn more(&mut self, records: &mut Vec<Record>) -> bool {
+        match self.consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => records.push(Record {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+                headers: message
+                    .headers()
+                    .into_iter()
+                    .flat_map(|headers| headers.iter())
+                    .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+                    .collect(),
+            }),
+            Some(Err(KafkaError::PartitionEOF(partition))) => self.left.retain(|left| *left != partition),
+            Some(Err(error)) => println!("a test's consumer: {error}"),
+            None => return false,
+        }
+        true
+    }
+}
+
+pub(super) struct Watch {
+    topic: String,
+    all: BaseConsumer,
+    decided: BaseConsumer,
+    partitions: Vec<i32>,
+}
+
+impl Watch {
+    pub(super) fn count(&self) -> i64 {
+        let end = |consumer: &BaseConsumer, partition| {
+            consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(10)).unwrap().1
+        };
+        // The decided ones first, so that what is decided meanwhile is not counted.
+        let decided: i64 = self.partitions.iter().map(|partition| end(&self.decided, *partition)).sum();
+        let all: i64 = self.partitions.iter().map(|partition| end(&self.all, *partition)).sum();
+        all - decided
+    }
+}
+
+/// The latest record of every key.
+pub(super) fn lists(records: &[Record]) -> Lists {
+    let mut lists = Lists::new();
+    for record in records {
+        if let (Some(_), Some(items)) = (&record.key, record.items()) {
+            lists.insert(record.user(), items);
+        }
+    }
+    lists.retain(|_, items| !items.is_empty());
+    lists
+}
+
+/// No list is sent twice in a row, none empties that was empty, and time goes on for each user.
+pub(super) fn assert_no_repeats(records: &[Record]) {
+    let mut last: BTreeMap<String, (Vec<String>, u64)> = BTreeMap::new();
+    for record in records {
+        let (user, items) = (record.user(), record.items().unwrap());
+        let (before, at) = last.get(&user).cloned().unwrap_or_default();
+        let where_it_is = format!("{user}, partition {}, offset {}", record.partition, record.offset);
+        assert_ne!(before, items, "the same list twice: {where_it_is}");
+        assert!(record.at().unwrap_or(at) >= at, "time goes back: {where_it_is}");
+        last.insert(user, (items, record.at().unwrap_or(at)));
+    }
+}
+
+/// `scripts/kafka` for a broker of this name, beside the main one.
+pub(super) fn script(node: &str, args: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka");
+    let done =
+        Command::new(script).args(args).env("DELTAREC_KAFKA_NODE", node).env_remove("DELTAREC_KAFKA").output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn wait<T>(question: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(question)
+}

@@ -1,0 +1,220 @@
+//! Kills, stops and old processes that wake up: whoever keeps the latest record of each key sees the lists of a run that
+//! was never interrupted.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use schema::Event;
+
+use super::broker::{PATIENCE, Record, assert_no_repeats, real};
+use super::{Lists, Place, assert_same, expected, from_file, full, simulated, start, stop};
+
+/// Sends events in pieces, so that runs have something to do all the time.
+fn pour(broker: super::Broker, topic: String, events: Vec<Event>, piece: usize) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        for some in events.chunks(piece) {
+            broker.produce(&topic, some);
+            thread::sleep(Duration::from_millis(20));
+        }
+    })
+}
+
+/// Users whose list before the last one before `boundary` is the first after it, and was the last but one.
+fn back_and_forth(records: &[Record], boundaries: &[Vec<i64>]) -> usize {
+    let mut found = 0;
+    let users: std::collections::BTreeSet<String> = records.iter().map(Record::user).collect();
+    for user in users {
+        let of: Vec<&Record> = records.iter().filter(|record| record.user() == user).collect();
+        for boundary in boundaries {
+            let is_before = |record: &&&Record| record.offset < boundary[record.partition.unsigned_abs() as usize];
+            let before: Vec<&&Record> = of.iter().filter(is_before).collect();
+            let after: Vec<&&Record> = of.iter().filter(|record| !is_before(record)).collect();
+            let ([.., a, b], [c, d, ..]) = (&before[..], &after[..]) else { continue };
+            found += usize::from(a.items() == c.items() && b.items() == d.items());
+        }
+    }
+    found
+}
+
+fn killed(state: &str) {
+    let Some(broker) = real("killed_ten_times_...") else { return };
+    let place = Place::new();
+    let count = if full() { 300_000 } else { 40_000 };
+    let events = simulated(&place, &format!("events={count},users=3000,items=1000,seed=24"));
+    let expected = from_file(&place);
+    let (input, output) = (broker.topic("events", 4, &[]), broker.topic("lists", 4, &[("cleanup.policy", "compact")]));
+    let producing = pour(broker.clone(), input.clone(), events, count / 60);
+    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let watch = broker.uncommitted(&output);
+    let (mut boundaries, mut heavy) = (Vec::new(), 0);
+    for round in 0..10 {
+        let running = start(&place, &broker, &input, &output, state);
+        let begun = Instant::now();
+        let limit = Duration::from_millis(1500 + u64::from(random.next_u32() % 4000));
+        // At the moment when a thousand records are written and not decided, or when the time is up.
+        let mut open = 0;
+        while begun.elapsed() < limit && open < 1000 {
+            open = watch.count();
+        }
+        running.signal("KILL");
+        let open = open.max(watch.count());
+        println!("round {round}: killed after {:?} with {open} records unacknowledged", begun.elapsed());
+        heavy += usize::from(open >= 1000);
+        drop(running);
+        let mut ends = vec![0; 4];
+        for record in broker.read(&output) {
+            let end = &mut ends[record.partition.unsigned_abs() as usize];
+            *end = (*end).max(record.offset + 1);
+        }
+        boundaries.push(ends);
+    }
+    println!("{heavy} of 10 kills with at least 1,000 records unacknowledged");
+    producing.join().unwrap();
+    let running = start(&place, &broker, &input, &output, state);
+    let records = broker.until(&output, &expected, "after ten kills");
+    stop(running);
+    assert_no_repeats(&records);
+    assert_eq!(back_and_forth(&records, &boundaries), 0, "A, B, then A again and B again over a restart");
+    assert_same("ten kills", &super::broker::lists(&records), &expected, 1000);
+    // And once more, with nothing new: not a single record.
+    let running = start(&place, &broker, &input, &output, state);
+    running.err.until("changes are sent from now on", PATIENCE);
+    thread::sleep(Duration::from_millis(500));
+    stop(running);
+    assert_eq!(broker.read(&output).len(), records.len(), "a restart without news sends nothing");
+}
+
+#[test]
+fn killed_ten_times_without_a_state() {
+    killed("--workers 2");
+}
+
+#[test]
+fn killed_ten_times_with_snapshots() {
+    killed("--workers 2 --state state --set state.interval=300ms");
+}
+
+#[test]
+fn a_process_that_wakes_up_is_shut_out() {
+    let Some(broker) = real("a_process_that_wakes_up_is_shut_out") else { return };
+    for round in 0..2 {
+        let place = Place::new();
+        let events = simulated(&place, &format!("events=12000,users=400,items=200,seed={}", 30 + round));
+        let expected = expected(&events);
+        let (input, output) =
+            (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
+        let (early, late) = events.split_at(6000);
+        broker.produce(&input, early);
+        let old = start(&place, &broker, &input, &output, "");
+        old.err.until("changes are sent from now on", PATIENCE);
+        // It has something under way when it is stopped.
+        let producing = pour(broker.clone(), input.clone(), late.to_vec(), 300);
+        thread::sleep(Duration::from_millis(150));
+        old.signal("STOP");
+        let new = start(&place, &broker, &input, &output, "");
+        new.err.until("changes are sent from now on", PATIENCE);
+        old.signal("CONT");
+        producing.join().unwrap();
+        let records = broker.until(&output, &expected, "with an old process that woke up");
+        old.end_within(Duration::from_secs(60)).failed(1, &["was shut out"]);
+        stop(new);
+        thread::sleep(Duration::from_millis(300));
+        assert_no_repeats(&records);
+        assert_same("an old process woke up", &broker.lists(&output), &expected, 300);
+    }
+}
+
+#[test]
+fn who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent() {
+    let Some(broker) = real("who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent") else { return };
+    let place = Place::new();
+    let ts = 1_763_900_000_000;
+    let event = |user: &str, item: &str, action: &str, ts| Event {
+        user: user.into(),
+        item: item.into(),
+        action: action.into(),
+        ts,
+        dwell_ms: None,
+        room: None,
+        text: None,
+        id: None,
+    };
+    let (input, output) = (broker.topic("events", 2, &[]), broker.topic("lists", 1, &[("cleanup.policy", "compact")]));
+    let (input_uri, output_uri) = (broker.uri(&input), broker.uri(&output));
+    let args =
+        ["run", "--input", &input_uri, "--output", &output_uri, "--clock", "event", "--set", "graph.audience=10m"];
+    broker.produce(
+        &input,
+        &[event("ann", "bread", "buy", ts), event("ann", "butter", "buy", ts), event("bob", "bread", "view", ts)],
+    );
+    let running = place.start(&args);
+    let told = Lists::from([("bob".to_owned(), vec!["butter".to_owned()])]);
+    broker.until(&output, &told, "bob's list");
+    stop(running);
+    // While nobody runs, bob's time is up, and cem comes; dan's list is what somebody else wrote, and is no list.
+    let later = ts + 11 * 60_000;
+    broker.produce(&input, &[event("cem", "butter", "view", later)]);
+    let nobody: &[u8] = b"\xff";
+    broker.send(
+        &output,
+        [(Some(b"dan".as_slice()), Some(b"no list".as_slice())), (Some(nobody), Some(b"{}".as_slice()))],
+    );
+    let running = place.start(&args);
+    let told = Lists::from([("cem".to_owned(), vec!["bread".to_owned()])]);
+    let records = broker.until(&output, &told, "cem's list and bob's end");
+    stop(running).said(&["2 records are not ours", "no list of ours"]);
+    let of =
+        |user: &str| records.iter().filter(|record| record.key.as_deref() == Some(user.as_bytes())).collect::<Vec<_>>();
+    assert_eq!(of("bob").len(), 2);
+    assert_eq!(of("bob")[1].value, None, "a tombstone");
+    assert_eq!((of("cem").len(), of("ann").len(), of("dan").len()), (1, 0, 1));
+    // And a third time: nothing.
+    let running = place.start(&args);
+    running.err.until("changes are sent from now on", PATIENCE);
+    stop(running);
+    assert_eq!(broker.read(&output).len(), records.len());
+}
+
+#[test]
+fn a_compacted_topic_is_continued_as_well() {
+    let Some(broker) = real("a_compacted_topic_is_continued_as_well") else { return };
+    let place = Place::new();
+    let events = simulated(&place, "events=12000,users=200,items=100,seed=33");
+    let expected = expected(&events);
+    let input = broker.topic("events", 2, &[]);
+    let quick = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "1000"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("max.compaction.lag.ms", "1000"),
+        ("delete.retention.ms", "100"),
+    ];
+    let output = broker.topic("lists", 1, &quick);
+    let running = start(&place, &broker, &input, &output, "");
+    running.err.until("changes are sent from now on", PATIENCE);
+    for some in events.chunks(500) {
+        broker.produce(&input, some);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let before = broker.until(&output, &expected, "before compaction");
+    stop(running);
+    let asked = Instant::now();
+    let mut left = before.len();
+    while left >= before.len() && asked.elapsed() < Duration::from_secs(60) {
+        // A new segment begins with a record that comes late enough; only closed ones are compacted.
+        thread::sleep(Duration::from_secs(2));
+        broker.send(&output, [(Some("nobody".as_bytes()), None)]);
+        left = broker.read(&output).iter().filter(|record| record.key.as_deref() != Some(b"nobody")).count();
+    }
+    println!("compaction left {left} of {} records", before.len());
+    assert!(left < before.len(), "nothing was compacted within a minute");
+    let running = start(&place, &broker, &input, &output, "");
+    running.err.until("changes are sent from now on", PATIENCE);
+    thread::sleep(Duration::from_millis(500));
+    stop(running);
+    let after = broker.read(&output).iter().filter(|record| record.key.as_deref() != Some(b"nobody")).count();
+    assert!(after <= left, "equal lists are not sent again: {after} records, {left} before");
+    assert_same("compacted", &broker.lists(&output), &expected, 100);
+}
