@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use connectors::{Compression, InputOptions, OpenError, Uri, open_sink, open_source};
+use connectors::{Compression, InputOptions, OpenError, Uri, open_lines, open_sink, open_source};
 
 use crate::support::{COMPRESSIONS, drain, pack};
 
@@ -63,9 +63,9 @@ fn what_is_not_supported_is_a_usage_error_with_a_way_out() {
     };
     let source = |uri: &str| usage(open_source(&uri.parse().unwrap(), &InputOptions::default()).err().unwrap());
     let sink = |uri: &str| usage(open_sink(&uri.parse().unwrap()).err().unwrap());
-    assert!(source("kafka://b:9092/t").contains("not supported yet"));
-    assert!(sink("kafka://b:9092/t").contains("not supported yet"));
     assert!(source("generate:seed=1").starts_with("generate:seed=1: "));
     assert!(sink("generate:").contains("input only"));
+    let lines = |uri: &str| usage(open_lines(&uri.parse().unwrap()).err().unwrap());
+    assert!(lines("kafka://127.0.0.1:1/t").contains("PATH.jsonl"));
     assert!(sink("/nowhere/out.csv.gz").contains("write JSON lines"));
 }

@@ -63,11 +63,11 @@ fn unknown_keys_name_the_section_and_what_was_meant() {
     );
     assert_eq!(
         mistake("[grpah]\nk = 3\nx = 3\n"),
-        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys graph, input, levels, state"
+        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys graph, input, kafka, levels, state"
     );
     assert_eq!(
         set_mistake("max_skew=3s"),
-        "--set max_skew=3s: unknown key max_skew (did you mean input.max_skew?); the top level has the keys graph, input, levels, state"
+        "--set max_skew=3s: unknown key max_skew (did you mean input.max_skew?); the top level has the keys graph, input, kafka, levels, state"
     );
     for later in ["graph.similarity=cosine", "graph.rooms=30", "output.uri=x", "graph.\"a b\"=1"] {
         assert!(set_mistake(later).contains(": unknown key "), "{later}");

@@ -1,11 +1,13 @@
 //! Every key can be set by a file and by `--set`, and sets its own field and no other.
 
+use connectors::Delivery;
+
 use super::*;
 
 type Change = fn(&mut Config);
 
 /// A key, another value than its default, and what that changes.
-const CHANGES: [(&str, &str, Change); 20] = [
+const CHANGES: [(&str, &str, Change); 37] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
@@ -22,6 +24,23 @@ const CHANGES: [(&str, &str, Change); 20] = [
     ("input.batch", "1", |c| c.input.batch = 1),
     ("input.max_skew", "\"0s\"", |c| c.input.max_skew = 0),
     ("input.max_record", "\"64KiB\"", |c| c.input.max_record = 65_536),
+    ("kafka.delivery", "\"idempotent\"", |c| c.kafka.delivery = Delivery::Idempotent),
+    ("kafka.group", "\"shop\"", |c| c.kafka.group = "shop".into()),
+    ("kafka.create", "\"no\"", |c| c.kafka.create = false),
+    ("kafka.partitions", "64", |c| c.kafka.partitions = 64),
+    ("kafka.replication", "3", |c| c.kafka.replication = 3),
+    ("kafka.compression", "\"zstd\"", |c| c.kafka.compression = "zstd".into()),
+    ("kafka.linger", "\"5ms\"", |c| c.kafka.linger = 5),
+    ("kafka.buffer", "\"1MiB\"", |c| c.kafka.buffer = 1 << 20),
+    ("kafka.refresh", "\"1m\"", |c| c.kafka.refresh = 60_000),
+    ("kafka.security.protocol", "\"ssl\"", |c| c.kafka.security.protocol = "ssl".into()),
+    ("kafka.security.mechanism", "\"PLAIN\"", |c| c.kafka.security.mechanism = "PLAIN".into()),
+    ("kafka.security.username", "\"ann\"", |c| c.kafka.security.username = "ann".into()),
+    ("kafka.security.password", "\"env:PASSWORD\"", |c| c.kafka.security.password = "env:PASSWORD".parse().ok()),
+    ("kafka.security.ca", "\"ca.pem\"", |c| c.kafka.security.ca = "ca.pem".into()),
+    ("kafka.security.certificate", "\"us.pem\"", |c| c.kafka.security.certificate = "us.pem".into()),
+    ("kafka.security.key", "\"us.key\"", |c| c.kafka.security.key = "us.key".into()),
+    ("kafka.security.key_password", "\"file:pass\"", |c| c.kafka.security.key_password = "file:pass".parse().ok()),
     ("state.uri", "\"s3://bucket/shop\"", |c| c.state.uri = "s3://bucket/shop".into()),
     ("state.interval", "\"5m\"", |c| c.state.interval = 300_000),
     ("state.keep", "1000", |c| c.state.keep = 1_000),
