@@ -128,6 +128,11 @@ fn run(params: &Params, all: &[Tick], snapshot_after: Option<usize>, from: Optio
             }
             worker.step();
         }
+        // There may have been no tick at all.
+        input.advance_to(last + 1);
+        if let Some(output) = &mut output {
+            output.advance_to(last + 1);
+        }
         worker.step_while(|| probe.less_than(&(last + 1)));
         if snapshot_after.is_some() {
             let all_of = GROUPS * worker.peers();

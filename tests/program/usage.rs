@@ -34,8 +34,6 @@ fn mistakes_of_usage_exit_with_2_and_say_what_would_be_right() {
         (&["run", "--where", "a>>3"], &["--where a>>3", "two comparisons"]),
         (&["run", "--input", "events.parquet"], &["events.parquet", "PATH.jsonl", "PATH.csv", "stdin", "generate:"]),
         (&["run", "--input", "s3://bucket/a.csv"], &["s3://bucket/a.csv", "PATH.jsonl"]),
-        (&["run", "--input", "kafka://broker:9092/events"], &["Kafka is not supported yet", "file"]),
-        (&["run", "--input", "good.csv", "--output", "kafka://b:1/t"], &["kafka://b:1/t", "not supported yet"]),
         (&["run", "--input", "kept.jsonl", "--output", "kept.jsonl"], &["--output kept.jsonl", "input 1"]),
         (&["run", "--input", "kept.jsonl", "--output", "./kept.jsonl"], &["./kept.jsonl", "input 1"]),
         (&["run", "--input", "kept.jsonl", "--rejects", "./kept.jsonl"], &["--rejects", "input 1"]),
@@ -49,7 +47,6 @@ fn mistakes_of_usage_exit_with_2_and_say_what_would_be_right() {
             &["generate", "evnts=5,users=0,seed"],
             &["unknown option `evnts`", "generate: users=0: expected 1 to", "found `seed`"],
         ),
-        (&["generate", "events=5", "--output", "kafka://b:1/t"], &["not supported yet"]),
         (&["generate", "events=5", "--output", "x.txt"], &["`x.txt`", "PATH.jsonl"]),
     ];
     for (args, parts) in cases {

@@ -101,9 +101,11 @@ fn a_state_in_a_cloud_is_gone_on_from_like_one_in_a_folder() {
     // There are no locks: of two runs one is told at its first snapshot, and stops.
     let live = ["run", "--output", "one.jsonl", "--state", state, "--set", "state.interval=10ms", "--rebuild"];
     let live = |output: &str| live.map(|arg| arg.replace("one.jsonl", output)).to_vec();
-    let (mut one, mut two) = (cloud.start(&place, &live("one.jsonl")), cloud.start(&place, &live("two.jsonl")));
     let ready = |running: &Running| running.err.text().contains("read again");
+    let mut one = cloud.start(&place, &live("one.jsonl"));
     one.until(PATIENCE, "the first", |_| ready(&one));
+    // After it: who starts at the same moment may be told at once.
+    let mut two = cloud.start(&place, &live("two.jsonl"));
     two.until(PATIENCE, "the second", |_| ready(&two));
     one.send(&super::super::two_shoppers(5));
     two.send(&super::super::two_shoppers(5));

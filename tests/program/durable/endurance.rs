@@ -95,7 +95,7 @@ fn memory_is_flat_once_the_retention_is_reached() {
         println!("not tested: memory is read from /proc");
         return;
     }
-    Life { seconds: 6_000, rate: 20, retention: 600 }.live();
+    Life { seconds: 24_000, rate: 20, retention: 600 }.live();
 }
 
 #[test]
