@@ -93,7 +93,7 @@ struct RunArgs {
     sets: Vec<String>,
     #[command(flatten)]
     inputs: InputArgs,
-    /// Where changes go: PATH.jsonl (also .gz, .zst), - for stdout or kafka://BROKER[,BROKER]/TOPIC; an existing file is
+    /// Where changes go: PATH.jsonl (also .gz, .zst), - for stdout or `kafka://BROKER[,BROKER]/TOPIC`; an existing file is
     /// replaced, unless the run goes on from a snapshot; a topic is always continued
     #[arg(long, value_name = "URI", default_value = "-")]
     output: String,

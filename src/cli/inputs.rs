@@ -9,7 +9,7 @@ use crate::run::Input;
 /// Where events come from and what they look like there.
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
-    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, kafka://BROKER[,BROKER]/TOPIC or
+    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, `kafka://BROKER[,BROKER]/TOPIC` or
     /// generate:[OPTIONS]; may be repeated. Inputs are merged by time; topics are read after all others
     #[arg(long = "input", value_name = "URI", default_value = "-")]
     inputs: Vec<String>,

@@ -95,7 +95,7 @@ fn flat(entries: Table) -> Table {
     for (name, value) in entries {
         match value.kind {
             Kind::Table(inner) => {
-                keys.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value)))
+                keys.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value)));
             }
             kind => drop(keys.insert(name, Value { kind, ..value })),
         }

@@ -215,9 +215,13 @@ impl Reader {
     }
 
     fn is_backfilled(&self) -> bool {
-        self.inputs.iter().all(|head| match head.is_live() {
-            true => head.input.source.is_caught_up() && head.head().is_none(),
-            false => head.input.waits || (head.finished && head.head().is_none()),
+        self.inputs.iter().all(|head| {
+            let is_empty = head.head().is_none();
+            if head.is_live() {
+                head.input.source.is_caught_up() && is_empty
+            } else {
+                head.input.waits || (head.finished && is_empty)
+            }
         })
     }
 

@@ -170,7 +170,7 @@ pub(super) fn partitions<C: ClientContext>(
                 let found = metadata.topics().iter().find(|found| found.name() == topic);
                 match found.and_then(|found| found.error().map(RDKafkaErrorCode::from)) {
                     None if found.is_some_and(|found| !found.partitions().is_empty()) => {
-                        let partitions = found.into_iter().flat_map(|found| found.partitions());
+                        let partitions = found.into_iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
                         return Ok(Some(partitions.map(rdkafka::metadata::MetadataPartition::id).collect()));
                     }
                     None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
@@ -196,6 +196,7 @@ pub(super) fn partitions<C: ClientContext>(
 
 /// What an error means and what to do, in words.
 pub(super) fn explain(error: &KafkaError, telling: &Telling) -> Trouble {
+    use RDKafkaErrorCode as Code;
     let told = telling.last_error();
     let own = error.rdkafka_error_code();
     // Of a question that nobody answers only what was told meanwhile says why.
@@ -212,7 +213,6 @@ pub(super) fn explain(error: &KafkaError, telling: &Telling) -> Trouble {
         (true, Some((code, reason))) => (Some(code), reason),
         _ => (own, error.to_string()),
     };
-    use RDKafkaErrorCode as Code;
     match code {
         Some(Code::Authentication | Code::SaslAuthenticationFailed) => Trouble::new(
             format!("the broker refused authentication: {reason}"),

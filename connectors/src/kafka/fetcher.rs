@@ -258,14 +258,14 @@ impl Fetcher {
             self.json.read(value, position, &mut |event| batch.push(RawEvent { stamped, ..event }))
         };
         match read {
-            Ok(()) if self.originals && batch.len() > events => batch.keep_original(original(message)),
+            Ok(()) if self.originals && batch.len() > events => batch.keep_original(Box::new(original(message))),
             Ok(()) => {}
             Err(reason) => batch.rejected.push(Rejected {
                 reason,
                 source: self.name.clone(),
                 position,
                 record: String::from_utf8_lossy(&value[..value.len().min(KEPT_BYTES)]).into_owned(),
-                original: Some(original(message)),
+                original: Some(Box::new(original(message))),
             }),
         }
     }
@@ -293,7 +293,10 @@ impl Fetcher {
                 | Code::TopicAuthorizationFailed,
             ) => Err(End::Failed(self.explain(error))),
             // The client tries again by itself, and its context has told.
-            _ => Ok(tracing::debug!("{}: {error}", self.name)),
+            _ => {
+                tracing::debug!("{}: {error}", self.name);
+                Ok(())
+            }
         }
     }
 
@@ -322,7 +325,7 @@ impl Fetcher {
             .topics()
             .iter()
             .filter(|topic| topic.name() == self.address.topic)
-            .flat_map(|topic| topic.partitions())
+            .flat_map(rdkafka::metadata::MetadataTopic::partitions)
             .map(rdkafka::metadata::MetadataPartition::id)
             .filter(|partition| !self.assigned.contains(partition))
             .collect();
@@ -368,12 +371,12 @@ impl Pauses {
 }
 
 /// A record as it came.
-fn original(message: &BorrowedMessage<'_>) -> Box<Original> {
+fn original(message: &BorrowedMessage<'_>) -> Original {
     let headers = message.headers().into_iter().flat_map(Headers::iter);
-    Box::new(Original {
+    Original {
         topic: message.topic().to_owned(),
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
         headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
-    })
+    }
 }

@@ -214,17 +214,34 @@ impl Lists {
 
     fn try_send_again(&mut self) -> Result<(), Refused> {
         if self.begun {
-            self.producer.abort_transaction(ONE_TRY).map_err(|error| self.refused(&error, None))?;
+            self.abort()?;
             self.begun = false;
         }
         self.settle();
-        self.producer.context().forget_failure();
+        // What no broker will ever take is not sent again.
+        match self.producer.context().failure().map(|failure| self.refused(&failure, None)) {
+            Some(Refused::ForEver(trouble)) => return Err(Refused::ForEver(trouble)),
+            _ => self.producer.context().forget_failure(),
+        }
         self.begin()?;
         let kept = std::mem::take(&mut self.kept);
         let tick = Arc::default();
         let sent = kept.iter().try_for_each(|(user, value)| self.send(user, value.as_deref(), &tick));
         self.kept = kept;
         sent
+    }
+
+    /// Gives the transaction up. What becomes of its records must be heard meanwhile: the client waits for that.
+    fn abort(&self) -> Result<(), Refused> {
+        let asked = Instant::now();
+        loop {
+            self.producer.poll(Duration::ZERO);
+            let Err(error) = self.producer.abort_transaction(A_LOOK) else { return Ok(()) };
+            match self.refused(&error, None) {
+                Refused::Now(_) if asked.elapsed() < ONE_TRY => {}
+                refused => return Err(refused),
+            }
+        }
     }
 
     /// What an error asks for.
@@ -278,6 +295,9 @@ impl Lists {
     }
 }
 
+/// So long an abort may go on before what came back is heard.
+const A_LOOK: Duration = Duration::from_millis(20);
+
 /// Between two looks at what came back.
 const STEP: Duration = Duration::from_micros(100);
 
@@ -302,10 +322,8 @@ impl Sink for Lists {
         let json = || serde_json::to_vec(change).expect("a change has text keys only");
         let value = (!change.items.is_empty()).then(json);
         let tick = Arc::clone(&self.tick);
-        let sent = match self.transactions {
-            true => self.begin().and_then(|()| self.send(&change.user, value.as_deref(), &tick)),
-            false => self.send(&change.user, value.as_deref(), &tick),
-        };
+        let begun = if self.transactions { self.begin() } else { Ok(()) };
+        let sent = begun.and_then(|()| self.send(&change.user, value.as_deref(), &tick));
         if self.transactions {
             self.kept_bytes += change.user.len() + value.as_ref().map_or(0, Vec::len);
             self.kept.push((change.user.clone(), value));

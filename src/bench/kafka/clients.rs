@@ -57,7 +57,7 @@ impl Clients {
         let consumer: BaseConsumer = config.create()?;
         let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
         let mut assignment = TopicPartitionList::new();
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+        for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
             let (_, end) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE)?;
             assignment.add_partition_offset(topic, partition.id(), Offset::Offset(end))?;
         }

@@ -164,7 +164,7 @@ impl Broker {
         let consumer: BaseConsumer = config.create().unwrap();
         let mut left = Vec::new();
         let mut assignment = TopicPartitionList::new();
-        for partition in self.partitions(&consumer, topic) {
+        for partition in Self::partitions(&consumer, topic) {
             assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
             left.push(partition);
         }
@@ -172,11 +172,13 @@ impl Broker {
         Tail { consumer, left }
     }
 
-    fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
+    fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
         let asked = Instant::now();
         loop {
             let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10));
-            let found = metadata.map(|found| found.topics()[0].partitions().iter().map(|found| found.id()).collect());
+            let found = metadata.map(|found| {
+                found.topics()[0].partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect()
+            });
             match found {
                 Ok(partitions) if !Vec::<i32>::is_empty(&partitions) => return partitions,
                 _ => assert!(asked.elapsed() < PATIENCE, "there is no topic {topic}"),
@@ -193,7 +195,7 @@ impl Broker {
             config.create::<BaseConsumer>().unwrap()
         };
         let all = consumer("read_uncommitted");
-        let partitions = self.partitions(&all, topic);
+        let partitions = Self::partitions(&all, topic);
         Watch { topic: topic.to_owned(), all, decided: consumer("read_committed"), partitions }
     }
 
