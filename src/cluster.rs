@@ -3,7 +3,7 @@
 //!
 //! Timely's own network code takes whatever connects for a member of the cluster. So nothing is left to it before a
 //! connection has proven what it is: each link between two processes is made here, by frames of a fixed size, a shared
-//! secret and a clock that runs out ([`handshake`]), and only when all processes have all of their links
+//! secret and a clock that runs out (`handshake.rs`), and only when all processes have all of their links
 //! ([`Member::gather`]) are the sockets given to timely.
 //!
 //! A process takes connections from those with higher numbers, and connects to those with lower ones. Process 0 draws the

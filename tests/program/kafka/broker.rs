@@ -1,5 +1,6 @@
 //! What tests do with topics themselves, without the program.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::Command;
@@ -13,7 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers as _;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use schema::{Change, Event};
 
@@ -28,10 +29,17 @@ pub(super) struct Broker {
     pub(super) address: String,
 }
 
+type Mock = MockCluster<'static, DefaultProducerContext>;
+
+thread_local! {
+    /// The mock of this test: topics are made by it, as its admin interface does not answer.
+    static MOCK: Cell<Option<&'static Mock>> = const { Cell::new(None) };
+}
+
 /// The broker that `DELTAREC_KAFKA` names. Without it the test does not run, which is said past the capture of output.
 pub(super) fn real(test: &str) -> Option<Broker> {
     match std::env::var("DELTAREC_KAFKA") {
-        Ok(address) if !address.is_empty() => Some(Broker { address }),
+        Ok(address) if !address.is_empty() => Some(Broker::at(address)),
         _ => {
             let note = format!("NOT RUN, it needs a broker (eval \"$(scripts/kafka start)\"): {test}\n");
             std::io::stderr().write_all(note.as_bytes()).unwrap();
@@ -43,12 +51,11 @@ pub(super) fn real(test: &str) -> Option<Broker> {
 /// The real broker, or else librdkafka's mock, which lives as long as this process.
 pub(super) fn any() -> Broker {
     match std::env::var("DELTAREC_KAFKA") {
-        Ok(address) if !address.is_empty() => Broker { address },
+        Ok(address) if !address.is_empty() => Broker::at(address),
         _ => {
-            let cluster: MockCluster<'static, _> = MockCluster::new(1).unwrap();
-            let address = cluster.bootstrap_servers();
-            std::mem::forget(cluster);
-            Broker { address }
+            let mock: &'static Mock = Box::leak(Box::new(Mock::new(1).unwrap()));
+            MOCK.set(Some(mock));
+            Broker::at(mock.bootstrap_servers())
         }
     }
 }
@@ -84,6 +91,10 @@ impl Record {
 }
 
 impl Broker {
+    pub(super) fn at(address: String) -> Self {
+        Broker { address }
+    }
+
     pub(super) fn uri(&self, topic: &str) -> String {
         format!("kafka://{}/{topic}", self.address)
     }
@@ -102,7 +113,9 @@ impl Broker {
     pub(super) fn topic(&self, what: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("{what}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
-        if partitions > 0 {
+        if let Some(mock) = MOCK.get() {
+            mock.create_topic(&name, partitions.max(1), 1).unwrap();
+        } else if partitions > 0 {
             let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
             for (key, value) in settings {
                 topic = topic.set(key, value);
