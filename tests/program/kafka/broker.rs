@@ -91,6 +91,10 @@ impl Record {
 }
 
 impl Broker {
+    pub(super) fn is_mock(&self) -> bool {
+        MOCK.get().is_some_and(|mock| mock.bootstrap_servers() == self.address)
+    }
+
     pub(super) fn at(address: String) -> Self {
         Broker { address }
     }
