@@ -118,7 +118,8 @@ fn latency_takes_combinations_and_everybody_in_the_audience() {
 #[test]
 fn batches_tell_of_time_and_of_work() {
     let place = Place::new();
-    let done = bench(&place, &format!("batches {SHOP} --preload 5000 --events 300 --workers 2 --seconds 60 --json b.json"));
+    let done =
+        bench(&place, &format!("batches {SHOP} --preload 5000 --events 300 --workers 2 --seconds 60 --json b.json"));
     let results = &report(&place, "b.json")["results"];
     assert_eq!(number(&results["preload_events"]), 5_000);
     for (at, (batch, batches)) in [(1, 300), (10, 100), (100, 100), (1_000, 100)].into_iter().enumerate() {
