@@ -103,6 +103,8 @@ impl Reader {
         for (name, id) in group.rows.items().zip(&group.items) {
             items.know(*id, name, feed, 0);
         }
+        // At the snapshot's tick: before it they would be events of the future, and all that time be lived through again.
+        (self.edge.feed.since, self.edge.feed.at) = (at, at);
         self.edge.feed.events.reserve(group.rows.len());
         for (user, item, ts, level) in group.rows.numbered() {
             let (user, item) = (group.users[user], group.items[item]);
@@ -161,5 +163,80 @@ impl super::reader::Edge {
             self.names.items().intern(item, feed, u64::MAX);
         }
         (id64(user), items.iter().map(|item| id64(item)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::run::feed::{Feed, Waker};
+    use crate::run::reader::Rejects;
+    use crate::run::{Interval, Shared, State};
+    use connectors::RejectLog;
+    use connectors::snapshot::{RunId, Time, group_of};
+    use crossbeam_channel::unbounded;
+
+    const NOW: u64 = 1_763_900_000_000;
+
+    /// A user for each of the first groups, who did something each day, and one event ahead of the clock.
+    fn state(folder: &std::path::Path) -> (State, Manifest) {
+        let store = Store::open(folder.to_str().unwrap()).unwrap();
+        let run = RunId(7);
+        let user_of = |group| (0..).map(|n| format!("u{n}")).find(|user| group_of(id64(user)) == group).unwrap();
+        let groups = [0, 1, 2].map(|group| {
+            let mut rows = Interactions::default();
+            let user = user_of(group);
+            for day in 0..20 {
+                rows.push((id64(&user), &user), (day, &format!("p{day}")), NOW - day * 86_400_000, 1);
+            }
+            rows.push((id64(&user), &user), (77, "ahead"), NOW + 5, 1);
+            store.put_group(1, run, group, &rows).unwrap()
+        });
+        let manifest = Manifest {
+            version: Manifest::VERSION,
+            deltarec: "0.1.0".into(),
+            sequence: 1,
+            run,
+            taken: "2026-11-24T04:00:00Z".parse().unwrap(),
+            time: Time { ms: NOW, sequence: 1 },
+            meaning: serde_json::Map::default(),
+            inputs: vec![],
+            output: None,
+            workers: 1,
+            rows: groups.iter().map(|group| group.rows).sum(),
+            groups: groups.into(),
+        };
+        let state = State {
+            store: Arc::new(store),
+            newest: 1,
+            interval: Interval::never(),
+            keep: 1,
+            meaning: serde_json::Map::default(),
+            inputs: vec![],
+        };
+        (state, manifest)
+    }
+
+    #[test]
+    fn a_snapshot_enters_at_its_tick_and_its_past_is_not_lived_through_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, manifest) = state(folder.path());
+        let resume = Resume { manifest: Some(Arc::new(manifest)), ..Resume::default() };
+        let shared =
+            Shared { clock: Clock::Event, stop: Stop::default(), names: Arc::default(), progress: Arc::default() };
+        let (config, rejects) = (Config::load(None, &[]).unwrap(), Rejects::new(RejectLog::default()));
+        let reader = Reader::new(&config, vec![], rejects, shared.clone(), Arc::default(), Some(&state), Some(resume));
+        let (out, feeds) = unbounded();
+        assert!(reader.run(&out, &Stop::default(), &Waker::default()).is_none());
+        drop(out);
+        let feeds: Vec<Feed> = feeds.iter().collect();
+        assert!(feeds.iter().all(|feed| (feed.since, feed.at) == (NOW, NOW)));
+        assert_eq!(feeds.iter().map(|feed| feed.events.len()).sum::<usize>(), 3 * 21);
+        assert_eq!(feeds.first().and_then(|feed| feed.told.mark), Some(Mark::Loading));
+        // Where the inputs go on is told with the end of it, and not before.
+        let told = feeds.iter().position(|feed| feed.told.positions.is_some());
+        assert_eq!(told, feeds.iter().position(|feed| feed.told.mark == Some(Mark::Loaded)));
+        assert!(shared.names.users().get(feeds[0].events[0].user).is_some());
     }
 }
