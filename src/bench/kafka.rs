@@ -90,6 +90,9 @@ struct Replay {
 
 /// Partitions of the topics.
 const PARTITIONS: i32 = 8;
+/// When no probe has come for so long, none will.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// One event of so many is a probe.
 const PROBE_EVERY: u64 = 10;
 /// Echoes per second.
@@ -263,8 +266,7 @@ impl Live {
             }
         }
         producer.flush()?;
-        // What comes later than this counts as not arrived.
-        thread::sleep(Duration::from_secs(2));
+        self.wait_for_probes();
         over.set();
         let broker = echo.join().map_err(|_| anyhow!("the echo failed"))??;
         let latencies = locked(&self.latencies);
@@ -276,6 +278,19 @@ impl Live {
             change_ms: quantiles(&latencies),
             broker_ms: quantiles(&broker),
         })
+    }
+
+    /// Waits while probes come: a run that is behind is measured to its end, or its latest would be left out. What has no
+    /// list (an item without similar ones) never comes.
+    fn wait_for_probes(&self) {
+        let mut left = (locked(&self.due).len(), Instant::now());
+        while left.0 > 0 && left.1.elapsed() < SILENCE {
+            thread::sleep(Duration::from_millis(20));
+            let now = locked(&self.due).len();
+            if now < left.0 {
+                left = (now, Instant::now());
+            }
+        }
     }
 
     /// The broker's own round trip meanwhile: produced with the same acknowledgements, consumed.

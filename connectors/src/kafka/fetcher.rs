@@ -205,7 +205,8 @@ impl Fetcher {
                 self.commit();
                 committed = Instant::now();
             }
-            if refreshed.elapsed() >= self.refresh {
+            // Not while paused: what is added now would not be.
+            if refreshed.elapsed() >= self.refresh && !pauses.now {
                 self.find_new_partitions()?;
                 refreshed = Instant::now();
             }

@@ -1,17 +1,17 @@
 //! A dead-letter topic: rejected records as they came, with headers that say why and where from.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use schema::Rejected;
 
-use super::client::{Trouble, explain, not_made};
+use super::client::{explain, not_made};
 use super::deliveries::Deliveries;
-use super::sink::{sink_error, writing};
+use super::sink::{drain, sink_error, writing};
 use super::topics::{Kind, prepare};
 use super::{Address, KafkaOptions};
 use crate::{OpenError, SinkError};
@@ -21,7 +21,6 @@ pub(crate) struct Letters {
     name: String,
     topic: String,
     producer: BaseProducer<Deliveries>,
-    left: Arc<AtomicUsize>,
 }
 
 impl Letters {
@@ -33,7 +32,7 @@ impl Letters {
         config.set("message.timeout.ms", "0");
         let producer = config.create_with_context(Deliveries::new(&address.topic));
         let producer = producer.map_err(|error| failed(not_made(&error)))?;
-        Ok(Letters { name: name.to_owned(), topic: address.topic.clone(), producer, left: Arc::default() })
+        Ok(Letters { name: name.to_owned(), topic: address.topic.clone(), producer })
     }
 
     /// Sends one record. A record that comes from no topic has its text as the value.
@@ -57,11 +56,11 @@ impl Letters {
             Some(original) => original.value.as_deref(),
             None => Some(rejected.record.as_bytes()),
         };
-        let mut record =
-            BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, Arc::clone(&self.left)).headers(headers);
+        // Nobody asks for a single one.
+        let alone = Arc::new(AtomicUsize::new(1));
+        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, alone).headers(headers);
         record.key = original.and_then(|original| original.key.as_deref());
         record.payload = value;
-        self.left.fetch_add(1, Relaxed);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -70,7 +69,6 @@ impl Letters {
                     self.producer.poll(Duration::from_millis(1));
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                    self.left.fetch_sub(1, Relaxed);
                     tracing::warn!("{}: {} is too large for the topic and is not kept", self.name, rejected.place());
                     return Ok(());
                 }
@@ -87,17 +85,7 @@ impl Letters {
 
     /// Waits until everything is acknowledged.
     pub(crate) fn close(&mut self) -> Result<(), SinkError> {
-        let asked = Instant::now();
-        while self.left.load(Relaxed) > 0 {
-            self.producer.poll(Duration::from_millis(1));
-            if asked.elapsed() > CLOSING {
-                let trouble = Trouble::new(
-                    format!("{} rejected records are not acknowledged", self.left.load(Relaxed)),
-                    "see that the broker runs",
-                );
-                return Err(sink_error(&self.name, trouble));
-            }
-        }
+        drain(&self.producer, &self.name, "rejected records")?;
         self.flush()
     }
 
@@ -105,6 +93,3 @@ impl Letters {
         sink_error(&self.name, explain(error, self.producer.context().telling()))
     }
 }
-
-/// How long the end of a run waits for the broker.
-const CLOSING: Duration = Duration::from_secs(60);

@@ -127,6 +127,23 @@ fn begin_epoch(producer: &BaseProducer<Deliveries>) -> Result<(), Trouble> {
     }
 }
 
+/// How long the end of a run waits for the broker.
+const CLOSING: Duration = Duration::from_secs(60);
+
+/// Waits at the end until everything is acknowledged, or a broker that is gone has had its time.
+pub(super) fn drain(producer: &BaseProducer<Deliveries>, name: &str, what: &str) -> Result<(), SinkError> {
+    let asked = Instant::now();
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::from_millis(1));
+        if asked.elapsed() > CLOSING {
+            let what = format!("{} {what} are not acknowledged", producer.in_flight_count());
+            return Err(sink_error(name, Trouble::new(what, "see that the broker runs, and start again")));
+        }
+    }
+    producer.poll(Duration::ZERO);
+    Ok(())
+}
+
 pub(super) fn sink_error(name: &str, Trouble { what, advice }: Trouble) -> SinkError {
     SinkError { sink_name: name.to_owned(), what, advice, closed: false, cause: None }
 }
@@ -370,7 +387,7 @@ impl Sink for Lists {
         if self.transactions {
             return self.commit();
         }
-        self.settle();
+        drain(&self.producer, &self.name, "lists")?;
         self.check()?;
         self.take_stock();
         Ok(())
