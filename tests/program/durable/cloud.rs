@@ -1,5 +1,6 @@
 //! A state in a cloud's object store: a server that speaks S3, from the Python package `moto`.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -98,23 +99,28 @@ fn a_state_in_a_cloud_is_gone_on_from_like_one_in_a_folder() {
     assert_same_stream("in a cloud", &place.read("out.jsonl"), &place.read("expected.jsonl"));
     let verify = ["snapshot", "verify", "--state", state].map(String::from);
     assert!(cloud.start(&place, &verify).end().well().out.contains("sound"));
-    // There are no locks: of two runs one is told at its first snapshot, and stops.
+    // There are no locks: of two runs one is told at a snapshot, and stops. The second may be told at its very first, before it
+    // has read a line.
     let live = ["run", "--output", "one.jsonl", "--state", state, "--set", "state.interval=10ms", "--rebuild"];
     let live = |output: &str| live.map(|arg| arg.replace("one.jsonl", output)).to_vec();
     let ready = |running: &Running| running.err.text().contains("read again");
+    let ended = |running: &mut Running| running.child.try_wait().unwrap().is_some();
+    let wait = |what: &str, one: &mut Running, two: &mut Running, done: &dyn Fn(&mut Running, &mut Running) -> bool| {
+        let asked = Instant::now();
+        while !done(one, two) {
+            assert!(asked.elapsed() < PATIENCE, "{what}:\n{}\n{}", one.err.text(), two.err.text());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
     let mut one = cloud.start(&place, &live("one.jsonl"));
     one.until(PATIENCE, "the first", |_| ready(&one));
-    // After it: who starts at the same moment may be told at once.
     let mut two = cloud.start(&place, &live("two.jsonl"));
-    two.until(PATIENCE, "the second", |_| ready(&two));
-    one.send(&super::super::two_shoppers(5));
-    two.send(&super::super::two_shoppers(5));
-    let ended = |running: &mut Running| running.child.try_wait().unwrap().is_some();
-    let asked = Instant::now();
-    while !ended(&mut one) && !ended(&mut two) {
-        assert!(asked.elapsed() < PATIENCE, "neither stopped:\n{}\n{}", one.err.text(), two.err.text());
-        std::thread::sleep(Duration::from_millis(20));
+    wait("the second neither began nor stopped", &mut one, &mut two, &|one, two| ready(two) || ended(one) || ended(two));
+    for running in [&mut one, &mut two] {
+        // Who has stopped hears nothing.
+        drop(running.stdin.as_mut().unwrap().write_all(super::super::two_shoppers(5).as_bytes()));
     }
+    wait("neither stopped", &mut one, &mut two, &|one, two| ended(one) || ended(two));
     let (loser, winner) = if ended(&mut one) { (one, two) } else { (two, one) };
     loser.end().failed(1, &["another run uses this state"]);
     winner.end().well();
