@@ -371,9 +371,9 @@ fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8
                 input.for_each(|capability, inputs| {
                     let time = *capability.least().expect("a message with data has a time");
                     let held = capability.retain_least(0).expect("a message with data has a time");
-                    output.session(&held).give_iterator(inputs.drain(..).filter_map(|input| match input {
-                        Input::Event(event) => Some(((event.user, (event.item, event.ts, event.level)), time, 1)),
-                        Input::Mark { .. } => None,
+                    output.session(&held).give_iterator(inputs.drain(..).filter_map(|input| {
+                        let (event, _) = input.event()?;
+                        Some(((event.user, (event.item, event.ts, event.level)), time, 1))
                     }));
                 });
             }

@@ -27,5 +27,7 @@ mod program;
 mod real_logs;
 /// What is taken out of a graph, and going on from it.
 mod snapshots;
+/// What trends, against the oracle.
+mod trending;
 /// Each operator beside its plain twin.
 mod twins;

@@ -16,6 +16,8 @@ pub struct RawEvent<'a> {
     pub ts: u64,
     /// For `watch`.
     pub dwell_ms: Option<i64>,
+    /// The live room it happened in, if it has one that is a name.
+    pub room: Option<&'a str>,
     /// Where it stands in its source.
     pub position: Position,
     /// When its record was made, by a source that knows (a topic): what lies too far after that is from the future.
@@ -29,6 +31,7 @@ struct Slot {
     action: Range<u32>,
     ts: u64,
     dwell_ms: Option<i64>,
+    room: Range<u32>,
     position: Position,
     stamped: Option<u64>,
 }
@@ -62,6 +65,7 @@ impl Batch {
             action: self.keep(event.action),
             ts: event.ts,
             dwell_ms: event.dwell_ms,
+            room: self.keep(event.room.unwrap_or_default()),
             position: event.position,
             stamped: event.stamped,
         };
@@ -114,6 +118,7 @@ impl Batch {
             action: self.text(&slot.action),
             ts: slot.ts,
             dwell_ms: slot.dwell_ms,
+            room: Some(self.text(&slot.room)).filter(|room| !room.is_empty()),
             position: slot.position,
             stamped: slot.stamped,
         })

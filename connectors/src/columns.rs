@@ -4,7 +4,7 @@ use crate::time::TimeFormat;
 
 /// Where the fields of an event stand in a record: `user=user_id,item=item_id,action=behavior,ts=timestamp:s`.
 ///
-/// The targets are `user`, `item`, `action`, `ts` and `dwell_ms`; what is not named keeps its own name. In CSV a
+/// The targets are `user`, `item`, `action`, `ts`, `dwell_ms` and `room`; what is not named keeps its own name. In CSV a
 /// source is a column of the header. In JSON its dots lead into nested objects, as in `user=payload.user.id`.
 /// Behind a colon `ts` takes `ms` (the default), `s`, `iso` or a strftime pattern, and `dwell_ms` takes `ms` or `s`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Columns {
     pub(crate) action: String,
     pub(crate) ts: TimeColumn,
     pub(crate) dwell_ms: TimeColumn,
+    /// The column, and whether the mapping names it: one that it does not name may be absent.
+    pub(crate) room: (String, bool),
 }
 
 /// A column of times or durations.
@@ -46,6 +48,7 @@ impl Default for Columns {
             action: "action".into(),
             ts: time("ts"),
             dwell_ms: time("dwell_ms"),
+            room: ("room".into(), false),
         }
     }
 }
@@ -112,7 +115,10 @@ impl Columns {
             "action" => name.clone_into(&mut self.action),
             "ts" => self.ts = time(TimeFormat::of_time)?,
             "dwell_ms" => self.dwell_ms = time(TimeFormat::of_duration)?,
-            other => return Err(format!("`{other}` is no target: there are user, item, action, ts and dwell_ms")),
+            "room" => self.room = (name.to_owned(), true),
+            other => {
+                return Err(format!("`{other}` is no target: there are user, item, action, ts, dwell_ms and room"));
+            }
         }
         Ok(())
     }

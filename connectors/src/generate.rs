@@ -172,8 +172,8 @@ impl Source for Generator {
             let Some(event) = self.next_event() else {
                 return Ok(Polled::Finished);
             };
-            let Generated { user, item, action, ts, dwell_ms, .. } = event;
-            into.push(RawEvent { user, item, action, ts, dwell_ms, position, stamped: None });
+            let Generated { user, item, action, ts, dwell_ms, room, .. } = event;
+            into.push(RawEvent { user, item, action, ts, dwell_ms, room: Some(room), position, stamped: None });
         }
         Ok(Polled::Ready)
     }

@@ -95,7 +95,7 @@ fn read(
     let limit = options.max_record_bytes.clamp(1, InputOptions::MOST_RECORD_BYTES);
     match format {
         Format::JsonLines => {
-            let plan = Plan::new(options, true, true)?;
+            let plan = Plan::new(options, true, true, true)?;
             Ok(Box::new(Records::new(name, window, Json::new(plan), limit)))
         }
         Format::Csv => {
@@ -110,7 +110,9 @@ fn read(
 /// Compares what is to be read with what a CSV file has.
 fn plan_for(name: &str, header: &[String], options: &InputOptions) -> Result<Plan, OpenError> {
     let dwell_ms = &options.columns.dwell_ms;
-    let plan = Plan::new(options, false, dwell_ms.named || header.contains(&dwell_ms.source))?;
+    let (room, room_is_named) = &options.columns.room;
+    let (has_dwell_ms, has_room) = (header.contains(&dwell_ms.source), header.contains(room));
+    let plan = Plan::new(options, false, dwell_ms.named || has_dwell_ms, *room_is_named || has_room)?;
     if header.is_empty() {
         tracing::warn!("{name}: the file is empty, it has not even a header");
         return Ok(plan);

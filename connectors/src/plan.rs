@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     action: Action,
     ts: (usize, TimeColumn),
     dwell_ms: Option<(usize, TimeColumn)>,
+    room: Option<usize>,
     filters: Vec<(usize, Filter)>,
     /// Whether the format tells numbers from text, so that text is no number unless the mapping says so.
     typed: bool,
@@ -40,11 +41,12 @@ enum Action {
 pub(crate) struct Scratch {
     user: String,
     item: String,
+    room: String,
 }
 
 impl Plan {
-    /// A plan for `options`. Without `dwell_ms` that column is not read.
-    pub(crate) fn new(options: &InputOptions, typed: bool, dwell_ms: bool) -> Result<Self, OpenError> {
+    /// A plan for `options`. Without `dwell_ms` and `room` those columns are not read.
+    pub(crate) fn new(options: &InputOptions, typed: bool, dwell_ms: bool, room: bool) -> Result<Self, OpenError> {
         let columns = &options.columns;
         let mut sources = Vec::new();
         let mut index = |source: &str| {
@@ -62,6 +64,7 @@ impl Plan {
             },
             ts: (index(&columns.ts.source), columns.ts.clone()),
             dwell_ms: dwell_ms.then(|| (index(&columns.dwell_ms.source), columns.dwell_ms.clone())),
+            room: room.then(|| index(&columns.room.0)),
             filters: options.filters.iter().map(|filter| (index(filter.column()), filter.clone())).collect(),
             sources,
             typed,
@@ -105,7 +108,9 @@ impl Plan {
                 return Err(Reason::Filtered { condition: filter.given().to_owned() });
             }
         }
-        Ok(RawEvent { user, item, action, ts, dwell_ms, position, stamped: None })
+        // What is no name is no room: the event itself is as good without.
+        let room = self.room.and_then(|column| self.name("room", column, values, &mut scratch.room).ok());
+        Ok(RawEvent { user, item, action, ts, dwell_ms, room, position, stamped: None })
     }
 
     fn name<'v>(

@@ -1,3 +1,5 @@
+use crate::Scope;
+
 /// Who has a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
@@ -14,6 +16,27 @@ pub struct Told {
     pub similar_items: bool,
     /// The similar users of the audience.
     pub similar_users: bool,
+}
+
+/// What trends, for those who have no history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trending {
+    /// Length of a trending list, at least 1.
+    pub k: usize,
+    /// Length of a bucket in milliseconds, at least 1.
+    pub bucket: u64,
+    /// How many buckets count, 1 to 16, each half as much as the next younger one. `(buckets + 1) * bucket` is at most
+    /// the retention.
+    pub buckets: u32,
+    /// The key of the scope of all events.
+    pub everywhere: Scope,
+}
+
+impl Trending {
+    /// From when on an event of `ts` counts nothing any more.
+    pub fn until(&self, ts: u64) -> u64 {
+        (ts / self.bucket + u64::from(self.buckets) + 1).saturating_mul(self.bucket)
+    }
 }
 
 /// What the graph computes: the parameters of `docs/semantics.md`, already validated.
@@ -47,6 +70,8 @@ pub struct Config {
     pub users: i64,
     /// What is told beside the lists.
     pub told: Told,
+    /// What trends; `None`: nothing is kept for it.
+    pub trending: Option<Trending>,
     /// How much an operator does before it lets others work, in totals taken anew, about 0.2 us each. At least 1; no
     /// answer depends on it.
     pub slice: usize,
@@ -69,6 +94,7 @@ impl Default for Config {
             similar_users: 30,
             users: 1,
             told: Told::default(),
+            trending: None,
             slice: 10_000,
         }
     }

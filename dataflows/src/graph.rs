@@ -7,8 +7,8 @@ use timely::dataflow::{ProbeHandle, Stream};
 use crate::interactions::Interactions;
 use crate::{
     Collection, Config, Forgotten, Gauges, Input, Interest, ItemId, Keeper, Level, ListChange, Neighbour, Output,
-    RowChange, SimilarItems, Time, UserId, changes, interactions, interest, interest_in, lists, popularity,
-    row_changes, similar_items, similar_users,
+    RowChange, SimilarItems, Time, Trending, UserId, changes, interactions, interest, interest_in, lists, popularity,
+    row_changes, similar_items, similar_users, trending,
 };
 
 /// What comes out of the graph.
@@ -35,6 +35,7 @@ pub struct Recommendations<'scope> {
 ///                         +-> profiles of the audience -+-> interest ---+     |  |
 ///                         |                             +------------------------+
 ///                         +-> samples, activity -> similar users (top k) -----+
+///                         +-> trends -> trending (top k), lists of nobody's ----------------> changes
 /// ```
 pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
     durable_recommendations(events, config, Durable::default())
@@ -57,7 +58,7 @@ pub fn durable_recommendations<'scope>(
 ) -> Recommendations<'scope> {
     let done = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
-    let Interactions { history, cooccurrence, profiles, watching, forgotten: users } =
+    let Interactions { history, cooccurrence, profiles, watching, trends, forgotten: users } =
         interactions(events, config, &done, &gauges, durable.keeper);
     let users_source =
         config.asks_for_similar_users().then(|| similar_users(history.clone(), watching, config, &gauges));
@@ -74,7 +75,11 @@ pub fn durable_recommendations<'scope>(
         row_changes(rows, "Similar users that changed").probe_with(&done)
     });
     let users_source = users_source.filter(|_| config.users > 0);
-    let changes = changes(lists(profiles, neighbours.clone(), users_source, config, &gauges), durable.output);
+    let mut lists = lists(profiles, neighbours.clone(), users_source, config, &gauges);
+    if let Some(Trending { k, .. }) = config.trending {
+        lists = lists.concat(trending(trends, k));
+    }
+    let changes = changes(lists, durable.output);
     let changes = changes.probe_with(&done);
     let similar_items = similar_items.map(|changes| changes.probe_with(&done));
     Recommendations { changes, neighbours, similar_items, similar_users, forgotten: users.concat(items), gauges }

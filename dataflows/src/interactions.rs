@@ -7,6 +7,7 @@ mod door;
 mod history;
 mod saving;
 mod timers;
+mod trends;
 mod updates;
 mod users;
 
@@ -26,7 +27,7 @@ use self::saving::Saved;
 use self::updates::Updates;
 use crate::gauges::{Gauges, add};
 use crate::operator::{Held, Out, Stash, earlier, give};
-use crate::{Collection, Config, Diff, Forgotten, ItemId, Keeper, Level, Time, UserId, Weight, first_of};
+use crate::{Collection, Config, Diff, Forgotten, ItemId, Keeper, Level, Scope, Time, UserId, Weight, first_of};
 
 /// An event as the graph sees it: valid, judged, its names interned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,19 @@ pub struct Event {
 pub enum Input {
     /// An event. It counts from its tick on, or from its own `ts` on if that is later.
     Event(Event),
+    /// An event in a room, if rooms have trending lists: the same, and in the scope of the room.
+    InRoom {
+        /// As in [`Event`].
+        user: UserId,
+        /// As in [`Event`].
+        item: ItemId,
+        /// As in [`Event`].
+        ts: u64,
+        /// As in [`Event`].
+        level: Level,
+        /// The key of what trends in the room.
+        room: Scope,
+    },
     /// Something that concerns all that is held. To be sent to every worker, as each holds a part.
     Mark {
         /// The worker told.
@@ -53,6 +67,17 @@ pub enum Input {
         /// What it is told.
         mark: Mark,
     },
+}
+
+impl Input {
+    /// The event, if it is one, and the scope of its room.
+    pub fn event(&self) -> Option<(Event, Option<Scope>)> {
+        match *self {
+            Input::Event(event) => Some((event, None)),
+            Input::InRoom { user, item, ts, level, room } => Some((Event { user, item, ts, level }, Some(room))),
+            Input::Mark { .. } => None,
+        }
+    }
 }
 
 /// What the door is told beside events.
@@ -87,6 +112,8 @@ pub struct Interactions<'scope> {
     pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     /// The histories of the audience with the levels, if similar users are asked for. Lies where the user lies.
     pub watching: Collection<'scope, (UserId, (ItemId, Level))>,
+    /// What each item weighs in each scope, a part of it from every worker; empty unless trending is on.
+    pub trends: Collection<'scope, (Scope, ItemId)>,
     /// Users nothing is held of after the tick.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
 }
@@ -111,7 +138,7 @@ pub fn interactions<'scope>(
     let activator = scope.activator_for(builder.operator_info().address);
     let downstream = downstream.clone();
     let by_user = |input: &Input| match input {
-        Input::Event(event) => event.user,
+        Input::Event(Event { user, .. }) | Input::InRoom { user, .. } => *user,
         Input::Mark { worker, .. } => *worker,
     };
     let mut input = builder.new_input(events, Exchange::new(by_user));
@@ -120,6 +147,7 @@ pub fn interactions<'scope>(
     let (profiles_out, profiles) = builder.new_output();
     let (forgotten_out, forgotten) = builder.new_output();
     let (watching_out, watching) = builder.new_output();
+    let (trends_out, trends) = builder.new_output();
     let config = config.clone();
     let gauges = Arc::clone(gauges);
 
@@ -130,8 +158,9 @@ pub fn interactions<'scope>(
             profiles: OutputBuilder::from(profiles_out),
             forgotten: OutputBuilder::from(forgotten_out),
             watching: OutputBuilder::from(watching_out),
+            trends: OutputBuilder::from(trends_out),
         };
-        let mut held = Held::new(5);
+        let mut held = Held::new(6);
         let mut stash: Stash<Input> = Stash::new();
         // From which time on which tick stands for all.
         let mut together: BTreeMap<Time, Time> = BTreeMap::new();
@@ -146,7 +175,7 @@ pub fn interactions<'scope>(
                         together.insert(time, *tick);
                         false
                     }
-                    Input::Event(_) | Input::Mark { .. } => true,
+                    Input::Event(_) | Input::InRoom { .. } | Input::Mark { .. } => true,
                 });
                 if !data.is_empty() {
                     stash.put(time, data);
@@ -195,6 +224,7 @@ pub fn interactions<'scope>(
         cooccurrence: pairs.as_collection(),
         profiles: profiles.as_collection(),
         watching: watching.as_collection(),
+        trends: trends.as_collection(),
         forgotten,
     }
 }
@@ -242,6 +272,7 @@ struct Outputs {
     profiles: Out<((UserId, (ItemId, Weight)), Time, Diff)>,
     forgotten: Out<Forgotten>,
     watching: Out<((UserId, (ItemId, Level)), Time, Diff)>,
+    trends: Out<((Scope, ItemId), Time, Diff)>,
 }
 
 impl Outputs {
@@ -251,5 +282,6 @@ impl Outputs {
         give(&mut self.profiles, held, 2, time, &mut updates.profiles);
         give(&mut self.forgotten, held, 3, time, &mut updates.forgotten);
         give(&mut self.watching, held, 4, time, &mut updates.watching);
+        give(&mut self.trends, held, 5, time, &mut updates.trends);
     }
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, UserId};
+use crate::{Event, Scope, UserId};
 
 /// Key groups: users by the top eight bits of their id64, whatever the number of workers.
 pub const GROUPS: usize = 256;
@@ -27,6 +27,8 @@ pub struct Piece {
     pub group: u8,
     /// Events that count or will, levels and all.
     pub events: Vec<Event>,
+    /// More of them, with the room they happened in: what trends there is made of them.
+    pub in_rooms: Vec<(Event, Scope)>,
     /// Whether this was the worker's last piece of the group.
     pub last: bool,
 }

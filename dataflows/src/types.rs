@@ -16,6 +16,9 @@ pub type UserId = u64;
 /// The id64 of an item's name.
 pub type ItemId = u64;
 
+/// The id64 of the key of a trending list, which is sent as a user's is.
+pub type Scope = UserId;
+
 /// How much an interaction tells, 1 to 15.
 pub type Level = u8;
 

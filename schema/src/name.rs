@@ -5,6 +5,17 @@ use crate::Reason;
 /// Longest name of a user or an item, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 512;
 
+/// What the keys of lists begin with that are nobody's: no user may be called so while there are any.
+pub const RESERVED: &str = "deltarec:";
+
+/// The key of what trends everywhere.
+pub const TRENDING: &str = "deltarec:trending";
+
+/// The key of what trends in a room.
+pub fn trending_in(room: &str) -> String {
+    format!("{TRENDING}:room:{room}")
+}
+
 /// The 64-bit id of a name: XXH3-64 with seed 0 of its UTF-8 bytes. It is the identity of a user or an
 /// item everywhere behind the edge, and the order of ties.
 ///

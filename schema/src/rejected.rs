@@ -49,6 +49,12 @@ pub enum Reason {
         /// Its length.
         bytes: usize,
     },
+    /// A user whose name would be the key of a list of ours.
+    #[error("user `{user}`: names that begin with `deltarec:` are the keys of trending lists")]
+    ReservedName {
+        /// The user.
+        user: String,
+    },
     /// An action without a level.
     #[error("unknown action `{action}`: give it a level under [levels] or map it")]
     UnknownAction {
@@ -92,6 +98,7 @@ impl Reason {
             Reason::WrongType { field, .. } => format!("wrong_type:{field}"),
             Reason::EmptyName { field } => format!("missing:{field}"),
             Reason::LongName { field, .. } => format!("long_name:{field}"),
+            Reason::ReservedName { .. } => "reserved_name".into(),
             Reason::UnknownAction { .. } => "unknown_action".into(),
             Reason::BadDwell => "bad_dwell".into(),
             Reason::TimeOutOfRange { .. } => "time_out_of_range".into(),

@@ -162,6 +162,7 @@ impl Source for Live {
                 action: "view",
                 ts: self.ts,
                 dwell_ms: None,
+                room: None,
                 position,
                 stamped: None,
             });

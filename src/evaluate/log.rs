@@ -153,7 +153,16 @@ pub(super) mod tests {
         let mut builder = Builder::default();
         for (user, item, ts) in events {
             let position = schema::Position { line: 1, offset: 0 };
-            builder.push(RawEvent { user, item, action: "view", ts: *ts, dwell_ms: None, position, stamped: None });
+            builder.push(RawEvent {
+                user,
+                item,
+                action: "view",
+                ts: *ts,
+                dwell_ms: None,
+                room: None,
+                position,
+                stamped: None,
+            });
         }
         let mut log = builder.log;
         log.events.sort_by_key(|event| event.ts);

@@ -54,6 +54,7 @@ pub(crate) fn config(params: &Params) -> Config {
         similar_users: params.similar_users,
         users: params.users_weight,
         told: Told::default(),
+        trending: None,
         // Tiny histories get tiny slices, so that operators stop in the midst of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
     }

@@ -8,6 +8,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod exact;
+pub(crate) mod trending;
 pub(crate) mod users;
 
 use std::cmp::Reverse;

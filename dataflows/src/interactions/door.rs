@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::history::{Interaction, Touch};
 use super::saving::{Saved, Saving};
 use super::timers::Timers;
+use super::trends::Trends;
 use super::updates::{Moved, Updates};
 use super::users::{SLICES, Users};
 use super::{Event, Input, Mark};
 use crate::gauges::{Gauges, set};
 use crate::operator::earlier;
-use crate::{Config, Forgotten, Keeper, MAX_MS, Time, UserId, ms_of};
+use crate::{Config, Forgotten, Keeper, MAX_MS, Time, Trending, UserId, ms_of};
 
 /// Updates are sent when there are so many: few enough to stay in the cache until they are.
 const AT_ONCE: usize = 1_024;
@@ -27,6 +28,8 @@ pub(super) struct Door {
     timers: Timers,
     /// Events ahead of the clock, by the millisecond at which they count.
     future: BTreeMap<u64, Vec<Event>>,
+    /// What trends, if anybody wants to know.
+    trends: Option<Trends>,
     /// What is not yet sent.
     updates: Updates,
     /// Room for the touches of a tick.
@@ -40,6 +43,7 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn new(config: Config, keeper: Option<Box<dyn Keeper>>) -> Self {
         Door {
+            trends: config.trending.map(Trends::new),
             config,
             users: Users::new(),
             saving: Saving::new(keeper),
@@ -57,7 +61,8 @@ impl Door {
 
     /// The next millisecond at which something happens without input. Always after the tick last taken.
     pub(super) fn next_due(&self) -> Option<u64> {
-        earlier(self.timers.first(), self.future.keys().next().copied()).map(|ms| ms.min(MAX_MS))
+        let trends = self.trends.as_ref().and_then(Trends::next_due);
+        earlier(earlier(self.timers.first(), self.future.keys().next().copied()), trends).map(|ms| ms.min(MAX_MS))
     }
 
     pub(super) fn show(&self, gauges: &Gauges) {
@@ -77,15 +82,27 @@ impl Door {
         self.updates.time = time;
         let mut touched = std::mem::take(&mut self.touched);
         let mut marks = Vec::new();
+        if let Some(trends) = &mut self.trends {
+            trends.advance(time, now, &mut self.updates.trends);
+        }
         for input in inputs {
-            match *input {
-                Input::Event(event) if event.ts > now => {
-                    self.saving.touch(event.user, time);
-                    self.future.entry(event.ts).or_default().push(event);
+            if let Input::Mark { mark, .. } = input {
+                match mark {
+                    Mark::Loading => self.loading = true,
+                    mark => marks.push(*mark),
                 }
-                Input::Event(event) => touched.push((event.user, Touch::new(event.item, event.ts, event.level))),
-                Input::Mark { mark: Mark::Loading, .. } => self.loading = true,
-                Input::Mark { mark, .. } => marks.push(mark),
+            }
+            let Some((event, room)) = input.event() else { continue };
+            if let (Some(trends), Some(Trending { everywhere, .. })) = (&mut self.trends, self.config.trending) {
+                for scope in [Some(everywhere), room].into_iter().flatten() {
+                    trends.see(&event, scope, time, &mut self.updates.trends);
+                }
+            }
+            if event.ts > now {
+                self.saving.touch(event.user, time);
+                self.future.entry(event.ts).or_default().push(event);
+            } else {
+                touched.push((event.user, Touch::new(event.item, event.ts, event.level)));
             }
         }
         while let Some(due) = self.future.first_entry().filter(|due| *due.key() <= now) {
@@ -115,7 +132,11 @@ impl Door {
         for mark in marks {
             match mark {
                 Mark::Loaded => self.loaded(now, send),
-                Mark::Snapshot { number, since } => self.saving.begin(number, since, self.future.values().flatten()),
+                Mark::Snapshot { number, since } => {
+                    let ahead = self.future.values().flatten().map(|event| (*event, None));
+                    let trends = self.trends.iter().flat_map(Trends::events);
+                    self.saving.begin(number, since, ahead.chain(trends));
+                }
                 Mark::Loading | Mark::Together { .. } => {}
             }
         }

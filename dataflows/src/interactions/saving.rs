@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::history::Touches;
 use super::users::{SLICES, SLICES_OF_GROUP, User, Users, slice_of};
-use crate::{Event, GROUPS, Groups, Keeper, Piece, Time, UserId, group_of};
+use crate::{Event, GROUPS, Groups, Keeper, Piece, Scope, Time, UserId, group_of};
 
 /// See the module. Without a keeper nothing is noted.
 pub(super) struct Saving {
@@ -19,8 +19,10 @@ struct UnderWay {
     /// The next slice to be handed over. Those before it are done with.
     next: usize,
     wanted: Option<Groups>,
-    /// Events of users that changed before their slice was handed over, and of those ahead of the clock.
+    /// Events of users that changed before their slice was handed over, those ahead of the clock, and those that trends
+    /// are made of.
     early: BTreeMap<usize, Vec<Event>>,
+    in_rooms: BTreeMap<usize, Vec<(Event, Scope)>>,
 }
 
 impl Saving {
@@ -50,15 +52,19 @@ impl Saving {
     }
 
     /// Begins a snapshot of what is held now. `ahead`: events ahead of the clock. One that is still under way is given up.
-    pub(super) fn begin<'a>(&mut self, snapshot: u64, since: Time, ahead: impl Iterator<Item = &'a Event>) {
+    pub(super) fn begin(&mut self, snapshot: u64, since: Time, beside: impl Iterator<Item = (Event, Option<Scope>)>) {
         let Some(keeper) = &mut self.keeper else { return };
         let changed = std::array::from_fn(|group| self.changed[group] > since || since == 0);
         keeper.begin(snapshot, &changed);
         let mut early: BTreeMap<usize, Vec<Event>> = BTreeMap::new();
-        for event in ahead {
-            early.entry(slice_of(event.user)).or_default().push(*event);
+        let mut in_rooms: BTreeMap<usize, Vec<(Event, Scope)>> = BTreeMap::new();
+        for (event, room) in beside {
+            match room {
+                None => early.entry(slice_of(event.user)).or_default().push(event),
+                Some(room) => in_rooms.entry(slice_of(event.user)).or_default().push((event, room)),
+            }
         }
-        self.under_way = Some(UnderWay { snapshot: snapshot as u32, next: 0, wanted: None, early });
+        self.under_way = Some(UnderWay { snapshot: snapshot as u32, next: 0, wanted: None, early, in_rooms });
     }
 
     /// Hands over at least one slice, and more while they hold fewer than `budget` events together.
@@ -73,6 +79,7 @@ impl Saving {
         while under_way.next < SLICES {
             if !under_way.wants(under_way.next) {
                 under_way.early.remove(&under_way.next);
+                under_way.in_rooms.remove(&under_way.next);
                 under_way.next += 1;
                 continue;
             }
@@ -83,7 +90,7 @@ impl Saving {
                 return Saved::Waits;
             }
             let piece = under_way.piece(users);
-            budget = budget.saturating_sub(piece.events.len() + LEAST_OF_SLICE);
+            budget = budget.saturating_sub(piece.events.len() + piece.in_rooms.len() + LEAST_OF_SLICE);
             keeper.keep(piece);
         }
         self.under_way = None;
@@ -121,6 +128,7 @@ impl UnderWay {
             snapshot: u64::from(self.snapshot),
             group: (slice / SLICES_OF_GROUP) as u8,
             events,
+            in_rooms: self.in_rooms.remove(&slice).unwrap_or_default(),
             last: self.next.is_multiple_of(SLICES_OF_GROUP),
         }
     }

@@ -1,6 +1,7 @@
 //! What a change of a user's history means for the collections that go out.
 
 use super::history::Touch;
+use super::trends::Weights;
 use crate::{Config, Diff, Forgotten, ItemId, Level, Time, UserId, Weight};
 
 /// An item before and after a tick.
@@ -25,11 +26,12 @@ pub(super) struct Updates {
     pub(super) profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
     pub(super) watching: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
     pub(super) forgotten: Vec<Forgotten>,
+    pub(super) trends: Weights,
 }
 
 impl Updates {
     pub(super) fn len(&self) -> usize {
-        self.history.len() + self.pairs.len() + self.profiles.len() + self.watching.len()
+        self.history.len() + self.pairs.len() + self.profiles.len() + self.watching.len() + self.trends.len()
     }
 
     /// What the changed levels of a user mean for the history and for all pairs in it.

@@ -52,6 +52,7 @@ impl Paced {
                 action: event.action,
                 ts: event.ts,
                 dwell_ms: event.dwell_ms.map(i64::from),
+                room: None,
                 position: self.here(),
                 stamped: None,
             });

@@ -242,7 +242,7 @@ mod tests {
         let (sender, handed) = handing_over();
         let mut clerk = Clerk::new(sender, 2);
         let mut away = Desk::new(None);
-        let piece = Piece { snapshot: 7, group: 0, events: Vec::new(), last: false };
+        let piece = Piece { snapshot: 7, group: 0, events: Vec::new(), in_rooms: Vec::new(), last: false };
         for _ in 0..WAITING / UNDER_WAY {
             while away.has_room() {
                 away.keep(piece.clone());

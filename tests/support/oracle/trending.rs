@@ -1,0 +1,70 @@
+//! What trends: `docs/semantics.md`, "Trending", one function per definition, each quoting the sentence it implements.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use schema::{TRENDING, id64, trending_in};
+
+use super::Ev;
+
+/// An event and the room it names.
+pub(crate) type Seen = (Ev, Option<String>);
+
+/// The keys `trending.*`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trending {
+    /// Length of a list.
+    pub(crate) k: usize,
+    /// Milliseconds of a bucket.
+    pub(crate) bucket: u64,
+    /// How many buckets count.
+    pub(crate) buckets: u64,
+}
+
+/// > There is a scope *everywhere*, of all events, and one for each room that events name, of the events that name it.
+///
+/// By the key of its list.
+fn scopes(events: &[Seen]) -> BTreeMap<String, Vec<&Ev>> {
+    let mut scopes: BTreeMap<String, Vec<&Ev>> = BTreeMap::new();
+    for (event, room) in events {
+        scopes.entry(TRENDING.to_owned()).or_default().push(event);
+        if let Some(room) = room {
+            scopes.entry(trending_in(room)).or_default().push(event);
+        }
+    }
+    scopes
+}
+
+/// > Interest h(u, i, s, b) = the largest level of the events of u on i in scope s with ts in bucket b; 0 without any.
+fn interest(scope: &[&Ev], user: &str, item: &str, bucket: i128, length: u64) -> u64 {
+    let of = |event: &&&Ev| event.user == user && event.item == item && i128::from(event.ts / length) == bucket;
+    scope.iter().filter(of).map(|event| u64::from(event.level)).max().unwrap_or_default()
+}
+
+/// > T_s(i, t) = sum over a = 1..m of 2^(m - a) * sum over u of h(u, i, s, B - a).
+fn total(scope: &[&Ev], item: &str, trending: Trending, t: u64) -> u64 {
+    let users: BTreeSet<&str> = scope.iter().map(|event| event.user.as_str()).collect();
+    let now = i128::from(t / trending.bucket);
+    let of_age = |age: u64| -> u64 {
+        users.iter().map(|user| interest(scope, user, item, now - i128::from(age), trending.bucket)).sum()
+    };
+    (1..=trending.buckets).map(|age| 2_u64.pow((trending.buckets - age) as u32) * of_age(age)).sum()
+}
+
+/// > The trending list of s at t: the `trending.k` items with the largest T_s(i, t) above 0, ties by id64 ascending.
+///
+/// The lists that are not empty by their keys, `(item, T)`, best first.
+pub(crate) fn lists(events: &[Seen], trending: Trending, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
+    let mut lists = BTreeMap::new();
+    for (key, scope) in scopes(events) {
+        let items: BTreeSet<&str> = scope.iter().map(|event| event.item.as_str()).collect();
+        let totals = items.into_iter().map(|item| (item.to_owned(), total(&scope, item, trending, t) as i64));
+        let mut list: Vec<(String, i64)> = totals.filter(|(_, total)| *total > 0).collect();
+        list.sort_by_key(|(item, total)| (Reverse(*total), id64(item)));
+        list.truncate(trending.k);
+        if !list.is_empty() {
+            lists.insert(key, list);
+        }
+    }
+    lists
+}
