@@ -127,7 +127,7 @@ where
     R: Send + 'static,
     F: FnOnce(&mut Driver<'_>) -> R + Send + 'static,
 {
-    alone_with(graph_config(&config.graph), workers, None::<fn(&ListChange)>, drive)
+    alone_with(graph_config(config), workers, None::<fn(&ListChange)>, drive)
 }
 
 /// [`alone`], with a look at all changes, on the worker where they arise, before the tick counts as out.

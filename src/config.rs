@@ -20,6 +20,7 @@ mod state;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod trending;
 
 use std::path::Path;
 
@@ -30,6 +31,7 @@ pub use error::{ConfigError, ConfigErrors, Origin, Problem};
 pub use graph::{Audience, Graph, Sources};
 pub use input::Input;
 pub use state::State;
+pub use trending::Trending;
 
 /// The file of all defaults, as it stands in the repository.
 pub const DEFAULTS: &str = include_str!("../deltarec.toml");
@@ -43,6 +45,8 @@ pub struct Config {
     pub levels: Levels,
     /// What is taken in.
     pub input: Input,
+    /// What trends.
+    pub trending: Trending,
     /// How what is held survives a restart.
     pub state: State,
     /// How topics are read and written.
@@ -53,8 +57,10 @@ impl Config {
     /// The defaults, under `file` where there is one, under each of `sets` (`key=value`) in order.
     pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigErrors> {
         let mut reader = reader::Reader::new(layers::read(file, sets));
+        let graph = graph::read(&mut reader);
         let config = Config {
-            graph: graph::read(&mut reader),
+            trending: trending::read(&mut reader, &graph),
+            graph,
             levels: levels::read(&mut reader),
             input: input::read(&mut reader),
             state: state::read(&mut reader),

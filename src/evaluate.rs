@@ -229,7 +229,9 @@ fn try_all(
         progress = given_back;
         let Some(tried) = tried else { return Ok(None) };
         progress.begin(format!("{}: resampling", setting.name), 0);
-        systems.extend(System::all([(setting.name.as_str(), &setting.sets[..])], tried, &bootstrap));
+        // The second one is there if something trends.
+        let names = [setting.name.clone(), format!("{} filled", setting.name)];
+        systems.extend(System::all(names.iter().map(|name| (name.as_str(), &setting.sets[..])), tried, &bootstrap));
     }
     let (ids, length) = (&trial.log.items, trial.longest());
     let mut popularity = Popularity::new(ids, length);
@@ -251,7 +253,7 @@ fn try_graph(
     mut progress: Progress,
     stop: &Stop,
 ) -> Result<(Option<Tried>, Progress), Failure> {
-    let mut config = graph_config(&setting.config.graph);
+    let mut config = graph_config(&setting.config);
     config.k = trial.longest();
     if !trial.plan.expires {
         // The lists are of no particular time: everything counts and everybody has one.
@@ -259,11 +261,15 @@ fn try_graph(
         config.audience = dataflows::Audience::All;
     }
     let changes = recommenders::Changes::default();
+    let trends = config.trending.is_some();
     let (trial, levels, stop) = (Arc::clone(trial), setting.config.levels.clone(), stop.clone());
     let see = see(&changes);
     alone_with(config, workers, Some(see), move |driver| {
         let mut graph = Graph::new(driver, Setup { log: &trial.log, levels: &levels, changes });
-        let tried = trial.run(&mut [&mut graph], &mut progress, &stop);
+        let mut filled = graph.filled(trial.longest());
+        let systems: &mut [&mut dyn Recommender] =
+            if trends { &mut [&mut graph, &mut filled] } else { &mut [&mut graph] };
+        let tried = trial.run(systems, &mut progress, &stop);
         (tried, progress)
     })
 }

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use connectors::snapshot::{RunId, Store, StoreError};
 use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use schema::{TRENDING, id64};
 
 pub use self::clock::Clock;
 pub(crate) use self::clock::now;
@@ -154,7 +155,7 @@ pub fn assist(config: &Config, links: Links, workers: usize, saves: bool, stop: 
     let Orders { resumes, similar_items, similar_users } = links.orders();
     let durability = Durability { saves, handed: None, resumes };
     let told = dataflows::Told { similar_items, similar_users };
-    let config = dataflows::Config { told, ..graph_config(&config.graph) };
+    let config = dataflows::Config { told, ..graph_config(config) };
     let computing = compute(workers, Some(links), config, None, durability, stop);
     computing.map_err(|_| NO_THREADS)?.done()
 }
@@ -167,6 +168,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let started = Instant::now();
     let progress = job.progress;
     let names = Arc::new(Names::default());
+    names.passing().keep(id64(TRENDING), TRENDING, u64::MAX);
     let (feeds_in, feeds_out) = bounded(1);
     let (settled_in, settled_out) = bounded(1);
 
@@ -194,7 +196,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         job.state.as_ref(),
         job.resume,
     );
-    let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config.graph) };
+    let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config) };
     let writer = Writer::new(job.output, job.streams, shared, told);
     let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
     let archive = job.state.zip(saving).map(|(state, saving)| save(state, saving, workers, &names, &waker));
@@ -325,8 +327,15 @@ fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
     thread.is_finished()
 }
 
+/// What trends, if it is asked for.
+fn trending(trending: &config::Trending) -> Option<dataflows::Trending> {
+    let config::Trending { k, bucket, buckets, .. } = *trending;
+    (k > 0).then(|| dataflows::Trending { k: k as usize, bucket, buckets, everywhere: id64(TRENDING) })
+}
+
 /// The graph's own parameters. They are validated, so every number fits.
-pub(crate) fn graph_config(graph: &config::Graph) -> dataflows::Config {
+pub(crate) fn graph_config(config: &Config) -> dataflows::Config {
+    let graph = &config.graph;
     dataflows::Config {
         history: graph.history as usize,
         neighbours: graph.neighbours as usize,
@@ -344,6 +353,7 @@ pub(crate) fn graph_config(graph: &config::Graph) -> dataflows::Config {
         similar_users: graph.similar_users as usize,
         items: i64::from(graph.sources.items),
         users: i64::from(graph.sources.users),
+        trending: trending(&config.trending),
         ..dataflows::Config::default()
     }
 }

@@ -233,16 +233,18 @@ struct Event<'r> {
     ts: u64,
     /// For people; `deltarec run` takes the level of the action.
     level: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'r str>,
 }
 
 /// The first action of each level from 1 among the default levels.
 const ACTIONS: [&str; 6] = ["view", "click", "like", "share", "cart", "purchase"];
 
 impl<'r> From<Interaction<'r>> for Event<'r> {
-    fn from(Interaction { user, item, ts, level }: Interaction<'r>) -> Self {
+    fn from(Interaction { user, item, ts, level, room }: Interaction<'r>) -> Self {
         let action = ACTIONS.get(usize::from(level).wrapping_sub(1));
         let action = action.map_or_else(|| Cow::Owned(format!("level{level}")), |action| Cow::Borrowed(*action));
-        Event { user, item, action, ts, level }
+        Event { user, item, action, ts, level, room }
     }
 }
 
@@ -255,7 +257,7 @@ mod tests {
     fn an_exported_action_has_the_level_that_was_stored() {
         let levels = Levels::default();
         for level in 1..=MAX_LEVEL {
-            let event = Event::from(Interaction { user: "u", item: "p", ts: 5, level });
+            let event = Event::from(Interaction { user: "u", item: "p", ts: 5, level, room: None });
             match levels.effect(&event.action, None) {
                 Ok(effect) => assert_eq!(effect, Effect::Counts(level)),
                 // No action has such a level by default; who has one can name this one.

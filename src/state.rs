@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::cli::Failure;
-use crate::config::{Audience, Config};
+use crate::config::{Audience, Config, Trending};
 use crate::run::{Clock, Input, Interval, Resume, State, grouped, now, positions, timestamp};
 
 /// How a run with a state begins.
@@ -213,10 +213,24 @@ fn meaning(config: &Config, records: &Value) -> Map<String, Value> {
         "sample": graph.sample,
         "similar_users": graph.similar_users,
         "sources": { "items": graph.sources.items, "users": graph.sources.users },
+        "trending": trending(&config.trending),
         "records": records,
     });
     let Value::Object(meaning) = meaning else { unreachable!("an object was written above") };
     meaning
+}
+
+/// Of what trends: null where it is off.
+fn trending(trending: &Trending) -> Value {
+    let Trending { k, bucket, buckets, rooms } = *trending;
+    if k == 0 { Value::Null } else { json!({ "k": k, "bucket": bucket, "buckets": buckets, "rooms": rooms }) }
+}
+
+/// Whether all that is to trend now was kept then.
+fn was_kept(then: &Value, now: &Value) -> bool {
+    let shrinks = |key: &str| now[key].as_u64() <= then[key].as_u64();
+    let has_rooms = now["rooms"] == false || then["rooms"] == true;
+    now.is_null() || (now["bucket"] == then["bucket"] && shrinks("buckets") && has_rooms)
 }
 
 /// What must be the same in all processes of a cluster: the graph, and whether it is saved.
@@ -229,13 +243,22 @@ pub(crate) fn shape(config: &Config) -> String {
 fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> anyhow::Result<()> {
     let mut wrong = String::new();
     for (key, now) in now {
-        let Some(then) = then.get(key).filter(|then| *then != now) else { continue };
+        // A snapshot from before there was such a key has nothing that trends.
+        let then = then.get(key).or_else(|| (key == "trending").then_some(&Value::Null));
+        let Some(then) = then.filter(|then| *then != now) else { continue };
         let grows = || now.as_u64() > then.as_u64();
         let why = match key.as_str() {
             "levels" => "events that are held were judged by the levels of then",
             "records" => "records were read as other events, or others were left out",
             "history" if grows() => "items beyond the shorter history were let go of",
             "retention" if grows() => "events beyond the shorter retention were let go of",
+            "trending" if !was_kept(then, now) => "other events than these were kept for it",
+            "trending" => {
+                tracing::info!(
+                    "[trending] was {then} when the snapshot was taken and is {now}: its lists are made anew"
+                );
+                continue;
+            }
             _ => {
                 tracing::info!("graph.{key} was {then} when the snapshot was taken and is {now}: lists are made anew");
                 continue;
@@ -243,6 +266,7 @@ fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> anyhow::Resul
         };
         let name = match key.as_str() {
             "levels" => "[levels]".to_owned(),
+            "trending" => "[trending]".to_owned(),
             "records" => "the way records are read (--columns, --action, --where)".to_owned(),
             _ => format!("graph.{key}"),
         };
@@ -284,6 +308,17 @@ mod tests {
         assert!(compare(&then, &other).unwrap_err().to_string().contains("--columns"));
         // A snapshot from before there was such a key.
         compare(&Map::new(), &other).unwrap();
+        let trends = with(&["trending.k=5"]);
+        for fine in [&["trending.k=9"][..], &["trending.k=5", "trending.buckets=3", "trending.rooms=no"], &[]] {
+            compare(&trends, &with(fine)).unwrap();
+        }
+        for wrong in ["trending.bucket=2m", "trending.buckets=9"] {
+            compare(&trends, &with(&["trending.k=5", wrong])).unwrap_err();
+        }
+        let silent = with(&["trending.k=5", "trending.rooms=no"]);
+        for then in [&silent, &then, &Map::new()] {
+            assert!(compare(then, &trends).unwrap_err().to_string().contains("[trending] was"));
+        }
         let both = compare(&then, &with(&["graph.history=60", "graph.retention=60d"])).unwrap_err().to_string();
         assert!(both.contains("graph.history was 50 and is 60") && both.contains("graph.retention"), "{both}");
     }

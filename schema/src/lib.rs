@@ -14,6 +14,6 @@ mod similar;
 pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts};
 pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL};
-pub use name::{MAX_NAME_BYTES, RESERVED, TRENDING, check_name, id64, trending_in};
+pub use name::{MAX_NAME_BYTES, RESERVED, TRENDING, check_name, id64, room_of, trending_in};
 pub use rejected::{Original, Position, Reason, Rejected};
 pub use similar::{ItemName, Similar, SimilarTo, UserName};

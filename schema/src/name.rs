@@ -16,6 +16,11 @@ pub fn trending_in(room: &str) -> String {
     format!("{TRENDING}:room:{room}")
 }
 
+/// The room of a [`trending_in`].
+pub fn room_of(key: &str) -> Option<&str> {
+    key.strip_prefix(TRENDING)?.strip_prefix(":room:")
+}
+
 /// The 64-bit id of a name: XXH3-64 with seed 0 of its UTF-8 bytes. It is the identity of a user or an
 /// item everywhere behind the edge, and the order of ties.
 ///

@@ -68,6 +68,11 @@ impl Reader {
         find(&self.root, section, name)
     }
 
+    /// How many mistakes there are so far.
+    pub(super) fn mistakes(&self) -> usize {
+        self.errors.len()
+    }
+
     /// Whether every layer could be parsed.
     pub(super) fn whole(&self) -> bool {
         self.whole

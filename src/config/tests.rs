@@ -35,7 +35,7 @@ fn default_keys() -> Vec<(String, String)> {
 
 #[test]
 fn the_defaults_are_those_of_the_design() {
-    let Config { graph, levels, input, state, kafka } = Config::default();
+    let Config { graph, levels, input, trending, state, kafka } = Config::default();
     assert_eq!(graph.history, 50);
     assert_eq!(graph.neighbours, 30);
     assert_eq!(graph.k, 10);
@@ -58,6 +58,7 @@ fn the_defaults_are_those_of_the_design() {
             ..KafkaOptions::default()
         }
     );
+    assert_eq!(trending, Trending { k: 0, bucket: 60_000, buckets: 8, rooms: true });
     assert_eq!(state, State { uri: String::new(), interval: 60_000, keep: 3, codec: "parquet".into() });
 }
 

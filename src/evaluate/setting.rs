@@ -63,8 +63,8 @@ fn sweep(text: &str, protocol: Protocol) -> anyhow::Result<(&str, Vec<&str>)> {
         text.split_once('=').ok_or_else(|| anyhow!("--sweep {text}: write KEY=A,B,C, as in graph.resolution=2,4,8"))?;
     let key = key.trim();
     ensure!(
-        key.starts_with("graph.") || key.starts_with("levels."),
-        "--sweep {text}: only what is computed can be compared: graph.KEY or levels.ACTION"
+        key.starts_with("graph.") || key.starts_with("levels.") || key.starts_with("trending."),
+        "--sweep {text}: only what is computed can be compared: graph.KEY, levels.ACTION or trending.KEY"
     );
     ensure!(key != "graph.k", "--sweep {text}: lists are looked at at several lengths anyway: --k 5,10,20");
     let is_time = key == "graph.retention" || key == "graph.audience";

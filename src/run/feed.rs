@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 use connectors::SourcePosition;
-use dataflows::{Event, Forgotten, ItemId, ListChange, Mark, Time, UserId};
+use dataflows::{Event, Forgotten, Input, ItemId, ListChange, Mark, Scope, Time, UserId};
 
 use super::streams::Rows;
 
@@ -18,10 +18,30 @@ pub(super) struct Feed {
     pub(super) since: u64,
     /// In order of arrival.
     pub(super) events: Vec<Event>,
+    /// Which of them, by their places, rising, happened in which room, if rooms have trending lists.
+    pub(super) rooms: Vec<(usize, Scope)>,
     /// Valid events of the run up to and including this tick's, ignored ones too.
     pub(super) taken: u64,
     /// What the graph is told in the same tick.
     pub(super) told: Told,
+}
+
+impl Feed {
+    /// Nothing yet. `events`: room for them.
+    pub(super) fn new(number: u64, events: Vec<Event>) -> Self {
+        Feed { number, at: 0, since: 0, events, rooms: Vec::new(), taken: 0, told: Told::default() }
+    }
+
+    /// What enters the graph. Leaves the feed without events.
+    pub(super) fn inputs(&mut self) -> Vec<Input> {
+        let mut inputs: Vec<Input> = std::mem::take(&mut self.events).into_iter().map(Input::Event).collect();
+        for (place, room) in std::mem::take(&mut self.rooms) {
+            if let Input::Event(Event { user, item, ts, level }) = inputs[place] {
+                inputs[place] = Input::InRoom { user, item, ts, level, room };
+            }
+        }
+        inputs
+    }
 }
 
 /// What a tick says beside its events.

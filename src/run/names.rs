@@ -1,6 +1,7 @@
 //! The names behind the ids, known once per process: interned by the reader, given back by the writer, and let go when
 //! the graph holds nothing of them any more.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dataflows::{Forgotten, IdMap, give_back};
@@ -11,6 +12,7 @@ use schema::id64;
 pub(super) struct Names {
     users: Mutex<Table>,
     items: Mutex<Table>,
+    passing: Mutex<Passing>,
     /// While a snapshot is taken: names to be let go of when it is done, each as in [`Names::forget`].
     kept: Mutex<Option<Vec<(Forgotten, u64, u64)>>>,
 }
@@ -22,6 +24,19 @@ impl Names {
 
     pub(super) fn items(&self) -> MutexGuard<'_, Table> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names of what may trend: of items, whatever else is held of them, and the keys of trending lists.
+    pub(super) fn passing(&self) -> MutexGuard<'_, Passing> {
+        self.passing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of what can trend no more at millisecond `at`, up to which everything is written; unless a snapshot is
+    /// being taken, which needs it: then next time.
+    pub(super) fn pass(&self, at: u64) {
+        if self.kept().is_none() {
+            self.passing().pass(at);
+        }
     }
 
     /// Lets go of a name of which nothing was held at millisecond `at`, when feeds up to number `feed` had been taken
@@ -61,6 +76,40 @@ impl Names {
 #[derive(Default)]
 pub(super) struct Table {
     names: IdMap<Entry>,
+}
+
+/// Names that are needed until a time that is known when they come.
+#[derive(Default)]
+pub(super) struct Passing {
+    names: IdMap<(Box<str>, u64)>,
+    due: BTreeMap<u64, Vec<u64>>,
+}
+
+impl Passing {
+    /// The name is needed before millisecond `until`.
+    pub(super) fn keep(&mut self, id: u64, name: &str, until: u64) {
+        let known = &mut self.names.entry(id).or_insert_with(|| (name.into(), 0)).1;
+        if *known < until {
+            *known = until;
+            self.due.entry(until).or_default().push(id);
+        }
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&str> {
+        self.names.get(&id).map(|(name, _)| name.as_ref())
+    }
+
+    fn pass(&mut self, at: u64) {
+        while let Some(due) = self.due.first_entry().filter(|due| *due.key() <= at) {
+            for id in due.remove() {
+                // An entry that has been prolonged is due again.
+                if self.names.get(&id).is_some_and(|(_, until)| *until <= at) {
+                    self.names.remove(&id);
+                }
+            }
+            give_back(&mut self.names);
+        }
+    }
 }
 
 struct Entry {
@@ -129,6 +178,22 @@ mod tests {
         names.forget(Forgotten::User(id), 150, 3);
         assert_eq!(names.users().get(id), None);
         assert!(names.users().names.is_empty());
+    }
+
+    #[test]
+    fn what_passes_stays_until_its_last_time_and_while_a_snapshot_is_taken() {
+        let names = Names::default();
+        names.passing().keep(1, "hat", 10);
+        names.passing().keep(1, "hat", 20);
+        names.passing().keep(1, "hat", 15);
+        names.pass(19);
+        assert_eq!(names.passing().get(1), Some("hat"));
+        names.hold();
+        names.pass(20);
+        assert_eq!(names.passing().get(1), Some("hat"));
+        names.release();
+        names.pass(20);
+        assert!(names.passing().names.is_empty() && names.passing().due.is_empty());
     }
 
     #[test]

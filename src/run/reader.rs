@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use connectors::snapshot::Store;
 use connectors::{Batch, Polled, RawEvent, RejectLog, SourcePosition};
 use crossbeam_channel::Sender;
-use dataflows::{Event, MAX_MS};
-use schema::{Effect, Levels, Reason, Rejected};
+use dataflows::{Event, MAX_MS, Trending};
+use schema::{Effect, Levels, RESERVED, Reason, Rejected, id64, trending_in};
 
 use super::clock::{Clock, now};
-use super::feed::{Feed, Told, Waker};
+use super::feed::{Feed, Waker};
 use super::names::{Collision, Names};
 use super::progress::Progress;
 use super::restore::Resume;
 use super::stop::Stop;
-use super::{Input, RunError, Shared, State};
+use super::{Input, RunError, Shared, State, trending};
 use crate::config::Config;
 
 /// See the module.
@@ -87,7 +87,9 @@ impl Reader {
             latest: latest(config.input.max_skew),
             clock,
             at: 0,
-            feed: Feed { number: 1, at: 0, since: 0, events: Vec::new(), taken: 0, told: Told::default() },
+            trending: trending(&config.trending),
+            rooms: config.trending.rooms,
+            feed: Feed::new(1, Vec::new()),
             saves: state.is_some(),
             opening: Opening::Done,
             names,
@@ -380,6 +382,9 @@ pub(super) struct Edge {
     /// a pipe is judged by its arrival, and a record of a topic by its own time.
     latest: u64,
     pub(super) clock: Clock,
+    /// What trends, and whether in rooms too.
+    pub(super) trending: Option<Trending>,
+    rooms: bool,
     /// The time now, in milliseconds.
     pub(super) at: u64,
     pub(super) feed: Feed,
@@ -412,6 +417,9 @@ impl Edge {
         };
         let level = match self.levels.effect(event.action, event.dwell_ms) {
             Err(reason) => return Taken::No(reason),
+            Ok(_) if self.trending.is_some() && event.user.starts_with(RESERVED) => {
+                return Taken::No(Reason::ReservedName { user: event.user.to_owned() });
+            }
             Ok(_) if event.ts > limit => return Taken::No(Reason::Future { ts: event.ts, limit }),
             Ok(Effect::Ignored) => {
                 count(&self.progress.events);
@@ -444,8 +452,26 @@ impl Edge {
             self.feed.since = self.at;
         }
         self.feed.at = self.at;
-        self.feed.events.push(Event { user, item, ts: event.ts, level });
+        let event_in_graph = Event { user, item, ts: event.ts, level };
+        self.trend(&event_in_graph, event.item, event.room);
+        self.feed.events.push(event_in_graph);
         Taken::Yes
+    }
+
+    /// Notes for the next event of the feed the names that may trend because of it.
+    pub(super) fn trend(&mut self, event: &Event, item: &str, room: Option<&str>) {
+        let Some(until) = self.trending.map(|trending| trending.until(event.ts)).filter(|until| *until > self.at)
+        else {
+            return;
+        };
+        let mut passing = self.names.passing();
+        passing.keep(event.item, item, until);
+        if let Some(room) = room.filter(|_| self.rooms) {
+            let key = trending_in(room);
+            let id = id64(&key);
+            passing.keep(id, &key, until);
+            self.feed.rooms.push((self.feed.events.len(), id));
+        }
     }
 
     /// Passes the tick on, if there is anything in it; waits until there is room.
@@ -463,7 +489,7 @@ impl Edge {
         }
         self.feed.taken = self.progress.events.load(Relaxed);
         let events = Vec::with_capacity(self.feed.events.len());
-        let next = Feed { number: self.feed.number + 1, at: 0, since: 0, events, taken: 0, told: Told::default() };
+        let next = Feed::new(self.feed.number + 1, events);
         let sent = out.feeds.send(std::mem::replace(&mut self.feed, next));
         out.waker.wake();
         sent.map_err(|_| Break::Deaf)

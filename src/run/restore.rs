@@ -106,13 +106,17 @@ impl Reader {
         // At the snapshot's tick: before it they would be events of the future, and all that time be lived through again.
         (self.edge.feed.since, self.edge.feed.at) = (at, at);
         self.edge.feed.events.reserve(group.rows.len());
-        for (user, item, ts, level) in group.rows.numbered() {
+        let item_names: Vec<&str> = group.rows.items().collect();
+        for (row, (user, item, ts, level)) in group.rows.numbered().enumerate() {
+            let item_name = item_names[item];
             let (user, item) = (group.users[user], group.items[item]);
             if ts > at {
                 users.hold(user, ts);
                 items.hold(item, ts);
             }
-            self.edge.feed.events.push(Event { user, item, ts, level });
+            let event = Event { user, item, ts, level };
+            self.edge.trend(&event, item_name, group.rows.room(row));
+            self.edge.feed.events.push(event);
         }
     }
 }

@@ -362,7 +362,8 @@ struct Times {
 
 impl Times {
     /// Sends a tick's events. Every input advances past it at once: a tick is closed when it is sent.
-    fn feed(&mut self, graph: &mut Graph, workers: usize, feed: Feed) {
+    fn feed(&mut self, graph: &mut Graph, workers: usize, mut feed: Feed) {
+        let mut inputs = feed.inputs();
         let since = next(self.last, feed.since);
         self.last = next(self.last, feed.at);
         if since < self.last {
@@ -375,8 +376,7 @@ impl Times {
             graph.mark(workers, mark);
         }
         graph.hold(workers, feed.told.holds, feed.told.opens);
-        let mut events: Vec<Input> = feed.events.into_iter().map(Input::Event).collect();
-        graph.input.send_batch(&mut events);
+        graph.input.send_batch(&mut inputs);
         graph.advance_to(self.last + 1);
         self.taken = feed.taken;
         self.outstanding.push_back((self.last, self.taken));

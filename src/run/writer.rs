@@ -10,7 +10,7 @@ use dataflows::ListChange;
 use schema::{Change, Recommended};
 
 use super::feed::{Settled, Waker};
-use super::names::{Names, Table};
+use super::names::{Names, Passing, Table};
 use super::progress::Progress;
 use super::stop::Stop;
 use super::streams::Streams;
@@ -61,8 +61,8 @@ impl Writer {
             for some in changes.chunks(NAMED_AT_ONCE) {
                 // The reader needs the names too: they are held for a moment only.
                 let named: Vec<Change> = {
-                    let (users, items) = (self.names.users(), self.names.items());
-                    some.iter().map(|change| named(change, &users, &items)).collect()
+                    let names = (&*self.names.users(), &*self.names.items(), &*self.names.passing());
+                    some.iter().map(|change| named(change, names)).collect()
                 };
                 for change in &named {
                     self.sink.write(change)?;
@@ -75,6 +75,7 @@ impl Writer {
             if let Some(told) = &self.told {
                 told.written(time);
             }
+            self.names.pass(at);
             for (name, at, feed) in forgotten {
                 self.names.forget(name, at, feed);
             }
@@ -88,11 +89,15 @@ const TEND_EVERY: Duration = Duration::from_millis(250);
 /// Changes between two looks at the names.
 const NAMED_AT_ONCE: usize = 256;
 
-fn named(change: &ListChange, users: &Table, items: &Table) -> Change {
-    let item =
-        |id: u64| items.get(id).expect("an item's name stays until the last list without it is written").to_owned();
+/// A name may be held for what trends alone.
+fn named(change: &ListChange, (users, items, passing): (&Table, &Table, &Passing)) -> Change {
+    let item = |id: u64| {
+        let name = items.get(id).or_else(|| passing.get(id));
+        name.expect("an item's name stays until the last list without it is written").to_owned()
+    };
+    let user = users.get(change.user).or_else(|| passing.get(change.user));
     Change {
-        user: users.get(change.user).expect("a user's name stays until the last list is written").to_owned(),
+        user: user.expect("a user's name stays until the last list is written").to_owned(),
         at: change.at,
         items: change.items.iter().map(|scored| Recommended { item: item(scored.item), score: scored.score }).collect(),
         entered: change.entered.iter().copied().map(item).collect(),

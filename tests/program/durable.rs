@@ -7,6 +7,7 @@ mod damage;
 mod endurance;
 mod kills;
 mod regress;
+mod trends;
 mod trouble;
 
 use std::fmt::Write as _;

@@ -7,10 +7,11 @@ use std::fs;
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use schema::Event;
+use schema::{Event, TRENDING};
 use serde_json::Value;
 
 use super::{Place, event, judged, unscored};
+use crate::support::oracle::trending::{Trending, lists as trends};
 use crate::support::oracle::{self, Ev, Params};
 
 const K: [usize; 2] = [3, 10];
@@ -139,6 +140,49 @@ fn each_event_is_predicted_from_the_oracles_state_just_before_it() {
     let report =
         evaluate(&place, &format!("--protocol prequential --input x.jsonl --set graph.audience=100ms {sets} --tick 7"));
     assert!(report["systems"][0]["lists"]["answered"]["mean"].as_f64().unwrap() < 0.7 * answered);
+}
+
+/// Cold users and everybody else, with their lists as they are and filled up with what trends.
+#[test]
+fn filled_lists_are_the_oracles_filled_up_with_what_trends() {
+    let place = Place::new();
+    let events = simulated(&place, "events=600,users=120,items=30,rooms=2,rate=20,seed=12");
+    let params = Params { k: 10, retention: 10_000, audience: None, ..Params::default() };
+    let trending = Trending { k: 15, bucket: 1_000, buckets: 5 };
+    let seen: Vec<_> = events.iter().map(|event| (event.clone(), None)).collect();
+    let (mut plain, mut filled) =
+        ([Expected::default(), Expected::default()], [Expected::default(), Expected::default()]);
+    for (at, event) in events.iter().enumerate().skip(1) {
+        let before = &events[..at];
+        let known = touched(before, &event.user);
+        if known.contains(&*event.item) {
+            continue;
+        }
+        let now = (event.ts - 1).max(before.last().unwrap().ts);
+        let mut list = unscored(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
+        let taken = BTreeSet::from([event.item.clone()]);
+        let (is_cold, taken) = (known.is_empty(), &taken);
+        plain[0].add(&list, taken);
+        let trends = unscored(trends(&seen[..at], trending, now)).remove(TRENDING).unwrap_or_default();
+        for item in trends.into_iter().filter(|item| !known.contains(&**item)) {
+            if list.len() < 10 && !list.contains(&item) {
+                list.push(item);
+            }
+        }
+        filled[0].add(&list, taken);
+        if is_cold {
+            plain[1].add(&[], taken);
+            filled[1].add(&list, taken);
+        }
+    }
+    let sets = "--set graph.retention=10s --set trending.k=15 --set trending.bucket=1s --set trending.buckets=5";
+    let report = evaluate(&place, &format!("--protocol prequential --input x.jsonl --k 3,10 --resamples 0 {sets}"));
+    let (graph, with) = (&report["systems"][0]["items"], &report["systems"][1]["items"]);
+    assert_eq!(report["systems"][1]["name"], "deltarec filled");
+    plain[0].assert_is(&graph["new"], 0.1);
+    plain[1].assert_is(&graph["cold_users"], -1.0);
+    filled[0].assert_is(&with["new"], 0.2);
+    filled[1].assert_is(&with["cold_users"], 0.2);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! ```text
 //!  0  magic          8 bytes, the codec's
 //!  8  byte order     u32, 0x0A0B0C0D as that machine writes it
-//! 12  version        u32, of this layout: 1
+//! 12  version        u32, of this layout: 1, or 2 with rooms
 //! 16  record size    u32, 16
 //! 20  record align   u32, 8
 //! 24  build          u64, what must be equal in the program that reads; 0: nothing
@@ -21,6 +21,17 @@
 //!     item text
 //! ```
 //!
+//! and with rooms behind it
+//!
+//! ```text
+//!     rooms          u32, how many names
+//!     in rooms       u32, how many rows are told of: those beyond are in none
+//!     room text      u32, bytes
+//!     in rooms       u32 for each: the place of its room from 1, or 0
+//!     room ends      rooms times u32
+//!     room text
+//! ```
+//!
 //! A record names its user and item by their places in the tables. Nothing of the payload is looked at before size and
 //! checksum are right.
 
@@ -33,6 +44,7 @@ use super::{CodecError, Interactions};
 
 const ORDER: u32 = 0x0A0B_0C0D;
 const VERSION: u32 = 1;
+const WITH_ROOMS: u32 = 2;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -68,16 +80,19 @@ pub(super) struct Frame<'f> {
     pub(super) records: &'f [u8],
     users: (&'f [u8], &'f [u8]),
     items: (&'f [u8], &'f [u8]),
+    /// Text and ends of the rooms, and who is in which.
+    rooms: Option<((&'f [u8], &'f [u8]), &'f [u8])>,
 }
 
 impl Kind {
     /// A whole file around records.
     pub(super) fn wrap(&self, rows: &Interactions, records: &[u8]) -> Vec<u8> {
         let (users, items) = rows.tables();
+        let (rooms, in_rooms) = rows.rooms();
         let mut header = Header {
             magic: self.magic,
             order: ORDER,
-            version: VERSION,
+            version: if in_rooms.is_empty() { VERSION } else { WITH_ROOMS },
             record_size: size_of::<Record>() as u32,
             record_align: align_of::<Record>() as u32,
             build: self.build,
@@ -95,7 +110,10 @@ impl Kind {
             users.text().as_bytes(),
             items.text().as_bytes(),
         ];
-        let mut file = Vec::with_capacity(HEADER + parts.iter().map(|part| part.len()).sum::<usize>());
+        let counts = [rooms.len() as u32, in_rooms.len() as u32, rooms.text().len() as u32];
+        let of_rooms = [counts.as_bytes(), in_rooms.as_bytes(), rooms.ends().as_bytes(), rooms.text().as_bytes()];
+        let parts = parts.into_iter().chain(of_rooms.into_iter().filter(|_| !in_rooms.is_empty()));
+        let mut file = Vec::with_capacity(HEADER + parts.clone().map(|part| part.len()).sum::<usize>());
         file.extend_from_slice(header.as_bytes());
         for part in parts {
             file.extend_from_slice(part);
@@ -128,7 +146,8 @@ impl Kind {
             Some(header.item_text.into()),
         ];
         let size = sizes.iter().try_fold(0_u64, |sum, size| sum.checked_add((*size)?));
-        if size != Some(payload.len() as u64) {
+        let has_rooms = header.version == WITH_ROOMS;
+        if size.is_none_or(|size| size > payload.len() as u64 || (size < payload.len() as u64) != has_rooms) {
             return Err(CodecError::damaged(format!("its header does not fit its {} bytes", file.len())));
         }
         if checksum(file) != header.checksum {
@@ -141,7 +160,8 @@ impl Kind {
             part
         };
         let [records, user_ends, item_ends, user_text, item_text] = sizes.map(&mut part);
-        Ok(Frame { records, users: (user_text, user_ends), items: (item_text, item_ends) })
+        let rooms = has_rooms.then(|| take_rooms(rest)).transpose()?;
+        Ok(Frame { records, users: (user_text, user_ends), items: (item_text, item_ends), rooms })
     }
 
     fn check_origin(&self, header: &Header) -> Result<(), CodecError> {
@@ -154,10 +174,10 @@ impl Kind {
         if header.order != ORDER {
             return Err(CodecError::damaged("its byte order is none"));
         }
-        if header.version != VERSION {
+        if ![VERSION, WITH_ROOMS].contains(&header.version) {
             let found = header.version;
             return Err(CodecError::Foreign(format!(
-                "another deltarec, in format {found} where this one knows {VERSION}"
+                "another deltarec, in format {found} where this one knows {WITH_ROOMS}"
             )));
         }
         if (header.record_size, header.record_align) != (size_of::<Record>() as u32, align_of::<Record>() as u32) {
@@ -174,8 +194,26 @@ impl Frame<'_> {
     /// The rows, given the records that were copied out of [`Self::records`].
     pub(super) fn rows(&self, records: Vec<Record>) -> Result<Interactions, CodecError> {
         let table = |(text, ends): (&[u8], &[u8])| Names::checked(text, copied(ends)?);
-        Interactions::checked(table(self.users)?, table(self.items)?, records)
+        let rows = Interactions::checked(table(self.users)?, table(self.items)?, records)?;
+        match self.rooms {
+            None => Ok(rows),
+            Some((rooms, in_rooms)) => rows.checked_rooms(table(rooms)?, copied(in_rooms)?),
+        }
     }
+}
+
+/// The part behind the names of items: text and ends of the rooms, and who is in which.
+#[expect(clippy::type_complexity, reason = "three parts of a file")]
+fn take_rooms(bytes: &[u8]) -> Result<((&[u8], &[u8]), &[u8]), CodecError> {
+    let wrong = || CodecError::damaged("its header does not fit its rooms");
+    let (counts, rest) = <[u32; 3]>::read_from_prefix(bytes).map_err(|_| wrong())?;
+    let [rooms, rows, text] = counts.map(u64::from);
+    if 4 * rows + 4 * rooms + text != rest.len() as u64 {
+        return Err(wrong());
+    }
+    let (in_rooms, rest) = rest.split_at(4 * rows as usize);
+    let (ends, text) = rest.split_at(4 * rooms as usize);
+    Ok(((text, ends), in_rooms))
 }
 
 /// Copies whole values out of bytes of any alignment: one copy, no look at any of them.

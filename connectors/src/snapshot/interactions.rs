@@ -17,6 +17,8 @@ pub struct Interaction<'r> {
     pub ts: u64,
     /// How much, 1 to [`MAX_LEVEL`].
     pub level: u8,
+    /// In which room, where that matters: for what trends there.
+    pub room: Option<&'r str>,
 }
 
 /// The interactions of one group of users, in the order in which they came: 16 bytes each, and every name once.
@@ -34,6 +36,9 @@ pub struct Interactions {
     users: Names,
     items: Names,
     records: Vec<Record>,
+    rooms: Names,
+    /// Of each record the number of its room from 1, or 0; of those behind the end there is none either.
+    in_rooms: Vec<u32>,
 }
 
 impl Interactions {
@@ -59,6 +64,13 @@ impl Interactions {
         true
     }
 
+    /// The row pushed last happened in this room.
+    pub fn in_room(&mut self, id: u64, room: &str) {
+        let room = self.rooms.number(id, room) + 1;
+        self.in_rooms.resize(self.records.len() - 1, 0);
+        self.in_rooms.push(room);
+    }
+
     /// Tables and records read back, after a look at every record.
     pub(super) fn checked(users: Names, items: Names, records: Vec<Record>) -> Result<Self, CodecError> {
         let sound = |record: &Record| {
@@ -68,13 +80,22 @@ impl Interactions {
         };
         match records.iter().position(|record| !sound(record)) {
             Some(row) => Err(CodecError::damaged(format!("row {row} names nobody, nothing or no level"))),
-            None => Ok(Interactions { users, items, records }),
+            None => Ok(Interactions { users, items, records, ..Interactions::default() }),
         }
+    }
+
+    /// Rooms read back, after a look at every one.
+    pub(super) fn checked_rooms(self, rooms: Names, in_rooms: Vec<u32>) -> Result<Self, CodecError> {
+        if in_rooms.len() > self.records.len() || in_rooms.iter().any(|room| *room as usize > rooms.len()) {
+            return Err(CodecError::damaged("a row is in a room that is none"));
+        }
+        Ok(Interactions { rooms, in_rooms, ..self })
     }
 
     /// All rows.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Interaction<'_>> {
-        self.records.iter().map(|record| Interaction {
+        self.records.iter().enumerate().map(|(row, record)| Interaction {
+            room: self.room(row),
             user: self.users.name(record.user),
             item: self.items.name(record.item),
             ts: Stamp(record.stamp).ts(),
@@ -89,6 +110,12 @@ impl Interactions {
             let stamp = Stamp(record.stamp);
             (record.user as usize, record.item as usize, stamp.ts(), stamp.level())
         })
+    }
+
+    /// The room of a row, by its place in [`iter`](Self::iter).
+    pub fn room(&self, row: usize) -> Option<&str> {
+        let number = self.in_rooms.get(row)?.checked_sub(1)?;
+        Some(self.rooms.name(number))
     }
 
     /// The names of the users, each once.
@@ -113,6 +140,11 @@ impl Interactions {
 
     pub(super) fn tables(&self) -> (&Names, &Names) {
         (&self.users, &self.items)
+    }
+
+    /// All rooms, and of each row the number of its own from 1; empty if no row has one.
+    pub(super) fn rooms(&self) -> (&Names, &[u32]) {
+        (&self.rooms, &self.in_rooms)
     }
 
     pub(super) fn records(&self) -> &[Record] {

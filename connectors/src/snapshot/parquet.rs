@@ -14,12 +14,13 @@ use bytes::Bytes;
 use schema::{check_name, id64};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::interactions::{Record, Stamp};
+use super::interactions::Stamp;
 use super::names::Names;
 use super::{Codec, CodecError, Interactions};
 
 /// Apache Parquet, the default: small, and open to everything that reads tables. Columns `user`, `item` (UTF-8),
-/// `level` (32-bit integer) and `ts` (timestamp in milliseconds, UTC), packed with Zstandard.
+/// `level` (32-bit integer) and `ts` (timestamp in milliseconds, UTC), packed with Zstandard. Where rows name rooms there is a
+/// column `room` too, empty for those that do not.
 ///
 /// Checksums of pages are optional in Parquet, there is none of the metadata, and the library panics on some damage. So
 /// the file seals itself: the value of `deltarec.xxh3` in its metadata is the XXH3-64 of the whole file, as 16
@@ -36,15 +37,21 @@ const BATCH: usize = 8192;
 /// Names are repeated from row to row: beyond a dictionary of this size they are written out each time.
 const DICTIONARY: usize = 16 << 20;
 
-static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
-    let text = "message interactions {
-        REQUIRED BINARY user (STRING);
-        REQUIRED BINARY item (STRING);
-        REQUIRED INT32 level;
-        REQUIRED INT64 ts (TIMESTAMP(MILLIS, true));
-    }";
-    Arc::new(parse_message_type(text).expect("the schema is valid"))
-});
+static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| columns(""));
+static WITH_ROOMS: LazyLock<TypePtr> = LazyLock::new(|| columns("REQUIRED BINARY room (STRING);"));
+
+fn columns(more: &str) -> TypePtr {
+    let text = format!(
+        "message interactions {{
+            REQUIRED BINARY user (STRING);
+            REQUIRED BINARY item (STRING);
+            REQUIRED INT32 level;
+            REQUIRED INT64 ts (TIMESTAMP(MILLIS, true));
+            {more}
+        }}"
+    );
+    Arc::new(parse_message_type(&text).expect("the schema is valid"))
+}
 
 impl Codec for Parquet {
     fn name(&self) -> &'static str {
@@ -63,14 +70,26 @@ impl Codec for Parquet {
 fn write(rows: &Interactions) -> Result<Vec<u8>, ParquetError> {
     let (users, items) = rows.tables();
     let (user_text, item_text) = (shared(users), shared(items));
+    let (rooms, in_rooms) = rows.rooms();
+    let room_text = shared(rooms);
+    let schema = if in_rooms.is_empty() { &SCHEMA } else { &WITH_ROOMS };
     let mut file = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut file, Arc::clone(&SCHEMA), properties()?)?;
-    for records in rows.records().chunks(ROW_GROUP) {
+    let mut writer = SerializedFileWriter::new(&mut file, Arc::clone(schema), properties()?)?;
+    for (n, records) in rows.records().chunks(ROW_GROUP).enumerate() {
         let mut group = writer.next_row_group()?;
-        column::<ByteArrayType>(&mut group, records, |record| slice(users, &user_text, record.user))?;
-        column::<ByteArrayType>(&mut group, records, |record| slice(items, &item_text, record.item))?;
-        column::<Int32Type>(&mut group, records, |record| i32::from(Stamp(record.stamp).level()))?;
-        column::<Int64Type>(&mut group, records, |record| Stamp(record.stamp).ts().cast_signed())?;
+        column::<ByteArrayType, _>(&mut group, records, |record| slice(users, &user_text, record.user))?;
+        column::<ByteArrayType, _>(&mut group, records, |record| slice(items, &item_text, record.item))?;
+        column::<Int32Type, _>(&mut group, records, |record| i32::from(Stamp(record.stamp).level()))?;
+        column::<Int64Type, _>(&mut group, records, |record| Stamp(record.stamp).ts().cast_signed())?;
+        if !in_rooms.is_empty() {
+            let numbers: Vec<u32> = (n * ROW_GROUP..n * ROW_GROUP + records.len())
+                .map(|row| in_rooms.get(row).copied().unwrap_or_default())
+                .collect();
+            column::<ByteArrayType, _>(&mut group, &numbers, |room| match room {
+                0 => ByteArray::from(""),
+                room => slice(rooms, &room_text, room - 1),
+            })?;
+        }
         group.close()?;
     }
     writer.close()?;
@@ -95,10 +114,10 @@ fn properties() -> Result<WriterPropertiesPtr, ParquetError> {
     Ok(Arc::new(properties.build()))
 }
 
-fn column<T: DataType>(
+fn column<T: DataType, R>(
     group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>,
-    records: &[Record],
-    value: impl Fn(&Record) -> T::T,
+    records: &[R],
+    value: impl Fn(&R) -> T::T,
 ) -> Result<(), ParquetError> {
     let Some(mut column) = group.next_column()? else {
         return Err(ParquetError::General("the schema has no further column".into()));
@@ -145,37 +164,46 @@ fn read(file: Bytes) -> Result<Interactions, CodecError> {
     }
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     // Columns are read as the types they should be: any other would be a panic of the library.
-    if reader.metadata().file_metadata().schema() != SCHEMA.as_ref() {
+    let schema = reader.metadata().file_metadata().schema();
+    let has_rooms = schema == WITH_ROOMS.as_ref();
+    if !has_rooms && schema != SCHEMA.as_ref() {
         return Err(CodecError::Foreign("another program: its columns are not user, item, level, ts".into()));
     }
     let mut rows = Interactions::default();
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(unreadable)?;
-        read_group(group.as_ref(), &mut rows)?;
+        read_group(group.as_ref(), has_rooms, &mut rows)?;
     }
     Ok(rows)
 }
 
-fn read_group(group: &dyn RowGroupReader, rows: &mut Interactions) -> Result<(), CodecError> {
+fn read_group(group: &dyn RowGroupReader, has_rooms: bool, rows: &mut Interactions) -> Result<(), CodecError> {
     let mut users = Column::<ByteArrayType>::open(group, 0)?;
     let mut items = Column::<ByteArrayType>::open(group, 1)?;
     let mut levels = Column::<Int32Type>::open(group, 2)?;
     let mut times = Column::<Int64Type>::open(group, 3)?;
+    let mut rooms = has_rooms.then(|| Column::<ByteArrayType>::open(group, 4)).transpose()?;
     loop {
         let (users, items, levels, times) = (users.next()?, items.next()?, levels.next()?, times.next()?);
-        if [items.len(), levels.len(), times.len()] != [users.len(); 3] {
+        let rooms = rooms.as_mut().map(Column::next).transpose()?;
+        let number_of_rooms = rooms.map_or(users.len(), <[_]>::len);
+        if [items.len(), levels.len(), times.len(), number_of_rooms] != [users.len(); 4] {
             return Err(CodecError::damaged("its columns are of different length"));
         }
         if users.is_empty() {
             return Ok(());
         }
-        for (((user, item), level), ts) in users.iter().zip(items).zip(levels).zip(times) {
+        for (row, (((user, item), level), ts)) in users.iter().zip(items).zip(levels).zip(times).enumerate() {
             let (user, item) = (name(user)?, name(item)?);
             let (ts, level) = (u64::try_from(*ts).unwrap_or(u64::MAX), u8::try_from(*level).unwrap_or(0));
             if Stamp::new(ts, level).is_none() {
                 return Err(CodecError::damaged("a time or a level that no event has"));
             }
             rows.push((id64(user), user), (id64(item), item), ts, level);
+            if let Some(room) = rooms.map(|rooms| &rooms[row]).filter(|room| !room.is_empty()) {
+                let room = name(room)?;
+                rows.in_room(id64(room), room);
+            }
         }
     }
 }

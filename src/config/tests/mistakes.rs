@@ -63,11 +63,11 @@ fn unknown_keys_name_the_section_and_what_was_meant() {
     );
     assert_eq!(
         mistake("[grpah]\nk = 3\nx = 3\n"),
-        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys graph, input, kafka, levels, state"
+        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys graph, input, kafka, levels, state, trending"
     );
     assert_eq!(
         set_mistake("max_skew=3s"),
-        "--set max_skew=3s: unknown key max_skew (did you mean input.max_skew?); the top level has the keys graph, input, kafka, levels, state"
+        "--set max_skew=3s: unknown key max_skew (did you mean input.max_skew?); the top level has the keys graph, input, kafka, levels, state, trending"
     );
     for later in ["graph.similarity=cosine", "graph.rooms=30", "output.uri=x", "graph.\"a b\"=1"] {
         assert!(set_mistake(later).contains(": unknown key "), "{later}");
@@ -96,6 +96,8 @@ fn integers_have_their_type_and_range() {
         ("levels.view", 1, 15),
         ("levels.bid", 1, 15),
         ("input.batch", 1, 10_000_000),
+        ("trending.k", 0, 1_000),
+        ("trending.buckets", 1, 16),
     ];
     for (key, least, most) in ranges {
         for right in [least, most] {
@@ -272,4 +274,19 @@ fn a_mistake_is_one_line_however_long_the_value() {
 #[test]
 fn one_mistake_is_counted_as_one() {
     assert!(load("graph.k = 0", &[]).unwrap_err().to_string().starts_with("1 mistake in the configuration:\n  "));
+}
+
+#[test]
+fn what_trends_is_retained() {
+    let refused = mistakes("[trending]\nk = 5\nbucket = \"1h\"\n", &["graph.retention=8h"]);
+    assert_eq!(
+        refused,
+        ["my.toml:3: trending.bucket must be short enough that 9 of it, one more than trending.buckets, are at most \
+          graph.retention, \"8h\" (--set graph.retention=8h), not \"1h\""]
+    );
+    // Nothing is kept for it where it is off.
+    assert!(load("[trending]\nbucket = \"1h\"\n", &["graph.retention=8h"]).is_ok());
+    assert!(load("[trending]\nk = 5\nbucket = \"1h\"\n", &["graph.retention=9h"]).is_ok());
+    let [rooms] = &mistakes("[trending]\nrooms = true\n", &[])[..] else { panic!("one mistake") };
+    assert_eq!(rooms, "my.toml:2: trending.rooms must be \"yes\" or \"no\", not true");
 }

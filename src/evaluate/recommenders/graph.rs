@@ -1,9 +1,11 @@
 //! The graph itself, as it runs in production, driven tick by tick.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dataflows::{IdMap, ItemId, ListChange, UserId};
-use schema::Levels;
+use dataflows::{Filling, IdMap, ItemId, ListChange, UserId, shown};
+use schema::{Levels, TRENDING, id64};
 
 use super::super::known::Known;
 use super::super::log::{Log, Logged};
@@ -35,8 +37,20 @@ pub(in super::super) struct Graph<'a, 'd, 'w> {
     setup: Setup<'a>,
     users: IdMap<u32>,
     items: IdMap<u32>,
-    /// By user, as the output would hold them.
-    lists: Vec<Vec<u32>>,
+    lists: Rc<RefCell<Lists>>,
+}
+
+/// What the output would hold.
+#[derive(Default)]
+struct Lists {
+    of_users: Vec<Vec<u32>>,
+    trending: Vec<u32>,
+}
+
+/// The same lists, filled up with what trends as whoever shows them does. Learns nothing by itself.
+pub(in super::super) struct Filled {
+    lists: Rc<RefCell<Lists>>,
+    length: usize,
 }
 
 /// Events that are loaded in one tick.
@@ -46,8 +60,13 @@ impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
     pub(in super::super) fn new(driver: &'d mut Driver<'w>, setup: Setup<'a>) -> Self {
         let numbers = |ids: &[u64]| ids.iter().copied().zip(0..).collect();
         let (users, items) = (numbers(&setup.log.users), numbers(&setup.log.items));
-        let lists = vec![Vec::new(); setup.log.users.len()];
-        Graph { driver, setup, users, items, lists }
+        let of_users = vec![Vec::new(); setup.log.users.len()];
+        Graph { driver, setup, users, items, lists: Rc::new(RefCell::new(Lists { of_users, ..Lists::default() })) }
+    }
+
+    /// The lists of this graph at the time, up to `length` items long.
+    pub(in super::super) fn filled(&self, length: usize) -> Filled {
+        Filled { lists: Rc::clone(&self.lists), length }
     }
 
     fn event(&self, event: &Logged) -> Option<dataflows::Event> {
@@ -57,7 +76,12 @@ impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
     /// Takes over what has changed.
     fn follow(&mut self) {
         for (user, items) in self.setup.changes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let list = &mut self.lists[self.users[&user] as usize];
+            let Lists { of_users, trending } = &mut *self.lists.borrow_mut();
+            let list = match self.users.get(&user) {
+                Some(user) => &mut of_users[*user as usize],
+                None if user == id64(TRENDING) => trending,
+                None => unreachable!("the log names users, and no rooms"),
+            };
             list.clear();
             list.extend(items.iter().map(|item| self.items[item]));
         }
@@ -82,7 +106,7 @@ impl Recommender for Graph<'_, '_, '_> {
     }
 
     fn list(&mut self, user: u32, _known: &Known, into: &mut Vec<u32>) {
-        into.extend(&self.lists[user as usize]);
+        into.extend(&self.lists.borrow().of_users[user as usize]);
     }
 
     fn learn(&mut self, events: &[Learnt]) {
@@ -90,4 +114,19 @@ impl Recommender for Graph<'_, '_, '_> {
         self.driver.tick(&events);
         self.follow();
     }
+}
+
+impl Recommender for Filled {
+    fn list(&mut self, user: u32, known: &Known, into: &mut Vec<u32>) {
+        let Lists { of_users, trending } = &*self.lists.borrow();
+        // Items by their numbers here: what a list is filled up with does not depend on ids without new items.
+        let numbers = |items: &[u32]| -> Vec<u64> { items.iter().copied().map(u64::from).collect() };
+        let everywhere = numbers(trending);
+        let filling = Filling { everywhere: &everywhere, ..Filling::default() };
+        let seen = |item: u64| known.touched(user, item as u32);
+        let list = shown(user.into(), &numbers(&of_users[user as usize]), &filling, seen, self.length);
+        into.extend(list.into_iter().map(|(item, _)| item as u32));
+    }
+
+    fn learn(&mut self, _events: &[Learnt]) {}
 }

@@ -7,6 +7,7 @@ use std::thread;
 use connectors::snapshot::{GroupFile, Interactions, RunId, Store, StoreError};
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use dataflows::{Event, GROUPS, Groups, Piece};
+use schema::room_of;
 use serde::{Deserialize, Serialize};
 
 use super::keeper::Handed;
@@ -112,15 +113,22 @@ impl Scribe {
             return;
         }
         let open = &mut writing.open[group];
-        for Event { user, item, ts, level } in piece.events.iter().copied() {
-            if open.push_known(user, item, ts, level) {
-                continue;
+        let events = piece.events.iter().map(|event| (*event, None));
+        let in_rooms = piece.in_rooms.iter().map(|(event, room)| (*event, Some(*room)));
+        for (Event { user, item, ts, level }, room) in events.chain(in_rooms) {
+            if !open.push_known(user, item, ts, level) {
+                // The reader and the writer need the names too: they are looked at only for those that are new here.
+                let (users, items, passing) = (self.names.users(), self.names.items(), self.names.passing());
+                let user_name = users.get(user).expect("names are held while a snapshot is taken");
+                let item_name = items.get(item).or_else(|| passing.get(item));
+                let item_name = item_name.expect("names are held while a snapshot is taken");
+                open.push((user, user_name), (item, item_name), ts, level);
             }
-            // The reader and the writer need the names too: they are looked at only for those that are new here.
-            let (users, items) = (self.names.users(), self.names.items());
-            let user_name = users.get(user).expect("names are held while a snapshot is taken");
-            let item_name = items.get(item).expect("names are held while a snapshot is taken");
-            open.push((user, user_name), (item, item_name), ts, level);
+            if let Some(room) = room {
+                let passing = self.names.passing();
+                let key = passing.get(room).expect("names are held while a snapshot is taken");
+                open.in_room(room, room_of(key).expect("whoever is in a room has the key of one"));
+            }
         }
         writing.handed_over[group] += usize::from(piece.last);
         if writing.handed_over[group] == self.workers {

@@ -1,0 +1,142 @@
+//! How a list is filled up when it is read: `docs/trending.md`.
+
+use crate::{ItemId, UserId};
+
+/// Where an entry of a shown list is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The user's own list.
+    Personal,
+    /// What trends in the room.
+    Room,
+    /// What trends everywhere.
+    Everywhere,
+    /// New items that are to be tried.
+    New,
+}
+
+/// What a list is filled up from. Each best first; without it an empty one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filling<'a> {
+    /// What trends in the room that the user is in.
+    pub room: &'a [ItemId],
+    /// What trends everywhere.
+    pub everywhere: &'a [ItemId],
+    /// Items that deserve to be seen, in any order: new ones of the catalogue, which nobody may have touched yet.
+    pub new: &'a [ItemId],
+    /// New items in a list, at most.
+    pub explore: usize,
+    /// Decides, with the user, which new items are taken: another seed, others. Change it as often as they are to rotate.
+    pub seed: u64,
+}
+
+/// The list that a user is shown, at most `k` items, each once, with where they are from.
+///
+/// The last `explore` places are for new items, those with the smallest `id64(item) xor id64(user) xor seed` (as unsigned
+/// numbers) among the ones that are neither `seen` nor in the personal list. Before them stands the personal list in its
+/// order, then, while there is room, what trends in the user's room and what trends everywhere, without what is seen or in
+/// the list already. Places that new items do not take are filled as the others. A pure function: the same for everybody
+/// who computes it.
+///
+/// `seen` is what the user has touched, as far as it is known here; the personal list needs no such look. Time is `k` times
+/// the length of what is looked at.
+///
+/// ```
+/// use dataflows::{Filling, Origin, shown};
+///
+/// let filling = Filling { room: &[3, 1], everywhere: &[4, 5], ..Filling::default() };
+/// let list = shown(7, &[1, 2], &filling, |item| item == 4, 4);
+/// assert_eq!(list, [(1, Origin::Personal), (2, Origin::Personal), (3, Origin::Room), (5, Origin::Everywhere)]);
+/// ```
+pub fn shown(
+    user: UserId,
+    personal: &[ItemId],
+    filling: &Filling<'_>,
+    seen: impl Fn(ItemId) -> bool,
+    k: usize,
+) -> Vec<(ItemId, Origin)> {
+    let mut new: Vec<ItemId> =
+        filling.new.iter().copied().filter(|item| !personal.contains(item) && !seen(*item)).collect();
+    new.sort_unstable_by_key(|item| (item ^ user ^ filling.seed, *item));
+    new.dedup();
+    new.truncate(filling.explore.min(k));
+    let room = k - new.len();
+    let unseen = |items: &'_ [ItemId], origin| -> Vec<(ItemId, Origin)> {
+        items.iter().filter(|item| !seen(**item)).map(|item| (*item, origin)).collect()
+    };
+    let personal = personal.iter().map(|item| (*item, Origin::Personal));
+    let trending = unseen(filling.room, Origin::Room).into_iter().chain(unseen(filling.everywhere, Origin::Everywhere));
+    let mut list: Vec<(ItemId, Origin)> = Vec::with_capacity(k);
+    for (item, origin) in personal.chain(trending) {
+        if list.len() == room {
+            break;
+        }
+        if !new.contains(&item) && list.iter().all(|(known, _)| *known != item) {
+            list.push((item, origin));
+        }
+    }
+    list.extend(new.into_iter().map(|item| (item, Origin::New)));
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Origin::{Everywhere, New, Personal, Room};
+    use proptest::prelude::*;
+
+    #[test]
+    fn whoever_has_no_list_sees_what_trends_and_something_new() {
+        let filling = Filling { room: &[1], everywhere: &[1, 2, 3, 4], new: &[8, 9], explore: 1, ..Filling::default() };
+        assert_eq!(shown(0, &[], &filling, |_| false, 4), [(1, Room), (2, Everywhere), (3, Everywhere), (8, New)]);
+        // Another user, or another seed, another new one.
+        assert_eq!(shown(1, &[], &filling, |_| false, 1), [(9, New)]);
+        assert_eq!(shown(0, &[], &Filling { seed: 1, ..filling }, |_| false, 1), [(9, New)]);
+        // A full list of one's own gives up its last place, and only if there is something new.
+        assert_eq!(shown(0, &[5, 6, 7], &filling, |_| false, 3), [(5, Personal), (6, Personal), (8, New)]);
+        assert_eq!(shown(0, &[5, 6, 7], &filling, |item| item > 7, 3), [(5, Personal), (6, Personal), (7, Personal)]);
+    }
+
+    fn items() -> impl Strategy<Value = Vec<ItemId>> {
+        prop::collection::vec(0..20_u64, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_bounded_ordered_and_without_what_is_seen(
+            personal in items(),
+            (room, everywhere, new) in (items(), items(), items()),
+            (explore, k) in (0..6_usize, 0..12_usize),
+            (user, seed) in (any::<u64>(), any::<u64>()),
+            seen in items(),
+        ) {
+            let mut own = Vec::new();
+            personal.iter().filter(|item| !seen.contains(item)).for_each(|item| {
+                if !own.contains(item) { own.push(*item) }
+            });
+            let filling = Filling { room: &room, everywhere: &everywhere, new: &new, explore, seed };
+            let list = shown(user, &own, &filling, |item| seen.contains(&item), k);
+            let items: Vec<ItemId> = list.iter().map(|(item, _)| *item).collect();
+            let mut unique = items.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            prop_assert_eq!(unique.len(), items.len());
+            prop_assert!(items.len() <= k && items.iter().all(|item| !seen.contains(item)));
+            // By origin in this order, one's own in the order they had from the first on.
+            prop_assert!(list.is_sorted_by_key(|(_, origin)| *origin));
+            let of = |origin| list.iter().filter(move |(_, from)| *from == origin).map(|(item, _)| *item);
+            prop_assert!(of(Personal).eq(own.iter().copied().take(of(Personal).count())));
+            prop_assert!(of(New).count() <= explore);
+            prop_assert!(of(Personal).count() >= own.len().min(k.saturating_sub(explore)));
+            // Nothing that could stand there is left out while there is room.
+            if list.len() < k {
+                let all = own.iter().chain(&room).chain(&everywhere).filter(|item| !seen.contains(item));
+                prop_assert!(all.clone().all(|item| items.contains(item)));
+            }
+            // New items may come in any order, twice, and the list is the same.
+            let mut others: Vec<ItemId> = new.iter().chain(&new).copied().collect();
+            others.reverse();
+            prop_assert_eq!(shown(user, &own, &Filling { new: &others, ..filling }, |item| seen.contains(&item), k), list);
+        }
+    }
+}
