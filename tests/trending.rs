@@ -232,7 +232,7 @@ fn apart(changes: Vec<ListChange>) -> (Vec<Record>, Vec<ListChange>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
 
     /// Every change of every trending list, one event a tick or several together, and users' lists as if nothing was.
     #[test]

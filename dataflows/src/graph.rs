@@ -76,7 +76,7 @@ pub fn durable_recommendations<'scope>(
     });
     let users_source = users_source.filter(|_| config.users > 0);
     let mut lists = lists(profiles, neighbours.clone(), users_source, config, &gauges);
-    if let Some(Trending { k, .. }) = config.trending {
+    if let (Some(trends), Some(Trending { k, .. })) = (trends, config.trending) {
         lists = lists.concat(trending(trends, k));
     }
     let changes = changes(lists, durable.output);

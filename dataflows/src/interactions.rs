@@ -112,8 +112,8 @@ pub struct Interactions<'scope> {
     pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     /// The histories of the audience with the levels, if similar users are asked for. Lies where the user lies.
     pub watching: Collection<'scope, (UserId, (ItemId, Level))>,
-    /// What each item weighs in each scope, a part of it from every worker; empty unless trending is on.
-    pub trends: Collection<'scope, (Scope, ItemId)>,
+    /// What each item weighs in each scope, a part of it from every worker, if anything trends.
+    pub trends: Option<Collection<'scope, (Scope, ItemId)>>,
     /// Users nothing is held of after the tick.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
 }
@@ -147,7 +147,8 @@ pub fn interactions<'scope>(
     let (profiles_out, profiles) = builder.new_output();
     let (forgotten_out, forgotten) = builder.new_output();
     let (watching_out, watching) = builder.new_output();
-    let (trends_out, trends) = builder.new_output();
+    // The last port, so that whoever has no use for it does without.
+    let (trends_out, trends) = config.trending.map(|_| builder.new_output()).unzip();
     let config = config.clone();
     let gauges = Arc::clone(gauges);
 
@@ -158,9 +159,9 @@ pub fn interactions<'scope>(
             profiles: OutputBuilder::from(profiles_out),
             forgotten: OutputBuilder::from(forgotten_out),
             watching: OutputBuilder::from(watching_out),
-            trends: OutputBuilder::from(trends_out),
+            trends: trends_out.map(OutputBuilder::from),
         };
-        let mut held = Held::new(6);
+        let mut held = Held::new(5 + usize::from(outputs.trends.is_some()));
         let mut stash: Stash<Input> = Stash::new();
         // From which time on which tick stands for all.
         let mut together: BTreeMap<Time, Time> = BTreeMap::new();
@@ -224,7 +225,7 @@ pub fn interactions<'scope>(
         cooccurrence: pairs.as_collection(),
         profiles: profiles.as_collection(),
         watching: watching.as_collection(),
-        trends: trends.as_collection(),
+        trends: trends.map(AsCollection::as_collection),
         forgotten,
     }
 }
@@ -272,7 +273,7 @@ struct Outputs {
     profiles: Out<((UserId, (ItemId, Weight)), Time, Diff)>,
     forgotten: Out<Forgotten>,
     watching: Out<((UserId, (ItemId, Level)), Time, Diff)>,
-    trends: Out<((Scope, ItemId), Time, Diff)>,
+    trends: Option<Out<((Scope, ItemId), Time, Diff)>>,
 }
 
 impl Outputs {
@@ -282,6 +283,8 @@ impl Outputs {
         give(&mut self.profiles, held, 2, time, &mut updates.profiles);
         give(&mut self.forgotten, held, 3, time, &mut updates.forgotten);
         give(&mut self.watching, held, 4, time, &mut updates.watching);
-        give(&mut self.trends, held, 5, time, &mut updates.trends);
+        if let Some(trends) = &mut self.trends {
+            give(trends, held, 5, time, &mut updates.trends);
+        }
     }
 }
