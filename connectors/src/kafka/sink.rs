@@ -185,6 +185,7 @@ impl Lists {
 
     /// Waits until every record is acknowledged or given up.
     fn settle(&self) {
+        tracing::debug!("{}: {} records not acknowledged", self.name, self.producer().in_flight_count());
         // The binding's own flush sleeps in steps of 100 ms, which would be the latency of every tick.
         while self.producer().in_flight_count() > 0 {
             self.producer().poll(Duration::ZERO);
@@ -202,7 +203,16 @@ impl Lists {
 
     /// Makes what was sent since the last time readable. A transaction that the broker gave up is made again.
     fn commit(&mut self) -> Result<(), SinkError> {
+        self.commit_within(Duration::MAX)
+    }
+
+    fn commit_within(&mut self, limit: Duration) -> Result<(), SinkError> {
+        let asked = Instant::now();
         while self.begun {
+            if asked.elapsed() > limit {
+                let what = format!("{} lists are not acknowledged", self.kept.len());
+                return Err(sink_error(&self.name, Trouble::new(what, "see that the broker runs, and start again")));
+            }
             match self.try_commit() {
                 Ok(()) => {
                     self.begun = false;
@@ -398,7 +408,7 @@ impl Sink for Lists {
 
     fn close(&mut self) -> Result<(), SinkError> {
         if self.transactions {
-            return self.commit();
+            return self.commit_within(CLOSING);
         }
         drain(self.producer(), &self.name, "lists")?;
         self.check()?;
