@@ -170,7 +170,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let names = Arc::new(Names::default());
     names.passing().keep(id64(TRENDING), TRENDING, u64::MAX);
     let (feeds_in, feeds_out) = bounded(1);
-    let (settled_in, settled_out) = bounded(1);
+    let (settled_in, settled_out) = bounded(worker::SETTLED);
 
     let rejects = Rejects::new(job.rejects);
     let gone = Stop::default();
