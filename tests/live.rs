@@ -53,6 +53,7 @@ impl Source for Paced {
                 action: "buy",
                 ts,
                 dwell_ms: None,
+                room: None,
                 position,
                 stamped: Some(ts),
             });

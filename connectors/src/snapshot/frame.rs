@@ -113,7 +113,7 @@ impl Kind {
         let counts = [rooms.len() as u32, in_rooms.len() as u32, rooms.text().len() as u32];
         let of_rooms = [counts.as_bytes(), in_rooms.as_bytes(), rooms.ends().as_bytes(), rooms.text().as_bytes()];
         let parts = parts.into_iter().chain(of_rooms.into_iter().filter(|_| !in_rooms.is_empty()));
-        let mut file = Vec::with_capacity(HEADER + parts.clone().map(|part| part.len()).sum::<usize>());
+        let mut file = Vec::with_capacity(HEADER + parts.clone().map(<[u8]>::len).sum::<usize>());
         file.extend_from_slice(header.as_bytes());
         for part in parts {
             file.extend_from_slice(part);

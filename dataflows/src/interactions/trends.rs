@@ -25,7 +25,7 @@ struct Bucket {
     /// Of each user and item in each scope an event with the largest level.
     interest: HashMap<(UserId, ItemId, Scope), Touch>,
     /// The sums of those levels over the users.
-    sums: HashMap<(Scope, ItemId), u32>,
+    sums: HashMap<(Scope, ItemId), Diff>,
 }
 
 /// Changes of T.
@@ -53,7 +53,7 @@ impl Trends {
         for (bucket, Bucket { sums, .. }) in self.buckets.range(..self.now) {
             let diff = weight(&self.trending, *bucket, self.now) - weight(&self.trending, *bucket, before);
             for (of, sum) in sums {
-                *moved.entry(*of).or_default() += diff * *sum as Diff;
+                *moved.entry(*of).or_default() += diff * *sum;
             }
         }
         weights.extend(moved.into_iter().filter(|(_, diff)| *diff != 0).map(|(of, diff)| (of, time, diff)));
@@ -78,7 +78,7 @@ impl Trends {
             return;
         }
         let more = event.level - std::mem::replace(known, touch).level();
-        *bucket.sums.entry((scope, event.item)).or_default() += u32::from(more);
+        *bucket.sums.entry((scope, event.item)).or_default() += Diff::from(more);
         let weight = weight(&self.trending, number, self.now);
         if weight > 0 {
             weights.push(((scope, event.item), time, weight * Diff::from(more)));
@@ -121,7 +121,7 @@ mod tests {
         for (now, diff) in [(110, 20), (120, -10), (130, -5), (140, -5)] {
             assert_eq!(trends.next_due(), Some(now));
             trends.advance(0, now, &mut weights);
-            assert_eq!(weights.drain(..).collect::<Vec<_>>(), [((1, 9), 0, diff)], "at {now}");
+            assert_eq!(std::mem::take(&mut weights), [((1, 9), 0, diff)], "at {now}");
         }
         // The bucket goes when it counts nothing.
         assert_eq!((trends.next_due(), trends.buckets.len()), (None, 0));
