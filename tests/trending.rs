@@ -183,7 +183,9 @@ fn run(
                 });
             }
             input.advance_to(last + 1);
-            output.iter_mut().for_each(|output| output.advance_to(last + 1));
+            if let Some(output) = &mut output {
+                output.advance_to(last + 1);
+            }
             worker.step();
         }
         if snapshot {
@@ -193,7 +195,9 @@ fn run(
             (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
         }
         input.advance_to(last + 1);
-        output.iter_mut().for_each(|output| output.advance_to(last + 1));
+        if let Some(output) = &mut output {
+            output.advance_to(last + 1);
+        }
         worker.step_while(|| probe.less_than(&(last + 1)));
         if snapshot {
             let all_of = GROUPS * worker.peers();

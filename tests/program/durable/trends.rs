@@ -118,7 +118,7 @@ fn stopped_and_started_what_trends_goes_on() {
     // What was not kept cannot trend, and what is switched off ends.
     let arguments = |sets: &[&str]| {
         let mut all = calm("out.jsonl", Some("state"), 1);
-        sets.iter().for_each(|set| all.extend(["--set".to_owned(), (*set).to_owned()]));
+        all.extend(sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
         all
     };
     let longer = arguments(&["trending.k=4", "trending.bucket=60s", "trending.buckets=9"]);

@@ -58,7 +58,7 @@ pub(crate) fn lists(events: &[Seen], trending: Trending, t: u64) -> BTreeMap<Str
     let mut lists = BTreeMap::new();
     for (key, scope) in scopes(events) {
         let items: BTreeSet<&str> = scope.iter().map(|event| event.item.as_str()).collect();
-        let totals = items.into_iter().map(|item| (item.to_owned(), total(&scope, item, trending, t) as i64));
+        let totals = items.into_iter().map(|item| (item.to_owned(), total(&scope, item, trending, t).cast_signed()));
         let mut list: Vec<(String, i64)> = totals.filter(|(_, total)| *total > 0).collect();
         list.sort_by_key(|(item, total)| (Reverse(*total), id64(item)));
         list.truncate(trending.k);
