@@ -14,7 +14,7 @@ use crate::{Collection, Diff, ItemId, List, Scope, Scored, Time};
 /// worker, empty ones are not in the collection, and one whose sequence of items stays the same is left as it is.
 ///
 /// Cost of a tick: its updates, and for a scope in which something in the list fell a pass over its items. All items of a
-/// scope are with one worker: 100,000 of them take some milliseconds when a bucket ends.
+/// scope are with one worker, and when a bucket ends all of them move.
 pub fn trending(weights: Collection<'_, (Scope, ItemId)>, k: usize) -> Collection<'_, (Scope, List)> {
     let by_scope = Exchange::new(|update: &((Scope, ItemId), Time, Diff)| update.0.0);
     let lists = weights.inner.unary_frontier::<CapacityContainerBuilder<_>, _, _, _>(by_scope, "Trending", |_, _| {
