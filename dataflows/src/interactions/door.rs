@@ -84,7 +84,10 @@ impl Door {
                     self.future.entry(event.ts).or_default().push(event);
                 }
                 Input::Event(event) => touched.push((event.user, Touch::new(event.item, event.ts, event.level))),
-                Input::Mark { mark: Mark::Loading, .. } => self.loading = true,
+                Input::Mark { mark: Mark::Loading, .. } => {
+                    self.loading = true;
+                    self.saving.load(true);
+                }
                 Input::Mark { mark, .. } => marks.push(mark),
             }
         }
@@ -140,6 +143,7 @@ impl Door {
                 }
             }
         }
+        self.saving.load(false);
     }
 
     /// Looks at a user whose timer came: brings it to `now` if it is due, else sets the timers to when it will be.
