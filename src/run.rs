@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use connectors::snapshot::{RunId, Store, StoreError};
+use connectors::snapshot::{Manifest, RunId, Store, StoreError};
 use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use schema::{TRENDING, id64};
@@ -41,7 +41,7 @@ use self::reader::{Reader, Rejects};
 pub(crate) use self::reader::{latest, rejected};
 pub use self::restore::Resume;
 pub(crate) use self::snapshots::positions;
-use self::snapshots::{Archive, Begin, Conductor, Handed, Scribe, Told, handing_over};
+use self::snapshots::{Archive, Begin, Conductor, Handed, Scribe, Told, files_of, handing_over};
 pub use self::snapshots::{Interval, SnapshotError};
 pub use self::stop::Stop;
 pub use self::streams::Streams;
@@ -187,6 +187,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let pilot = Pilot::new(feeds_out, settled_in, shared.clone(), conductor);
     let waker = pilot.waker();
     let resumes = job.resume.is_some();
+    let goes_on_from = job.resume.as_ref().and_then(|resume| resume.manifest.clone());
     let reader = Reader::new(
         &job.config,
         job.inputs,
@@ -199,7 +200,10 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config) };
     let writer = Writer::new(job.output, job.streams, shared, told);
     let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
-    let archive = job.state.zip(saving).map(|(state, saving)| save(state, saving, workers, &names, &waker));
+    let archive = job
+        .state
+        .zip(saving)
+        .map(|(state, saving)| save(state, saving, goes_on_from.as_deref(), workers, &names, &waker));
     let (handed, archive) = archive.unzip();
     let durability = Durability { saves: handed.is_some(), handed, resumes };
 
@@ -278,6 +282,7 @@ struct Saving {
 fn save(
     state: State,
     saving: Saving,
+    goes_on_from: Option<&Manifest>,
     workers: usize,
     names: &Arc<Names>,
     waker: &Waker,
@@ -293,7 +298,12 @@ fn save(
         handed,
         workers,
         reports: reported,
+        told: saving.told.clone(),
     };
+    let files = goes_on_from.and_then(files_of);
+    if files.is_some() {
+        saving.told.goes_on();
+    }
     let archive = Archive {
         store: state.store,
         run,
@@ -302,6 +312,7 @@ fn save(
         meaning: state.meaning,
         inputs: state.inputs,
         keep: state.keep,
+        files: files.unwrap_or_default(),
         begins: saving.begins,
         reports,
         told: saving.told,

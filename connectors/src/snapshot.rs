@@ -49,7 +49,7 @@ pub use manifest::{GroupFile, InputPosition, Manifest, Time};
 pub use parquet::Parquet;
 pub use prune::Pruned;
 pub use records::Records;
-pub use store::Store;
+pub use store::{Packed, Store};
 
 /// How many groups the users of a snapshot are divided into.
 pub const GROUPS: usize = 256;

@@ -97,7 +97,8 @@ pub enum Mark {
     Snapshot {
         /// Snapshots are numbered from 1, rising. Only the low 32 bits tell them apart.
         number: u64,
-        /// Key groups that have not changed after this tick need not be taken; 0 for all.
+        /// Key groups that have not changed after this tick need not be taken; 0 for all. What was loaded has not changed
+        /// since tick 1.
         since: Time,
     },
 }

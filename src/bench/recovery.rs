@@ -89,6 +89,8 @@ pub(super) struct Recovered {
 #[derive(Debug, Serialize)]
 struct Measured {
     interactions: u64,
+    /// Updates of co-occurrences that these make: what the graph's time goes into.
+    pair_updates: u64,
     codec: String,
     workers: u16,
     bytes: u64,
@@ -259,8 +261,9 @@ pub(super) fn main(args: &RecoveryArgs, stop: &Stop) -> Result<(), Failure> {
                     item: shop.hottest(),
                 };
                 if let Some(recovered) = ask::<Recovered>(&Task::Recovery(task), stop)? {
-                    let (interactions, codec, workers) = (shop.interactions, name.clone(), *workers);
-                    results.push(Measured { interactions, codec, workers, bytes, recovered });
+                    let (interactions, pair_updates) = (shop.interactions, shop.pair_updates());
+                    let (codec, workers) = (name.clone(), *workers);
+                    results.push(Measured { interactions, pair_updates, codec, workers, bytes, recovered });
                 }
             }
         }
@@ -294,11 +297,12 @@ fn table(results: &[Measured]) -> Table {
         "checked s",
         "live after s",
         "interactions/s",
+        "pair updates/s",
         "lists",
         "peak MiB",
         "saved in s",
     ]);
-    for Measured { interactions, codec, workers, bytes, recovered } in results {
+    for Measured { interactions, pair_updates, codec, workers, bytes, recovered } in results {
         table.row([
             grouped(*interactions),
             codec.clone(),
@@ -308,6 +312,7 @@ fn table(results: &[Measured]) -> Table {
             figure(recovered.checked_seconds),
             figure(recovered.seconds),
             whole(per(*interactions, recovered.seconds)),
+            whole(per(*pair_updates, recovered.seconds)),
             grouped(recovered.lists),
             mib(recovered.peak_bytes),
             figure(recovered.saving_seconds),

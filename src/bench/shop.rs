@@ -57,6 +57,11 @@ impl Shop {
         format!("p{}", hottest.map_or(0, |(item, _)| item))
     }
 
+    /// Updates of co-occurrences that loading it takes: each user comes once, with the whole history.
+    pub(super) fn pair_updates(&self) -> u64 {
+        self.users.iter().map(|user| (user.len() * user.len().saturating_sub(1)) as u64).sum()
+    }
+
     /// Stores all of it as the first snapshot.
     pub(super) fn store(&self, store: &Store) -> Result<Manifest, Failure> {
         let mut of_group: Vec<Vec<u32>> = vec![Vec::new(); connectors::snapshot::GROUPS];

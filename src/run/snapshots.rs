@@ -19,6 +19,7 @@ use dataflows::{Mark, Time};
 
 pub(super) use self::archive::Archive;
 pub use self::archive::SnapshotError;
+pub(super) use self::archive::files_of;
 pub(crate) use self::archive::positions;
 pub(super) use self::keeper::{Clerk, Desk, Handed, Word, handing_over};
 pub(super) use self::scribe::Scribe;
@@ -57,7 +58,9 @@ struct Board {
     /// The last snapshot that was begun, and the last that ended, well or not.
     begun: AtomicU64,
     ended: AtomicU64,
-    /// Whether that one failed, and whether none will ever succeed.
+    /// Whether the run ends with the one that was begun.
+    is_last: AtomicBool,
+    /// Whether the one that ended failed, and whether none will ever succeed.
     failed: AtomicBool,
     lost: AtomicBool,
     /// The tick of the last one that is complete; 0: of none whose files are still there.
@@ -67,9 +70,20 @@ struct Board {
 }
 
 impl Told {
+    /// To be called when a run goes on from a complete snapshot: groups that do not change keep their files. The graph counts
+    /// what it loads as older than any tick.
+    pub(super) fn goes_on(&self) {
+        self.0.complete.store(1, Release);
+    }
+
     /// To be called when all changes up to `time` are in the output.
     pub(super) fn written(&self, time: Time) {
         self.0.written.store(time, Release);
+    }
+
+    /// Whether the end of the run waits for the snapshot under way.
+    fn is_last(&self) -> bool {
+        self.0.is_last.load(Relaxed)
     }
 }
 
@@ -146,6 +160,7 @@ impl Conductor {
         self.number += 1;
         self.last = Instant::now();
         (self.unsaved, self.is_last) = (false, at_the_end);
+        self.told.0.is_last.store(at_the_end, Relaxed);
         self.told.0.begun.store(self.number, Relaxed);
         // If nobody listens, it never ends, and the run is about to.
         self.begins.send(Begin { number: self.number, time, positions }).ok()?;

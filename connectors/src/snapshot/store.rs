@@ -36,6 +36,12 @@ pub struct Store {
     claim: Option<File>,
 }
 
+/// The file of a group that is not stored yet.
+pub struct Packed {
+    file: GroupFile,
+    bytes: Bytes,
+}
+
 impl Store {
     /// Opens a store that is there: a folder (a path or `file://`), or with the feature `cloud` `s3://`, `gs://` and
     /// `az://` with settings from the environment. Of a cloud store nothing is asked yet.
@@ -101,12 +107,23 @@ impl Store {
         group: u8,
         rows: &Interactions,
     ) -> Result<GroupFile, StoreError> {
+        self.put_packed(self.pack(sequence, run, group, rows)?)
+    }
+
+    /// The first half of [`put_group`](Self::put_group), which takes a processor and waits for nobody.
+    pub fn pack(&self, sequence: u64, run: RunId, group: u8, rows: &Interactions) -> Result<Packed, StoreError> {
         let file = GroupName { sequence, run, group, codec: self.codec.name() }.to_string();
-        let path = Path::from(file.as_str());
-        let bytes = self.codec.encode(rows).map_err(|error| StoreError::of_codec(self.place(&path), error))?;
+        let place = || self.place(&Path::from(file.as_str()));
+        let bytes = self.codec.encode(rows).map_err(|error| StoreError::of_codec(place(), error))?;
         let (size, xxh3) = (bytes.len() as u64, xxh3_64(&bytes));
-        self.runtime.block_on(self.put(&path, bytes.into(), PutMode::Overwrite))?;
-        Ok(GroupFile { group, file, rows: rows.len() as u64, bytes: size, xxh3 })
+        let file = GroupFile { group, file, rows: rows.len() as u64, bytes: size, xxh3 };
+        Ok(Packed { file, bytes: bytes.into() })
+    }
+
+    /// The second half, which waits for the disk or the network.
+    pub fn put_packed(&self, Packed { file, bytes }: Packed) -> Result<GroupFile, StoreError> {
+        self.runtime.block_on(self.put(&Path::from(file.file.as_str()), bytes, PutMode::Overwrite))?;
+        Ok(file)
     }
 
     /// Makes a snapshot count, once all its groups are stored: that they are there, in their sizes, is seen first. Of two

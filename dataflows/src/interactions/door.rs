@@ -88,7 +88,10 @@ impl Door {
         for input in inputs {
             if let Input::Mark { mark, .. } = input {
                 match mark {
-                    Mark::Loading => self.loading = true,
+                    Mark::Loading => {
+                        self.loading = true;
+                        self.saving.load(true);
+                    }
                     mark => marks.push(*mark),
                 }
             }
@@ -161,6 +164,7 @@ impl Door {
                 }
             }
         }
+        self.saving.load(false);
     }
 
     /// Looks at a user whose timer came: brings it to `now` if it is due, else sets the timers to when it will be.

@@ -11,6 +11,8 @@ pub(super) struct Saving {
     keeper: Option<Box<dyn Keeper>>,
     /// When each group changed last on this worker; 0 if never.
     changed: [Time; GROUPS],
+    /// Whether a snapshot is being loaded: what comes of it, and what of it has expired, is no change of what its files say.
+    loading: bool,
     under_way: Option<UnderWay>,
 }
 
@@ -27,7 +29,12 @@ struct UnderWay {
 
 impl Saving {
     pub(super) fn new(keeper: Option<Box<dyn Keeper>>) -> Self {
-        Saving { keeper, changed: [0; GROUPS], under_way: None }
+        Saving { keeper, changed: [0; GROUPS], loading: false, under_way: None }
+    }
+
+    /// From now on users are loaded, or no more.
+    pub(super) fn load(&mut self, loading: bool) {
+        self.loading = loading;
     }
 
     /// To be called before a user changes at `time`, also before it comes into being.
@@ -35,7 +42,7 @@ impl Saving {
         if self.keeper.is_none() {
             return;
         }
-        self.changed[usize::from(group_of(id))] = time;
+        self.touch(id, time);
         let Some(under_way) = &mut self.under_way else { return };
         if user.saved == under_way.snapshot || slice_of(id) < under_way.next {
             return;
@@ -48,7 +55,9 @@ impl Saving {
 
     /// Notes that something is held of a user apart from its touches.
     pub(super) fn touch(&mut self, id: UserId, time: Time) {
-        self.changed[usize::from(group_of(id))] = time;
+        if !self.loading {
+            self.changed[usize::from(group_of(id))] = time;
+        }
     }
 
     /// Begins a snapshot of what is held now. `ahead`: events ahead of the clock. One that is still under way is given up.

@@ -53,6 +53,8 @@ pub(in crate::run) struct Archive {
     /// The inputs as the user named them.
     pub(in crate::run) inputs: Vec<String>,
     pub(in crate::run) keep: usize,
+    /// Files of the snapshot that the run goes on from.
+    pub(in crate::run) files: Files,
     pub(in crate::run) begins: Receiver<Begin>,
     pub(in crate::run) reports: Receiver<Report>,
     pub(in crate::run) told: Told,
@@ -64,16 +66,22 @@ pub(in crate::run) struct Archive {
     pub(in crate::run) stop: Stop,
 }
 
-/// Files of the last complete snapshot of this run, by group and process.
-type Files = BTreeMap<(u8, usize), GroupFile>;
+/// Files of the last complete snapshot, by group and process.
+pub(in crate::run) type Files = BTreeMap<(u8, usize), GroupFile>;
 
 /// How often the end of the run and the output are looked at.
 const NAP: Duration = Duration::from_millis(2);
 
+/// The files of a snapshot that a run of one writing process goes on from, if they can be named again: one for each group.
+pub(in crate::run) fn files_of(manifest: &Manifest) -> Option<Files> {
+    let files: Files = manifest.groups.iter().map(|file| ((file.group, 0), file.clone())).collect();
+    (!files.is_empty() && files.len() == manifest.groups.len()).then_some(files)
+}
+
 impl Archive {
     /// Completes snapshots until the first worker is done. The last failure, if it was the last snapshot's.
     pub(in crate::run) fn run(self) -> Result<(), SnapshotError> {
-        let mut files = Files::new();
+        let mut files = self.files.clone();
         let mut last = Ok(());
         for begin in &self.begins {
             last = match self.complete(&begin, &files) {

@@ -1,15 +1,18 @@
 //! Writes what the workers hand over, a file for each key group. Several are written at a time, as each waits
 //! for the disk or the network.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use connectors::snapshot::{GroupFile, Interactions, RunId, Store, StoreError};
+use connectors::snapshot::{GroupFile, Interactions, Packed, RunId, Store, StoreError};
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use dataflows::{Event, GROUPS, Groups, Piece};
 use schema::room_of;
 use serde::{Deserialize, Serialize};
 
+use super::Told;
 use super::keeper::Handed;
 use crate::run::background::give_way;
 use crate::run::names::Names;
@@ -38,6 +41,7 @@ pub(in crate::run) struct Scribe {
     /// Workers of all processes.
     pub(in crate::run) workers: usize,
     pub(in crate::run) reports: Sender<Report>,
+    pub(in crate::run) told: Told,
 }
 
 /// A snapshot being written.
@@ -51,8 +55,12 @@ struct Writing {
     open: Vec<Interactions>,
 }
 
-/// Files that are written at a time.
+/// Files that are written at a time: each waits for the disk or the network.
 const WRITERS: usize = 8;
+
+/// How much longer than it packed a packer rests, so that all of them together take a quarter of the machine. Their
+/// priority alone is not enough: a woken worker may still find every core taken for a moment.
+const RESTS: u32 = 3;
 
 /// All rows of a group, and the snapshot they are of.
 type Whole = (u64, u8, Interactions);
@@ -86,23 +94,36 @@ impl Scribe {
         }
     }
 
-    /// Starts the threads that write.
+    /// Starts the threads that pack, one for each core, and those that write what is packed.
     fn writers(&self) -> (Sender<Whole>, Receiver<Written>) {
         let (to_write, wholes) = bounded::<Whole>(1);
+        let (to_put, packed) = bounded::<(u64, Packed)>(1);
         let (done, written) = unbounded();
-        for _ in 0..WRITERS {
-            let (wholes, done, store, run) = (wholes.clone(), done.clone(), Arc::clone(&self.store), self.run);
-            let write = move || {
-                // Packing takes most of what a snapshot costs. (The scribe itself goes on as others do: it holds the names for
-                // moments, and whoever waits for them would wait for it to get its turn.)
-                give_way();
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            let (wholes, to_put, done) = (wholes.clone(), to_put.clone(), done.clone());
+            let (store, run, told) = (Arc::clone(&self.store), self.run, self.told.clone());
+            start("packer", move || {
                 for (snapshot, group, rows) in wholes {
-                    // Nobody listens only when the run is over.
-                    done.send((snapshot, store.put_group(snapshot, run, group, &rows))).unwrap_or_default();
+                    let began = Instant::now();
+                    match store.pack(snapshot, run, group, &rows) {
+                        // Those that write live as long as their channel, and nobody listens only when the run is over.
+                        Ok(packed) => to_put.send((snapshot, packed)).unwrap_or_default(),
+                        Err(error) => done.send((snapshot, Err(error))).unwrap_or_default(),
+                    }
+                    drop(rows);
+                    if !told.is_last() {
+                        thread::sleep(RESTS * began.elapsed().min(LONGEST_PACKING));
+                    }
                 }
-            };
-            let started = thread::Builder::new().name("file of a group".into()).spawn(write);
-            started.expect("threads can be started at the beginning of a run");
+            });
+        }
+        for _ in 0..WRITERS {
+            let (packed, done, store) = (packed.clone(), done.clone(), Arc::clone(&self.store));
+            start("file of a group", move || {
+                for (snapshot, packed) in packed {
+                    done.send((snapshot, store.put_packed(packed))).unwrap_or_default();
+                }
+            });
         }
         (to_write, written)
     }
@@ -144,6 +165,20 @@ impl Scribe {
             }
         }
     }
+}
+
+/// What is longer than that was not packing but waiting for a slow store.
+const LONGEST_PACKING: Duration = Duration::from_millis(250);
+
+/// Starts a thread that nobody waits for. (The scribe itself goes on as others do: it holds the names for moments, and
+/// whoever waits for them would wait for it to get its turn.)
+fn start(name: &str, work: impl FnOnce() + Send + 'static) {
+    let work = move || {
+        give_way();
+        work();
+    };
+    let started = thread::Builder::new().name(name.into()).spawn(work);
+    started.expect("threads can be started at the beginning of a run");
 }
 
 impl Writing {

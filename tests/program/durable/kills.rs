@@ -3,8 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use connectors::snapshot::{Store, group_of};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
+use schema::id64;
 
 use super::super::{judged, last_lists, latest, unscored};
 use super::*;
@@ -114,4 +116,26 @@ fn a_packed_output_is_continued_too() {
         };
         assert_same_stream(output, std::str::from_utf8(&text).unwrap(), &log.expected);
     }
+}
+
+/// The first snapshot after a restart writes what changed since the one it goes on from, and names the other files again.
+#[test]
+fn over_a_restart_groups_that_did_not_change_keep_their_files() {
+    let place = Place::new();
+    let events = log(&place, 600, 8);
+    place.write("in.jsonl", lines(&events));
+    place.begin(&calm("whole.jsonl", None, 1)).end().well();
+    let mut files = Vec::new();
+    for (upto, workers) in [(400, 1), (401, 2), (600, 1)] {
+        place.write("in.jsonl", lines(&events[..upto]));
+        place.begin(&calm("out.jsonl", Some("state"), workers)).end().well();
+        let store = Store::open(place.path("state").to_str().unwrap()).unwrap();
+        files.push(store.newest().unwrap().manifest.expect("a snapshot").groups);
+    }
+    let changed = |at: usize| files[at].iter().filter(|file| !files[at - 1].contains(file)).count();
+    assert!((1..=10).contains(&changed(1)), "{} of {}", changed(1), files[1].len());
+    let of_the_event = group_of(id64(&events[400].user));
+    assert!(files[1].iter().any(|file| file.group == of_the_event && !files[0].contains(file)));
+    assert!(changed(2) > 10, "{} of {}", changed(2), files[2].len());
+    assert_same_stream("three runs", &place.read("out.jsonl"), &place.read("whole.jsonl"));
 }
