@@ -187,11 +187,14 @@ impl Viewers {
         let viewer = &mut self.viewers[id as usize];
         let (profile, source_weight) = (&viewer.profiles[changed.source], self.weights[changed.source]);
         let kept = may_be_kept
-            && viewer.ranking.revise(changed.item, rows.ids(), |total| {
-                let weight = i64::from(profile.weight(changed.row)) * source_weight;
-                let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
-                Some(total).filter(|total| *total > 0)
-            });
+            && viewer
+                .ranking
+                .revise(changed.item, rows.ids(), |total| {
+                    let weight = i64::from(profile.weight(changed.row)) * source_weight;
+                    let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
+                    Some(total).filter(|total| *total > 0)
+                })
+                .is_some();
         if !kept {
             if !rises {
                 return;

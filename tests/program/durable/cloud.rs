@@ -115,7 +115,9 @@ fn a_state_in_a_cloud_is_gone_on_from_like_one_in_a_folder() {
     let mut one = cloud.start(&place, &live("one.jsonl"));
     one.until(PATIENCE, "the first", |_| ready(&one));
     let mut two = cloud.start(&place, &live("two.jsonl"));
-    wait("the second neither began nor stopped", &mut one, &mut two, &|one, two| ready(two) || ended(one) || ended(two));
+    wait("the second neither began nor stopped", &mut one, &mut two, &|one, two| {
+        ready(two) || ended(one) || ended(two)
+    });
     for running in [&mut one, &mut two] {
         // Who has stopped hears nothing.
         drop(running.stdin.as_mut().unwrap().write_all(super::super::two_shoppers(5).as_bytes()));
