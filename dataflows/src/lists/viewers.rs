@@ -128,15 +128,17 @@ impl Viewers {
     }
 
     /// Adds up the updates of a tick to the profiles of a source, in any order: what `split` makes of each, and the row
-    /// that `row` finds.
-    pub(super) fn update<D, K: Copy, T>(
+    /// that `find` finds.
+    pub(super) fn update<D, K: Copy + Eq, T>(
         &mut self,
         source: usize,
         updates: &[Vec<((UserId, D), T, Diff)>],
         split: impl Fn(&D) -> (K, Weight),
-        row: impl Fn(&mut Rows, K) -> Dense,
+        find: impl Fn(&mut Rows, K) -> Dense,
         rows: &mut Rows,
     ) {
+        // What is taken back and put in its place mostly comes together.
+        let mut last: Option<(K, Dense)> = None;
         for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
             let id = self.of(same[0].0.0);
             self.unsettle(id, State::Rescan);
@@ -146,7 +148,11 @@ impl Viewers {
             }
             for ((_, update), _, diff) in same {
                 let (key, weight) = split(update);
-                let row = row(rows, key);
+                let row = match last {
+                    Some((same, row)) if same == key => row,
+                    _ => find(rows, key),
+                };
+                last = Some((key, row));
                 if profile.add(row, weight, *diff) {
                     rows.mention(row);
                 }

@@ -278,15 +278,27 @@ impl Viewers {
         }));
         if self.similar != viewer.told {
             let ids = self.rows.ids();
-            let mut differ = |some: &[Similar], others: &[Similar], diff: Diff| {
-                for similar in some.iter().filter(|similar| !others.contains(similar)) {
-                    let told = SimilarUser { user: ids.name(similar.user), similarity: similar.similarity };
-                    self.work.similar += 1;
-                    tell(viewer.user, told, diff);
-                }
+            let mut tell = |similar: &Similar, diff: Diff| {
+                let told = SimilarUser { user: ids.name(similar.user), similarity: similar.similarity };
+                self.work.similar += 1;
+                tell(viewer.user, told, diff);
             };
-            differ(&self.similar, &viewer.told, 1);
-            differ(&viewer.told, &self.similar, -1);
+            // Mostly the same users in the same order are otherwise similar, as their viewer is more active. What is taken
+            // back and put in its place comes together, so that others look it up once.
+            for (rank, now) in self.similar.iter().enumerate() {
+                let is_it = |was: &&Similar| was.user == now.user;
+                let was = viewer.told.get(rank).filter(is_it).or_else(|| viewer.told.iter().find(is_it));
+                if was != Some(now) {
+                    was.into_iter().for_each(|was| tell(was, -1));
+                    tell(now, 1);
+                }
+            }
+            for (rank, was) in viewer.told.iter().enumerate() {
+                let is_it = |now: &Similar| now.user == was.user;
+                if !self.similar.get(rank).is_some_and(is_it) && !self.similar.iter().any(is_it) {
+                    tell(was, -1);
+                }
+            }
             viewer.told.clone_from(&self.similar);
         }
         if viewer.history.is_empty() {
