@@ -168,7 +168,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let progress = job.progress;
     let names = Arc::new(Names::default());
     let (feeds_in, feeds_out) = bounded(1);
-    let (settled_in, settled_out) = bounded(1);
+    let (settled_in, settled_out) = bounded(worker::SETTLED);
 
     let rejects = Rejects::new(job.rejects);
     let gone = Stop::default();

@@ -19,6 +19,8 @@ mod exactness;
 mod handshake;
 /// Shapes that are hard on what the graph saves itself, against the oracle.
 mod hostile;
+/// A source without an end and a slow output.
+mod live;
 mod oracle_units;
 mod plain_graph;
 /// The program, as its users use and misuse it.

@@ -115,10 +115,20 @@ impl Place {
 
     /// Starts the program, all its streams being pipes.
     fn start(&self, args: &[&str]) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_deltarec"))
+        self.start_telling("", args)
+    }
+
+    /// Starts the program with this as its `RUST_LOG`.
+    fn start_telling(&self, log: &str, args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deltarec"));
+        if log.is_empty() {
+            command.env_remove("RUST_LOG")
+        } else {
+            command.env("RUST_LOG", log)
+        };
+        let mut child = command
             .args(args)
             .current_dir(self.0.path())
-            .env_remove("RUST_LOG")
             .env_remove("DELTAREC_HOSTS")
             .env_remove("DELTAREC_SECRET")
             .stdin(Stdio::piped())

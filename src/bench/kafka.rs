@@ -33,8 +33,9 @@ Examples:
   deltarec bench kafka
   deltarec bench kafka users=10000,items=2000 --rates 1000,10000 --seconds 30 --json kafka.json
 
-One event in ten is a probe: a new user looks at the item of the event before. Its list can only be its own event's, so it
-is known which event a record at the consumer comes from. Times are from the schedule (open loop).";
+One event in ten is a probe: a new user looks at a well-known item that was just touched. Its list is its own event's, so it
+is known which event a record at the consumer comes from. Times are from the schedule (open loop); events of the first second
+are not recorded. `busy` is the share of all cores that anybody on the machine used, the broker included.";
 
 #[derive(Debug, Args)]
 pub(super) struct KafkaArgs {
@@ -65,8 +66,13 @@ pub(super) struct KafkaArgs {
 struct Step {
     delivery: &'static str,
     rate: u64,
+    /// Probes that were recorded, of which so many gave a list.
     probes: u64,
     arrived: u64,
+    /// Changed lists a second.
+    changes: u64,
+    /// Share of the machine's cores in use by anybody; where the system tells.
+    busy: Option<f64>,
     change_ms: Quantiles,
     broker_ms: Quantiles,
 }
@@ -95,6 +101,10 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// One event of so many is a probe.
 const PROBE_EVERY: u64 = 10;
+/// An item with so many events before has similar items: a probe's list comes of the probe.
+const WELL_KNOWN: u32 = 20;
+/// So long nothing is recorded.
+const WARM_UP: Duration = Duration::from_secs(1);
 /// Echoes per second.
 const ECHO_RATE: u64 = 200;
 
@@ -130,14 +140,20 @@ pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn show(steps: &[Step], replays: &[Replay]) -> Result<(), Failure> {
-    let mut table = Table::new(&["delivery", "events/s", "what", "p50 ms", "p90", "p99", "p99.9", "max", "probes"]);
+    let columns =
+        ["delivery", "events/s", "what", "p50 ms", "p90", "p99", "p99.9", "max", "probes", "changes/s", "busy"];
+    let mut table = Table::new(&columns);
     for step in steps {
         for (what, of) in [("event to change", &step.change_ms), ("broker alone", &step.broker_ms)] {
             let quantiles = [of.p50, of.p90, of.p99, of.p999, of.max].map(|ms| format!("{ms:.2}"));
-            let probes =
-                if what == "broker alone" { String::new() } else { format!("{} of {}", step.arrived, step.probes) };
+            let more = if what == "broker alone" {
+                Default::default()
+            } else {
+                let busy = step.busy.map(|busy| format!("{:.0}%", busy * 100.0)).unwrap_or_default();
+                [format!("{} of {}", step.arrived, step.probes), step.changes.to_string(), busy]
+            };
             table.row(
-                [step.delivery.into(), step.rate.to_string(), what.into()].into_iter().chain(quantiles).chain([probes]),
+                [step.delivery.into(), step.rate.to_string(), what.into()].into_iter().chain(quantiles).chain(more),
             );
         }
     }
@@ -168,7 +184,10 @@ struct Live {
     input: String,
     echo: String,
     running: JoinHandle<(Summary, Result<(), RunError>)>,
+    progress: Arc<Progress>,
     stop: Stop,
+    /// Events of each item so far.
+    known: HashMap<String, u32>,
     /// Probes that have not arrived: when their event was due.
     due: Arc<Mutex<HashMap<String, Instant>>>,
     latencies: Arc<Mutex<Histogram<u64>>>,
@@ -194,8 +213,10 @@ impl Live {
         };
         let ts = now_ms() - before.min(config.graph.retention / 2);
         let mut load = clients.producer()?;
+        let mut known = HashMap::new();
         for _ in 0..args.preload {
             let Some(event) = events.next_event() else { break };
+            *known.entry(event.item.to_owned()).or_insert(0) += 1;
             load.send(&input, &owned(&event, ts))?;
         }
         load.flush()?;
@@ -222,7 +243,7 @@ impl Live {
                 }
             }
         });
-        Ok(Live { clients, events, input, echo, running, stop: ends, due, latencies, probes: 0 })
+        Ok(Live { clients, events, input, echo, running, progress, stop: ends, known, due, latencies, probes: 0 })
     }
 
     /// Offers events at a rate, each when it is due, however the run keeps up.
@@ -233,6 +254,7 @@ impl Live {
         let echo = self.echo(&over)?;
         let mut producer = self.clients.producer()?;
         let begun = Instant::now();
+        let before = (self.progress.changes.load(Relaxed), Cores::now());
         let mut probes = 0;
         let mut item = String::new();
         for number in 0..rate * seconds {
@@ -245,9 +267,11 @@ impl Live {
             let ts = now_ms();
             if number % PROBE_EVERY == PROBE_EVERY - 1 && !item.is_empty() {
                 self.probes += 1;
-                probes += 1;
                 let user = format!("probe-{}", self.probes);
-                locked(&self.due).insert(user.clone(), due);
+                if due >= begun + WARM_UP {
+                    probes += 1;
+                    locked(&self.due).insert(user.clone(), due);
+                }
                 let event = Event {
                     user,
                     item: item.clone(),
@@ -261,12 +285,16 @@ impl Live {
                 producer.send(&self.input, &event)?;
             } else if let Some(event) = self.events.next_event() {
                 let event = owned(&event, ts);
-                item.clone_from(&event.item);
+                if self.known.get(&event.item).is_some_and(|events| *events >= WELL_KNOWN) {
+                    item.clone_from(&event.item);
+                }
                 producer.send(&self.input, &event)?;
             }
         }
         producer.flush()?;
+        let busy = before.1.zip(Cores::now()).map(|(before, now)| now.busy_since(&before));
         self.wait_for_probes();
+        let changes = self.progress.changes.load(Relaxed) - before.0;
         over.set();
         let broker = echo.join().map_err(|_| anyhow!("the echo failed"))??;
         let latencies = locked(&self.latencies);
@@ -275,6 +303,8 @@ impl Live {
             rate,
             probes,
             arrived: latencies.len(),
+            changes: changes / seconds.max(1),
+            busy,
             change_ms: quantiles(&latencies),
             broker_ms: quantiles(&broker),
         })
@@ -445,6 +475,29 @@ fn owned(event: &Generated<'_>, ts: u64) -> Event {
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Hundredths of a second that the machine's cores have worked and rested.
+struct Cores {
+    busy: u64,
+    idle: u64,
+}
+
+impl Cores {
+    /// The first line of `/proc/stat` (proc(5)): user, nice, system, idle, iowait, irq, softirq, steal.
+    fn now() -> Option<Self> {
+        let stat = std::fs::read_to_string("/proc/stat").ok()?;
+        let times: Vec<u64> =
+            stat.lines().next()?.split_whitespace().skip(1).map_while(|time| time.parse().ok()).collect();
+        let [user, nice, system, idle, iowait, irq, softirq, ..] = times[..] else { return None };
+        Some(Cores { busy: user + nice + system + irq + softirq, idle: idle + iowait })
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn busy_since(&self, before: &Self) -> f64 {
+        let (busy, idle) = ((self.busy - before.busy) as f64, self.idle.saturating_sub(before.idle) as f64);
+        busy / (busy + idle).max(1.0)
+    }
 }
 
 /// Microseconds, up to ten minutes.

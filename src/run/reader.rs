@@ -195,8 +195,10 @@ impl Reader {
                 self.show_lag(&live);
                 shown = Instant::now();
             }
-            if idle {
+            if idle && !self.edge.feed.events.is_empty() {
+                // Whoever waits for room is woken by that: what came meanwhile has nobody to wake, and is looked for again.
                 self.ship(out)?;
+            } else if idle {
                 self.rejects.log().flush().map_err(|error| Break::Failed(error.into()))?;
                 self.waiting.store(true, Release);
                 // A source that has something unparks this thread, also when it came just before.

@@ -34,6 +34,11 @@ use crate::console;
 /// Ticks in the graph at a time: one being worked on, one arriving.
 const OUTSTANDING: usize = 2;
 
+/// So much that is complete may wait for the writer while it flushes, if it is few changes each: a transaction takes some
+/// milliseconds, and ticks go on. More than that, and reading stops.
+pub(super) const SETTLED: usize = 16;
+const FEW: usize = 1_000;
+
 /// The longest sleep. The reader, the writer and other workers wake the loop; this is for whoever forgets.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
@@ -233,7 +238,8 @@ impl Pilot {
             times.retire(&graph.probe);
             waiting = waiting.or_else(|| complete(&graph, &mut times));
             if let Some(settled) = waiting.take() {
-                match self.settled.try_send(settled) {
+                let together = settled.changes.len() <= FEW || self.settled.is_empty();
+                match if together { self.settled.try_send(settled) } else { Err(TrySendError::Full(settled)) } {
                     Ok(()) => {}
                     Err(TrySendError::Full(settled)) => waiting = Some(settled),
                     Err(TrySendError::Disconnected(_)) => break,

@@ -49,38 +49,52 @@ impl Writer {
 
     fn write_all(&mut self, settled: &Receiver<Settled>, waker: &Waker) -> Result<(), SinkError> {
         loop {
-            let Settled { at, time, events, changes, rows, forgotten } = match settled.recv_timeout(TEND_EVERY) {
-                Ok(settled) => settled,
+            let mut last = match settled.recv_timeout(TEND_EVERY) {
+                Ok(first) => self.write(first, waker)?,
                 Err(RecvTimeoutError::Timeout) => {
                     self.sink.tend()?;
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
-            waker.wake();
-            for some in changes.chunks(NAMED_AT_ONCE) {
-                // The reader needs the names too: they are held for a moment only.
-                let named: Vec<Change> = {
-                    let (users, items) = (self.names.users(), self.names.items());
-                    some.iter().map(|change| named(change, &users, &items)).collect()
-                };
-                for change in &named {
-                    self.sink.write(change)?;
-                }
-                self.progress.changes.fetch_add(named.len() as u64, Relaxed);
+            // What came while the last flush took its time is flushed together: that of a topic is a transaction.
+            let mut forgotten = std::mem::take(&mut last.forgotten);
+            for more in settled.try_iter().take(TOGETHER) {
+                last = self.write(more, waker)?;
+                forgotten.append(&mut last.forgotten);
             }
-            self.streams.write(&rows, &self.names)?;
-            self.progress.settled.store(events, Relaxed);
-            self.sink.flush(at)?;
+            self.progress.settled.store(last.events, Relaxed);
+            self.sink.flush(last.at)?;
             if let Some(told) = &self.told {
-                told.written(time);
+                told.written(last.time);
             }
             for (name, at, feed) in forgotten {
                 self.names.forget(name, at, feed);
             }
         }
     }
+
+    /// Writes what is complete, which is returned without it.
+    fn write(&mut self, mut settled: Settled, waker: &Waker) -> Result<Settled, SinkError> {
+        waker.wake();
+        for some in std::mem::take(&mut settled.changes).chunks(NAMED_AT_ONCE) {
+            // The reader needs the names too: they are held for a moment only.
+            let named: Vec<Change> = {
+                let (users, items) = (self.names.users(), self.names.items());
+                some.iter().map(|change| named(change, &users, &items)).collect()
+            };
+            for change in &named {
+                self.sink.write(change)?;
+            }
+            self.progress.changes.fetch_add(named.len() as u64, Relaxed);
+        }
+        self.streams.write(&settled.rows, &self.names)?;
+        Ok(settled)
+    }
 }
+
+/// Most that is flushed together, so that the first of it is not held up by what comes without end.
+const TOGETHER: usize = 16;
 
 /// How long nothing may be written before the sink is looked after.
 const TEND_EVERY: Duration = Duration::from_millis(250);

@@ -42,9 +42,14 @@ fn from_file(place: &Place) -> Lists {
 
 /// Starts a run between two topics by the clock of the events, with lists for everybody.
 fn start(place: &Place, broker: &Broker, input: &str, output: &str, more: &str) -> Running {
+    start_telling(place, "", broker, input, output, more)
+}
+
+/// The same with a `RUST_LOG`.
+fn start_telling(place: &Place, log: &str, broker: &Broker, input: &str, output: &str, more: &str) -> Running {
     let (input, output) = (broker.uri(input), broker.uri(output));
     let args = format!("run --input {input} --output {output} --clock event --set graph.audience=all {more}");
-    place.start(&args.split_whitespace().collect::<Vec<_>>())
+    place.start_telling(log, &args.split_whitespace().collect::<Vec<_>>())
 }
 
 /// Stops a run as an operator does.

@@ -24,9 +24,11 @@ use crate::{HeldLists, OpenError, Sink, SinkError};
 /// if the broker gives the transaction up.
 const MOST_KEPT: usize = 16 << 20;
 
-/// The producer of all changes of an output. There is one: a second would have to be initialised by every process, too,
-/// before the topic is read back, and its users told apart by their key, whatever the number of workers.
-const SLOT: usize = 0;
+/// Producers with transactions, which take turns. While a broker still marks one's last transaction as decided, its next one
+/// is refused, and asked for again only after 20 ms (`rdkafka_txnmgr.c`, `CONCURRENT_TRANSACTIONS`): that would be the
+/// latency. A record follows that of the turn before, which was acknowledged, so those of a key keep their order. The number
+/// is fixed, whatever the number of workers, as every process shuts the others out of all of them.
+const SLOTS: usize = 2;
 
 /// How long one question of a transaction waits before it is asked again.
 const ONE_TRY: Duration = Duration::from_secs(10);
@@ -35,7 +37,10 @@ const ONE_TRY: Duration = Duration::from_secs(10);
 pub(super) struct Lists {
     name: String,
     topic: String,
-    producer: BaseProducer<Deliveries>,
+    /// One; with transactions, as many as there are slots.
+    producers: Vec<BaseProducer<Deliveries>>,
+    /// Whose turn it is.
+    slot: usize,
     transactions: bool,
     /// Records since the last commit; only with transactions.
     kept: Vec<(String, Option<Vec<u8>>)>,
@@ -55,16 +60,19 @@ pub(crate) fn continue_lists(
 ) -> Result<(Box<dyn Sink>, HeldLists), OpenError> {
     let failed = |trouble| OpenError::from(sink_error(name, trouble));
     prepare(address, options, Kind::Lists).map_err(failed)?;
-    let producer = producer(address, options).map_err(failed)?;
     let transactions = options.delivery == Delivery::Transactional;
+    let slots = 0..if transactions { SLOTS } else { 1 };
+    let producers: Vec<_> =
+        slots.map(|slot| producer(address, options, slot)).collect::<Result<_, _>>().map_err(failed)?;
     if transactions {
-        begin_epoch(&producer).map_err(failed)?;
+        producers.iter().try_for_each(begin_epoch).map_err(failed)?;
     }
     let held = read_back(name, address, options).map_err(failed)?;
     let sink = Lists {
         name: name.to_owned(),
         topic: address.topic.clone(),
-        producer,
+        producers,
+        slot: 0,
         transactions,
         kept: Vec::new(),
         kept_bytes: 0,
@@ -76,11 +84,11 @@ pub(crate) fn continue_lists(
     Ok((Box::new(sink), held))
 }
 
-fn producer(address: &Address, options: &KafkaOptions) -> Result<BaseProducer<Deliveries>, Trouble> {
+fn producer(address: &Address, options: &KafkaOptions, slot: usize) -> Result<BaseProducer<Deliveries>, Trouble> {
     let mut config = writing(address, options)?;
     if options.delivery == Delivery::Transactional {
         // Of the topic and not of the worker or the machine: whoever writes these lists next shuts this one out.
-        config.set("transactional.id", format!("{}-{}-{SLOT}", options.group, address.topic));
+        config.set("transactional.id", format!("{}-{}-{slot}", options.group, address.topic));
         // How long the broker keeps a transaction of a process that died; a new one does not have to wait for it.
         if config.get("transaction.timeout.ms").is_none() {
             config.set("transaction.timeout.ms", "60000");
@@ -149,6 +157,10 @@ pub(super) fn sink_error(name: &str, Trouble { what, advice }: Trouble) -> SinkE
 }
 
 impl Lists {
+    fn producer(&self) -> &BaseProducer<Deliveries> {
+        &self.producers[self.slot]
+    }
+
     fn send(&mut self, user: &str, value: Option<&[u8]>, tick: &Arc<AtomicUsize>) -> Result<(), Refused> {
         let mut record = BaseRecord::with_opaque_to(&self.topic, Arc::clone(tick)).key(user);
         if let Some(value) = value {
@@ -156,12 +168,12 @@ impl Lists {
         }
         tick.fetch_add(1, Relaxed);
         loop {
-            match self.producer.send(record) {
+            match self.producer().send(record) {
                 Ok(()) => return Ok(()),
                 // The queue is full: the pace is the broker's.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.producer.poll(Duration::from_millis(1));
+                    self.producer().poll(Duration::from_millis(1));
                 }
                 Err((error, _)) => {
                     tick.fetch_sub(1, Relaxed);
@@ -173,29 +185,40 @@ impl Lists {
 
     /// Waits until every record is acknowledged or given up.
     fn settle(&self) {
+        tracing::debug!("{}: {} records not acknowledged", self.name, self.producer().in_flight_count());
         // The binding's own flush sleeps in steps of 100 ms, which would be the latency of every tick.
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::ZERO);
+        while self.producer().in_flight_count() > 0 {
+            self.producer().poll(Duration::ZERO);
             std::thread::sleep(STEP);
         }
-        self.producer.poll(Duration::ZERO);
+        self.producer().poll(Duration::ZERO);
     }
 
     fn begin(&mut self) -> Result<(), Refused> {
         if !std::mem::replace(&mut self.begun, true) {
-            self.producer.begin_transaction().map_err(|error| self.refused(&error, None))?;
+            self.producer().begin_transaction().map_err(|error| self.refused(&error, None))?;
         }
         Ok(())
     }
 
     /// Makes what was sent since the last time readable. A transaction that the broker gave up is made again.
     fn commit(&mut self) -> Result<(), SinkError> {
+        self.commit_within(Duration::MAX)
+    }
+
+    fn commit_within(&mut self, limit: Duration) -> Result<(), SinkError> {
+        let asked = Instant::now();
         while self.begun {
+            if asked.elapsed() > limit {
+                let what = format!("{} lists are not acknowledged", self.kept.len());
+                return Err(sink_error(&self.name, Trouble::new(what, "see that the broker runs, and start again")));
+            }
             match self.try_commit() {
                 Ok(()) => {
                     self.begun = false;
                     self.kept.clear();
                     self.kept_bytes = 0;
+                    self.slot = (self.slot + 1) % self.producers.len();
                 }
                 Err(Refused::Now(what)) => tracing::warn!("{}: {what}; trying again", self.name),
                 Err(Refused::Transaction(what)) => {
@@ -210,8 +233,8 @@ impl Lists {
 
     fn try_commit(&self) -> Result<(), Refused> {
         self.settle();
-        self.producer.context().failure().map_or(Ok(()), |failure| Err(self.refused(&failure, None)))?;
-        self.producer.commit_transaction(ONE_TRY).map_err(|error| self.refused(&error, None))
+        self.producer().context().failure().map_or(Ok(()), |failure| Err(self.refused(&failure, None)))?;
+        self.producer().commit_transaction(ONE_TRY).map_err(|error| self.refused(&error, None))
     }
 
     fn send_again(&mut self) -> Result<(), SinkError> {
@@ -236,9 +259,9 @@ impl Lists {
         }
         self.settle();
         // What no broker will ever take is not sent again.
-        match self.producer.context().failure().map(|failure| self.refused(&failure, None)) {
+        match self.producer().context().failure().map(|failure| self.refused(&failure, None)) {
             Some(Refused::ForEver(trouble)) => return Err(Refused::ForEver(trouble)),
-            _ => self.producer.context().forget_failure(),
+            _ => self.producer().context().forget_failure(),
         }
         self.begin()?;
         let kept = std::mem::take(&mut self.kept);
@@ -252,8 +275,8 @@ impl Lists {
     fn abort(&self) -> Result<(), Refused> {
         let asked = Instant::now();
         loop {
-            self.producer.poll(Duration::ZERO);
-            let Err(error) = self.producer.abort_transaction(A_LOOK) else { return Ok(()) };
+            self.producer().poll(Duration::ZERO);
+            let Err(error) = self.producer().abort_transaction(A_LOOK) else { return Ok(()) };
             match self.refused(&error, None) {
                 Refused::Now(_) if asked.elapsed() < ONE_TRY => {}
                 refused => return Err(refused),
@@ -264,7 +287,7 @@ impl Lists {
     /// What an error asks for.
     fn refused(&self, error: &KafkaError, record: Option<(&str, usize)>) -> Refused {
         use RDKafkaErrorCode as Code;
-        let fatal = self.producer.client().fatal_error();
+        let fatal = self.producer().client().fatal_error();
         let code = fatal.as_ref().map(|(code, _)| *code).or_else(|| error.rdkafka_error_code());
         if matches!(code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) {
             return Refused::ForEver(Trouble::new(
@@ -284,14 +307,14 @@ impl Lists {
             }
         }
         if code == Some(Code::MessageSizeTooLarge) {
-            let Trouble { what, advice } = explain(error, self.producer.context().telling());
+            let Trouble { what, advice } = explain(error, self.producer().context().telling());
             let of = record.map(|(user, bytes)| format!(" (the list of `{user}`, {bytes} bytes)")).unwrap_or_default();
             return Refused::ForEver(Trouble { what: what + &of, advice });
         }
         if self.transactions && self.begun && !matches!(error, KafkaError::Transaction(_)) {
             return Refused::Transaction(error.to_string());
         }
-        Refused::ForEver(explain(error, self.producer.context().telling()))
+        Refused::ForEver(explain(error, self.producer().context().telling()))
     }
 
     fn take_stock(&mut self) {
@@ -302,7 +325,7 @@ impl Lists {
     }
 
     fn check(&self) -> Result<(), SinkError> {
-        match self.producer.context().failure().map(|failure| self.refused(&failure, None)) {
+        match self.producer().context().failure().map(|failure| self.refused(&failure, None)) {
             Some(Refused::ForEver(trouble)) => Err(sink_error(&self.name, trouble)),
             Some(Refused::Now(what) | Refused::Transaction(what)) => {
                 Err(sink_error(&self.name, Trouble::new(what, "see the broker's log")))
@@ -362,7 +385,7 @@ impl Sink for Lists {
             self.acknowledged = self.acknowledged.max(Some(at));
             return Ok(());
         }
-        self.producer.poll(Duration::ZERO);
+        self.producer().poll(Duration::ZERO);
         self.check()?;
         self.ticks.push_back((at, std::mem::take(&mut self.tick)));
         self.take_stock();
@@ -370,7 +393,7 @@ impl Sink for Lists {
     }
 
     fn tend(&mut self) -> Result<(), SinkError> {
-        self.producer.poll(Duration::ZERO);
+        self.producers.iter().for_each(|producer| producer.poll(Duration::ZERO));
         if self.transactions {
             return Ok(());
         }
@@ -385,9 +408,9 @@ impl Sink for Lists {
 
     fn close(&mut self) -> Result<(), SinkError> {
         if self.transactions {
-            return self.commit();
+            return self.commit_within(CLOSING);
         }
-        drain(&self.producer, &self.name, "lists")?;
+        drain(self.producer(), &self.name, "lists")?;
         self.check()?;
         self.take_stock();
         Ok(())

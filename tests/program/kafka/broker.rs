@@ -12,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Headers as _;
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -152,9 +152,22 @@ impl Broker {
         topic: &str,
         records: impl IntoIterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
     ) {
+        self.send_with(topic, records, &[]);
+    }
+
+    /// The same, each with these headers.
+    pub(super) fn send_with<'r>(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
+        headers: &[(&str, &[u8])],
+    ) {
         let producer = self.producer();
         for (key, value) in records {
-            let mut record = BaseRecord::<[u8], [u8]>::to(topic);
+            let all = headers
+                .iter()
+                .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic).headers(all);
             (record.key, record.payload) = (key, value);
             while let Err((_, back)) = producer.send(record) {
                 producer.poll(Duration::from_millis(5));
@@ -202,18 +215,6 @@ impl Broker {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-
-    /// Records that were written in a transaction which is not decided.
-    pub(super) fn uncommitted(&self, topic: &str) -> Watch {
-        let consumer = |level: &str| {
-            let mut config = self.config();
-            config.set("group.id", "tests").set("isolation.level", level);
-            config.create::<BaseConsumer>().unwrap()
-        };
-        let all = consumer("read_uncommitted");
-        let partitions = Self::partitions(&all, topic);
-        Watch { topic: topic.to_owned(), all, decided: consumer("read_committed"), partitions }
     }
 
     /// The lists in a topic, and what is in it besides.
@@ -283,25 +284,6 @@ impl Tail {
             None => return false,
         }
         true
-    }
-}
-
-pub(super) struct Watch {
-    topic: String,
-    all: BaseConsumer,
-    decided: BaseConsumer,
-    partitions: Vec<i32>,
-}
-
-impl Watch {
-    pub(super) fn count(&self) -> i64 {
-        let end = |consumer: &BaseConsumer, partition| {
-            consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(10)).unwrap().1
-        };
-        // The decided ones first, so that what is decided meanwhile is not counted.
-        let decided: i64 = self.partitions.iter().map(|partition| end(&self.decided, *partition)).sum();
-        let all: i64 = self.partitions.iter().map(|partition| end(&self.all, *partition)).sum();
-        all - decided
     }
 }
 

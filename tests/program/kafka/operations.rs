@@ -23,7 +23,7 @@ fn garbage_goes_to_the_dead_letters_as_it_came() {
         (Some(b"gone"), None),
         (Some(b"x"), Some(unknown)),
     ];
-    broker.send(&input, garbage.clone());
+    broker.send_with(&input, garbage.clone(), &[("trace", b"\x01\xff"), ("shop", b"7")]);
     broker.produce(&input, &events[1500..]);
     let rejects = format!("--rejects {}", broker.uri(&letters));
     let running = start(&place, &broker, &input, &output, &rejects);
@@ -43,6 +43,7 @@ fn garbage_goes_to_the_dead_letters_as_it_came() {
         );
         assert!(["malformed", "not_utf8", "unknown_action"].contains(&header("deltarec.reason").as_str()));
         assert!(!header("deltarec.detail").is_empty());
+        assert_eq!((&letter.headers["trace"][..], &letter.headers["shop"][..]), (&b"\x01\xff"[..], &b"7"[..]));
     }
 }
 
@@ -252,5 +253,29 @@ fn a_list_that_is_too_large_for_the_topic_is_named() {
             &format!("--set kafka.delivery={delivery} --set kafka.compression=none"),
         );
         running.end_within(Duration::from_secs(60)).failed(1, &["too large", "max.message.bytes"]);
+    }
+}
+
+#[test]
+fn settings_of_an_output_topic_that_would_lose_lists_are_told() {
+    let Some(broker) = real("settings_of_an_output_topic_that_would_lose_lists_are_told") else { return };
+    let place = Place::new();
+    let input = broker.topic("events", 1, &[]);
+    let for_ever = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+    let cases: [(&[(&str, &str)], Option<&str>); 4] = [
+        (&[("cleanup.policy", "compact")], None),
+        (&[("cleanup.policy", "delete"), ("retention.ms", "60000")], Some("with retention.ms 60000")),
+        (&[("cleanup.policy", "compact,delete")], Some("lists that do not change for so long")),
+        (&for_ever, Some("every change is kept for ever")),
+    ];
+    for (settings, warning) in cases {
+        let output = broker.topic("lists", 1, settings);
+        let running = start(&place, &broker, &input, &output, "");
+        running.err.until("changes are sent from now on", PATIENCE);
+        let done = stop(running);
+        match warning {
+            Some(warning) => drop(done.said(&[warning, "set cleanup.policy=compact"])),
+            None => assert!(!done.err.contains("cleanup.policy"), "{}", done.err),
+        }
     }
 }

@@ -1,0 +1,138 @@
+//! A source that wakes its reader is read at once, however slow the output is.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use connectors::{Batch, Polled, RawEvent, RejectLog, Sink, SinkError, Source, SourceError, SourcePosition};
+use deltarec::config::Config;
+use deltarec::run::{Clock, Input, Job, Show, Stop, Streams, run};
+use schema::{Change, Position};
+
+/// How long an event waited to be polled, in a source like a topic: a thread of its own hands events over, one at a time,
+/// and unparks whoever polled first.
+struct Paced {
+    fetched: Option<Receiver<(u64, Instant)>>,
+    events: u64,
+    every: Duration,
+    stop: Stop,
+    waited: Arc<std::sync::Mutex<Vec<Duration>>>,
+}
+
+impl Source for Paced {
+    fn name(&self) -> &'static str {
+        "paced"
+    }
+
+    fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
+        let (events, every, stop) = (self.events, self.every, self.stop.clone());
+        let fetched = self.fetched.get_or_insert_with(|| {
+            // Whoever finds no room wakes nobody.
+            let (hand_over, fetched) = sync_channel(2);
+            let polls = thread::current();
+            thread::spawn(move || {
+                for number in 0..events {
+                    hand_over.send((number, Instant::now())).unwrap();
+                    polls.unpark();
+                    thread::sleep(every);
+                }
+                stop.set();
+                polls.unpark();
+            });
+            fetched
+        });
+        for (number, at) in fetched.try_iter() {
+            self.waited.lock().unwrap().push(at.elapsed());
+            let (user, item) = (format!("u{}", number % 40), format!("i{}", number % 7));
+            let position = Position { line: 0, offset: number };
+            let ts = 1_763_900_000_000 + number;
+            into.push(RawEvent {
+                user: &user,
+                item: &item,
+                action: "buy",
+                ts,
+                dwell_ms: None,
+                position,
+                stamped: Some(ts),
+            });
+        }
+        Ok(Polled::Idle)
+    }
+
+    fn position(&self, _batch: &Batch, _next: usize) -> SourcePosition {
+        SourcePosition::Partitions([(0, 0)].into())
+    }
+
+    fn resume_at(&mut self, _position: &SourcePosition) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+}
+
+/// Each flush takes its time, as a transaction does.
+struct Slow(Duration);
+
+impl Sink for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn write(&mut self, _change: &Change) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _at: u64) -> Result<(), SinkError> {
+        thread::sleep(self.0);
+        Ok(())
+    }
+
+    fn acknowledged(&self) -> Option<u64> {
+        None
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_comes_while_the_reader_waits_for_room_is_read_when_there_is_some() {
+    let stop = Stop::default();
+    let waited = Arc::default();
+    // Much more is due than fits between reader and writer, so that the reader waits for room nearly all the time.
+    let flush = Duration::from_millis(60);
+    let source = Paced {
+        fetched: None,
+        events: 2_000,
+        every: Duration::from_millis(1),
+        stop: stop.clone(),
+        waited: Arc::clone(&waited),
+    };
+    let job = Job {
+        config: Config::default(),
+        inputs: vec![Input { source: Box::new(source), waits: true }],
+        output: Box::new(Slow(flush)),
+        streams: Streams::default(),
+        rejects: RejectLog::default(),
+        workers: 1,
+        links: None,
+        clock: Clock::Event,
+        progress: Arc::default(),
+        show: Show::Nothing,
+        stop,
+        state: None,
+        resume: None,
+    };
+    let (summary, result) = run(job);
+    result.unwrap();
+    let mut waited: Vec<Duration> = std::mem::take(&mut *waited.lock().unwrap());
+    assert_eq!((waited.len() as u64, summary.rejected), (summary.events, 0));
+    waited.retain(|wait| *wait > Duration::from_millis(200));
+    println!("{} of {} events waited for a fifth of a second", waited.len(), summary.events);
+    // Asleep though something has come, the reader looks again after a quarter of a second: that would be a hundred times.
+    assert!(waited.len() < 20, "{} events found the reader asleep", waited.len());
+}
