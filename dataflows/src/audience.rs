@@ -83,8 +83,14 @@ pub fn interest_in<'scope, D: Clone + 'static>(
             input.for_each(|capability, data| stash.put(held.retain(&capability), data));
             let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
             while let Some(time) = stash.first().filter(|time| *time < upper) {
-                let updates = stash.take(time).into_iter().flatten();
-                moved.extend(updates.map(|(data, _, diff)| (row(&data), diff)));
+                for (data, _, diff) in stash.take(time).into_iter().flatten() {
+                    // What is taken back and put in its place mostly comes together.
+                    let row = row(&data);
+                    match moved.last() {
+                        Some((last, other)) if *last == row && *other == -diff => drop(moved.pop()),
+                        _ => moved.push((row, diff)),
+                    }
+                }
                 consolidate(&mut moved);
                 let capability = held.at(0, time);
                 let mut session = output.session(&capability);

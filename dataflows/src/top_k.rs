@@ -122,29 +122,34 @@ impl<S: Copy + Ord> TopK<S> {
         })
     }
 
-    /// Gives a candidate another score made of its present one, if it is kept, or takes it away; returns whether it was.
+    /// Gives a candidate another score made of its present one, if it is kept, or takes it away. Returns, if it was kept, the
+    /// best rank that has another candidate or score; [`usize::MAX`] if none has.
     #[inline]
-    pub fn revise(&mut self, id: Dense, ids: &Ids, revised: impl FnOnce(S) -> Option<S>) -> bool {
-        let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return false };
-        let revised = revised(self.kept[at].score).map(|score| Ranked { score, id });
-        if let Some(revised) = revised.filter(|revised| self.reaches(revised, ids)) {
-            self.relocate(at, revised, ids);
-        } else {
-            self.kept.remove(at);
-            self.moved(at);
+    pub fn revise(&mut self, id: Dense, ids: &Ids, revised: impl FnOnce(S) -> Option<S>) -> Option<usize> {
+        let at = self.kept.iter().position(|kept| kept.id == id)?;
+        let old = self.kept[at].score;
+        let revised = revised(old).map(|score| Ranked { score, id });
+        if revised.is_some_and(|revised| revised.score == old) {
+            return Some(usize::MAX);
         }
-        true
+        if let Some(revised) = revised.filter(|revised| self.reaches(revised, ids)) {
+            return Some(self.relocate(at, revised, ids));
+        }
+        self.kept.remove(at);
+        self.moved(at);
+        Some(at)
     }
 
-    /// Gives a candidate its present score, or takes it away. Telling the same again changes nothing.
-    pub fn update(&mut self, id: Dense, score: Option<S>, capacity: usize, ids: &Ids) {
-        if self.revise(id, ids, |_| score) {
-            return;
+    /// Gives a candidate its present score, or takes it away. Telling the same again changes nothing. Returns the best rank
+    /// that has another candidate or score; [`usize::MAX`] if none has.
+    pub fn update(&mut self, id: Dense, score: Option<S>, capacity: usize, ids: &Ids) -> usize {
+        if let Some(changed) = self.revise(id, ids, |_| score) {
+            return changed;
         }
-        let Some(score) = score else { return };
+        let Some(score) = score else { return usize::MAX };
         let candidate = Ranked { score, id };
         if !self.reaches(&candidate, ids) {
-            return;
+            return usize::MAX;
         }
         let place = self.kept.partition_point(|kept| kept.order(&candidate, ids) == Ordering::Less);
         self.kept.insert(place, candidate);
@@ -152,10 +157,11 @@ impl<S: Copy + Ord> TopK<S> {
         if self.kept.len() > capacity {
             self.floor = self.kept.pop().map(|fallen| fallen.score);
         }
+        if place < self.kept.len() { place } else { usize::MAX }
     }
 
-    /// Puts a candidate at its new place.
-    fn relocate(&mut self, mut at: usize, revised: Ranked<S>, ids: &Ids) {
+    /// Puts a candidate at its new place; returns the better of both.
+    fn relocate(&mut self, mut at: usize, revised: Ranked<S>, ids: &Ids) -> usize {
         let from = at;
         while at > 0 && revised.order(&self.kept[at - 1], ids) == Ordering::Less {
             self.kept[at] = self.kept[at - 1];
@@ -169,6 +175,7 @@ impl<S: Copy + Ord> TopK<S> {
         if at != from {
             self.moved(at.min(from));
         }
+        at.min(from)
     }
 
     fn moved(&mut self, rank: usize) {
@@ -184,6 +191,7 @@ pub(crate) fn bit(id: Dense) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::iter;
 
     use proptest::prelude::*;
 
@@ -223,13 +231,18 @@ mod tests {
                     None => all.remove(&name),
                 };
                 let told = [old, score].into_iter().flatten().any(|score| top.floor().is_none_or(|floor| score >= floor));
-                let kept = top.revise(id, &ids, |now| {
+                let ranked = top.best(usize::MAX).to_vec();
+                let mut changed = top.revise(id, &ids, |now| {
                     assert_eq!(Some(now), old);
                     score
                 });
-                if told && !kept {
-                    top.update(id, score, k + reserve, &ids);
+                if told && changed.is_none() {
+                    changed = Some(top.update(id, score, k + reserve, &ids));
                 }
+                let (before_it, now) = (ranked.iter().map(Some).chain(iter::repeat(None)), top.best(usize::MAX));
+                let same = now.iter().map(Some).chain(iter::repeat(None)).zip(before_it).take(20);
+                let same = same.take_while(|(now, before)| now == before).count();
+                prop_assert_eq!(changed.unwrap_or(usize::MAX), if same == 20 { usize::MAX } else { same });
                 if top.is_short(k) {
                     top = rescan(&all, cut);
                     // Too few above the cut: without it.

@@ -128,15 +128,17 @@ impl Viewers {
     }
 
     /// Adds up the updates of a tick to the profiles of a source, in any order: what `split` makes of each, and the row
-    /// that `row` finds.
-    pub(super) fn update<D, K: Copy, T>(
+    /// that `find` finds.
+    pub(super) fn update<D, K: Copy + Eq, T>(
         &mut self,
         source: usize,
         updates: &[Vec<((UserId, D), T, Diff)>],
         split: impl Fn(&D) -> (K, Weight),
-        row: impl Fn(&mut Rows, K) -> Dense,
+        find: impl Fn(&mut Rows, K) -> Dense,
         rows: &mut Rows,
     ) {
+        // What is taken back and put in its place mostly comes together.
+        let mut last: Option<(K, Dense)> = None;
         for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
             let id = self.of(same[0].0.0);
             self.unsettle(id, State::Rescan);
@@ -146,7 +148,11 @@ impl Viewers {
             }
             for ((_, update), _, diff) in same {
                 let (key, weight) = split(update);
-                let row = row(rows, key);
+                let row = match last {
+                    Some((same, row)) if same == key => row,
+                    _ => find(rows, key),
+                };
+                last = Some((key, row));
                 if profile.add(row, weight, *diff) {
                     rows.mention(row);
                 }
@@ -187,11 +193,14 @@ impl Viewers {
         let viewer = &mut self.viewers[id as usize];
         let (profile, source_weight) = (&viewer.profiles[changed.source], self.weights[changed.source]);
         let kept = may_be_kept
-            && viewer.ranking.revise(changed.item, rows.ids(), |total| {
-                let weight = i64::from(profile.weight(changed.row)) * source_weight;
-                let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
-                Some(total).filter(|total| *total > 0)
-            });
+            && viewer
+                .ranking
+                .revise(changed.item, rows.ids(), |total| {
+                    let weight = i64::from(profile.weight(changed.row)) * source_weight;
+                    let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
+                    Some(total).filter(|total| *total > 0)
+                })
+                .is_some();
         if !kept {
             if !rises {
                 return;

@@ -117,6 +117,12 @@ impl Tick {
         viewers.hold();
         changed.sort_unstable();
         changed.dedup();
+        let mut users: Vec<Dense> = changed.iter().map(|(user, _)| *user).collect();
+        users.dedup();
+        if viewers.scanning_costs_less(users.into_iter()) {
+            viewers.scan_all();
+            changed.clear();
+        }
         Tick { time, changed }
     }
 

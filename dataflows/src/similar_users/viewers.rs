@@ -76,6 +76,12 @@ struct Similar {
     similarity: u16,
 }
 
+/// Members that a viewer is compared with in the time of a look at one viewer's share in a user, what follows from it
+/// included.
+const MEMBERS: usize = 8;
+/// A tick that changes fewer users than one for so many viewers is not weighed up.
+const GLANCE: usize = 4;
+
 /// What has been done since somebody looked.
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -187,6 +193,29 @@ impl Viewers {
         }
     }
 
+    /// Whether comparing these users (each with viewers it shares something with) costs more than comparing all viewers
+    /// with everybody.
+    pub(super) fn scanning_costs_less(&self, users: impl ExactSizeIterator<Item = Dense>) -> bool {
+        // Most ticks are told by a glance: a membership has a viewer or more.
+        if users.len() < self.ids.len() / GLANCE {
+            return false;
+        }
+        let looks: usize = users
+            .flat_map(|user| self.rows.get(user).candidates())
+            .map(|(item, _)| self.rows.get(item).holders.len())
+            .sum();
+        let calm = self.ids.values().filter(|id| self.heads[**id as usize].state != State::Rescan);
+        let items = calm.flat_map(|id| self.viewers[*id as usize].history.weights());
+        let members: usize = items.map(|(item, _)| self.rows.get(item).len()).sum();
+        looks * MEMBERS > members
+    }
+
+    /// Instead of step 5: all viewers are to be compared with everybody.
+    pub(super) fn scan_all(&mut self) {
+        let ids: Vec<ViewerId> = self.ids.values().copied().collect();
+        ids.into_iter().for_each(|id| self.unsettle(id, State::Rescan));
+    }
+
     /// Step 5: compares a user, of whom something has changed, with all viewers who share something with it, or did by
     /// way of the items `gone`. Returns how many places were looked at.
     pub(super) fn compare(&mut self, user: Dense, gone: impl Iterator<Item = Dense>) -> usize {
@@ -216,9 +245,12 @@ impl Viewers {
             let score = score(u64::from(shared), fine, head.me, user, &self.logarithm);
             if head.kept & bit(user) != 0 || score.is_some_and(|score| score >= head.bar) {
                 let ranking = &mut self.viewers[viewer as usize].ranking;
-                ranking.update(user, score, capacity(self.keep), self.rows.ids());
+                let changed = ranking.update(user, score, capacity(self.keep), self.rows.ids());
                 head.kept |= bit(user);
-                if head.state == State::Settled {
+                head.bar = ranking.floor().unwrap_or(i32::MIN);
+                // What moves in the reserve concerns nobody.
+                let concerns = changed < self.keep || ranking.is_short(self.keep);
+                if concerns && head.state == State::Settled {
                     head.state = State::Touched;
                     self.unsettled.push(viewer);
                 }
@@ -246,15 +278,27 @@ impl Viewers {
         }));
         if self.similar != viewer.told {
             let ids = self.rows.ids();
-            let mut differ = |some: &[Similar], others: &[Similar], diff: Diff| {
-                for similar in some.iter().filter(|similar| !others.contains(similar)) {
-                    let told = SimilarUser { user: ids.name(similar.user), similarity: similar.similarity };
-                    self.work.similar += 1;
-                    tell(viewer.user, told, diff);
-                }
+            let mut tell = |similar: &Similar, diff: Diff| {
+                let told = SimilarUser { user: ids.name(similar.user), similarity: similar.similarity };
+                self.work.similar += 1;
+                tell(viewer.user, told, diff);
             };
-            differ(&self.similar, &viewer.told, 1);
-            differ(&viewer.told, &self.similar, -1);
+            // Mostly the same users in the same order are otherwise similar, as their viewer is more active. What is taken
+            // back and put in its place comes together, so that others look it up once.
+            for (rank, now) in self.similar.iter().enumerate() {
+                let is_it = |was: &&Similar| was.user == now.user;
+                let was = viewer.told.get(rank).filter(is_it).or_else(|| viewer.told.iter().find(is_it));
+                if was != Some(now) {
+                    was.into_iter().for_each(|was| tell(was, -1));
+                    tell(now, 1);
+                }
+            }
+            for (rank, was) in viewer.told.iter().enumerate() {
+                let is_it = |now: &Similar| now.user == was.user;
+                if !self.similar.get(rank).is_some_and(is_it) && !self.similar.iter().any(is_it) {
+                    tell(was, -1);
+                }
+            }
             viewer.told.clone_from(&self.similar);
         }
         if viewer.history.is_empty() {
