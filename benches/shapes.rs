@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use connectors::generate::Options;
 use dataflows::{
     Audience, Collection, Config, Event, IdMap, Input, Interest, ItemId, List, Neighbour, Scored, UserId, interactions,
-    interest, lists, popularity, similar_items,
+    interest, lists, similar_items,
 };
 use differential_dataflow::AsCollection;
 use support::{Loop, histogram, ms, peak_mib, record, simulated};
@@ -331,19 +331,18 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
         let events = as_collection(events);
         let history = plain::history(events.clone(), params.history);
         let profiles = plain::profiles(events, &params);
-        let similar = plain::similar_items(plain::cooccurrence(history.clone()), plain::popularity(history), &params);
+        let similar = plain::similar_items(plain::cooccurrence(history.clone()), history, &params);
         let contributions = plain::of_items(profiles.clone(), similar, params.items_weight);
         return scored(plain::lists(profiles, contributions, params.k));
     }
     let gauges = Arc::default();
     let door = interactions(events, config, &ProbeHandle::new(), &gauges, None);
-    let popular = popularity(door.history);
     let wanted = interest(door.profiles.clone());
     let neighbours = if shape.contains("index") {
-        similar_items(door.cooccurrence, popular, wanted, config, &gauges).neighbours
+        similar_items(door.cooccurrence, door.history, wanted, config, &gauges).neighbours
     } else {
         // The rows that are wanted, by a join.
-        let rows = plain::similar_items(door.cooccurrence, popular, &params);
+        let rows = plain::similar_items(door.cooccurrence, door.history, &params);
         let wanted =
             wanted.map(|interest| interest.row).threshold_named("wanted", |_, _| 1).arrange_by_self_named("wanted");
         rows.arrange_by_key_named("rows")

@@ -68,6 +68,7 @@ Examples:
 
   # which setting is better, and is it sure?
   deltarec evaluate --input events.jsonl.gz --sweep graph.resolution=2,4,8,16 --sweep graph.history=20,50
+  deltarec evaluate --input events.jsonl.gz --sweep graph.similarity=cosine,jaccard,llr,count
 
 Seen items are not recommended; what users do with them again is counted apart, as repeats. Everybody has a list
 (graph.audience=all) unless --set says otherwise. Lists are as long as the largest --k; what stands further down

@@ -356,6 +356,7 @@ pub(crate) fn graph_config(config: &Config) -> dataflows::Config {
             config::Audience::All => dataflows::Audience::All,
             config::Audience::Within(ms) => dataflows::Audience::Within(ms),
         },
+        similarity: graph.similarity,
         min_cooccurrence: graph.min_cooccurrence,
         shrink: graph.shrink,
         stairs: graph.stairs.iter().map(|stair| *stair as usize).collect(),

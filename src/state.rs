@@ -206,6 +206,7 @@ fn meaning(config: &Config, records: &Value) -> Map<String, Value> {
         "audience": audience,
         "neighbours": graph.neighbours,
         "k": graph.k,
+        "similarity": graph.similarity.name(),
         "min_cooccurrence": graph.min_cooccurrence,
         "shrink": graph.shrink,
         "stairs": graph.stairs,
@@ -297,7 +298,14 @@ mod tests {
     #[test]
     fn what_was_let_go_of_cannot_come_back() {
         let then = with(&[]);
-        for fine in ["graph.k=3", "graph.history=49", "graph.retention=29d", "graph.audience=all", "graph.stairs=[1]"] {
+        for fine in [
+            "graph.k=3",
+            "graph.history=49",
+            "graph.retention=29d",
+            "graph.audience=all",
+            "graph.stairs=[1]",
+            "graph.similarity=llr",
+        ] {
             compare(&then, &with(&[fine])).unwrap();
         }
         for wrong in ["graph.history=51", "graph.retention=31d", "levels.view=2", "levels.bid=5", "levels.watch=[]"] {

@@ -8,6 +8,7 @@ use schema::id64;
 
 use crate::support::graph::{config, ticks};
 use crate::support::logs::{log, params};
+use crate::support::oracle::measures::Measure;
 use crate::support::oracle::{Ev, Params, lists};
 
 #[path = "../benches/cost/mod.rs"]
@@ -17,8 +18,8 @@ mod program;
 /// Runs both on the same batches and compares all lists after each, scores of fresh changes included. Returns how many
 /// lists there were.
 fn check(params: &Params, log: &[Ev], size: usize) -> usize {
-    // The source it has.
-    let params = &Params { users_weight: 0, ..params.clone() };
+    // The source and the measure it has.
+    let params = &Params { users_weight: 0, similarity: Measure::Cosine, ..params.clone() };
     let mut program = program::Cost::new(&config(params));
     let names: HashMap<u64, &str> =
         log.iter().flat_map(|ev| [&ev.user, &ev.item]).map(|name| (id64(name), name.as_str())).collect();

@@ -7,6 +7,7 @@ use schema::id64;
 use timely::dataflow::operators::{Input as _, Inspect as _, Probe as _};
 
 use crate::support::graph::{Pace, Tick, config, drive, run_with};
+use crate::support::logs::measures;
 use crate::support::oracle::changes::changes_together;
 use crate::support::oracle::{Ev, Params, lists};
 
@@ -20,7 +21,8 @@ fn params() -> impl Strategy<Value = Params> {
     );
     let spans = (prop::sample::select(vec![3_u64, 10, 40, 150, 1_000]), prop::option::weighted(0.85, 1_u64..30));
     let stairs = prop::sample::select(vec![vec![1], vec![3], vec![2, 4, 8, 16], vec![1, 2, 3, 4, 5, 6, 7, 100]]);
-    let logarithm = (prop::sample::select(vec![1_u64, 1, 1, 2, 5]), prop::sample::select(vec![0_u64, 0, 1, 20]));
+    let logarithm =
+        (measures(), prop::sample::select(vec![1_u64, 1, 1, 2, 5]), prop::sample::select(vec![0_u64, 0, 1, 20]));
     let resolution = prop::sample::select(vec![1_u32, 1, 1, 2, 4, 16]);
     let items_weight = prop::sample::select(vec![4_i64, 4, 4, 1, 1_000_000, 0]);
     let users = (
@@ -33,7 +35,7 @@ fn params() -> impl Strategy<Value = Params> {
             (history, neighbours, k),
             (retention, audience),
             stairs,
-            (min_cooccurrence, shrink),
+            (similarity, min_cooccurrence, shrink),
             resolution,
             items_weight,
             (sample, similar_users, users_weight),
@@ -43,6 +45,7 @@ fn params() -> impl Strategy<Value = Params> {
             k,
             retention,
             audience: audience.map(|audience| audience.min(retention)),
+            similarity,
             min_cooccurrence,
             shrink,
             stairs,

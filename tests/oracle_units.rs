@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use schema::id64;
 
 use crate::support::oracle::changes::{Record, changes};
-use crate::support::oracle::exact::{fine_log, floor_log2_times, q, q_with_phase, similarity};
+use crate::support::oracle::exact::{fine_log, floor_log2_times, log48, power, q, q_with_phase, similarity};
+use crate::support::oracle::measures::{Measure, population, surprise};
 use crate::support::oracle::users::{activity, rarity, samples, similar_users};
 use crate::support::oracle::{Ev, Params, audience, cooccurrence, history, lists, popularity, profiles, similar_items};
 
@@ -212,6 +213,53 @@ fn two_users_worked_out() {
     assert_eq!(lists(&events, &params, 3_000), expected);
     // A weight of 0 switches the source off.
     assert!(lists(&events, &Params { items_weight: 0, ..params }, 3_000).is_empty());
+}
+
+#[test]
+fn other_measures_worked_out() {
+    let history = history(&ann_and_bob(), &timeless(), 3_000);
+    let of_p1 = |similarity: Measure, shrink| {
+        similar_items(&history, &Params { similarity, shrink, ..timeless() }).get("p1").map(|row| row[0].clone())
+    };
+    let p2 = |v| Some(("p2".to_owned(), v));
+    assert_eq!(of_p1(Measure::Count, 20), p2(2), "C_12 = 2");
+    // q(2) = 4, q_12(23) = 18 as above: a = b = 14; 1 / (2 * 2^(14 / 4) - 1) = 0.0463, times 1024 is 47.4.
+    assert_eq!(of_p1(Measure::Jaccard, 20), p2(47));
+    // 256 * log2(3) = 405.8, plus phase 21, over 64: q_12(3) = 6, a = b = 2; 1 / (2 * 2^(2 / 4) - 1) = 0.547.
+    assert_eq!(of_p1(Measure::Jaccard, 0), p2(560));
+    // ann has 3 at most and bob 1. With 2^(6 / 4) and 2^(6 / 4) of 4 two together are what chance would give, but for a floor.
+    assert_eq!(population(&history), 4);
+    assert_eq!(of_p1(Measure::Llr, 20), p2(1));
+}
+
+#[test]
+fn log_likelihood_ratios_published() {
+    for (table, expected) in
+        [([110, 2_442, 111, 29_114], 270.72), ([29, 13, 123, 31_612], 263.90), ([9, 12, 429, 31_327], 48.94)]
+    {
+        let [both, one, other, neither] = table.map(|count: u64| count << 16);
+        let rank = surprise(both, both + one, both + other, both + one + other + neither).unwrap();
+        let ratio = f64::from(u32::try_from(rank).unwrap()) * std::f64::consts::LN_2 / 8.0;
+        assert!(ratio <= expected + 0.005 && ratio > expected - 0.1, "{ratio}, published {expected}");
+    }
+    assert_eq!(surprise(1 << 16, 10 << 16, 10 << 16, 100 << 16), None, "as often as by chance");
+}
+
+#[test]
+#[allow(clippy::cast_precision_loss)]
+fn powers_and_fine_logarithms_are_floors() {
+    for s in 1..=16 {
+        for n in 0..=40 * i64::from(s) {
+            let (p, float) = (power(n, s), (16.0 + n as f64 / f64::from(s)).exp2());
+            assert!((p as f64 - float).abs() <= 1.0 + float * 1e-12, "n {n}, s {s}: {p}, {float}");
+        }
+        assert_eq!([0, i64::from(s), 40 * i64::from(s)].map(|n| power(n, s)), [1 << 16, 1 << 17, 1 << 56]);
+    }
+    for x in (1..3_000).chain((20..57).map(|bits| (1 << bits) + 12_345)) {
+        let (log, float) = (log48(x), (x as f64).log2() * 48_f64.exp2());
+        assert!((log as f64 - float).abs() <= 2.0 + float * 1e-14, "{x}: {log}, {float}");
+    }
+    assert_eq!(log48(1 << 20), 20 << 48);
 }
 
 #[test]

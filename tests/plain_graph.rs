@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use schema::id64;
 use timely::dataflow::operators::probe::Handle;
 
+use crate::support::logs::measures;
 use crate::support::oracle::{self, Ev, Params};
 use crate::support::plain;
 
@@ -27,7 +28,7 @@ fn lists_of_the_graph(ticks: &[Vec<Ev>], params: &Params) -> Vec<Lists> {
             let profiles = plain::profiles(events.clone(), &params);
             let history = plain::history(events, params.history);
             let pairs = plain::cooccurrence(history.clone());
-            let similar = plain::similar_items(pairs, plain::popularity(history.clone()), &params);
+            let similar = plain::similar_items(pairs, history.clone(), &params);
             let (samples, activity) = (plain::samples(history.clone(), &params), plain::activity(history.clone()));
             let users = plain::similar_users(history.clone(), samples, activity, &params);
             let contributions = plain::of_items(profiles.clone(), similar, params.items_weight)
@@ -79,11 +80,12 @@ fn log() -> impl Strategy<Value = Vec<Vec<Ev>>> {
 fn params() -> impl Strategy<Value = Params> {
     let caps = (1..8_usize, 1..5_usize, 1..4_usize, 1..4_u64);
     let users = (1..6_usize, 1..5_usize, 0..5_i64);
-    let numbers = (0..30_u64, proptest::sample::subsequence(vec![1, 2, 3, 5, 8], 1..=5), 1..=16_u32, 0..5_i64);
+    let numbers =
+        (measures(), 0..30_u64, proptest::sample::subsequence(vec![1, 2, 3, 5, 8], 1..=5), 1..=16_u32, 0..5_i64);
     (caps, numbers, users).prop_map(
         |(
             (history, neighbours, k, min_cooccurrence),
-            (shrink, stairs, resolution, items_weight),
+            (similarity, shrink, stairs, resolution, items_weight),
             (sample, similar_users, users_weight),
         )| Params {
             history,
@@ -91,6 +93,7 @@ fn params() -> impl Strategy<Value = Params> {
             k,
             retention: u64::MAX,
             audience: None,
+            similarity,
             min_cooccurrence,
             shrink,
             stairs,

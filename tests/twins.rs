@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use dataflows::{
-    Interest, SimilarUsers, activity, histories, interactions, interest, interest_in, lists, look_up, popularity,
-    samples, similar_items,
+    Interest, SimilarUsers, activity, histories, interactions, interest, interest_in, lists, look_up, samples,
+    similar_items,
 };
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
@@ -33,7 +33,6 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let config = config(&params);
             let gauges = Arc::default();
             let door = interactions(events, &config, &ProbeHandle::new(), &gauges, None);
-            let popular = popularity(door.history.clone());
             let wanted = interest(door.profiles.clone());
 
             // Co-occurrence: the door's own self-join, and arrange and join.
@@ -50,9 +49,10 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             report(wanted.clone().negate().concat(plainly), "interest", &found);
 
             // Similar items: the pair index, and joins and reduce, where they are wanted.
-            let ours =
-                similar_items(door.cooccurrence.clone(), popular.clone(), wanted.clone(), &config, &gauges).neighbours;
-            let rows = plain::similar_items(door.cooccurrence, popular, &params).arrange_by_key_named("rows");
+            let ours = similar_items(door.cooccurrence.clone(), door.history.clone(), wanted.clone(), &config, &gauges)
+                .neighbours;
+            let rows =
+                plain::similar_items(door.cooccurrence, door.history.clone(), &params).arrange_by_key_named("rows");
             let wanted = wanted.map(|Interest { row, worker }| (row, worker)).arrange_by_key_named("wanted by item");
             let plainly = wanted.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
             let told = ours.clone().map(|(at, row)| (at.row, at.worker, row.item, u32::from(row.similarity)));

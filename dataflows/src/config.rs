@@ -1,4 +1,4 @@
-use crate::Scope;
+use crate::{Measure, Scope};
 
 /// Who has a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +52,11 @@ pub struct Config {
     pub retention: u64,
     /// Who has a list.
     pub audience: Audience,
+    /// By what items are similar.
+    pub similarity: Measure,
     /// Least co-occurrence of two similar items.
     pub min_cooccurrence: u32,
-    /// Added to popularities in the similarity: holds back pairs with little evidence.
+    /// Added to popularities in the cosine and in Jaccard: holds back pairs with little evidence.
     pub shrink: u32,
     /// Ranks at which the weight of a profile halves, rising.
     pub stairs: Vec<usize>,
@@ -85,6 +87,7 @@ impl Default for Config {
             k: 10,
             retention: 30 * 24 * 60 * 60 * 1_000,
             audience: Audience::Within(30 * 60 * 1_000),
+            similarity: Measure::Cosine,
             min_cooccurrence: 1,
             shrink: 20,
             stairs: vec![2, 4, 8, 16],

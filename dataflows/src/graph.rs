@@ -7,8 +7,8 @@ use timely::dataflow::{ProbeHandle, Stream};
 use crate::interactions::Interactions;
 use crate::{
     Collection, Config, Forgotten, Gauges, Input, Interest, ItemId, Keeper, Level, ListChange, Neighbour, Output,
-    RowChange, SimilarItems, Time, Trending, UserId, changes, interactions, interest, interest_in, lists, popularity,
-    row_changes, similar_items, similar_users, trending,
+    RowChange, SimilarItems, Time, Trending, UserId, changes, interactions, interest, interest_in, lists, row_changes,
+    similar_items, similar_users, trending,
 };
 
 /// What comes out of the graph.
@@ -66,8 +66,7 @@ pub fn durable_recommendations<'scope>(
     if config.told.similar_items {
         interest = interest.concat(of_a_listener(history.clone()));
     }
-    let SimilarItems { neighbours, forgotten: items } =
-        similar_items(cooccurrence, popularity(history), interest, config, &gauges);
+    let SimilarItems { neighbours, forgotten: items } = similar_items(cooccurrence, history, interest, config, &gauges);
     let (neighbours, similar_items) =
         if config.told.similar_items { told_apart(neighbours) } else { (neighbours, None) };
     let similar_users = users_source.as_ref().filter(|_| config.told.similar_users).map(|source| {

@@ -19,6 +19,7 @@ mod graph;
 mod interactions;
 mod keeper;
 mod lists;
+mod measure;
 mod operator;
 mod popularity;
 mod profile;
@@ -44,6 +45,7 @@ pub use graph::{Durable, Recommendations, durable_recommendations, recommendatio
 pub use interactions::{Event, Input, Interactions, Mark, interactions};
 pub use keeper::{GROUPS, Groups, Keeper, Piece, group_of};
 pub use lists::lists;
+pub use measure::Measure;
 pub use operator::{IdHasher, IdMap, give_back};
 pub use popularity::popularity;
 pub use quantise::{Logarithm, Similarity};

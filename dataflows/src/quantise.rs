@@ -1,4 +1,4 @@
-//! Quantised logarithms and the similarity made of them, on integers alone.
+//! Quantised logarithms, their powers, and the cosine made of them, on integers alone.
 //!
 //! `q(x) = floor(s * log2(x))`. With a phase for a pair, `q_ab(x) = floor((floor(64 * s * log2(x)) + phase) / 64)`: when
 //! a popular count crosses a threshold, a sixty-fourth of its pairs moves at a time. `fine` is the inner floor.
@@ -97,10 +97,35 @@ impl Similarity {
     }
 }
 
+/// `floor(2^(16 + n / s))`: what a quantised logarithm n stands for, in steps of 2^-16, from a table.
+#[derive(Debug)]
+pub(crate) struct Powers(Vec<u64>);
+
+impl Powers {
+    /// Bits behind the point.
+    pub(crate) const BITS: u32 = 16;
+
+    /// The table for resolution `s`, 1 to 16.
+    pub(crate) fn new(resolution: u32) -> Self {
+        Powers((0..=MAX_BITS * resolution).map(|n| largest_power(resolution, Self::BITS * resolution + n)).collect())
+    }
+
+    /// Beyond `40 s`, which no logarithm reaches, the last one.
+    #[inline]
+    pub(crate) fn of(&self, n: u32) -> u64 {
+        self.0[(n as usize).min(self.0.len() - 1)]
+    }
+}
+
+/// The largest x with `x^m <= 2^n`.
+fn largest_power(m: u32, n: u32) -> u64 {
+    (0..=n / m).rev().fold(0, |x, bit| if at_most_power(x | 1 << bit, m, n) { x | 1 << bit } else { x })
+}
+
 /// Whether `x^m <= 2^n`.
 fn at_most_power(x: u64, m: u32, n: u32) -> bool {
-    let floor = floor_of_log2_times(x, m);
-    floor < n || (floor == n && x.is_power_of_two())
+    let floor = floor_of_log2_times(x, m.into());
+    floor < n.into() || (floor == n.into() && x.is_power_of_two())
 }
 
 /// The least x with `steps * log2(x) >= n`.
@@ -109,24 +134,24 @@ fn threshold(n: u32, steps: u32) -> u64 {
     let guess = (f64::from(n) / f64::from(steps)).exp2().ceil();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let mut x = (guess as u64).max(1);
-    while x > 1 && floor_of_log2_times(x - 1, steps) >= n {
+    while x > 1 && floor_of_log2_times(x - 1, steps.into()) >= n.into() {
         x -= 1;
     }
-    while floor_of_log2_times(x, steps) < n {
+    while floor_of_log2_times(x, steps.into()) < n.into() {
         x += 1;
     }
     x
 }
 
-/// `floor(m * log2(x))`, exactly, for m up to 1024: the exponent of `x^m`.
+/// `floor(m * log2(x))`, exactly, for m up to 2^48: the exponent of `x^m`.
 ///
 /// The power is multiplied out on 128-bit mantissas, cut off after each step. A step loses less than two units in the
 /// last place, all steps together less than 8 m, so the exponent is right unless the mantissa ends in that margin
 /// beneath the next power of two: checked. Powers of two are exact.
-fn floor_of_log2_times(x: u64, m: u32) -> u32 {
-    let base = Mantissa { bits: u128::from(x) << u128::from(x).leading_zeros(), exponent: x.ilog2() };
+pub(crate) fn floor_of_log2_times(x: u64, m: u64) -> u64 {
+    let base = Mantissa { bits: u128::from(x) << u128::from(x).leading_zeros(), exponent: x.ilog2().into() };
     let mut power = Mantissa { bits: 1 << 127, exponent: 0 };
-    for bit in (0..u32::BITS - m.leading_zeros()).rev() {
+    for bit in (0..u64::BITS - m.leading_zeros()).rev() {
         power = power.times(power);
         if m >> bit & 1 == 1 {
             power = power.times(base);
@@ -140,7 +165,7 @@ fn floor_of_log2_times(x: u64, m: u32) -> u32 {
 #[derive(Clone, Copy)]
 struct Mantissa {
     bits: u128,
-    exponent: u32,
+    exponent: u64,
 }
 
 impl Mantissa {
@@ -174,7 +199,7 @@ mod tests {
         for x in 1..=2_000_u64 {
             for m in [1, 2, 3, 7, 11] {
                 let n = floor_of_log2_times(x, m);
-                let power = u128::from(x).pow(m);
+                let power = u128::from(x).pow(u32::try_from(m).unwrap());
                 assert!(power >> n == 1, "x {x} m {m} n {n}");
             }
         }
@@ -195,6 +220,19 @@ mod tests {
             assert_eq!(log.fine(0), 0);
             assert_eq!(log.fine(u64::MAX), 64 * resolution * 40 - 1);
         }
+    }
+
+    #[test]
+    fn powers_are_the_largest_integers_below() {
+        for s in [1_u32, 2, 3, 4] {
+            let powers = Powers::new(s);
+            for n in 0..=12 * s {
+                let (p, bound) = (u128::from(powers.of(n)), 1_u128 << (16 * s + n));
+                assert!(p.pow(s) <= bound && (p + 1).pow(s) > bound, "s {s} n {n} p {p}");
+            }
+            assert_eq!((powers.of(40 * s), powers.of(u32::MAX)), (1 << 56, 1 << 56));
+        }
+        assert_eq!([0, 1, 2, 8, 16].map(|n| Powers::new(16).of(n)), [65_536, 68_437, 71_467, 92_681, 131_072]);
     }
 
     #[test]

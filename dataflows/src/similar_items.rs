@@ -6,6 +6,7 @@
 
 mod index;
 mod pairs;
+mod population;
 mod row;
 
 use std::cell::RefCell;
@@ -21,16 +22,18 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use self::index::{Crossing, Index};
+use self::population::population;
 use crate::gauges::{Gauges, add, set};
+use crate::measure::{Cosine, Count, Formula, Jaccard, Llr, Measure};
 use crate::operator::{Held, IdMap, Out, Stash, complete_before, earlier, give};
-use crate::{Collection, Config, Diff, Forgotten, Interest, ItemId, Time};
+use crate::{Collection, Config, Diff, Forgotten, Interest, ItemId, Level, Time, UserId, popularity};
 
 /// A similar item and how similar it is, 1 to 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Neighbour {
     /// The similar item.
     pub item: ItemId,
-    /// Quantised, shrunk cosine, 1 to 1024.
+    /// By the measure of the configuration, 1 to 1024.
     pub similarity: u16,
 }
 
@@ -47,6 +50,8 @@ pub struct SimilarItems<'scope> {
 enum Told {
     /// To every worker: an item's fine logarithm of its popularity.
     Fine { worker: u64, item: ItemId, fine: u32 },
+    /// To every worker: the fine logarithm of the population.
+    Population { worker: u64, fine: u32 },
     /// To every worker: nobody has the item any more.
     Gone { worker: u64, item: ItemId },
     /// To the owner of `item`: `partner` has moved among its candidates.
@@ -58,7 +63,10 @@ enum Told {
 impl Told {
     fn route(&self) -> u64 {
         match *self {
-            Told::Fine { worker, .. } | Told::Gone { worker, .. } | Told::Counted { worker } => worker,
+            Told::Fine { worker, .. }
+            | Told::Population { worker, .. }
+            | Told::Gone { worker, .. }
+            | Told::Counted { worker } => worker,
             Told::Rank { item, .. } => item,
         }
     }
@@ -71,22 +79,41 @@ impl Told {
 /// phases crossed, a sixty-fourth of them at a time. Holds 8 bytes for each slot of the pair tables, about 14 a pair.
 pub fn similar_items<'scope>(
     cooccurrence: Collection<'scope, (ItemId, ItemId)>,
-    popularity: Collection<'scope, ItemId>,
+    history: Collection<'scope, (UserId, (ItemId, Level))>,
     interest: Collection<'scope, Interest>,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarItems<'scope> {
-    let index = Rc::new(RefCell::new(Index::new(config)));
-    let (told, forgotten, count) = count(cooccurrence, popularity, Rc::clone(&index), Arc::clone(gauges));
+    let popularity = popularity(history.clone());
+    match config.similarity {
+        Measure::Cosine => by::<Cosine>(cooccurrence, popularity, None, interest, config, gauges),
+        Measure::Jaccard => by::<Jaccard>(cooccurrence, popularity, None, interest, config, gauges),
+        Measure::Llr => by::<Llr>(cooccurrence, popularity, Some(population(history)), interest, config, gauges),
+        Measure::Count => by::<Count>(cooccurrence, popularity, None, interest, config, gauges),
+    }
+}
+
+/// Similar by one formula.
+fn by<'scope, F: Formula>(
+    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
+    popularity: Collection<'scope, ItemId>,
+    population: Option<Collection<'scope, ()>>,
+    interest: Collection<'scope, Interest>,
+    config: &Config,
+    gauges: &Arc<Gauges>,
+) -> SimilarItems<'scope> {
+    let index = Rc::new(RefCell::new(Index::<F>::new(config)));
+    let (told, forgotten, count) = count(cooccurrence, popularity, population, Rc::clone(&index), Arc::clone(gauges));
     let neighbours = rank(told, interest, index, count, config.slice.div_ceil(RANKING), Arc::clone(gauges));
     SimilarItems { neighbours, forgotten }
 }
 
 /// Counts pairs and popularities; the activator wakes it when the rankings it must wait for are done.
-fn count<'scope>(
+fn count<'scope, F: Formula>(
     cooccurrence: Collection<'scope, (ItemId, ItemId)>,
     popularity: Collection<'scope, ItemId>,
-    index: Rc<RefCell<Index>>,
+    population: Option<Collection<'scope, ()>>,
+    index: Rc<RefCell<Index<F>>>,
     gauges: Arc<Gauges>,
 ) -> (Stream<'scope, Time, Vec<Told>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
     let scope = cooccurrence.inner.scope();
@@ -97,6 +124,8 @@ fn count<'scope>(
     let mut pairs = builder.new_input(cooccurrence.inner, Exchange::new(by_item));
     let by_item = |update: &(ItemId, Time, Diff)| update.0;
     let mut popularities = builder.new_input(popularity.inner, Exchange::new(by_item));
+    let to_the_first = |_: &((), Time, Diff)| 0;
+    let mut populations = population.map(|population| builder.new_input(population.inner, Exchange::new(to_the_first)));
     let (told_out, told) = builder.new_output();
     let (forgotten_out, forgotten) = builder.new_output();
 
@@ -106,6 +135,7 @@ fn count<'scope>(
         let mut held = Held::new(2);
         let mut pair_stash = Stash::new();
         let mut popularity_stash = Stash::new();
+        let mut population_stash = Stash::new();
         // The tick being counted, which more input may still come for, and how its popularities move.
         let mut counting: Option<Time> = None;
         let mut moved: IdMap<Diff> = IdMap::default();
@@ -115,10 +145,16 @@ fn count<'scope>(
         move |frontiers| {
             pairs.for_each(|capability, data| pair_stash.put(held.retain(&capability), data));
             popularities.for_each(|capability, data| popularity_stash.put(held.retain(&capability), data));
+            if let Some(populations) = &mut populations {
+                populations.for_each(|capability, data| population_stash.put(held.retain(&capability), data));
+            }
             let upper = complete_before(frontiers);
 
             let mut index = index.borrow_mut();
-            while let Some(time) = earlier(counting, earlier(pair_stash.first(), popularity_stash.first())) {
+            let first = |pairs: &Stash<_>, popularities: &Stash<_>, populations: &Stash<_>| {
+                earlier(pairs.first(), earlier(popularities.first(), populations.first()))
+            };
+            while let Some(time) = earlier(counting, first(&pair_stash, &popularity_stash, &population_stash)) {
                 // 1. Not before everything earlier has come and is ranked.
                 if upper < time || index.ranked_before < time {
                     break;
@@ -148,23 +184,27 @@ fn count<'scope>(
                     });
                     add(&gauges.crossings, touched);
                 }
+                let moved = population_stash.take(time).into_iter().flatten().map(|((), _, diff)| diff).sum();
+                if let Some(fine) = index.populate(moved) {
+                    told.extend((0..peers).map(|worker| Told::Population { worker, fine }));
+                }
                 told.push(Told::Counted { worker: me });
                 give(&mut told_out, &held, 0, time, &mut told);
                 give(&mut forgotten_out, &held, 1, time, &mut forgotten);
                 counting = None;
             }
             set(&gauges.pairs, index.held);
-            held.release_before(earlier(counting, earlier(pair_stash.first(), popularity_stash.first())));
+            held.release_before(earlier(counting, first(&pair_stash, &popularity_stash, &population_stash)));
         }
     });
     (told, forgotten, activator)
 }
 
 /// Brings rankings up to date, tick by tick, and then lets the counting go on.
-fn rank<'scope>(
+fn rank<'scope, F: Formula>(
     told: Stream<'scope, Time, Vec<Told>>,
     interest: Collection<'scope, Interest>,
-    index: Rc<RefCell<Index>>,
+    index: Rc<RefCell<Index<F>>>,
     count: Activator,
     slice: usize,
     gauges: Arc<Gauges>,
@@ -236,7 +276,12 @@ const RANKING: usize = 10;
 
 /// Applies what a tick says of popularities and interest. What moved is compared with how popularities were before, so
 /// that comes first.
-fn begin(index: &mut Index, told: &[Vec<Told>], interest: &[Vec<(Interest, Time, Diff)>], gone: &mut Vec<ItemId>) {
+fn begin<F: Formula>(
+    index: &mut Index<F>,
+    told: &[Vec<Told>],
+    interest: &[Vec<(Interest, Time, Diff)>],
+    gone: &mut Vec<ItemId>,
+) {
     for told in told.iter().flatten() {
         if let Told::Rank { item, partner, count, fine } = *told {
             index.cross(item, partner, count, fine);
@@ -245,10 +290,12 @@ fn begin(index: &mut Index, told: &[Vec<Told>], interest: &[Vec<(Interest, Time,
     for told in told.iter().flatten() {
         match *told {
             Told::Fine { item, fine, .. } => index.set_fine(item, fine),
+            Told::Population { fine, .. } => index.set_population(fine),
             Told::Gone { item, .. } => gone.push(item),
             Told::Rank { .. } | Told::Counted { .. } => {}
         }
     }
+    index.settle();
     for (interest, _, diff) in interest.iter().flatten() {
         index.want(*interest, *diff);
     }

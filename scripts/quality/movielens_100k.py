@@ -4,7 +4,7 @@
     pip download --no-deps recbole && unzip recbole-*.whl 'recbole/dataset_example/ml-100k/ml-100k.inter'
     scripts/quality/movielens_100k.py recbole/dataset_example/ml-100k/ml-100k.inter [target/release/deltarec]
 
-(pip install numpy scipy xxhash). The protocol: all 100,000 ratings count, whatever their stars; each user's ratings by (timestamp,
+(pip install numpy scipy xxhash). Also for Jaccard and the log-likelihood ratio. The protocol: all 100,000 ratings count, whatever their stars; each user's ratings by (timestamp,
 item); the last one is held out; all items the user has not rated are ranked, equal scores by the smaller item; plain cosine of
 the sets of users, 100 neighbours an item, equal ones by the smaller item; the score of i is the sum of the similarities to those
 of the user's items that have i among their neighbours.
@@ -33,14 +33,40 @@ def read(path):
     return rows[~is_last], rows[is_last]
 
 
-def cosines(has, order=None, similarity=None):
+def cosine(both, one, other, neither):
+    return both / np.sqrt((both + one) * (both + other))
+
+
+def jaccard(both, one, other, neither):
+    return both / (both + one + other)
+
+
+def llr(both, one, other, neither):
+    """The log-likelihood ratio, by entropies."""
+    x = lambda k: k * np.log(np.where(k > 0, k, 1))
+    total = both + one + other + neither
+    table = x(both) + x(one) + x(other) + x(neither) + x(total)
+    margins = x(both + one) + x(other + neither) + x(both + other) + x(one + neither)
+    return np.maximum(2 * (table - margins), 0)
+
+
+def sought(both, one, other, neither):
+    """The root of the ratio, and nothing for what is together no more often than by chance."""
+    by_chance = (both + one) * (both + other) / (both + one + other + neither)
+    return np.where(both > by_chance, np.sqrt(llr(both, one, other, neither)), 0)
+
+
+def similarities(has, order=None, measure=cosine, similarity=None):
     """Of each item its nearest others; equal ones by the smaller number, or by `order`."""
-    together = (has.T @ has).toarray()
+    together = (has.T @ has).toarray().astype(float)
     np.fill_diagonal(together, 0)
     pairs = np.count_nonzero(np.triu(together))
-    count = np.asarray(has.sum(axis=0)).ravel()
+    count = np.asarray(has.sum(axis=0)).ravel().astype(float)
+    users = np.count_nonzero(np.asarray(has.sum(axis=1)).ravel())
+    one, other = count[:, None] - together, count[None, :] - together
     with np.errstate(invalid="ignore", divide="ignore"):
-        similar = np.nan_to_num(together / np.sqrt(np.outer(count, count)))
+        similar = np.nan_to_num(measure(together, one, other, users - together - one - other))
+    similar = np.where(together > 0, similar, 0)
     if similarity is not None:
         similar = similarity(similar)
     order = np.arange(len(similar)) if order is None else order
@@ -76,7 +102,7 @@ def main():
     train, held = read(sys.argv[1])
     users, items = train[:, 0].max() + 1, max(train[:, 1].max(), held[:, 1].max()) + 1
     has = csr_matrix((np.ones(len(train), dtype=np.int64), (train[:, 0], train[:, 1])), shape=(users, items))
-    similar, pairs, together = cosines(has)
+    similar, pairs, together = similarities(has)
     print(f"{len(held)} users, {len(train):,} ratings learnt, {pairs:,} pairs of items, {together:,} co-occurrences")
     assert (len(held), len(train), pairs, together) == (943, 99_057, 979_825, 9_951_349)
     rated = [train[train[:, 0] == user, 1] for user in range(users)]  # in the order of time
@@ -85,13 +111,22 @@ def main():
     tell("cosine, all items", ranks_of(lambda user: similar[rated[user]].sum(axis=0), rated, held), ["0.0615", "0.0284", "0.0186"])
     last_ten = ranks_of(lambda user: similar[rated[user][-10:]].sum(axis=0), rated, held)
     tell("cosine, last ten items", last_ten, ["0.1060", "0.0505", "0.0340"])
+    for measure, of_all, of_ten in [
+        (jaccard, ["0.0604", "0.0268", "0.0166"], ["0.1029", "0.0553", "0.0409"]),
+        (llr, ["0.0626", "0.0285", "0.0184"], ["0.0997", "0.0548", "0.0412"]),
+        (sought, None, None),
+    ]:
+        other, *_ = similarities(has, measure=measure)
+        of = {"sought": "llr, its root, only what is sought"}.get(measure.__name__, measure.__name__)
+        tell(f"{of}, all items", ranks_of(lambda user: other[rated[user]].sum(axis=0), rated, held), of_all)
+        tell(f"{of}, last ten items", ranks_of(lambda user: other[rated[user][-10:]].sum(axis=0), rated, held), of_ten)
     # From there to the graph in two steps: its order of equals, and its similarities of 1 to 1,024.
     order = np.array(sorted(range(items), key=lambda item: xxhash.xxh3_64_intdigest(str(item).encode())))
     place = np.argsort(order)
-    similar, *_ = cosines(has, order)
+    similar, *_ = similarities(has, order)
     tell("the same, equal ones by id64", ranks_of(lambda user: similar[rated[user][-10:]].sum(axis=0), rated, held, place))
     whole = lambda similar: np.where(similar > 0, np.maximum(1, np.floor(0.5 + 1024 * similar)), 0)
-    similar, *_ = cosines(has, order, whole)
+    similar, *_ = similarities(has, order, similarity=whole)
     tell("and in 1,024 steps", ranks_of(lambda user: similar[rated[user][-10:]].sum(axis=0), rated, held, place))
     if len(sys.argv) > 2:
         graph(sys.argv[2], train, held)
@@ -111,12 +146,18 @@ def graph(program, train, held):
                 within = within + 1 if (user, ts) == last else 0
                 last = (user, ts)
                 out.writerow([user, item, ts * 1000 + within])
-        plain = ["neighbours=100", "shrink=0", "stairs=[10]", "history=1000"]
-        for name, sets in [("", plain), (", history of 50", plain[:3]), (", defaults", [])]:
+        # One source: users' similarity is another matter.
+        alone = ["sources.users=0"]
+        plain = [*alone, "neighbours=100", "shrink=0", "stairs=[10]", "history=1000"]
+        resolutions, similarities = "resolution=2,4,8,16", "similarity=cosine,jaccard,llr,count"
+        for name, sets, sweep in [
+            ("", plain, resolutions), (", history of 50", plain[:4], resolutions), (", defaults", alone, resolutions),
+            (", resolution 16", [*plain, "resolution=16"], similarities), (", defaults", alone, similarities),
+        ]:  # fmt: skip
             subprocess.run(
                 [program, "evaluate", "--input", f"{folder}/log.csv", "--action", "view", "--quiet", "--resamples", "0",
                  *[part for key in sets for part in ("--set", f"graph.{key}")],
-                 "--sweep", "graph.resolution=2,4,8,16", "--json", f"{folder}/out.json"],
+                 "--sweep", f"graph.{sweep}", "--json", f"{folder}/out.json"],
                 check=True, stdout=subprocess.DEVNULL,
             )  # fmt: skip
             with open(f"{folder}/out.json", encoding="utf-8") as file:

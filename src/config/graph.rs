@@ -1,5 +1,7 @@
+use dataflows::Measure;
+
 use super::reader::Reader;
-use super::rules::{MAX_DURATION, audience, duration, integer, stairs};
+use super::rules::{MAX_DURATION, audience, duration, integer, measure, stairs};
 
 /// The `[graph]` section: what is computed. Fields are named as their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Graph {
     pub retention: u64,
     /// Who has a list.
     pub audience: Audience,
+    /// By what items are similar.
+    pub similarity: Measure,
     /// Co-occurrence from which two items are similar, at least 1.
     pub min_cooccurrence: u32,
     /// Added to an item's popularity.
@@ -56,6 +60,7 @@ pub(super) fn read(reader: &mut Reader) -> Graph {
         k: reader.read("graph", "k", integer(1..=1_000)),
         retention: reader.read("graph", "retention", duration(1..=MAX_DURATION)),
         audience: reader.read("graph", "audience", audience),
+        similarity: reader.read("graph", "similarity", measure),
         min_cooccurrence: reader.read("graph", "min_cooccurrence", integer(1..=u32::MAX)),
         shrink: reader.read("graph", "shrink", integer(0..=u32::MAX)),
         stairs: reader.read("graph", "stairs", stairs),

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use dataflows::Measure;
 use schema::MAX_LEVEL;
 
 use super::graph::Audience;
@@ -58,8 +59,22 @@ pub(super) fn size<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Kind
 pub(super) fn one_of(words: &'static [&'static str]) -> impl Fn(&Kind) -> Result<String, String> {
     move |value| match value {
         Kind::Text(text) if words.contains(&text.as_str()) => Ok(text.clone()),
-        _ => Err(words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")),
+        _ => Err(either(words)),
     }
+}
+
+fn either(words: &[&str]) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
+}
+
+/// By what items are similar.
+pub(super) fn measure(value: &Kind) -> Result<Measure, String> {
+    let of_name = |name: &str| Measure::ALL.into_iter().find(|measure| measure.name() == name);
+    match value {
+        Kind::Text(text) => of_name(text),
+        _ => None,
+    }
+    .ok_or_else(|| either(&Measure::ALL.map(Measure::name)))
 }
 
 /// Any text.

@@ -5,6 +5,7 @@ mod overrides;
 use std::path::Path;
 
 use connectors::{KafkaOptions, Security};
+use dataflows::Measure;
 use schema::Levels;
 
 use super::*;
@@ -41,6 +42,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(graph.k, 10);
     assert_eq!(graph.retention, 30 * 24 * 3_600_000);
     assert_eq!(graph.audience, Audience::Within(30 * 60_000));
+    assert_eq!(graph.similarity, Measure::Cosine);
     assert_eq!(graph.min_cooccurrence, 1);
     assert_eq!(graph.shrink, 20);
     assert_eq!(graph.stairs, [2, 4, 8, 16]);

@@ -243,6 +243,20 @@ fn lists_beat_popularity_and_chance_does_not() {
 }
 
 #[test]
+fn similarities_are_compared() {
+    let place = Place::new();
+    simulated(&place, "events=2000,users=150,items=80,rooms=3,seed=2");
+    let sweep = "--sweep graph.similarity=cosine,jaccard,llr,count --set graph.sources.users=0";
+    let report = evaluate(&place, &format!("--input x.jsonl --resamples 0 {sweep}"));
+    let systems = report["systems"].as_array().unwrap();
+    let names: Vec<&str> = systems[..4].iter().map(|system| system["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["cosine", "jaccard", "llr", "count"].map(|measure| format!("similarity={measure}")));
+    let ndcg = |at: usize| systems[at]["items"]["new"]["metrics"]["ndcg@10"]["mean"].to_string();
+    let found: BTreeSet<String> = (0..4).map(ndcg).collect();
+    assert_eq!(found.len(), 4, "each has lists of its own: {found:?}");
+}
+
+#[test]
 fn settings_are_compared_in_tables_json_and_a_picture() {
     let place = Place::new();
     simulated(&place, "events=2000,users=150,items=80,rooms=3,seed=2");

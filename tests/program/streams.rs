@@ -7,6 +7,7 @@ use schema::{Event, ItemName, Similar, UserName, id64};
 use serde::de::DeserializeOwned;
 
 use super::{Place, judged, latest};
+use crate::support::oracle::measures::Measure;
 use crate::support::oracle::users::similar_users;
 use crate::support::oracle::{Params, audience, history, similar_items};
 
@@ -44,17 +45,26 @@ fn the_last_rows_are_the_oracles() {
     let now = latest(&events);
     let short = Params { retention: 40 * 60_000, ..Params::default() };
     let history = history(&events, &short, now);
-    let items = in_order(similar_items(&history, &short));
+    let items_by = |similarity| in_order(similar_items(&history, &Params { similarity, ..short.clone() }));
     let viewers: BTreeSet<&str> = audience(&events, &history, &short, now);
     let users = in_order(similar_users(&history, &viewers, &short));
-    assert!(items.len() > 50 && users.len() > 20, "{} items and {} users", items.len(), users.len());
-    for (workers, batch, weight) in [(1, 1_000, 1), (2, 70, 0)] {
+    let cases = [
+        (1, 1_000, 1, "cosine", Measure::Cosine),
+        (2, 70, 0, "cosine", Measure::Cosine),
+        (1, 1_000, 0, "jaccard", Measure::Jaccard),
+        (2, 70, 1, "llr", Measure::Llr),
+        (2, 500, 0, "count", Measure::Count),
+    ];
+    for (workers, batch, weight, name, measure) in cases {
+        let items = items_by(measure);
+        assert!(items.len() > 50 && users.len() > 20, "{} items and {} users", items.len(), users.len());
         let streams = "--output-similar-items items.jsonl --output-similar-users users.jsonl --output lists.jsonl";
-        let settings =
-            format!("--set graph.retention=40m --set input.batch={batch} --set graph.sources.users={weight}");
+        let settings = format!(
+            "--set graph.retention=40m --set input.batch={batch} --set graph.sources.users={weight} --set graph.similarity={name}"
+        );
         place.run(&format!("--input x.jsonl {streams} {settings} --workers {workers}")).well();
         let (found, lines) = last_rows(&place.read("items.jsonl"), |name: ItemName| name.item);
-        assert_eq!(found, items, "{workers} workers");
+        assert_eq!(found, items, "{name}, {workers} workers");
         assert!(lines > items.len(), "only {lines} lines");
         let (found, lines) = last_rows(&place.read("users.jsonl"), |name: UserName| name.user);
         assert_eq!(found, users, "{workers} workers");

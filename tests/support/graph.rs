@@ -11,6 +11,7 @@ use timely::dataflow::operators::{Input as _, Inspect, Probe};
 use timely::worker::Worker;
 
 use super::oracle::changes::Record;
+use super::oracle::measures::Measure;
 use super::oracle::{Ev, Params};
 
 /// Events taken together, and the millisecond from which on.
@@ -45,6 +46,12 @@ pub(crate) fn config(params: &Params) -> Config {
         k: params.k,
         retention: params.retention,
         audience: params.audience.map_or(Audience::All, Audience::Within),
+        similarity: match params.similarity {
+            Measure::Cosine => dataflows::Measure::Cosine,
+            Measure::Jaccard => dataflows::Measure::Jaccard,
+            Measure::Llr => dataflows::Measure::Llr,
+            Measure::Count => dataflows::Measure::Count,
+        },
         min_cooccurrence: u32::try_from(params.min_cooccurrence).unwrap(),
         shrink: u32::try_from(params.shrink).unwrap(),
         stairs: params.stairs.clone(),

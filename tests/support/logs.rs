@@ -5,14 +5,20 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::oracle::measures::Measure;
 use super::oracle::{Ev, Params};
+
+/// By what items may be similar.
+pub(crate) fn measures() -> impl Strategy<Value = Measure> {
+    prop::sample::select(vec![Measure::Cosine, Measure::Jaccard, Measure::Llr, Measure::Count])
+}
 
 /// Parameters of every kind.
 pub(crate) fn params() -> impl Strategy<Value = Params> {
     (
         (1_usize..7, 1_usize..5, 1_usize..4),
         (5_u64..80, prop::option::of(1_u64..40)),
-        (1_u64..3, 0_u64..4),
+        (measures(), 1_u64..3, 0_u64..4),
         prop::sample::select(vec![vec![1], vec![1, 2], vec![2, 4, 8], vec![1, 2, 3, 5, 9]]),
         1_u32..17,
         (1_usize..6, 1_usize..5, prop::sample::select(vec![0_i64, 1, 1, 4, 30])),
@@ -21,7 +27,7 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
             |(
                 (history, neighbours, k),
                 (retention, audience),
-                (min_cooccurrence, shrink),
+                (similarity, min_cooccurrence, shrink),
                 stairs,
                 resolution,
                 (sample, similar_users, users_weight),
@@ -32,6 +38,7 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
                     k,
                     retention,
                     audience: audience.map(|audience| audience.min(retention)),
+                    similarity,
                     min_cooccurrence,
                     shrink,
                     stairs,

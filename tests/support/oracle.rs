@@ -8,6 +8,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod exact;
+pub(crate) mod measures;
 pub(crate) mod trending;
 pub(crate) mod users;
 
@@ -16,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schema::id64;
 
-use exact::{fine_log, q, q_with_phase, similarity};
+use exact::fine_log;
+use measures::{About, Measure, population, rank, read};
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -34,6 +36,8 @@ pub(crate) struct Params {
     pub(crate) retention: u64,
     /// Milliseconds for which an event keeps its user in the audience; `None` is "all".
     pub(crate) audience: Option<u64>,
+    /// By what items are similar.
+    pub(crate) similarity: Measure,
     /// Pairs seen together less are not similar.
     pub(crate) min_cooccurrence: u64,
     /// Added to every popularity.
@@ -63,6 +67,7 @@ impl Default for Params {
             k: 10,
             retention: 30 * DAY,
             audience: Some(30 * MINUTE),
+            similarity: Measure::Cosine,
             min_cooccurrence: 1,
             shrink: 20,
             stairs: vec![2, 4, 8, 16],
@@ -185,33 +190,30 @@ pub(crate) fn cooccurrence(history: &History) -> BTreeMap<&str, BTreeMap<&str, u
 
 /// > similar items: for each item its `neighbours` best other items.
 /// >
-/// > Over j != i with `C_ij` >= `min_cooccurrence`: rank by `2*q(C_ij) - q_ij(N_j + shrink)` descending, then
-/// > id64(j) ascending; keep the first `neighbours`.
+/// > Over j != i with `C_ij` >= `min_cooccurrence`: by their rank descending, then id64(j) ascending; keep the first
+/// > `neighbours`.
 ///
 /// The kept neighbours of each item with their similarity `v_ij`, best first. Items without any are absent.
 pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<String, Vec<(String, u64)>> {
-    let s = params.resolution;
-    // id64 and the logarithm of N + shrink, in steps of 1 / (64 * s).
-    let about: BTreeMap<&str, (u64, u64)> = popularity(history)
+    let about: BTreeMap<&str, About> = popularity(history)
         .into_iter()
-        .map(|(item, popularity)| (item, (id64(item), fine_log(popularity + params.shrink, s))))
+        .map(|(item, popularity)| {
+            (item, About { id: id64(item), log: fine_log(read(popularity, params), params.resolution) })
+        })
         .collect();
+    let log_t = fine_log(population(history).max(1), 1);
     let mut similar = BTreeMap::new();
     for (i, row) in cooccurrence(history) {
-        let (id_i, log_i) = about[i];
         let mut ranked = Vec::new();
         for (j, count) in row.into_iter().filter(|(_, count)| *count >= params.min_cooccurrence) {
-            let (id_j, log_j) = about[j];
-            let q_count = q(count, s);
-            let q_i = q_with_phase(log_i, id_i, id_j);
-            let q_j = q_with_phase(log_j, id_i, id_j);
-            ranked.push((Reverse(2 * q_count - q_j), id_j, j, 2 * q_count - q_i - q_j));
+            if let Some((rank, v)) = rank(count, about[i], about[j], log_t, params) {
+                ranked.push((Reverse(rank), about[j].id, j, v));
+            }
         }
         ranked.sort_unstable();
         ranked.truncate(params.neighbours);
         if !ranked.is_empty() {
-            let kept = ranked.into_iter().map(|(_, _, j, exponent)| (j.to_owned(), similarity(exponent, s)));
-            similar.insert(i.to_owned(), kept.collect());
+            similar.insert(i.to_owned(), ranked.into_iter().map(|(_, _, j, v)| (j.to_owned(), v)).collect());
         }
     }
     similar

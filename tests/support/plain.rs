@@ -15,6 +15,7 @@ use differential_dataflow::operators::CountTotal;
 
 use super::oracle::Params;
 use super::oracle::exact::{fine_log, q, q_with_phase, similarity};
+use super::oracle::measures::{About, Measure, rank, read};
 use super::oracle::users::rarity;
 
 /// A collection of this graph; a diff is a count.
@@ -93,36 +94,59 @@ fn count_of(weight: isize) -> u64 {
     u64::try_from(weight).expect("no collection here holds less than nothing")
 }
 
+/// The population, as the only row: the highest levels of all users.
+fn population(history: Rows<'_, (User, (Item, Level))>) -> Rows<'_, u64> {
+    history
+        .map(|(user, (_, level))| (user, Reverse(level)))
+        .reduce_named("highest levels", |_user, levels, highest| highest.push((levels[0].0.0, 1)))
+        .explode(|(_user, level)| Some(((), isize::from(level))))
+        .count_total()
+        .map(|((), population)| count_of(population))
+}
+
 /// The kept neighbours `j` of each item `i`, with their similarity.
 pub(crate) fn similar_items<'scope>(
     cooccurrence: Rows<'scope, (Item, Item)>,
-    popularity: Rows<'scope, Item>,
+    history: Rows<'scope, (User, (Item, Level))>,
     params: &Params,
 ) -> Rows<'scope, (Item, (Item, u32))> {
-    let &Params { resolution: s, shrink, min_cooccurrence, neighbours, .. } = params;
-    let logs = popularity
+    let &Params { min_cooccurrence, neighbours, .. } = params;
+    let of = params.clone();
+    let logs = popularity(history.clone())
         .count_total()
-        .map(move |(item, popularity)| (item, fine_log(count_of(popularity) + shrink, s)))
+        .map(move |(item, popularity)| (item, fine_log(read(count_of(popularity), &of), of.resolution)))
         .arrange_by_key_named("logarithms by item");
     let pairs = cooccurrence
         .count_total()
         .map(|((i, j), count)| (i, j, count_of(count)))
         .filter(move |(_, _, count)| *count >= min_cooccurrence)
-        .map(move |(i, j, count)| (i, (j, 2 * q(count, s))));
-    pairs
+        .map(move |(i, j, count)| (i, (j, count)))
         .arrange_by_key_named("pairs by i")
-        .join_core(logs.clone(), |&i, &(j, q_count), &log_i| Some((j, (i, q_count, log_i))))
+        .join_core(logs.clone(), |&i, &(j, count), &log_i| Some((j, (i, count, log_i))))
         .arrange_by_key_named("pairs by j")
-        .join_core(logs, move |&j, &(i, q_count, log_i), &log_j| {
-            let rank = q_count - q_with_phase(log_j, i, j);
-            Some((i, (Reverse(rank), j, rank - q_with_phase(log_i, i, j))))
+        .join_core(logs, |&j, &(i, count, log_i), &log_j| {
+            Some((About { id: i, log: log_i }, About { id: j, log: log_j }, count))
+        });
+    let with_population = if params.similarity == Measure::Llr {
+        let population = population(history).map(|population| ((), fine_log(population, 1)));
+        pairs
+            .map(|pair| ((), pair))
+            .arrange_by_key_named("pairs")
+            .join_core(population.arrange_by_key_named("population"), |(), pair, log_t| Some((*pair, *log_t)))
+    } else {
+        pairs.map(|pair| (pair, 0))
+    };
+    let of = params.clone();
+    with_population
+        .flat_map(move |((i, j, count), log_t)| {
+            rank(count, i, j, log_t, &of).map(|(rank, v)| (i.id, (Reverse(rank), j.id, v)))
         })
         // Best first, as the values of a group are sorted.
         .reduce_named("similar items", move |_i, candidates, kept| {
             let best = candidates.iter().take(neighbours);
-            kept.extend(best.map(|((_, j, exponent), _)| ((*j, *exponent), 1)));
+            kept.extend(best.map(|((_, j, v), _)| ((*j, *v), 1)));
         })
-        .map(move |(i, (j, exponent))| (i, (j, u32::try_from(similarity(exponent, s)).expect("at most 1024"))))
+        .map(|(i, (j, v))| (i, (j, u32::try_from(v).expect("at most 1024"))))
 }
 
 /// Each item's levels by user, as the weight of (item, user).

@@ -5,9 +5,10 @@ use super::pairs::Pairs;
 use super::row::{Row, Similar, Touched, UNKNOWN};
 use crate::audience::Interest;
 use crate::dense::{Dense, Ids};
+use crate::measure::{Formula, Pair};
 use crate::quantise::{PHASES, phase, phased};
 use crate::top_k::{Ranked, TopK};
-use crate::{Config, Diff, ItemId, Logarithm, Similarity, Time};
+use crate::{Config, Diff, ItemId, Logarithm, Time};
 
 /// A ranking is made anew when more than one in so many of an item's pairs is touched in a tick.
 const TOUCHED_SHARE: usize = 4;
@@ -40,14 +41,19 @@ impl Bar {
 ///
 /// Two operators share it. Within a tick counts come first, then popularities, then rankings, and the counts of a tick
 /// must wait for the rankings of all earlier ones ([`Index::ranked_before`]).
-pub(super) struct Index {
+pub(super) struct Index<F> {
     ids: Ids,
     /// Of the items owned; empty tables of others.
     pairs: Vec<Pairs>,
     /// Of the items owned.
     popularity: Vec<u64>,
-    /// Of every item anywhere: the fine logarithm of popularity plus shrink, as of the last rankings; 0 if unknown.
+    /// Of every item anywhere: the fine logarithm of what the formula reads of the popularity, as of the last rankings; 0 if
+    /// unknown.
     fine: Vec<u32>,
+    /// The population, on the worker that counts it.
+    population: u64,
+    /// Its fine logarithm as of the last rankings, on every worker.
+    fine_population: u32,
     /// By item.
     bars: Vec<Bar>,
     /// Of the items that somebody wants to know about.
@@ -58,12 +64,14 @@ pub(super) struct Index {
     touches: Vec<(Dense, Touched)>,
     /// The same by item, for the rankings.
     touched: Vec<Touched>,
+    /// Crossings of this tick that were beneath the bar before, and may reach it when all popularities are known.
+    crossings: Vec<(Dense, Touched)>,
     /// How many pairs the tables hold.
     pub(super) held: u64,
     /// All ticks before this one are ranked.
     pub(super) ranked_before: Time,
     logarithm: Logarithm,
-    similarity: Similarity,
+    formula: F,
     config: Config,
     /// Room for what one ranking takes.
     candidates: Vec<Ranked<i32>>,
@@ -83,22 +91,25 @@ pub(super) enum Crossing {
     Rank { item: ItemId, partner: ItemId, count: u32, fine: u32 },
 }
 
-impl Index {
+impl<F: Formula> Index<F> {
     pub(super) fn new(config: &Config) -> Self {
         Index {
             ids: Ids::default(),
             pairs: Vec::new(),
             popularity: Vec::new(),
             fine: Vec::new(),
+            population: 0,
+            fine_population: 0,
             bars: Vec::new(),
             rows: Vec::new(),
             dirty: Vec::new(),
             touches: Vec::new(),
             touched: Vec::new(),
+            crossings: Vec::new(),
             held: 0,
             ranked_before: 0,
             logarithm: Logarithm::new(config.resolution),
-            similarity: Similarity::new(config.resolution),
+            formula: F::new(config),
             config: config.clone(),
             candidates: Vec::new(),
             neighbours: Vec::new(),
@@ -153,14 +164,40 @@ impl Index {
             return;
         }
         let (old, new) = (self.evidence(old), self.evidence(count));
-        // Popularities are those before the tick; where this tick's change matters a crossing follows.
-        let against = against(self.fine[partner as usize], item, partner);
-        let reaches = |evidence: i32| evidence - against >= bar;
-        if old != new && old.max(new).is_some_and(reaches) {
+        if old == new {
+            return;
+        }
+        // Popularities are those before the tick; where this tick's change matters a crossing follows, unless the partner is
+        // new: then they are not comparable.
+        let pair = self.pair(item, partner);
+        let is_new = F::READS_OWN && self.fine[partner as usize] == 0;
+        let reaches = |count: u32| self.formula.rank(Pair { count, ..pair }).is_some_and(|rank| rank >= bar);
+        if is_new || old.max(new).is_some_and(reaches) {
             // While the count stays within reach every change of it is told, so that the last one told is right.
-            let count = if new.is_some_and(reaches) { count } else { UNKNOWN };
+            let count = if !is_new && new.is_some_and(reaches) { count } else { UNKNOWN };
             self.touch(item, Touched { partner, count });
         }
+    }
+
+    /// The pair as it was ranked last, all but what it has in common.
+    #[inline]
+    fn pair(&self, item: Dense, partner: Dense) -> Pair {
+        let partner_q = against(self.fine[partner as usize], item, partner);
+        if F::READS_OWN {
+            let own = against(self.fine[item as usize], item, partner);
+            Pair { count: 0, own, partner: partner_q, population: phased(self.fine_population, item % PHASES) }
+        } else {
+            Pair { count: 0, own: 0, partner: partner_q, population: 0 }
+        }
+    }
+
+    fn rank_of(&self, item: Dense, partner: Dense, count: u32) -> Option<i32> {
+        let count = self.evidence(count)?;
+        self.formula.rank(Pair { count, ..self.pair(item, partner) })
+    }
+
+    fn evidence(&self, count: u32) -> Option<u32> {
+        evidence(count, self.config.min_cooccurrence, &self.logarithm)
     }
 
     /// Step 2: moves the popularity of an item owned here and says what that means to others. Returns how many pairs it
@@ -176,7 +213,7 @@ impl Index {
             tell(Crossing::Gone(item));
             return 0;
         }
-        let new_fine = self.logarithm.fine(new + u64::from(self.config.shrink));
+        let new_fine = self.logarithm.fine(self.formula.popularity(new));
         let old_fine = self.fine[id as usize];
         if new_fine == old_fine {
             return 0;
@@ -188,6 +225,7 @@ impl Index {
         // Put back below. The other side of each pair has the same count.
         let pairs = std::mem::replace(&mut self.pairs[id as usize], Pairs::new(id));
         let mut touched = 0;
+        let mut own = Vec::new();
         for (partner, count) in crossed(old_fine, new_fine).into_iter().flat_map(|phases| pairs.in_phases(phases)) {
             touched += 1;
             if self.pairs[partner as usize].len() > 0 {
@@ -195,9 +233,27 @@ impl Index {
             } else {
                 tell(Crossing::Rank { item: self.ids.name(partner), partner: item, count, fine: new_fine });
             }
+            if F::READS_OWN {
+                own.push((partner, count));
+            }
         }
         self.pairs[id as usize] = pairs;
+        // The pairs that move in other rows are those that move in its own.
+        for (partner, count) in own {
+            self.cross_one(id, partner, count, 0);
+        }
         touched
+    }
+
+    /// Step 2 as well: moves the population, on the one worker that counts it. Returns its fine logarithm if that is another.
+    pub(super) fn populate(&mut self, diff: Diff) -> Option<u32> {
+        if diff == 0 {
+            return None; // The others know what they were told, not how it is made up.
+        }
+        self.population =
+            self.population.checked_add_signed(diff as i64).expect("a sum over users, none taken back twice");
+        let fine = self.formula.population(self.population);
+        (fine != self.fine_population).then_some(fine)
     }
 
     /// Step 3: a partner, owned elsewhere, of an item owned here moved to another quantised popularity.
@@ -206,13 +262,23 @@ impl Index {
         self.cross_one(item, partner, count, fine.min(self.fine[partner as usize]));
     }
 
-    /// `fine`: the smaller one of before and after, with which the partner ranks higher.
+    /// `fine`: the smaller one of before and after, with which the partner ranks higher if only its popularity is read.
     fn cross_one(&mut self, item: Dense, partner: Dense, count: u32, fine: u32) {
         let bar = self.bars[item as usize].score;
-        if bar != NO_RANKING
-            && self.evidence(count).is_some_and(|evidence| evidence - against(fine, item, partner) >= bar)
-        {
-            self.touch(item, Touched { partner, count });
+        if bar == NO_RANKING {
+            return;
+        }
+        let Some(evidence) = self.evidence(count) else { return };
+        let mut pair = Pair { count: evidence, ..self.pair(item, partner) };
+        if !F::READS_OWN {
+            pair.partner = against(fine, item, partner);
+        }
+        let touched = Touched { partner, count };
+        if self.formula.rank(pair).is_some_and(|rank| rank >= bar) {
+            self.touch(item, touched);
+        } else if F::READS_OWN {
+            // Both may have moved, and here only one is known.
+            self.crossings.push((item, touched));
         }
     }
 
@@ -226,10 +292,15 @@ impl Index {
         if touched == 1 {
             self.mark(item);
         } else if touched > 16 && touched > 16 + self.pairs[item as usize].len() / TOUCHED_SHARE {
-            self.bars[item as usize].score = NO_RANKING;
-            if let Some(row) = &mut self.rows[item as usize] {
-                row.ranking = None;
-            }
+            self.give_up(item);
+        }
+    }
+
+    /// The ranking is to be made anew.
+    fn give_up(&mut self, item: Dense) {
+        self.bars[item as usize].score = NO_RANKING;
+        if let Some(row) = &mut self.rows[item as usize] {
+            row.ranking = None;
         }
     }
 
@@ -246,7 +317,33 @@ impl Index {
         self.mark(id);
     }
 
-    /// Step 5: somebody wants to know an item's neighbours, or no longer does.
+    /// Step 4 as well: the population is another one. A sixty-fourth of the items at a time sees it, and ranks anew.
+    pub(super) fn set_population(&mut self, fine: u32) {
+        for phase in crossed(self.fine_population, fine).into_iter().flatten() {
+            // The low six bits of a dense id are its phase.
+            for item in (phase as usize..self.rows.len()).step_by(PHASES as usize) {
+                let item = Dense::try_from(item).expect("fewer items than 2^32");
+                self.give_up(item);
+                self.mark(item);
+            }
+        }
+        self.fine_population = fine;
+    }
+
+    /// Step 5, when all popularities are known: crossings that were beneath the bar may reach it now.
+    pub(super) fn settle(&mut self) {
+        let mut crossings = std::mem::take(&mut self.crossings);
+        for (item, touched) in crossings.drain(..) {
+            let bar = self.bars[item as usize].score;
+            let rank = || self.rank_of(item, touched.partner, touched.count);
+            if bar != NO_RANKING && rank().is_some_and(|rank| rank >= bar) {
+                self.touch(item, touched);
+            }
+        }
+        self.crossings = crossings;
+    }
+
+    /// Step 6: somebody wants to know an item's neighbours, or no longer does.
     pub(super) fn want(&mut self, interest: Interest, diff: Diff) {
         let item = self.intern(interest.row);
         let row = self.rows[item as usize].get_or_insert_default();
@@ -254,7 +351,7 @@ impl Index {
         mark(row, item, &mut self.dirty);
     }
 
-    /// Step 6: puts what was touched in the order of the rows. Within one it stays in the order in which it was touched.
+    /// Step 7: puts what was touched in the order of the rows. Within one it stays in the order in which it was touched.
     pub(super) fn arrange(&mut self) {
         let mut end = 0;
         for item in &self.dirty {
@@ -271,7 +368,7 @@ impl Index {
         }
     }
 
-    /// Step 7: ranks what was touched, a row for a unit of fuel, and tells those who want to know what is different.
+    /// Step 8: ranks what was touched, a row for a unit of fuel, and tells those who want to know what is different.
     /// Returns whether all is done.
     pub(super) fn rank(&mut self, fuel: &mut usize, tell: &mut impl FnMut(Interest, Neighbour, Diff)) -> bool {
         while let Some(item) = self.dirty.pop() {
@@ -308,7 +405,7 @@ impl Index {
         true
     }
 
-    /// Step 8: lets go of an item that nobody has any more.
+    /// Step 9: lets go of an item that nobody has any more.
     pub(super) fn release(&mut self, item: ItemId) {
         let Some(id) = self.ids.get(item) else { return };
         self.fine[id as usize] = 0;
@@ -321,16 +418,12 @@ impl Index {
     /// Brings the ranking of an item up to date, and puts its best partners with their similarities in `neighbours`.
     fn bring_up_to_date(&mut self, item: Dense, row: &mut Row) {
         let k = self.config.neighbours;
-        let score = |partner: Dense, count: u32| {
-            let evidence = evidence(count, self.config.min_cooccurrence, &self.logarithm)?;
-            Some(evidence - against(self.fine[partner as usize], item, partner))
-        };
         if let Some(ranking) = &mut row.ranking {
             let Bar { touched, end, .. } = self.bars[item as usize];
             for Touched { partner, count } in &self.touched[(end - touched) as usize..end as usize] {
                 let (partner, count) = (*partner, *count);
                 let count = if count == UNKNOWN { self.pairs[item as usize].get(partner) } else { count };
-                ranking.update(partner, score(partner, count), capacity(k), &self.ids);
+                ranking.update(partner, self.rank_of(item, partner, count), capacity(k), &self.ids);
             }
         }
         if row.ranking.as_ref().is_none_or(|ranking| ranking.is_short(k)) {
@@ -338,10 +431,12 @@ impl Index {
                 row.ranking = None;
                 return;
             }
+            let mut candidates = std::mem::take(&mut self.candidates);
             let pairs = self.pairs[item as usize].iter();
-            let scored = pairs.filter_map(|(id, count)| Some(Ranked { score: score(id, count)?, id }));
-            self.candidates.extend(scored);
-            row.ranking.get_or_insert_default().choose(&mut self.candidates, None, capacity(k), &self.ids);
+            let scored = pairs.filter_map(|(id, count)| Some(Ranked { score: self.rank_of(item, id, count)?, id }));
+            candidates.extend(scored);
+            row.ranking.get_or_insert_default().choose(&mut candidates, None, capacity(k), &self.ids);
+            self.candidates = candidates;
         }
     }
 
@@ -349,13 +444,9 @@ impl Index {
     fn weigh(&mut self, item: Dense, ranking: &TopK<i32>) {
         let own = self.fine[item as usize];
         self.neighbours.extend(ranking.best(self.config.neighbours).iter().map(|ranked| {
-            let exponent = ranked.score - against(own, ranked.id, item);
-            Similar { partner: ranked.id, similarity: self.similarity.of(exponent) }
+            let similarity = self.formula.similarity(ranked.score, against(own, ranked.id, item));
+            Similar { partner: ranked.id, similarity }
         }));
-    }
-
-    fn evidence(&self, count: u32) -> Option<i32> {
-        evidence(count, self.config.min_cooccurrence, &self.logarithm)
     }
 }
 
@@ -371,14 +462,14 @@ fn capacity(k: usize) -> usize {
     2 * k
 }
 
-/// `2 q(C)`, for a pair with enough of it.
-fn evidence(count: u32, least: u32, logarithm: &Logarithm) -> Option<i32> {
-    (count >= least.max(1)).then(|| 2 * logarithm.q(u64::from(count)).cast_signed())
+/// `q(C)`, for a pair with enough of it.
+fn evidence(count: u32, least: u32, logarithm: &Logarithm) -> Option<u32> {
+    (count >= least.max(1)).then(|| logarithm.q(u64::from(count)))
 }
 
-/// `q_ij(N_j + shrink)`: what the partner's popularity takes off.
-fn against(fine: u32, item: Dense, partner: Dense) -> i32 {
-    phased(fine, phase(u64::from(item), u64::from(partner))).cast_signed()
+/// `q_ij` of a popularity.
+fn against(fine: u32, item: Dense, partner: Dense) -> u32 {
+    phased(fine, phase(u64::from(item), u64::from(partner)))
 }
 
 /// The phases for which `(fine + phase) / 64` is not the same before and after.
@@ -391,194 +482,4 @@ fn crossed(old: u32, new: u32) -> [std::ops::Range<u32>; 2] {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const ITEMS: u64 = 30;
-
-    /// What a tick brings: levels of users for items (0: none any more), and items wanted or not by one of two workers.
-    type Step = (Vec<(u64, u64, u8)>, Vec<(u64, u64)>);
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let level = (0..12_u64, (0..ITEMS, 0..ITEMS), prop::sample::select(vec![0_u8, 0, 0, 1, 1, 2, 6, 15]));
-        let level = level.prop_map(|(user, (item, skew), level)| (user, item * skew / ITEMS, level));
-        let interest = (0..ITEMS, 0..2_u64);
-        let few = (prop::collection::vec(level.clone(), 0..6), prop::collection::vec(interest.clone(), 0..2));
-        let many = (prop::collection::vec(level, 0..120), prop::collection::vec(interest, 0..40));
-        prop::collection::vec(prop_oneof![4 => few, 1 => many], 1..120)
-    }
-
-    fn name(item: u64) -> ItemId {
-        (item + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    }
-
-    /// Two workers' indices, each with half of the items; rows as told; and everything they are made of.
-    struct Model {
-        config: Config,
-        workers: [Index; 2],
-        levels: BTreeMap<u64, BTreeMap<u64, u8>>,
-        wanted: BTreeSet<(u64, u64)>,
-        told: BTreeMap<(ItemId, u64), BTreeMap<(ItemId, u16), Diff>>,
-    }
-
-    impl Model {
-        fn owner(item: ItemId) -> usize {
-            (item >> 40 & 1) as usize
-        }
-
-        fn popularity(&self, item: u64) -> u64 {
-            self.levels.values().filter_map(|history| history.get(&item)).map(|level| u64::from(*level)).sum()
-        }
-
-        fn step(&mut self, (levels, toggles): &Step, fuel: usize) {
-            // 1. Pairs, not netted, and popularities.
-            let mut moved: BTreeMap<u64, Diff> = BTreeMap::new();
-            let mut pairs: [Vec<((ItemId, ItemId), Time, Diff)>; 2] = [Vec::new(), Vec::new()];
-            for (user, item, level) in levels {
-                let history = self.levels.entry(*user).or_default();
-                let old = if *level > 0 { history.insert(*item, *level) } else { history.remove(item) };
-                let old = old.unwrap_or(0);
-                *moved.entry(*item).or_default() += Diff::from(*level) - Diff::from(old);
-                for (other, with) in history.iter().filter(|(other, _)| *other != item) {
-                    let diff = Diff::from(*level.min(with)) - Diff::from(old.min(*with));
-                    if diff != 0 {
-                        for (a, b) in [(*item, *other), (*other, *item)] {
-                            pairs[Self::owner(name(a))].push(((name(a), name(b)), 0, diff));
-                        }
-                    }
-                }
-            }
-            for (worker, pairs) in self.workers.iter_mut().zip(&pairs) {
-                worker.count(pairs);
-            }
-            let (mut fines, mut gone) = (Vec::new(), Vec::new());
-            let mut ranks = Vec::new();
-            for (item, diff) in moved {
-                self.workers[Self::owner(name(item))].popularise(name(item), diff, &mut |crossing| match crossing {
-                    Crossing::Fine(item, fine) => fines.push((item, fine)),
-                    Crossing::Gone(item) => gone.push(item),
-                    Crossing::Rank { item, partner, count, fine } => ranks.push((item, partner, count, fine)),
-                });
-            }
-            // 2. What is told.
-            for (item, partner, count, fine) in ranks {
-                self.workers[Self::owner(item)].cross(item, partner, count, fine);
-            }
-            for worker in &mut self.workers {
-                for (item, fine) in &fines {
-                    worker.set_fine(*item, *fine);
-                }
-            }
-            // 3. Interest in what somebody has.
-            let mut wanted = self.wanted.clone();
-            for toggle in toggles {
-                if !wanted.remove(toggle) {
-                    wanted.insert(*toggle);
-                }
-            }
-            wanted.retain(|(item, _)| self.popularity(*item) > 0);
-            for (item, worker) in wanted.symmetric_difference(&self.wanted) {
-                let diff = if wanted.contains(&(*item, *worker)) { 1 } else { -1 };
-                let interest = Interest { row: name(*item), worker: *worker };
-                self.workers[Self::owner(interest.row)].want(interest, diff);
-            }
-            self.wanted = wanted;
-            // 4. Rankings.
-            for worker in &mut self.workers {
-                worker.arrange();
-                let told = &mut self.told;
-                while !worker.rank(&mut fuel.clone(), &mut |interest, neighbour, diff| {
-                    let row = told.entry((interest.row, interest.worker)).or_default();
-                    let count = row.entry((neighbour.item, neighbour.similarity)).or_default();
-                    *count += diff;
-                    if *count == 0 {
-                        row.remove(&(neighbour.item, neighbour.similarity));
-                    }
-                }) {}
-                for item in &gone {
-                    worker.release(*item);
-                }
-            }
-            self.told.retain(|_, row| !row.is_empty());
-        }
-
-        fn expected(&self) -> BTreeMap<(ItemId, u64), BTreeMap<(ItemId, u16), Diff>> {
-            let logarithm = &self.workers[0].logarithm;
-            let fine: Vec<u32> =
-                (0..ITEMS).map(|item| logarithm.fine(self.popularity(item) + u64::from(self.config.shrink))).collect();
-            let mut rows = BTreeMap::new();
-            for (item, worker) in &self.wanted {
-                let mut ranked = Vec::new();
-                for partner in (0..ITEMS).filter(|partner| partner != item) {
-                    let both = self.levels.values().filter_map(|user| Some(user.get(item)?.min(user.get(&partner)?)));
-                    let count = both.map(|level| u32::from(*level)).sum();
-                    let phase = phase(name(*item), name(partner));
-                    let against = |of: u64| phased(fine[of as usize], phase).cast_signed();
-                    if let Some(evidence) = evidence(count, self.config.min_cooccurrence, logarithm) {
-                        let similarity = self.workers[0].similarity.of(evidence - against(partner) - against(*item));
-                        ranked.push((against(partner) - evidence, name(partner), similarity));
-                    }
-                }
-                ranked.sort_unstable();
-                ranked.truncate(self.config.neighbours);
-                let row: BTreeMap<_, _> =
-                    ranked.into_iter().map(|(_, partner, similarity)| ((partner, similarity), 1)).collect();
-                if !row.is_empty() {
-                    rows.insert((name(*item), *worker), row);
-                }
-            }
-            rows
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
-
-        /// Against ranking from scratch after each tick; when nobody has anything any more, nothing is held of it.
-        #[test]
-        fn rows_told_equal_those_ranked_from_scratch(
-            mut steps in steps(),
-            neighbours in prop::sample::select(vec![1_usize, 1, 2, 3, 50]),
-            min_cooccurrence in 1_u32..4,
-            shrink in prop::sample::select(vec![0_u32, 0, 1, 20]),
-            resolution in prop::sample::select(vec![1_u32, 1, 2, 4]),
-            fuel in prop::sample::select(vec![1_usize, 1_000]),
-        ) {
-            let config = Config { neighbours, min_cooccurrence, shrink, resolution, ..Config::default() };
-            let workers = [Index::new(&config), Index::new(&config)];
-            let (levels, wanted, told) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-            let mut model = Model { config, workers, levels, wanted, told };
-            let nobody = (0..12).flat_map(|user| (0..ITEMS).map(move |item| (user, item, 0))).collect();
-            steps.push((nobody, Vec::new()));
-            for (tick, step) in steps.iter().enumerate() {
-                model.step(step, fuel);
-                prop_assert_eq!(&model.told, &model.expected(), "after tick {}", tick);
-            }
-            for index in &model.workers {
-                prop_assert!((0..ITEMS).all(|item| index.ids.get(name(item)).is_none()), "an item is held");
-                prop_assert!(index.rows.iter().all(Option::is_none), "a row is held");
-                prop_assert!(index.pairs.iter().all(|pairs| pairs.len() == 0), "a pair is held");
-                prop_assert!(index.bars.iter().all(|bar| bar.score == NO_RANKING && bar.touched == 0), "a bar is left");
-                prop_assert_eq!(index.held, 0);
-            }
-        }
-    }
-
-    #[test]
-    fn crossed_phases_by_definition() {
-        for old in 0..300 {
-            for new in 0..300 {
-                let ranges = crossed(old, new);
-                for phase in 0..PHASES {
-                    let moves = phased(old, phase) != phased(new, phase);
-                    let found = ranges.iter().filter(|range| range.contains(&phase)).count();
-                    assert_eq!(found, usize::from(moves), "{old} -> {new}, phase {phase}");
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -52,7 +52,7 @@ fn toml_syntax_has_line_and_column() {
 #[test]
 fn unknown_keys_name_the_section_and_what_was_meant() {
     let keys = "audience, history, k, min_cooccurrence, neighbours, resolution, retention, sample, shrink, \
-                similar_users, sources, stairs";
+                similar_users, similarity, sources, stairs";
     assert_eq!(
         mistake("[graph]\n\nneighbors = 3\n"),
         format!("my.toml:3: unknown key graph.neighbors (did you mean graph.neighbours?); [graph] has the keys {keys}")
@@ -112,6 +112,20 @@ fn integers_have_their_type_and_range() {
         }
     }
     assert_eq!(set_mistake("graph.k=abc"), "--set graph.k=abc: graph.k must be an integer from 1 to 1000, not \"abc\"");
+}
+
+#[test]
+fn similarities_are_one_of_four() {
+    for measure in ["cosine", "jaccard", "llr", "count"] {
+        assert!(load(&format!("graph.similarity = \"{measure}\""), &[&format!("graph.similarity={measure}")]).is_ok());
+    }
+    for given in ["\"Cosine\"", "\"\"", "1", "[\"llr\"]"] {
+        let right = "\"cosine\" or \"jaccard\" or \"llr\" or \"count\"";
+        assert_eq!(
+            mistake(&format!("graph.similarity = {given}")),
+            format!("my.toml:1: graph.similarity must be {right}, not {given}")
+        );
+    }
 }
 
 #[test]

@@ -1,18 +1,20 @@
 //! Every key can be set by a file and by `--set`, and sets its own field and no other.
 
 use connectors::Delivery;
+use dataflows::Measure;
 
 use super::*;
 
 type Change = fn(&mut Config);
 
 /// A key, another value than its default, and what that changes.
-const CHANGES: [(&str, &str, Change); 37] = [
+const CHANGES: [(&str, &str, Change); 38] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
     ("graph.retention", "\"3650d\"", |c| c.graph.retention = 315_360_000_000),
     ("graph.audience", "\"30d\"", |c| c.graph.audience = Audience::Within(2_592_000_000)),
+    ("graph.similarity", "\"llr\"", |c| c.graph.similarity = Measure::Llr),
     ("graph.min_cooccurrence", "4294967295", |c| c.graph.min_cooccurrence = u32::MAX),
     ("graph.shrink", "0", |c| c.graph.shrink = 0),
     ("graph.stairs", "[1, 10_000]", |c| c.graph.stairs = vec![1, 10_000]),

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::super::{PATIENCE, now, two_shoppers};
+use super::super::{PATIENCE, assert_same, last_lists, now, two_shoppers};
 use super::*;
 
 /// Waits until something holds.
@@ -177,6 +177,25 @@ fn a_full_disk_costs_snapshots_and_nothing_else() {
     place.begin(&arguments("out.jsonl", Some("state"), 2)).end().well();
     assert_same_stream("with room again", &place.read("out.jsonl"), &place.read("expected.jsonl"));
     assert_eq!(listed(&place, "state")[0].1, "whole");
+}
+
+/// A snapshot holds interactions, whatever was made of them.
+#[test]
+fn another_similarity_is_gone_on_with() {
+    let place = Place::new();
+    let events = log(&place, 1_200, 7);
+    for (n, measure) in ["cosine", "jaccard", "llr", "count"].into_iter().enumerate() {
+        // With more to read, and in the end with nothing new.
+        place.write("in.jsonl", lines(&events[..[500, 800, 1_200, 1_200][n]]));
+        let set = ["--set".to_owned(), format!("graph.similarity={measure}")];
+        place.begin(&[calm("alone.jsonl", None, 1), set.to_vec()].concat()).end().well();
+        let done = place.begin(&[calm("out.jsonl", Some("state"), 2), set.to_vec()].concat()).end().well();
+        if n > 0 {
+            done.said(&["graph.similarity was", measure]);
+        }
+        let lists_of = |output: &str| last_lists(&changes(&place.read(output)));
+        assert_same(measure, &lists_of("out.jsonl"), &lists_of("alone.jsonl"), 10);
+    }
 }
 
 #[test]

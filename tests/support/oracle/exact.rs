@@ -1,4 +1,4 @@
-//! The two formulas with a logarithm or a power in them, decided by arbitrary-precision integers alone.
+//! The formulas with a logarithm or a power in them, decided by arbitrary-precision integers alone.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -70,5 +70,34 @@ pub(crate) fn similarity(exponent: i64, s: u32) -> u64 {
         let bound = BigUint::from(1_u8) << (22 * s);
         let holds = |n: u64| BigUint::from(2 * n - 1).pow(2 * s) << exponent.unsigned_abs() <= bound;
         (1..=1024).rev().find(|n| holds(*n)).unwrap_or(1)
+    })
+}
+
+/// > `p(n) = floor(2^(16 + n / s))`.
+pub(crate) fn power(n: i64, s: u32) -> u64 {
+    thread_local!(static MEMO: Memo<i64, u64> = RefCell::default());
+    memoised(&MEMO, n, s, || {
+        let exponent = 16 * u64::from(s) + u64::try_from(n).expect("no pair is together more often than one of it");
+        u64::try_from((BigUint::from(1_u8) << exponent).nth_root(s)).expect("below 2^57")
+    })
+}
+
+/// > `floor(2^48 * log2(x))`, for x >= 1.
+///
+/// Bit by bit: squaring x doubles its logarithm. On 320 bits behind the point, of which 48 squarings spoil less than 60.
+pub(crate) fn log48(x: u64) -> u64 {
+    const POINT: u64 = 320;
+    thread_local!(static MEMO: Memo<u64, u64> = RefCell::default());
+    memoised(&MEMO, x, 48, || {
+        let whole = u64::from(x.ilog2());
+        let mut rest = (BigUint::from(x) << POINT) >> whole; // 1 to 2
+        let mut log = whole;
+        for _ in 0..48 {
+            rest = (&rest * &rest) >> POINT;
+            let bit = rest.bits() - 1 - POINT; // 1 if it is 2 or more
+            rest >>= bit;
+            log = 2 * log + bit;
+        }
+        log
     })
 }
