@@ -213,7 +213,9 @@ impl Viewers {
     /// Instead of step 5: all viewers are to be compared with everybody.
     pub(super) fn scan_all(&mut self) {
         let ids: Vec<ViewerId> = self.ids.values().copied().collect();
-        ids.into_iter().for_each(|id| self.unsettle(id, State::Rescan));
+        for id in ids {
+            self.unsettle(id, State::Rescan);
+        }
     }
 
     /// Step 5: compares a user, of whom something has changed, with all viewers who share something with it, or did by
@@ -289,7 +291,9 @@ impl Viewers {
                 let is_it = |was: &&Similar| was.user == now.user;
                 let was = viewer.told.get(rank).filter(is_it).or_else(|| viewer.told.iter().find(is_it));
                 if was != Some(now) {
-                    was.into_iter().for_each(|was| tell(was, -1));
+                    if let Some(was) = was {
+                        tell(was, -1);
+                    }
                     tell(now, 1);
                 }
             }
