@@ -69,7 +69,7 @@ fn unknown_keys_name_the_section_and_what_was_meant() {
         set_mistake("max_skew=3s"),
         "--set max_skew=3s: unknown key max_skew (did you mean input.max_skew?); the top level has the keys graph, input, kafka, levels, state, trending"
     );
-    for later in ["graph.similarity=cosine", "graph.rooms=30", "output.uri=x", "graph.\"a b\"=1"] {
+    for later in ["graph.metric=cosine", "graph.rooms=30", "output.uri=x", "graph.\"a b\"=1"] {
         assert!(set_mistake(later).contains(": unknown key "), "{later}");
     }
 }

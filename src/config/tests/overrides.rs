@@ -8,7 +8,7 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, another value than its default, and what that changes.
-const CHANGES: [(&str, &str, Change); 38] = [
+const CHANGES: [(&str, &str, Change); 42] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
@@ -43,6 +43,10 @@ const CHANGES: [(&str, &str, Change); 38] = [
     ("kafka.security.certificate", "\"us.pem\"", |c| c.kafka.security.certificate = "us.pem".into()),
     ("kafka.security.key", "\"us.key\"", |c| c.kafka.security.key = "us.key".into()),
     ("kafka.security.key_password", "\"file:pass\"", |c| c.kafka.security.key_password = "file:pass".parse().ok()),
+    ("trending.k", "1000", |c| c.trending.k = 1_000),
+    ("trending.bucket", "\"30s\"", |c| c.trending.bucket = 30_000),
+    ("trending.buckets", "1", |c| c.trending.buckets = 1),
+    ("trending.rooms", "\"no\"", |c| c.trending.rooms = false),
     ("state.uri", "\"s3://bucket/shop\"", |c| c.state.uri = "s3://bucket/shop".into()),
     ("state.interval", "\"5m\"", |c| c.state.interval = 300_000),
     ("state.keep", "1000", |c| c.state.keep = 1_000),

@@ -102,7 +102,7 @@ fn files_of_other_machines_and_formats_are_told_apart_from_damage() {
     };
     for (at, bytes, words) in [
         (8, 0x0D0C_0B0A_u32.to_ne_bytes().as_slice(), "the other byte order"),
-        (12, &9_u32.to_ne_bytes(), "format 9 where this one knows 1"),
+        (12, &9_u32.to_ne_bytes(), "format 9 where this one knows 2"),
         (16, &24_u32.to_ne_bytes(), "another layout of records"),
         (24, &1_u64.to_ne_bytes(), "another build"),
     ] {
