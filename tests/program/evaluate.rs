@@ -152,13 +152,13 @@ fn filled_lists_are_the_oracles_filled_up_with_what_trends() {
     let seen: Vec<_> = events.iter().map(|event| (event.clone(), None)).collect();
     let (mut plain, mut filled) =
         ([Expected::default(), Expected::default()], [Expected::default(), Expected::default()]);
-    for (at, event) in events.iter().enumerate().skip(1) {
+    for (at, event) in events.iter().enumerate() {
         let before = &events[..at];
         let known = touched(before, &event.user);
         if known.contains(&*event.item) {
             continue;
         }
-        let now = (event.ts - 1).max(before.last().unwrap().ts);
+        let now = before.last().map_or(0, |last| last.ts).max(event.ts - 1);
         let mut list = unscored(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
         let taken = BTreeSet::from([event.item.clone()]);
         let (is_cold, taken) = (known.is_empty(), &taken);
