@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
 use connectors::generate::Options;
-use connectors::{Batch, Generator, Polled, RawEvent, RejectLog, Sink, SinkError, Source, SourceError, SourcePosition};
+use connectors::{Batch, Generator, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
 use schema::Change;
 
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::generate;
-use crate::run::{Clock, Input, Job, Show, Stop, Streams, Summary, grouped, run, timestamp};
+use crate::run::{Input, Job, Stop, Summary, grouped, run, timestamp};
 
 /// Arguments of `deltarec demo`.
 #[derive(Debug, Args)]
@@ -68,25 +68,10 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
     if unseen(say(&opening))? {
         return Ok(());
     }
-    let rejects = RejectLog::default();
-    let (summary, result) = run(Job {
-        config,
-        inputs: vec![Input {
-            source: Box::new(Tapped { inner: generator, followed: Arc::clone(&followed) }),
-            waits: false,
-        }],
-        output: Box::new(Screen { followed, acknowledged: None }),
-        streams: Streams::default(),
-        rejects,
-        workers: usize::from(args.workers),
-        links: None,
-        clock: Clock::Event,
-        progress: Arc::default(),
-        show: Show::Nothing,
-        stop,
-        state: None,
-        resume: None,
-    });
+    let source = Box::new(Tapped { inner: generator, followed: Arc::clone(&followed) });
+    let screen = Box::new(Screen { followed, acknowledged: None });
+    let job = Job::new(config, vec![Input { source, waits: false }], screen);
+    let (summary, result) = run(Job { workers: usize::from(args.workers), stop, ..job });
     result.map_err(|error| Failure::Running(error.into()))?;
     unseen(say(&closing(&summary)))?;
     Ok(())

@@ -91,6 +91,27 @@ pub struct Job {
     pub resume: Option<Resume>,
 }
 
+impl Job {
+    /// A run on one worker by the clock of the events, which shows nothing, keeps nothing and sends every change.
+    pub fn new(config: Config, inputs: Vec<Input>, output: Box<dyn Sink>) -> Self {
+        Job {
+            config,
+            inputs,
+            output,
+            streams: Streams::default(),
+            rejects: RejectLog::default(),
+            workers: 1,
+            links: None,
+            clock: Clock::Event,
+            progress: Arc::default(),
+            show: Show::Nothing,
+            stop: Stop::default(),
+            state: None,
+            resume: None,
+        }
+    }
+}
+
 /// What a run needs to take snapshots and to go on from one.
 pub struct State {
     /// Where snapshots are kept.

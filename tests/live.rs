@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use connectors::{Batch, Polled, RawEvent, RejectLog, Sink, SinkError, Source, SourceError, SourcePosition};
+use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
 use deltarec::config::Config;
-use deltarec::run::{Clock, Input, Job, Show, Stop, Streams, run};
+use deltarec::run::{Input, Job, Stop, run};
 use schema::{Change, Position};
 
 /// How long an event waited to be polled, in a source like a topic: a thread of its own hands events over, one at a time,
@@ -113,22 +113,8 @@ fn what_comes_while_the_reader_waits_for_room_is_read_when_there_is_some() {
         stop: stop.clone(),
         waited: Arc::clone(&waited),
     };
-    let job = Job {
-        config: Config::default(),
-        inputs: vec![Input { source: Box::new(source), waits: true }],
-        output: Box::new(Slow(flush)),
-        streams: Streams::default(),
-        rejects: RejectLog::default(),
-        workers: 1,
-        links: None,
-        clock: Clock::Event,
-        progress: Arc::default(),
-        show: Show::Nothing,
-        stop,
-        state: None,
-        resume: None,
-    };
-    let (summary, result) = run(job);
+    let job = Job::new(Config::default(), vec![Input { source: Box::new(source), waits: true }], Box::new(Slow(flush)));
+    let (summary, result) = run(Job { stop, ..job });
     result.unwrap();
     let mut waited: Vec<Duration> = std::mem::take(&mut *waited.lock().unwrap());
     assert_eq!((waited.len() as u64, summary.rejected), (summary.events, 0));

@@ -5,6 +5,7 @@
 
 /// What several topics share.
 mod support {
+    pub(crate) mod durable;
     pub(crate) mod graph;
     pub(crate) mod logs;
     pub(crate) mod oracle;

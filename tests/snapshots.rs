@@ -1,24 +1,19 @@
 //! A snapshot taken while events go on is of one tick exactly, and a graph that goes on from it sends what the graph it was
 //! taken of sends after that tick.
 
-use std::sync::{Arc, Mutex};
-
-use dataflows::{
-    Durable, Event, GROUPS, Groups, Input, Keeper, ListChange, Mark, Output, Piece, Time, durable_recommendations,
-    group_of, ms_of, next,
-};
+use dataflows::{Event, GROUPS, Groups, Input, Keeper, ListChange, Piece, Time, group_of, ms_of, next};
 use proptest::prelude::*;
 use schema::id64;
-use timely::dataflow::operators::{Input as _, Inspect, Probe};
 
+use crate::support::durable::{self, From, Inputs, Pieces, Ran};
 use crate::support::graph::{Tick, config, ticks};
 use crate::support::logs::{log, params};
-use crate::support::oracle::Params;
+use crate::support::oracle::{Ev, Params};
 
 /// Takes pieces, slowly: now and then it has no room (which costs a millisecond), and it agrees to groups only when asked
 /// for the third time.
 struct Slow {
-    pieces: Arc<Mutex<Vec<Piece>>>,
+    pieces: Pieces,
     asked: std::cell::Cell<usize>,
 }
 
@@ -42,116 +37,24 @@ impl Keeper for Slow {
     }
 }
 
-/// What a run of some ticks did.
-struct Ran {
-    changes: Vec<(Time, ListChange)>,
-    pieces: Vec<Piece>,
-}
-
-/// What a run goes on from.
-#[derive(Clone, Default)]
-struct From {
-    events: Vec<Event>,
-    at: u64,
-    lists: Vec<(u64, Vec<u64>)>,
-}
-
 /// Runs all ticks; with `snapshot_after` a snapshot is taken of the tick with that index, while the next ones go on.
 fn run(params: &Params, all: &[Tick], snapshot_after: Option<usize>, from: Option<From>, workers: usize) -> Ran {
-    let (changes, pieces): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) = Default::default();
-    let (collected, kept) = (Arc::clone(&changes), Arc::clone(&pieces));
-    let (config, all) = (config(params), all.to_vec());
-    timely::execute(timely::Config::process(workers), move |worker| {
-        let (collected, kept, resumes) = (Arc::clone(&collected), Arc::clone(&kept), from.is_some());
-        let handed = Arc::clone(&kept);
-        let (mut input, mut output, probe) = worker.dataflow(|scope| {
-            let (input, events) = scope.new_input();
-            let (output, held) = resumes.then(|| scope.new_input()).unzip();
-            let keeper: Box<dyn Keeper> = Box::new(Slow { pieces: kept, asked: std::cell::Cell::new(0) });
-            let durable = Durable { keeper: Some(keeper), output: held };
-            let changes = durable_recommendations(events, &config, durable).changes;
-            let inspected = changes.inspect_core(move |batch| {
-                if let Ok((stamp, changes)) = batch {
-                    let time = *stamp.least().unwrap();
-                    collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
-                }
-            });
-            let (probe, _) = inspected.probe();
-            (input, output, probe)
-        });
-        if worker.index() != 0 {
-            return;
-        }
-        let workers = worker.peers() as u64;
-        let mut last: Time = 0;
-        if let (Some(from), Some(output)) = (&from, &mut output) {
-            // A user may come in two ticks.
-            let (some, rest) = from.events.split_at(from.events.len() / 2);
-            for (mark, events) in [(Mark::Loading, some), (Mark::Loaded, rest)] {
-                last = next(last, from.at);
-                input.advance_to(last);
-                output.advance_to(last);
-                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
-                for event in events {
-                    input.send(Input::Event(*event));
-                }
-            }
-            for (user, items) in &from.lists {
-                output.send(Output::Holds { user: *user, items: items.clone() });
-            }
-            (0..workers).for_each(|worker| output.send(Output::Opens { worker }));
-        }
-        for (at, tick) in all.iter().enumerate() {
-            let since = next(last, tick.since);
-            last = next(last, tick.at);
-            if since < last {
-                input.advance_to(since);
-                (0..workers).for_each(|worker| {
-                    input.send(Input::Mark { worker, mark: Mark::Together { tick: last } });
-                });
-            }
-            input.advance_to(last);
-            if let Some(output) = &mut output {
-                output.advance_to(last);
-            }
-            for event in &tick.events {
-                let (user, item) = (id64(&event.user), id64(&event.item));
-                input.send(Input::Event(Event { user, item, ts: event.ts, level: event.level }));
-            }
-            if snapshot_after == Some(at) {
-                let mark = Mark::Snapshot { number: 7, since: 0 };
-                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
-            }
-            input.advance_to(last + 1);
-            if let Some(output) = &mut output {
-                output.advance_to(last + 1);
-            }
-            worker.step();
-        }
-        // There may have been no tick at all.
-        input.advance_to(last + 1);
-        if let Some(output) = &mut output {
-            output.advance_to(last + 1);
-        }
-        worker.step_while(|| probe.less_than(&(last + 1)));
-        if snapshot_after.is_some() {
-            let all_of = GROUPS * worker.peers();
-            worker.step_while(|| handed.lock().unwrap().iter().filter(|piece| piece.last).count() < all_of);
-        }
-    })
-    .unwrap();
-    let changes = std::mem::take(&mut *changes.lock().unwrap());
-    let pieces = std::mem::take(&mut *pieces.lock().unwrap());
-    Ran { changes, pieces }
+    let event = |event: &Ev| {
+        let (user, item) = (id64(&event.user), id64(&event.item));
+        Input::Event(Event { user, item, ts: event.ts, level: event.level })
+    };
+    let inputs = |tick: &Tick| {
+        let Tick { at, since, events } = tick;
+        Inputs { at: *at, since: *since, inputs: events.iter().map(event).collect() }
+    };
+    let ticks = all.iter().map(inputs).collect();
+    let slow = |pieces| Slow { pieces, asked: std::cell::Cell::new(0) };
+    durable::run(&config(params), ticks, snapshot_after, from, workers, slow)
 }
 
 /// Each user's list after all changes, users without one left out.
 fn lists(changes: &[(Time, ListChange)]) -> Vec<(u64, Vec<u64>)> {
-    let mut lists = std::collections::BTreeMap::new();
-    for (_, change) in changes {
-        lists.insert(change.user, change.items.iter().map(|scored| scored.item).collect::<Vec<_>>());
-    }
-    lists.into_iter().filter(|(_, items)| !items.is_empty()).collect()
+    durable::lists(changes.iter().map(|(_, change)| change))
 }
 
 /// Changes in an order that does not depend on the workers, without the sequence of their ticks.
@@ -192,7 +95,8 @@ proptest! {
         let before: Vec<_> = whole.changes.iter().filter(|(time, _)| *time <= boundary).cloned().collect();
         let after: Vec<_> = whole.changes.iter().filter(|(time, _)| *time > boundary).cloned().collect();
         let held = lists(&before[..before.len().saturating_sub(lost)]);
-        let from = From { events, at, lists: held.clone() };
+        let inputs = events.into_iter().map(Input::Event).collect();
+        let from = From { inputs, at, lists: held.clone() };
         let resumed = run(&params, &all[cut + 1..], None, Some(from), then);
 
         // What was lost comes first, as one comparison; then the very same changes.

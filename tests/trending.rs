@@ -2,16 +2,12 @@
 //! them everybody's lists as they are without.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
-use dataflows::{
-    Config, Durable, Event, GROUPS, Groups, Input, Keeper, ListChange, Mark, Output, Piece, Time,
-    Trending as OfTheGraph, durable_recommendations, ms_of, next,
-};
+use dataflows::{Config, Event, GROUPS, Groups, Input, Keeper, ListChange, Piece, Trending as OfTheGraph, ms_of, next};
 use proptest::prelude::*;
 use schema::{TRENDING, id64, trending_in};
-use timely::dataflow::operators::{Input as _, Inspect, Probe};
 
+use crate::support::durable::{self, From, Inputs, Pieces, Ran};
 use crate::support::graph::config;
 use crate::support::logs::{log, params};
 use crate::support::oracle::trending::{Seen, Trending, lists};
@@ -87,8 +83,7 @@ fn compare(
 }
 
 /// Keeps all pieces of a snapshot.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<Piece>>>);
+struct Kept(Pieces);
 
 impl Keeper for Kept {
     fn begin(&mut self, _snapshot: u64, _changed: &Groups) {}
@@ -106,21 +101,13 @@ impl Keeper for Kept {
     }
 }
 
-/// What a run goes on from.
-#[derive(Clone, Default)]
-struct From {
-    inputs: Vec<Input>,
-    at: u64,
-    lists: Vec<(u64, Vec<u64>)>,
-}
-
 fn with_trending(params: &Params, trending: Option<Trending>) -> Config {
     let everywhere = id64(TRENDING);
     let of_the_graph = |Trending { k, bucket, buckets }| OfTheGraph { k, bucket, buckets: buckets as u32, everywhere };
     Config { trending: trending.map(of_the_graph), ..config(params) }
 }
 
-/// Runs all ticks and, with `snapshot`, takes one after the last. Changes in the order of their ticks.
+/// Runs all ticks and, with `snapshot`, takes one of the last. Changes in the order of their ticks.
 fn run(
     config: &Config,
     all: &[Tick],
@@ -128,86 +115,21 @@ fn run(
     workers: usize,
     snapshot: bool,
 ) -> (Vec<ListChange>, Vec<Piece>) {
-    let (changes, kept): (Arc<Mutex<Vec<(Time, ListChange)>>>, Kept) = Default::default();
-    let (collected, pieces) = (Arc::clone(&changes), kept.clone());
-    let (config, all) = (config.clone(), all.to_vec());
-    timely::execute(timely::Config::process(workers), move |worker| {
-        let (collected, resumes) = (Arc::clone(&collected), from.is_some());
-        let keeper: Box<dyn Keeper> = Box::new(kept.clone());
-        let (mut input, mut output, probe) = worker.dataflow(|scope| {
-            let (input, events) = scope.new_input();
-            let (output, held) = resumes.then(|| scope.new_input()).unzip();
-            let durable = Durable { keeper: Some(keeper), output: held };
-            let changes = durable_recommendations(events, &config, durable).changes.inspect_core(move |batch| {
-                if let Ok((stamp, changes)) = batch {
-                    let time = *stamp.least().unwrap();
-                    collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
-                }
-            });
-            let (probe, _) = changes.probe();
-            (input, output, probe)
-        });
-        if worker.index() != 0 {
-            return;
+    let event = |(event, room): &Seen| {
+        let Ev { user, item, ts, level } = event;
+        let (user, item, ts, level) = (id64(user), id64(item), *ts, *level);
+        match room {
+            Some(room) => Input::InRoom { user, item, ts, level, room: id64(&trending_in(room)) },
+            None => Input::Event(Event { user, item, ts, level }),
         }
-        let workers = worker.peers() as u64;
-        let mut last: Time = 0;
-        if let (Some(from), Some(output)) = (&from, &mut output) {
-            last = next(last, from.at);
-            input.advance_to(last);
-            output.advance_to(last);
-            for mark in [Mark::Loading, Mark::Loaded] {
-                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
-            }
-            from.inputs.iter().for_each(|event| input.send(*event));
-            for (user, items) in &from.lists {
-                output.send(Output::Holds { user: *user, items: items.clone() });
-            }
-            (0..workers).for_each(|worker| output.send(Output::Opens { worker }));
-        }
-        for tick in &all {
-            let since = next(last, tick.since);
-            last = next(last, tick.at);
-            if since < last {
-                input.advance_to(since);
-                let mark = Mark::Together { tick: last };
-                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
-            }
-            input.advance_to(last);
-            for (event, room) in &tick.events {
-                let Ev { user, item, ts, level } = event;
-                let (user, item, ts, level) = (id64(user), id64(item), *ts, *level);
-                input.send(match room {
-                    Some(room) => Input::InRoom { user, item, ts, level, room: id64(&trending_in(room)) },
-                    None => Input::Event(Event { user, item, ts, level }),
-                });
-            }
-            input.advance_to(last + 1);
-            if let Some(output) = &mut output {
-                output.advance_to(last + 1);
-            }
-            worker.step();
-        }
-        if snapshot {
-            last += 1;
-            input.advance_to(last);
-            let mark = Mark::Snapshot { number: 1, since: 0 };
-            (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
-        }
-        input.advance_to(last + 1);
-        if let Some(output) = &mut output {
-            output.advance_to(last + 1);
-        }
-        worker.step_while(|| probe.less_than(&(last + 1)));
-        if snapshot {
-            let all_of = GROUPS * worker.peers();
-            worker.step_while(|| kept.0.lock().unwrap().iter().filter(|piece| piece.last).count() < all_of);
-        }
-    })
-    .unwrap();
-    let mut changes = std::mem::take(&mut *changes.lock().unwrap());
+    };
+    let inputs = |tick: &Tick| {
+        let Tick { at, since, events } = tick;
+        Inputs { at: *at, since: *since, inputs: events.iter().map(event).collect() }
+    };
+    let ticks = all.iter().map(inputs).collect();
+    let Ran { mut changes, pieces } = durable::run(config, ticks, snapshot.then(|| all.len() - 1), from, workers, Kept);
     changes.sort_by_key(|(time, change)| (*time, change.user));
-    let pieces = std::mem::take(&mut *pieces.0.lock().unwrap());
     (changes.into_iter().map(|(_, change)| change).collect(), pieces)
 }
 
@@ -294,17 +216,12 @@ proptest! {
         let cut = cut.index(all.len());
         let (before, pieces) = run(&config, &all[..=cut], None, workers, true);
         let at = all[cut].at;
-        let mut held: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for change in &before {
-            held.insert(change.user, change.items.iter().map(|scored| scored.item).collect());
-        }
-        held.retain(|_, items| !items.is_empty());
         let events = pieces.iter().flat_map(|piece| piece.events.iter().copied().map(Input::Event));
         let in_rooms = pieces.iter().flat_map(|piece| &piece.in_rooms).map(|(event, room)| {
             let Event { user, item, ts, level } = *event;
             Input::InRoom { user, item, ts, level, room: *room }
         });
-        let from = From { inputs: events.chain(in_rooms).collect(), at, lists: held.into_iter().collect() };
+        let from = From { inputs: events.chain(in_rooms).collect(), at, lists: durable::lists(&before) };
         let resumed = run(&config, &all[cut + 1..], Some(from), then, false).0;
         let whole = run(&config, &all, None, workers, false).0;
         let later = |changes: Vec<ListChange>| -> Vec<ListChange> {

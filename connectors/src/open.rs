@@ -95,7 +95,7 @@ fn read(
     let limit = options.max_record_bytes.clamp(1, InputOptions::MOST_RECORD_BYTES);
     match format {
         Format::JsonLines => {
-            let plan = Plan::new(options, true, true, true)?;
+            let plan = Plan::new(options, true, true, options.rooms)?;
             Ok(Box::new(Records::new(name, window, Json::new(plan), limit)))
         }
         Format::Csv => {
@@ -112,7 +112,8 @@ fn plan_for(name: &str, header: &[String], options: &InputOptions) -> Result<Pla
     let dwell_ms = &options.columns.dwell_ms;
     let (room, room_is_named) = &options.columns.room;
     let (has_dwell_ms, has_room) = (header.contains(&dwell_ms.source), header.contains(room));
-    let plan = Plan::new(options, false, dwell_ms.named || has_dwell_ms, *room_is_named || has_room)?;
+    let reads_room = *room_is_named || (options.rooms && has_room);
+    let plan = Plan::new(options, false, dwell_ms.named || has_dwell_ms, reads_room)?;
     if header.is_empty() {
         tracing::warn!("{name}: the file is empty, it has not even a header");
         return Ok(plan);

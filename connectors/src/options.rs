@@ -14,6 +14,8 @@ pub struct InputOptions {
     pub max_record_bytes: usize,
     /// Whether events of a topic are accompanied by their records, for a dead-letter topic.
     pub originals: bool,
+    /// Whether rooms are read; without, no event has one.
+    pub rooms: bool,
     /// How topics are read.
     pub kafka: KafkaOptions,
 }
@@ -31,6 +33,7 @@ impl Default for InputOptions {
             filters: Vec::new(),
             max_record_bytes: 1 << 20,
             originals: false,
+            rooms: false,
             kafka: KafkaOptions::default(),
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use connectors::{
-    Delivery, Generated, Generator, InputOptions, RejectLog, Uri, continue_sink, open_lines, open_sink, open_source,
+    Delivery, Generated, Generator, InputOptions, Uri, continue_sink, open_lines, open_sink, open_source,
 };
 use hdrhistogram::Histogram;
 use schema::Event;
@@ -24,7 +24,7 @@ use crate::cli::Failure;
 use crate::config::{Audience, Config};
 use crate::console;
 use crate::generate;
-use crate::run::{Clock, Input, Job, Progress, Resume, RunError, Show, Stop, Streams, Summary, run};
+use crate::run::{Clock, Input, Job, Progress, Resume, RunError, Stop, Summary, run};
 use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
@@ -377,19 +377,12 @@ fn job(
     let (sink, holds) = continue_sink(&uri(output)?, &config.kafka)?;
     let stop = Stop::default();
     let job = Job {
-        config,
-        inputs: vec![Input { source, waits: true }],
-        output: sink,
-        streams: Streams::default(),
-        rejects: RejectLog::default(),
         workers: usize::from(args.workers),
-        links: None,
         clock,
         progress: Arc::clone(progress),
-        show: Show::Nothing,
         stop: stop.clone(),
-        state: None,
         resume: Some(Resume { manifest: None, holds: Arc::new(holds) }),
+        ..Job::new(config, vec![Input { source, waits: true }], sink)
     };
     Ok((job, stop))
 }
@@ -419,22 +412,9 @@ fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Resul
         producer.flush()
     };
     write().map_err(Failure::Running)?;
-    let files = Job {
-        config: config.clone(),
-        inputs: vec![Input { source: open_source(&uri("in.jsonl")?, &InputOptions::default())?, waits: false }],
-        output: open_sink(&uri("out.jsonl")?)?,
-        streams: Streams::default(),
-        rejects: RejectLog::default(),
-        workers: usize::from(args.workers),
-        links: None,
-        clock: Clock::Event,
-        progress: Arc::default(),
-        show: Show::Nothing,
-        stop: stop.clone(),
-        state: None,
-        resume: None,
-    };
-    let (summary, result) = run(files);
+    let source = open_source(&uri("in.jsonl")?, &InputOptions::default())?;
+    let files = Job::new(config.clone(), vec![Input { source, waits: false }], open_sink(&uri("out.jsonl")?)?);
+    let (summary, result) = run(Job { workers: usize::from(args.workers), stop: stop.clone(), ..files });
     result.map_err(|error| Failure::Running(error.into()))?;
     let of = |between, summary: &Summary, seconds: Duration| Replay {
         between,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use connectors::snapshot::{CODECS, Store, codec};
-use connectors::{Batch, Polled, RawEvent, RejectLog, Sink, SinkError, Source, SourceError, SourcePosition};
+use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
 use schema::{Change, Position};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ use super::simulated::Maker;
 use super::{Setup, check_writable, mib, named, per, whole};
 use crate::cli::Failure;
 use crate::config::Audience;
-use crate::run::{Clock, Input, Interval, Job, Show, Stop, Streams, grouped, run};
+use crate::run::{Input, Interval, Job, Stop, grouped, run};
 use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
@@ -112,20 +112,13 @@ pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<Recover
     let first = Arc::new(Mutex::new(First::default()));
     let source = Live { item: task.item.clone(), ts: manifest.time.ms + 1, taken: 0 };
     let (state, resume) = state(store, manifest, Interval::never());
+    let watch = Box::new(Watch { first: Arc::clone(&first), started });
     let (summary, result) = run(Job {
-        config,
-        inputs: vec![Input { source: Box::new(source), waits: false }],
-        output: Box::new(Watch { first: Arc::clone(&first), started }),
-        streams: Streams::default(),
-        rejects: RejectLog::default(),
         workers: usize::from(task.workers),
-        links: None,
-        clock: Clock::Event,
-        progress: Arc::default(),
-        show: Show::Nothing,
         stop: stop.clone(),
         state: Some(state),
         resume: Some(resume),
+        ..Job::new(config, vec![Input { source: Box::new(source), waits: false }], watch)
     });
     result.map_err(|error| Failure::Running(error.into()))?;
     let ended = started.elapsed();

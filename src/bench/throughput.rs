@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use connectors::generate::Options;
-use connectors::{Generator, InputOptions, OpenError, RejectLog, Uri, open_lines, open_sink, open_source};
+use connectors::{Generator, InputOptions, OpenError, Uri, open_lines, open_sink, open_source};
 use serde::{Deserialize, Serialize};
 
 use super::audience::Share;
@@ -20,7 +20,7 @@ use crate::cli::{ClusterArgs, Failure, member};
 use crate::cluster::Orders;
 use crate::config::Audience;
 use crate::generate;
-use crate::run::{Clock, Input, Job, Show, Stop, Streams, Summary, assist, grouped, run};
+use crate::run::{Input, Job, Stop, Summary, assist, grouped, run};
 use crate::table::{Table, say};
 
 pub(super) const EXAMPLES: &str = "\
@@ -136,21 +136,8 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
     let source = open_source(&uri(&task.input)?, &options)?;
     let output = open_sink(&uri(&task.output)?)?;
     let (rss_before, _) = memory();
-    let (summary, result) = run(Job {
-        config,
-        inputs: vec![Input { source, waits: false }],
-        output,
-        streams: Streams::default(),
-        rejects: RejectLog::default(),
-        workers: usize::from(task.workers),
-        links,
-        clock: Clock::Event,
-        progress: std::sync::Arc::default(),
-        show: Show::Nothing,
-        stop: stop.clone(),
-        state: None,
-        resume: None,
-    });
+    let job = Job::new(config, vec![Input { source, waits: false }], output);
+    let (summary, result) = run(Job { workers: usize::from(task.workers), links, stop: stop.clone(), ..job });
     result?;
     Ok((!stop.is_set()).then(|| Measured::of(&summary, rss_before)))
 }

@@ -25,8 +25,12 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    pub(super) fn len(&self) -> usize {
+        self.similar_items.len() + self.similar_users.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.similar_items.is_empty() && self.similar_users.is_empty()
+        self.len() == 0
     }
 }
 

@@ -238,7 +238,7 @@ impl Pilot {
             times.retire(&graph.probe);
             waiting = waiting.or_else(|| complete(&graph, &mut times));
             if let Some(settled) = waiting.take() {
-                let together = settled.changes.len() <= FEW || self.settled.is_empty();
+                let together = settled.changes.len() + settled.rows.len() <= FEW || self.settled.is_empty();
                 match if together { self.settled.try_send(settled) } else { Err(TrySendError::Full(settled)) } {
                     Ok(()) => {}
                     Err(TrySendError::Full(settled)) => waiting = Some(settled),

@@ -44,7 +44,7 @@ impl Topic {
     /// Opens a topic: it must be there, and its broker answer.
     pub(crate) fn open(name: &str, address: Address, options: &InputOptions) -> Result<Self, OpenError> {
         let kafka = &options.kafka;
-        let json = Json::new(Plan::new(options, true, true, true)?);
+        let json = Json::new(Plan::new(options, true, true, options.rooms)?);
         let failed = |trouble| OpenError::from(source_error(name, trouble));
         let consumer = consumer(&address, kafka).map_err(failed)?;
         let telling = consumer.client().context();

@@ -180,3 +180,14 @@ fn more_columns_than_can_be_read_are_a_usage_error() {
     let error = refused(HEADER, &filtered(&conditions));
     assert!(matches!(error, OpenError::TooManyColumns { .. }) && error.is_usage());
 }
+
+#[test]
+fn rooms_are_read_when_they_are_asked_for() {
+    let asked = InputOptions { rooms: true, ..InputOptions::default() };
+    let text = "user,item,action,ts,room\nu,i,pv,1,r7\nu,i,pv,2,\n";
+    assert_eq!(read(text, Format::Csv, &asked).rooms(), [Some("r7"), None]);
+    assert_eq!(csv(text).rooms(), [None, None]);
+    // The column may be absent, unless it is named.
+    assert_eq!(read(format!("{HEADER}u,i,pv,1\n"), Format::Csv, &asked).rooms(), [None]);
+    assert!(refused(HEADER, &columns("room=live")).is_usage(), "named, hence needed");
+}

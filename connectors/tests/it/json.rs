@@ -175,3 +175,17 @@ fn filters_come_after_the_fields_and_name_the_first_that_fails() {
         ["filtered:quantity>0", "filtered:shop.country=FR", "filtered:quantity>0", "wrong_type:user"].map(String::from);
     assert_eq!(outcome.codes(), expected);
 }
+
+#[test]
+fn rooms_are_read_when_they_are_asked_for() {
+    let rooms = ["\"r7\"", "7", "\"\"", "null", "[]", &format!("\"{}\"", "r".repeat(513))];
+    let line =
+        |room: &&str| format!(r#"{{"user":1,"item":1,"action":"a","ts":1,"room":{room},"live":{{"id":"x"}}}}"#) + "\n";
+    let lines: String = rooms.iter().map(line).collect();
+    let asked = InputOptions { rooms: true, ..InputOptions::default() };
+    // What is no name is no room, and no reason to reject an event.
+    assert_eq!(read(&lines, Format::JsonLines, &asked).rooms(), [Some("r7"), Some("7"), None, None, None, None]);
+    assert_eq!(json(&lines).rooms(), [None; 6]);
+    let mapped = InputOptions { rooms: true, ..columns("room=live.id") };
+    assert_eq!(read(&lines, Format::JsonLines, &mapped).rooms(), [Some("x"); 6]);
+}

@@ -11,6 +11,7 @@ pub(crate) struct Owned {
     pub(crate) action: String,
     pub(crate) ts: u64,
     pub(crate) dwell_ms: Option<i64>,
+    pub(crate) room: Option<String>,
     pub(crate) position: Position,
 }
 
@@ -31,6 +32,7 @@ impl Outcome {
                 action: event.action.into(),
                 ts: event.ts,
                 dwell_ms: event.dwell_ms,
+                room: event.room.map(Into::into),
                 position: event.position,
             });
         }
@@ -39,6 +41,10 @@ impl Outcome {
 
     pub(crate) fn codes(&self) -> Vec<String> {
         self.rejected.iter().map(|rejected| rejected.reason.code()).collect()
+    }
+
+    pub(crate) fn rooms(&self) -> Vec<Option<&str>> {
+        self.events.iter().map(|event| event.room.as_deref()).collect()
     }
 
     pub(crate) fn users(&self) -> Vec<&str> {

@@ -60,7 +60,7 @@ impl Saving {
         }
     }
 
-    /// Begins a snapshot of what is held now. `ahead`: events ahead of the clock. One that is still under way is given up.
+    /// Begins a snapshot of what is held now. `beside`: events that are held beside users' own. One that is still under way is given up.
     pub(super) fn begin(&mut self, snapshot: u64, since: Time, beside: impl Iterator<Item = (Event, Option<Scope>)>) {
         let Some(keeper) = &mut self.keeper else { return };
         let changed = std::array::from_fn(|group| self.changed[group] > since || since == 0);

@@ -7,7 +7,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use connectors::RejectLog;
 use connectors::snapshot::{Depth, Store};
 use crossbeam_channel::{Sender, unbounded};
 
@@ -23,7 +22,7 @@ use super::{LatencyTask, MOST_PREPARED, Measured, Outcome, Preload, WARM_UP, Wit
 use crate::cli::Failure;
 use crate::config::Audience;
 use crate::console;
-use crate::run::{Clock, Input, Interval, Job, Progress, RunError, Show, Stop, Streams, Summary, grouped, run};
+use crate::run::{Input, Interval, Job, Progress, RunError, Stop, Summary, grouped, run};
 
 /// Events of the preload that are prepared at a time.
 const LOADED_AT_ONCE: u64 = 100_000;
@@ -57,20 +56,15 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let progress = Arc::new(Progress::default());
     let (to_source, steps) = unbounded();
     let (to_sink, watched) = unbounded();
+    let paced = Input { source: Box::new(Paced::new(steps, stop.clone())), waits: true };
+    let watch = Box::new(Watch::new(Arc::clone(&progress), watched));
     let job = Job {
-        config,
-        inputs: vec![Input { source: Box::new(Paced::new(steps, stop.clone())), waits: true }],
-        output: Box::new(Watch::new(Arc::clone(&progress), watched)),
-        streams: Streams::default(),
-        rejects: RejectLog::default(),
         workers: usize::from(task.workers),
-        links: None,
-        clock: Clock::Event,
         progress: Arc::clone(&progress),
-        show: Show::Nothing,
         stop: stop.clone(),
         state,
         resume,
+        ..Job::new(config, vec![paced], watch)
     };
     let running = thread::Builder::new()
         .name("run".into())
