@@ -339,7 +339,7 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
     let door = interactions(events, config, &ProbeHandle::new(), &gauges, None);
     let wanted = interest(door.profiles.clone());
     let neighbours = if shape.contains("index") {
-        similar_items(door.cooccurrence, door.history, wanted, config, &gauges).neighbours
+        similar_items(door.cooccurrence, door.history, wanted, door.loading, config, &gauges).neighbours
     } else {
         // The rows that are wanted, by a join.
         let rows = plain::similar_items(door.cooccurrence, door.history, &params);

@@ -49,8 +49,8 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             report(wanted.clone().negate().concat(plainly), "interest", &found);
 
             // Similar items: the pair index, and joins and reduce, where they are wanted.
-            let ours = similar_items(door.cooccurrence.clone(), door.history.clone(), wanted.clone(), &config, &gauges)
-                .neighbours;
+            let (pairs, history) = (door.cooccurrence.clone(), door.history.clone());
+            let ours = similar_items(pairs, history, wanted.clone(), door.loading, &config, &gauges).neighbours;
             let rows =
                 plain::similar_items(door.cooccurrence, door.history.clone(), &params).arrange_by_key_named("rows");
             let wanted = wanted.map(|Interest { row, worker }| (row, worker)).arrange_by_key_named("wanted by item");

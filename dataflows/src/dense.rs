@@ -82,6 +82,29 @@ impl Ids {
     }
 }
 
+/// What was looked up last: the pairs of a history name the same few items over and over. Not to be kept over a release.
+#[derive(Debug)]
+pub(crate) struct Recent([Option<(u64, Dense)>; 64]);
+
+impl Default for Recent {
+    fn default() -> Self {
+        Recent([None; 64])
+    }
+}
+
+impl Recent {
+    /// The id of a name, looked up if it is not at hand.
+    #[inline]
+    pub(crate) fn or(&mut self, name: u64, look_up: impl FnOnce() -> Dense) -> Dense {
+        // Not by the low bits, in which all names of a worker agree.
+        let slot = &mut self.0[(name >> 58) as usize];
+        match *slot {
+            Some((same, id)) if same == name => id,
+            _ => slot.insert((name, look_up())).1,
+        }
+    }
+}
+
 /// Finds a free id for a name.
 fn take(name: u64, names: &mut Vec<u64>, free: &mut [Vec<Dense>], next: &mut [u32]) -> Dense {
     let class = (name % u64::from(PHASES)) as usize;

@@ -6,7 +6,7 @@ use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Gauges, Input, Interest, ItemId, Keeper, Level, ListChange, Neighbour, Output,
+    Collection, Config, Forgotten, Gauges, Input, Interest, ItemId, Keeper, Level, ListChange, Loading, Neighbour, Output,
     RowChange, SimilarItems, Time, Trending, UserId, changes, interactions, interest, interest_in, lists, row_changes,
     similar_items, similar_users, trending,
 };
@@ -58,7 +58,7 @@ pub fn durable_recommendations<'scope>(
 ) -> Recommendations<'scope> {
     let done = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
-    let Interactions { history, cooccurrence, profiles, watching, trends, forgotten: users } =
+    let Interactions { history, cooccurrence, profiles, watching, trends, forgotten: users, loading } =
         interactions(events, config, &done, &gauges, durable.keeper);
     let users_source =
         config.asks_for_similar_users().then(|| similar_users(history.clone(), watching, config, &gauges));
@@ -66,7 +66,10 @@ pub fn durable_recommendations<'scope>(
     if config.told.similar_items {
         interest = interest.concat(of_a_listener(history.clone()));
     }
-    let SimilarItems { neighbours, forgotten: items } = similar_items(cooccurrence, history, interest, config, &gauges);
+    // A listener wants to know all the while.
+    let loading = if config.told.similar_items { Loading::default() } else { loading };
+    let SimilarItems { neighbours, forgotten: items } =
+        similar_items(cooccurrence, history, interest, loading, config, &gauges);
     let (neighbours, similar_items) =
         if config.told.similar_items { told_apart(neighbours) } else { (neighbours, None) };
     let similar_users = users_source.as_ref().filter(|_| config.told.similar_users).map(|source| {

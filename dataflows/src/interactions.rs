@@ -5,6 +5,7 @@
 
 mod door;
 mod history;
+mod loading;
 mod saving;
 mod timers;
 mod trends;
@@ -23,6 +24,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{ProbeHandle, Stream};
 
 use self::door::Door;
+pub use self::loading::Loading;
 use self::saving::Saved;
 use self::updates::Updates;
 use crate::gauges::{Gauges, add};
@@ -117,6 +119,8 @@ pub struct Interactions<'scope> {
     pub trends: Option<Collection<'scope, (Scope, ItemId)>>,
     /// Users nothing is held of after the tick.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
+    /// In which ticks a snapshot is loaded.
+    pub loading: Loading,
 }
 
 /// Keeps the counting events of every user and emits histories, what they imply, and their expiry.
@@ -152,6 +156,8 @@ pub fn interactions<'scope>(
     let (trends_out, trends) = config.trending.map(|_| builder.new_output()).unzip();
     let config = config.clone();
     let gauges = Arc::clone(gauges);
+    let loading = Loading::default();
+    let told_of_loading = loading.clone();
 
     builder.build(move |_| {
         let mut outputs = Outputs {
@@ -167,7 +173,7 @@ pub fn interactions<'scope>(
         // From which time on which tick stands for all.
         let mut together: BTreeMap<Time, Time> = BTreeMap::new();
         let mut ahead = Ahead::default();
-        let mut door = Door::new(config, keeper);
+        let mut door = Door::new(config, keeper, told_of_loading);
 
         move |frontiers| {
             input.for_each(|capability, data| {
@@ -228,6 +234,7 @@ pub fn interactions<'scope>(
         watching: watching.as_collection(),
         trends: trends.map(AsCollection::as_collection),
         forgotten,
+        loading,
     }
 }
 

@@ -42,7 +42,7 @@ pub use dense::{Dense, Ids};
 pub use filling::{Filling, Origin, shown};
 pub use gauges::Gauges;
 pub use graph::{Durable, Recommendations, durable_recommendations, recommendations};
-pub use interactions::{Event, Input, Interactions, Mark, interactions};
+pub use interactions::{Event, Input, Interactions, Loading, Mark, interactions};
 pub use keeper::{GROUPS, Groups, Keeper, Piece, group_of};
 pub use lists::lists;
 pub use measure::Measure;

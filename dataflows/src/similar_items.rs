@@ -26,7 +26,7 @@ use self::population::population;
 use crate::gauges::{Gauges, add, set};
 use crate::measure::{Cosine, Count, Formula, Jaccard, Llr, Measure};
 use crate::operator::{Held, IdMap, Out, Stash, complete_before, earlier, give};
-use crate::{Collection, Config, Diff, Forgotten, Interest, ItemId, Level, Time, UserId, popularity};
+use crate::{Collection, Config, Diff, Forgotten, Interest, ItemId, Level, Loading, Time, UserId, popularity};
 
 /// A similar item and how similar it is, 1 to 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,38 +81,45 @@ pub fn similar_items<'scope>(
     cooccurrence: Collection<'scope, (ItemId, ItemId)>,
     history: Collection<'scope, (UserId, (ItemId, Level))>,
     interest: Collection<'scope, Interest>,
+    loading: Loading,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarItems<'scope> {
-    let popularity = popularity(history.clone());
+    let population = (config.similarity == Measure::Llr).then(|| population(history.clone()));
+    let counted = Counts { cooccurrence, popularity: popularity(history), population, loading };
     match config.similarity {
-        Measure::Cosine => by::<Cosine>(cooccurrence, popularity, None, interest, config, gauges),
-        Measure::Jaccard => by::<Jaccard>(cooccurrence, popularity, None, interest, config, gauges),
-        Measure::Llr => by::<Llr>(cooccurrence, popularity, Some(population(history)), interest, config, gauges),
-        Measure::Count => by::<Count>(cooccurrence, popularity, None, interest, config, gauges),
+        Measure::Cosine => by::<Cosine>(counted, interest, config, gauges),
+        Measure::Jaccard => by::<Jaccard>(counted, interest, config, gauges),
+        Measure::Llr => by::<Llr>(counted, interest, config, gauges),
+        Measure::Count => by::<Count>(counted, interest, config, gauges),
     }
+}
+
+/// What is counted.
+struct Counts<'scope> {
+    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
+    popularity: Collection<'scope, ItemId>,
+    /// If the measure asks for it.
+    population: Option<Collection<'scope, ()>>,
+    loading: Loading,
 }
 
 /// Similar by one formula.
 fn by<'scope, F: Formula>(
-    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
-    popularity: Collection<'scope, ItemId>,
-    population: Option<Collection<'scope, ()>>,
+    counted: Counts<'scope>,
     interest: Collection<'scope, Interest>,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarItems<'scope> {
     let index = Rc::new(RefCell::new(Index::<F>::new(config)));
-    let (told, forgotten, count) = count(cooccurrence, popularity, population, Rc::clone(&index), Arc::clone(gauges));
+    let (told, forgotten, count) = count(counted, Rc::clone(&index), Arc::clone(gauges));
     let neighbours = rank(told, interest, index, count, config.slice.div_ceil(RANKING), Arc::clone(gauges));
     SimilarItems { neighbours, forgotten }
 }
 
 /// Counts pairs and popularities; the activator wakes it when the rankings it must wait for are done.
 fn count<'scope, F: Formula>(
-    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
-    popularity: Collection<'scope, ItemId>,
-    population: Option<Collection<'scope, ()>>,
+    Counts { cooccurrence, popularity, population, loading }: Counts<'scope>,
     index: Rc<RefCell<Index<F>>>,
     gauges: Arc<Gauges>,
 ) -> (Stream<'scope, Time, Vec<Told>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
@@ -139,6 +146,9 @@ fn count<'scope, F: Formula>(
         // The tick being counted, which more input may still come for, and how its popularities move.
         let mut counting: Option<Time> = None;
         let mut moved: IdMap<Diff> = IdMap::default();
+        let mut moved_population = 0;
+        // While a snapshot is loaded: not before this does that end.
+        let mut waits_until: Option<Time> = None;
         let mut told = Vec::new();
         let mut forgotten = Vec::new();
 
@@ -154,7 +164,9 @@ fn count<'scope, F: Formula>(
             let first = |pairs: &Stash<_>, popularities: &Stash<_>, populations: &Stash<_>| {
                 earlier(pairs.first(), earlier(popularities.first(), populations.first()))
             };
-            while let Some(time) = earlier(counting, first(&pair_stash, &popularity_stash, &population_stash)) {
+            loop {
+                let next = earlier(counting, first(&pair_stash, &popularity_stash, &population_stash));
+                let Some(time) = earlier(next, waits_until) else { break };
                 // 1. Not before everything earlier has come and is ranked.
                 if upper < time || index.ranked_before < time {
                     break;
@@ -165,10 +177,19 @@ fn count<'scope, F: Formula>(
                 for (item, _, diff) in popularity_stash.take(time).into_iter().flatten() {
                     *moved.entry(item).or_default() += diff;
                 }
+                moved_population +=
+                    population_stash.take(time).into_iter().flatten().map(|((), _, diff)| diff).sum::<Diff>();
                 if upper == time {
                     break;
                 }
-                // 3. The tick is complete: say what its popularities mean.
+                // 3. The tick is complete. While a snapshot is loaded nothing is ranked, so popularities that only pass
+                // through mean nothing: crossings were more than a quarter of the time.
+                counting = None;
+                waits_until = loading.goes_on_after(time, upper);
+                if waits_until.is_some() {
+                    continue;
+                }
+                // Say what its popularities mean.
                 for (item, diff) in moved.drain() {
                     let touched = index.popularise(item, diff, &mut |crossing| match crossing {
                         Crossing::Rank { item, partner, count, fine } => {
@@ -184,17 +205,16 @@ fn count<'scope, F: Formula>(
                     });
                     add(&gauges.crossings, touched);
                 }
-                let moved = population_stash.take(time).into_iter().flatten().map(|((), _, diff)| diff).sum();
-                if let Some(fine) = index.populate(moved) {
+                if let Some(fine) = index.populate(std::mem::take(&mut moved_population)) {
                     told.extend((0..peers).map(|worker| Told::Population { worker, fine }));
                 }
                 told.push(Told::Counted { worker: me });
                 give(&mut told_out, &held, 0, time, &mut told);
                 give(&mut forgotten_out, &held, 1, time, &mut forgotten);
-                counting = None;
             }
             set(&gauges.pairs, index.held);
-            held.release_before(earlier(counting, first(&pair_stash, &popularity_stash, &population_stash)));
+            let next = earlier(counting, first(&pair_stash, &popularity_stash, &population_stash));
+            held.release_before(earlier(next, waits_until));
         }
     });
     (told, forgotten, activator)

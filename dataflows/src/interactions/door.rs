@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::history::{Interaction, Touch};
+use super::loading::Loading;
 use super::saving::{Saved, Saving};
 use super::timers::Timers;
 use super::trends::Trends;
@@ -23,6 +24,8 @@ pub(super) struct Door {
     saving: Saving,
     /// Whether a snapshot is being loaded: profiles are held back until all of it is there.
     loading: bool,
+    /// The same, for those behind.
+    told_of_loading: Loading,
     /// How many of them are in the audience.
     pub(super) audience: u64,
     timers: Timers,
@@ -41,13 +44,14 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(config: Config, keeper: Option<Box<dyn Keeper>>) -> Self {
+    pub(super) fn new(config: Config, keeper: Option<Box<dyn Keeper>>, told_of_loading: Loading) -> Self {
         Door {
             trends: config.trending.map(Trends::new),
             config,
             users: Users::new(),
             saving: Saving::new(keeper),
             loading: false,
+            told_of_loading,
             audience: 0,
             timers: Timers::default(),
             future: BTreeMap::new(),
@@ -90,6 +94,7 @@ impl Door {
                 match mark {
                     Mark::Loading => {
                         self.loading = true;
+                        self.told_of_loading.begin(time);
                         self.saving.load(true);
                     }
                     mark => marks.push(*mark),
@@ -134,7 +139,10 @@ impl Door {
         }
         for mark in marks {
             match mark {
-                Mark::Loaded => self.loaded(now, send),
+                Mark::Loaded => {
+                    self.told_of_loading.end(time);
+                    self.loaded(now, send);
+                }
                 Mark::Snapshot { number, since } => {
                     let ahead = self.future.values().flatten().map(|event| (*event, None));
                     let trends = self.trends.iter().flat_map(Trends::events);

@@ -4,7 +4,7 @@ use super::Neighbour;
 use super::pairs::Pairs;
 use super::row::{Row, Similar, Touched, UNKNOWN};
 use crate::audience::Interest;
-use crate::dense::{Dense, Ids};
+use crate::dense::{Dense, Ids, Recent};
 use crate::measure::{Formula, Pair};
 use crate::quantise::{PHASES, phase, phased};
 use crate::top_k::{Ranked, TopK};
@@ -134,25 +134,16 @@ impl<F: Formula> Index<F> {
     /// Step 1: counts pairs of items owned here.
     pub(super) fn count(&mut self, updates: &[((ItemId, ItemId), Time, Diff)]) {
         let mut ids = [(0, 0); AT_ONCE];
-        let (mut item, mut partner) = (None, None);
+        let mut recent = Recent::default();
         for updates in updates.chunks(AT_ONCE) {
-            // A history's pairs come in runs with one item in common.
             for (((a, b), ..), ids) in updates.iter().zip(&mut ids) {
-                *ids = (self.intern_again(*a, &mut item), self.intern_again(*b, &mut partner));
+                *ids = (recent.or(*a, || self.intern(*a)), recent.or(*b, || self.intern(*b)));
             }
             let looks = ids[..updates.len()].iter().map(|(item, partner)| self.pairs[*item as usize].peek(*partner));
             std::hint::black_box(looks.fold(0, u32::wrapping_add));
             for ((item, partner), (.., diff)) in ids.iter().zip(updates) {
                 self.count_one(*item, *partner, *diff);
             }
-        }
-    }
-
-    /// As [`Index::intern`], knowing the last one.
-    fn intern_again(&mut self, item: ItemId, last: &mut Option<(ItemId, Dense)>) -> Dense {
-        match *last {
-            Some((same, id)) if same == item => id,
-            _ => last.insert((item, self.intern(item))).1,
         }
     }
 

@@ -55,8 +55,8 @@ impl Pairs {
     #[inline]
     pub(super) fn add(&mut self, partner: Dense, diff: i64) -> (u32, u32) {
         if 5 * (self.len() + 1) > 4 * self.slots.len() {
-            // A quarter more at a time: room is worth more than the moves, which go through both tables in order.
-            self.resize(self.slots.len() + self.slots.len() / 4 + SMALLEST);
+            // Half as much again: two moves for each pair in the end, and a third of the room is free on average.
+            self.resize(self.slots.len() + self.slots.len() / 2 + SMALLEST);
         }
         let at = self.find(partner);
         let slot = &mut self.slots[at];
