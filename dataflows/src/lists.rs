@@ -161,16 +161,15 @@ impl Tick {
     /// Applies the updates of a tick to rows, profiles and similar users.
     fn begin(time: Time, updates: &Updates, viewers: &mut Viewers, rows: &mut Rows) -> Self {
         debug_assert!(viewers.unsettled.is_empty(), "the tick before is done");
-        // 1. Rows, so that every total is taken from values as they are at the end of the tick.
+        // 1. Profiles and similar users, by rows as they were.
+        viewers.profile(&updates.profiles, rows);
+        viewers.follow(&updates.similar, rows);
+        // 2. Rows: from now on every total is taken from values as they are at the end of the tick.
         let mut changed: Vec<Changed> = Vec::new();
         let similarity = |neighbour: &Neighbour| (neighbour.item, u32::from(neighbour.similarity));
         change(&mut changed, ITEMS, &updates.neighbours, Rows::intern, similarity, rows);
         let level = |(item, level): &(ItemId, Level)| (*item, u32::from(*level));
         change(&mut changed, USERS, &updates.histories, Rows::intern_user, level, rows);
-        // 2. Profiles and similar users.
-        viewers.update(ITEMS, &updates.profiles, |update| *update, Rows::intern, rows);
-        let similar = |similar: &SimilarUser| (similar.user, Weight::from(similar.similarity));
-        viewers.update(USERS, &updates.similar, similar, Rows::intern_user, rows);
         viewers.hold(rows);
         let touches: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
         let takes_all = touches > MOST_TOUCHES * viewers.len();
@@ -414,15 +413,19 @@ mod tests {
                 if step == usize::MAX {
                     sources[USERS].clear(&mut value);
                 }
-                // Profiles in any order.
-                for at in (1..profiles.len()).rev() {
+                // Profiles in any order, and similar users every other time.
+                let mut place = |at: usize| {
                     random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
-                    profiles.swap(at, (random >> 33) as usize % (at + 1));
+                    (random >> 33) as usize % (at + 1)
+                };
+                (1..profiles.len()).rev().for_each(|at| profiles.swap(at, place(at)));
+                if place(1) == 0 {
+                    (1..similar.len()).rev().for_each(|at| similar.swap(at, place(at)));
                 }
                 let updates = Updates {
                     profiles: vec![profiles],
                     neighbours: neighbours.chunks(pieces).map(<[_]>::to_vec).collect(),
-                    similar: vec![similar],
+                    similar: similar.chunks(pieces).map(<[_]>::to_vec).collect(),
                     histories: histories.chunks(pieces).map(<[_]>::to_vec).collect(),
                 };
                 let mut tick = Tick::begin(time, &updates, &mut viewers, &mut rows);

@@ -6,6 +6,7 @@
 //! the group be gone through again, which the owner of the candidates does.
 
 use std::cmp::Ordering;
+use std::ops::{Add, Sub};
 
 use crate::dense::{Dense, Ids};
 
@@ -96,6 +97,13 @@ impl<S: Copy + Ord> TopK<S> {
         self.kept.iter().fold(0, |mask, kept| mask | bit(kept.id))
     }
 
+    /// The same in the low eight bits: of sixty ids one in five others agrees with one, instead of two in three.
+    pub(crate) fn sieve(&self) -> Sieve {
+        let mut sieve = Sieve::default();
+        self.kept.iter().for_each(|kept| sieve.add(kept.id));
+        sieve
+    }
+
     /// Reads what is kept, a cache line at a time.
     pub(crate) fn peek(&self) -> Dense {
         self.kept.iter().step_by(64 / size_of::<Ranked<S>>()).fold(0, |seen, kept| seen ^ kept.id)
@@ -110,6 +118,31 @@ impl<S: Copy + Ord> TopK<S> {
     /// after an update, need not be told of.
     pub fn floor(&self) -> Option<S> {
         self.floor
+    }
+
+    /// By how much less than this any of those that are not kept may rise without coming near the `k` best; `None` if there are
+    /// none, or fewer than `k` are kept.
+    pub fn room(&self, k: usize) -> Option<S>
+    where
+        S: Sub<Output = S>,
+    {
+        let last = k.checked_sub(1).and_then(|last| self.kept.get(last))?;
+        Some(last.score - self.floor?)
+    }
+
+    /// Those that are not kept may score up to `by` more than before. Nobody is looked at; it costs the part of the reserve
+    /// that one of them may have passed.
+    pub fn lift(&mut self, by: S)
+    where
+        S: Add<Output = S>,
+    {
+        let Some(floor) = self.floor.map(|floor| floor + by) else { return };
+        self.floor = Some(floor);
+        let stay = self.kept.partition_point(|kept| kept.score > floor);
+        if stay < self.kept.len() {
+            self.kept.truncate(stay);
+            self.moved(stay);
+        }
     }
 
     /// Whether a candidate would be kept. One that scores as much as the floor is, only if it is better than the last
@@ -183,6 +216,22 @@ impl<S: Copy + Ord> TopK<S> {
     }
 }
 
+/// Ids by their low eight bits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sieve([u64; 4]);
+
+impl Sieve {
+    pub(crate) fn add(&mut self, id: Dense) {
+        self.0[(id >> 6 & 3) as usize] |= bit(id);
+    }
+
+    /// Whether the id is there, perhaps.
+    #[inline]
+    pub(crate) fn may_have(&self, id: Dense) -> bool {
+        self.0[(id >> 6 & 3) as usize] & bit(id) != 0
+    }
+}
+
 /// The place of an id in a [`TopK::mask`].
 pub(crate) fn bit(id: Dense) -> u64 {
     1 << (id & 63)
@@ -230,7 +279,16 @@ mod tests {
                     Some(score) => all.insert(name, score),
                     None => all.remove(&name),
                 };
-                let told = [old, score].into_iter().flatten().any(|score| top.floor().is_none_or(|floor| score >= floor));
+                // Who is not kept and rises a little need not be told of: then the floor rises.
+                let rise = old.zip(score).map_or(0, |(old, score)| score - old);
+                let is_kept = top.best(usize::MAX).iter().any(|kept| kept.id == id);
+                let lifted = !is_kept && rise > 0 && top.room(k).is_some_and(|room| rise < room);
+                if lifted {
+                    let best = top.best(k).to_vec();
+                    top.lift(rise);
+                    prop_assert_eq!(&best, top.best(k));
+                }
+                let told = !lifted && [old, score].into_iter().flatten().any(|score| top.floor().is_none_or(|floor| score >= floor));
                 let ranked = top.best(usize::MAX).to_vec();
                 let mut changed = top.revise(id, &ids, |now| {
                     assert_eq!(Some(now), old);
@@ -242,7 +300,11 @@ mod tests {
                 let (before_it, now) = (ranked.iter().map(Some).chain(iter::repeat(None)), top.best(usize::MAX));
                 let same = now.iter().map(Some).chain(iter::repeat(None)).zip(before_it).take(20);
                 let same = same.take_while(|(now, before)| now == before).count();
-                prop_assert_eq!(changed.unwrap_or(usize::MAX), if same == 20 { usize::MAX } else { same });
+                if lifted {
+                    prop_assert!(same >= k && changed.is_none());
+                } else {
+                    prop_assert_eq!(changed.unwrap_or(usize::MAX), if same == 20 { usize::MAX } else { same });
+                }
                 if top.is_short(k) {
                     top = rescan(&all, cut);
                     // Too few above the cut: without it.

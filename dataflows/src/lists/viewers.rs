@@ -6,7 +6,7 @@ use crate::profile::Profile;
 use crate::rows::{Rows, ViewerId, hold};
 use crate::top_k::{Ranked, TopK, bit};
 use crate::totals::Totals;
-use crate::{Diff, List, Scored, UserId, Weight};
+use crate::{Diff, ItemId, List, Scored, SimilarUser, UserId, Weight};
 
 /// The sources of recommendations. Rows of similar items weigh what the profile says, rows of similar users (their
 /// histories) what their similarity is.
@@ -101,6 +101,8 @@ pub(super) struct Viewers {
     free: Vec<ViewerId>,
     /// Viewers to be looked at when the tick is complete, each once.
     pub(super) unsettled: Vec<ViewerId>,
+    /// Viewers whose profile or similar users changed in this tick.
+    moved: Vec<ViewerId>,
     pub(super) work: Work,
     totals: Totals,
     candidates: Vec<Ranked<i64>>,
@@ -116,6 +118,7 @@ impl Viewers {
             heads: Vec::new(),
             free: Vec::new(),
             unsettled: Vec::new(),
+            moved: Vec::new(),
             work: Work::default(),
             totals: Totals::default(),
             candidates: Vec::new(),
@@ -127,34 +130,53 @@ impl Viewers {
         self.ids.is_empty() && self.free.len() == self.viewers.len()
     }
 
-    /// Adds up the updates of a tick to the profiles of a source, in any order: what `split` makes of each, and the row
-    /// that `find` finds.
-    pub(super) fn update<D, K: Copy + Eq, T>(
-        &mut self,
-        source: usize,
-        updates: &[Vec<((UserId, D), T, Diff)>],
-        split: impl Fn(&D) -> (K, Weight),
-        find: impl Fn(&mut Rows, K) -> Dense,
-        rows: &mut Rows,
-    ) {
+    /// Adds up a tick's updates to the profiles, in any order. All totals of these viewers are others.
+    pub(super) fn profile<T>(&mut self, updates: &[Vec<((UserId, (ItemId, Weight)), T, Diff)>], rows: &mut Rows) {
         // What is taken back and put in its place mostly comes together.
-        let mut last: Option<(K, Dense)> = None;
+        let mut last: Option<(ItemId, Dense)> = None;
         for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
             let id = self.of(same[0].0.0);
+            self.moved.push(id);
             self.unsettle(id, State::Rescan);
-            let profile = &mut self.viewers[id as usize].profiles[source];
+            let profile = &mut self.viewers[id as usize].profiles[ITEMS];
             if profile.is_empty() {
                 profile.reserve(same.len());
             }
-            for ((_, update), _, diff) in same {
-                let (key, weight) = split(update);
+            for ((_, (item, weight)), _, diff) in same {
                 let row = match last {
-                    Some((same, row)) if same == key => row,
-                    _ => find(rows, key),
+                    Some((same, row)) if same == *item => row,
+                    _ => rows.intern(*item),
                 };
-                last = Some((key, row));
-                if profile.add(row, weight, *diff) {
+                last = Some((*item, row));
+                if profile.add(row, *weight, *diff) {
                     rows.mention(row);
+                }
+            }
+        }
+    }
+
+    /// Adds up a tick's updates of similar users, in any order, while the rows are as they were before the tick. A viewer
+    /// whose profile is as it was goes on from its totals: most have one similar user who is a little more or less so.
+    pub(super) fn follow<T>(&mut self, updates: &[Vec<((UserId, SimilarUser), T, Diff)>], rows: &mut Rows) {
+        for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
+            let id = self.of(same[0].0.0);
+            self.moved.push(id);
+            // What is taken back and put in its place comes together.
+            for same in same.chunk_by(|a, b| a.0.1.user == b.0.1.user) {
+                let row = rows.intern_user(same[0].0.1.user);
+                let profile = &mut self.viewers[id as usize].profiles[USERS];
+                let mut more = 0;
+                for ((_, similar), _, diff) in same {
+                    let weight = Weight::from(similar.similarity);
+                    more += i64::from(weight) * *diff as i64;
+                    if profile.add(row, weight, *diff) {
+                        rows.mention(row);
+                    }
+                }
+                let more = more * self.weights[USERS];
+                if more != 0 && self.heads[id as usize].state != State::Rescan {
+                    let moves = rows.get(row).candidates().map(|(item, value)| (item, more * i64::from(value)));
+                    self.shift(id, moves, rows);
                 }
             }
         }
@@ -162,9 +184,12 @@ impl Viewers {
 
     /// After all updates of a tick: viewers hold the rows of what has a weight now, and only those.
     pub(super) fn hold(&mut self, rows: &mut Rows) {
-        for id in &self.unsettled {
+        for id in std::mem::take(&mut self.moved) {
             for source in [ITEMS, USERS] {
-                hold(&mut self.viewers, *id, |viewer| &mut viewer.profiles[source], |_| *id, rows);
+                hold(&mut self.viewers, id, |viewer| &mut viewer.profiles[source], |_| id, rows);
+            }
+            if self.viewers[id as usize].has_left() {
+                self.unsettle(id, State::Rescan);
             }
         }
     }
@@ -176,43 +201,40 @@ impl Viewers {
         if head.state == State::Rescan || !(crowd.rises || head.kept & crowd.items != 0) {
             return;
         }
-        for changed in crowd.changed {
-            self.touch_one(id, changed, rows);
-        }
+        let Changed { source, row, .. } = crowd.changed[0];
+        let weight = i64::from(self.viewers[id as usize].profiles[source].weight(row)) * self.weights[source];
+        let moves = crowd.changed.iter();
+        let moves = moves.map(|changed| (changed.item, weight * (i64::from(changed.new) - i64::from(changed.old))));
+        self.shift(id, moves, rows);
     }
 
+    /// The totals of candidates, by one row, are so much more than they were. What is kept moves along; of the others only
+    /// a bound is known, which rises by the largest move. One that may come to be among the best is looked at.
     #[inline]
-    fn touch_one(&mut self, id: ViewerId, changed: &Changed, rows: &Rows) {
+    fn shift(&mut self, id: ViewerId, moves: impl Iterator<Item = (Dense, i64)>, rows: &Rows) {
         let head = &mut self.heads[id as usize];
-        // What is not kept and does not rise stays where it is: beneath the floor.
-        let rises = changed.new > changed.old;
-        let may_be_kept = head.kept & bit(changed.item) != 0;
-        if head.state == State::Rescan || !(rises || may_be_kept) {
-            return;
-        }
         let viewer = &mut self.viewers[id as usize];
-        let (profile, source_weight) = (&viewer.profiles[changed.source], self.weights[changed.source]);
-        let kept = may_be_kept
-            && viewer
-                .ranking
-                .revise(changed.item, rows.ids(), |total| {
-                    let weight = i64::from(profile.weight(changed.row)) * source_weight;
-                    let total = total + weight * (i64::from(changed.new) - i64::from(changed.old));
-                    Some(total).filter(|total| *total > 0)
-                })
-                .is_some();
-        if !kept {
-            if !rises {
-                return;
-            }
-            if !viewer.touched.contains(&changed.item) {
-                viewer.touched.push(changed.item);
+        let (mut lift, mut concerns) = (0, false);
+        for (item, more) in moves {
+            let total = |total: i64| Some(total + more).filter(|total| *total > 0);
+            let is_kept = head.kept & bit(item) != 0;
+            if let Some(rank) = is_kept.then(|| viewer.ranking.revise(item, rows.ids(), total)).flatten() {
+                // What moves in the reserve concerns nobody.
+                concerns |= rank < self.k;
+            } else if more > lift && !viewer.has_seen(item) {
+                if viewer.ranking.room(self.k).is_some_and(|room| more < room) {
+                    lift = more;
+                } else if !viewer.touched.contains(&item) {
+                    viewer.touched.push(item);
+                    concerns = true;
+                }
             }
         }
-        if head.state == State::Settled {
-            self.unsettled.push(id);
+        viewer.ranking.lift(lift);
+        if concerns || viewer.ranking.is_short(self.k) {
+            let state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
+            self.unsettle(id, state);
         }
-        head.state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
     }
 
     /// How many there are.
@@ -276,7 +298,7 @@ impl Viewers {
             (viewer.user, old, list)
         });
         self.work.lists += usize::from(change.is_some());
-        if viewer.profiles.iter().all(Profile::is_empty) {
+        if viewer.has_left() {
             self.ids.remove(&viewer.user);
             give_back(&mut self.ids);
             // The place is used again; what was in it is freed now.
@@ -331,7 +353,9 @@ impl Viewers {
         if head.state == State::Settled {
             self.unsettled.push(id);
         }
-        head.state = state;
+        if head.state != State::Rescan {
+            head.state = state;
+        }
     }
 }
 
@@ -339,6 +363,17 @@ impl Viewer {
     fn new(user: UserId) -> Self {
         let profiles = Default::default();
         Viewer { user, profiles, ranking: TopK::default(), list: List::new(), touched: Vec::new() }
+    }
+
+    /// Whether nothing is known of the viewer any more.
+    fn has_left(&self) -> bool {
+        self.profiles.iter().all(Profile::is_empty)
+    }
+
+    /// Whether the viewer has the item, which then is not listed.
+    #[inline]
+    fn has_seen(&self, item: Dense) -> bool {
+        self.profiles[ITEMS].items().contains(&item)
     }
 
     /// The rows held, each with what it weighs in the total, source weight included.
@@ -350,7 +385,7 @@ impl Viewer {
 
     /// Total of a candidate, 0 if it was seen: a look into each row held.
     fn total(&self, item: Dense, weights: [i64; SOURCES], rows: &Rows) -> i64 {
-        if self.profiles[ITEMS].items().contains(&item) {
+        if self.has_seen(item) {
             return 0;
         }
         self.held(weights).map(|(row, weight)| weight * i64::from(rows.get(row).value(item))).sum()

@@ -6,7 +6,7 @@ use crate::operator::{IdMap, give_back};
 use crate::profile::Profile;
 use crate::quantise::{phase, phased};
 use crate::rows::{Holder, Rows, ViewerId, hold};
-use crate::top_k::{Ranked, TopK, bit};
+use crate::top_k::{Ranked, Sieve, TopK};
 use crate::totals::Totals;
 use crate::{Config, Diff, ItemId, Level, Logarithm, Similarity, UserId, Weight};
 
@@ -54,8 +54,6 @@ enum State {
 struct Head {
     /// Who scores less, before and after, changes nothing.
     bar: i32,
-    /// The kept ones, as [`TopK::mask`] tells; perhaps some more.
-    kept: u64,
     me: Dense,
     state: State,
 }
@@ -108,6 +106,8 @@ pub(super) struct Viewers {
     viewers: Vec<Viewer>,
     /// By viewer.
     heads: Vec<Head>,
+    /// By viewer, for those who score less than the bar: the kept ones, perhaps some more.
+    kept: Vec<Sieve>,
     free: Vec<ViewerId>,
     /// Viewers to be looked at when the tick is complete, each once.
     unsettled: Vec<ViewerId>,
@@ -134,6 +134,7 @@ impl Viewers {
             ids: IdMap::default(),
             viewers: Vec::new(),
             heads: Vec::new(),
+            kept: Vec::new(),
             free: Vec::new(),
             unsettled: Vec::new(),
             moved: Vec::new(),
@@ -245,10 +246,11 @@ impl Viewers {
                 continue;
             }
             let score = score(u64::from(shared), fine, head.me, user, &self.logarithm);
-            if head.kept & bit(user) != 0 || score.is_some_and(|score| score >= head.bar) {
+            let kept = &mut self.kept[viewer as usize];
+            if score.is_some_and(|score| score >= head.bar) || kept.may_have(user) {
                 let ranking = &mut self.viewers[viewer as usize].ranking;
                 let changed = ranking.update(user, score, capacity(self.keep), self.rows.ids());
-                head.kept |= bit(user);
+                kept.add(user);
                 head.bar = ranking.floor().unwrap_or(i32::MIN);
                 // What moves in the reserve concerns nobody.
                 let concerns = changed < self.keep || ranking.is_short(self.keep);
@@ -271,7 +273,7 @@ impl Viewers {
         let head = &mut self.heads[id as usize];
         let viewer = &mut self.viewers[id as usize];
         head.bar = viewer.ranking.floor().unwrap_or(i32::MIN);
-        head.kept = viewer.ranking.mask();
+        self.kept[id as usize] = viewer.ranking.sieve();
         let own = self.activity.get(head.me as usize).copied().unwrap_or(0);
         self.similar.clear();
         self.similar.extend(viewer.ranking.best(self.keep).iter().map(|ranked| {
@@ -363,14 +365,16 @@ impl Viewers {
         }
         let me = self.rows.intern_user(user);
         self.rows.mention(me);
-        let head = Head { bar: i32::MIN, kept: 0, me, state: State::Settled };
+        let head = Head { bar: i32::MIN, me, state: State::Settled };
         let id = self.free.pop().unwrap_or_else(|| {
             self.viewers.push(Viewer::new(user));
             self.heads.push(head);
+            self.kept.push(Sieve::default());
             ViewerId::try_from(self.viewers.len() - 1).expect("fewer viewers than 2^32")
         });
         self.viewers[id as usize].user = user;
         self.heads[id as usize] = head;
+        self.kept[id as usize] = Sieve::default();
         self.ids.insert(user, id);
         id
     }
