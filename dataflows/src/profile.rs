@@ -89,6 +89,18 @@ impl Profile {
         known.is_none()
     }
 
+    /// Reads what [`Profile::add`] will read, a cache line at a time.
+    pub(crate) fn peek(&self) -> Dense {
+        let shares = self.shares.iter().step_by(64 / size_of::<Share>()).fold(0, |seen, share| seen ^ share.weight);
+        self.items.iter().step_by(64 / size_of::<Dense>()).fold(shares, |seen, item| seen ^ item)
+    }
+
+    /// The items whose holders [`Profile::next_holding`] will change.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = Dense> {
+        let shares = self.items.iter().zip(&self.shares);
+        shares.filter(|(_, share)| (share.weight == 0) == (share.place != NO_PLACE)).map(|(item, _)| *item)
+    }
+
     /// What the updates since the last call mean for the holders of the items: called until there is nothing more.
     /// `from`: 0 at first, and left where to go on.
     pub(crate) fn next_holding(&mut self, from: &mut usize) -> Option<Holding> {

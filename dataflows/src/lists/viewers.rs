@@ -158,38 +158,57 @@ impl Viewers {
     /// Adds up a tick's updates of similar users, in any order, while the rows are as they were before the tick. A viewer
     /// whose profile is as it was goes on from its totals: most have one similar user who is a little more or less so.
     pub(super) fn follow<T>(&mut self, updates: &[Vec<((UserId, SimilarUser), T, Diff)>], rows: &mut Rows) {
-        for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
-            let id = self.of(same[0].0.0);
-            self.moved.push(id);
-            // What is taken back and put in its place comes together.
-            for same in same.chunk_by(|a, b| a.0.1.user == b.0.1.user) {
-                let row = rows.intern_user(same[0].0.1.user);
-                let profile = &mut self.viewers[id as usize].profiles[USERS];
-                let mut more = 0;
-                for ((_, similar), _, diff) in same {
-                    let weight = Weight::from(similar.similarity);
-                    more += i64::from(weight) * *diff as i64;
-                    if profile.add(row, weight, *diff) {
-                        rows.mention(row);
-                    }
+        let of_viewers: Vec<_> =
+            updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)).collect();
+        for some in of_viewers.chunks(TOGETHER) {
+            let first = self.moved.len();
+            for same in some {
+                let id = self.of(same[0].0.0);
+                self.moved.push(id);
+            }
+            let profiles = self.moved[first..].iter().map(|id| &self.viewers[*id as usize].profiles[USERS]);
+            std::hint::black_box(profiles.fold(0, |seen, profile| seen ^ profile.peek()));
+            for (same, at) in some.iter().zip(first..) {
+                self.follow_one(self.moved[at], same, rows);
+            }
+        }
+    }
+
+    fn follow_one<T>(&mut self, id: ViewerId, updates: &[((UserId, SimilarUser), T, Diff)], rows: &mut Rows) {
+        // What is taken back and put in its place comes together.
+        for same in updates.chunk_by(|a, b| a.0.1.user == b.0.1.user) {
+            let row = rows.intern_user(same[0].0.1.user);
+            let profile = &mut self.viewers[id as usize].profiles[USERS];
+            let mut more = 0;
+            for ((_, similar), _, diff) in same {
+                let weight = Weight::from(similar.similarity);
+                more += i64::from(weight) * *diff as i64;
+                if profile.add(row, weight, *diff) {
+                    rows.mention(row);
                 }
-                let more = more * self.weights[USERS];
-                if more != 0 && self.heads[id as usize].state != State::Rescan {
-                    let moves = rows.get(row).candidates().map(|(item, value)| (item, more * i64::from(value)));
-                    self.shift(id, moves, rows);
-                }
+            }
+            let more = more * self.weights[USERS];
+            if more != 0 && self.heads[id as usize].state != State::Rescan {
+                let moves = rows.get(row).candidates().map(|(item, value)| (item, more * i64::from(value)));
+                self.shift(id, moves, rows);
             }
         }
     }
 
     /// After all updates of a tick: viewers hold the rows of what has a weight now, and only those.
     pub(super) fn hold(&mut self, rows: &mut Rows) {
-        for id in std::mem::take(&mut self.moved) {
-            for source in [ITEMS, USERS] {
-                hold(&mut self.viewers, id, |viewer| &mut viewer.profiles[source], |_| id, rows);
-            }
-            if self.viewers[id as usize].has_left() {
-                self.unsettle(id, State::Rescan);
+        let moved = std::mem::take(&mut self.moved);
+        for some in moved.chunks(TOGETHER) {
+            let pending = || some.iter().flat_map(|id| &self.viewers[*id as usize].profiles).flat_map(Profile::pending);
+            std::hint::black_box(pending().fold(0, |seen, row| seen ^ rows.get(row).holders.len()));
+            std::hint::black_box(pending().fold(0, |seen, row| seen ^ rows.get(row).holders.last().map_or(0, |id| *id)));
+            for id in some {
+                for source in [ITEMS, USERS] {
+                    hold(&mut self.viewers, *id, |viewer| &mut viewer.profiles[source], |_| *id, rows);
+                }
+                if self.viewers[*id as usize].has_left() {
+                    self.unsettle(*id, State::Rescan);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::viewers::{Viewers, Work};
+use super::viewers::{TOGETHER, Viewers, Work};
 use super::{Member, SimilarUser};
 use crate::dense::Dense;
 use crate::gauges::{Gauges, add};
@@ -142,13 +142,18 @@ impl Tick {
             self.changed.truncate(first);
             *fuel = fuel.saturating_sub(1 + looks / LOOKS);
         }
+        let mut settled = 0;
         loop {
             if *fuel == 0 {
                 return false;
             }
+            if settled % TOGETHER == 0 {
+                viewers.peek();
+            }
             if !viewers.settle(tell) {
                 break;
             }
+            settled += 1;
             *fuel = fuel.saturating_sub(SETTLING);
         }
         viewers.release();

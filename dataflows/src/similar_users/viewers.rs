@@ -77,6 +77,8 @@ struct Similar {
 /// Members that a viewer is compared with in the time of a look at one viewer's share in a user, what follows from it
 /// included.
 const MEMBERS: usize = 8;
+/// Viewers whose cache lines are looked at together before they are worked on one by one.
+pub(super) const TOGETHER: usize = 8;
 /// A tick that changes fewer users than one for so many viewers is not weighed up.
 const GLANCE: usize = 4;
 
@@ -119,6 +121,8 @@ pub(super) struct Viewers {
     /// By viewer: 0, or 1 and what is shared with the user at hand; and those for whom it is not 0.
     shared: Vec<u32>,
     reached: Vec<ViewerId>,
+    /// Those of them for whom it may matter, with the score.
+    concerned: Vec<(ViewerId, Option<i32>)>,
     totals: Totals,
     candidates: Vec<Ranked<i32>>,
     similar: Vec<Similar>,
@@ -143,6 +147,7 @@ impl Viewers {
             similarity: Similarity::new(config.resolution),
             shared: Vec::new(),
             reached: Vec::new(),
+            concerned: Vec::new(),
             totals: Totals::default(),
             candidates: Vec::new(),
             similar: Vec::new(),
@@ -241,26 +246,46 @@ impl Viewers {
         let fine = self.activity.get(user as usize).copied().unwrap_or(0);
         for viewer in self.reached.drain(..) {
             let shared = std::mem::take(&mut self.shared[viewer as usize]) - 1;
-            let head = &mut self.heads[viewer as usize];
+            let head = &self.heads[viewer as usize];
             if head.state == State::Rescan || head.me == user {
                 continue;
             }
             let score = score(u64::from(shared), fine, head.me, user, &self.logarithm);
-            let kept = &mut self.kept[viewer as usize];
-            if score.is_some_and(|score| score >= head.bar) || kept.may_have(user) {
-                let ranking = &mut self.viewers[viewer as usize].ranking;
-                let changed = ranking.update(user, score, capacity(self.keep), self.rows.ids());
-                kept.add(user);
+            if score.is_some_and(|score| score >= head.bar) || self.kept[viewer as usize].may_have(user) {
+                self.concerned.push((viewer, score));
+            }
+        }
+        for some in self.concerned.chunks(TOGETHER) {
+            let rankings = || some.iter().map(|(viewer, _)| &self.viewers[*viewer as usize].ranking);
+            std::hint::black_box(rankings().fold(0, |seen, ranking| seen ^ ranking.best(1).len()));
+            std::hint::black_box(rankings().fold(0, |seen, ranking| seen ^ ranking.peek()));
+            for (viewer, score) in some {
+                let head = &mut self.heads[*viewer as usize];
+                let ranking = &mut self.viewers[*viewer as usize].ranking;
+                let changed = ranking.update(user, *score, capacity(self.keep), self.rows.ids());
+                self.kept[*viewer as usize].add(user);
                 head.bar = ranking.floor().unwrap_or(i32::MIN);
                 // What moves in the reserve concerns nobody.
                 let concerns = changed < self.keep || ranking.is_short(self.keep);
                 if concerns && head.state == State::Settled {
                     head.state = State::Touched;
-                    self.unsettled.push(viewer);
+                    self.unsettled.push(*viewer);
                 }
             }
         }
+        self.concerned.clear();
         looks
+    }
+
+    /// Reads what settling the next [`TOGETHER`] viewers will read, so that all of it is waited for together.
+    pub(super) fn peek(&self) {
+        let next = || self.unsettled.iter().rev().take(TOGETHER).map(|id| &self.viewers[*id as usize]);
+        std::hint::black_box(next().fold(0, |seen, viewer| seen ^ viewer.user ^ viewer.told.len() as u64));
+        let lines = next().map(|viewer| {
+            let told = viewer.told.iter().step_by(64 / size_of::<Similar>());
+            viewer.ranking.peek() ^ told.fold(0, |seen, told| seen ^ told.user)
+        });
+        std::hint::black_box(lines.fold(0, |seen, line| seen ^ line));
     }
 
     /// Step 6: settles a viewer, if there is one left to, and tells how its similar users differ from those told last.
