@@ -1,8 +1,9 @@
 //! Every viewer's list: a look-up over the rows that lie with the viewers, not a join that stores contributions.
 //!
 //! A source gives a viewer weighted rows: similar items of each item of the profile, the history of each similar user. A
-//! viewer keeps these weights, k best, reserve and floor. When the value of a candidate j in a row changes, each viewer
-//! who holds the row takes j's total anew with one probe for each row held; nobody stores contributions, and leaving the
+//! viewer keeps these weights, k best, reserve and floor. When the value of a candidate in a row changes, or the weight of a
+//! row, totals that are kept move along, and the floor rises by as much as any other may have risen. Only a candidate that
+//! may come near the best is totalled anew, with one probe for each row held; nobody stores contributions, and leaving the
 //! audience is a drop.
 
 mod viewers;
@@ -25,10 +26,10 @@ use crate::{
 
 /// Keeps each viewer's `k` best items, totalled over the sources; empty lists are not in the collection.
 ///
-/// `profiles` must lie where the viewers do, and so the similar users; rows are sent there. Cost of an update of a profile
-/// or of similar users: a pass over the rows the viewer holds, `stairs * neighbours` and `similar_users * history`
-/// candidates; of a changed value in a row: one probe into each row held by each holder whose list it can reach. A row
-/// that a whole crowd holds is worked off in slices.
+/// `profiles` must lie where the viewers do, and so the similar users; rows are sent there. Cost of an update of a profile:
+/// a pass over the rows the viewer holds, `stairs * neighbours` and `similar_users * history` candidates; of a similar user:
+/// a pass over what it has; of a changed value in a row: a look at each holder's kept candidates, and one probe into each
+/// row held by each holder whose list it can reach. A row that a whole crowd holds is worked off in slices.
 pub fn lists<'scope>(
     profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     neighbours: Collection<'scope, (Interest, Neighbour)>,
