@@ -139,16 +139,8 @@ fn disagreements(
             let looked_up = looked_up.inspect(count("lists", &counted));
             let lists = report(looked_up.negate().concat(plainly), "lists", &found);
 
-            // What trends: boards that are gone through where something fell, and reduce; ours keeps the scores, too.
-            let weights = door.trends.expect("it is asked for");
-            let plainly = plain::trending(weights.clone(), trends.k);
-            let plainly =
-                plainly.map(|(scope, list)| (scope, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
-            let told = trending(weights, trends.k);
-            let told = told.map(|(scope, list)| (scope, list.iter().map(|scored| scored.item).collect()));
-            let told = told.inspect(count("trending", &counted));
-            let trending = report(told.negate().concat(plainly), "trending", &found);
-            let (probe, _) = lists.map(drop).concat(trending.map(drop)).inner.probe();
+            let trending = what_trends(door.trends.expect("it is asked for"), trends.k, &found, &counted);
+            let (probe, _) = lists.map(drop).concat(trending).inner.probe();
             (input, probe)
         });
         if worker.index() == 0 {
@@ -159,6 +151,20 @@ fn disagreements(
     let found = differences.lock().unwrap().clone();
     let agreed = agreed.lock().unwrap().clone();
     (found, agreed)
+}
+
+/// What trends: boards that are gone through where something fell, and reduce; ours keeps the scores of the last list sent.
+fn what_trends<'scope>(
+    weights: plain::Rows<'scope, (u64, u64)>,
+    k: usize,
+    found: &Differences,
+    counted: &Agreed,
+) -> plain::Rows<'scope, ()> {
+    let plainly = plain::trending(weights.clone(), k);
+    let plainly = plainly.map(|(scope, list)| (scope, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
+    let told = trending(weights, k).map(|(scope, list)| (scope, list.iter().map(|scored| scored.item).collect()));
+    let told = told.inspect(count("trending", counted));
+    report(told.negate().concat(plainly), "trending", found).map(drop)
 }
 
 /// Users, but for a quarter of them, are in one of three rooms, so that there are several scopes.
