@@ -70,6 +70,9 @@ Examples:
   deltarec evaluate --input events.jsonl.gz --sweep graph.resolution=2,4,8,16 --sweep graph.history=20,50
   deltarec evaluate --input events.jsonl.gz --sweep graph.similarity=cosine,jaccard,llr,count
 
+  # what do lists gain that are filled up with what trends, and what does a place for something new cost?
+  deltarec evaluate --input events.jsonl.gz --protocol prequential --k 10 --set trending.k=20 --explore 1,2
+
 Seen items are not recommended; what users do with them again is counted apart, as repeats. Everybody has a list
 (graph.audience=all) unless --set says otherwise. Lists are as long as the largest --k; what stands further down
 counts as not found.";
@@ -100,10 +103,13 @@ pub struct EvaluateArgs {
     /// Lengths at which lists are looked at
     #[arg(long, value_name = "K,...", value_delimiter = ',', default_values_t = [5, 10, 20], value_parser = clap::value_parser!(u16).range(1..=1000))]
     k: Vec<u16>,
+    /// Judge also lists whose last N places try new items, those that nobody has touched before but somebody will
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1000))]
+    explore: Vec<u16>,
     /// Resamples of users for the 95% intervals; 0 for none
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
     resamples: u32,
-    /// Where the randomness of intervals and baselines starts
+    /// Where the randomness of intervals, baselines and --explore starts
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Take the first N events at most: they are held in memory, 24 bytes each
@@ -158,7 +164,14 @@ impl EvaluateArgs {
         };
         let prequential = self.protocol == ProtocolArg::Prequential;
         stray("--tick", self.tick.is_some() && !prequential, "prequential")?;
-        stray("--from", self.from.is_some() && self.protocol == ProtocolArg::Last, "prequential or time")?;
+        let last = self.protocol == ProtocolArg::Last;
+        stray("--from", self.from.is_some() && last, "prequential or time")?;
+        // There the new items are those held out, and few: whoever knows them knows what is looked for.
+        stray("--explore", !self.explore.is_empty() && last, "prequential or time")?;
+        anyhow::ensure!(
+            self.explore.is_empty() || self.k.len() == 1,
+            "--explore takes the last places of a list: say how long one is by a single --k, e.g. --k 10"
+        );
         Ok(match self.protocol {
             ProtocolArg::Last => Protocol::Last,
             ProtocolArg::Prequential => Protocol::Prequential {
@@ -193,7 +206,8 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
         tracing::warn!("the log has more than {most} events: the rest is not read (--events N takes more)");
     }
     let plan = protocol.plan(&log);
-    let trial = Arc::new(Trial::new(log, plan, ks, args.seed));
+    let explore = args.explore.iter().map(|explore| usize::from(*explore)).collect();
+    let trial = Arc::new(Trial::new(log, plan, ks, args.seed, explore));
     if trial.cases() == 0 {
         return Err(Failure::Usage(anyhow!(
             "there is nothing to predict: {} events of {} users were read{}",
@@ -230,8 +244,11 @@ fn try_all(
         progress = given_back;
         let Some(tried) = tried else { return Ok(None) };
         progress.begin(format!("{}: resampling", setting.name), 0);
-        // The second one is there if something trends.
-        let names = [setting.name.clone(), format!("{} filled", setting.name)];
+        let filled = fillings(setting, trial).into_iter().map(|explore| match explore {
+            0 => format!("{} filled", setting.name),
+            explore => format!("{} explore={explore}", setting.name),
+        });
+        let names: Vec<String> = [setting.name.clone()].into_iter().chain(filled).collect();
         systems.extend(System::all(names.iter().map(|name| (name.as_str(), &setting.sets[..])), tried, &bootstrap));
     }
     let (ids, length) = (&trial.log.items, trial.longest());
@@ -244,6 +261,12 @@ fn try_all(
     progress.begin("baselines: resampling".into(), 0);
     systems.extend(System::all(["popularity", "recency", "random"].map(|name| (name, &[][..])), tried, &bootstrap));
     Ok(Some(systems))
+}
+
+/// Of a graph's lists that are filled up, how many places try new items: first none, if something trends.
+fn fillings(setting: &Setting, trial: &Trial) -> Vec<usize> {
+    let trends = (setting.config.trending.k > 0).then_some(0);
+    trends.into_iter().chain(trial.explore.iter().copied()).collect()
 }
 
 /// The graph in one setting; gives the progress back.
@@ -262,15 +285,16 @@ fn try_graph(
         config.audience = dataflows::Audience::All;
     }
     let changes = recommenders::Changes::default();
-    let trends = config.trending.is_some();
+    let fillings = fillings(setting, trial);
     let (trial, levels, stop) = (Arc::clone(trial), setting.config.levels.clone(), stop.clone());
     let see = see(&changes);
     alone_with(config, workers, Some(see), move |driver| {
         let mut graph = Graph::new(driver, Setup { log: &trial.log, levels: &levels, changes });
-        let mut filled = graph.filled(trial.longest());
-        let systems: &mut [&mut dyn Recommender] =
-            if trends { &mut [&mut graph, &mut filled] } else { &mut [&mut graph] };
-        let tried = trial.run(systems, &mut progress, &stop);
+        let filled = fillings.iter().map(|explore| graph.filled(trial.longest(), *explore, trial.seed));
+        let mut filled: Vec<_> = filled.collect();
+        let mut systems: Vec<&mut dyn Recommender> = vec![&mut graph];
+        systems.extend(filled.iter_mut().map(|filled| filled as &mut dyn Recommender));
+        let tried = trial.run(&mut systems, &mut progress, &stop);
         (tried, progress)
     })
 }

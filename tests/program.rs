@@ -30,6 +30,7 @@ use schema::{Change, Effect, Event, Levels};
 use tempfile::TempDir;
 
 use super::support::oracle::Ev;
+use super::support::oracle::trending::{self, Seen, Trending};
 
 /// No run of a test may take longer; one that hangs is killed and told of.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -301,14 +302,34 @@ fn assert_same(what: &str, found: &Lists, expected: &Lists, floor: usize) {
     assert!(expected.len() >= floor, "{what}: only {} lists to compare", expected.len());
 }
 
-/// Events as the default levels judge them; what is ignored is left out.
-fn judged(events: &[Event]) -> Vec<Ev> {
+/// Events as the default levels judge them, with their rooms; what is ignored is left out.
+fn seen(events: &[Event]) -> Vec<Seen> {
     let levels = Levels::default();
     let judge = |event: &Event| match levels.effect(&event.action, event.dwell_ms).unwrap() {
-        Effect::Counts(level) => Some(Ev { user: event.user.clone(), item: event.item.clone(), level, ts: event.ts }),
+        Effect::Counts(level) => {
+            let judged = Ev { user: event.user.clone(), item: event.item.clone(), level, ts: event.ts };
+            Some((judged, event.room.clone()))
+        }
         Effect::Ignored => None,
     };
     events.iter().filter_map(judge).collect()
+}
+
+/// The same without the rooms.
+fn judged(events: &[Event]) -> Vec<Ev> {
+    seen(events).into_iter().map(|(event, _)| event).collect()
+}
+
+/// What the oracle says trends after all events.
+fn trends(events: &[Event], trending: Trending) -> Lists {
+    let seen = seen(events);
+    let latest = seen.iter().map(|(event, _)| event.ts).max().unwrap();
+    unscored(trending::lists(&seen, trending, latest))
+}
+
+/// The `--set`s for it.
+fn set(Trending { k, bucket, buckets }: Trending) -> String {
+    format!("--set trending.k={k} --set trending.bucket={bucket}ms --set trending.buckets={buckets}")
 }
 
 fn latest(events: &[Ev]) -> u64 {

@@ -1,15 +1,17 @@
 //! Each operator of ours beside its plain twin in one dataflow: what one says and the other does not must be nothing,
 //! at every time, also while things expire and viewers come and go.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dataflows::{
-    Interest, SimilarUsers, activity, histories, interactions, interest, interest_in, lists, look_up, samples,
-    similar_items,
+    Config, Input, Interest, SimilarUsers, Trending, activity, histories, interactions, interest, interest_in, lists,
+    look_up, samples, similar_items, trending,
 };
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::vec::Map as _;
 use timely::dataflow::operators::{Exchange as _, Input as _, Probe};
 
 use crate::support::graph::{Pace, Tick, config, drive, ticks};
@@ -20,19 +22,27 @@ use crate::support::plain;
 
 type Differences = Arc<Mutex<Vec<String>>>;
 
+/// How many updates were compared, by what they are of.
+type Agreed = Arc<Mutex<BTreeMap<&'static str, usize>>>;
+
 /// Runs both and returns what they disagree on, and how many neighbours and lists they agreed on.
-fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String>, usize) {
+fn disagreements(
+    params: &Params,
+    trends: Trending,
+    ticks: &[Tick],
+    workers: usize,
+) -> (Vec<String>, BTreeMap<&'static str, usize>) {
     let differences = Differences::default();
-    let agreed: Arc<Mutex<usize>> = Arc::default();
+    let agreed = Agreed::default();
     let (found, counted) = (Arc::clone(&differences), Arc::clone(&agreed));
     let (params, ticks) = (params.clone(), ticks.to_vec());
     timely::execute(timely::Config::process(workers), move |worker| {
         let (found, counted) = (Arc::clone(&found), Arc::clone(&counted));
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, events) = scope.new_input();
-            let config = config(&params);
+            let config = Config { trending: Some(trends), ..config(&params) };
             let gauges = Arc::default();
-            let door = interactions(events, &config, &ProbeHandle::new(), &gauges, None);
+            let door = interactions(events.map(in_a_room), &config, &ProbeHandle::new(), &gauges, None);
             let wanted = interest(door.profiles.clone());
 
             // Co-occurrence: the door's own self-join, and arrange and join.
@@ -56,8 +66,7 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let wanted = wanted.map(|Interest { row, worker }| (row, worker)).arrange_by_key_named("wanted by item");
             let plainly = wanted.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
             let told = ours.clone().map(|(at, row)| (at.row, at.worker, row.item, u32::from(row.similarity)));
-            let counter = Arc::clone(&counted);
-            let told = told.inspect(move |_| *counter.lock().unwrap() += 1);
+            let told = told.inspect(count("similar items", &counted));
             report(told.negate().concat(plainly), "similar items", &found);
 
             // The audience's histories: the door's own, and its profiles' items.
@@ -103,9 +112,8 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
                 .map(|(at, member)| (at.row, (member.user, member.level, u64::from(member.rarity))))
                 .threshold_named("one sample each", |_, _| 1);
             let plainly = plain::similar_users(watching, everywhere, plain::activity(door.history.clone()), &params);
-            let counter = Arc::clone(&counted);
             let told = similar.clone().map(|(user, like)| (user, (like.user, u32::from(like.similarity))));
-            let told = told.inspect(move |_| *counter.lock().unwrap() += 1);
+            let told = told.inspect(count("similar users", &counted));
             report(told.negate().concat(plainly), "similar users", &found);
 
             // Histories of similar users, where they are wanted.
@@ -128,8 +136,11 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
             let users = (params.users_weight > 0).then_some(SimilarUsers { similar, histories: followed });
             let looked_up = lists(door.profiles, ours, users, &config, &gauges);
             let looked_up = looked_up.map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect()));
-            let looked_up = looked_up.inspect(move |_| *counted.lock().unwrap() += 1);
-            let (probe, _) = report(looked_up.negate().concat(plainly), "lists", &found).inner.probe();
+            let looked_up = looked_up.inspect(count("lists", &counted));
+            let lists = report(looked_up.negate().concat(plainly), "lists", &found);
+
+            let trending = what_trends(door.trends.expect("it is asked for"), trends.k, &found, &counted);
+            let (probe, _) = lists.map(drop).concat(trending).inner.probe();
             (input, probe)
         });
         if worker.index() == 0 {
@@ -138,8 +149,39 @@ fn disagreements(params: &Params, ticks: &[Tick], workers: usize) -> (Vec<String
     })
     .unwrap();
     let found = differences.lock().unwrap().clone();
-    let agreed = *agreed.lock().unwrap();
+    let agreed = agreed.lock().unwrap().clone();
     (found, agreed)
+}
+
+/// What trends: boards that are gone through where something fell, and reduce; ours keeps the scores of the last list sent.
+fn what_trends<'scope>(
+    weights: plain::Rows<'scope, (u64, u64)>,
+    k: usize,
+    found: &Differences,
+    counted: &Agreed,
+) -> plain::Rows<'scope, ()> {
+    let plainly = plain::trending(weights.clone(), k);
+    let plainly = plainly.map(|(scope, list)| (scope, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
+    let told = trending(weights, k).map(|(scope, list)| (scope, list.iter().map(|scored| scored.item).collect()));
+    let told = told.inspect(count("trending", counted));
+    report(told.negate().concat(plainly), "trending", found).map(drop)
+}
+
+/// Users, but for a quarter of them, are in one of three rooms, so that there are several scopes.
+fn in_a_room(input: Input) -> Input {
+    match input {
+        Input::Event(event) if event.user % 4 < 3 => {
+            let dataflows::Event { user, item, ts, level } = event;
+            Input::InRoom { user, item, ts, level, room: user % 4 }
+        }
+        other => other,
+    }
+}
+
+/// Counts the updates of a stage.
+fn count<D>(stage: &'static str, agreed: &Agreed) -> impl FnMut(&D) + use<D> {
+    let agreed = Arc::clone(agreed);
+    move |_| *agreed.lock().unwrap().entry(stage).or_default() += 1
 }
 
 fn report<'scope, D>(
@@ -164,17 +206,23 @@ fn where_wanted<'scope, V: differential_dataflow::ExchangeData + differential_da
     wanted.join_core(rows, |row, worker, value| Some(((*row, *worker), value.clone())))
 }
 
+fn trends() -> impl Strategy<Value = Trending> {
+    let everywhere = u64::MAX;
+    (1_usize..4, 1_u64..9, 1_u32..6).prop_map(move |(k, bucket, buckets)| Trending { k, bucket, buckets, everywhere })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn every_operator_equals_its_plain_twin(
         params in params(),
+        trends in trends(),
         log in log(80),
         workers in prop::sample::select(vec![1_usize, 2, 4]),
         size in prop::sample::select(vec![1_usize, 7, 1000]),
     ) {
-        let (found, _) = disagreements(&params, &ticks(&log, size), workers);
+        let (found, _) = disagreements(&params, trends, &ticks(&log, size), workers);
         prop_assert!(found.is_empty(), "{:#?}", found);
     }
 }
@@ -191,8 +239,11 @@ fn there_is_something_to_compare() {
         })
         .collect();
     let params = Params { retention: 80, audience: Some(30), history: 6, shrink: 1, ..Params::default() };
-    let (found, agreed) = disagreements(&params, &ticks(&log, 3), 2);
+    let trends = Trending { k: 3, bucket: 10, buckets: 3, everywhere: u64::MAX };
+    let (found, agreed) = disagreements(&params, trends, &ticks(&log, 3), 2);
     assert!(found.is_empty(), "{found:#?}");
-    println!("agreed on {agreed} updates of neighbours and lists");
-    assert!(agreed > 1_000, "only {agreed} updates were compared");
+    println!("agreed on {agreed:?}");
+    for (stage, floor) in [("similar items", 1_000), ("similar users", 1_000), ("lists", 300), ("trending", 100)] {
+        assert!(agreed[stage] > floor, "only {} updates of {stage} were compared", agreed[stage]);
+    }
 }

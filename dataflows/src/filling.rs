@@ -30,16 +30,20 @@ pub struct Filling<'a> {
     pub seed: u64,
 }
 
+/// What makes neighbours strangers (2^64 over the golden ratio, odd). Without it the nearest items to `user xor seed` would be
+/// taken: by far the same ones in the next hour, and some items by many times as many users as others.
+pub const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The list that a user is shown, at most `k` items, each once, with where they are from.
 ///
-/// The last `explore` places are for new items, those with the smallest `id64(item) xor id64(user) xor seed` (as unsigned
-/// numbers) among the ones that are neither `seen` nor in the personal list. Before them stands the personal list in its
-/// order, then, while there is room, what trends in the user's room and what trends everywhere, without what is seen or in
-/// the list already. Places that new items do not take are filled as the others. A pure function: the same for everybody
-/// who computes it.
+/// The last `explore` places are for new items, those with the smallest `(id64(item) xor id64(user) xor seed) * SPREAD` (modulo
+/// 2^64, as unsigned numbers; see [`SPREAD`]) among the ones that are neither `seen` nor in the personal list. Before them
+/// stands the personal list in its order, then, while there is room, what trends in the user's room and what trends
+/// everywhere, without what is seen or in the list already. Places that new items do not take are filled as the others. A
+/// pure function: the same for everybody who computes it.
 ///
 /// `seen` is what the user has touched, as far as it is known here; the personal list needs no such look. Time is `k` times
-/// the length of what is looked at.
+/// the length of what trends, and a glance at each new item.
 ///
 /// ```
 /// use dataflows::{Filling, Origin, shown};
@@ -55,11 +59,23 @@ pub fn shown(
     seen: impl Fn(ItemId) -> bool,
     k: usize,
 ) -> Vec<(ItemId, Origin)> {
-    let mut new: Vec<ItemId> =
-        filling.new.iter().copied().filter(|item| !personal.contains(item) && !seen(*item)).collect();
-    new.sort_unstable_by_key(|item| (item ^ user ^ filling.seed, *item));
-    new.dedup();
-    new.truncate(filling.explore.min(k));
+    let explore = filling.explore.min(k);
+    // The first ones so far, in order, with what they are ordered by.
+    let mut new: Vec<(u64, ItemId)> = Vec::with_capacity(explore + 1);
+    for item in filling.new {
+        let place = ((item ^ user ^ filling.seed).wrapping_mul(SPREAD), *item);
+        if new.len() == explore && new.last().is_none_or(|last| *last <= place) {
+            continue;
+        }
+        if let Err(at) = new.binary_search(&place)
+            && !personal.contains(item)
+            && !seen(*item)
+        {
+            new.insert(at, place);
+            new.truncate(explore);
+        }
+    }
+    let new: Vec<ItemId> = new.into_iter().map(|(_, item)| item).collect();
     let room = k - new.len();
     let unseen = |items: &'_ [ItemId], origin| -> Vec<(ItemId, Origin)> {
         items.iter().filter(|item| !seen(**item)).map(|item| (*item, origin)).collect()
@@ -88,17 +104,37 @@ mod tests {
     #[test]
     fn whoever_has_no_list_sees_what_trends_and_something_new() {
         let filling = Filling { room: &[1], everywhere: &[1, 2, 3, 4], new: &[8, 9], explore: 1, ..Filling::default() };
-        assert_eq!(shown(0, &[], &filling, |_| false, 4), [(1, Room), (2, Everywhere), (3, Everywhere), (8, New)]);
+        assert_eq!(shown(0, &[], &filling, |_| false, 4), [(1, Room), (2, Everywhere), (3, Everywhere), (9, New)]);
         // Another user, or another seed, another new one.
-        assert_eq!(shown(1, &[], &filling, |_| false, 1), [(9, New)]);
-        assert_eq!(shown(0, &[], &Filling { seed: 1, ..filling }, |_| false, 1), [(9, New)]);
+        assert_eq!(shown(1, &[], &filling, |_| false, 1), [(8, New)]);
+        assert_eq!(shown(0, &[], &Filling { seed: 1, ..filling }, |_| false, 1), [(8, New)]);
         // A full list of one's own gives up its last place, and only if there is something new.
-        assert_eq!(shown(0, &[5, 6, 7], &filling, |_| false, 3), [(5, Personal), (6, Personal), (8, New)]);
+        assert_eq!(shown(0, &[5, 6, 7], &filling, |_| false, 3), [(5, Personal), (6, Personal), (9, New)]);
         assert_eq!(shown(0, &[5, 6, 7], &filling, |item| item > 7, 3), [(5, Personal), (6, Personal), (7, Personal)]);
     }
 
     fn items() -> impl Strategy<Value = Vec<ItemId>> {
         prop::collection::vec(0..20_u64, 0..12)
+    }
+
+    /// Ids as names have them, and seeds as hours do: neighbours.
+    #[test]
+    fn another_hour_other_new_items_and_each_its_share() {
+        let id = |number: u64| {
+            (number + 1).wrapping_mul(0xd1b5_4a32_d192_ed03).rotate_left(29).wrapping_mul(0xabc9_8388_fb8f_ac03)
+        };
+        let new: Vec<ItemId> = (0..100).map(id).collect();
+        let picks = |seed: u64| -> Vec<ItemId> {
+            let filling = Filling { new: &new, explore: 1, seed, ..Filling::default() };
+            (1_000..6_000).map(|user| shown(id(user), &[], &filling, |_| false, 10)[0].0).collect()
+        };
+        let (this, next) = (picks(490_000), picks(490_001));
+        let same = this.iter().zip(&next).filter(|(this, next)| this == next).count();
+        assert!(same < 200, "{same} of 5,000 users see the same again");
+        for item in &new {
+            let share = this.iter().filter(|pick| *pick == item).count();
+            assert!((20..100).contains(&share), "an item is shown to {share} users, 50 on average");
+        }
     }
 
     proptest! {

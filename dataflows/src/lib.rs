@@ -39,7 +39,7 @@ pub use audience::{Interest, interest, interest_in};
 pub use changes::{ListChange, Output, changes};
 pub use config::{Audience, Config, Told, Trending};
 pub use dense::{Dense, Ids};
-pub use filling::{Filling, Origin, shown};
+pub use filling::{Filling, Origin, SPREAD, shown};
 pub use gauges::Gauges;
 pub use graph::{Durable, Recommendations, durable_recommendations, recommendations};
 pub use interactions::{Event, Input, Interactions, Loading, Mark, interactions};

@@ -13,13 +13,14 @@ use crate::generate;
 /// More than any benchmark takes, at any rate of the simulation less than the hundred years it may last.
 pub(super) const ENDLESS: u64 = 3_000_000_000;
 
-/// An event that counts. Names are numbers: 40 bytes, so that a whole step can be made before it begins.
+/// An event that counts. Names are numbers: 48 bytes, so that a whole step can be made before it begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offered {
     pub(super) ts: u64,
     pub(super) action: &'static str,
     pub(super) user: u32,
     pub(super) item: u32,
+    pub(super) room: u32,
     /// For `watch`.
     pub(super) dwell_ms: Option<u32>,
     pub(super) level: u8,
@@ -59,13 +60,14 @@ impl Maker {
         let (mut offered, user) = loop {
             let event = self.generator.next_event()?;
             let Ok(Effect::Counts(level)) = self.levels.effect(event.action, event.dwell_ms) else { continue };
-            let number = |name: &str, prefix| {
+            let number = |name: &str, prefix: &str| {
                 let number = name.strip_prefix(prefix).and_then(|digits| digits.parse::<u32>().ok());
-                number.expect("the simulation numbers its users and items")
+                number.expect("the simulation numbers its users, items and rooms")
             };
-            let (user, item) = (number(event.user, "u"), number(event.item, "p"));
+            let (user, item, room) = (number(event.user, "u"), number(event.item, "p"), number(event.room, "room"));
             let dwell_ms = event.dwell_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX));
-            break (Offered { ts: event.ts, action: event.action, user, item, dwell_ms, level, joins: false }, user);
+            let (ts, action) = (event.ts, event.action);
+            break (Offered { ts, action, user, item, room, dwell_ms, level, joins: false }, user);
         };
         if let Some(span) = self.audience {
             while let Some((ts, user)) = self.stays.front().copied().filter(|(ts, _)| ts + span <= offered.ts) {

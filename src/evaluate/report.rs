@@ -161,9 +161,10 @@ impl Report {
     }
 
     fn groups(&self) -> Table {
-        // The first setting and what follows the settings: more would not fit.
-        let settings = self.systems.len() - BASELINES;
-        let systems: Vec<&System> = self.systems[..1].iter().chain(&self.systems[settings..]).collect();
+        // The first setting, its lists filled up, and what follows the settings: more would not fit.
+        let sets = &self.systems[0].sets;
+        let systems: Vec<&System> =
+            self.systems.iter().filter(|system| system.sets == *sets || system.sets.is_empty()).collect();
         let mut header = vec!["items taken", "lists", "users"];
         header.extend(systems.iter().map(|system| system.name.as_str()));
         let mut table = Table::new(&header);
@@ -228,9 +229,6 @@ impl Report {
         Value::Object(report)
     }
 }
-
-/// Popularity, recency, random.
-const BASELINES: usize = 3;
 
 fn title(metric: &str) -> &'static str {
     match metric {
@@ -318,8 +316,10 @@ fn heading(args: &EvaluateArgs, protocol: Protocol, trial: &Trial, settings: &[S
         trial.longest(),
         grouped(u64::from(args.resamples)),
         args.seed,
-    )
+    ) + if args.explore.is_empty() { "" } else { EXPLORE }
 }
+
+const EXPLORE: &str = "\nexplore=N: the last N places are for items that nobody has touched before but somebody will";
 
 fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Map<String, Value> {
     let log = &trial.log;
@@ -349,6 +349,7 @@ fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Map<String, 
         "lists": trial.cases(),
         "k": trial.ks,
         "seed": args.seed,
+        "explore": args.explore,
         "resamples": args.resamples,
         "set": args.sets,
         "config": args.config,

@@ -18,6 +18,8 @@ pub(super) struct Trial {
     pub(super) plan: Plan,
     pub(super) ks: Vec<usize>,
     pub(super) seed: u64,
+    /// How many places of a list try new items, each number beside the others.
+    pub(super) explore: Vec<usize>,
     catalogue: Catalogue,
 }
 
@@ -27,19 +29,19 @@ pub(super) struct Tried {
     pub(super) judges: Vec<Judge>,
     /// Users with a case, in the order of the first.
     pub(super) users: Vec<u32>,
-    /// Items that were known in the end.
+    /// Items that were known in the end, or all of the log where new ones are tried.
     pub(super) catalogue: usize,
 }
 
 impl Trial {
-    pub(super) fn new(log: Log, plan: Plan, ks: Vec<usize>, seed: u64) -> Self {
+    pub(super) fn new(log: Log, plan: Plan, ks: Vec<usize>, seed: u64, explore: Vec<usize>) -> Self {
         let catalogue = match plan.steps {
             Steps::Static(_) => {
                 Catalogue::new(log.items.len(), plan.train.iter().map(|position| &log.events[*position as usize]))
             }
             Steps::Prequential { .. } => Catalogue::new(log.items.len(), log.events.iter()),
         };
-        Trial { log, plan, ks, seed, catalogue }
+        Trial { log, plan, ks, seed, explore, catalogue }
     }
 
     /// Lists to be judged.
@@ -117,7 +119,8 @@ impl Trial {
                 }
             }
         }
-        Some(Tried { judges: court.judges, users: court.users, catalogue: known.catalogue() })
+        let catalogue = if self.explore.is_empty() { known.catalogue() } else { log.items.len() };
+        Some(Tried { judges: court.judges, users: court.users, catalogue })
     }
 }
 

@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use super::{Place, event, now, two_shoppers};
+use schema::{TRENDING, trending_in};
+
+use super::{Place, changes, event, now, two_shoppers};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -34,6 +36,39 @@ fn by_the_wall_clock_a_list_empties_by_itself() {
     assert!(took > Duration::from_millis(500), "it ended after {took:?}");
     let done = running.end().well();
     assert_eq!(done.out.lines().count(), 2, "{}", done.out);
+}
+
+#[test]
+fn by_the_wall_clock_what_trends_changes_at_the_end_of_a_bucket_without_any_event() {
+    const BUCKET: u64 = 1_000;
+    let place = Place::new();
+    let sets = ["trending.k=3", "trending.bucket=1s", "trending.buckets=3"].map(|set| ["--set", set]);
+    let mut running = place.start(&[&["run", "--clock", "wall"], sets.as_flattened()].concat());
+    // The events' own time says what is in which bucket, however late they are read.
+    let first = now() / BUCKET;
+    running.send(&two_shoppers(first * BUCKET));
+    running.until(2 * SOON, "bread", |out| out.contains(TRENDING));
+    let tea = event("eve", "tea", "view", (first + 1) * BUCKET);
+    running.send(&tea.replace('}', ",\"room\":\"r7\"}"));
+    // Everywhere and in the room.
+    running.until(4 * SOON, "their ends", |out| {
+        let ends = |line: &&str| line.contains(TRENDING) && line.contains("\"items\":[]");
+        out.ends_with('\n') && out.lines().filter(ends).count() == 2
+    });
+    let done = running.end().well();
+    let lists = |key: &str| -> Vec<(u64, Vec<String>)> {
+        let of_key = changes(&done.out).into_iter().filter(|change| change.user == key);
+        let items = |change: schema::Change| change.items.into_iter().map(|scored| scored.item).collect();
+        of_key.map(|change| (change.at / BUCKET - first, items(change))).collect()
+    };
+    let expected = |lists: &[(u64, &[&str])]| -> Vec<(u64, Vec<String>)> {
+        lists.iter().map(|(at, items)| (*at, items.iter().map(ToString::to_string).collect())).collect()
+    };
+    assert_eq!(
+        lists(TRENDING),
+        expected(&[(1, &["bread", "butter"]), (2, &["bread", "butter", "tea"]), (4, &["tea"]), (5, &[])])
+    );
+    assert_eq!(lists(&trending_in("r7")), expected(&[(2, &["tea"]), (5, &[])]));
 }
 
 /// Only what stands in a file can be judged by the start of the run: a pipe goes on for days.

@@ -12,9 +12,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use schema::RESERVED;
 
 use super::{Lists, Place, Running, assert_same, changes, last_lists, latest, unscored};
 use crate::support::logs::log;
+use crate::support::oracle::trending::Trending;
 use crate::support::oracle::{self, Ev, Params};
 
 /// Long enough for anything that should take a second, on a machine that does something else, too.
@@ -147,6 +149,30 @@ fn the_last_lists_of_a_cluster_are_the_oracles() {
         let what = format!("{processes} processes with {workers} workers");
         assert_same(&what, &last_lists(&changes(&out)), &expected, 400);
     }
+}
+
+/// Users' parts of what trends lie on all workers, a list with one of them.
+#[test]
+fn what_trends_in_a_cluster_is_what_trends_in_one_process() {
+    let place = Place::new();
+    // Forty seconds, and rooms that are quiet in between.
+    place
+        .deltarec(&["generate", "events=4000,users=150,items=100,rooms=40,rate=100,seed=8", "--output", "x.jsonl"])
+        .well();
+    let events: Vec<schema::Event> =
+        place.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let trending = Trending { k: 5, bucket: 1_000, buckets: 3 };
+    let args = format!("--input x.jsonl --set input.batch=20 {} --output", super::set(trending));
+    place.run(&format!("{args} one.jsonl")).well();
+    Cluster::new(&place, 2, 1).run(&format!("{args} two.jsonl"));
+    let [one, two] = ["one.jsonl", "two.jsonl"].map(|name| place.read(name));
+    assert!(sorted(&two) == sorted(&one), "the records differ");
+    let mut found = changes(&two);
+    found.retain(|change| change.user.starts_with(RESERVED));
+    let emptied = found.iter().filter(|change| change.items.is_empty()).count();
+    println!("{} records of what trends, {emptied} of them empty", found.len());
+    assert!(found.len() > 300 && emptied > 10);
+    assert_same("what trends", &last_lists(&found), &super::trends(&events, trending), 5);
 }
 
 /// What falls due on another machine is known in process 0, whose clock it is.

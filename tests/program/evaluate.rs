@@ -7,7 +7,7 @@ use std::fs;
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use schema::{Event, TRENDING};
+use schema::{Event, TRENDING, id64};
 use serde_json::Value;
 
 use super::{Place, event, judged, unscored};
@@ -40,16 +40,26 @@ fn simulated(place: &Place, simulation: &str) -> Vec<Ev> {
 }
 
 /// Sums of hit rate, recall, NDCG and MRR at each k, and of how many lists.
-#[derive(Default)]
 struct Expected {
+    ks: &'static [usize],
     sums: BTreeMap<String, f64>,
     lists: u64,
 }
 
+impl Default for Expected {
+    fn default() -> Self {
+        Expected::at(&K)
+    }
+}
+
 impl Expected {
+    fn at(ks: &'static [usize]) -> Self {
+        Expected { ks, sums: BTreeMap::new(), lists: 0 }
+    }
+
     fn add(&mut self, list: &[String], taken: &BTreeSet<String>) {
         self.lists += 1;
-        for k in K {
+        for &k in self.ks {
             let hits: Vec<usize> = (0..list.len().min(k)).filter(|rank| taken.contains(&list[*rank])).collect();
             let gain = |ranks: &[usize]| ranks.iter().map(|rank| 1.0 / (2.0 + *rank as f64).log2()).sum::<f64>();
             let best: Vec<usize> = (0..taken.len().min(k)).collect();
@@ -142,16 +152,41 @@ fn each_event_is_predicted_from_the_oracles_state_just_before_it() {
     assert!(report["systems"][0]["lists"]["answered"]["mean"].as_f64().unwrap() < 0.7 * answered);
 }
 
-/// Cold users and everybody else, with their lists as they are and filled up with what trends.
+/// `docs/trending.md`, "The rule", without a room.
+fn shown(
+    user: &str,
+    personal: &[String],
+    trends: &[String],
+    new: &[&str],
+    explore: usize,
+    seen: &BTreeSet<&str>,
+) -> Vec<String> {
+    let mut pick: Vec<&str> = new.iter().copied().filter(|item| !personal.iter().any(|other| other == item)).collect();
+    pick.sort_by_key(|item| (id64(item) ^ id64(user) ^ SEED).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    pick.truncate(explore);
+    let mut list: Vec<String> = Vec::new();
+    for item in personal.iter().chain(trends.iter().filter(|item| !seen.contains(item.as_str()))) {
+        if list.len() < 10 - pick.len() && !list.contains(item) {
+            list.push(item.clone());
+        }
+    }
+    list.extend(pick.into_iter().map(str::to_owned));
+    list
+}
+
+const SEED: u64 = 5;
+
+/// Lists as they are, filled up with what trends, and with new items on the last places; cold users and items apart.
 #[test]
-fn filled_lists_are_the_oracles_filled_up_with_what_trends() {
+fn filled_lists_are_the_oracles_filled_up_by_the_rule() {
     let place = Place::new();
-    let events = simulated(&place, "events=600,users=120,items=30,rooms=2,rate=20,seed=12");
+    let events = simulated(&place, "events=600,users=120,items=60,rooms=2,rate=20,seed=12");
     let params = Params { k: 10, retention: 10_000, audience: None, ..Params::default() };
     let trending = Trending { k: 15, bucket: 1_000, buckets: 5 };
     let seen: Vec<_> = events.iter().map(|event| (event.clone(), None)).collect();
-    let (mut plain, mut filled) =
-        ([Expected::default(), Expected::default()], [Expected::default(), Expected::default()]);
+    let all: BTreeSet<&str> = events.iter().map(|event| event.item.as_str()).collect();
+    // By system: as they are, filled, one place and two for new items; of each all new items, cold users, cold items.
+    let mut expected = [(); 4].map(|()| ["new", "cold_users", "cold_items"].map(|group| (group, Expected::at(&[10]))));
     for (at, event) in events.iter().enumerate() {
         let before = &events[..at];
         let known = touched(before, &event.user);
@@ -159,30 +194,35 @@ fn filled_lists_are_the_oracles_filled_up_with_what_trends() {
             continue;
         }
         let now = before.last().map_or(0, |last| last.ts).max(event.ts - 1);
-        let mut list = unscored(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
-        let taken = BTreeSet::from([event.item.clone()]);
-        let (is_cold, taken) = (known.is_empty(), &taken);
-        plain[0].add(&list, taken);
+        let list = unscored(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
         let trends = unscored(trends(&seen[..at], trending, now)).remove(TRENDING).unwrap_or_default();
-        for item in trends.into_iter().filter(|item| !known.contains(&**item)) {
-            if list.len() < 10 && !list.contains(&item) {
-                list.push(item);
-            }
-        }
-        filled[0].add(&list, taken);
-        if is_cold {
-            plain[1].add(&[], taken);
-            filled[1].add(&list, taken);
+        let there: BTreeSet<&str> = before.iter().map(|event| event.item.as_str()).collect();
+        let new: Vec<&str> = all.difference(&there).copied().collect();
+        let filled = [0, 1, 2].map(|explore| shown(&event.user, &list, &trends, &new, explore, &known));
+        let is_of = |group: &str| match group {
+            "cold_users" => known.is_empty(),
+            "cold_items" => !there.contains(&*event.item),
+            _ => true,
+        };
+        let taken = BTreeSet::from([event.item.clone()]);
+        for (list, groups) in [list].iter().chain(&filled).zip(&mut expected) {
+            groups.iter_mut().filter(|(group, _)| is_of(group)).for_each(|(_, expected)| expected.add(list, &taken));
         }
     }
     let sets = "--set graph.retention=10s --set trending.k=15 --set trending.bucket=1s --set trending.buckets=5";
-    let report = evaluate(&place, &format!("--protocol prequential --input x.jsonl --k 3,10 --resamples 0 {sets}"));
-    let (graph, with) = (&report["systems"][0]["items"], &report["systems"][1]["items"]);
-    assert_eq!(report["systems"][1]["name"], "deltarec filled");
-    plain[0].assert_is(&graph["new"], 0.1);
-    plain[1].assert_is(&graph["cold_users"], -1.0);
-    filled[0].assert_is(&with["new"], 0.2);
-    filled[1].assert_is(&with["cold_users"], 0.2);
+    let args =
+        format!("--protocol prequential --input x.jsonl --k 10 --explore 1,2 --seed {SEED} --resamples 0 {sets}");
+    let report = evaluate(&place, &args);
+    let systems = report["systems"].as_array().unwrap();
+    let names: Vec<&str> = systems[..4].iter().map(|system| system["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["deltarec", "deltarec filled", "deltarec explore=1", "deltarec explore=2"]);
+    // What there is to compare at least: without new items nobody finds one.
+    let floors = [[0.05, -1.0, -1.0], [0.1, 0.1, -1.0], [0.1, 0.1, 0.03], [0.1, 0.1, 0.03]];
+    for ((groups, system), floors) in expected.iter().zip(systems).zip(floors) {
+        for ((group, expected), floor) in groups.iter().zip(floors) {
+            expected.assert_is(&system["items"][group], floor);
+        }
+    }
 }
 
 #[test]
@@ -205,6 +245,16 @@ fn what_is_done_after_a_time_is_looked_for_in_the_list_of_that_time() {
     let report =
         evaluate(&place, "--protocol time --from 50% --input x.jsonl --k 3,10 --resamples 0 --set graph.retention=12s");
     new.assert_is(&report["systems"][0]["items"]["new"], 0.2);
+
+    // Items of the future alone are of the catalogue where they are tried, and only there.
+    let cut = events[events.len().div_ceil(20)].ts;
+    let known = events.iter().filter(|event| event.ts < cut).map(|event| &event.item).collect::<BTreeSet<_>>().len();
+    let all = events.iter().map(|event| &event.item).collect::<BTreeSet<_>>().len();
+    let report = evaluate(&place, "--protocol time --from 5% --input x.jsonl --k 10 --resamples 0 --explore 3");
+    let coverage = |system: usize| report["systems"][system]["lists"]["coverage@10"].as_f64().unwrap();
+    assert!(coverage(0) <= known as f64 / all as f64, "{} of {known} of {all}", coverage(0));
+    assert!((known as f64 / all as f64..=1.0).contains(&coverage(1)), "{}", coverage(1));
+    assert!(report["systems"][1]["items"]["cold_items"]["metrics"]["hit_rate@10"]["mean"].as_f64().unwrap() > 0.0);
 }
 
 /// A floor on quality, and a proof that it is one: the same events with their items dealt out anew fall below it.
@@ -303,6 +353,8 @@ fn what_cannot_be_evaluated_is_said() {
         ("--input two.jsonl --protocol time --from 2030-01-01", &["nothing to predict", "--from"]),
         ("--input odd.jsonl --tick 5", &["--tick", "prequential"]),
         ("--input odd.jsonl --from 5%", &["--from", "prequential or time"]),
+        ("--input odd.jsonl --k 10 --explore 1", &["--explore", "prequential or time"]),
+        ("--input odd.jsonl --protocol time --explore 1", &["--explore", "single --k"]),
         ("--input odd.jsonl --protocol time --from 80", &["--from", "80%"]),
         ("--input odd.jsonl --sweep graph.k=1,2", &["graph.k", "--k"]),
         ("--input odd.jsonl --sweep graph.hystory=1", &["did you mean graph.history"]),

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use schema::Event;
 
 use self::broker::{Broker, any, assert_no_repeats, real};
-use super::{Lists, Place, Running, assert_same, changes, judged, last_lists, latest, unscored};
+use super::{Lists, Place, Running, assert_same, changes, judged, last_lists, latest, set, trends, unscored};
+use crate::support::oracle::trending::Trending;
 use crate::support::oracle::{self, Params};
 
 /// Whether sizes are those of a release.

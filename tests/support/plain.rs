@@ -25,6 +25,8 @@ pub(crate) type Rows<'scope, D> = VecCollection<'scope, u64, D, isize>;
 pub(crate) type User = u64;
 /// The id64 of an item.
 pub(crate) type Item = u64;
+/// The id64 of the key of a trending list.
+pub(crate) type Scope = u64;
 /// What an event or an interaction tells, 1 to 15.
 pub(crate) type Level = u8;
 /// When an item was touched.
@@ -266,12 +268,25 @@ pub(crate) fn lists<'scope>(
     let seen = profiles.map(|(user, (item, _))| (user, item)).arrange_by_self_named("seen");
     let of_seen =
         contributions.clone().arrange_by_self_named("contributions").join_core(seen, |pair, (), ()| Some(*pair));
-    contributions
-        .concat(of_seen.negate())
+    best(contributions.concat(of_seen.negate()), k, "lists")
+}
+
+/// The trending list of each scope, if it is not empty: the `k` items that weigh most in it.
+pub(crate) fn trending(weights: Rows<'_, (Scope, Item)>, k: usize) -> Rows<'_, (Scope, Vec<(Item, i64)>)> {
+    best(weights, k, "trending")
+}
+
+/// The `k` items of each key with the largest totals above 0, where there are any.
+fn best<'scope>(
+    totals: Rows<'scope, (u64, Item)>,
+    k: usize,
+    name: &'static str,
+) -> Rows<'scope, (u64, Vec<(Item, i64)>)> {
+    totals
         .count_total()
-        .map(move |((user, item), total)| (user, (Reverse(i64::try_from(total).expect("64 bits")), item)))
+        .map(|((key, item), total)| (key, (Reverse(i64::try_from(total).expect("64 bits")), item)))
         .filter(|(_, (Reverse(total), _))| *total > 0)
-        .reduce_named("lists", move |_user, totals, list| {
+        .reduce_named(name, move |_key, totals, list| {
             let best = totals.iter().take(k).map(|((Reverse(total), item), _)| (*item, *total));
             list.push((best.collect::<Vec<_>>(), 1));
         })

@@ -27,14 +27,17 @@ pub(super) struct Paced {
     /// Events offered in all.
     offered: u64,
     begun: bool,
+    /// Whether events name their rooms, as those that are read do if rooms have trending lists.
+    rooms: bool,
     user: String,
     item: String,
+    room: String,
 }
 
 impl Paced {
-    pub(super) fn new(steps: Receiver<Arc<Step>>, stop: Stop) -> Self {
-        let (user, item) = (String::new(), String::new());
-        Paced { steps, stop, step: None, next: 0, offered: 0, begun: false, user, item }
+    pub(super) fn new(steps: Receiver<Arc<Step>>, stop: Stop, rooms: bool) -> Self {
+        let (user, item, room) = (String::new(), String::new(), String::new());
+        Paced { steps, stop, step: None, next: 0, offered: 0, begun: false, rooms, user, item, room }
     }
 
     fn offer(&mut self, step: &Step, into: &mut Batch) {
@@ -44,15 +47,16 @@ impl Paced {
             if step.due(self.next).is_some_and(|due| due > now) {
                 return;
             }
-            name(&mut self.user, 'u', event.user);
-            name(&mut self.item, 'p', event.item);
+            name(&mut self.user, "u", event.user);
+            name(&mut self.item, "p", event.item);
+            name(&mut self.room, "room", event.room);
             into.push(RawEvent {
                 user: &self.user,
                 item: &self.item,
                 action: event.action,
                 ts: event.ts,
                 dwell_ms: event.dwell_ms.map(i64::from),
-                room: None,
+                room: self.rooms.then_some(&self.room),
                 position: self.here(),
                 stamped: None,
             });
@@ -68,7 +72,7 @@ impl Paced {
     }
 }
 
-fn name(buffer: &mut String, prefix: char, number: u32) {
+fn name(buffer: &mut String, prefix: &str, number: u32) {
     buffer.clear();
     write!(buffer, "{prefix}{number}").expect("writing to a string does not fail");
 }

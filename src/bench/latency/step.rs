@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn step(count: usize, leaves: Vec<(usize, u32)>) -> Step {
-        let one = Offered { ts: 1, action: "view", user: 1, item: 1, dwell_ms: None, level: 1, joins: false };
+        let one = Offered { ts: 1, action: "view", user: 1, item: 1, room: 1, dwell_ms: None, level: 1, joins: false };
         let events = (0..count).map(|event| Offered { joins: event % 2 == 0, ..one }).collect();
         let pace = Pace { start: Instant::now(), rate: 1_000, warm_up: 10 };
         Step::new(0, events, leaves, Some(pace))

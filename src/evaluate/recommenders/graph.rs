@@ -36,21 +36,25 @@ pub(in super::super) struct Graph<'a, 'd, 'w> {
     driver: &'d mut Driver<'w>,
     setup: Setup<'a>,
     users: IdMap<u32>,
-    items: IdMap<u32>,
     lists: Rc<RefCell<Lists>>,
 }
 
 /// What the output would hold.
-#[derive(Default)]
 struct Lists {
-    of_users: Vec<Vec<u32>>,
-    trending: Vec<u32>,
+    of_users: Vec<Vec<ItemId>>,
+    trending: Vec<ItemId>,
+    /// The numbers of items.
+    numbers: IdMap<u32>,
 }
 
-/// The same lists, filled up with what trends as whoever shows them does. Learns nothing by itself.
-pub(in super::super) struct Filled {
+/// The same lists as whoever shows them fills them up: with what trends, and with new items on the last places. Learns
+/// nothing by itself.
+pub(in super::super) struct Filled<'a> {
+    log: &'a Log,
     lists: Rc<RefCell<Lists>>,
     length: usize,
+    explore: usize,
+    seed: u64,
 }
 
 /// Events that are loaded in one tick.
@@ -59,14 +63,14 @@ const LOADED_AT_ONCE: usize = 50_000;
 impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
     pub(in super::super) fn new(driver: &'d mut Driver<'w>, setup: Setup<'a>) -> Self {
         let numbers = |ids: &[u64]| ids.iter().copied().zip(0..).collect();
-        let (users, items) = (numbers(&setup.log.users), numbers(&setup.log.items));
-        let of_users = vec![Vec::new(); setup.log.users.len()];
-        Graph { driver, setup, users, items, lists: Rc::new(RefCell::new(Lists { of_users, ..Lists::default() })) }
+        let Log { users, items, .. } = setup.log;
+        let lists = Lists { of_users: vec![Vec::new(); users.len()], trending: Vec::new(), numbers: numbers(items) };
+        Graph { driver, setup, users: numbers(users), lists: Rc::new(RefCell::new(lists)) }
     }
 
-    /// The lists of this graph at the time, up to `length` items long.
-    pub(in super::super) fn filled(&self, length: usize) -> Filled {
-        Filled { lists: Rc::clone(&self.lists), length }
+    /// The lists of this graph at the time, up to `length` items long, of which the last `explore` are new ones.
+    pub(in super::super) fn filled(&self, length: usize, explore: usize, seed: u64) -> Filled<'a> {
+        Filled { log: self.setup.log, lists: Rc::clone(&self.lists), length, explore, seed }
     }
 
     fn event(&self, event: &Logged) -> Option<dataflows::Event> {
@@ -76,14 +80,13 @@ impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
     /// Takes over what has changed.
     fn follow(&mut self) {
         for (user, items) in self.setup.changes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let Lists { of_users, trending } = &mut *self.lists.borrow_mut();
+            let Lists { of_users, trending, .. } = &mut *self.lists.borrow_mut();
             let list = match self.users.get(&user) {
                 Some(user) => &mut of_users[*user as usize],
                 None if user == id64(TRENDING) => trending,
                 None => unreachable!("the log names users, and no rooms"),
             };
-            list.clear();
-            list.extend(items.iter().map(|item| self.items[item]));
+            *list = items;
         }
     }
 }
@@ -106,7 +109,8 @@ impl Recommender for Graph<'_, '_, '_> {
     }
 
     fn list(&mut self, user: u32, _known: &Known, into: &mut Vec<u32>) {
-        into.extend(&self.lists.borrow().of_users[user as usize]);
+        let Lists { of_users, numbers, .. } = &*self.lists.borrow();
+        into.extend(of_users[user as usize].iter().map(|item| numbers[item]));
     }
 
     fn learn(&mut self, events: &[Learnt]) {
@@ -116,16 +120,16 @@ impl Recommender for Graph<'_, '_, '_> {
     }
 }
 
-impl Recommender for Filled {
+impl Recommender for Filled<'_> {
     fn list(&mut self, user: u32, known: &Known, into: &mut Vec<u32>) {
-        let Lists { of_users, trending } = &*self.lists.borrow();
-        // Items by their numbers here: what a list is filled up with does not depend on ids without new items.
-        let numbers = |items: &[u32]| -> Vec<u64> { items.iter().copied().map(u64::from).collect() };
-        let everywhere = numbers(trending);
-        let filling = Filling { everywhere: &everywhere, ..Filling::default() };
-        let seen = |item: u64| known.touched(user, item as u32);
-        let list = shown(user.into(), &numbers(&of_users[user as usize]), &filling, seen, self.length);
-        into.extend(list.into_iter().map(|(item, _)| item as u32));
+        let Lists { of_users, trending, numbers } = &*self.lists.borrow();
+        let items = self.log.items.iter().zip(0..).filter(|_| self.explore > 0);
+        let new: Vec<ItemId> = items.filter(|(_, number)| !known.item(*number)).map(|(item, _)| *item).collect();
+        let (explore, seed) = (self.explore, self.seed);
+        let filling = Filling { everywhere: trending, new: &new, explore, seed, ..Filling::default() };
+        let seen = |item| known.touched(user, numbers[&item]);
+        let list = shown(self.log.users[user as usize], &of_users[user as usize], &filling, seen, self.length);
+        into.extend(list.iter().map(|(item, _)| numbers[item]));
     }
 
     fn learn(&mut self, _events: &[Learnt]) {}

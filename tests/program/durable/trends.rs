@@ -8,9 +8,9 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use schema::{RESERVED, TRENDING};
 
-use super::super::{judged, last_lists, latest};
+use super::super::{last_lists, set, trends};
 use super::*;
-use crate::support::oracle::trending::{Seen, Trending, lists as trends};
+use crate::support::oracle::trending::Trending;
 
 const EVENTS: usize = 3_000;
 
@@ -20,11 +20,7 @@ const BUCKET: u64 = 60 * SECOND;
 const WITH_TRENDS: Trending = Trending { k: 4, bucket: BUCKET, buckets: 5 };
 
 fn with_trends(mut arguments: Vec<String>) -> Vec<String> {
-    let Trending { k, bucket, buckets } = WITH_TRENDS;
-    for set in [format!("trending.k={k}"), format!("trending.bucket={bucket}ms"), format!("trending.buckets={buckets}")]
-    {
-        arguments.extend(["--set".to_owned(), set]);
-    }
+    arguments.extend(set(WITH_TRENDS).split_whitespace().map(str::to_owned));
     arguments
 }
 
@@ -35,33 +31,16 @@ fn nobodys(output: &str) -> BTreeMap<String, Vec<String>> {
     lists
 }
 
-/// Room by room what the oracle says of a log.
-fn oracle(events: &[Event]) -> BTreeMap<String, Vec<String>> {
-    let judged = judged(events);
-    assert_eq!(judged.len(), events.len(), "no event of the log is ignored");
-    let now = latest(&judged);
-    let seen: Vec<Seen> = judged.into_iter().zip(events).map(|(ev, event)| (ev, event.room.clone())).collect();
-    let items = |list: Vec<(String, i64)>| list.into_iter().map(|(item, _)| item).collect();
-    trends(&seen, WITH_TRENDS, now).into_iter().map(|(key, list)| (key, items(list))).collect()
-}
-
-/// Only events with a level, so that each has a place in the oracle's.
-fn busy(place: &Place, seed: u64) -> Vec<Event> {
-    let mut events = log(place, EVENTS, seed);
-    events.retain(|event| event.action != "watch" || event.dwell_ms.is_some_and(|dwell| dwell >= 5_000));
-    events
-}
-
 #[test]
 fn what_trends_is_the_oracles_and_users_have_the_lists_they_had() {
     let place = Place::new();
-    let events = busy(&place, 31);
+    let events = log(&place, EVENTS, 31);
     place.write("in.jsonl", lines(&events));
     place.begin(&arguments("plain.jsonl", None, 1)).end().well();
     for workers in [1, 2, 4] {
         place.begin(&with_trends(arguments("out.jsonl", None, workers))).end().well();
         let found = nobodys(&place.read("out.jsonl"));
-        assert_eq!(found, oracle(&events), "{workers} workers");
+        assert_eq!(found, trends(&events, WITH_TRENDS), "{workers} workers");
         assert!(found.len() > 3 && found.contains_key(TRENDING), "{found:?}");
         let users: Vec<Change> = ordered(&place.read("out.jsonl"));
         let users: Vec<_> = users.into_iter().filter(|change| !change.user.starts_with(RESERVED)).collect();
@@ -72,7 +51,7 @@ fn what_trends_is_the_oracles_and_users_have_the_lists_they_had() {
 #[test]
 fn killed_at_random_what_trends_goes_on() {
     let place = Place::new();
-    let events = busy(&place, 32);
+    let events = log(&place, EVENTS, 32);
     place.write("in.jsonl", lines(&events));
     place.begin(&with_trends(arguments("expected.jsonl", None, 1))).end().well();
     let expected = place.read("expected.jsonl");
@@ -105,7 +84,7 @@ fn killed_at_random_what_trends_goes_on() {
 #[test]
 fn stopped_and_started_what_trends_goes_on() {
     let place = Place::new();
-    let events = busy(&place, 33);
+    let events = log(&place, EVENTS, 33);
     place.write("in.jsonl", lines(&events));
     place.begin(&with_trends(arguments("expected.jsonl", None, 1))).end().well();
     for part in 1..=6 {

@@ -9,7 +9,9 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use schema::Event;
 
 use super::broker::{PATIENCE, Record, assert_no_repeats, real};
-use super::{Lists, Place, assert_same, expected, from_file, full, simulated, start, start_telling, stop};
+use super::{
+    Lists, Place, Trending, assert_same, expected, from_file, full, set, simulated, start, start_telling, stop, trends,
+};
 
 /// Sends events in pieces, so that runs have something to do all the time.
 fn pour(broker: super::Broker, topic: String, events: Vec<Event>, piece: usize) -> thread::JoinHandle<()> {
@@ -97,6 +99,63 @@ fn killed_ten_times_without_a_state() {
 #[test]
 fn killed_ten_times_with_snapshots() {
     killed("--workers 2 --state state --set state.interval=300ms");
+}
+
+/// Lists of nobody's are in the topic as users' are; a room that nobody is in any more has a tombstone, also where it became
+/// empty while nobody ran.
+#[test]
+fn what_trends_is_in_the_topic_over_kills_too() {
+    let Some(broker) = real("what_trends_is_in_the_topic_over_kills_too") else { return };
+    let trending = Trending { k: 5, bucket: 1_000, buckets: 5 };
+    for (seed, state) in [(34, ""), (35, "--state state --set state.interval=100ms")] {
+        let place = Place::new();
+        // A minute, of which each third has rooms of its own.
+        let mut events = simulated(&place, &format!("events=3000,users=150,items=100,rooms=30,rate=50,seed={seed}"));
+        for (at, event) in events.iter_mut().enumerate() {
+            event.room = event.room.take().map(|room| format!("{}-{room}", at / 1000));
+        }
+        let expected = |events: &[Event]| -> Lists {
+            let mut lists = expected(events);
+            lists.extend(trends(events, trending));
+            lists
+        };
+        let (first, all) = (expected(&events[..1000]), expected(&events));
+        let (input, output) =
+            (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
+        let more = format!("--workers 2 {} {state}", set(trending));
+        let mut running = start(&place, &broker, &input, &output, &more);
+        running.err.until("changes are sent from now on", PATIENCE);
+        broker.produce(&input, &events[..1000]);
+        let records = broker.until(&output, &first, "the first rooms");
+        assert_no_repeats(&records);
+        // Killed in the midst of the second third; the last one comes while nobody runs.
+        let producing = pour(broker.clone(), input.clone(), events[1000..2000].to_vec(), 50);
+        thread::sleep(Duration::from_millis(250));
+        running.signal("KILL");
+        drop(running);
+        producing.join().unwrap();
+        broker.produce(&input, &events[2000..]);
+        running = start(&place, &broker, &input, &output, &more);
+        let records = broker.until(&output, &all, "after the kill");
+        assert_no_repeats(&records);
+        stop(running);
+        let mut rooms = [0; 3];
+        for room in 0..90 {
+            let key = schema::trending_in(&format!("{}-room{}", room / 30, room % 30));
+            let last = records.iter().rfind(|record| record.key.as_deref() == Some(key.as_bytes()));
+            let Some(last) = last else { continue };
+            rooms[room / 30] += 1;
+            assert!(room >= 60 || last.value.is_none(), "{key} has no tombstone");
+        }
+        println!("rooms with records, by thirds: {rooms:?}");
+        assert!(rooms[0] > 5 && rooms[2] > 5, "{rooms:?}");
+        // Nothing new: nothing is sent.
+        running = start(&place, &broker, &input, &output, &more);
+        running.err.until("changes are sent from now on", PATIENCE);
+        thread::sleep(Duration::from_millis(300));
+        stop(running);
+        assert_eq!(broker.read(&output).len(), records.len(), "a restart without news sends nothing");
+    }
 }
 
 #[test]
