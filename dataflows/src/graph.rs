@@ -6,9 +6,9 @@ use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Gauges, Input, Interest, ItemId, Keeper, Level, ListChange, Loading, Neighbour, Output,
-    RowChange, SimilarItems, Time, Trending, UserId, changes, interactions, interest, interest_in, lists, row_changes,
-    similar_items, similar_users, trending,
+    Collection, Config, Forgotten, Gauges, Input, Interest, ItemId, Keeper, Level, ListChange, Loading, Neighbour,
+    Output, RowChange, SimilarItems, Time, Trending, UserId, changes, interactions, interest, interest_in, lists,
+    row_changes, similar_items, similar_users, trending,
 };
 
 /// What comes out of the graph.

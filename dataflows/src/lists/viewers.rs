@@ -158,8 +158,7 @@ impl Viewers {
     /// Adds up a tick's updates of similar users, in any order, while the rows are as they were before the tick. A viewer
     /// whose profile is as it was goes on from its totals: most have one similar user who is a little more or less so.
     pub(super) fn follow<T>(&mut self, updates: &[Vec<((UserId, SimilarUser), T, Diff)>], rows: &mut Rows) {
-        let of_viewers: Vec<_> =
-            updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)).collect();
+        let of_viewers: Vec<_> = updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)).collect();
         for some in of_viewers.chunks(TOGETHER) {
             let first = self.moved.len();
             for same in some {
@@ -201,7 +200,9 @@ impl Viewers {
         for some in moved.chunks(TOGETHER) {
             let pending = || some.iter().flat_map(|id| &self.viewers[*id as usize].profiles).flat_map(Profile::pending);
             std::hint::black_box(pending().fold(0, |seen, row| seen ^ rows.get(row).holders.len()));
-            std::hint::black_box(pending().fold(0, |seen, row| seen ^ rows.get(row).holders.last().map_or(0, |id| *id)));
+            std::hint::black_box(
+                pending().fold(0, |seen, row| seen ^ rows.get(row).holders.last().map_or(0, |id| *id)),
+            );
             for id in some {
                 for source in [ITEMS, USERS] {
                     hold(&mut self.viewers, *id, |viewer| &mut viewer.profiles[source], |_| *id, rows);
