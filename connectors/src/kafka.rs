@@ -12,9 +12,10 @@
 //! | `topics` | the output topic: created, its settings looked at |
 //! | `letters` | a topic of rejected records |
 
-mod address;
 mod options;
 
+#[cfg(feature = "kafka")]
+mod address;
 #[cfg(feature = "kafka")]
 mod client;
 #[cfg(feature = "kafka")]
@@ -32,6 +33,7 @@ mod source;
 #[cfg(feature = "kafka")]
 mod topics;
 
+#[cfg(feature = "kafka")]
 pub(crate) use address::Address;
 #[cfg(feature = "kafka")]
 pub(crate) use letters::Letters;
