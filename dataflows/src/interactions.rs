@@ -157,7 +157,7 @@ pub fn interactions<'scope>(
     let config = config.clone();
     let gauges = Arc::clone(gauges);
     let loading = Loading::default();
-    let told_of_loading = loading.clone();
+    let of_door = loading.clone();
 
     builder.build(move |_| {
         let mut outputs = Outputs {
@@ -173,7 +173,7 @@ pub fn interactions<'scope>(
         // From which time on which tick stands for all.
         let mut together: BTreeMap<Time, Time> = BTreeMap::new();
         let mut ahead = Ahead::default();
-        let mut door = Door::new(config, keeper, told_of_loading);
+        let mut door = Door::new(config, keeper, of_door);
 
         move |frontiers| {
             input.for_each(|capability, data| {

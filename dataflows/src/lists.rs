@@ -15,10 +15,10 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use self::viewers::{Changed, Crowd, ITEMS, TOGETHER, USERS, Viewers, Work};
+use self::viewers::{Changed, Crowd, ITEMS, USERS, Viewers, Work};
 use crate::dense::Dense;
 use crate::gauges::{Gauges, add};
-use crate::operator::{Held, Out, Stash, complete_before, earlier, give};
+use crate::operator::{Held, Out, Stash, TOGETHER, complete_before, earlier, give};
 use crate::rows::Rows;
 use crate::{
     Collection, Config, Diff, Interest, ItemId, Level, List, Neighbour, SimilarUser, SimilarUsers, Time, UserId, Weight,

@@ -92,6 +92,9 @@ pub(crate) fn give<D: Clone + 'static>(out: &mut Out<D>, held: &Held, port: usiz
     }
 }
 
+/// Places whose cache lines are looked at together before they are worked on one by one, so that all are waited for at once.
+pub(crate) const TOGETHER: usize = 8;
+
 /// The time before which all inputs are complete; [`Time::MAX`] when they have ended.
 pub(crate) fn complete_before(frontiers: &[MutableAntichain<Time>]) -> Time {
     frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min().unwrap_or(Time::MAX)

@@ -288,7 +288,8 @@ mod tests {
                     top.lift(rise);
                     prop_assert_eq!(&best, top.best(k));
                 }
-                let told = !lifted && [old, score].into_iter().flatten().any(|score| top.floor().is_none_or(|floor| score >= floor));
+                let reaches = |score: i64| top.floor().is_none_or(|floor| score >= floor);
+                let told = !lifted && [old, score].into_iter().flatten().any(reaches);
                 let ranked = top.best(usize::MAX).to_vec();
                 let mut changed = top.revise(id, &ids, |now| {
                     assert_eq!(Some(now), old);

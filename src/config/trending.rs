@@ -15,6 +15,13 @@ pub struct Trending {
     pub rooms: bool,
 }
 
+impl Trending {
+    /// Whether rooms have trending lists, so that events are to name theirs.
+    pub fn asks_for_rooms(&self) -> bool {
+        self.k > 0 && self.rooms
+    }
+}
+
 pub(super) fn read(reader: &mut Reader, graph: &Graph) -> Trending {
     let known = reader.mistakes();
     let trending = Trending {

@@ -70,13 +70,15 @@ pub(crate) fn run<K: Keeper + 'static>(
         let workers = worker.peers() as u64;
         let mut last: Time = 0;
         if let (Some(from), Some(output)) = (&from, &mut output) {
-            // A user may come in two ticks.
+            // A user may come in two ticks, and the last one brings nothing but that it is the last.
             let (some, rest) = from.inputs.split_at(from.inputs.len() / 2);
-            for (mark, inputs) in [(Mark::Loading, some), (Mark::Loaded, rest)] {
+            for (mark, inputs) in [(Some(Mark::Loading), some), (None, rest), (Some(Mark::Loaded), &[])] {
                 last = next(last, from.at);
                 input.advance_to(last);
                 output.advance_to(last);
-                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
+                if let Some(mark) = mark {
+                    (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
+                }
                 for event in inputs {
                     input.send(*event);
                 }

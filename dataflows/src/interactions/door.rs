@@ -22,10 +22,8 @@ pub(super) struct Door {
     config: Config,
     users: Users,
     saving: Saving,
-    /// Whether a snapshot is being loaded: profiles are held back until all of it is there.
-    loading: bool,
-    /// The same, for those behind.
-    told_of_loading: Loading,
+    /// While a snapshot is being loaded profiles are held back until all of it is there.
+    loading: Loading,
     /// How many of them are in the audience.
     pub(super) audience: u64,
     timers: Timers,
@@ -44,14 +42,13 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(config: Config, keeper: Option<Box<dyn Keeper>>, told_of_loading: Loading) -> Self {
+    pub(super) fn new(config: Config, keeper: Option<Box<dyn Keeper>>, loading: Loading) -> Self {
         Door {
             trends: config.trending.map(Trends::new),
             config,
             users: Users::new(),
             saving: Saving::new(keeper),
-            loading: false,
-            told_of_loading,
+            loading,
             audience: 0,
             timers: Timers::default(),
             future: BTreeMap::new(),
@@ -93,8 +90,7 @@ impl Door {
             if let Input::Mark { mark, .. } = input {
                 match mark {
                     Mark::Loading => {
-                        self.loading = true;
-                        self.told_of_loading.begin(time);
+                        self.loading.begin(time);
                         self.saving.load(true);
                     }
                     mark => marks.push(*mark),
@@ -140,7 +136,7 @@ impl Door {
         for mark in marks {
             match mark {
                 Mark::Loaded => {
-                    self.told_of_loading.end(time);
+                    self.loading.end(time);
                     self.loaded(now, send);
                 }
                 Mark::Snapshot { number, since } => {
@@ -161,7 +157,6 @@ impl Door {
 
     /// Lets out the profiles that were held back while a snapshot was loaded.
     fn loaded(&mut self, now: u64, send: &mut impl FnMut(&mut Updates)) {
-        self.loading = false;
         for slice in 0..SLICES {
             let in_audience = self.users.slice(slice).filter(|(_, user)| user.touches.in_audience(now, &self.config));
             let viewers: Vec<UserId> = in_audience.map(|(id, _)| id).collect();
@@ -197,7 +192,7 @@ impl Door {
         self.saving.before(id, user, self.updates.time);
         user.touches.history(&mut self.before);
         user.touches.absorb(touches, now, &self.config, &mut self.after);
-        let is_in_audience = !self.loading && user.touches.in_audience(now, &self.config);
+        let is_in_audience = !self.loading.is_under_way() && user.touches.in_audience(now, &self.config);
         let was_in_audience = std::mem::replace(&mut user.in_audience, is_in_audience);
         self.audience = self.audience + u64::from(user.in_audience) - u64::from(was_in_audience);
 

@@ -32,6 +32,12 @@ impl Loading {
         self.ticks.set((self.ticks.get().0, time));
     }
 
+    /// Whether the door, where it is now, has more to load.
+    pub(super) fn is_under_way(&self) -> bool {
+        let (first, last) = self.ticks.get();
+        first < last && last == Time::MAX
+    }
+
     /// Until when loading goes on after `time`, at least, if it does; everything before `upper` is complete. Loading that the
     /// end of the input has cut short is over.
     pub(crate) fn goes_on_after(&self, time: Time, upper: Time) -> Option<Time> {

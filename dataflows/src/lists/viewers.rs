@@ -1,7 +1,7 @@
 //! The viewers of this worker: profiles, rankings, and the lists they were sent last.
 
 use crate::dense::Dense;
-use crate::operator::{IdMap, give_back};
+use crate::operator::{IdMap, TOGETHER, give_back};
 use crate::profile::Profile;
 use crate::rows::{Rows, ViewerId, hold};
 use crate::top_k::{Ranked, TopK, bit};
@@ -24,9 +24,6 @@ enum State {
     /// All totals may be others: the profile is, or too many candidates are touched to take them one by one.
     Rescan,
 }
-
-/// Viewers whose cache lines are looked at together before they are settled one by one.
-pub(super) const TOGETHER: usize = 8;
 
 /// A candidate taken by itself costs a look into each row of the profile; about so many cost as much as a pass over all
 /// candidates.

@@ -6,6 +6,7 @@ use super::row::{Row, Similar, Touched, UNKNOWN};
 use crate::audience::Interest;
 use crate::dense::{Dense, Ids, Recent};
 use crate::measure::{Formula, Pair};
+use crate::operator::TOGETHER;
 use crate::quantise::{PHASES, phase, phased};
 use crate::top_k::{Ranked, TopK};
 use crate::{Config, Diff, ItemId, Logarithm, Time};
@@ -18,9 +19,6 @@ const AT_ONCE: usize = 32;
 
 /// The bar of an item without a ranking: nothing reaches it.
 const NO_RANKING: i32 = i32::MAX;
-
-/// Rows whose cache lines are looked at together before they are ranked one by one.
-const TOGETHER: usize = 8;
 
 /// What an item's pairs are measured by, apart from the rest: it is looked at for nearly all of them.
 #[derive(Clone, Copy, Debug)]

@@ -5,11 +5,11 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::viewers::{TOGETHER, Viewers, Work};
+use super::viewers::{Viewers, Work};
 use super::{Member, SimilarUser};
 use crate::dense::Dense;
 use crate::gauges::{Gauges, add};
-use crate::operator::{Held, Out, Stash, complete_before, earlier, give};
+use crate::operator::{Held, Out, Stash, TOGETHER, complete_before, earlier, give};
 use crate::{Collection, Config, Diff, Interest, ItemId, Level, Time, UserId};
 
 /// Keeps the users that are most like each viewer.

@@ -2,7 +2,7 @@
 
 use super::{Member, SimilarUser};
 use crate::dense::{Dense, place};
-use crate::operator::{IdMap, give_back};
+use crate::operator::{IdMap, TOGETHER, give_back};
 use crate::profile::Profile;
 use crate::quantise::{phase, phased};
 use crate::rows::{Holder, Rows, ViewerId, hold};
@@ -77,8 +77,6 @@ struct Similar {
 /// Members that a viewer is compared with in the time of a look at one viewer's share in a user, what follows from it
 /// included.
 const MEMBERS: usize = 8;
-/// Viewers whose cache lines are looked at together before they are worked on one by one.
-pub(super) const TOGETHER: usize = 8;
 /// A tick that changes fewer users than one for so many viewers is not weighed up.
 const GLANCE: usize = 4;
 

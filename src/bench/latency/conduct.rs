@@ -56,8 +56,8 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let progress = Arc::new(Progress::default());
     let (to_source, steps) = unbounded();
     let (to_sink, watched) = unbounded();
-    let rooms = config.trending.k > 0 && config.trending.rooms;
-    let paced = Input { source: Box::new(Paced::new(steps, stop.clone(), rooms)), waits: true };
+    let paced =
+        Input { source: Box::new(Paced::new(steps, stop.clone(), config.trending.asks_for_rooms())), waits: true };
     let watch = Box::new(Watch::new(Arc::clone(&progress), watched));
     let job = Job {
         workers: usize::from(task.workers),

@@ -49,7 +49,9 @@ impl Paced {
             }
             name(&mut self.user, "u", event.user);
             name(&mut self.item, "p", event.item);
-            name(&mut self.room, "room", event.room);
+            if self.rooms {
+                name(&mut self.room, "room", event.room);
+            }
             into.push(RawEvent {
                 user: &self.user,
                 item: &self.item,
