@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dataflows::{ItemId, UserId, recommendations};
-use deltarec::bench::audience::Share;
+use deltarec::commands::bench::audience::Share;
 use support::workload::{Within, Workload, adversarial, standard};
 use support::{Loop, cpu_seconds, peak_mib};
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
@@ -242,12 +242,12 @@ fn measure(program: &str, arguments: &Arguments) -> Result<Measured, String> {
 
 /// The last lists told and how many were.
 #[derive(Default)]
-struct Told {
+struct Outputs {
     lists: HashMap<UserId, Vec<ItemId>>,
     changes: u64,
 }
 
-impl Told {
+impl Outputs {
     fn tell(&mut self, user: UserId, list: impl Iterator<Item = ItemId>) {
         self.changes += 1;
         let kept = self.lists.entry(user).or_default();
@@ -275,7 +275,7 @@ fn clocked(run: impl FnOnce()) -> Measured {
 }
 
 fn cost(workload: &Workload, batch: usize) -> Measured {
-    let mut told = Told::default();
+    let mut told = Outputs::default();
     let mut program = program::Cost::new(&workload.config);
     let mut measured = clocked(|| {
         for events in workload.events.chunks(batch) {
@@ -321,13 +321,13 @@ fn detail(program: &program::Cost, measured: &Measured, events: usize) -> String
 
 /// All events enter through the first worker; each worker keeps the lists that it tells.
 fn graph(workload: Workload, batch: usize, workers: usize) -> Measured {
-    let told: Arc<Mutex<Told>> = Arc::default();
+    let told: Arc<Mutex<Outputs>> = Arc::default();
     let all = Arc::clone(&told);
     let measured = clocked(move || {
         let Workload { events, config, .. } = workload;
         let events = Arc::new(events);
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
-            let told: Rc<RefCell<Told>> = Rc::default();
+            let told: Rc<RefCell<Outputs>> = Rc::default();
             let telling = Rc::clone(&told);
             let (input, probe) = worker.dataflow(|scope| {
                 let (input, events) = scope.new_input();

@@ -27,12 +27,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connectors::generate::Options;
 use dataflows::{
-    Audience, Collection, Config, Event, IdMap, Input, Interest, ItemId, List, Neighbour, Scored, UserId, interactions,
-    interest, lists, similar_items,
+    Audience, Collection, Config, Event, IdMap, Input, ItemId, List, Neighbour, Scored, Subscription, UserId,
+    interactions, interest, lists, similar_items,
 };
 use differential_dataflow::AsCollection;
+use simulator::Options;
 use support::{Loop, histogram, ms, peak_mib, record, simulated};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::ProbeHandle;
@@ -358,9 +358,9 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
     }
 }
 
-fn delivered(item: ItemId, (neighbour, similarity): (ItemId, u32)) -> (Interest, Neighbour) {
+fn delivered(item: ItemId, (neighbour, similarity): (ItemId, u32)) -> (Subscription, Neighbour) {
     let similarity = u16::try_from(similarity).expect("at most 1024");
-    (Interest { row: item, worker: 0 }, Neighbour { item: neighbour, similarity })
+    (Subscription { row: item, worker: 0 }, Neighbour { item: neighbour, similarity })
 }
 
 fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8))> {

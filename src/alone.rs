@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dataflows::{Event, Gauges, Input, ListChange, Mark, Time, first_of, next, recommendations};
+use dataflows::{Barrier, Event, Gauges, Input, ListChange, Time, first_of, next, recommendations};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
 use timely::worker::Worker;
 
-use crate::cli::Failure;
 use crate::config::Config;
-use crate::run::graph_config;
+use crate::engine::graph_config;
+use crate::failure::Failure;
 
 /// The counters of work, in the order of the stages.
 pub(crate) const STAGES: [&str; 9] =
@@ -44,7 +44,7 @@ impl Driver<'_> {
         self.last = next(self.last, at);
         if since < self.last {
             self.input.advance_to(since);
-            self.mark(Mark::Together { tick: self.last });
+            self.send_barrier(Barrier::Coalesce { tick: self.last });
         }
         self.input.advance_to(self.last);
         self.input.send_batch(&mut inputs);
@@ -61,13 +61,13 @@ impl Driver<'_> {
     /// user together it is cheapest, as the histories in between are then never seen.
     pub(crate) fn load(&mut self, at: u64, batches: impl IntoIterator<Item = Vec<Event>>) {
         self.next_tick(at);
-        self.mark(Mark::Loading);
+        self.send_barrier(Barrier::LoadBegin);
         for events in batches {
             self.input.send_batch(&mut events.into_iter().map(Input::Event).collect());
             self.finish(self.last + 1);
             self.next_tick(at);
         }
-        self.mark(Mark::Loaded);
+        self.send_barrier(Barrier::LoadEnd);
         self.finish(self.last + 1);
     }
 
@@ -77,8 +77,8 @@ impl Driver<'_> {
     }
 
     /// Tells every worker.
-    fn mark(&mut self, mark: Mark) {
-        (0..self.worker.peers() as u64).for_each(|worker| self.input.send(Input::Mark { worker, mark }));
+    fn send_barrier(&mut self, barrier: Barrier) {
+        (0..self.worker.peers() as u64).for_each(|worker| self.input.send(Input::Barrier { worker, barrier }));
     }
 
     /// Lets time go on to `upper` and steps until everything before is out.
@@ -101,10 +101,10 @@ impl Driver<'_> {
     }
 
     /// What all workers hold now.
-    pub(crate) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> StateSize {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = |of: fn(&Gauges) -> u64| gauges.iter().map(|gauges| of(gauges)).sum();
-        Held {
+        StateSize {
             users: sum(|gauges| gauges.users.load(Relaxed)),
             audience: sum(|gauges| gauges.audience.load(Relaxed)),
             pairs: sum(|gauges| gauges.pairs.load(Relaxed)),
@@ -114,7 +114,7 @@ impl Driver<'_> {
 
 /// What the graph holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Held {
+pub(crate) struct StateSize {
     pub(crate) users: u64,
     pub(crate) audience: u64,
     /// Ordered pairs of items.

@@ -10,17 +10,18 @@
 //! **epoch**, by which the processes of one run know each other: one that was started anew cannot slip into a run that
 //! is about to end.
 
+mod acceptor;
+mod error;
 mod frames;
-mod gate;
 mod gather;
 mod handshake;
 mod hosts;
 mod identity;
 mod links;
 mod loss;
-mod refusal;
 mod secret;
 
+pub use self::error::HandshakeError;
 pub use self::frames::{Answer, Claims, Confirm, Epoch, Greeting, PROTOCOL, Proof};
 pub use self::gather::{ClusterError, Member};
 pub use self::handshake::{accept, connect};
@@ -28,5 +29,26 @@ pub use self::hosts::{Hosts, HostsError, process_number};
 pub use self::identity::Identity;
 pub use self::links::{Links, Orders};
 pub use self::loss::Loss;
-pub use self::refusal::Refusal;
 pub use self::secret::{Secret, SecretError};
+use crate::failure::Failure;
+
+impl From<HostsError> for Failure {
+    fn from(error: HostsError) -> Self {
+        Failure::Usage(error.into())
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        Failure::Usage(error.into())
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Public { .. } => Failure::Usage(error.into()),
+            ClusterError::Listen { .. } => Failure::Running(error.into()),
+        }
+    }
+}

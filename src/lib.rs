@@ -4,16 +4,11 @@
 //! no meaning of its own.
 
 mod alone;
-pub mod bench;
 pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod config;
 pub mod console;
-pub mod demo;
-pub mod evaluate;
-mod files;
-pub mod generate;
-pub mod run;
-pub mod snapshot;
-mod state;
-mod table;
+pub mod engine;
+pub mod failure;
+pub mod stop;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use deltarec::cli::{Cli, Failure, stop_on_signals};
+use deltarec::cli::Cli;
+use deltarec::failure::Failure;
+use deltarec::stop::stop_on_signals;
 use deltarec::{cli, console};
 
 /// Buffers are allocated by one worker and freed by another; see docs/decisions/0003-dependencies.md.

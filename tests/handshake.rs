@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use deltarec::cluster::{Epoch, Identity, Refusal, Secret, accept, connect};
+use deltarec::cluster::{Epoch, HandshakeError, Identity, Secret, accept, connect};
 use proptest::prelude::*;
 
 const EPOCH: Epoch = Epoch([5; 16]);
@@ -23,7 +23,7 @@ fn identity(process: u32) -> Identity {
 }
 
 /// What both sides come to.
-type Outcome = (Result<Epoch, Refusal>, Result<(u32, Epoch), Refusal>);
+type Outcome = (Result<Epoch, HandshakeError>, Result<(u32, Epoch), HandshakeError>);
 
 /// Lets `connecting` connect to `accepting`, whose number it takes for `to`, through a wire on which each direction passes
 /// `spoil` with its number and all that goes over it.
@@ -83,30 +83,33 @@ fn each_difference_is_named_on_both_sides() {
     let me = identity(0);
     let other = Identity { program: [9; 32], ..identity(1) };
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let refusal = Refusal::Program { version };
+    let refusal = HandshakeError::Program { version };
     assert_eq!(shake_well(&other, &me), (Err(refusal.clone()), Err(refusal)));
 
     let other = Identity { configuration: [9; 32], ..identity(1) };
-    assert_eq!(shake_well(&other, &me), (Err(Refusal::Configuration), Err(Refusal::Configuration)));
+    assert_eq!(shake_well(&other, &me), (Err(HandshakeError::Configuration), Err(HandshakeError::Configuration)));
 
     let other = Identity { workers: 3, ..identity(1) };
-    let numbers = |workers| Err(Refusal::Numbers { processes: 3, workers });
+    let numbers = |workers| Err(HandshakeError::Numbers { processes: 3, workers });
     let (connected, accepted) = shake_well(&other, &me);
     assert_eq!((connected, accepted), (numbers(2).map(|()| EPOCH), numbers(3).map(|()| (1, EPOCH))));
 
     let other = Identity { secret: Secret::new(b"a secret of others").unwrap(), ..identity(1) };
-    assert_eq!(shake_well(&other, &me), (Err(Refusal::Distrusted), Err(Refusal::Secret)));
+    assert_eq!(shake_well(&other, &me), (Err(HandshakeError::Distrusted), Err(HandshakeError::Secret)));
 
     // Another process is there than the hosts say.
     let (connected, accepted) = shake(&identity(2), &identity(1), 0, Epoch::ASKED, |_, _| {});
-    assert!(matches!((connected, accepted), (Err(Refusal::Index { .. }), Err(Refusal::Index { from: 2, to: 0 }))));
+    assert!(matches!(
+        (connected, accepted),
+        (Err(HandshakeError::Index { .. }), Err(HandshakeError::Index { from: 2, to: 0 }))
+    ));
     // Or this process itself.
     let (connected, accepted) = shake(&identity(1), &identity(1), 1, Epoch::ASKED, |_, _| {});
-    assert!(matches!((connected, accepted), (Err(Refusal::Index { .. }), Err(Refusal::Index { .. }))));
+    assert!(matches!((connected, accepted), (Err(HandshakeError::Index { .. }), Err(HandshakeError::Index { .. }))));
 
     // The lower process is in another run than the one that process 0 told of.
     let (connected, accepted) = shake(&identity(2), &identity(1), 1, Epoch([6; 16]), |_, _| {});
-    assert_eq!(connected, Err(Refusal::Epoch));
+    assert_eq!(connected, Err(HandshakeError::Epoch));
     assert!(accepted.is_err(), "the one that connects does not confirm");
 }
 
@@ -124,7 +127,7 @@ fn a_conversation_that_was_overheard_opens_nothing() {
     let said = heard.lock().unwrap().clone();
     assert_eq!(said.len(), 44 + 144 + 32);
     a.write_all(&said).unwrap();
-    assert_eq!(accept(&mut b, &identity(0), |_| panic!("it is not even judged")), Err(Refusal::Secret));
+    assert_eq!(accept(&mut b, &identity(0), |_| panic!("it is not even judged")), Err(HandshakeError::Secret));
 }
 
 proptest! {
@@ -154,7 +157,7 @@ proptest! {
         a.write_all(&bytes).unwrap();
         a.shutdown(std::net::Shutdown::Write).unwrap();
         let accepted = accept(&mut b, &identity(0), |_| panic!("it is not even judged"));
-        prop_assert!(matches!(accepted, Err(Refusal::Stranger | Refusal::Mute | Refusal::Closed | Refusal::Protocol(_) | Refusal::Secret)));
+        prop_assert!(matches!(accepted, Err(HandshakeError::Stranger | HandshakeError::Mute | HandshakeError::Closed | HandshakeError::Protocol(_) | HandshakeError::Secret)));
         let (mut a, mut b) = UnixStream::pair().unwrap();
         if greets {
             a.write_all(&[b"deltarec".as_slice(), &1_u32.to_be_bytes()].concat()).unwrap();

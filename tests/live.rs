@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
 use deltarec::config::Config;
-use deltarec::run::{Input, Job, Stop, run};
+use deltarec::engine::{Input, Job, run};
+use deltarec::stop::Stop;
 use schema::{Change, Position};
 
 /// How long an event waited to be polled, in a source like a topic: a thread of its own hands events over, one at a time,

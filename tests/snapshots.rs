@@ -1,7 +1,7 @@
 //! A snapshot taken while events go on is of one tick exactly, and a graph that goes on from it sends what the graph it was
 //! taken of sends after that tick.
 
-use dataflows::{Event, GROUPS, Groups, Input, Keeper, ListChange, Piece, Time, group_of, ms_of, next};
+use dataflows::{Event, GROUPS, Groups, Input, ListChange, SnapshotChunk, SnapshotSink, Time, group_of, ms_of, next};
 use proptest::prelude::*;
 use schema::id64;
 
@@ -17,7 +17,7 @@ struct Slow {
     asked: std::cell::Cell<usize>,
 }
 
-impl Keeper for Slow {
+impl SnapshotSink for Slow {
     fn begin(&mut self, _snapshot: u64, _changed: &Groups) {
         self.asked.set(0);
     }
@@ -32,7 +32,7 @@ impl Keeper for Slow {
         !self.asked.get().is_multiple_of(97)
     }
 
-    fn keep(&mut self, piece: Piece) {
+    fn keep(&mut self, piece: SnapshotChunk) {
         self.pieces.lock().unwrap().push(piece);
     }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use dataflows::{Config, Event, GROUPS, Groups, Input, Keeper, ListChange, Piece, Trending as OfTheGraph, ms_of, next};
+use dataflows::{
+    Config, Event, GROUPS, Groups, Input, ListChange, SnapshotChunk, SnapshotSink, Trending as OfTheGraph, ms_of, next,
+};
 use proptest::prelude::*;
 use schema::{TRENDING, id64, trending_in};
 
@@ -85,7 +87,7 @@ fn compare(
 /// Keeps all pieces of a snapshot.
 struct Kept(Pieces);
 
-impl Keeper for Kept {
+impl SnapshotSink for Kept {
     fn begin(&mut self, _snapshot: u64, _changed: &Groups) {}
 
     fn wanted(&self, _snapshot: u64) -> Option<Groups> {
@@ -96,7 +98,7 @@ impl Keeper for Kept {
         true
     }
 
-    fn keep(&mut self, piece: Piece) {
+    fn keep(&mut self, piece: SnapshotChunk) {
         self.0.lock().unwrap().push(piece);
     }
 }
@@ -114,7 +116,7 @@ fn run(
     from: Option<From>,
     workers: usize,
     snapshot: bool,
-) -> (Vec<ListChange>, Vec<Piece>) {
+) -> (Vec<ListChange>, Vec<SnapshotChunk>) {
     let event = |(event, room): &Seen| {
         let Ev { user, item, ts, level } = event;
         let (user, item, ts, level) = (id64(user), id64(item), *ts, *level);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dataflows::{
-    Config, Input, Interest, SimilarUsers, Trending, activity, histories, interactions, interest, interest_in, lists,
-    look_up, samples, similar_items, trending,
+    Config, Input, SimilarUsers, Subscription, Trending, activity, histories, interactions, interest, interest_in,
+    lists, look_up, samples, similar_items, trending,
 };
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
@@ -49,12 +49,12 @@ fn disagreements(
             let pairs = door.cooccurrence.clone().negate().concat(plain::cooccurrence(door.history.clone()));
             report(pairs, "co-occurrence", &found);
 
-            // Interest: a counter that tells first and last, and distinct.
+            // Subscription: a counter that tells first and last, and distinct.
             let worker = door.profiles.inner.scope().index() as u64;
             let plainly = door
                 .profiles
                 .clone()
-                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Interest { row: item, worker }))
+                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Subscription { row: item, worker }))
                 .threshold_named("interest", |_, _| 1);
             report(wanted.clone().negate().concat(plainly), "interest", &found);
 
@@ -63,7 +63,8 @@ fn disagreements(
             let ours = similar_items(pairs, history, wanted.clone(), door.loading, &config, &gauges).neighbours;
             let rows =
                 plain::similar_items(door.cooccurrence, door.history.clone(), &params).arrange_by_key_named("rows");
-            let wanted = wanted.map(|Interest { row, worker }| (row, worker)).arrange_by_key_named("wanted by item");
+            let wanted =
+                wanted.map(|Subscription { row, worker }| (row, worker)).arrange_by_key_named("wanted by item");
             let plainly = wanted.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
             let told = ours.clone().map(|(at, row)| (at.row, at.worker, row.item, u32::from(row.similarity)));
             let told = told.inspect(count("similar items", &counted));
@@ -79,7 +80,7 @@ fn disagreements(
             // Samples: a table of holders told where it is wanted, and reduce and join.
             let watching = door.watching.clone();
             let wanted = interest_in(watching.clone(), "watched", |(_, (item, _))| *item);
-            let plainly = watching.clone().map(move |(_, (item, _))| Interest { row: item, worker });
+            let plainly = watching.clone().map(move |(_, (item, _))| Subscription { row: item, worker });
             report(
                 wanted.clone().negate().concat(plainly.threshold_named("watched", |_, _| 1)),
                 "interest in items",
@@ -199,9 +200,9 @@ where
 /// Rows joined with who wants them, plainly.
 fn where_wanted<'scope, V: differential_dataflow::ExchangeData + differential_dataflow::Hashable>(
     rows: plain::Rows<'scope, (u64, V)>,
-    wanted: plain::Rows<'scope, Interest>,
+    wanted: plain::Rows<'scope, Subscription>,
 ) -> plain::Rows<'scope, ((u64, u64), V)> {
-    let wanted = wanted.map(|Interest { row, worker }| (row, worker)).arrange_by_key_named("wanted by row");
+    let wanted = wanted.map(|Subscription { row, worker }| (row, worker)).arrange_by_key_named("wanted by row");
     let rows = rows.arrange_by_key_named("rows");
     wanted.join_core(rows, |row, worker, value| Some(((*row, *worker), value.clone())))
 }

@@ -4,11 +4,10 @@
 
 pub mod workload;
 
+use simulator::{Generator, Options};
 use std::time::{Duration, Instant};
 
-use connectors::Generator;
-use connectors::generate::Options;
-use dataflows::{Event, Input, Mark, Time, next};
+use dataflows::{Barrier, Event, Input, Time, next};
 use hdrhistogram::Histogram;
 use schema::{Effect, Levels, id64};
 use timely::dataflow::ProbeHandle;
@@ -52,7 +51,7 @@ impl Loop {
             self.input.advance_to(since);
             let tick = self.last;
             (0..worker.peers() as u64)
-                .for_each(|worker| self.input.send(Input::Mark { worker, mark: Mark::Together { tick } }));
+                .for_each(|worker| self.input.send(Input::Barrier { worker, barrier: Barrier::Coalesce { tick } }));
         }
         self.input.advance_to(self.last);
         for event in events {

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use connectors::generate::Options;
 use dataflows::{Audience, Config, Event, UserId};
-use deltarec::bench::audience::{Share, span_of_share};
+use deltarec::commands::bench::audience::{Share, span_of_share};
 use schema::id64;
+use simulator::Options;
 
 use super::simulated;
 

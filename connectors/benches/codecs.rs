@@ -8,12 +8,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
+use simulator::{Generator, Options};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{Cursor, Write as _, sink};
 
-use connectors::generate::Options;
-use connectors::{Batch, Compression, Format, Generator, InputOptions, Polled, Source, lines_into, source_from};
+use connectors::{Batch, Compression, Format, InputOptions, Polled, lines_into, source_from};
 use criterion::{BatchSize, Criterion, Throughput};
 use schema::{Change, Recommended};
 
@@ -93,16 +93,14 @@ fn bench(c: &mut Criterion, name: &str, bytes: &[u8], format: Format, compressio
 fn bench_generator(c: &mut Criterion) {
     let options = Options { events: EVENTS, ..Options::default() };
     let generator = Generator::new(options).unwrap();
-    let mut batch = Batch::default();
     let mut group = c.benchmark_group("parsing");
     group.throughput(Throughput::Elements(EVENTS)).sample_size(20);
     group.bench_function("generate", |bencher| {
         bencher.iter_batched(
             || generator.clone(),
-            |mut source| {
-                while source.poll(&mut batch).unwrap() != Polled::Finished {
-                    black_box(&batch);
-                    batch.clear();
+            |mut generator| {
+                while let Some(event) = generator.next_event() {
+                    black_box(event);
                 }
             },
             BatchSize::LargeInput,

@@ -5,10 +5,10 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 use schema::{Position, Reason};
 
 use crate::RawEvent;
-use crate::plan::{Plan, Scratch, Values};
+use crate::mapping::{RecordMapping, Scratch, Values};
+use crate::read_buffer::ReadBuffer;
 use crate::records::{End, Format};
 use crate::value::Value;
-use crate::window::Window;
 
 /// Finds and unquotes records by RFC 4180, in one pass over their bytes.
 pub(crate) struct Splitter {
@@ -102,7 +102,7 @@ pub(crate) struct Header {
 
 impl Header {
     /// Takes the first record that is no blank line out of `window`.
-    pub(crate) fn read(window: &mut Window, max_record_bytes: usize) -> io::Result<Self> {
+    pub(crate) fn read(window: &mut ReadBuffer, max_record_bytes: usize) -> io::Result<Self> {
         let mut splitter = Splitter::new();
         let bad = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         loop {
@@ -134,7 +134,7 @@ fn is_blank(record: &[u8]) -> bool {
 
 /// CSV behind its header.
 pub(crate) struct Csv {
-    plan: Plan,
+    plan: RecordMapping,
     /// For each source of the plan, which field it is.
     indices: Vec<usize>,
     /// How many fields a record has.
@@ -145,7 +145,7 @@ pub(crate) struct Csv {
 
 impl Csv {
     /// All of the plan's sources must be in the header, unless that is empty.
-    pub(crate) fn new(plan: Plan, header: Header) -> Self {
+    pub(crate) fn new(plan: RecordMapping, header: Header) -> Self {
         let index = |source: &String| header.names.iter().position(|name| name == source);
         let indices = plan.sources.iter().filter_map(index).collect();
         Csv { plan, indices, width: header.names.len(), splitter: header.splitter, scratch: Scratch::default() }

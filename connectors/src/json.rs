@@ -5,13 +5,13 @@ use schema::{Position, Reason};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::RawEvent;
-use crate::plan::{Plan, Scratch, Values};
+use crate::mapping::{RecordMapping, Scratch, Values};
 use crate::records::{End, Format};
 use crate::value::Value;
 
 /// JSON lines: one object a line. Of a key that is given twice the last value counts, as in most readers.
 pub(crate) struct Json {
-    plan: Plan,
+    plan: RecordMapping,
     roots: Vec<Node>,
     scratch: Scratch,
     /// Bytes of the current record that hold no newline.
@@ -19,7 +19,7 @@ pub(crate) struct Json {
 }
 
 impl Json {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: RecordMapping) -> Self {
         let mut roots = Vec::new();
         for (column, source) in plan.sources.iter().enumerate() {
             insert(&mut roots, source, column);

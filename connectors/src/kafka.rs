@@ -19,11 +19,11 @@ mod address;
 #[cfg(feature = "kafka")]
 mod client;
 #[cfg(feature = "kafka")]
+mod dead_letters;
+#[cfg(feature = "kafka")]
 mod deliveries;
 #[cfg(feature = "kafka")]
 mod fetcher;
-#[cfg(feature = "kafka")]
-mod letters;
 #[cfg(feature = "kafka")]
 mod readback;
 #[cfg(feature = "kafka")]
@@ -36,7 +36,7 @@ mod topics;
 #[cfg(feature = "kafka")]
 pub(crate) use address::Address;
 #[cfg(feature = "kafka")]
-pub(crate) use letters::Letters;
+pub(crate) use dead_letters::DeadLetterProducer;
 pub use options::{Delivery, KafkaOptions, SecretPlace, Security};
 #[cfg(feature = "kafka")]
 pub(crate) use sink::continue_lists;

@@ -15,7 +15,6 @@
 //! | `plan`, `value` | the values of a record to an event, or the reason why not |
 //! | `kafka` | topics in and out |
 //! | `lines`, `rejects` | JSON lines out: changes, rejected records |
-//! | `snapshot` | the graph's interactions, stored: files, codecs, what is sound |
 //! | `open`, `options`, `error` | from a URI to a source or a sink, and what can go wrong |
 
 mod batch;
@@ -23,37 +22,34 @@ mod columns;
 mod csv;
 mod error;
 mod filter;
-pub mod generate;
-mod held;
 mod input;
 mod json;
 mod kafka;
 mod lines;
+mod mapping;
 mod open;
 mod options;
 mod output;
-mod plan;
+mod read_buffer;
 mod records;
 mod rejects;
+mod resume;
 mod sink;
-pub mod snapshot;
 mod source;
 mod time;
 mod uri;
 mod value;
-mod window;
 
 pub use batch::{Batch, RawEvent};
 pub use columns::{Columns, ColumnsError};
 pub use error::OpenError;
 pub use filter::{Filter, FilterError};
-pub use generate::{Generated, Generator};
-pub use held::{HeldLists, continue_sink};
 pub use kafka::{Delivery, KafkaOptions, SecretPlace, Security};
 pub use lines::Lines;
 pub use open::{lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;
 pub use rejects::RejectLog;
+pub use resume::{SinkState, continue_sink};
 pub use sink::{Sink, SinkError};
 pub use source::{Polled, Source, SourceError, SourcePosition};
 pub use uri::{Compression, Format, Uri, UriError};

@@ -4,9 +4,9 @@ use crate::csv::{Csv, Header};
 use crate::error::{sink_error, source_error};
 use crate::json::Json;
 use crate::lines::{ChangeLines, Lines};
-use crate::plan::Plan;
+use crate::mapping::RecordMapping;
+use crate::read_buffer::ReadBuffer;
 use crate::records::Records;
-use crate::window::Window;
 use crate::{Compression, Format, InputOptions, OpenError, Sink, SinkError, Source, Uri, input, output};
 
 /// Opens an input. Of a CSV file the header is read at once; nothing else is.
@@ -91,11 +91,11 @@ fn read(
     format: Format,
     options: &InputOptions,
 ) -> Result<Box<dyn Source>, OpenError> {
-    let mut window = Window::new(bytes);
+    let mut window = ReadBuffer::new(bytes);
     let limit = options.max_record_bytes.clamp(1, InputOptions::MOST_RECORD_BYTES);
     match format {
         Format::JsonLines => {
-            let plan = Plan::new(options, true, true, options.rooms)?;
+            let plan = RecordMapping::new(options, true, true, options.rooms)?;
             Ok(Box::new(Records::new(name, window, Json::new(plan), limit)))
         }
         Format::Csv => {
@@ -108,12 +108,12 @@ fn read(
 }
 
 /// Compares what is to be read with what a CSV file has.
-fn plan_for(name: &str, header: &[String], options: &InputOptions) -> Result<Plan, OpenError> {
+fn plan_for(name: &str, header: &[String], options: &InputOptions) -> Result<RecordMapping, OpenError> {
     let dwell_ms = &options.columns.dwell_ms;
     let (room, room_is_named) = &options.columns.room;
     let (has_dwell_ms, has_room) = (header.contains(&dwell_ms.source), header.contains(room));
     let reads_room = *room_is_named || (options.rooms && has_room);
-    let plan = Plan::new(options, false, dwell_ms.named || has_dwell_ms, reads_room)?;
+    let plan = RecordMapping::new(options, false, dwell_ms.named || has_dwell_ms, reads_room)?;
     if header.is_empty() {
         tracing::warn!("{name}: the file is empty, it has not even a header");
         return Ok(plan);

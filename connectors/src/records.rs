@@ -3,7 +3,7 @@ use std::io;
 use schema::{Position, Reason, Rejected};
 
 use crate::error::source_error;
-use crate::window::Window;
+use crate::read_buffer::ReadBuffer;
 use crate::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
 
 /// Most records of one poll.
@@ -44,7 +44,7 @@ pub(crate) trait Format: Send {
 /// after it are read as records of their own.
 pub(crate) struct Records<F> {
     name: String,
-    window: Window,
+    window: ReadBuffer,
     format: F,
     max_record_bytes: usize,
     /// Start of the record whose rest is being skipped.
@@ -60,7 +60,7 @@ enum Step {
 }
 
 impl<F: Format> Records<F> {
-    pub(crate) fn new(name: String, window: Window, format: F, max_record_bytes: usize) -> Self {
+    pub(crate) fn new(name: String, window: ReadBuffer, format: F, max_record_bytes: usize) -> Self {
         Records { name, window, format, max_record_bytes, skipping: None, buffered: true }
     }
 

@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use schema::Rejected;
 
-use crate::held::continue_output;
 #[cfg(feature = "kafka")]
-use crate::kafka::{Address, Letters};
+use crate::kafka::{Address, DeadLetterProducer};
 use crate::lines::Lines;
 use crate::open::open_output;
+use crate::resume::continue_output;
 use crate::{KafkaOptions, OpenError, SinkError, Uri};
 
 /// Where rejected records go beside being counted.
@@ -16,7 +16,7 @@ enum Output {
     Nowhere,
     Lines(Lines),
     #[cfg(feature = "kafka")]
-    Letters(Letters),
+    DeadLetterProducer(DeadLetterProducer),
 }
 
 /// Where rejected records end up: counted by reason, the first of each reason logged, all of them written to an
@@ -49,9 +49,11 @@ impl RejectLog {
         let output = match uri {
             None => Output::Nowhere,
             #[cfg(feature = "kafka")]
-            Some(Uri::Kafka(rest)) => {
-                Output::Letters(Letters::open(&format!("kafka://{rest}"), &Address::parse(rest)?, kafka)?)
-            }
+            Some(Uri::Kafka(rest)) => Output::DeadLetterProducer(DeadLetterProducer::open(
+                &format!("kafka://{rest}"),
+                &Address::parse(rest)?,
+                kafka,
+            )?),
             Some(uri) => Output::Lines(Lines::new(uri.to_string(), open(uri)?)),
         };
         Ok(RejectLog { output, ..RejectLog::default() })
@@ -70,7 +72,7 @@ impl RejectLog {
             Output::Nowhere => Ok(()),
             Output::Lines(lines) => lines.write(rejected),
             #[cfg(feature = "kafka")]
-            Output::Letters(letters) => letters.write(rejected),
+            Output::DeadLetterProducer(letters) => letters.write(rejected),
         }
     }
 
@@ -90,7 +92,7 @@ impl RejectLog {
         match &mut self.output {
             Output::Lines(lines) if dirty => lines.flush(),
             #[cfg(feature = "kafka")]
-            Output::Letters(letters) if dirty => letters.flush(),
+            Output::DeadLetterProducer(letters) if dirty => letters.flush(),
             _ => Ok(()),
         }
     }
@@ -101,7 +103,7 @@ impl RejectLog {
             Output::Nowhere => Ok(()),
             Output::Lines(lines) => lines.close(),
             #[cfg(feature = "kafka")]
-            Output::Letters(letters) => letters.close(),
+            Output::DeadLetterProducer(letters) => letters.close(),
         }
     }
 }

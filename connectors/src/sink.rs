@@ -29,7 +29,7 @@ pub trait Sink: Send {
     fn flush(&mut self, at: u64) -> Result<(), SinkError>;
 
     /// To be called now and then while nothing is written: says what went wrong meanwhile with what was.
-    fn tend(&mut self) -> Result<(), SinkError> {
+    fn maintain(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -13,7 +13,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use dataflows::{Diff, Interest, ItemId, ListChange, Neighbour, Scored, Time};
+use dataflows::{Diff, ItemId, ListChange, Neighbour, Scored, Subscription, Time};
 use timely::ExchangeData;
 use timely::bytes::arc::BytesMut;
 use timely::dataflow::channels::ContainerBytes;
@@ -69,9 +69,9 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let c = &mut criterion;
     bench::<((ItemId, ItemId), Time, Diff)>(c, "pair", |n| ((spread(n / 50), spread(n)), TIME, 1));
-    bench::<((Interest, Neighbour), Time, Diff)>(c, "similar item", |n| {
+    bench::<((Subscription, Neighbour), Time, Diff)>(c, "similar item", |n| {
         let similarity = u16::try_from(n % 1_024).expect("below 1024") + 1;
-        ((Interest { row: spread(n / 30), worker: 1 }, Neighbour { item: spread(n), similarity }), TIME, 1)
+        ((Subscription { row: spread(n / 30), worker: 1 }, Neighbour { item: spread(n), similarity }), TIME, 1)
     });
     bench(c, "changed list", change);
     criterion.final_summary();

@@ -122,7 +122,7 @@ const STEP: u64 = 1_000;
 const START: u64 = 1_763_900_000_000;
 
 /// The door alone, with users whose histories are full.
-struct Door {
+struct UserStates {
     input: Handle<Time, Input>,
     probe: ProbeHandle<Time>,
     gauges: Arc<Gauges>,
@@ -131,7 +131,7 @@ struct Door {
     round: u64,
 }
 
-impl Door {
+impl UserStates {
     fn new(worker: &mut Worker, retention: u64) -> Self {
         let history = usize::try_from(HISTORY).expect("a small number");
         let config = Config { audience: Audience::All, history, retention, users: 0, ..Config::default() };
@@ -145,7 +145,7 @@ impl Door {
             out.forgotten.probe_with(&probe);
             input
         });
-        let mut door = Door { input, probe, gauges, last: 0, round: 0 };
+        let mut door = UserStates { input, probe, gauges, last: 0, round: 0 };
         while door.round < HISTORY {
             let batch = door.batch(door.round);
             door.tick(worker, &batch);
@@ -215,11 +215,11 @@ fn bench_door(
     name: &str,
     retention: u64,
     pairs: u64,
-    mut measure: impl FnMut(&mut Door, &mut Worker) -> Duration,
+    mut measure: impl FnMut(&mut UserStates, &mut Worker) -> Duration,
 ) {
     let mut group = c.benchmark_group("interactions");
     group.throughput(Throughput::Elements(USERS)).sample_size(20);
-    let mut door = Door::new(worker, retention);
+    let mut door = UserStates::new(worker, retention);
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|times| {
             let before = door.pairs();

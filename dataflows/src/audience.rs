@@ -5,13 +5,13 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{Held, IdMap, Stash, give_back};
+use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
 use crate::{Collection, Diff, ItemId, Time, UserId, Weight};
 
 /// A worker that needs to know a row, as one of its viewers has a use for it: of an item in the profile what is similar
 /// to it, of an item in the history who has it, of a similar user what is in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Interest {
+pub struct Subscription {
     /// Whose row it is: an item or a user.
     pub row: u64,
     /// The worker.
@@ -23,11 +23,11 @@ pub struct Interest {
 ///
 /// Most moves of a profile leave it with the same items, and most items have other viewers on the worker: next to
 /// nothing comes out. `profiles` must come in the order of their times, as they do from one operator on the same worker.
-pub fn interest<'scope>(profiles: Collection<'scope, (UserId, (ItemId, Weight))>) -> Collection<'scope, Interest> {
+pub fn interest<'scope>(profiles: Collection<'scope, (UserId, (ItemId, Weight))>) -> Collection<'scope, Subscription> {
     let worker = profiles.inner.scope().index() as u64;
-    let interest = profiles.inner.unary::<CapacityContainerBuilder<Vec<(Interest, Time, Diff)>>, _, _, _>(
+    let interest = profiles.inner.unary::<CapacityContainerBuilder<Vec<(Subscription, Time, Diff)>>, _, _, _>(
         Pipeline,
-        "Interest",
+        "Subscription",
         |_, _| {
             let mut viewers: IdMap<Diff> = IdMap::default();
             let mut updates = Vec::new();
@@ -46,7 +46,7 @@ pub fn interest<'scope>(profiles: Collection<'scope, (UserId, (ItemId, Weight))>
                         }
                         if (before > 0) != (after > 0) {
                             updates.push((
-                                Interest { row: item, worker },
+                                Subscription { row: item, worker },
                                 time,
                                 Diff::from(after > 0) - Diff::from(before > 0),
                             ));
@@ -71,11 +71,11 @@ pub fn interest_in<'scope, D: Clone + 'static>(
     data: Collection<'scope, D>,
     name: &str,
     row: impl Fn(&D) -> u64 + 'static,
-) -> Collection<'scope, Interest> {
-    type Builder = CapacityContainerBuilder<Vec<(Interest, Time, Diff)>>;
+) -> Collection<'scope, Subscription> {
+    type Builder = CapacityContainerBuilder<Vec<(Subscription, Time, Diff)>>;
     let worker = data.inner.scope().index() as u64;
     let interest = data.inner.unary_frontier::<Builder, _, _, _>(Pipeline, name, |_, _| {
-        let mut held = Held::new(1);
+        let mut held = OutputCapabilities::new(1);
         let mut stash = Stash::new();
         let mut counts: IdMap<Diff> = IdMap::default();
         let mut moved: Vec<(u64, Diff)> = Vec::new();
@@ -103,10 +103,10 @@ pub fn interest_in<'scope, D: Clone + 'static>(
                         counts.remove(&row);
                     }
                     if (before > 0) != (after > 0) {
-                        session.give((Interest { row, worker }, time, if after > 0 { 1 } else { -1 }));
+                        session.give((Subscription { row, worker }, time, if after > 0 { 1 } else { -1 }));
                     }
                 }
-                give_back(&mut counts);
+                shrink_if_sparse(&mut counts);
             }
             held.release_before(stash.first());
         }

@@ -3,7 +3,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{Held, IdMap, Stash, earlier};
+use crate::operator::{IdMap, OutputCapabilities, Stash, earlier};
 use crate::{Collection, ItemId, List, Time, UserId, ms_of};
 
 use serde::{Deserialize, Serialize};
@@ -25,9 +25,9 @@ pub struct ListChange {
 
 /// What the output is known to hold when a run goes on where another one ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Output {
-    /// The list last sent to a user, best first. To be told no later than [`Output::Opens`].
-    Holds {
+pub enum Reconcile {
+    /// The list last sent to a user, best first. To be told no later than [`Reconcile::Finish`].
+    Known {
         /// Whose list.
         user: UserId,
         /// Its items.
@@ -35,7 +35,7 @@ pub enum Output {
     },
     /// With this tick the lists are compared with what the output holds: what differs is sent, and from then on every
     /// change. Nothing is before. To be sent to every worker.
-    Opens {
+    Finish {
         /// The worker told.
         worker: u64,
     },
@@ -59,7 +59,7 @@ type Builder = CapacityContainerBuilder<Vec<ListChange>>;
 /// With `output` nothing is sent until it opens; meanwhile each user's list is kept, here and in the output's last state.
 pub fn changes<'scope>(
     lists: Collection<'scope, (UserId, List)>,
-    output: Option<Stream<'scope, Time, Vec<Output>>>,
+    output: Option<Stream<'scope, Time, Vec<Reconcile>>>,
 ) -> Stream<'scope, Time, Vec<ListChange>> {
     match output {
         None => changed(lists),
@@ -69,7 +69,7 @@ pub fn changes<'scope>(
 
 fn changed<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'scope, Time, Vec<ListChange>> {
     lists.inner.unary_frontier::<Builder, _, _, _>(Pipeline, "Changes", |_, _| {
-        let mut held = Held::new(1);
+        let mut held = OutputCapabilities::new(1);
         let mut stash = Stash::new();
         move |(input, frontier), output| {
             input.for_each(|capability, data| {
@@ -91,17 +91,17 @@ fn changed<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'scope, 
 
 fn changed_from<'scope>(
     lists: Collection<'scope, (UserId, List)>,
-    output: Stream<'scope, Time, Vec<Output>>,
+    output: Stream<'scope, Time, Vec<Reconcile>>,
 ) -> Stream<'scope, Time, Vec<ListChange>> {
-    let by_user = Exchange::new(|output: &Output| match output {
-        Output::Holds { user, .. } => *user,
-        Output::Opens { worker } => *worker,
+    let by_user = Exchange::new(|output: &Reconcile| match output {
+        Reconcile::Known { user, .. } => *user,
+        Reconcile::Finish { worker } => *worker,
     });
     lists.inner.binary_frontier::<_, Builder, _, _, _, _>(output, Pipeline, by_user, "Changes since", |_, _| {
-        let mut held = Held::new(1);
+        let mut held = OutputCapabilities::new(1);
         let mut stash = Stash::new();
         let mut told = Stash::new();
-        let mut closed = Some(Closed::default());
+        let mut closed = Some(Pending::default());
         move |(lists, lists_frontier), (outputs, outputs_frontier), out| {
             lists.for_each(|capability, data| stash.put(held.retain(&capability), data));
             outputs.for_each(|capability, data| told.put(held.retain(&capability), data));
@@ -114,9 +114,9 @@ fn changed_from<'scope>(
                 let mut opens = false;
                 for output in told.take(time).into_iter().flatten() {
                     match (output, &mut closed) {
-                        (Output::Holds { user, items }, Some(closed)) => drop(closed.holds.insert(user, items)),
-                        (Output::Opens { .. }, _) => opens = true,
-                        (Output::Holds { .. }, None) => {}
+                        (Reconcile::Known { user, items }, Some(closed)) => drop(closed.holds.insert(user, items)),
+                        (Reconcile::Finish { .. }, _) => opens = true,
+                        (Reconcile::Known { .. }, None) => {}
                     }
                 }
                 each_user(stash.take(time), |user, old, new| match &mut closed {
@@ -157,14 +157,14 @@ fn items_of(list: &List) -> impl Iterator<Item = ItemId> + Clone {
 
 /// What is known before the output opens.
 #[derive(Default)]
-struct Closed {
+struct Pending {
     /// What the output holds.
     holds: IdMap<Vec<ItemId>>,
     /// The lists now.
     lists: IdMap<List>,
 }
 
-impl Closed {
+impl Pending {
     /// Calls for each user whose list is another one than the output holds, in the order of their ids.
     fn differences(mut self, mut differs: impl FnMut(UserId, &[ItemId], List)) {
         let mut users: Vec<UserId> = self.holds.keys().chain(self.lists.keys()).copied().collect();

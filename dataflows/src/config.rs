@@ -11,7 +11,7 @@ pub enum Audience {
 
 /// What is told beside the lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Outputs {
     /// The similar items of every item, also of those that no viewer wants.
     pub similar_items: bool,
     /// The similar users of the audience.
@@ -71,7 +71,7 @@ pub struct Config {
     /// Weight of the source `users`; 0 switches it off, and nothing is kept for it.
     pub users: i64,
     /// What is told beside the lists.
-    pub told: Told,
+    pub told: Outputs,
     /// What trends; `None`: nothing is kept for it.
     pub trending: Option<Trending>,
     /// How much an operator does before it lets others work, in totals taken anew, about 0.2 us each. At least 1; no
@@ -96,7 +96,7 @@ impl Default for Config {
             sample: 100,
             similar_users: 30,
             users: 1,
-            told: Told::default(),
+            told: Outputs::default(),
             trending: None,
             slice: 10_000,
         }

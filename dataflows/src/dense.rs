@@ -1,6 +1,6 @@
 //! Dense 32-bit ids for the items and users one operator has heard of, private to that operator.
 
-use crate::operator::{IdMap, give_back};
+use crate::operator::{IdMap, shrink_if_sparse};
 use crate::quantise::PHASES;
 use crate::{ItemId, UserId};
 
@@ -60,7 +60,7 @@ impl Ids {
         for ids in [&mut self.items, &mut self.users] {
             if ids.get(&name) == Some(&id) {
                 ids.remove(&name);
-                give_back(ids);
+                shrink_if_sparse(ids);
                 self.free[(id % PHASES) as usize].push(id);
             }
         }

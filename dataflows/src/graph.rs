@@ -6,9 +6,9 @@ use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Gauges, Input, Interest, ItemId, Keeper, Level, ListChange, Loading, Neighbour,
-    Output, RowChange, SimilarItems, Time, Trending, UserId, changes, interactions, interest, interest_in, lists,
-    row_changes, similar_items, similar_users, trending,
+    Collection, Config, Forgotten, Gauges, Input, ItemId, Level, ListChange, Loading, Neighbour, Reconcile, RowChange,
+    SimilarItems, SnapshotSink, Subscription, Time, Trending, UserId, changes, interactions, interest, interest_in,
+    lists, row_changes, similar_items, similar_users, trending,
 };
 
 /// What comes out of the graph.
@@ -16,7 +16,7 @@ pub struct Recommendations<'scope> {
     /// Changed lists, tick by tick; with the user's worker.
     pub changes: Stream<'scope, Time, Vec<ListChange>>,
     /// Similar items where they are wanted.
-    pub neighbours: Collection<'scope, (Interest, Neighbour)>,
+    pub neighbours: Collection<'scope, (Subscription, Neighbour)>,
     /// Rows of similar items that changed, of all items, if they are to be told; with the item's worker.
     pub similar_items: Option<Stream<'scope, Time, Vec<RowChange>>>,
     /// Rows of similar users that changed, if they are to be told; with the user's worker.
@@ -45,9 +45,9 @@ pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config:
 #[derive(Default)]
 pub struct Durable<'scope> {
     /// Takes snapshots.
-    pub keeper: Option<Box<dyn Keeper>>,
+    pub keeper: Option<Box<dyn SnapshotSink>>,
     /// What the output of an earlier run holds. Without it every change is sent from the beginning.
-    pub output: Option<Stream<'scope, Time, Vec<Output>>>,
+    pub output: Option<Stream<'scope, Time, Vec<Reconcile>>>,
 }
 
 /// [`recommendations`] that can be saved, and go on where they were.
@@ -87,20 +87,20 @@ pub fn durable_recommendations<'scope>(
     Recommendations { changes, neighbours, similar_items, similar_users, forgotten: users.concat(items), gauges }
 }
 
-/// Interest of a listener who wants to know of every item that somebody has. It listens with the item, and is told apart
+/// Subscription of a listener who wants to know of every item that somebody has. It listens with the item, and is told apart
 /// from the viewers there by a number beyond those of the workers.
-fn of_a_listener<'scope>(history: Collection<'scope, (UserId, (ItemId, Level))>) -> Collection<'scope, Interest> {
+fn of_a_listener<'scope>(history: Collection<'scope, (UserId, (ItemId, Level))>) -> Collection<'scope, Subscription> {
     let workers = history.inner.scope().peers() as u64;
     let items = history.map(|(_, (item, _))| item).inner.exchange(|update| update.0).as_collection();
     interest_in(items, "All items", |item| *item)
-        .map(move |Interest { row, worker }| Interest { row, worker: worker + workers })
+        .map(move |Subscription { row, worker }| Subscription { row, worker: worker + workers })
 }
 
 /// What is for viewers, and what changed for the listener.
 #[allow(clippy::type_complexity, reason = "two collections")]
 fn told_apart<'scope>(
-    neighbours: Collection<'scope, (Interest, Neighbour)>,
-) -> (Collection<'scope, (Interest, Neighbour)>, Option<Stream<'scope, Time, Vec<RowChange>>>) {
+    neighbours: Collection<'scope, (Subscription, Neighbour)>,
+) -> (Collection<'scope, (Subscription, Neighbour)>, Option<Stream<'scope, Time, Vec<RowChange>>>) {
     let workers = neighbours.inner.scope().peers() as u64;
     let for_listener = neighbours.clone().filter(move |(to, _)| to.worker >= workers);
     let rows = for_listener.map(|(to, neighbour)| (to.row, (neighbour.item, neighbour.similarity)));

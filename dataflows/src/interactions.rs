@@ -3,13 +3,13 @@
 //! It holds each user's history anyway, so it multiplies the history with itself on the spot and emits co-occurrence
 //! already netted: a re-touch at the same level emits no pair at all, a new item `2 * history` of them.
 
-mod door;
 mod history;
 mod loading;
 mod saving;
 mod timers;
 mod trends;
 mod updates;
+mod user_states;
 mod users;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,13 +23,13 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{ProbeHandle, Stream};
 
-use self::door::Door;
 pub use self::loading::Loading;
 use self::saving::Saved;
 use self::updates::Updates;
+use self::user_states::UserStates;
 use crate::gauges::{Gauges, add};
-use crate::operator::{Held, Out, Stash, earlier, give};
-use crate::{Collection, Config, Diff, Forgotten, ItemId, Keeper, Level, Scope, Time, UserId, Weight, first_of};
+use crate::operator::{Out, OutputCapabilities, Stash, earlier, give};
+use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
 
 /// An event as the graph sees it: valid, judged, its names interned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,11 +63,11 @@ pub enum Input {
         room: Scope,
     },
     /// Something that concerns all that is held. To be sent to every worker, as each holds a part.
-    Mark {
+    Barrier {
         /// The worker told.
         worker: u64,
         /// What it is told.
-        mark: Mark,
+        barrier: Barrier,
     },
 }
 
@@ -77,25 +77,25 @@ impl Input {
         match *self {
             Input::Event(event) => Some((event, None)),
             Input::InRoom { user, item, ts, level, room } => Some((Event { user, item, ts, level }, Some(room))),
-            Input::Mark { .. } => None,
+            Input::Barrier { .. } => None,
         }
     }
 }
 
 /// What the door is told beside events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mark {
+pub enum Barrier {
     /// From the time of this message on, everything up to tick `tick` is taken together: what falls due happens in that
     /// tick. To be sent at the first time taken together: no worker passes that time without having read it.
-    Together {
+    Coalesce {
         /// The tick that stands for all.
         tick: Time,
     },
     /// From this tick on a snapshot is loaded: until all of it is there nobody is in the audience.
-    Loading,
+    LoadBegin,
     /// With this tick all of a snapshot is there, and the audience enters.
-    Loaded,
-    /// What is held after this tick is to be handed to the [`Keeper`], while events go on.
+    LoadEnd,
+    /// What is held after this tick is to be handed to the [`SnapshotSink`], while events go on.
     Snapshot {
         /// Snapshots are numbered from 1, rising. Only the low 32 bits tell them apart.
         number: u64,
@@ -136,7 +136,7 @@ pub fn interactions<'scope>(
     config: &Config,
     downstream: &ProbeHandle<Time>,
     gauges: &Arc<Gauges>,
-    keeper: Option<Box<dyn Keeper>>,
+    keeper: Option<Box<dyn SnapshotSink>>,
 ) -> Interactions<'scope> {
     let scope = events.scope();
     let mut builder = OperatorBuilder::new("Interactions".into(), scope);
@@ -144,7 +144,7 @@ pub fn interactions<'scope>(
     let downstream = downstream.clone();
     let by_user = |input: &Input| match input {
         Input::Event(Event { user, .. }) | Input::InRoom { user, .. } => *user,
-        Input::Mark { worker, .. } => *worker,
+        Input::Barrier { worker, .. } => *worker,
     };
     let mut input = builder.new_input(events, Exchange::new(by_user));
     let (history_out, history) = builder.new_output();
@@ -168,22 +168,22 @@ pub fn interactions<'scope>(
             watching: OutputBuilder::from(watching_out),
             trends: trends_out.map(OutputBuilder::from),
         };
-        let mut held = Held::new(5 + usize::from(outputs.trends.is_some()));
+        let mut held = OutputCapabilities::new(5 + usize::from(outputs.trends.is_some()));
         let mut stash: Stash<Input> = Stash::new();
         // From which time on which tick stands for all.
         let mut together: BTreeMap<Time, Time> = BTreeMap::new();
         let mut ahead = Ahead::default();
-        let mut door = Door::new(config, keeper, of_door);
+        let mut door = UserStates::new(config, keeper, of_door);
 
         move |frontiers| {
             input.for_each(|capability, data| {
                 let time = held.retain(&capability);
                 data.retain(|input| match input {
-                    Input::Mark { mark: Mark::Together { tick }, .. } => {
+                    Input::Barrier { barrier: Barrier::Coalesce { tick }, .. } => {
                         together.insert(time, *tick);
                         false
                     }
-                    Input::Event(_) | Input::InRoom { .. } | Input::Mark { .. } => true,
+                    Input::Event(_) | Input::InRoom { .. } | Input::Barrier { .. } => true,
                 });
                 if !data.is_empty() {
                     stash.put(time, data);
@@ -285,7 +285,7 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn send(&mut self, updates: &mut Updates, held: &Held, time: Time) {
+    fn send(&mut self, updates: &mut Updates, held: &OutputCapabilities, time: Time) {
         give(&mut self.history, held, 0, time, &mut updates.history);
         give(&mut self.pairs, held, 1, time, &mut updates.pairs);
         give(&mut self.profiles, held, 2, time, &mut updates.profiles);

@@ -15,13 +15,14 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use self::viewers::{Changed, Crowd, ITEMS, USERS, Viewers, Work};
+use self::viewers::{CandidateDelta, ITEMS, RowDelta, USERS, Viewers, Work};
 use crate::dense::Dense;
 use crate::gauges::{Gauges, add};
-use crate::operator::{Held, Out, Stash, TOGETHER, complete_before, earlier, give};
+use crate::operator::{Out, OutputCapabilities, Stash, TOGETHER, complete_before, earlier, give};
 use crate::rows::Rows;
 use crate::{
-    Collection, Config, Diff, Interest, ItemId, Level, List, Neighbour, SimilarUser, SimilarUsers, Time, UserId, Weight,
+    Collection, Config, Diff, ItemId, Level, List, Neighbour, SimilarUser, SimilarUsers, Subscription, Time, UserId,
+    Weight,
 };
 
 /// Keeps each viewer's `k` best items, totalled over the sources; empty lists are not in the collection.
@@ -32,7 +33,7 @@ use crate::{
 /// row held by each holder whose list it can reach. A row that a whole crowd holds is worked off in slices.
 pub fn lists<'scope>(
     profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
-    neighbours: Collection<'scope, (Interest, Neighbour)>,
+    neighbours: Collection<'scope, (Subscription, Neighbour)>,
     users: Option<SimilarUsers<'scope>>,
     config: &Config,
     gauges: &Arc<Gauges>,
@@ -40,11 +41,11 @@ pub fn lists<'scope>(
     let scope = profiles.inner.scope();
     let mut builder = OperatorBuilder::new("Lists".into(), scope);
     let mut profiles = builder.new_input(profiles.inner, Pipeline);
-    let to_viewers = |update: &((Interest, Neighbour), Time, Diff)| update.0.0.worker;
+    let to_viewers = |update: &((Subscription, Neighbour), Time, Diff)| update.0.0.worker;
     let mut neighbours = builder.new_input(neighbours.inner, Exchange::new(to_viewers));
     // A source that is switched off has no inputs.
     let mut users = users.map(|users| {
-        let to_viewers = |update: &((Interest, (ItemId, Level)), Time, Diff)| update.0.0.worker;
+        let to_viewers = |update: &((Subscription, (ItemId, Level)), Time, Diff)| update.0.0.worker;
         let similar = builder.new_input(users.similar.inner, Pipeline);
         (similar, builder.new_input(users.histories.inner, Exchange::new(to_viewers)))
     });
@@ -57,7 +58,7 @@ pub fn lists<'scope>(
     let activator = scope.activator_for(builder.operator_info().address);
     builder.build(move |_| {
         let mut out: Out<((UserId, List), Time, Diff)> = OutputBuilder::from(out);
-        let mut held = Held::new(1);
+        let mut held = OutputCapabilities::new(1);
         let mut stashes = Stashes::new();
         let mut tick: Option<Tick> = None;
         let mut updates = Vec::new();
@@ -105,9 +106,9 @@ pub fn lists<'scope>(
 /// What has come of each input and is not yet complete.
 struct Stashes {
     profiles: Stash<((UserId, (ItemId, Weight)), Time, Diff)>,
-    neighbours: Stash<((Interest, Neighbour), Time, Diff)>,
+    neighbours: Stash<((Subscription, Neighbour), Time, Diff)>,
     similar: Stash<((UserId, SimilarUser), Time, Diff)>,
-    histories: Stash<((Interest, (ItemId, Level)), Time, Diff)>,
+    histories: Stash<((Subscription, (ItemId, Level)), Time, Diff)>,
 }
 
 impl Stashes {
@@ -135,9 +136,9 @@ impl Stashes {
 #[derive(Default)]
 struct Updates {
     profiles: Vec<Vec<((UserId, (ItemId, Weight)), Time, Diff)>>,
-    neighbours: Vec<Vec<((Interest, Neighbour), Time, Diff)>>,
+    neighbours: Vec<Vec<((Subscription, Neighbour), Time, Diff)>>,
     similar: Vec<Vec<((UserId, SimilarUser), Time, Diff)>>,
-    histories: Vec<Vec<((Interest, (ItemId, Level)), Time, Diff)>>,
+    histories: Vec<Vec<((Subscription, (ItemId, Level)), Time, Diff)>>,
 }
 
 /// What settling a viewer costs at most, in totals taken anew.
@@ -151,7 +152,7 @@ const MOST_TOUCHES: usize = if cfg!(test) { 2 } else { 16 };
 struct Tick {
     time: Time,
     /// Candidates whose value changed, row by row, and how far their holders have been told.
-    changed: Vec<Changed>,
+    changed: Vec<CandidateDelta>,
     /// Whether so much changed that holders are not told what: all of their totals are taken anew.
     takes_all: bool,
     row: usize,
@@ -166,7 +167,7 @@ impl Tick {
         viewers.profile(&updates.profiles, rows);
         viewers.follow(&updates.similar, rows);
         // 2. Rows: from now on every total is taken from values as they are at the end of the tick.
-        let mut changed: Vec<Changed> = Vec::new();
+        let mut changed: Vec<CandidateDelta> = Vec::new();
         let similarity = |neighbour: &Neighbour| (neighbour.item, u32::from(neighbour.similarity));
         change(&mut changed, ITEMS, &updates.neighbours, Rows::intern, similarity, rows);
         let level = |(item, level): &(ItemId, Level)| (*item, u32::from(*level));
@@ -186,9 +187,9 @@ impl Tick {
         tell: &mut impl FnMut(UserId, List, Diff),
     ) -> bool {
         // 3. Candidates whose value in a row that is held changed.
-        while let Some(Changed { row, .. }) = self.changed.get(self.row).copied() {
+        while let Some(CandidateDelta { row, .. }) = self.changed.get(self.row).copied() {
             let changed = self.changed[self.row..].chunk_by(|a, b| a.row == b.row).next().unwrap_or_default();
-            let crowd = Crowd::new(changed);
+            let crowd = RowDelta::new(changed);
             while let Some(holder) = rows.get(row).holders.get(self.holder) {
                 if *fuel == 0 {
                     return false;
@@ -233,9 +234,9 @@ impl Tick {
 
 /// Applies updates of the rows of a source, which come row by row, and notes which candidates have another value.
 fn change<V>(
-    changed: &mut Vec<Changed>,
+    changed: &mut Vec<CandidateDelta>,
     source: usize,
-    updates: &[Vec<((Interest, V), Time, Diff)>],
+    updates: &[Vec<((Subscription, V), Time, Diff)>],
     intern: impl Fn(&mut Rows, u64) -> Dense,
     split: impl Fn(&V) -> (ItemId, u32),
     rows: &mut Rows,
@@ -253,7 +254,7 @@ fn change<V>(
                 // A retraction and an insertion of one row come close together: they are one change.
                 match changed[first..].iter_mut().find(|changed| changed.item == item) {
                     Some(changed) => changed.new = new,
-                    None => changed.push(Changed { source, row: *row, item, old, new }),
+                    None => changed.push(CandidateDelta { source, row: *row, item, old, new }),
                 }
             }
         }
@@ -391,7 +392,7 @@ mod tests {
             for (time, (step, (of_items, of_users))) in (0..).zip(all) {
                 let generation = u64::from(step >= half);
                 let (mut profiles, mut neighbours, mut similar, mut histories) = (vec![], vec![], vec![], vec![]);
-                let at = |row| Interest { row, worker: 0 };
+                let at = |row| Subscription { row, worker: 0 };
                 let mut weigh = |user, row, weight, diff| profiles.push(((user, (row, weight)), time, diff));
                 let mut value = |row, item, similarity, diff| {
                     neighbours.push(((at(row), Neighbour { item, similarity }), time, diff));

@@ -13,15 +13,15 @@ use crate::Time;
 
 /// Capabilities for all outputs of an operator at the earliest time at which it may still send.
 ///
-/// Time is totally ordered, so one time says it all; later ones are reached by [`Held::at`].
-pub(crate) struct Held {
+/// Time is totally ordered, so one time says it all; later ones are reached by [`OutputCapabilities::at`].
+pub(crate) struct OutputCapabilities {
     ports: usize,
     capabilities: Vec<Capability<Time>>,
 }
 
-impl Held {
+impl OutputCapabilities {
     pub(crate) fn new(ports: usize) -> Self {
-        Held { ports, capabilities: Vec::new() }
+        OutputCapabilities { ports, capabilities: Vec::new() }
     }
 
     /// Keeps the right to send at the time of a message just received.
@@ -86,7 +86,13 @@ impl<D> Stash<D> {
 pub(crate) type Out<D> = OutputBuilder<Time, CapacityContainerBuilder<Vec<D>>>;
 
 /// Sends `data` at `time`, if there is any, and leaves it empty.
-pub(crate) fn give<D: Clone + 'static>(out: &mut Out<D>, held: &Held, port: usize, time: Time, data: &mut Vec<D>) {
+pub(crate) fn give<D: Clone + 'static>(
+    out: &mut Out<D>,
+    held: &OutputCapabilities,
+    port: usize,
+    time: Time,
+    data: &mut Vec<D>,
+) {
     if !data.is_empty() {
         out.activate().session(&held.at(port, time)).give_iterator(data.drain(..));
     }
@@ -112,7 +118,7 @@ pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
 pub type IdMap<V> = hashbrown::HashMap<u64, V, BuildHasherDefault<IdHasher>>;
 
 /// Gives memory back once a map has shrunk to a small part of what it was.
-pub fn give_back<V>(map: &mut IdMap<V>) {
+pub fn shrink_if_sparse<V>(map: &mut IdMap<V>) {
     if map.capacity() > 1_024 && map.len() < map.capacity() / 8 {
         map.shrink_to(2 * map.len());
     }

@@ -7,7 +7,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{Held, IdMap, Stash, give_back};
+use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
 use crate::{Collection, Diff, Time, ms_of};
 
 /// What is similar to an item or a user now, of which something is other than before.
@@ -28,7 +28,7 @@ pub fn row_changes<'scope>(
     name: &str,
 ) -> Stream<'scope, Time, Vec<RowChange>> {
     rows.inner.unary_frontier::<CapacityContainerBuilder<Vec<RowChange>>, _, _, _>(Pipeline, name, |_, _| {
-        let mut held = Held::new(1);
+        let mut held = OutputCapabilities::new(1);
         let mut stash = Stash::new();
         let mut rows: IdMap<Vec<(u64, u16)>> = IdMap::default();
         let mut moved: Vec<((u64, (u64, u16)), Diff)> = Vec::new();
@@ -54,7 +54,7 @@ pub fn row_changes<'scope>(
                     session.give(RowChange { of, at: ms_of(time), similar: similar.clone() });
                     if similar.is_empty() {
                         rows.remove(&of);
-                        give_back(&mut rows);
+                        shrink_if_sparse(&mut rows);
                     }
                 }
                 moved.clear();

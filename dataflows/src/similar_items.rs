@@ -25,8 +25,8 @@ use self::index::{Crossing, Index};
 use self::population::population;
 use crate::gauges::{Gauges, add, set};
 use crate::measure::{Cosine, Count, Formula, Jaccard, Llr, Measure};
-use crate::operator::{Held, IdMap, Out, Stash, complete_before, earlier, give};
-use crate::{Collection, Config, Diff, Forgotten, Interest, ItemId, Level, Loading, Time, UserId, popularity};
+use crate::operator::{IdMap, Out, OutputCapabilities, Stash, complete_before, earlier, give};
+use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Loading, Subscription, Time, UserId, popularity};
 
 /// A similar item and how similar it is, 1 to 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,14 +40,14 @@ pub struct Neighbour {
 /// The rows of the similarity matrix, where they are wanted.
 pub struct SimilarItems<'scope> {
     /// Neighbours by item, for each worker that asked. Lies with the item; to be exchanged by the worker.
-    pub neighbours: Collection<'scope, (Interest, Neighbour)>,
+    pub neighbours: Collection<'scope, (Subscription, Neighbour)>,
     /// Items that nobody has any more.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
 }
 
 /// From counting to ranking.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum Told {
+enum RankInput {
     /// To every worker: an item's fine logarithm of its popularity.
     Fine { worker: u64, item: ItemId, fine: u32 },
     /// To every worker: the fine logarithm of the population.
@@ -60,14 +60,14 @@ enum Told {
     Counted { worker: u64 },
 }
 
-impl Told {
+impl RankInput {
     fn route(&self) -> u64 {
         match *self {
-            Told::Fine { worker, .. }
-            | Told::Population { worker, .. }
-            | Told::Gone { worker, .. }
-            | Told::Counted { worker } => worker,
-            Told::Rank { item, .. } => item,
+            RankInput::Fine { worker, .. }
+            | RankInput::Population { worker, .. }
+            | RankInput::Gone { worker, .. }
+            | RankInput::Counted { worker } => worker,
+            RankInput::Rank { item, .. } => item,
         }
     }
 }
@@ -80,7 +80,7 @@ impl Told {
 pub fn similar_items<'scope>(
     cooccurrence: Collection<'scope, (ItemId, ItemId)>,
     history: Collection<'scope, (UserId, (ItemId, Level))>,
-    interest: Collection<'scope, Interest>,
+    interest: Collection<'scope, Subscription>,
     loading: Loading,
     config: &Config,
     gauges: &Arc<Gauges>,
@@ -107,7 +107,7 @@ struct Counts<'scope> {
 /// Similar by one formula.
 fn by<'scope, F: Formula>(
     counted: Counts<'scope>,
-    interest: Collection<'scope, Interest>,
+    interest: Collection<'scope, Subscription>,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarItems<'scope> {
@@ -122,7 +122,7 @@ fn count<'scope, F: Formula>(
     Counts { cooccurrence, popularity, population, loading }: Counts<'scope>,
     index: Rc<RefCell<Index<F>>>,
     gauges: Arc<Gauges>,
-) -> (Stream<'scope, Time, Vec<Told>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
+) -> (Stream<'scope, Time, Vec<RankInput>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
     let scope = cooccurrence.inner.scope();
     let (me, peers) = (scope.index() as u64, scope.peers() as u64);
     let mut builder = OperatorBuilder::new("Count".into(), scope);
@@ -137,9 +137,9 @@ fn count<'scope, F: Formula>(
     let (forgotten_out, forgotten) = builder.new_output();
 
     builder.build(move |_| {
-        let mut told_out: Out<Told> = OutputBuilder::from(told_out);
+        let mut told_out: Out<RankInput> = OutputBuilder::from(told_out);
         let mut forgotten_out: Out<Forgotten> = OutputBuilder::from(forgotten_out);
-        let mut held = Held::new(2);
+        let mut held = OutputCapabilities::new(2);
         let mut pair_stash = Stash::new();
         let mut popularity_stash = Stash::new();
         let mut population_stash = Stash::new();
@@ -193,22 +193,22 @@ fn count<'scope, F: Formula>(
                 for (item, diff) in moved.drain() {
                     let touched = index.popularise(item, diff, &mut |crossing| match crossing {
                         Crossing::Rank { item, partner, count, fine } => {
-                            told.push(Told::Rank { item, partner, count, fine });
+                            told.push(RankInput::Rank { item, partner, count, fine });
                         }
                         Crossing::Fine(item, fine) => {
-                            told.extend((0..peers).map(|worker| Told::Fine { worker, item, fine }));
+                            told.extend((0..peers).map(|worker| RankInput::Fine { worker, item, fine }));
                         }
                         Crossing::Gone(item) => {
-                            told.extend((0..peers).map(|worker| Told::Gone { worker, item }));
+                            told.extend((0..peers).map(|worker| RankInput::Gone { worker, item }));
                             forgotten.push(Forgotten::Item(item));
                         }
                     });
                     add(&gauges.crossings, touched);
                 }
                 if let Some(fine) = index.populate(std::mem::take(&mut moved_population)) {
-                    told.extend((0..peers).map(|worker| Told::Population { worker, fine }));
+                    told.extend((0..peers).map(|worker| RankInput::Population { worker, fine }));
                 }
-                told.push(Told::Counted { worker: me });
+                told.push(RankInput::Counted { worker: me });
                 give(&mut told_out, &held, 0, time, &mut told);
                 give(&mut forgotten_out, &held, 1, time, &mut forgotten);
             }
@@ -222,24 +222,24 @@ fn count<'scope, F: Formula>(
 
 /// Brings rankings up to date, tick by tick, and then lets the counting go on.
 fn rank<'scope, F: Formula>(
-    told: Stream<'scope, Time, Vec<Told>>,
-    interest: Collection<'scope, Interest>,
+    told: Stream<'scope, Time, Vec<RankInput>>,
+    interest: Collection<'scope, Subscription>,
     index: Rc<RefCell<Index<F>>>,
     count: Activator,
     slice: usize,
     gauges: Arc<Gauges>,
-) -> Collection<'scope, (Interest, Neighbour)> {
+) -> Collection<'scope, (Subscription, Neighbour)> {
     let scope = told.scope();
     let mut builder = OperatorBuilder::new("Rank".into(), scope);
     let again = scope.activator_for(builder.operator_info().address);
-    let mut told = builder.new_input(told, Exchange::new(Told::route));
-    let by_item = |update: &(Interest, Time, Diff)| update.0.row;
+    let mut told = builder.new_input(told, Exchange::new(RankInput::route));
+    let by_item = |update: &(Subscription, Time, Diff)| update.0.row;
     let mut interest = builder.new_input(interest.inner, Exchange::new(by_item));
     let (out, neighbours) = builder.new_output();
 
     builder.build(move |_| {
-        let mut out: Out<((Interest, Neighbour), Time, Diff)> = OutputBuilder::from(out);
-        let mut held = Held::new(1);
+        let mut out: Out<((Subscription, Neighbour), Time, Diff)> = OutputBuilder::from(out);
+        let mut held = OutputCapabilities::new(1);
         let mut told_stash = Stash::new();
         let mut interest_stash = Stash::new();
         // The tick whose rankings are not all done, and the items to let go when they are.
@@ -298,21 +298,21 @@ const RANKING: usize = 10;
 /// that comes first.
 fn begin<F: Formula>(
     index: &mut Index<F>,
-    told: &[Vec<Told>],
-    interest: &[Vec<(Interest, Time, Diff)>],
+    told: &[Vec<RankInput>],
+    interest: &[Vec<(Subscription, Time, Diff)>],
     gone: &mut Vec<ItemId>,
 ) {
     for told in told.iter().flatten() {
-        if let Told::Rank { item, partner, count, fine } = *told {
+        if let RankInput::Rank { item, partner, count, fine } = *told {
             index.cross(item, partner, count, fine);
         }
     }
     for told in told.iter().flatten() {
         match *told {
-            Told::Fine { item, fine, .. } => index.set_fine(item, fine),
-            Told::Population { fine, .. } => index.set_population(fine),
-            Told::Gone { item, .. } => gone.push(item),
-            Told::Rank { .. } | Told::Counted { .. } => {}
+            RankInput::Fine { item, fine, .. } => index.set_fine(item, fine),
+            RankInput::Population { fine, .. } => index.set_population(fine),
+            RankInput::Gone { item, .. } => gone.push(item),
+            RankInput::Rank { .. } | RankInput::Counted { .. } => {}
         }
     }
     index.settle();

@@ -6,7 +6,7 @@
 
 mod activity;
 mod histories;
-mod look_up;
+mod rank;
 mod samples;
 mod viewers;
 
@@ -18,10 +18,10 @@ use timely::dataflow::operators::Exchange;
 
 pub use self::activity::activity;
 pub use self::histories::histories;
-pub use self::look_up::look_up;
+pub use self::rank::look_up;
 pub use self::samples::{Member, samples};
 use crate::gauges::Gauges;
-use crate::{Collection, Config, Diff, Interest, ItemId, Level, Time, UserId, interest_in};
+use crate::{Collection, Config, Diff, ItemId, Level, Subscription, Time, UserId, interest_in};
 
 /// A similar user and how similar, 1 to 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct SimilarUsers<'scope> {
     pub similar: Collection<'scope, (UserId, SimilarUser)>,
     /// The histories of similar users, for each worker whose viewers need them. Lies with the user; to be exchanged by
     /// the worker.
-    pub histories: Collection<'scope, (Interest, (ItemId, Level))>,
+    pub histories: Collection<'scope, (Subscription, (ItemId, Level))>,
 }
 
 /// The source `users`. `history` is everybody's, `watching` that of the audience, which lies with the viewers.
@@ -50,7 +50,7 @@ pub fn similar_users<'scope>(
 ) -> SimilarUsers<'scope> {
     let watched = interest_in(watching.clone(), "Watched items", |(_, (item, _))| *item);
     let (members, weights) = samples(history.clone(), watched, config);
-    let to_viewers = |update: &((Interest, Member), Time, Diff)| update.0.0.worker;
+    let to_viewers = |update: &((Subscription, Member), Time, Diff)| update.0.0.worker;
     let members = members.inner.exchange(to_viewers).as_collection();
     let users = members.clone().map(|(_, member)| member.user).concat(watching.clone().map(|(user, _)| user));
     let activity = activity(weights, interest_in(users, "Compared users", |user| *user), config);

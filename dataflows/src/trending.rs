@@ -7,7 +7,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{Held, IdMap, Stash, give_back};
+use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
 use crate::{Collection, Diff, ItemId, List, Scope, Scored, Time};
 
 /// The `k` items with the largest accumulated weight above 0 of each scope, ties by id; lists lie with their scope's
@@ -18,7 +18,7 @@ use crate::{Collection, Diff, ItemId, List, Scope, Scored, Time};
 pub fn trending(weights: Collection<'_, (Scope, ItemId)>, k: usize) -> Collection<'_, (Scope, List)> {
     let by_scope = Exchange::new(|update: &((Scope, ItemId), Time, Diff)| update.0.0);
     let lists = weights.inner.unary_frontier::<CapacityContainerBuilder<_>, _, _, _>(by_scope, "Trending", |_, _| {
-        let mut held = Held::new(1);
+        let mut held = OutputCapabilities::new(1);
         let mut stash = Stash::new();
         let mut boards: IdMap<Board> = IdMap::default();
         move |(input, frontier), output| {
@@ -41,7 +41,7 @@ pub fn trending(weights: Collection<'_, (Scope, ItemId)>, k: usize) -> Collectio
                     }
                     if board.totals.is_empty() {
                         boards.remove(&scope);
-                        give_back(&mut boards);
+                        shrink_if_sparse(&mut boards);
                     }
                 }
             }
@@ -98,7 +98,7 @@ impl Board {
                 self.best.truncate(k);
             }
             self.best.sort_unstable();
-            give_back(&mut self.totals);
+            shrink_if_sparse(&mut self.totals);
         }
         if self.best.iter().map(|(_, item)| *item).eq(self.told.iter().map(|scored| scored.item)) {
             return None;

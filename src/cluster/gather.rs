@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::acceptor::Acceptor;
+use super::error::{HandshakeError, LogThrottle, SAID_EVERY};
 use super::frames::{Epoch, Go, READY};
-use super::gate::Gate;
 use super::handshake::{self, Until};
 use super::hosts::{Hosts, is_private};
 use super::identity::Identity;
 use super::links::{Links, Orders, is_alive, settle, take_if_there};
-use super::refusal::{Refusal, SAID_EVERY, Sayings};
-use crate::run::Stop;
+use crate::stop::Stop;
 
 /// One process of a cluster that is to be.
 #[derive(Debug)]
@@ -78,10 +78,10 @@ impl Member {
     /// Links this process with all others; waits for them as long as it takes. `orders` are process 0's. `None`: stopped
     /// before all were there.
     pub fn gather(&self, orders: Orders, stop: &Stop) -> Result<Option<Links>, ClusterError> {
-        let gate = Arc::new(Gate::new(self.me.clone()));
+        let gate = Arc::new(Acceptor::new(self.me.clone()));
         let Some(listener) = self.listener(stop)? else { return Ok(None) };
         gate.listen(listener).map_err(|error| self.cannot_listen(error))?;
-        let (sayings, epoch) = (Sayings::default(), Epoch::draw());
+        let (sayings, epoch) = (LogThrottle::default(), Epoch::draw());
         loop {
             let gathered = if self.me.process == 0 {
                 self.lead(&gate, epoch, orders, stop).map(|links| (links, orders))
@@ -105,7 +105,13 @@ impl Member {
     }
 
     /// Process 0: waits until everybody is ready, and says go.
-    fn lead(&self, gate: &Gate, epoch: Epoch, orders: Orders, stop: &Stop) -> Result<Vec<Option<TcpStream>>, Again> {
+    fn lead(
+        &self,
+        gate: &Acceptor,
+        epoch: Epoch,
+        orders: Orders,
+        stop: &Stop,
+    ) -> Result<Vec<Option<TcpStream>>, Again> {
         gate.open(epoch);
         let mut asked = Instant::now();
         while !gate.all_ready() {
@@ -134,7 +140,12 @@ impl Member {
     }
 
     /// Every other process: learns the epoch from process 0, links itself with all, says so, and waits for the word.
-    fn join(&self, gate: &Gate, sayings: &Sayings, stop: &Stop) -> Result<(Vec<Option<TcpStream>>, Orders), Again> {
+    fn join(
+        &self,
+        gate: &Acceptor,
+        sayings: &LogThrottle,
+        stop: &Stop,
+    ) -> Result<(Vec<Option<TcpStream>>, Orders), Again> {
         let mut lower: Vec<TcpStream> = Vec::new();
         let mut epoch = Epoch::ASKED;
         for process in 0..self.me.process {
@@ -185,7 +196,7 @@ impl Member {
     }
 
     /// Links this process with one of a lower number; `None`, and the reason in the log, if that fails for now.
-    fn connect(&self, process: u32, epoch: Epoch, sayings: &Sayings) -> Option<(TcpStream, Epoch)> {
+    fn connect(&self, process: u32, epoch: Epoch, sayings: &LogThrottle) -> Option<(TcpStream, Epoch)> {
         let address = self.hosts.address(process as usize);
         let connected = (|| -> std::io::Result<TcpStream> {
             let mut last = std::io::ErrorKind::NotFound.into();
@@ -200,7 +211,7 @@ impl Member {
         let why = match connected {
             Ok(socket) => {
                 let shaken = handshake::connect(&mut Until::new(&socket, handshake::TIME), &self.me, process, epoch);
-                match shaken.and_then(|epoch| settle(&socket).map(|()| epoch).map_err(|_| Refusal::Closed)) {
+                match shaken.and_then(|epoch| settle(&socket).map(|()| epoch).map_err(|_| HandshakeError::Closed)) {
                     Ok(epoch) => return Some((socket, epoch)),
                     Err(refusal) if refusal.is_usual() => return None,
                     Err(refusal) => refusal.to_string(),

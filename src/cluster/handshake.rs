@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::error::HandshakeError;
 use super::frames::{Answer, Claims, Confirm, Epoch, Greeting, PROTOCOL, Proof};
 use super::identity::Identity;
-use super::refusal::Refusal;
 
 /// How long all of it may take. A second would do for any network a graph should span.
 pub(super) const TIME: Duration = Duration::from_secs(5);
 
 /// The side that connects. Returns the epoch of the run that it may join.
-pub fn connect(link: &mut (impl Read + Write), me: &Identity, to: u32, epoch: Epoch) -> Result<Epoch, Refusal> {
+pub fn connect(link: &mut (impl Read + Write), me: &Identity, to: u32, epoch: Epoch) -> Result<Epoch, HandshakeError> {
     let mine = Greeting::new(nonce());
     write(link, &mine)?;
     let theirs = greeting(link)?;
@@ -23,21 +23,21 @@ pub fn connect(link: &mut (impl Read + Write), me: &Identity, to: u32, epoch: Ep
     let seal = me.secret.seal(&[CONNECTS, &nonces, claims.as_bytes()]);
     write(link, &Proof { claims, seal: seal.into() })?;
     let answer: Answer = read(link).map_err(|refusal| match refusal {
-        Refusal::Closed => Refusal::Distrusted,
+        HandshakeError::Closed => HandshakeError::Distrusted,
         other => other,
     })?;
     if me.secret.seal(&answer_parts(&nonces, &claims, &answer)) != answer.seal {
-        return Err(Refusal::Secret);
+        return Err(HandshakeError::Secret);
     }
     me.compare(&answer.claims)?;
     if answer.claims.from.get() != to {
-        return Err(Refusal::Index { from: answer.claims.from.get(), to: me.process });
+        return Err(HandshakeError::Index { from: answer.claims.from.get(), to: me.process });
     }
-    if let Some(refusal) = Refusal::told(answer.verdict.get(), me.process, to) {
+    if let Some(refusal) = HandshakeError::told(answer.verdict.get(), me.process, to) {
         return Err(refusal);
     }
     if answer.claims.epoch == Epoch::ASKED || (epoch != Epoch::ASKED && answer.claims.epoch != epoch) {
-        return Err(Refusal::Epoch);
+        return Err(HandshakeError::Epoch);
     }
     let seal = me.secret.seal(&confirm_parts(&nonces, &claims, &answer));
     write(link, &Confirm { seal: seal.into() })?;
@@ -49,29 +49,29 @@ pub fn connect(link: &mut (impl Read + Write), me: &Identity, to: u32, epoch: Ep
 pub fn accept(
     link: &mut (impl Read + Write),
     me: &Identity,
-    judge: impl FnOnce(&Claims) -> Result<Epoch, Refusal>,
-) -> Result<(u32, Epoch), Refusal> {
+    judge: impl FnOnce(&Claims) -> Result<Epoch, HandshakeError>,
+) -> Result<(u32, Epoch), HandshakeError> {
     let theirs = greeting(link);
     let mine = Greeting::new(nonce());
-    if matches!(theirs, Ok(_) | Err(Refusal::Protocol(_))) {
+    if matches!(theirs, Ok(_) | Err(HandshakeError::Protocol(_))) {
         write(link, &mine)?;
     }
     let nonces = [theirs?.nonce, mine.nonce].concat();
     let Proof { claims, seal } = read(link)?;
     // Nothing that it says is looked at before this.
     if me.secret.seal(&[CONNECTS, &nonces, claims.as_bytes()]) != seal {
-        return Err(Refusal::Secret);
+        return Err(HandshakeError::Secret);
     }
     let judged = me.compare(&claims).and_then(|()| judge(&claims));
     let epoch = *judged.as_ref().unwrap_or(&Epoch::ASKED);
-    let verdict = judged.as_ref().err().map_or(0, Refusal::code).into();
+    let verdict = judged.as_ref().err().map_or(0, HandshakeError::code).into();
     let mut answer = Answer { verdict, claims: me.claims(claims.from.get(), epoch), seal: [0; 32] };
     answer.seal = me.secret.seal(&answer_parts(&nonces, &claims, &answer)).into();
     write(link, &answer)?;
     judged?;
     let confirm: Confirm = read(link)?;
     if me.secret.seal(&confirm_parts(&nonces, &claims, &answer)) != confirm.seal {
-        return Err(Refusal::Secret);
+        return Err(HandshakeError::Secret);
     }
     Ok((claims.from.get(), epoch))
 }
@@ -106,40 +106,40 @@ impl Epoch {
 }
 
 /// A stranger is told by its first bytes, however few or many it sends.
-fn greeting(link: &mut impl Read) -> Result<Greeting, Refusal> {
+fn greeting(link: &mut impl Read) -> Result<Greeting, HandshakeError> {
     let mut bytes = [0; size_of::<Greeting>()];
     let (magic, rest) = bytes.split_at_mut(8);
     fill(link, &mut magic[..1]).map_err(|refusal| match refusal {
-        Refusal::Closed => Refusal::Mute,
+        HandshakeError::Closed => HandshakeError::Mute,
         other => other,
     })?;
     fill(link, &mut magic[1..])?;
     if !Greeting::is_begun_by(magic.try_into().expect("eight bytes")) {
-        return Err(Refusal::Stranger);
+        return Err(HandshakeError::Stranger);
     }
     fill(link, rest)?;
     let greeting = Greeting::read_from_bytes(&bytes).expect("as many bytes as it has");
-    if greeting.protocol() == PROTOCOL { Ok(greeting) } else { Err(Refusal::Protocol(greeting.protocol())) }
+    if greeting.protocol() == PROTOCOL { Ok(greeting) } else { Err(HandshakeError::Protocol(greeting.protocol())) }
 }
 
-fn read<F: FromBytes + IntoBytes>(link: &mut impl Read) -> Result<F, Refusal> {
+fn read<F: FromBytes + IntoBytes>(link: &mut impl Read) -> Result<F, HandshakeError> {
     let mut frame = F::new_zeroed();
     fill(link, frame.as_mut_bytes())?;
     Ok(frame)
 }
 
-fn fill(link: &mut impl Read, bytes: &mut [u8]) -> Result<(), Refusal> {
+fn fill(link: &mut impl Read, bytes: &mut [u8]) -> Result<(), HandshakeError> {
     link.read_exact(bytes).map_err(|error| refusal(&error))
 }
 
-fn write<F: IntoBytes + zerocopy::Immutable>(link: &mut impl Write, frame: &F) -> Result<(), Refusal> {
+fn write<F: IntoBytes + zerocopy::Immutable>(link: &mut impl Write, frame: &F) -> Result<(), HandshakeError> {
     link.write_all(frame.as_bytes()).and_then(|()| link.flush()).map_err(|error| refusal(&error))
 }
 
-fn refusal(error: &io::Error) -> Refusal {
+fn refusal(error: &io::Error) -> HandshakeError {
     match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Refusal::Silent,
-        _ => Refusal::Closed,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => HandshakeError::Silent,
+        _ => HandshakeError::Closed,
     }
 }
 

@@ -1,8 +1,8 @@
 use std::fs::File;
 use std::io;
 
+use super::error::HandshakeError;
 use super::frames::{Claims, Epoch};
-use super::refusal::Refusal;
 use super::secret::Secret;
 
 /// What a process is to the others.
@@ -53,21 +53,21 @@ impl Identity {
     }
 
     /// Whether another process, which has the secret, is one of this cluster.
-    pub(super) fn compare(&self, other: &Claims) -> Result<(), Refusal> {
+    pub(super) fn compare(&self, other: &Claims) -> Result<(), HandshakeError> {
         let (from, to) = (other.from.get(), other.to.get());
         let (processes, workers) = (other.processes.get(), other.workers.get());
         if other.program != self.program {
             let version = String::from_utf8_lossy(&other.version);
-            return Err(Refusal::Program { version: version.trim_end_matches('\0').to_owned() });
+            return Err(HandshakeError::Program { version: version.trim_end_matches('\0').to_owned() });
         }
         if (processes, workers) != (self.processes, self.workers) {
-            return Err(Refusal::Numbers { processes, workers });
+            return Err(HandshakeError::Numbers { processes, workers });
         }
         if other.configuration != self.configuration {
-            return Err(Refusal::Configuration);
+            return Err(HandshakeError::Configuration);
         }
         if to != self.process || from == self.process || from >= self.processes {
-            return Err(Refusal::Index { from, to });
+            return Err(HandshakeError::Index { from, to });
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::failure::Failure;
 use schema::LevelsError;
 
 /// All mistakes of a configuration: a count, then one mistake a line, in the order of the layers.
@@ -175,5 +176,11 @@ pub(super) fn one_line(text: &str) -> String {
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Failure::Usage(errors.into())
     }
 }

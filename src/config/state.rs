@@ -1,4 +1,4 @@
-use connectors::snapshot::CODECS;
+use snapshots::CODECS;
 
 use super::raw::Kind;
 use super::reader::Reader;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use connectors::snapshot::{Depth, Interactions, Manifest, RunId, Store, Time, group_of};
 use schema::{Effect, Event, Levels, id64};
+use snapshots::{Depth, Interactions, Manifest, RunId, Store, Time, group_of};
 
 use super::{Place, changes, event, last_lists};
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dataflows::{
-    Config, Durable, GROUPS, Input, Keeper, ListChange, Mark, Output, Piece, Time, durable_recommendations, next,
+    Barrier, Config, Durable, GROUPS, Input, ListChange, Reconcile, SnapshotChunk, SnapshotSink, Time,
+    durable_recommendations, next,
 };
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
 
@@ -28,15 +29,15 @@ pub(crate) struct From {
 pub(crate) struct Ran {
     /// In no order.
     pub(crate) changes: Vec<(Time, ListChange)>,
-    pub(crate) pieces: Vec<Piece>,
+    pub(crate) pieces: Vec<SnapshotChunk>,
 }
 
 /// Pieces of a snapshot.
-pub(crate) type Pieces = Arc<Mutex<Vec<Piece>>>;
+pub(crate) type Pieces = Arc<Mutex<Vec<SnapshotChunk>>>;
 
 /// Runs all ticks; with `snapshot_after` a snapshot is taken of the tick with that index, while the next ones go on.
 /// `keeper`: what puts the pieces there, on each worker.
-pub(crate) fn run<K: Keeper + 'static>(
+pub(crate) fn run<K: SnapshotSink + 'static>(
     config: &Config,
     ticks: Vec<Inputs>,
     snapshot_after: Option<usize>,
@@ -72,29 +73,29 @@ pub(crate) fn run<K: Keeper + 'static>(
         if let (Some(from), Some(output)) = (&from, &mut output) {
             // A user may come in two ticks, and the last one brings nothing but that it is the last.
             let (some, rest) = from.inputs.split_at(from.inputs.len() / 2);
-            for (mark, inputs) in [(Some(Mark::Loading), some), (None, rest), (Some(Mark::Loaded), &[])] {
+            for (barrier, inputs) in [(Some(Barrier::LoadBegin), some), (None, rest), (Some(Barrier::LoadEnd), &[])] {
                 last = next(last, from.at);
                 input.advance_to(last);
                 output.advance_to(last);
-                if let Some(mark) = mark {
-                    (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
+                if let Some(barrier) = barrier {
+                    (0..workers).for_each(|worker| input.send(Input::Barrier { worker, barrier }));
                 }
                 for event in inputs {
                     input.send(*event);
                 }
             }
             for (user, items) in &from.lists {
-                output.send(Output::Holds { user: *user, items: items.clone() });
+                output.send(Reconcile::Known { user: *user, items: items.clone() });
             }
-            (0..workers).for_each(|worker| output.send(Output::Opens { worker }));
+            (0..workers).for_each(|worker| output.send(Reconcile::Finish { worker }));
         }
         for (at, tick) in ticks.iter().enumerate() {
             let since = next(last, tick.since);
             last = next(last, tick.at);
             if since < last {
                 input.advance_to(since);
-                let mark = Mark::Together { tick: last };
-                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
+                let barrier = Barrier::Coalesce { tick: last };
+                (0..workers).for_each(|worker| input.send(Input::Barrier { worker, barrier }));
             }
             input.advance_to(last);
             if let Some(output) = &mut output {
@@ -104,8 +105,8 @@ pub(crate) fn run<K: Keeper + 'static>(
                 input.send(*event);
             }
             if snapshot_after == Some(at) {
-                let mark = Mark::Snapshot { number: 7, since: 0 };
-                (0..workers).for_each(|worker| input.send(Input::Mark { worker, mark }));
+                let barrier = Barrier::Snapshot { number: 7, since: 0 };
+                (0..workers).for_each(|worker| input.send(Input::Barrier { worker, barrier }));
             }
             input.advance_to(last + 1);
             if let Some(output) = &mut output {

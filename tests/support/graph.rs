@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Audience, Config, Event, Input, ListChange, Mark, Time, Told, next, recommendations};
+use dataflows::{Audience, Barrier, Config, Event, Input, ListChange, Outputs, Time, next, recommendations};
 use schema::id64;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
@@ -60,7 +60,7 @@ pub(crate) fn config(params: &Params) -> Config {
         sample: params.sample,
         similar_users: params.similar_users,
         users: params.users_weight,
-        told: Told::default(),
+        told: Outputs::default(),
         trending: None,
         // Tiny histories get tiny slices, so that operators stop in the midst of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
@@ -157,7 +157,8 @@ fn advance(input: &mut Handle<Time, Input>, last: &mut Time, tick: &Tick, worker
     *last = next(*last, tick.at);
     if since < *last {
         input.advance_to(since);
-        (0..workers as u64).for_each(|worker| input.send(Input::Mark { worker, mark: Mark::Together { tick: *last } }));
+        (0..workers as u64)
+            .for_each(|worker| input.send(Input::Barrier { worker, barrier: Barrier::Coalesce { tick: *last } }));
     }
     input.advance_to(*last);
 }

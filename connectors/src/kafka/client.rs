@@ -13,7 +13,7 @@ use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 use super::{Address, KafkaOptions};
 
 /// How long the beginning of a run waits for a broker to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Time in which a client may tell what it knows: each event of its takes one turn.
 pub(super) const TELLING: Duration = Duration::from_millis(20);
@@ -23,19 +23,19 @@ const ONE_TRY: Duration = Duration::from_secs(2);
 
 /// What a topic's client cannot do.
 #[derive(Clone, Debug)]
-pub(super) struct Trouble {
+pub(super) struct ClientError {
     pub(super) what: String,
     pub(super) advice: String,
 }
 
-impl Trouble {
+impl ClientError {
     pub(super) fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Trouble { what: what.into(), advice: advice.into() }
+        ClientError { what: what.into(), advice: advice.into() }
     }
 }
 
 /// The options of every client.
-pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientConfig, Trouble> {
+pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientConfig, ClientError> {
     #[allow(clippy::disallowed_methods, reason = "this is the one place")]
     let mut config = ClientConfig::new();
     // First, so that nothing of ours is overridden; what must not be set is refused with the configuration.
@@ -66,7 +66,7 @@ pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientCo
     ] {
         if let Some(place) = place {
             let secret = place.read().map_err(|what| {
-                Trouble::new(format!("kafka.security.{key}: {what}"), "set it, or name another place")
+                ClientError::new(format!("kafka.security.{key}: {what}"), "set it, or name another place")
             })?;
             config.set(name, secret);
         }
@@ -77,7 +77,7 @@ pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientCo
 
 /// What librdkafka tells on its own.
 #[derive(Default)]
-pub(super) struct Telling {
+pub(super) struct LoggingContext {
     /// The topic whose statistics are of interest.
     topic: String,
     last_error: Mutex<Option<(RDKafkaErrorCode, String, Instant)>>,
@@ -89,9 +89,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Telling {
+impl LoggingContext {
     pub(super) fn of(topic: &str) -> Self {
-        Telling { topic: topic.to_owned(), ..Telling::default() }
+        LoggingContext { topic: topic.to_owned(), ..LoggingContext::default() }
     }
 
     /// The newest error that explains why nothing gets through.
@@ -121,7 +121,7 @@ impl Telling {
 /// Time within which the same error is not told again.
 const QUIET: Duration = Duration::from_secs(30);
 
-impl ClientContext for Telling {
+impl ClientContext for LoggingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // Errors come a second time, as errors.
         match level {
@@ -146,7 +146,7 @@ impl ClientContext for Telling {
     }
 }
 
-impl ConsumerContext for Telling {
+impl ConsumerContext for LoggingContext {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         if let Err(error) = result {
             tracing::debug!("offsets are not committed, which only concerns display: {error}");
@@ -154,14 +154,14 @@ impl ConsumerContext for Telling {
     }
 }
 
-/// Asks until the broker answers or refuses, at most [`PATIENCE`]. `None`: there is no such topic. `serve` lets the client
+/// Asks until the broker answers or refuses, at most [`CONNECT_TIMEOUT`]. `None`: there is no such topic. `serve` lets the client
 /// tell what it knows.
 pub(super) fn partitions<C: ClientContext>(
     client: &Client<C>,
-    telling: &Telling,
+    telling: &LoggingContext,
     topic: &str,
     serve: impl Fn(),
-) -> Result<Option<Vec<i32>>, Trouble> {
+) -> Result<Option<Vec<i32>>, ClientError> {
     let asked = Instant::now();
     loop {
         serve();
@@ -188,14 +188,14 @@ pub(super) fn partitions<C: ClientContext>(
         let refused = telling.last_error().is_some_and(|(code, _)| {
             matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
         });
-        if refused || asked.elapsed() > PATIENCE {
+        if refused || asked.elapsed() > CONNECT_TIMEOUT {
             return Err(explain(&last, telling));
         }
     }
 }
 
 /// What an error means and what to do, in words.
-pub(super) fn explain(error: &KafkaError, telling: &Telling) -> Trouble {
+pub(super) fn explain(error: &KafkaError, telling: &LoggingContext) -> ClientError {
     use RDKafkaErrorCode as Code;
     let told = telling.last_error();
     let own = error.rdkafka_error_code();
@@ -214,11 +214,11 @@ pub(super) fn explain(error: &KafkaError, telling: &Telling) -> Trouble {
         _ => (own, error.to_string()),
     };
     match code {
-        Some(Code::Authentication | Code::SaslAuthenticationFailed) => Trouble::new(
+        Some(Code::Authentication | Code::SaslAuthenticationFailed) => ClientError::new(
             format!("the broker refused authentication: {reason}"),
             "check kafka.security: mechanism, username and where the password is",
         ),
-        Some(Code::SSL) => Trouble::new(
+        Some(Code::SSL) => ClientError::new(
             format!("no TLS with the broker: {reason}"),
             "check kafka.security: ca, certificate, key and the port",
         ),
@@ -226,35 +226,37 @@ pub(super) fn explain(error: &KafkaError, telling: &Telling) -> Trouble {
             Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed,
-        ) => Trouble::new(format!("not allowed: {reason}"), "give this user the rights listed in docs/kafka.md"),
-        Some(Code::Resolve) => Trouble::new(format!("unknown host: {reason}"), "check the broker's name"),
+        ) => ClientError::new(format!("not allowed: {reason}"), "give this user the rights listed in docs/kafka.md"),
+        Some(Code::Resolve) => ClientError::new(format!("unknown host: {reason}"), "check the broker's name"),
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
-            Trouble::new("there is no such topic", "check its name, or create it")
+            ClientError::new("there is no such topic", "check its name, or create it")
         }
         Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut) => {
-            Trouble::new(
+            ClientError::new(
                 format!("no broker answers: {reason}"),
                 "check host and port, that the broker runs, and whether it wants TLS or SASL (kafka.security)",
             )
         }
-        Some(Code::MessageSizeTooLarge) => Trouble::new(
+        Some(Code::MessageSizeTooLarge) => ClientError::new(
             format!("a record is too large: {reason}"),
             "raise max.message.bytes of the topic and \"message.max.bytes\" in [kafka.options], or lower graph.k",
         ),
         Some(Code::InvalidConfig | Code::InvalidArgument) => {
-            Trouble::new(reason, "see [kafka.options] and the list of librdkafka's options")
+            ClientError::new(reason, "see [kafka.options] and the list of librdkafka's options")
         }
-        _ => Trouble::new(reason, "see the broker's log"),
+        _ => ClientError::new(reason, "see the broker's log"),
     }
 }
 
 /// A client that cannot even be made: an option is wrong.
-pub(super) fn not_made(error: &KafkaError) -> Trouble {
+pub(super) fn not_made(error: &KafkaError) -> ClientError {
     match error {
-        KafkaError::ClientConfig(_, what, name, _) => Trouble::new(
+        KafkaError::ClientConfig(_, what, name, _) => ClientError::new(
             format!("librdkafka does not take the option {name}: {what}"),
             "see [kafka.options], [kafka.security] and the list of librdkafka's options",
         ),
-        error => Trouble::new(format!("no client can be made: {error}"), "see [kafka.options] and [kafka.security]"),
+        error => {
+            ClientError::new(format!("no client can be made: {error}"), "see [kafka.options] and [kafka.security]")
+        }
     }
 }

@@ -8,20 +8,20 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
-use super::client::Telling;
+use super::client::LoggingContext;
 
 /// Counts what is acknowledged and keeps the first failure.
 pub(super) struct Deliveries {
-    telling: Telling,
+    telling: LoggingContext,
     failure: Mutex<Option<KafkaError>>,
 }
 
 impl Deliveries {
     pub(super) fn new(topic: &str) -> Self {
-        Deliveries { telling: Telling::of(topic), failure: Mutex::default() }
+        Deliveries { telling: LoggingContext::of(topic), failure: Mutex::default() }
     }
 
-    pub(super) fn telling(&self) -> &Telling {
+    pub(super) fn telling(&self) -> &LoggingContext {
         &self.telling
     }
 

@@ -13,7 +13,7 @@ use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use schema::{Original, Position, Reason, Rejected};
 
-use super::client::{Telling, Trouble, explain, partitions};
+use super::client::{ClientError, LoggingContext, explain, partitions};
 use super::source::{bounds, source_error};
 use super::{Address, KafkaOptions};
 use crate::json::Json;
@@ -49,7 +49,7 @@ impl Fetched {
 
 /// What whoever polls wants of the fetcher.
 #[derive(Default)]
-pub(super) struct Wishes {
+pub(super) struct FetcherControl {
     pub(super) paused: AtomicBool,
     /// Nobody polls any more.
     pub(super) gone: AtomicBool,
@@ -59,13 +59,13 @@ pub(super) struct Wishes {
 pub(super) struct Fetcher {
     name: String,
     address: Address,
-    consumer: Arc<BaseConsumer<Telling>>,
+    consumer: Arc<BaseConsumer<LoggingContext>>,
     json: Json,
     max_record_bytes: usize,
     /// Whether each event is accompanied by the record it was read from.
     originals: bool,
     refresh: Duration,
-    wishes: Arc<Wishes>,
+    wishes: Arc<FetcherControl>,
     /// Partitions that are read.
     assigned: Vec<i32>,
     fetched: Fetched,
@@ -77,7 +77,7 @@ pub(super) struct Fetcher {
 enum End {
     /// Nobody listens.
     Deaf,
-    Failed(Trouble),
+    Failed(ClientError),
 }
 
 impl Fetcher {
@@ -85,12 +85,12 @@ impl Fetcher {
     pub(super) fn new(
         name: &str,
         address: Address,
-        consumer: BaseConsumer<Telling>,
+        consumer: BaseConsumer<LoggingContext>,
         json: Json,
         max_record_bytes: usize,
         originals: bool,
         options: &KafkaOptions,
-        wishes: Arc<Wishes>,
+        wishes: Arc<FetcherControl>,
     ) -> Self {
         Fetcher {
             name: name.to_owned(),
@@ -116,14 +116,14 @@ impl Fetcher {
 
     /// Begins at `positions`, and at the beginning of partitions that are not there. Returns where those partitions end
     /// that have more to read.
-    pub(super) fn assign(&mut self, positions: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>, Trouble> {
+    pub(super) fn assign(&mut self, positions: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>, ClientError> {
         let mut assignment = TopicPartitionList::new();
         let mut ends = BTreeMap::new();
         for partition in self.partitions()? {
             let (low, high) = bounds(&self.consumer, &self.address.topic, partition)?;
             let known = positions.get(&partition).copied();
             if let Some(known) = known.filter(|known| *known < low || *known > high) {
-                return Err(Trouble::new(
+                return Err(ClientError::new(
                     format!("partition {partition} has the offsets {low} to {high}, the snapshot goes on at {known}"),
                     "what lay between is gone, or this is another topic: start with --rebuild to read all that is there",
                 ));
@@ -144,13 +144,13 @@ impl Fetcher {
         self.assigned.push(partition);
     }
 
-    fn partitions(&self) -> Result<Vec<i32>, Trouble> {
+    fn partitions(&self) -> Result<Vec<i32>, ClientError> {
         let telling = self.consumer.client().context();
         let found = partitions(self.consumer.client(), telling, &self.address.topic, || ())?;
-        found.ok_or_else(|| Trouble::new("there is no such topic any more", "create it again, and start again"))
+        found.ok_or_else(|| ClientError::new("there is no such topic any more", "create it again, and start again"))
     }
 
-    fn explain(&self, error: &KafkaError) -> Trouble {
+    fn explain(&self, error: &KafkaError) -> ClientError {
         explain(error, self.consumer.client().context())
     }
 
@@ -233,7 +233,7 @@ impl Fetcher {
     }
 
     /// Keeps the client alive while its partitions are paused. A record that was under way is taken all the same.
-    fn serve(&mut self, consumer: &BaseConsumer<Telling>, wait: Duration) -> Result<(), End> {
+    fn serve(&mut self, consumer: &BaseConsumer<LoggingContext>, wait: Duration) -> Result<(), End> {
         match consumer.poll(wait) {
             Some(Ok(message)) => self.take(&message),
             Some(Err(error)) => self.told(&error)?,
@@ -283,7 +283,7 @@ impl Fetcher {
             _ => {}
         }
         match error.rdkafka_error_code() {
-            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Err(End::Failed(Trouble::new(
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Err(End::Failed(ClientError::new(
                 format!("records were deleted before they were read ({error})"),
                 "start with --rebuild to read what is there; give the topic a longer retention (docs/kafka.md)",
             ))),

@@ -8,13 +8,13 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::client::{PATIENCE, TELLING, Telling, Trouble, base, explain, not_made, partitions};
+use super::client::{CONNECT_TIMEOUT, ClientError, LoggingContext, TELLING, base, explain, not_made, partitions};
 use super::{Address, KafkaOptions};
-use crate::HeldLists;
-use crate::held::{Reading, Record};
+use crate::SinkState;
+use crate::resume::{Reading, Record};
 
 /// Reads a topic to the end it has now. To be called when nobody else can write to it any more.
-pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -> Result<HeldLists, Trouble> {
+pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -> Result<SinkState, ClientError> {
     let consumer = reader(address, options)?;
     let telling = consumer.client().context();
     let serve = || drop(consumer.poll(TELLING));
@@ -22,8 +22,9 @@ pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -
     let mut left = BTreeMap::new();
     let mut from_start = TopicPartitionList::new();
     for partition in found.unwrap_or_default() {
-        let (low, high) =
-            consumer.fetch_watermarks(&address.topic, partition, PATIENCE).map_err(|error| explain(&error, telling))?;
+        let (low, high) = consumer
+            .fetch_watermarks(&address.topic, partition, CONNECT_TIMEOUT)
+            .map_err(|error| explain(&error, telling))?;
         if low < high {
             left.insert(partition, high);
             from_start
@@ -36,12 +37,12 @@ pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -
     let mut heard = Instant::now();
     while !left.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
-            None if heard.elapsed() > PATIENCE => {
+            None if heard.elapsed() > CONNECT_TIMEOUT => {
                 let silent = explain(
                     &KafkaError::MessageConsumption(rdkafka::error::RDKafkaErrorCode::OperationTimedOut),
                     telling,
                 );
-                return Err(Trouble {
+                return Err(ClientError {
                     what: format!("the lists in the topic cannot be read: {}", silent.what),
                     ..silent
                 });
@@ -62,7 +63,7 @@ pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -
     Ok(lists.done())
 }
 
-fn reader(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<Telling>, Trouble> {
+fn reader(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<LoggingContext>, ClientError> {
     let mut config = base(address, options)?;
     // Needed to be a consumer; nothing is committed under it.
     config.set("group.id", format!("{}-readback", options.group));
@@ -73,7 +74,7 @@ fn reader(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<Tell
     config.set("enable.partition.eof", "true");
     config.set("auto.offset.reset", "earliest");
     config.set("queued.max.messages.kbytes", (options.buffer >> 10).max(1).to_string());
-    config.create_with_context(Telling::of(&address.topic)).map_err(|error| not_made(&error))
+    config.create_with_context(LoggingContext::of(&address.topic)).map_err(|error| not_made(&error))
 }
 
 /// What was read so far.
@@ -120,7 +121,7 @@ impl Lists<'_> {
         }
     }
 
-    fn done(self) -> HeldLists {
+    fn done(self) -> SinkState {
         let held = self.reading.done();
         tracing::info!(
             "{}: {} lists in {} records{}",

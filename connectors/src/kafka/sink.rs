@@ -13,12 +13,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use schema::Change;
 
-use super::client::{PATIENCE, TELLING, Trouble, base, explain, not_made, partitions};
+use super::client::{CONNECT_TIMEOUT, ClientError, TELLING, base, explain, not_made, partitions};
 use super::deliveries::Deliveries;
 use super::readback::read_back;
 use super::topics::{Kind, prepare};
 use super::{Address, Delivery, KafkaOptions};
-use crate::{HeldLists, OpenError, Sink, SinkError};
+use crate::{OpenError, Sink, SinkError, SinkState};
 
 /// Bytes of records after which a transaction is committed within a tick: they are kept until then, to be sent again
 /// if the broker gives the transaction up.
@@ -57,7 +57,7 @@ pub(crate) fn continue_lists(
     name: &str,
     address: &Address,
     options: &KafkaOptions,
-) -> Result<(Box<dyn Sink>, HeldLists), OpenError> {
+) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
     let failed = |trouble| OpenError::from(sink_error(name, trouble));
     prepare(address, options, Kind::Lists).map_err(failed)?;
     let transactions = options.delivery == Delivery::Transactional;
@@ -84,7 +84,7 @@ pub(crate) fn continue_lists(
     Ok((Box::new(sink), held))
 }
 
-fn producer(address: &Address, options: &KafkaOptions, slot: usize) -> Result<BaseProducer<Deliveries>, Trouble> {
+fn producer(address: &Address, options: &KafkaOptions, slot: usize) -> Result<BaseProducer<Deliveries>, ClientError> {
     let mut config = writing(address, options)?;
     if options.delivery == Delivery::Transactional {
         // Of the topic and not of the worker or the machine: whoever writes these lists next shuts this one out.
@@ -105,7 +105,7 @@ fn producer(address: &Address, options: &KafkaOptions, slot: usize) -> Result<Ba
 }
 
 /// The options of every producer of ours.
-pub(super) fn writing(address: &Address, options: &KafkaOptions) -> Result<rdkafka::ClientConfig, Trouble> {
+pub(super) fn writing(address: &Address, options: &KafkaOptions) -> Result<rdkafka::ClientConfig, ClientError> {
     let mut config = base(address, options)?;
     // No record twice and none out of order, however often one is sent again.
     config.set("enable.idempotence", "true");
@@ -122,12 +122,12 @@ pub(super) fn writing(address: &Address, options: &KafkaOptions) -> Result<rdkaf
 }
 
 /// Ends whatever an earlier producer of this id had begun, and its right to go on.
-fn begin_epoch(producer: &BaseProducer<Deliveries>) -> Result<(), Trouble> {
+fn begin_epoch(producer: &BaseProducer<Deliveries>) -> Result<(), ClientError> {
     let asked = Instant::now();
     loop {
-        match producer.init_transactions(PATIENCE) {
+        match producer.init_transactions(CONNECT_TIMEOUT) {
             Ok(()) => return Ok(()),
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && asked.elapsed() < 3 * PATIENCE => {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && asked.elapsed() < 3 * CONNECT_TIMEOUT => {
                 producer.poll(Duration::ZERO);
             }
             Err(error) => return Err(explain(&error, producer.context().telling())),
@@ -145,14 +145,14 @@ pub(super) fn drain(producer: &BaseProducer<Deliveries>, name: &str, what: &str)
         producer.poll(Duration::from_millis(1));
         if asked.elapsed() > CLOSING {
             let what = format!("{} {what} are not acknowledged", producer.in_flight_count());
-            return Err(sink_error(name, Trouble::new(what, "see that the broker runs, and start again")));
+            return Err(sink_error(name, ClientError::new(what, "see that the broker runs, and start again")));
         }
     }
     producer.poll(Duration::ZERO);
     Ok(())
 }
 
-pub(super) fn sink_error(name: &str, Trouble { what, advice }: Trouble) -> SinkError {
+pub(super) fn sink_error(name: &str, ClientError { what, advice }: ClientError) -> SinkError {
     SinkError { sink_name: name.to_owned(), what, advice, closed: false, cause: None }
 }
 
@@ -211,7 +211,10 @@ impl Lists {
         while self.begun {
             if asked.elapsed() > limit {
                 let what = format!("{} lists are not acknowledged", self.kept.len());
-                return Err(sink_error(&self.name, Trouble::new(what, "see that the broker runs, and start again")));
+                return Err(sink_error(
+                    &self.name,
+                    ClientError::new(what, "see that the broker runs, and start again"),
+                ));
             }
             match self.try_commit() {
                 Ok(()) => {
@@ -290,13 +293,13 @@ impl Lists {
         let fatal = self.producer().client().fatal_error();
         let code = fatal.as_ref().map(|(code, _)| *code).or_else(|| error.rdkafka_error_code());
         if matches!(code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) {
-            return Refused::ForEver(Trouble::new(
+            return Refused::ForEver(ClientError::new(
                 "another process writes to this topic now, so this one was shut out",
                 "run one deltarec for an output topic; if there is only one, start it again",
             ));
         }
         if let Some((_, reason)) = fatal {
-            return Refused::ForEver(Trouble::new(reason, "see the broker's log, and start again"));
+            return Refused::ForEver(ClientError::new(reason, "see the broker's log, and start again"));
         }
         if let KafkaError::Transaction(error) = error {
             if error.is_retriable() {
@@ -307,9 +310,9 @@ impl Lists {
             }
         }
         if code == Some(Code::MessageSizeTooLarge) {
-            let Trouble { what, advice } = explain(error, self.producer().context().telling());
+            let ClientError { what, advice } = explain(error, self.producer().context().telling());
             let of = record.map(|(user, bytes)| format!(" (the list of `{user}`, {bytes} bytes)")).unwrap_or_default();
-            return Refused::ForEver(Trouble { what: what + &of, advice });
+            return Refused::ForEver(ClientError { what: what + &of, advice });
         }
         if self.transactions && self.begun && !matches!(error, KafkaError::Transaction(_)) {
             return Refused::Transaction(error.to_string());
@@ -328,7 +331,7 @@ impl Lists {
         match self.producer().context().failure().map(|failure| self.refused(&failure, None)) {
             Some(Refused::ForEver(trouble)) => Err(sink_error(&self.name, trouble)),
             Some(Refused::Now(what) | Refused::Transaction(what)) => {
-                Err(sink_error(&self.name, Trouble::new(what, "see the broker's log")))
+                Err(sink_error(&self.name, ClientError::new(what, "see the broker's log")))
             }
             None => Ok(()),
         }
@@ -350,7 +353,7 @@ enum Refused {
     Now(String),
     /// This transaction is lost.
     Transaction(String),
-    ForEver(Trouble),
+    ForEver(ClientError),
 }
 
 impl Sink for Lists {
@@ -392,7 +395,7 @@ impl Sink for Lists {
         Ok(())
     }
 
-    fn tend(&mut self) -> Result<(), SinkError> {
+    fn maintain(&mut self) -> Result<(), SinkError> {
         self.producers.iter().for_each(|producer| producer.poll(Duration::ZERO));
         if self.transactions {
             return Ok(());

@@ -7,11 +7,11 @@ use std::thread::{self, Thread};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
-use super::client::{PATIENCE, TELLING, Telling, Trouble, base, explain, not_made, partitions};
-use super::fetcher::{Fetched, Fetcher, Wishes};
+use super::client::{CONNECT_TIMEOUT, ClientError, LoggingContext, TELLING, base, explain, not_made, partitions};
+use super::fetcher::{Fetched, Fetcher, FetcherControl};
 use super::{Address, KafkaOptions};
 use crate::json::Json;
-use crate::plan::Plan;
+use crate::mapping::RecordMapping;
 use crate::{Batch, InputOptions, OpenError, Polled, Source, SourceError, SourcePosition};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -27,7 +27,7 @@ pub(crate) struct Topic {
     positions: BTreeMap<i32, i64>,
     /// Of each partition where there was more when reading began: where it ended then.
     ends: Option<BTreeMap<i32, i64>>,
-    wishes: Arc<Wishes>,
+    wishes: Arc<FetcherControl>,
 }
 
 enum State {
@@ -44,16 +44,16 @@ impl Topic {
     /// Opens a topic: it must be there, and its broker answer.
     pub(crate) fn open(name: &str, address: Address, options: &InputOptions) -> Result<Self, OpenError> {
         let kafka = &options.kafka;
-        let json = Json::new(Plan::new(options, true, true, options.rooms)?);
+        let json = Json::new(RecordMapping::new(options, true, true, options.rooms)?);
         let failed = |trouble| OpenError::from(source_error(name, trouble));
         let consumer = consumer(&address, kafka).map_err(failed)?;
         let telling = consumer.client().context();
         let serve = || drop(consumer.poll(TELLING));
         let found = partitions(consumer.client(), telling, &address.topic, serve).map_err(failed)?;
         if found.is_none() {
-            return Err(failed(Trouble::new("there is no such topic", "check its name, or create it")));
+            return Err(failed(ClientError::new("there is no such topic", "check its name, or create it")));
         }
-        let wishes = Arc::new(Wishes::default());
+        let wishes = Arc::new(FetcherControl::default());
         let limit = options.max_record_bytes;
         let fetcher = Fetcher::new(name, address, consumer, json, limit, options.originals, kafka, Arc::clone(&wishes));
         Ok(Topic {
@@ -66,19 +66,19 @@ impl Topic {
     }
 
     /// Looks where each partition ends now, and begins to fetch. The thread that polls is woken when something comes.
-    fn begin(&mut self, mut fetcher: Box<Fetcher>, polls: Thread) -> Result<State, Trouble> {
+    fn begin(&mut self, mut fetcher: Box<Fetcher>, polls: Thread) -> Result<State, ClientError> {
         self.ends = Some(fetcher.assign(&self.positions)?);
         let (hand_over, fetched) = bounded(BATCHES);
         let telling = fetcher.telling();
         thread::Builder::new().name("kafka".into()).spawn(move || fetcher.run(&hand_over, &polls)).map_err(
-            |error| Trouble::new(format!("no thread can be started: {error}"), "see the limits of this user"),
+            |error| ClientError::new(format!("no thread can be started: {error}"), "see the limits of this user"),
         )?;
         Ok(State::Fetching { fetched, telling })
     }
 }
 
 /// A consumer that is told what to read, and never asks a group.
-fn consumer(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<Telling>, Trouble> {
+fn consumer(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<LoggingContext>, ClientError> {
     let mut config = base(address, options)?;
     // Only offsets for display are committed under it; partitions are assigned by us, so nothing is ever rebalanced.
     config.set("group.id", &options.group);
@@ -97,10 +97,10 @@ fn consumer(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<Te
     config.set("queued.max.messages.kbytes", (options.buffer >> 10).max(1).to_string());
     // When that is used up, it is looked again soon, not after the second of the default.
     config.set("fetch.queue.backoff.ms", "10");
-    config.create_with_context(Telling::of(&address.topic)).map_err(|error| not_made(&error))
+    config.create_with_context(LoggingContext::of(&address.topic)).map_err(|error| not_made(&error))
 }
 
-pub(super) fn source_error(name: &str, Trouble { what, advice }: Trouble) -> SourceError {
+pub(super) fn source_error(name: &str, ClientError { what, advice }: ClientError) -> SourceError {
     SourceError { source_name: name.to_owned(), position: None, what, advice, cause: None }
 }
 
@@ -121,7 +121,8 @@ impl Source for Topic {
             Ok(taken) => taken,
             Err(TryRecvError::Empty) => return Ok(Polled::Idle),
             Err(TryRecvError::Disconnected) => {
-                let lost = Trouble::new("the thread that reads it has ended", "please report what is printed above");
+                let lost =
+                    ClientError::new("the thread that reads it has ended", "please report what is printed above");
                 return Err(source_error(&self.name, lost));
             }
         };
@@ -148,7 +149,7 @@ impl Source for Topic {
 
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
         let SourcePosition::Partitions(positions) = position else {
-            let wrong = Trouble::new("a position in a file is none in a topic", "start without the saved state");
+            let wrong = ClientError::new("a position in a file is none in a topic", "start without the saved state");
             return Err(source_error(&self.name, wrong));
         };
         self.positions.clone_from(positions);
@@ -185,7 +186,11 @@ impl Drop for Topic {
 }
 
 /// Where the partitions begin and end now.
-pub(super) fn bounds(consumer: &BaseConsumer<Telling>, topic: &str, partition: i32) -> Result<(i64, i64), Trouble> {
-    let bounds = consumer.fetch_watermarks(topic, partition, PATIENCE);
+pub(super) fn bounds(
+    consumer: &BaseConsumer<LoggingContext>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), ClientError> {
+    let bounds = consumer.fetch_watermarks(topic, partition, CONNECT_TIMEOUT);
     bounds.map_err(|error| explain(&error, consumer.client().context()))
 }

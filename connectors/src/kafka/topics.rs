@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
-use super::client::{Telling, Trouble, base, explain, not_made, partitions};
+use super::client::{ClientError, LoggingContext, base, explain, not_made, partitions};
 use super::{Address, KafkaOptions};
 
 /// How long the broker may take to create or to describe.
@@ -13,11 +13,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Creates the topic if it is missing: compacted, so that the latest record of each key stays. If it is there, warns of
 /// settings under which lists would be lost.
-pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: Kind) -> Result<(), Trouble> {
+pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: Kind) -> Result<(), ClientError> {
     let config = base(address, options)?;
-    let admin: AdminClient<Telling> =
-        rdkafka::config::FromClientConfigAndContext::from_config_and_context(&config, Telling::of(&address.topic))
-            .map_err(|error| not_made(&error))?;
+    let admin: AdminClient<LoggingContext> = rdkafka::config::FromClientConfigAndContext::from_config_and_context(
+        &config,
+        LoggingContext::of(&address.topic),
+    )
+    .map_err(|error| not_made(&error))?;
     let telling = admin.inner().context();
     // A thread of the admin client's own serves it.
     if partitions(admin.inner(), telling, &address.topic, || ())?.is_some() {
@@ -27,7 +29,7 @@ pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: Kind) -> 
         return Ok(());
     }
     if !options.create {
-        return Err(Trouble::new("there is no such topic", "create it, or set kafka.create = \"yes\""));
+        return Err(ClientError::new("there is no such topic", "create it, or set kafka.create = \"yes\""));
     }
     create(&admin, address, options, kind)
 }
@@ -38,10 +40,15 @@ pub(super) enum Kind {
     /// The latest record of each key is a list: compacted.
     Lists,
     /// Rejected records, as long as the broker keeps them.
-    Letters,
+    DeadLetterProducer,
 }
 
-fn create(admin: &AdminClient<Telling>, address: &Address, options: &KafkaOptions, kind: Kind) -> Result<(), Trouble> {
+fn create(
+    admin: &AdminClient<LoggingContext>,
+    address: &Address,
+    options: &KafkaOptions,
+    kind: Kind,
+) -> Result<(), ClientError> {
     let telling = admin.inner().context();
     let replication = if options.replication == 0 { -1 } else { i32::from(options.replication) };
     let mut topic = NewTopic::new(&address.topic, i32::from(options.partitions), TopicReplication::Fixed(replication));
@@ -54,12 +61,12 @@ fn create(admin: &AdminClient<Telling>, address: &Address, options: &KafkaOption
         // Another process may have been quicker.
         Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
         Some(Err((_, code))) => {
-            return Err(Trouble::new(
+            return Err(ClientError::new(
                 format!("the topic cannot be created: {code}"),
                 "create it (compacted, see docs/kafka.md), or allow this user to",
             ));
         }
-        None => return Err(Trouble::new("the broker does not say whether it created the topic", "create it")),
+        None => return Err(ClientError::new("the broker does not say whether it created the topic", "create it")),
     }
     tracing::info!("created topic {} with {} partitions", address.topic, options.partitions);
     // It is known everywhere a moment later.
@@ -69,11 +76,11 @@ fn create(admin: &AdminClient<Telling>, address: &Address, options: &KafkaOption
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    Err(Trouble::new("the topic was created and is not there", "see the broker's log"))
+    Err(ClientError::new("the topic was created and is not there", "see the broker's log"))
 }
 
 /// Warns of settings that delete lists. That they cannot be read is no reason to stop.
-fn check(admin: &AdminClient<Telling>, topic: &str) {
+fn check(admin: &AdminClient<LoggingContext>, topic: &str) {
     let resource = ResourceSpecifier::Topic(topic);
     let options = AdminOptions::new().request_timeout(Some(LIMIT / 2));
     let described = wait(admin.describe_configs(&[resource], &options)).map(|mut described| described.pop());

@@ -8,6 +8,5 @@ mod json;
 mod logs;
 mod open;
 mod outputs;
-mod snapshot;
 mod streams;
 mod support;

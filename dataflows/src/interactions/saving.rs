@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::history::Touches;
 use super::users::{SLICES, SLICES_OF_GROUP, User, Users, slice_of};
-use crate::{Event, GROUPS, Groups, Keeper, Piece, Scope, Time, UserId, group_of};
+use crate::{Event, GROUPS, Groups, Scope, SnapshotChunk, SnapshotSink, Time, UserId, group_of};
 
 /// See the module. Without a keeper nothing is noted.
 pub(super) struct Saving {
-    keeper: Option<Box<dyn Keeper>>,
+    keeper: Option<Box<dyn SnapshotSink>>,
     /// When each group changed last on this worker; 0 if never.
     changed: [Time; GROUPS],
     /// Whether a snapshot is being loaded: what comes of it, and what of it has expired, is no change of what its files say.
@@ -28,7 +28,7 @@ struct UnderWay {
 }
 
 impl Saving {
-    pub(super) fn new(keeper: Option<Box<dyn Keeper>>) -> Self {
+    pub(super) fn new(keeper: Option<Box<dyn SnapshotSink>>) -> Self {
         Saving { keeper, changed: [0; GROUPS], loading: false, under_way: None }
     }
 
@@ -126,14 +126,14 @@ impl UnderWay {
         self.wanted.is_none_or(|wanted| wanted[slice / SLICES_OF_GROUP])
     }
 
-    fn piece(&mut self, users: &Users) -> Piece {
+    fn piece(&mut self, users: &Users) -> SnapshotChunk {
         let slice = self.next;
         self.next += 1;
         let mut events = self.early.remove(&slice).unwrap_or_default();
         for (id, user) in users.slice(slice).filter(|(_, user)| user.saved != self.snapshot) {
             events.extend(user.touches.events(id));
         }
-        Piece {
+        SnapshotChunk {
             snapshot: u64::from(self.snapshot),
             group: (slice / SLICES_OF_GROUP) as u8,
             events,

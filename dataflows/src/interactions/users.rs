@@ -2,7 +2,7 @@
 
 use super::history::Touches;
 use super::timers::Timer;
-use crate::operator::{IdMap, give_back};
+use crate::operator::{IdMap, shrink_if_sparse};
 use crate::{GROUPS, UserId};
 
 /// Slices of a key group.
@@ -58,7 +58,7 @@ impl Users {
     pub(super) fn remove(&mut self, id: UserId) {
         let slice = &mut self.slices[slice_of(id)];
         self.len -= u64::from(slice.remove(&id).is_some());
-        give_back(slice);
+        shrink_if_sparse(slice);
     }
 
     /// The users of one slice, in no order.

@@ -1,7 +1,7 @@
 //! The viewers of this worker: profiles, rankings, and the lists they were sent last.
 
 use crate::dense::Dense;
-use crate::operator::{IdMap, TOGETHER, give_back};
+use crate::operator::{IdMap, TOGETHER, shrink_if_sparse};
 use crate::profile::Profile;
 use crate::rows::{Rows, ViewerId, hold};
 use crate::top_k::{Ranked, TopK, bit};
@@ -61,7 +61,7 @@ pub(super) struct Work {
 
 /// A candidate of a row that went from one value to another.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Changed {
+pub(super) struct CandidateDelta {
     pub(super) source: usize,
     pub(super) row: Dense,
     pub(super) item: Dense,
@@ -70,19 +70,19 @@ pub(super) struct Changed {
 }
 
 /// What the holders of one row are told.
-pub(super) struct Crowd<'a> {
+pub(super) struct RowDelta<'a> {
     /// The changed candidates of the row.
-    pub(super) changed: &'a [Changed],
+    pub(super) changed: &'a [CandidateDelta],
     /// Their places in a [`TopK::mask`].
     items: u64,
     /// Whether one of them rises.
     rises: bool,
 }
 
-impl<'a> Crowd<'a> {
-    pub(super) fn new(changed: &'a [Changed]) -> Self {
+impl<'a> RowDelta<'a> {
+    pub(super) fn new(changed: &'a [CandidateDelta]) -> Self {
         let items = changed.iter().fold(0, |items, changed| items | bit(changed.item));
-        Crowd { changed, items, rises: changed.iter().any(|changed| changed.new > changed.old) }
+        RowDelta { changed, items, rises: changed.iter().any(|changed| changed.new > changed.old) }
     }
 }
 
@@ -213,12 +213,12 @@ impl Viewers {
 
     /// Candidates of a row that the viewer holds went from one value to another.
     #[inline]
-    pub(super) fn touch(&mut self, id: ViewerId, crowd: &Crowd, rows: &Rows) {
+    pub(super) fn touch(&mut self, id: ViewerId, crowd: &RowDelta, rows: &Rows) {
         let head = &self.heads[id as usize];
         if head.state == State::Rescan || !(crowd.rises || head.kept & crowd.items != 0) {
             return;
         }
-        let Changed { source, row, .. } = crowd.changed[0];
+        let CandidateDelta { source, row, .. } = crowd.changed[0];
         let weight = i64::from(self.viewers[id as usize].profiles[source].weight(row)) * self.weights[source];
         let moves = crowd.changed.iter();
         let moves = moves.map(|changed| (changed.item, weight * (i64::from(changed.new) - i64::from(changed.old))));
@@ -317,7 +317,7 @@ impl Viewers {
         self.work.lists += usize::from(change.is_some());
         if viewer.has_left() {
             self.ids.remove(&viewer.user);
-            give_back(&mut self.ids);
+            shrink_if_sparse(&mut self.ids);
             // The place is used again; what was in it is freed now.
             *viewer = Viewer::new(0);
             self.free.push(id);

@@ -3,7 +3,7 @@
 use super::Neighbour;
 use super::pairs::Pairs;
 use super::row::{Row, Similar, Touched, UNKNOWN};
-use crate::audience::Interest;
+use crate::audience::Subscription;
 use crate::dense::{Dense, Ids, Recent};
 use crate::measure::{Formula, Pair};
 use crate::operator::TOGETHER;
@@ -333,7 +333,7 @@ impl<F: Formula> Index<F> {
     }
 
     /// Step 6: somebody wants to know an item's neighbours, or no longer does.
-    pub(super) fn want(&mut self, interest: Interest, diff: Diff) {
+    pub(super) fn want(&mut self, interest: Subscription, diff: Diff) {
         let item = self.intern(interest.row);
         let row = self.rows[item as usize].get_or_insert_default();
         row.want(interest.worker, diff);
@@ -359,7 +359,7 @@ impl<F: Formula> Index<F> {
 
     /// Step 8: ranks what was touched, a row for a unit of fuel, and tells those who want to know what is different.
     /// Returns whether all is done.
-    pub(super) fn rank(&mut self, fuel: &mut usize, tell: &mut impl FnMut(Interest, Neighbour, Diff)) -> bool {
+    pub(super) fn rank(&mut self, fuel: &mut usize, tell: &mut impl FnMut(Subscription, Neighbour, Diff)) -> bool {
         while let Some(item) = self.dirty.pop() {
             if *fuel == 0 {
                 self.dirty.push(item);
@@ -380,7 +380,7 @@ impl<F: Formula> Index<F> {
             }
             let (ids, name) = (&self.ids, self.ids.name(item));
             row.tell(&self.neighbours, &mut self.scratch, &mut |worker, Similar { partner, similarity }, diff| {
-                tell(Interest { row: name, worker }, Neighbour { item: ids.name(partner), similarity }, diff);
+                tell(Subscription { row: name, worker }, Neighbour { item: ids.name(partner), similarity }, diff);
             });
             row.age();
             if let Some(ranking) = &row.ranking {

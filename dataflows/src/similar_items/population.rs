@@ -6,7 +6,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{IdMap, give_back};
+use crate::operator::{IdMap, shrink_if_sparse};
 use crate::{Collection, Diff, ItemId, Level, Time, UserId};
 
 /// How many interactions of a user have each level.
@@ -31,7 +31,7 @@ pub(super) fn population<'scope>(history: Collection<'scope, (UserId, (ItemId, L
                     // What is retracted may come before what it makes room for: steps in between cancel out.
                     if *levels == Levels::default() {
                         users.remove(&user);
-                        give_back(&mut users);
+                        shrink_if_sparse(&mut users);
                     }
                     if after != before {
                         updates.push(((), time, after - before));

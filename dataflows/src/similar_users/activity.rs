@@ -1,14 +1,14 @@
-use crate::operator::{IdMap, give_back};
-use crate::wanted::{Rows, wanted};
-use crate::{Collection, Config, Diff, Interest, Logarithm, UserId};
+use crate::operator::{IdMap, shrink_if_sparse};
+use crate::subscriptions::{Rows, wanted};
+use crate::{Collection, Config, Diff, Logarithm, Subscription, UserId};
 
 /// Of each wanted user the fine logarithm of its activity. `weights` has every user as often as its activity is; each
 /// wanted row has one value.
 pub fn activity<'scope>(
     weights: Collection<'scope, UserId>,
-    interest: Collection<'scope, Interest>,
+    interest: Collection<'scope, Subscription>,
     config: &Config,
-) -> Collection<'scope, (Interest, u32)> {
+) -> Collection<'scope, (Subscription, u32)> {
     let activities = Activities { sums: IdMap::default(), logarithm: Logarithm::new(config.resolution) };
     wanted("Activity", weights, |user| (*user, ()), interest, activities, config.slice).0
 }
@@ -31,7 +31,7 @@ impl Rows for Activities {
         let new = *sum;
         if new == 0 {
             self.sums.remove(&user);
-            give_back(&mut self.sums);
+            shrink_if_sparse(&mut self.sums);
         }
         let fine = |sum: u64| (sum > 0).then(|| self.logarithm.fine(sum));
         if fine(old) != fine(new) {

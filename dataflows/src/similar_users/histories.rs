@@ -1,13 +1,13 @@
-use crate::operator::{IdMap, give_back};
-use crate::wanted::{Rows, wanted};
-use crate::{Collection, Config, Diff, Interest, ItemId, Level, UserId};
+use crate::operator::{IdMap, shrink_if_sparse};
+use crate::subscriptions::{Rows, wanted};
+use crate::{Collection, Config, Diff, ItemId, Level, Subscription, UserId};
 
 /// The histories of wanted users. Keeps everybody's: 9 bytes for each interaction.
 pub fn histories<'scope>(
     history: Collection<'scope, (UserId, (ItemId, Level))>,
-    interest: Collection<'scope, Interest>,
+    interest: Collection<'scope, Subscription>,
     config: &Config,
-) -> Collection<'scope, (Interest, (ItemId, Level))> {
+) -> Collection<'scope, (Subscription, (ItemId, Level))> {
     wanted("Histories", history, |(user, of)| (*user, *of), interest, Histories::default(), config.slice).0
 }
 
@@ -62,7 +62,7 @@ impl Rows for Histories {
         }
         if history.items.is_empty() {
             self.users.remove(&user);
-            give_back(&mut self.users);
+            shrink_if_sparse(&mut self.users);
         }
     }
 

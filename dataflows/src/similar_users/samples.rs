@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::operator::{IdMap, give_back};
-use crate::wanted::{Rows, wanted};
-use crate::{Collection, Config, Diff, Interest, ItemId, Level, UserId};
+use crate::operator::{IdMap, shrink_if_sparse};
+use crate::subscriptions::{Rows, wanted};
+use crate::{Collection, Config, Diff, ItemId, Level, Subscription, UserId};
 
 /// A user in the sample of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,9 +24,9 @@ pub struct Member {
 /// rarity changes, as its popularity doubles or halves, the activity of all who have it does; in slices.
 pub fn samples<'scope>(
     history: Collection<'scope, (UserId, (ItemId, Level))>,
-    interest: Collection<'scope, Interest>,
+    interest: Collection<'scope, Subscription>,
     config: &Config,
-) -> (Collection<'scope, (Interest, Member)>, Collection<'scope, UserId>) {
+) -> (Collection<'scope, (Subscription, Member)>, Collection<'scope, UserId>) {
     let samples = Samples { sample: config.sample, ..Samples::default() };
     wanted("Samples", history, |(user, (item, level))| (*item, (*user, *level)), interest, samples, config.slice)
 }
@@ -117,7 +117,7 @@ impl Rows for Samples {
         }
         if holders.levels.is_empty() {
             self.items.remove(&item);
-            give_back(&mut self.items);
+            shrink_if_sparse(&mut self.items);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Member, SimilarUser};
 use crate::dense::{Dense, place};
-use crate::operator::{IdMap, TOGETHER, give_back};
+use crate::operator::{IdMap, TOGETHER, shrink_if_sparse};
 use crate::profile::Profile;
 use crate::quantise::{phase, phased};
 use crate::rows::{Holder, Rows, ViewerId, hold};
@@ -332,7 +332,7 @@ impl Viewers {
         }
         if viewer.history.is_empty() {
             self.ids.remove(&viewer.user);
-            give_back(&mut self.ids);
+            shrink_if_sparse(&mut self.ids);
             self.rows.forget(head.me);
             *viewer = Viewer::new(0);
             self.free.push(id);

@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use connectors::snapshot::{Store, group_of};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use schema::id64;
+use snapshots::{Store, group_of};
 
 use super::super::{judged, last_lists, latest, unscored};
 use super::*;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use connectors::snapshot::{Interactions, Manifest, RunId, Store, Time, group_of};
 use schema::id64;
+use snapshots::{Interactions, Manifest, RunId, Store, Time, group_of};
 
 use super::super::event;
 use super::*;

@@ -94,7 +94,7 @@ impl<F: Formula> Model<F> {
             }
             worker.settle();
         }
-        // 3. Interest in what somebody has.
+        // 3. Subscription in what somebody has.
         let mut wanted = self.wanted.clone();
         for toggle in toggles {
             if !wanted.remove(toggle) {
@@ -104,7 +104,7 @@ impl<F: Formula> Model<F> {
         wanted.retain(|(item, _)| self.popularity(*item) > 0);
         for (item, worker) in wanted.symmetric_difference(&self.wanted) {
             let diff = if wanted.contains(&(*item, *worker)) { 1 } else { -1 };
-            let interest = Interest { row: name(*item), worker: *worker };
+            let interest = Subscription { row: name(*item), worker: *worker };
             self.workers[Self::owner(interest.row)].want(interest, diff);
         }
         self.wanted = wanted;

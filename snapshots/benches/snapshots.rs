@@ -1,0 +1,61 @@
+//! Codecs of snapshots side by side: the rows of one group to a file and back, in rows/s, and bytes a row. What is read is
+//! also summed up, so that a codec that only looks later is seen to look.
+//!
+//! ```text
+//! cargo bench -p snapshots --bench snapshots
+//! cargo bench -p snapshots --bench snapshots --features abomonation
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+#![expect(clippy::print_stdout, reason = "what criterion has no place for")]
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput};
+use schema::id64;
+use snapshots::{CODECS, Interactions};
+
+/// A group of a shop with five million interactions: a 256th of them.
+const ROWS: u64 = 20_000;
+/// Interactions of a user.
+const EACH: u64 = 20;
+
+fn rows() -> Interactions {
+    let mut rows = Interactions::default();
+    for n in 0..ROWS {
+        let user = format!("user-{}", n / EACH * 257);
+        // Few items are in most histories.
+        let rank = n * 7_919 % 20_011;
+        let item = format!("product-{}", rank * rank % 20_011 * rank % 20_011 / (1 + n % 9));
+        let ts = 1_763_900_000_000 + n % EACH * 86_400_000 + n * 104_729 % 86_400_000;
+        rows.push((id64(&user), &user), (id64(&item), &item), ts, 1 + (n % 6) as u8);
+    }
+    rows
+}
+
+fn main() {
+    let rows = rows();
+    let mut criterion = Criterion::default().configure_from_args();
+    let sum = |rows: &Interactions| {
+        rows.iter()
+            .map(|row| row.ts + u64::from(row.level) + row.user.len() as u64 + row.item.len() as u64)
+            .sum::<u64>()
+    };
+    let expected = sum(&rows);
+    for codec in CODECS {
+        let file = Bytes::from(codec.encode(&rows).unwrap());
+        #[expect(clippy::cast_precision_loss, reason = "printed with one digit")]
+        let each = file.len() as f64 / ROWS as f64;
+        println!("{}: {} bytes for {ROWS} rows, {each:.1} a row", codec.name(), file.len());
+        let mut group = criterion.benchmark_group(codec.name());
+        group.throughput(Throughput::Elements(ROWS));
+        group.bench_function("encode", |b| b.iter(|| codec.encode(black_box(&rows)).unwrap()));
+        group.bench_function("decode", |b| b.iter(|| codec.decode(black_box(&file)).unwrap()));
+        group.bench_function("decode and sum", |b| {
+            b.iter(|| assert_eq!(sum(&codec.decode(black_box(&file)).unwrap()), expected));
+        });
+        group.finish();
+    }
+    criterion.final_summary();
+}

@@ -1,0 +1,143 @@
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+
+/// Where manifests are.
+pub(crate) const MANIFESTS: &str = "manifests";
+/// Where the files of groups are.
+pub(crate) const GROUPS: &str = "groups";
+
+/// A run of the program, in the names of its files: eight hexadecimal digits that no other run is likely to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct RunId(pub u32);
+
+impl RunId {
+    /// A new one, from the randomness that the operating system gives to hash maps.
+    pub fn random() -> Self {
+        RunId(RandomState::new().hash_one(std::process::id()) as u32)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl From<RunId> for String {
+    fn from(run: RunId) -> Self {
+        run.to_string()
+    }
+}
+
+impl FromStr for RunId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.len() == 8 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let number = digits.then(|| u32::from_str_radix(text, 16).ok()).flatten();
+        number.map(RunId).ok_or_else(|| format!("`{text}` is no id of a run: eight hexadecimal digits"))
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Where the manifest of a snapshot is.
+pub(crate) fn manifest(sequence: u64) -> Path {
+    Path::from(format!("{MANIFESTS}/{sequence:010}.json"))
+}
+
+/// The sequence in a manifest's place; `None` for files of others.
+pub(crate) fn manifest_sequence(path: &Path) -> Option<u64> {
+    let name = path.as_ref().strip_prefix(MANIFESTS)?.strip_prefix('/')?.strip_suffix(".json")?;
+    name.parse().ok().filter(|sequence| manifest(*sequence) == *path)
+}
+
+/// What a file of a group is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupName<'n> {
+    pub(crate) sequence: u64,
+    pub(crate) run: RunId,
+    pub(crate) group: u8,
+    /// The extension, which is the codec.
+    pub(crate) codec: &'n str,
+}
+
+impl fmt::Display for GroupName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{GROUPS}/{:010}-{}-{:03x}.{}", self.sequence, self.run, self.group, self.codec)
+    }
+}
+
+impl<'n> GroupName<'n> {
+    /// Reads a name; `None` for anything that this program does not write.
+    pub(crate) fn parse(file: &'n str) -> Option<Self> {
+        let (stem, codec) = file.strip_prefix(GROUPS)?.strip_prefix('/')?.split_once('.')?;
+        let mut parts = stem.split('-');
+        let name = GroupName {
+            sequence: parts.next()?.parse().ok()?,
+            run: parts.next()?.parse().ok()?,
+            group: u8::from_str_radix(parts.next()?, 16).ok()?,
+            codec,
+        };
+        // One name, one way to write it; and no way out of the folder.
+        let extension = !codec.is_empty() && codec.bytes().all(|byte| byte.is_ascii_lowercase());
+        (extension && name.to_string() == file).then_some(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written_and_no_others() {
+        let name = GroupName { sequence: 7, run: RunId(0x1f00_c0de), group: 0xa3, codec: "parquet" };
+        assert_eq!(name.to_string(), "groups/0000000007-1f00c0de-0a3.parquet");
+        assert_eq!(GroupName::parse("groups/0000000007-1f00c0de-0a3.parquet"), Some(name));
+        let large = GroupName { sequence: u64::MAX, ..name };
+        assert_eq!(GroupName::parse(&large.to_string()), Some(large));
+        for other in [
+            "groups/7-1f00c0de-0a3.parquet",
+            "groups/0000000007-1F00C0DE-0a3.parquet",
+            "groups/0000000007-1f00c0de-1a3.parquet",
+            "groups/0000000007-1f00c0de-0a3",
+            "groups/0000000007-1f00c0de-0a3.",
+            "groups/0000000007-1f00c0de-0a3./../../x",
+            "groups/0000000007-1f00c0de-0a3.parquet#1",
+            "groups/0000000007-1f00c0de-0a3-0.parquet",
+            "../0000000007-1f00c0de-0a3.parquet",
+            "",
+        ] {
+            assert_eq!(GroupName::parse(other), None, "{other}");
+        }
+        assert_eq!(manifest_sequence(&manifest(12)), Some(12));
+        for other in [
+            "manifests/12.json",
+            "manifests/0000000012.json.bak",
+            "groups/0000000012.json",
+            "manifests/+000000012.json",
+        ] {
+            assert_eq!(manifest_sequence(&Path::from(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn runs_have_different_ids() {
+        assert_ne!(RunId::random(), RunId::random());
+        assert_eq!("0000000a".parse(), Ok(RunId(10)));
+        for wrong in ["", "a", "0000000A", "+000000a", "0000000aa"] {
+            assert!(wrong.parse::<RunId>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
+use proptest::prelude::*;
+use schema::id64;
+use snapshots::{CODECS, Codec, Interactions, codec};
+
+use super::{any_rows, few, owned, rows};
+
+fn round_trip(codec: &dyn Codec, interactions: &Interactions) -> Interactions {
+    let file = Bytes::from(codec.encode(interactions).unwrap());
+    codec.decode(&file).unwrap_or_else(|error| panic!("{}: {error}", codec.name()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn rows_come_back_as_they_were(given in any_rows(60), more in any_rows(5)) {
+        let interactions = rows(&given);
+        prop_assert_eq!(&owned(&interactions), &given);
+        for codec in CODECS {
+            let mut read = round_trip(*codec, &interactions);
+            prop_assert_eq!(&owned(&read), &given);
+            prop_assert_eq!(&read, &interactions);
+            // What was read can be added to like anything else, names still being stored once.
+            for (user, item, ts, level) in &more {
+                read.push((id64(user), user), (id64(item), item), *ts, *level);
+            }
+            prop_assert_eq!(owned(&read), [given.clone(), more.clone()].concat());
+            prop_assert_eq!(read.users().collect::<HashSet<_>>().len(), read.users().len());
+            prop_assert_eq!(read.items().collect::<HashSet<_>>().len(), read.items().len());
+        }
+    }
+}
+
+#[test]
+fn rows_can_be_read_by_the_numbers_of_their_names() {
+    let interactions = rows(&few());
+    let (users, items): (Vec<&str>, Vec<&str>) = (interactions.users().collect(), interactions.items().collect());
+    assert_eq!((users.len(), items.len(), interactions.len()), (3, 3, 4));
+    let numbered = interactions.numbered().map(|(user, item, ts, level)| (users[user], items[item], ts, level));
+    assert!(numbered.eq(interactions.iter().map(|row| (row.user, row.item, row.ts, row.level))));
+}
+
+/// More rows than a codec handles at a time.
+#[test]
+fn many_rows_come_back_too() {
+    let given =
+        (0..1_100_000_u64).map(|n| (format!("u{}", n / 50), format!("p{}", n * 7919 % 1_000), n, 1 + (n % 6) as u8));
+    let mut interactions = Interactions::default();
+    for (user, item, ts, level) in given {
+        interactions.push((id64(&user), &user), (id64(&item), &item), ts, level);
+    }
+    for codec in CODECS {
+        assert!(round_trip(*codec, &interactions) == interactions, "{}", codec.name());
+    }
+}
+
+#[test]
+fn codecs_are_found_by_name_and_refuse_each_others_files() {
+    for one in CODECS {
+        assert_eq!(codec(one.name()).unwrap().name(), one.name());
+        let file = Bytes::from(one.encode(&rows(&few())).unwrap());
+        for other in CODECS.iter().filter(|other| other.name() != one.name()) {
+            assert!(other.decode(&file).is_err(), "{} read by {}", one.name(), other.name());
+        }
+    }
+    assert!(codec("csv").is_none());
+}
+
+#[test]
+#[should_panic(expected = "the level and the time of an event")]
+fn a_level_that_no_event_has_is_not_stored() {
+    Interactions::default().push((1, "u"), (2, "p"), 5, 16);
+}
+
+/// A name may look like anything, also like the place of the checksum.
+#[test]
+fn names_are_not_taken_for_what_is_around_them() {
+    let name = "deltarec.xxh3\x18\x100000000000000000";
+    let given = vec![(name.to_owned(), name.to_owned(), 5, 1), ("PAR1".to_owned(), name.repeat(9), 5, 1)];
+    for codec in CODECS {
+        assert_eq!(owned(&round_trip(*codec, &rows(&given))), given);
+    }
+}
+
+/// By the crate's reader for any schema, which knows nothing of ours.
+#[test]
+fn others_read_the_columns_of_a_parquet_file_as_what_they_are() {
+    let file = Bytes::from(codec("parquet").unwrap().encode(&rows(&few())).unwrap());
+    let reader = SerializedFileReader::new(file).unwrap();
+    let mut schema = Vec::new();
+    parquet::schema::printer::print_schema(&mut schema, reader.metadata().file_metadata().schema());
+    assert_eq!(
+        String::from_utf8(schema).unwrap(),
+        "message interactions {\n  REQUIRED BYTE_ARRAY user (STRING);\n  REQUIRED BYTE_ARRAY item (STRING);\n  \
+         REQUIRED INT32 level;\n  REQUIRED INT64 ts (TIMESTAMP(MILLIS,true));\n}\n"
+    );
+    let read = reader.get_row_iter(None).unwrap().map(|row| {
+        let row = row.unwrap();
+        let ts = row.get_timestamp_millis(3).unwrap();
+        (
+            row.get_string(0).unwrap().clone(),
+            row.get_string(1).unwrap().clone(),
+            u64::try_from(ts).unwrap(),
+            u8::try_from(row.get_int(2).unwrap()).unwrap(),
+        )
+    });
+    assert_eq!(read.collect::<Vec<_>>(), few());
+}
+
+#[test]
+fn rows_of_names_that_are_known_are_added_by_their_ids() {
+    let [ann, bob, tea] = ["ann", "bob", "tea"].map(|name| (schema::id64(name), name));
+    let mut rows = snapshots::Interactions::default();
+    assert!(!rows.push_known(ann.0, tea.0, 1, 1), "nobody is known");
+    rows.push(ann, tea, 1, 1);
+    assert!(rows.push_known(ann.0, tea.0, 2, 3));
+    assert!(!rows.push_known(bob.0, tea.0, 3, 1) && !rows.push_known(ann.0, bob.0, 3, 1));
+    let found: Vec<_> = rows.iter().map(|row| (row.user, row.item, row.ts, row.level)).collect();
+    assert_eq!(found, [("ann", "tea", 1, 1), ("ann", "tea", 2, 3)]);
+}

@@ -1,0 +1,125 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use snapshots::{CODECS, Codec, CodecError, codec};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::{any_rows, few, owned, rows};
+
+fn assert_refused(codec: &dyn Codec, file: Vec<u8>, what: &str) {
+    let read = catch_unwind(AssertUnwindSafe(|| codec.decode(&Bytes::from(file))));
+    let read = read.unwrap_or_else(|_| panic!("{}, {what}: it panicked", codec.name()));
+    assert!(read.is_err(), "{}, {what}: read as {read:?}", codec.name());
+}
+
+#[test]
+fn every_flipped_bit_is_detected() {
+    for codec in CODECS {
+        let file = codec.encode(&rows(&few())).unwrap();
+        for at in 0..file.len() * 8 {
+            let mut damaged = file.clone();
+            damaged[at / 8] ^= 1 << (at % 8);
+            assert_refused(*codec, damaged, &format!("bit {at}"));
+        }
+    }
+}
+
+#[test]
+fn every_truncation_is_detected() {
+    for codec in CODECS {
+        let file = codec.encode(&rows(&few())).unwrap();
+        for length in 0..file.len() {
+            assert_refused(*codec, file[..length].to_vec(), &format!("cut to {length}"));
+        }
+        assert_refused(*codec, [file.as_slice(), b"\0"].concat(), "one byte more");
+    }
+}
+
+/// Gives a file of records the checksum that belongs to what is in it now.
+fn reseal(file: &mut [u8]) {
+    if file.len() >= 64 {
+        let checksum = xxh3_64_with_seed(&file[64..], xxh3_64(&file[..56]));
+        file[56..64].copy_from_slice(&checksum.to_ne_bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whoever writes a right checksum around wrong rows gets an error or rows, and no panic.
+    #[test]
+    fn records_are_looked_at_even_with_a_right_checksum(
+        given in any_rows(6),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let records = codec("records").unwrap();
+        let mut file = records.encode(&rows(&given)).unwrap();
+        for (at, byte) in edits {
+            let at = at.index(file.len());
+            file[at] = byte;
+        }
+        reseal(&mut file);
+        if let Ok(read) = records.decode(&Bytes::from(file)) {
+            for (user, item, ts, level) in owned(&read) {
+                prop_assert!((1..=512).contains(&user.len()) && (1..=512).contains(&item.len()));
+                prop_assert!(ts <= schema::MAX_TS && (1..=15).contains(&level));
+            }
+        }
+    }
+
+    #[test]
+    fn anything_at_all_is_no_file(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        for codec in CODECS {
+            assert_refused(*codec, bytes.clone(), "noise");
+        }
+    }
+
+    #[test]
+    fn several_wrong_bytes_are_detected(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+        for codec in CODECS {
+            let good = codec.encode(&rows(&few())).unwrap();
+            let mut file = good.clone();
+            for (at, byte) in &edits {
+                file[at.index(good.len())] = *byte;
+            }
+            if file != good {
+                assert_refused(*codec, file, "several bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_other_machines_and_formats_are_told_apart_from_damage() {
+    let records = codec("records").unwrap();
+    let file = records.encode(&rows(&few())).unwrap();
+    let with = |at: usize, bytes: &[u8]| {
+        let mut file = file.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        reseal(&mut file);
+        records.decode(&Bytes::from(file)).unwrap_err()
+    };
+    for (at, bytes, words) in [
+        (8, 0x0D0C_0B0A_u32.to_ne_bytes().as_slice(), "the other byte order"),
+        (12, &9_u32.to_ne_bytes(), "format 9 where this one knows 2"),
+        (16, &24_u32.to_ne_bytes(), "another layout of records"),
+        (24, &1_u64.to_ne_bytes(), "another build"),
+    ] {
+        let error = with(at, bytes);
+        assert!(matches!(error, CodecError::Foreign(_)) && error.to_string().contains(words), "{error}");
+    }
+    assert!(matches!(with(40, &u64::MAX.to_ne_bytes()), CodecError::Damaged(_)));
+    assert!(matches!(with(0, b"parquet!"), CodecError::Damaged(_)));
+}
+
+/// Only with the feature: its files are of one build.
+#[test]
+fn a_file_of_another_build_is_refused_by_abomonation() {
+    let Some(abomonation) = codec("abomonation") else { return };
+    let mut file = abomonation.encode(&rows(&few())).unwrap();
+    file[24] ^= 1;
+    reseal(&mut file);
+    let error = abomonation.decode(&Bytes::from(file)).unwrap_err().to_string();
+    assert!(error.contains("another build"), "{error}");
+}

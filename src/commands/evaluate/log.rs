@@ -1,0 +1,182 @@
+//! A log in memory: what counts of it, in the order of time, names as numbers.
+
+use connectors::{Batch, Polled, RawEvent, RejectLog};
+use dataflows::{Event, IdMap, ItemId, UserId};
+use schema::{Effect, Levels, Reason, id64};
+
+use super::progress::Progress;
+use crate::config::Config;
+use crate::engine::{Input, latest, rejected};
+use crate::failure::Failure;
+use crate::stop::Stop;
+
+/// An event of the log: 24 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Logged {
+    pub(super) ts: u64,
+    pub(super) user: u32,
+    pub(super) item: u32,
+    /// [`NO_DWELL`] where there is none.
+    dwell_ms: u32,
+    action: u16,
+}
+
+const NO_DWELL: u32 = u32::MAX;
+
+/// The events that count, by time; of equal times in the order of the inputs, then of their lines.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) events: Vec<Logged>,
+    /// Ids by number, in the order in which they came.
+    pub(super) users: Vec<UserId>,
+    pub(super) items: Vec<ItemId>,
+    actions: Vec<String>,
+    /// Valid events too weak to tell anything.
+    pub(super) ignored: u64,
+    pub(super) rejected: u64,
+    /// Whether there was more than was to be taken.
+    pub(super) cut: bool,
+}
+
+impl Log {
+    /// Reads all inputs, judges events as a run with this configuration would, and puts them in order. At most `most`
+    /// events are taken. `None`: it was stopped.
+    pub(super) fn read(
+        inputs: Vec<Input>,
+        config: &Config,
+        most: usize,
+        progress: &mut Progress,
+        stop: &Stop,
+    ) -> Result<Option<Self>, Failure> {
+        let mut builder = Builder::default();
+        let mut rejects = RejectLog::default();
+        let limit = latest(config.input.max_skew);
+        let mut reject = |rejected: &schema::Rejected| {
+            rejects.record(rejected).map_err(|error| Failure::Running(anyhow::Error::new(error)))
+        };
+        'inputs: for mut input in inputs {
+            let mut batch = Batch::default();
+            let mut polled = Polled::Ready;
+            while polled != Polled::Finished {
+                if stop.is_set() {
+                    return Ok(None);
+                }
+                batch.clear();
+                polled = input.source.poll(&mut batch).map_err(|error| Failure::Running(error.into()))?;
+                batch.rejected.iter().try_for_each(&mut reject)?;
+                for event in (0..batch.len()).filter_map(|at| batch.get(at)) {
+                    let reason = match config.levels.effect(event.action, event.dwell_ms) {
+                        Err(reason) => reason,
+                        Ok(_) if event.ts > limit => Reason::Future { ts: event.ts, limit },
+                        Ok(Effect::Ignored) => {
+                            builder.log.ignored += 1;
+                            continue;
+                        }
+                        Ok(Effect::Counts(_)) if builder.log.events.len() < most => {
+                            builder.push(event);
+                            continue;
+                        }
+                        Ok(Effect::Counts(_)) => {
+                            builder.log.cut = true;
+                            break 'inputs;
+                        }
+                    };
+                    reject(&rejected(reason, input.source.name(), event))?;
+                }
+                progress.at(builder.log.events.len());
+            }
+        }
+        let mut log = builder.log;
+        log.rejected = rejects.total();
+        // Stable: what is equal stays in the order of the inputs.
+        log.events.sort_by_key(|event| event.ts);
+        Ok(Some(log))
+    }
+
+    /// How much an event tells by other levels than those it was read with; nothing at all if they ignore or reject it.
+    fn level(&self, event: &Logged, levels: &Levels) -> Option<u8> {
+        let dwell_ms = Some(event.dwell_ms).filter(|ms| *ms != NO_DWELL).map(i64::from);
+        match levels.effect(&self.actions[usize::from(event.action)], dwell_ms) {
+            Ok(Effect::Counts(level)) => Some(level),
+            Ok(Effect::Ignored) | Err(_) => None,
+        }
+    }
+
+    /// As the graph takes it.
+    pub(super) fn event(&self, event: &Logged, levels: &Levels) -> Option<Event> {
+        let level = self.level(event, levels)?;
+        Some(Event {
+            user: self.users[event.user as usize],
+            item: self.items[event.item as usize],
+            ts: event.ts,
+            level,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Builder {
+    log: Log,
+    users: IdMap<u32>,
+    items: IdMap<u32>,
+}
+
+impl Builder {
+    fn push(&mut self, event: RawEvent<'_>) {
+        let user = number(&mut self.users, &mut self.log.users, event.user);
+        let item = number(&mut self.items, &mut self.log.items, event.item);
+        let actions = &mut self.log.actions;
+        let action = actions.iter().position(|action| action == event.action).unwrap_or_else(|| {
+            actions.push(event.action.to_owned());
+            actions.len() - 1
+        });
+        let dwell_ms = event.dwell_ms.map_or(NO_DWELL, |ms| u32::try_from(ms).unwrap_or(NO_DWELL - 1));
+        let action = u16::try_from(action).expect("only actions of the configuration are taken");
+        self.log.events.push(Logged { ts: event.ts, user, item, dwell_ms, action });
+    }
+}
+
+/// The number of a name. As in a run, names with one id64 are one name.
+fn number(numbers: &mut IdMap<u32>, ids: &mut Vec<u64>, name: &str) -> u32 {
+    let id = id64(name);
+    *numbers.entry(id).or_insert_with(|| {
+        ids.push(id);
+        u32::try_from(ids.len() - 1).expect("fewer events than 2^32 are taken")
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A log of views: `(user, item, ts)`.
+    pub(in super::super) fn log(events: &[(&str, &str, u64)]) -> Log {
+        let mut builder = Builder::default();
+        for (user, item, ts) in events {
+            let position = schema::Position { line: 1, offset: 0 };
+            builder.push(RawEvent {
+                user,
+                item,
+                action: "view",
+                ts: *ts,
+                dwell_ms: None,
+                room: None,
+                position,
+                stamped: None,
+            });
+        }
+        let mut log = builder.log;
+        log.events.sort_by_key(|event| event.ts);
+        log
+    }
+
+    #[test]
+    fn events_stand_in_the_order_of_time_and_names_are_numbers() {
+        let log = log(&[("b", "x", 5), ("a", "x", 3), ("a", "y", 5)]);
+        let events: Vec<_> = log.events.iter().map(|event| (event.user, event.item, event.ts)).collect();
+        assert_eq!(events, [(1, 0, 3), (0, 0, 5), (1, 1, 5)]);
+        assert_eq!(log.users, [id64("b"), id64("a")]);
+        let event = log.event(&log.events[0], &Levels::default()).unwrap();
+        assert_eq!(event, Event { user: id64("a"), item: id64("x"), ts: 3, level: 1 });
+    }
+}

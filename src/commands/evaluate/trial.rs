@@ -1,0 +1,170 @@
+//! A log, cut by a protocol, put to one system or several at once.
+
+use super::judge::Judge;
+use super::known::TrainingStats;
+use super::log::{Log, Logged};
+use super::progress::Progress;
+use super::protocol::{Plan, Steps};
+use super::random::{Purpose, Random};
+use super::recommenders::{Learnt, Recommender};
+use super::shapes::Catalogue;
+use crate::stop::Stop;
+
+/// Lists of which what takes long is measured, about.
+const SAMPLED: usize = 2_000;
+
+pub(super) struct Trial {
+    pub(super) log: Log,
+    pub(super) plan: Plan,
+    pub(super) ks: Vec<usize>,
+    pub(super) seed: u64,
+    /// How many places of a list try new items, each number beside the others.
+    pub(super) explore: Vec<usize>,
+    catalogue: Catalogue,
+}
+
+/// What came of it.
+pub(super) struct TrialResult {
+    /// Of each system.
+    pub(super) judges: Vec<Judge>,
+    /// Users with a case, in the order of the first.
+    pub(super) users: Vec<u32>,
+    /// Items that were known in the end, or all of the log where new ones are tried.
+    pub(super) catalogue: usize,
+}
+
+impl Trial {
+    pub(super) fn new(log: Log, plan: Plan, ks: Vec<usize>, seed: u64, explore: Vec<usize>) -> Self {
+        let catalogue = match plan.steps {
+            Steps::Static(_) => {
+                Catalogue::new(log.items.len(), plan.train.iter().map(|position| &log.events[*position as usize]))
+            }
+            Steps::Prequential { .. } => Catalogue::new(log.items.len(), log.events.iter()),
+        };
+        Trial { log, plan, ks, seed, explore, catalogue }
+    }
+
+    /// Lists to be judged.
+    pub(super) fn cases(&self) -> usize {
+        match &self.plan.steps {
+            Steps::Static(cases) => cases.len(),
+            Steps::Prequential { from, .. } => self.log.events.len() - from,
+        }
+    }
+
+    /// The longest list that is looked at.
+    pub(super) fn longest(&self) -> usize {
+        self.ks.iter().copied().max().unwrap_or_default()
+    }
+
+    /// Has all systems predict the same cases. `None`: it was stopped.
+    pub(super) fn run(
+        &self,
+        systems: &mut [&mut dyn Recommender],
+        progress: &mut Progress,
+        stop: &Stop,
+    ) -> Option<TrialResult> {
+        let log = &self.log;
+        let mut known = TrainingStats::new(log.users.len(), log.items.len());
+        let learn = |known: &mut TrainingStats, event: &Logged| Learnt { event: *event, new: known.learn(event) };
+        let train = self.plan.train.iter().map(|position| learn(&mut known, &log.events[*position as usize]));
+        let train: Vec<Learnt> = train.collect();
+        for system in systems.iter_mut() {
+            system.load(&train);
+        }
+        drop(train);
+
+        let mut court = Scorer {
+            trial: self,
+            judges: systems.iter().map(|_| Judge::new(&self.ks, log.items.len())).collect(),
+            users: Vec::new(),
+            has_case: vec![false; log.users.len()],
+            sample: Random::new(self.seed, Purpose::Sample),
+            list: Vec::new(),
+        };
+        match &self.plan.steps {
+            Steps::Static(cases) => {
+                if let Some(next) = log.events.get(self.plan.train.len()).filter(|_| self.plan.expires) {
+                    for system in systems.iter_mut() {
+                        system.advance(next.ts);
+                    }
+                }
+                for (done, case) in cases.iter().enumerate() {
+                    if stop.is_set() {
+                        return None;
+                    }
+                    court.hear(systems, case.user, &case.taken, &known);
+                    progress.at(done);
+                }
+            }
+            Steps::Prequential { from, tick } => {
+                let mut next = *from;
+                while next < log.events.len() {
+                    if stop.is_set() {
+                        return None;
+                    }
+                    let events = &log.events[next..next + together(&log.events[next..], *tick)];
+                    for system in systems.iter_mut() {
+                        system.advance(events[0].ts);
+                    }
+                    for event in events {
+                        court.hear(systems, event.user, &[event.item], &known);
+                    }
+                    let learnt: Vec<Learnt> = events.iter().map(|event| learn(&mut known, event)).collect();
+                    for system in systems.iter_mut() {
+                        system.learn(&learnt);
+                    }
+                    next += events.len();
+                    progress.at(next - from);
+                }
+            }
+        }
+        let catalogue = if self.explore.is_empty() { known.catalogue() } else { log.items.len() };
+        Some(TrialResult { judges: court.judges, users: court.users, catalogue })
+    }
+}
+
+/// How many of the next events may be predicted from one state: at most `tick`, and no user's second event, which is to be
+/// predicted from the first.
+fn together(events: &[Logged], tick: usize) -> usize {
+    let mut users = std::collections::HashSet::new();
+    events.iter().take(tick).take_while(|event| users.insert(event.user)).count()
+}
+
+/// Where lists and deeds meet.
+struct Scorer<'t> {
+    trial: &'t Trial,
+    judges: Vec<Judge>,
+    users: Vec<u32>,
+    has_case: Vec<bool>,
+    sample: Random,
+    list: Vec<u32>,
+}
+
+impl Scorer<'_> {
+    fn hear(&mut self, systems: &mut [&mut dyn Recommender], user: u32, taken: &[u32], known: &TrainingStats) {
+        if !std::mem::replace(&mut self.has_case[user as usize], true) {
+            self.users.push(user);
+        }
+        // Drawn once for all systems, so that they are compared on the same lists.
+        let sampled = self.sample.below(self.trial.cases().max(1)) < SAMPLED;
+        for (system, judge) in systems.iter_mut().zip(&mut self.judges) {
+            self.list.clear();
+            system.list(user, known, &mut self.list);
+            judge.judge(user, &self.list, taken, known, &self.trial.catalogue, sampled);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::tests::log;
+    use super::*;
+
+    #[test]
+    fn a_user_comes_once_into_a_tick() {
+        let log = log(&[("a", "x", 1), ("b", "x", 2), ("a", "y", 3), ("c", "y", 4)]);
+        assert_eq!([1, 2, 3, 9].map(|tick| together(&log.events, tick)), [1, 2, 2, 2]);
+        assert_eq!(together(&log.events[1..], 9), 3);
+    }
+}

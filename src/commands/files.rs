@@ -1,0 +1,25 @@
+//! Files that a command writes in the end.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::failure::Failure;
+
+/// What is wrong with a file is said before anything is measured.
+pub(crate) fn check_writable<'p>(paths: impl IntoIterator<Item = &'p Option<PathBuf>>) -> Result<(), Failure> {
+    for path in paths.into_iter().flatten() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() || path.is_dir() {
+            let path = path.display();
+            return Err(Failure::Usage(anyhow::anyhow!(
+                "{path} cannot be written: name a file in a folder that exists"
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)
+}

@@ -1,0 +1,81 @@
+use clap::Args;
+use connectors::{Columns, Filter, InputOptions, OpenError, Uri, open_source};
+use simulator::Generator;
+
+use super::Failure;
+use crate::commands::generate;
+use crate::config::Config;
+use crate::engine::{Input, Simulated};
+
+/// Where events come from and what they look like there.
+#[derive(Debug, Args)]
+pub(crate) struct InputArgs {
+    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, `kafka://BROKER[,BROKER]/TOPIC` or
+    /// generate:[OPTIONS]; may be repeated. Inputs are merged by time; topics are read after all others
+    #[arg(long = "input", value_name = "URI", default_value = "-")]
+    inputs: Vec<String>,
+    /// What the columns or fields are called, see the examples; nested JSON fields as a.b.c; after the name of `ts` a
+    /// format: s, ms, iso or a strftime pattern
+    #[arg(long, value_name = "user=NAME,item=NAME,action=NAME,ts=NAME[:FORMAT],...")]
+    columns: Option<String>,
+    /// The action of all records, where there is no such column
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// Take only records that fulfil COLUMN OP VALUE, e.g. 'quantity>0'; may be repeated, all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    filters: Vec<String>,
+}
+
+impl InputArgs {
+    /// The inputs as they were named.
+    pub(crate) fn uris(&self) -> Result<Vec<Uri>, Failure> {
+        let uri = |text: &String| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
+        self.inputs.iter().map(uri).collect()
+    }
+
+    /// How records are read, to be compared with how an earlier run read them.
+    pub(crate) fn reading(&self) -> serde_json::Value {
+        serde_json::json!({ "columns": self.columns, "action": self.action, "where": self.filters })
+    }
+
+    /// Opens the inputs of [`InputArgs::uris`]. `originals`: records of topics are kept for a dead-letter topic.
+    pub(crate) fn open(&self, uris: &[Uri], config: &Config, originals: bool) -> Result<Vec<Input>, Failure> {
+        let options = InputOptions {
+            columns: self
+                .columns
+                .as_deref()
+                .map(str::parse::<Columns>)
+                .transpose()
+                .map_err(OpenError::from)?
+                .unwrap_or_default(),
+            action: self.action.clone(),
+            filters: self
+                .filters
+                .iter()
+                .map(|filter| filter.parse::<Filter>())
+                .collect::<Result<_, _>>()
+                .map_err(OpenError::from)?,
+            max_record_bytes: config.input.max_record,
+            originals,
+            rooms: config.trending.asks_for_rooms(),
+            kafka: config.kafka.clone(),
+        };
+        uris.iter().map(|uri| open(uri, &options)).collect()
+    }
+}
+
+/// Opens an input; `generate:` is resolved here, everything else is a connector's.
+fn open(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
+    match uri {
+        Uri::Generate(text) => {
+            let generator = generate::options(text)
+                .and_then(|options| Generator::new(options).map_err(|errors| generate::mistakes(&errors)));
+            Ok(Input { source: Box::new(Simulated::new(generator.map_err(Failure::Usage)?)), waits: false })
+        }
+        Uri::File { path, .. } => {
+            let waits = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+            Ok(Input { source: open_source(uri, options)?, waits })
+        }
+        Uri::Stdio | Uri::Kafka(_) => Ok(Input { source: open_source(uri, options)?, waits: true }),
+    }
+}

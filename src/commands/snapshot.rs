@@ -1,0 +1,269 @@
+//! `deltarec snapshot`: what is in a state, whether it is sound, out of it as events, and what can go.
+
+use std::borrow::Cow;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use connectors::{OpenError, SinkError, Uri, open_lines};
+use jiff::Timestamp;
+use serde::Serialize;
+use snapshots::{Damage, Depth, Interaction, Listed, Manifest, Store, StoreError};
+
+use crate::commands::table::{Table, say};
+use crate::console;
+use crate::engine::grouped;
+use crate::failure::Failure;
+use crate::stop::Stop;
+
+/// Examples of `deltarec snapshot --help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  deltarec snapshot list --state /var/lib/deltarec
+  deltarec snapshot verify --state s3://bucket/shop
+  deltarec snapshot export --state /var/lib/deltarec --output interactions.jsonl.zst
+  deltarec snapshot export --state /var/lib/deltarec --output - | deltarec run --output lists.jsonl
+  deltarec snapshot prune --state /var/lib/deltarec --keep 3
+
+What is stored and what is checked: docs/snapshots.md.
+Exit codes: 0 done, 1 a snapshot is damaged or the state cannot be read, 2 usage.";
+
+/// What of `deltarec snapshot`.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// Show all snapshots, newest first, and whether their files are there and of the right size
+    List(State),
+    /// Read every file and check it, its checksum and its rows
+    Verify(VerifyArgs),
+    /// Write the interactions of a snapshot as events that `deltarec run` can read
+    Export(ExportArgs),
+    /// Delete all but the newest sound snapshots, and files that belong to none
+    Prune(PruneArgs),
+}
+
+const STATE: &str = "A folder, file:///FOLDER, or with cloud stores built in s3://BUCKET/PREFIX, gs://... or az://... \
+                     with credentials from the environment";
+
+/// Where snapshots are.
+#[derive(Debug, Args)]
+pub struct State {
+    #[arg(long = "state", value_name = "URI", help = STATE)]
+    uri: String,
+}
+
+/// Arguments of `deltarec snapshot verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    state: State,
+    /// Only this snapshot
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+}
+
+/// Arguments of `deltarec snapshot export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    state: State,
+    /// This snapshot instead of the newest sound one
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+    /// Where events go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced
+    #[arg(long, value_name = "URI")]
+    output: String,
+}
+
+/// Arguments of `deltarec snapshot prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    state: State,
+    /// How many sound snapshots to keep
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: u32,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_usage() { Failure::Usage(error.into()) } else { Failure::Running(error.into()) }
+    }
+}
+
+/// Does it.
+pub fn main(command: &SnapshotCommand, stop: &Stop) -> Result<(), Failure> {
+    match command {
+        SnapshotCommand::List(state) => list(state),
+        SnapshotCommand::Verify(args) => verify(args),
+        SnapshotCommand::Export(args) => export(args, stop),
+        SnapshotCommand::Prune(args) => prune(args),
+    }
+}
+
+fn list(state: &State) -> Result<(), Failure> {
+    let listed = Store::open(&state.uri)?.list(Depth::Sizes)?;
+    if listed.is_empty() {
+        console::say(&format!("{}: no snapshots", state.uri));
+        return Ok(());
+    }
+    let mut table = Table::new(&["sequence", "taken", "time", "rows", "bytes", "groups", "state"]);
+    for snapshot in &listed {
+        table.row(row(snapshot));
+    }
+    say(table.to_string().trim_end())
+}
+
+fn row(snapshot: &Listed) -> [String; 7] {
+    let of = |what: fn(&Manifest) -> String| snapshot.manifest.as_ref().map_or_else(|| "?".to_owned(), what);
+    [
+        snapshot.sequence.to_string(),
+        of(|manifest| second(manifest.taken)),
+        of(|manifest| moment(manifest.time.ms)),
+        of(|manifest| grouped(manifest.rows)),
+        of(|manifest| grouped(manifest.bytes())),
+        of(|manifest| manifest.groups.len().to_string()),
+        if snapshot.is_sound() { "whole" } else { "damaged" }.to_owned(),
+    ]
+}
+
+fn second(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A time of the graph as a person reads it.
+fn moment(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| format!("{ms} ms"), |time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+}
+
+fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let store = Store::open(&args.state.uri)?;
+    let looked = match args.sequence {
+        Some(sequence) => vec![store.examine(sequence, Depth::Rows)?],
+        None => store.list(Depth::Rows)?,
+    };
+    if looked.is_empty() {
+        return Err(Failure::Running(anyhow!("{}: no snapshots to verify; check the path", store.name())));
+    }
+    for snapshot in &looked {
+        match &snapshot.manifest {
+            Some(manifest) if snapshot.is_sound() => {
+                let (files, rows) = (manifest.groups.len(), grouped(manifest.rows));
+                say(&format!("snapshot {}: sound, {files} files, {rows} rows", snapshot.sequence))?;
+            }
+            _ => snapshot.damaged.iter().try_for_each(|damage| say(&told(damage)))?,
+        }
+    }
+    let damaged = looked.iter().filter(|snapshot| !snapshot.is_sound()).count();
+    if damaged > 0 {
+        let all = looked.len();
+        return Err(Failure::Running(anyhow!(
+            "{damaged} of {all} snapshots damaged; restore the files from a copy, or delete those manifests: a run uses \
+             the newest sound snapshot"
+        )));
+    }
+    Ok(())
+}
+
+fn told(damage: &Damage) -> String {
+    format!("snapshot {}: {}: {}", damage.sequence, damage.file, damage.what)
+}
+
+fn export(args: &ExportArgs, stop: &Stop) -> Result<(), Failure> {
+    let store = Store::open(&args.state.uri)?;
+    let uri = args.output.parse::<Uri>().map_err(OpenError::from)?;
+    // All of it is checked first: a mistake or damage must not have replaced an output already.
+    let manifest = sound(&store, args.sequence)?;
+    let mut lines = open_lines(&uri)?;
+    for group in &manifest.groups {
+        if stop.is_set() {
+            return Err(Failure::Running(anyhow!("stopped: {uri} has only a part of the snapshot")));
+        }
+        let rows = store.read_group(group)?;
+        if done(rows.iter().try_for_each(|row| lines.write(&Event::from(row))))? {
+            return Ok(());
+        }
+    }
+    done(lines.close())?;
+    console::say(&format!("snapshot {}: {} events", manifest.sequence, grouped(manifest.rows)));
+    Ok(())
+}
+
+/// Whether the reader of a pipe is gone.
+fn done(written: Result<(), SinkError>) -> Result<bool, Failure> {
+    match written {
+        Err(SinkError { closed: true, .. }) => Ok(true),
+        written => written.map(|()| false).map_err(|error| Failure::Running(error.into())),
+    }
+}
+
+/// A snapshot whose files are all as they were written.
+fn sound(store: &Store, sequence: Option<u64>) -> Result<Manifest, Failure> {
+    let (manifest, damaged) = if let Some(sequence) = sequence {
+        let looked = store.examine(sequence, Depth::Contents)?;
+        (looked.manifest.filter(|_| looked.damaged.is_empty()), looked.damaged)
+    } else {
+        let found = store.newest()?;
+        (found.manifest, found.damaged)
+    };
+    for damage in &damaged {
+        tracing::warn!("{}", told(damage));
+    }
+    manifest.ok_or_else(|| {
+        let which = sequence.map_or_else(|| "no sound snapshot".to_owned(), |n| format!("snapshot {n} is not sound"));
+        Failure::Running(anyhow!("{}: {which}; see deltarec snapshot list --state {}", store.name(), store.name()))
+    })
+}
+
+fn prune(args: &PruneArgs) -> Result<(), Failure> {
+    let store = Store::open(&args.state.uri)?;
+    let pruned = store.prune(args.keep as usize, None, Depth::Contents)?;
+    say(&format!(
+        "deleted {} snapshots, {} files, {} bytes",
+        grouped(pruned.snapshots as u64),
+        grouped(pruned.files as u64),
+        grouped(pruned.bytes)
+    ))
+}
+
+/// An interaction as an event. Which actions made its level is not stored: one of that level stands for them.
+#[derive(Debug, Serialize)]
+struct Event<'r> {
+    user: &'r str,
+    item: &'r str,
+    action: Cow<'static, str>,
+    ts: u64,
+    /// For people; `deltarec run` takes the level of the action.
+    level: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'r str>,
+}
+
+/// The first action of each level from 1 among the default levels.
+const ACTIONS: [&str; 6] = ["view", "click", "like", "share", "cart", "purchase"];
+
+impl<'r> From<Interaction<'r>> for Event<'r> {
+    fn from(Interaction { user, item, ts, level, room }: Interaction<'r>) -> Self {
+        let action = ACTIONS.get(usize::from(level).wrapping_sub(1));
+        let action = action.map_or_else(|| Cow::Owned(format!("level{level}")), |action| Cow::Borrowed(*action));
+        Event { user, item, action, ts, level, room }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schema::{Effect, Levels, MAX_LEVEL};
+
+    #[test]
+    fn an_exported_action_has_the_level_that_was_stored() {
+        let levels = Levels::default();
+        for level in 1..=MAX_LEVEL {
+            let event = Event::from(Interaction { user: "u", item: "p", ts: 5, level, room: None });
+            match levels.effect(&event.action, None) {
+                Ok(effect) => assert_eq!(effect, Effect::Counts(level)),
+                // No action has such a level by default; who has one can name this one.
+                Err(_) => assert_eq!((event.action.as_ref(), level > 6), (format!("level{level}").as_str(), true)),
+            }
+        }
+    }
+}

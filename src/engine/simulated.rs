@@ -1,0 +1,107 @@
+//! Simulated events as an input.
+
+use connectors::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
+use schema::Position;
+use simulator::{Generated, Generator};
+
+/// Events per [`Source::poll`].
+const PER_POLL: u64 = 4_096;
+
+/// A [`Generator`] as a [`Source`]. A position counts the events before it, in both its fields.
+pub struct Simulated {
+    name: String,
+    generator: Generator,
+}
+
+impl Simulated {
+    /// Continues `generator` where it is.
+    pub fn new(generator: Generator) -> Self {
+        Simulated { name: generator.options().to_string(), generator }
+    }
+
+    fn here(&self) -> Position {
+        let generated = self.generator.generated();
+        Position { line: generated, offset: generated }
+    }
+}
+
+impl Source for Simulated {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
+        for _ in 0..PER_POLL {
+            let position = self.here();
+            let Some(event) = self.generator.next_event() else {
+                return Ok(Polled::Finished);
+            };
+            let Generated { user, item, action, ts, dwell_ms, room, .. } = event;
+            into.push(RawEvent { user, item, action, ts, dwell_ms, room: Some(room), position, stamped: None });
+        }
+        Ok(Polled::Ready)
+    }
+
+    fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
+        SourcePosition::of_record(batch, next, self.here())
+    }
+
+    /// All events up to the position are simulated again.
+    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
+        match position {
+            SourcePosition::Record(position) if self.generator.skip_to(position.line) => Ok(()),
+            _ => Err(SourceError {
+                source_name: self.name.clone(),
+                position: Some(self.here()),
+                what: format!("cannot go on at {position:?}"),
+                advice: "resume with the options of the earlier run, before the first poll".into(),
+                cause: None,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schema::Event;
+    use simulator::Options;
+
+    use super::*;
+
+    fn at_record(record: u64) -> SourcePosition {
+        SourcePosition::Record(Position { line: record, offset: record })
+    }
+
+    fn generator(text: &str) -> Generator {
+        Options::parse(text).and_then(Generator::new).unwrap()
+    }
+
+    #[test]
+    fn as_a_source_it_delivers_the_same_and_resumes_anywhere() {
+        let log: Vec<Event> = generator("events=10000").collect();
+        for from in [0, 1, 4_096, 9_999, 10_000] {
+            let mut source = Simulated::new(generator("events=10000"));
+            source.resume_at(&at_record(from)).unwrap();
+            let mut batch = Batch::default();
+            let mut at = from;
+            loop {
+                batch.clear();
+                let polled = source.poll(&mut batch).unwrap();
+                for raw in (0..batch.len()).map(|index| batch.get(index).unwrap()) {
+                    let event = &log[usize::try_from(at).unwrap()];
+                    let expected = (event.user.as_str(), event.item.as_str(), event.action.as_str(), event.ts);
+                    assert_eq!((raw.user, raw.item, raw.action, raw.ts), expected);
+                    assert_eq!((raw.dwell_ms, raw.position), (event.dwell_ms, Position { line: at, offset: at }));
+                    at += 1;
+                }
+                assert_eq!(source.position(&batch, batch.len()), at_record(at));
+                if polled == Polled::Finished {
+                    break;
+                }
+            }
+            assert_eq!(at, 10_000);
+        }
+        let beyond = Simulated::new(generator("events=10")).resume_at(&at_record(11));
+        assert!(beyond.unwrap_err().to_string().contains("cannot go on at"));
+    }
+}
