@@ -27,18 +27,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataflows::{
-    Audience, Collection, Config, Event, IdMap, Input, ItemId, List, Neighbour, Scored, Subscription, UserId,
-    interactions, interest, lists, similar_items,
+use dataflows::ids::IdMap;
+use dataflows::operators::{
+    Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
 };
+use dataflows::types::{Collection, ItemId, List, Scored, UserId};
+use dataflows::{Audience, Config, Event, GraphInput, InputStreams};
 use differential_dataflow::AsCollection;
 use simulator::Options;
 use support::{Loop, histogram, ms, peak_mib, record, simulated};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::operators::{Input as _, Probe};
 use twin::oracle::Params;
 use twin::plain;
 
@@ -278,14 +280,14 @@ fn measure(program: &str, size: Size) -> Measured {
         let lists: Rc<RefCell<Lists>> = Rc::default();
         let kept = Rc::clone(&lists);
         let (input, probe) = worker.dataflow(|scope| {
-            let (input, events) = scope.new_input();
-            let (probe, _) = build(&program, events, &config)
+            let (input, streams) = GraphInput::new(scope, false);
+            let (probe, _) = build(&program, streams, &config)
                 .inspect(move |((user, list), _, diff)| kept.borrow_mut().update(*user, list, *diff))
                 .inner
                 .probe();
             (input, probe)
         });
-        let mut driver = Loop { input, probe, last: 0 };
+        let mut driver = Loop { input, probe };
         clocked(&events, size, &lists, |events| driver.tick(worker, events))
     })
 }
@@ -323,12 +325,12 @@ fn clocked(
     }
 }
 
-type Events<'scope> = timely::dataflow::Stream<'scope, u64, Vec<Input>>;
+type Events<'scope> = timely::dataflow::Stream<'scope, u64, Vec<Event>>;
 
-fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collection<'scope, (UserId, List)> {
+fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) -> Collection<'scope, (UserId, List)> {
     let params = Params { audience: None, ..Params::default() };
     if shape == TEXTBOOK {
-        let events = as_collection(events);
+        let events = as_collection(streams.events);
         let history = plain::history(events.clone(), params.history);
         let profiles = plain::profiles(events, &params);
         let similar = plain::similar_items(plain::cooccurrence(history.clone()), history, &params);
@@ -336,8 +338,8 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
         return scored(plain::lists(profiles, contributions, params.k));
     }
     let gauges = Arc::default();
-    let door = interactions(events, config, &ProbeHandle::new(), &gauges, None);
-    let wanted = interest(door.profiles.clone());
+    let door = interactions(streams.events, streams.barriers, config, &ProbeHandle::new(), &gauges, None);
+    let wanted = profile_subscriptions(door.profiles.clone());
     let neighbours = if shape.contains("index") {
         similar_items(door.cooccurrence, door.history, wanted, door.loading, config, &gauges).neighbours
     } else {
@@ -360,20 +362,19 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
 
 fn delivered(item: ItemId, (neighbour, similarity): (ItemId, u32)) -> (Subscription, Neighbour) {
     let similarity = u16::try_from(similarity).expect("at most 1024");
-    (Subscription { row: item, worker: 0 }, Neighbour { item: neighbour, similarity })
+    (Subscription { row: item, subscriber: Subscriber::Worker(0) }, Neighbour { item: neighbour, similarity })
 }
 
 fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8))> {
     events
         .unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Events", |_, _| {
             move |input, output| {
-                input.for_each(|capability, inputs| {
+                input.for_each(|capability, events| {
                     let time = *capability.least().expect("a message with data has a time");
                     let held = capability.retain_least(0).expect("a message with data has a time");
-                    output.session(&held).give_iterator(inputs.drain(..).filter_map(|input| {
-                        let (event, _) = input.event()?;
-                        Some(((event.user, (event.item, event.ts, event.level)), time, 1))
-                    }));
+                    let updates =
+                        events.drain(..).map(|event| ((event.user, (event.item, event.ts, event.level)), time, 1));
+                    output.session(&held).give_iterator(updates);
                 });
             }
         })

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dataflows::{Event, Scored};
+use dataflows::Event;
+use dataflows::types::Scored;
 use proptest::prelude::*;
 use schema::id64;
 
@@ -31,7 +32,8 @@ fn check(params: &Params, log: &[Ev], size: usize) -> usize {
     let mut compared = 0;
     let mut arrived = 0;
     for tick in ticks(log, size) {
-        let event = |ev: &Ev| Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level };
+        let event =
+            |ev: &Ev| Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level, scope: None };
         let events: Vec<Event> = tick.events.iter().map(event).collect();
         arrived += events.len();
         let expected = lists(&log[..arrived], params, tick.at);

@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use dataflows::{
-    Config, Input, SimilarUsers, Subscription, Trending, activity, histories, interactions, interest, interest_in,
-    lists, look_up, samples, similar_items, trending,
+use dataflows::config::Trending;
+use dataflows::operators::{
+    SimilarUsers, Subscriber, Subscription, activity, histories, interactions, lists, look_up, profile_subscriptions,
+    row_subscriptions, samples, similar_items, trending,
 };
+use dataflows::{Config, Event, GraphInput, ListKey, Scope};
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::Map as _;
-use timely::dataflow::operators::{Exchange as _, Input as _, Probe};
+use timely::dataflow::operators::{Exchange as _, Probe};
 
 use crate::support::graph::{Pace, Tick, config, drive, ticks};
 use crate::support::logs::{log, params};
@@ -39,22 +41,29 @@ fn disagreements(
     timely::execute(timely::Config::process(workers), move |worker| {
         let (found, counted) = (Arc::clone(&found), Arc::clone(&counted));
         let (mut input, probe) = worker.dataflow(|scope| {
-            let (input, events) = scope.new_input();
+            let (input, streams) = GraphInput::new(scope, false);
             let config = Config { trending: Some(trends), ..config(&params) };
             let gauges = Arc::default();
-            let door = interactions(events.map(in_a_room), &config, &ProbeHandle::new(), &gauges, None);
-            let wanted = interest(door.profiles.clone());
+            let door = interactions(
+                streams.events.map(in_a_room),
+                streams.barriers,
+                &config,
+                &ProbeHandle::new(),
+                &gauges,
+                None,
+            );
+            let wanted = profile_subscriptions(door.profiles.clone());
 
             // Co-occurrence: the door's own self-join, and arrange and join.
             let pairs = door.cooccurrence.clone().negate().concat(plain::cooccurrence(door.history.clone()));
             report(pairs, "co-occurrence", &found);
 
             // Subscription: a counter that tells first and last, and distinct.
-            let worker = door.profiles.inner.scope().index() as u64;
+            let subscriber = Subscriber::worker(door.profiles.inner.scope().index());
             let plainly = door
                 .profiles
                 .clone()
-                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Subscription { row: item, worker }))
+                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Subscription { row: item, subscriber }))
                 .threshold_named("interest", |_, _| 1);
             report(wanted.clone().negate().concat(plainly), "interest", &found);
 
@@ -63,24 +72,23 @@ fn disagreements(
             let ours = similar_items(pairs, history, wanted.clone(), door.loading, &config, &gauges).neighbours;
             let rows =
                 plain::similar_items(door.cooccurrence, door.history.clone(), &params).arrange_by_key_named("rows");
-            let wanted =
-                wanted.map(|Subscription { row, worker }| (row, worker)).arrange_by_key_named("wanted by item");
+            let wanted = wanted.map(|to| (to.row, to.worker())).arrange_by_key_named("wanted by item");
             let plainly = wanted.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
-            let told = ours.clone().map(|(at, row)| (at.row, at.worker, row.item, u32::from(row.similarity)));
+            let told = ours.clone().map(|(at, row)| (at.row, at.worker(), row.item, u32::from(row.similarity)));
             let told = told.inspect(count("similar items", &counted));
             report(told.negate().concat(plainly), "similar items", &found);
 
             // The audience's histories: the door's own, and its profiles' items.
-            let watched = door.watching.clone().map(|(user, (item, _))| (user, item));
+            let watched = door.audience_histories.clone().map(|(user, (item, _))| (user, item));
             if params.users_weight > 0 {
                 let plainly = door.profiles.clone().map(|(user, (item, _))| (user, item));
                 report(watched.negate().concat(plainly), "audience's histories", &found);
             }
 
             // Samples: a table of holders told where it is wanted, and reduce and join.
-            let watching = door.watching.clone();
-            let wanted = interest_in(watching.clone(), "watched", |(_, (item, _))| *item);
-            let plainly = watching.clone().map(move |(_, (item, _))| Subscription { row: item, worker });
+            let watching = door.audience_histories.clone();
+            let wanted = row_subscriptions(watching.clone(), "watched", |(_, (item, _))| *item);
+            let plainly = watching.clone().map(move |(_, (item, _))| Subscription { row: item, subscriber });
             report(
                 wanted.clone().negate().concat(plainly.threshold_named("watched", |_, _| 1)),
                 "interest in items",
@@ -90,21 +98,21 @@ fn disagreements(
             let rows = plain::samples(door.history.clone(), &params);
             let told = members
                 .clone()
-                .map(|(at, member)| ((at.row, at.worker), (member.user, member.level, u64::from(member.rarity))));
+                .map(|(at, member)| ((at.row, at.worker()), (member.user, member.level, u64::from(member.rarity))));
             let plainly = where_wanted(rows, wanted);
             report(told.negate().concat(plainly), "samples", &found);
 
             // Activity: sums moved along, and join and count.
-            let on_workers = members.inner.exchange(|update| update.0.0.worker).as_collection();
+            let on_workers = members.inner.exchange(|update| update.0.0.worker()).as_collection();
             let sampled = on_workers.clone().map(|(_, member)| member.user);
             let of_users = watching.clone().map(|(user, _)| user).concat(sampled);
-            let wanted = interest_in(of_users, "compared", |user| *user);
+            let wanted = row_subscriptions(of_users, "compared", |user| *user);
             let active = activity(weights, wanted.clone(), &config);
             let resolution = params.resolution;
             let rows = plain::activity(door.history.clone()).map(move |(user, activity)| {
                 (user, u32::try_from(fine_log(activity, resolution)).expect("a small number"))
             });
-            let told = active.clone().map(|(at, fine)| ((at.row, at.worker), fine));
+            let told = active.clone().map(|(at, fine)| ((at.row, at.worker()), fine));
             report(told.negate().concat(where_wanted(rows, wanted)), "activity", &found);
 
             // Similar users: the look-up, and joins and reduce.
@@ -118,13 +126,13 @@ fn disagreements(
             report(told.negate().concat(plainly), "similar users", &found);
 
             // Histories of similar users, where they are wanted.
-            let wanted = interest_in(similar.clone(), "followed", |(_, like)| like.user);
+            let wanted = row_subscriptions(similar.clone(), "followed", |(_, like)| like.user);
             let followed = histories(door.history.clone(), wanted.clone(), &config);
-            let told = followed.clone().map(|(at, of)| ((at.row, at.worker), of));
+            let told = followed.clone().map(|(at, of)| ((at.row, at.worker()), of));
             report(told.negate().concat(where_wanted(door.history.clone(), wanted)), "histories", &found);
 
             // Lists: the look-up, and join and reduce; ours keeps the scores of the last list sent.
-            let rows = ours.clone().filter(|(at, _)| at.worker < u64::MAX);
+            let rows = ours.clone();
             let rows = rows
                 .map(|(at, row)| (at.row, (row.item, u32::from(row.similarity))))
                 .threshold_named("one row each", |_, _| 1);
@@ -156,26 +164,33 @@ fn disagreements(
 
 /// What trends: boards that are gone through where something fell, and reduce; ours keeps the scores of the last list sent.
 fn what_trends<'scope>(
-    weights: plain::Rows<'scope, (u64, u64)>,
+    weights: plain::Rows<'scope, (Option<Scope>, u64)>,
     k: usize,
     found: &Differences,
     counted: &Agreed,
 ) -> plain::Rows<'scope, ()> {
-    let plainly = plain::trending(weights.clone(), k);
+    let plainly = plain::trending(weights.clone().map(|(scope, item)| (scope_id(scope), item)), k);
     let plainly = plainly.map(|(scope, list)| (scope, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
-    let told = trending(weights, k).map(|(scope, list)| (scope, list.iter().map(|scored| scored.item).collect()));
+    let told = trending(weights, k).map(|(key, list)| (key_id(key), list.iter().map(|scored| scored.item).collect()));
     let told = told.inspect(count("trending", counted));
     report(told.negate().concat(plainly), "trending", found).map(drop)
 }
 
 /// Users, but for a quarter of them, are in one of three rooms, so that there are several scopes.
-fn in_a_room(input: Input) -> Input {
-    match input {
-        Input::Event(event) if event.user % 4 < 3 => {
-            let dataflows::Event { user, item, ts, level } = event;
-            Input::InRoom { user, item, ts, level, room: user % 4 }
-        }
-        other => other,
+fn in_a_room(event: Event) -> Event {
+    let room = event.user % 4;
+    Event { scope: (room < 3).then(|| Scope::new(room + 1)), ..event }
+}
+
+fn scope_id(scope: Option<Scope>) -> u64 {
+    scope.map_or(0, Scope::id)
+}
+
+fn key_id(key: ListKey) -> u64 {
+    match key {
+        ListKey::Everywhere => 0,
+        ListKey::Room(scope) => scope.id(),
+        ListKey::User(_) => unreachable!("it is a trending list"),
     }
 }
 
@@ -202,14 +217,13 @@ fn where_wanted<'scope, V: differential_dataflow::ExchangeData + differential_da
     rows: plain::Rows<'scope, (u64, V)>,
     wanted: plain::Rows<'scope, Subscription>,
 ) -> plain::Rows<'scope, ((u64, u64), V)> {
-    let wanted = wanted.map(|Subscription { row, worker }| (row, worker)).arrange_by_key_named("wanted by row");
+    let wanted = wanted.map(|to| (to.row, to.worker())).arrange_by_key_named("wanted by row");
     let rows = rows.arrange_by_key_named("rows");
     wanted.join_core(rows, |row, worker, value| Some(((*row, *worker), value.clone())))
 }
 
 fn trends() -> impl Strategy<Value = Trending> {
-    let everywhere = u64::MAX;
-    (1_usize..4, 1_u64..9, 1_u32..6).prop_map(move |(k, bucket, buckets)| Trending { k, bucket, buckets, everywhere })
+    (1_usize..4, 1_u64..9, 1_u32..6).prop_map(|(k, bucket, buckets)| Trending { k, bucket, buckets })
 }
 
 proptest! {
@@ -240,7 +254,7 @@ fn there_is_something_to_compare() {
         })
         .collect();
     let params = Params { retention: 80, audience: Some(30), history: 6, shrink: 1, ..Params::default() };
-    let trends = Trending { k: 3, bucket: 10, buckets: 3, everywhere: u64::MAX };
+    let trends = Trending { k: 3, bucket: 10, buckets: 3 };
     let (found, agreed) = disagreements(&params, trends, &ticks(&log, 3), 2);
     assert!(found.is_empty(), "{found:#?}");
     println!("agreed on {agreed:?}");

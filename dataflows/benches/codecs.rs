@@ -13,7 +13,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use dataflows::{Diff, ItemId, ListChange, Neighbour, Scored, Subscription, Time};
+use dataflows::operators::{Neighbour, Subscriber, Subscription};
+use dataflows::time::Time;
+use dataflows::types::{Diff, ItemId, Scored};
+use dataflows::{ListChange, ListKey};
 use timely::ExchangeData;
 use timely::bytes::arc::BytesMut;
 use timely::dataflow::channels::ContainerBytes;
@@ -57,7 +60,7 @@ fn bench<R: ExchangeData + PartialEq + std::fmt::Debug>(c: &mut Criterion, name:
 fn change(n: usize) -> ListChange {
     let ids = |count: usize| (0..count).map(move |rank| spread(10 * n + rank));
     ListChange {
-        user: spread(n),
+        key: ListKey::User(spread(n)),
         at: 1_763_900_000_000,
         items: ids(10).zip(0..).map(|(item, rank)| Scored { item, score: 10_000 - rank }).collect(),
         entered: ids(2).collect(),
@@ -71,7 +74,14 @@ fn main() {
     bench::<((ItemId, ItemId), Time, Diff)>(c, "pair", |n| ((spread(n / 50), spread(n)), TIME, 1));
     bench::<((Subscription, Neighbour), Time, Diff)>(c, "similar item", |n| {
         let similarity = u16::try_from(n % 1_024).expect("below 1024") + 1;
-        ((Subscription { row: spread(n / 30), worker: 1 }, Neighbour { item: spread(n), similarity }), TIME, 1)
+        (
+            (
+                Subscription { row: spread(n / 30), subscriber: Subscriber::Worker(1) },
+                Neighbour { item: spread(n), similarity },
+            ),
+            TIME,
+            1,
+        )
     });
     bench(c, "changed list", change);
     criterion.final_summary();

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use dataflows::{Audience, Config, Dense, Event, Gauges, Ids, Input, Ranked, Time, TopK, first_of, interactions, next};
+use dataflows::gauges::Gauges;
+use dataflows::ids::{Dense, Ids};
+use dataflows::operators::{Ranked, TopK, interactions};
+use dataflows::{Audience, Config, Event, GraphInput};
 use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::vec::input::Handle;
-use timely::dataflow::operators::{Input as _, Probe};
+use timely::dataflow::operators::Probe;
 use timely::worker::Worker;
 
 /// As for the similar items of an item: 30 and as many in reserve.
@@ -123,10 +125,9 @@ const START: u64 = 1_763_900_000_000;
 
 /// The door alone, with users whose histories are full.
 struct UserStates {
-    input: Handle<Time, Input>,
-    probe: ProbeHandle<Time>,
+    input: GraphInput,
+    probe: ProbeHandle<dataflows::time::Time>,
     gauges: Arc<Gauges>,
-    last: Time,
     /// The next one.
     round: u64,
 }
@@ -137,15 +138,15 @@ impl UserStates {
         let config = Config { audience: Audience::All, history, retention, users: 0, ..Config::default() };
         let (probe, gauges) = (ProbeHandle::new(), Arc::new(Gauges::default()));
         let input = worker.dataflow(|scope| {
-            let (input, events) = scope.new_input();
-            let out = interactions(events, &config, &probe, &gauges, None);
+            let (input, streams) = GraphInput::new(scope, false);
+            let out = interactions(streams.events, streams.barriers, &config, &probe, &gauges, None);
             out.history.inner.probe_with(&probe);
             out.cooccurrence.inner.probe_with(&probe);
             out.profiles.inner.probe_with(&probe);
             out.forgotten.probe_with(&probe);
             input
         });
-        let mut door = UserStates { input, probe, gauges, last: 0, round: 0 };
+        let mut door = UserStates { input, probe, gauges, round: 0 };
         while door.round < HISTORY {
             let batch = door.batch(door.round);
             door.tick(worker, &batch);
@@ -158,25 +159,22 @@ impl UserStates {
     }
 
     /// One event of each user. The items of up to `ITEMS` rounds in a row are different ones.
-    fn batch(&self, items_of_round: u64) -> Vec<Input> {
+    fn batch(&self, items_of_round: u64) -> Vec<Event> {
         let event = |user: u64| {
             let item = (user * 7_919 + items_of_round) % ITEMS;
             // The level belongs to the item.
             let level = 1 + (spread(item) % 3) as u8;
-            Input::Event(Event { user: spread(user), item: spread(ITEMS + item), ts: self.now(), level })
+            Event { user: spread(user), item: spread(ITEMS + item), ts: self.now(), level, scope: None }
         };
         (0..USERS).map(event).collect()
     }
 
     /// Feeds a batch and waits until everything that follows from it is out.
-    fn tick(&mut self, worker: &mut Worker, batch: &[Input]) -> Duration {
+    fn tick(&mut self, worker: &mut Worker, batch: &[Event]) -> Duration {
         let started = Instant::now();
-        self.last = next(self.last, self.now());
-        self.input.advance_to(self.last);
-        for input in batch {
-            self.input.send(*input);
-        }
-        self.wait(worker, self.last + 1);
+        let now = self.now();
+        self.input.tick(now, now).events(&mut batch.to_vec());
+        self.wait(worker);
         self.round += 1;
         started.elapsed()
     }
@@ -184,13 +182,13 @@ impl UserStates {
     /// Lets time pass until just before millisecond `ms`, and waits until everything that falls due is out.
     fn pass(&mut self, worker: &mut Worker, ms: u64) -> Duration {
         let started = Instant::now();
-        self.wait(worker, first_of(ms));
+        self.input.pass(ms - 1);
+        self.wait(worker);
         started.elapsed()
     }
 
-    fn wait(&mut self, worker: &mut Worker, until: Time) {
-        self.input.advance_to(until);
-        while self.probe.less_than(&until) {
+    fn wait(&mut self, worker: &mut Worker) {
+        while self.probe.less_than(&self.input.time()) {
             worker.step();
         }
     }
@@ -201,7 +199,7 @@ impl UserStates {
     }
 
     fn end(self, worker: &mut Worker) {
-        self.input.close();
+        drop(self.input);
         while !self.probe.done() {
             worker.step();
         }

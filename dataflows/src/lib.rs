@@ -1,21 +1,27 @@
 //! The graph: from behaviour events to changed recommendations, incrementally and exactly.
 //!
-//! [`recommendations`] assembles it and reads like the picture in `docs/architecture.md`. Between all stages flow
-//! differential collections, updates `(data, time, diff)`; the stages that a measurement asked for are operators of
-//! our own (`docs/decisions/0001-shape-of-the-graph.md`), each with a plain twin built from differential's operators
-//! in the tests.
+//! [`recommendations`] assembles the graph and reads like the picture in `docs/architecture.md`. [`Driver`] runs it in this
+//! process; to run it inside a timely computation of your own, feed it with [`GraphInput`].
 //!
-//! What the operators of our own are made of and what can be measured by itself is public too: [`TopK`] over [`Ids`].
+//! All stages are connected by differential collections, updates `(data, time, diff)`. Stages that measurements showed to be
+//! too slow are custom operators (`docs/decisions/0001-shape-of-the-graph.md`); the tests compare each with a reference made
+//! of differential's own operators. They are in [`operators`].
 //!
-//! Nothing here knows files, formats, sockets or clocks. Users and items are 64-bit ids; time is what the caller says.
+//! Nothing here knows files, formats, sockets or clocks. Users and items are 64-bit ids, and the caller sets the time.
+
+pub mod blend;
+pub mod config;
+pub mod gauges;
+pub mod snapshot;
+pub mod time;
+pub mod types;
 
 mod audience;
-mod blend;
 mod changes;
-mod config;
 mod dense;
-mod gauges;
+mod driver;
 mod graph;
+mod input;
 mod interactions;
 mod lists;
 mod measure;
@@ -27,32 +33,43 @@ mod row_changes;
 mod rows;
 mod similar_items;
 mod similar_users;
-mod snapshot;
 mod subscriptions;
-mod time;
 mod top_k;
 mod totals;
 mod trending;
-mod types;
 
-pub use audience::{Subscription, interest, interest_in};
-pub use blend::{BlendSources, Origin, SPREAD, shown};
-pub use changes::{ListChange, Reconcile, changes};
-pub use config::{Audience, Config, Outputs, Trending};
-pub use dense::{Dense, Ids};
-pub use gauges::Gauges;
-pub use graph::{Durable, Recommendations, durable_recommendations, recommendations};
-pub use interactions::{Barrier, Event, Input, Interactions, Loading, interactions};
-pub use lists::lists;
-pub use measure::Measure;
-pub use operator::{IdHasher, IdMap, shrink_if_sparse};
-pub use popularity::popularity;
-pub use quantise::{Logarithm, Similarity};
-pub use row_changes::{RowChange, row_changes};
-pub use similar_items::{Neighbour, SimilarItems, similar_items};
-pub use similar_users::{Member, SimilarUser, SimilarUsers, activity, histories, look_up, samples, similar_users};
-pub use snapshot::{GROUPS, Groups, SnapshotChunk, SnapshotSink, group_of};
-pub use time::{MAX_MS, Time, first_of, ms_of, next};
-pub use top_k::{Ranked, TopK};
-pub use trending::trending;
-pub use types::{Collection, Diff, Forgotten, ItemId, Level, List, Scope, Scored, UserId, Weight};
+pub use changes::ListChange;
+pub use config::{Audience, Config};
+pub use driver::{Driver, DriverError};
+pub use graph::{Recommendations, recommendations};
+pub use input::{GraphInput, InputStreams};
+pub use interactions::{Barrier, Event};
+pub use types::{ListKey, Scope};
+
+/// Maps and dense numbers for ids.
+pub mod ids {
+    pub use crate::dense::{Dense, Ids};
+    pub use crate::operator::{IdHasher, IdMap, shrink_if_sparse};
+}
+
+/// The stages of the graph, for tests, measurements and other graphs.
+pub mod operators {
+    pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};
+    pub use crate::changes::{Reconcile, changes};
+    pub use crate::input::OpenTick;
+    pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions};
+    pub use crate::lists::lists;
+    pub use crate::popularity::popularity;
+    pub use crate::quantise::{Logarithm, Similarity};
+    pub use crate::row_changes::{RowChange, row_changes};
+    pub use crate::similar_items::{Neighbour, SimilarItems, similar_items};
+    pub use crate::similar_users::{
+        Member, SimilarUser, SimilarUsers, activity, histories, look_up, samples, similar_users,
+    };
+    pub use crate::top_k::{Ranked, TopK};
+    pub use crate::trending::trending;
+}
+
+// Inside the crate every name is at the top.
+#[allow(unused_imports, reason = "the names that a module needs change with the module")]
+use {config::*, gauges::*, ids::*, operators::*, snapshot::*, time::*, types::*};

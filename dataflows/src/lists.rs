@@ -41,11 +41,11 @@ pub fn lists<'scope>(
     let scope = profiles.inner.scope();
     let mut builder = OperatorBuilder::new("Lists".into(), scope);
     let mut profiles = builder.new_input(profiles.inner, Pipeline);
-    let to_viewers = |update: &((Subscription, Neighbour), Time, Diff)| update.0.0.worker;
+    let to_viewers = |update: &((Subscription, Neighbour), Time, Diff)| update.0.0.worker();
     let mut neighbours = builder.new_input(neighbours.inner, Exchange::new(to_viewers));
     // A source that is switched off has no inputs.
     let mut users = users.map(|users| {
-        let to_viewers = |update: &((Subscription, (ItemId, Level)), Time, Diff)| update.0.0.worker;
+        let to_viewers = |update: &((Subscription, (ItemId, Level)), Time, Diff)| update.0.0.worker();
         let similar = builder.new_input(users.similar.inner, Pipeline);
         (similar, builder.new_input(users.histories.inner, Exchange::new(to_viewers)))
     });
@@ -268,6 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Subscriber;
 
     /// Weights of a viewer set anew (none: the viewer leaves).
     type Sets = Vec<(u64, Vec<(u64, Weight)>)>;
@@ -392,7 +393,7 @@ mod tests {
             for (time, (step, (of_items, of_users))) in (0..).zip(all) {
                 let generation = u64::from(step >= half);
                 let (mut profiles, mut neighbours, mut similar, mut histories) = (vec![], vec![], vec![], vec![]);
-                let at = |row| Subscription { row, worker: 0 };
+                let at = |row| Subscription { row, subscriber: Subscriber::Worker(0) };
                 let mut weigh = |user, row, weight, diff| profiles.push(((user, (row, weight)), time, diff));
                 let mut value = |row, item, similarity, diff| {
                     neighbours.push(((at(row), Neighbour { item, similarity }), time, diff));

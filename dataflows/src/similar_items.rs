@@ -185,7 +185,7 @@ fn count<'scope, F: Formula>(
                 // 3. The tick is complete. While a snapshot is loaded nothing is ranked, so popularities that only pass
                 // through mean nothing: crossings were more than a quarter of the time.
                 counting = None;
-                waits_until = loading.goes_on_after(time, upper);
+                waits_until = loading.continues_until(time, upper);
                 if waits_until.is_some() {
                     continue;
                 }

@@ -21,7 +21,7 @@ pub use self::histories::histories;
 pub use self::rank::look_up;
 pub use self::samples::{Member, samples};
 use crate::gauges::Gauges;
-use crate::{Collection, Config, Diff, ItemId, Level, Subscription, Time, UserId, interest_in};
+use crate::{Collection, Config, Diff, ItemId, Level, Subscription, Time, UserId, row_subscriptions};
 
 /// A similar user and how similar, 1 to 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,13 +48,13 @@ pub fn similar_users<'scope>(
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarUsers<'scope> {
-    let watched = interest_in(watching.clone(), "Watched items", |(_, (item, _))| *item);
+    let watched = row_subscriptions(watching.clone(), "Watched items", |(_, (item, _))| *item);
     let (members, weights) = samples(history.clone(), watched, config);
-    let to_viewers = |update: &((Subscription, Member), Time, Diff)| update.0.0.worker;
+    let to_viewers = |update: &((Subscription, Member), Time, Diff)| update.0.0.worker();
     let members = members.inner.exchange(to_viewers).as_collection();
     let users = members.clone().map(|(_, member)| member.user).concat(watching.clone().map(|(user, _)| user));
-    let activity = activity(weights, interest_in(users, "Compared users", |user| *user), config);
+    let activity = activity(weights, row_subscriptions(users, "Compared users", |user| *user), config);
     let similar = look_up(watching, members, activity, config, gauges);
-    let followed = interest_in(similar.clone(), "Followed users", |(_, similar)| similar.user);
+    let followed = row_subscriptions(similar.clone(), "Followed users", |(_, similar)| similar.user);
     SimilarUsers { similar, histories: histories(history, followed, config) }
 }

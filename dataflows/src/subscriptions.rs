@@ -9,7 +9,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::operator::{IdMap, Out, OutputCapabilities, Stash, complete_before, earlier, give, shrink_if_sparse};
-use crate::{Collection, Diff, Subscription, Time, UserId};
+use crate::{Collection, Diff, Subscriber, Subscription, Time, UserId};
 
 /// Rows by the id64 of an item or a user, and how they change.
 pub(crate) trait Rows: 'static {
@@ -61,7 +61,7 @@ pub(crate) fn wanted<'scope, D: ExchangeData, R: Rows>(
         let mut held = OutputCapabilities::new(2);
         let mut update_stash = Stash::new();
         let mut interest_stash = Stash::new();
-        let mut workers: IdMap<Vec<u64>> = IdMap::default();
+        let mut workers: IdMap<Vec<Subscriber>> = IdMap::default();
         let mut tick: Option<Tick<R::Update>> = None;
         let (mut told, mut aside) = (Vec::new(), Vec::new());
 
@@ -76,9 +76,9 @@ pub(crate) fn wanted<'scope, D: ExchangeData, R: Rows>(
                 let Some(time) = tick.as_ref().map(|tick| tick.time).or(complete) else { break };
                 let now = tick.get_or_insert_with(|| {
                     // 1. Who wants what: rows as they were, so that what changes is told to all alike.
-                    for (Subscription { row, worker }, _, diff) in interest_stash.take(time).into_iter().flatten() {
-                        rows.tell(row, &mut |value| told.push(((Subscription { row, worker }, value), time, diff)));
-                        want(&mut workers, row, worker, diff);
+                    for (Subscription { row, subscriber }, _, diff) in interest_stash.take(time).into_iter().flatten() {
+                        rows.tell(row, &mut |value| told.push(((Subscription { row, subscriber }, value), time, diff)));
+                        want(&mut workers, row, subscriber, diff);
                     }
                     let updates = update_stash.take(time).into_iter().flatten();
                     let split = |(data, _, diff): (D, Time, Diff)| {
@@ -102,7 +102,7 @@ pub(crate) fn wanted<'scope, D: ExchangeData, R: Rows>(
                     let row = updates[0].0;
                     let wanting = workers.get(&row).map_or(&[][..], Vec::as_slice);
                     rows.apply(row, updates, &mut |value, diff| {
-                        let of = |worker: &u64| Subscription { row, worker: *worker };
+                        let of = |subscriber: &Subscriber| Subscription { row, subscriber: *subscriber };
                         told.extend(wanting.iter().map(|worker| ((of(worker), value.clone()), time, diff)));
                     });
                     now.at += updates.len();
@@ -137,7 +137,7 @@ impl<U> Tick<U> {
 }
 
 /// A worker wants a row, or no longer does. Subscription is told once a tick, netted.
-fn want(workers: &mut IdMap<Vec<u64>>, row: u64, worker: u64, diff: Diff) {
+fn want(workers: &mut IdMap<Vec<Subscriber>>, row: u64, worker: Subscriber, diff: Diff) {
     let wanting = workers.entry(row).or_default();
     if diff > 0 {
         wanting.push(worker);

@@ -32,7 +32,8 @@ impl<S: Ord> Ranked<S> {
 /// through all of them with [`TopK::choose`].
 ///
 /// ```
-/// use dataflows::{Ids, Ranked, TopK};
+/// use dataflows::ids::Ids;
+/// use dataflows::operators::{Ranked, TopK};
 ///
 /// let mut ids = Ids::default();
 /// let [a, b, c] = [10, 11, 12].map(|item| ids.intern(item));

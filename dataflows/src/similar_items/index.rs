@@ -336,7 +336,7 @@ impl<F: Formula> Index<F> {
     pub(super) fn want(&mut self, interest: Subscription, diff: Diff) {
         let item = self.intern(interest.row);
         let row = self.rows[item as usize].get_or_insert_default();
-        row.want(interest.worker, diff);
+        row.want(interest.subscriber, diff);
         mark(row, item, &mut self.dirty);
     }
 
@@ -379,8 +379,8 @@ impl<F: Formula> Index<F> {
                 self.weigh(item, ranking);
             }
             let (ids, name) = (&self.ids, self.ids.name(item));
-            row.tell(&self.neighbours, &mut self.scratch, &mut |worker, Similar { partner, similarity }, diff| {
-                tell(Subscription { row: name, worker }, Neighbour { item: ids.name(partner), similarity }, diff);
+            row.tell(&self.neighbours, &mut self.scratch, &mut |subscriber, Similar { partner, similarity }, diff| {
+                tell(Subscription { row: name, subscriber }, Neighbour { item: ids.name(partner), similarity }, diff);
             });
             row.age();
             if let Some(ranking) = &row.ranking {

@@ -1,8 +1,8 @@
 //! What is kept of an item that somebody wants to know about: its ranking, and what was told to whom.
 
-use crate::Diff;
 use crate::dense::Dense;
 use crate::top_k::TopK;
+use crate::{Diff, Subscriber};
 
 /// A partner and how similar it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +36,15 @@ pub(super) struct Row {
     /// Whether the row is to be looked at by the rankings.
     pub(super) dirty: bool,
     /// Which workers want to know, and how often that was said.
-    wanted: Vec<(u64, Diff)>,
+    wanted: Vec<(Subscriber, Diff)>,
     /// Which workers have been told what, best first.
-    told: Vec<u64>,
+    told: Vec<Subscriber>,
     neighbours: Vec<Similar>,
 }
 
 impl Row {
     /// A worker wants to know the neighbours, or no longer does.
-    pub(super) fn want(&mut self, worker: u64, diff: Diff) {
+    pub(super) fn want(&mut self, worker: Subscriber, diff: Diff) {
         match self.wanted.iter().position(|(wants, _)| *wants == worker) {
             None => self.wanted.push((worker, diff)),
             Some(at) => {
@@ -81,7 +81,7 @@ impl Row {
         &mut self,
         neighbours: &[Similar],
         scratch: &mut [u16],
-        tell: &mut impl FnMut(u64, Similar, Diff),
+        tell: &mut impl FnMut(Subscriber, Similar, Diff),
     ) {
         self.told.retain(|worker| {
             let stays = self.wanted.iter().any(|(wants, _)| wants == worker);
@@ -138,9 +138,9 @@ mod tests {
     #[test]
     fn a_ranking_that_nobody_wants_is_given_up_in_the_end() {
         let mut row = Row { ranking: Some(TopK::default()), ..Row::default() };
-        row.want(7, 1);
+        row.want(Subscriber::Worker(7), 1);
         (0..1_000).for_each(|_| row.age());
-        row.want(7, -1);
+        row.want(Subscriber::Worker(7), -1);
         for _ in 0..PATIENCE {
             row.age();
             assert!(row.ranking.is_some());

@@ -30,7 +30,7 @@ pub fn look_up<'scope>(
     let again = scope.activator_for(builder.operator_info().address);
     let mut watching = builder.new_input(watching.inner, Pipeline);
     let mut members = builder.new_input(members.inner, Pipeline);
-    let to_viewers = |update: &((Subscription, u32), Time, Diff)| update.0.0.worker;
+    let to_viewers = |update: &((Subscription, u32), Time, Diff)| update.0.0.worker();
     let mut activity = builder.new_input(activity.inner, Exchange::new(to_viewers));
     let (out, similar) = builder.new_output();
     let mut viewers = Viewers::new(config);
@@ -169,7 +169,7 @@ mod tests {
 
     use super::*;
     use crate::quantise::{phase, phased};
-    use crate::{Logarithm, Similarity};
+    use crate::{Logarithm, Similarity, Subscriber};
 
     const USERS: u64 = 10;
     const ITEMS: u64 = 8;
@@ -297,10 +297,10 @@ mod tests {
 
                 let (mut member_updates, mut activity_updates, mut watching_updates) = (vec![], vec![], vec![]);
                 members.to(levels, |(row, user), (level, rarity), diff| {
-                    member_updates.push(((Subscription { row, worker: 0 }, Member { user, level, rarity }), time, diff));
+                    member_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, Member { user, level, rarity }), time, diff));
                 });
                 activity.to(fines, |row, fine, diff| {
-                    activity_updates.push(((Subscription { row, worker: 0 }, fine), time, diff));
+                    activity_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, fine), time, diff));
                 });
                 watching.to(watched, |(user, item), level, diff| {
                     watching_updates.push(((user, (item, level)), time, diff));

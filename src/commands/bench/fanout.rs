@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use dataflows::ItemId;
+use dataflows::gauges::{STAGES, Work};
+use dataflows::types::ItemId;
 use serde::{Deserialize, Serialize};
 
 use super::sample::figure;
 use super::{per, whole};
-use crate::alone::{STAGES, Work};
 use crate::commands::table::Table;
 use crate::engine::grouped;
 

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::Subscriber;
 use crate::measure::{Cosine, Count, Jaccard, Llr, Measure};
 
 const ITEMS: u64 = 30;
 
 /// What a tick brings: levels of users for items (0: none any more), and items wanted or not by one of two workers.
-type Step = (Vec<(u64, u64, u8)>, Vec<(u64, u64)>);
+type Step = (Vec<(u64, u64, u8)>, Vec<(u64, u32)>);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let level = (0..12_u64, (0..ITEMS, 0..ITEMS), prop::sample::select(vec![0_u8, 0, 0, 1, 1, 2, 6, 15]));
     let level = level.prop_map(|(user, (item, skew), level)| (user, item * skew / ITEMS, level));
-    let interest = (0..ITEMS, 0..2_u64);
+    let interest = (0..ITEMS, 0..2_u32);
     let few = (prop::collection::vec(level.clone(), 0..6), prop::collection::vec(interest.clone(), 0..2));
     let many = (prop::collection::vec(level, 0..120), prop::collection::vec(interest, 0..40));
     prop::collection::vec(prop_oneof![4 => few, 1 => many], 1..120)
@@ -29,8 +30,8 @@ struct Model<F> {
     config: Config,
     workers: [Index<F>; 2],
     levels: BTreeMap<u64, BTreeMap<u64, u8>>,
-    wanted: BTreeSet<(u64, u64)>,
-    told: BTreeMap<(ItemId, u64), BTreeMap<(ItemId, u16), Diff>>,
+    wanted: BTreeSet<(u64, u32)>,
+    told: BTreeMap<(ItemId, Subscriber), BTreeMap<(ItemId, u16), Diff>>,
 }
 
 impl<F: Formula> Model<F> {
@@ -104,7 +105,7 @@ impl<F: Formula> Model<F> {
         wanted.retain(|(item, _)| self.popularity(*item) > 0);
         for (item, worker) in wanted.symmetric_difference(&self.wanted) {
             let diff = if wanted.contains(&(*item, *worker)) { 1 } else { -1 };
-            let interest = Subscription { row: name(*item), worker: *worker };
+            let interest = Subscription { row: name(*item), subscriber: Subscriber::Worker(*worker) };
             self.workers[Self::owner(interest.row)].want(interest, diff);
         }
         self.wanted = wanted;
@@ -113,7 +114,7 @@ impl<F: Formula> Model<F> {
             worker.arrange();
             let told = &mut self.told;
             while !worker.rank(&mut fuel.clone(), &mut |interest, neighbour, diff| {
-                let row = told.entry((interest.row, interest.worker)).or_default();
+                let row = told.entry((interest.row, interest.subscriber)).or_default();
                 let count = row.entry((neighbour.item, neighbour.similarity)).or_default();
                 *count += diff;
                 if *count == 0 {
@@ -127,7 +128,7 @@ impl<F: Formula> Model<F> {
         self.told.retain(|_, row| !row.is_empty());
     }
 
-    fn expected(&self) -> BTreeMap<(ItemId, u64), BTreeMap<(ItemId, u16), Diff>> {
+    fn expected(&self) -> BTreeMap<(ItemId, Subscriber), BTreeMap<(ItemId, u16), Diff>> {
         let Index { logarithm, formula, .. } = &self.workers[0];
         let fine: Vec<u32> = (0..ITEMS).map(|item| logarithm.fine(formula.popularity(self.popularity(item)))).collect();
         let population = formula.population(self.population());
@@ -151,7 +152,7 @@ impl<F: Formula> Model<F> {
             let row: BTreeMap<_, _> =
                 ranked.into_iter().map(|(_, partner, similarity)| ((partner, similarity), 1)).collect();
             if !row.is_empty() {
-                rows.insert((name(*item), *worker), row);
+                rows.insert((name(*item), Subscriber::Worker(*worker)), row);
             }
         }
         rows
