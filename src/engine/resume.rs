@@ -11,7 +11,7 @@ use std::thread;
 use connectors::SinkState;
 use crossbeam_channel::{Receiver, bounded};
 use dataflows::{Barrier, Event};
-use schema::id64;
+use schema::{ListKey, id64};
 use snapshots::{Interactions, Manifest, Store, StoreError};
 
 use super::clock::{Clock, now};
@@ -50,7 +50,7 @@ impl Reader {
             self.load_all(manifest, out, stop)?;
         }
         for holds in holds.lists.chunks(HELD_AT_ONCE) {
-            self.edge.feed.told.holds = holds.iter().map(|(user, items)| self.edge.held(user, items)).collect();
+            self.edge.feed.told.holds = holds.iter().map(|(key, items)| self.edge.held(key, items)).collect();
             self.edge.send(out)?;
         }
         self.edge.feed.told.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
@@ -160,13 +160,13 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
 impl super::reader::TickBuilder {
     /// A list that the output holds. Its names stay known to the end of the run: a user whose last event expires before the
     /// output opens is let go of by the graph, and the end of the list is still to be sent.
-    fn held(&self, user: &str, items: &[String]) -> (u64, Vec<u64>) {
+    fn held(&self, key: &ListKey, items: &[String]) -> (u64, Vec<u64>) {
         let feed = self.feed.number;
-        self.names.users().intern(user, feed, u64::MAX);
+        let (id, _) = self.names.users().intern(&key.to_string(), feed, u64::MAX);
         for item in items {
             self.names.items().intern(item, feed, u64::MAX);
         }
-        (id64(user), items.iter().map(|item| id64(item)).collect())
+        (id, items.iter().map(|item| id64(item)).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread::Thread;
 use connectors::SourcePosition;
 use dataflows::{Barrier, Event, Forgotten, Input, ItemId, ListChange, Scope, Time, UserId};
 
-use super::streams::Rows;
+use super::writer::RowOutputs;
 
 /// One tick's events, from the reader to the first worker.
 pub(super) struct TickInput {
@@ -67,7 +67,7 @@ pub(super) struct CompletedOutput {
     /// All changes since the one before, in the order of their ticks.
     pub(super) changes: Vec<ListChange>,
     /// Rows that changed, of those asked for.
-    pub(super) rows: Rows,
+    pub(super) rows: RowOutputs,
     /// Names of which nothing was held any more, each with the millisecond and the number of the last feed before that.
     pub(super) forgotten: Vec<(Forgotten, u64, u64)>,
 }
