@@ -3,7 +3,7 @@ use std::io::{self, Read, Write};
 use crate::error::{sink_error, source_error};
 use crate::formats::csv::{Csv, Header};
 use crate::formats::json::Json;
-use crate::records::Mapping;
+use crate::records::mapping;
 use crate::sinks::{Output, compress, create_file};
 use crate::transports::{ByteStream, ReadBuffer, StreamSource, decompress, open_file};
 use crate::{
@@ -125,7 +125,7 @@ fn decode<R: Record>(
     let limit = options.max_record_bytes.clamp(1, InputOptions::MAX_RECORD_BYTES);
     match format {
         Format::JsonLines => {
-            let decoder = Json::<R>::new(R::Mapping::new(options, &name, None)?);
+            let decoder = Json::<R>::new(mapping::<R>(options, &name, None)?);
             Ok(Box::new(StreamSource::new(name, buffer, decoder, limit)))
         }
         Format::Csv => {

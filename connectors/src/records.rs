@@ -3,13 +3,14 @@
 
 pub(crate) mod columns;
 pub(crate) mod event;
+mod fields;
 pub(crate) mod filter;
 mod time;
 
 use schema::{Position, Reason};
 
 use crate::batch::Text;
-use crate::formats::Values;
+use crate::formats::{MAX_COLUMNS, Values};
 use crate::{InputOptions, OpenError};
 
 /// A kind of record that sources read, such as [`schema::Event`].
@@ -48,7 +49,7 @@ pub trait Mapping<R: Record>: Send + Sized + 'static {
     /// Builds a mapping. `header` is that of a CSV file; JSON has none, and its values have types.
     fn new(options: &InputOptions, source_name: &str, header: Option<&[String]>) -> Result<Self, OpenError>;
 
-    /// The columns to read, each once, at most [`MAX_COLUMNS`](crate::formats::MAX_COLUMNS).
+    /// The columns to read, each once.
     fn columns(&self) -> &[String];
 
     /// Makes a record of the values, which are in the order of [`Mapping::columns`].
@@ -58,4 +59,94 @@ pub trait Mapping<R: Record>: Send + Sized + 'static {
         scratch: &'v mut Self::Scratch,
         received: Received,
     ) -> Result<R::Ref<'v>, Reason>;
+}
+
+/// Builds the mapping of a kind of record and checks the number of its columns.
+pub(crate) fn mapping<R: Record>(
+    options: &InputOptions,
+    source_name: &str,
+    header: Option<&[String]>,
+) -> Result<R::Mapping, OpenError> {
+    let mapping = R::Mapping::new(options, source_name, header)?;
+    match mapping.columns().len() {
+        0..=MAX_COLUMNS => Ok(mapping),
+        given => Err(OpenError::TooManyColumns { given, limit: MAX_COLUMNS }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use schema::check_name;
+
+    use super::*;
+    use crate::batch::Span;
+    use crate::formats::Value;
+    use crate::{Batch, Compression, Format, Polled, source_from};
+
+    /// A kind of record with one column.
+    struct Erasure;
+
+    struct ErasureMapping([String; 1]);
+
+    impl Record for Erasure {
+        type Ref<'a> = (&'a str, Position);
+        type Slot = (Span, Position);
+        type Mapping = ErasureMapping;
+
+        fn store((user, position): (&str, Position), text: &mut Text) -> (Span, Position) {
+            (text.push(user), position)
+        }
+
+        fn load<'a>((user, position): &(Span, Position), text: &'a Text) -> (&'a str, Position) {
+            (text.get(*user), *position)
+        }
+
+        fn position((_, position): &(Span, Position)) -> Position {
+            *position
+        }
+    }
+
+    impl Mapping<Erasure> for ErasureMapping {
+        type Scratch = ();
+
+        fn new(_: &InputOptions, _: &str, _: Option<&[String]>) -> Result<Self, OpenError> {
+            Ok(ErasureMapping(["erase".into()]))
+        }
+
+        fn columns(&self) -> &[String] {
+            &self.0
+        }
+
+        fn map<'v>(
+            &'v self,
+            values: &'v Values<'_>,
+            (): &'v mut (),
+            received: Received,
+        ) -> Result<(&'v str, Position), Reason> {
+            let Value::Text(user) = &values[0] else { return Err(Reason::Missing { field: "erase".into() }) };
+            check_name("erase", user)?;
+            Ok((user, received.position))
+        }
+    }
+
+    #[test]
+    fn a_kind_of_record_needs_a_mapping_and_works_with_every_format() {
+        let json = "{\"erase\":\"u1\"}\n{}\n{\"erase\":\"u2\"}\n";
+        let csv = "id,erase\n1,u1\n2,\n3,u2\n";
+        for (text, format, first) in [(json, Format::JsonLines, 1), (csv, Format::Csv, 2)] {
+            let options = InputOptions::default();
+            let mut source =
+                source_from::<Erasure>("in", Cursor::new(text), format, Compression::Plain, &options).unwrap();
+            let mut batch = Batch::default();
+            while source.poll(&mut batch).unwrap() != Polled::Finished {}
+            let line = |index| match batch.get(index) {
+                Some((user, Position::Line { line, .. })) => (user, line),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((batch.len(), line(0), line(1)), (2, ("u1", first), ("u2", first + 2)));
+            assert_eq!(batch.rejected[0].reason.code(), "missing:erase");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 use schema::Reason;
 
 use super::{Decoder, End, Framing, Value, Values};
-use crate::records::{Mapping, Received};
+use crate::records::{Mapping, Received, mapping};
 use crate::transports::ReadBuffer;
 use crate::{Batch, InputOptions, OpenError, Record};
 
@@ -145,7 +145,7 @@ pub(crate) struct Csv<R: Record> {
 impl<R: Record> Csv<R> {
     pub(crate) fn new(source_name: &str, header: Header, options: &InputOptions) -> Result<Self, OpenError> {
         let Header { names, splitter } = header;
-        let mapping = R::Mapping::new(options, source_name, Some(&names))?;
+        let mapping = mapping::<R>(options, source_name, Some(&names))?;
         if names.is_empty() {
             tracing::warn!("{source_name}: the file is empty, it has not even a header");
         } else {

@@ -16,7 +16,7 @@ use super::fetcher::{Fetched, Fetcher, FetcherControl};
 use super::{Address, KafkaOptions};
 use crate::formats::Decoder;
 use crate::formats::json::Json;
-use crate::records::Mapping;
+use crate::records::mapping;
 use crate::{Batch, InputOptions, OpenError, Polled, Record, Source, SourceError, SourcePosition};
 
 /// Capacity of the channel from the fetcher: one batch in use, one ready.
@@ -48,7 +48,7 @@ enum State<R: Record, D> {
 pub(crate) fn open_source<R: Record>(address: &str, options: &InputOptions) -> Result<Box<dyn Source<R>>, OpenError> {
     let address = Address::parse(address)?;
     let name = address.to_string();
-    let decoder = Json::<R>::new(R::Mapping::new(options, &name, None)?);
+    let decoder = Json::<R>::new(mapping::<R>(options, &name, None)?);
     let source = TopicSource::open(&name, address, decoder, options).map_err(|error| source_error(&name, error))?;
     Ok(Box::new(source))
 }

@@ -1,12 +1,10 @@
-use std::fmt::{Display, Write};
-
 use schema::{Event, Position, Reason, check_name, check_ts};
 
 use super::columns::TimeColumn;
-use super::time::TimeFormat;
+use super::fields::Fields;
 use super::{Mapping, Received, Record};
 use crate::batch::{Span, Text};
-use crate::formats::{MAX_COLUMNS, Value, Values};
+use crate::formats::{Value, Values};
 use crate::{Filter, InputOptions, OpenError};
 
 /// An event as a source reads it: names and timestamp are valid, the action is not checked yet.
@@ -91,7 +89,7 @@ impl Record for Event {
 /// Fields are checked in the order user, item, action, ts, `dwell_ms`, then the filters in their order, and the first error
 /// is the reason. So a record without a user has that reason, whether or not a filter would reject it.
 pub struct EventMapping {
-    columns: Vec<String>,
+    fields: Fields,
     user: usize,
     item: usize,
     action: Action,
@@ -99,8 +97,6 @@ pub struct EventMapping {
     dwell_ms: Option<(usize, TimeColumn)>,
     room: Option<usize>,
     filters: Vec<(usize, Filter)>,
-    /// Whether the values have types. Text is then not a number, unless the user named a format.
-    typed: bool,
 }
 
 enum Action {
@@ -129,13 +125,8 @@ impl Mapping<Event> for EventMapping {
             None => options.rooms,
             Some(_) => *room_is_named || (options.rooms && exists(room)),
         };
-        let mut columns = Vec::new();
-        let mut index = |column: &str| {
-            columns.iter().position(|known| known == column).unwrap_or_else(|| {
-                columns.push(column.to_owned());
-                columns.len() - 1
-            })
-        };
+        let mut fields = Fields::new(header.is_none());
+        let mut index = |column: &str| fields.index(column);
         let mapping = EventMapping {
             user: index(&names.user),
             item: index(&names.item),
@@ -147,12 +138,8 @@ impl Mapping<Event> for EventMapping {
             dwell_ms: reads_dwell_ms.then(|| (index(&names.dwell_ms.source), names.dwell_ms.clone())),
             room: reads_room.then(|| index(room)),
             filters: filters.iter().map(|filter| (index(filter.column()), filter.clone())).collect(),
-            columns,
-            typed: header.is_none(),
+            fields,
         };
-        if mapping.columns.len() > MAX_COLUMNS {
-            return Err(OpenError::TooManyColumns { given: mapping.columns.len(), limit: MAX_COLUMNS });
-        }
         match (action, header) {
             (Some(action), Some(header)) if header.contains(&names.action) => Err(OpenError::ActionTwice {
                 source_name: source_name.to_owned(),
@@ -164,7 +151,7 @@ impl Mapping<Event> for EventMapping {
     }
 
     fn columns(&self) -> &[String] {
-        &self.columns
+        &self.fields.columns
     }
 
     fn map<'v>(
@@ -173,25 +160,26 @@ impl Mapping<Event> for EventMapping {
         scratch: &'v mut Scratch,
         Received { position, stamped }: Received,
     ) -> Result<RawEvent<'v>, Reason> {
-        let user = self.name("user", self.user, values, &mut scratch.user)?;
-        let item = self.name("item", self.item, values, &mut scratch.item)?;
+        let fields = &self.fields;
+        let user = fields.name("user", self.user, values, &mut scratch.user)?;
+        let item = fields.name("item", self.item, values, &mut scratch.item)?;
         let action = match &self.action {
             Action::Constant(action) => action,
             Action::Column(column) => match &values[*column] {
-                Value::Text(text) if text.is_empty() => return Err(self.missing(*column)),
+                Value::Text(text) if text.is_empty() => return Err(fields.missing(*column)),
                 Value::Text(text) => {
                     check_name("action", text)?;
                     text.as_ref()
                 }
-                other => return Err(self.wrong(*column, "a string", other)),
+                other => return Err(fields.wrong(*column, "a string", other)),
             },
         };
-        let ts = check_ts(self.millis(&self.ts, values)?)?;
+        let ts = check_ts(fields.millis(&self.ts, values)?)?;
         let dwell_ms = match &self.dwell_ms {
             Some((column, _)) if matches!(values[*column], Value::Absent | Value::Null) => None,
             Some(timed @ (column, time)) => Some(
-                i64::try_from(self.millis(timed, values)?)
-                    .map_err(|_| self.wrong(*column, time.format.expected(), &values[*column]))?,
+                i64::try_from(fields.millis(timed, values)?)
+                    .map_err(|_| fields.wrong(*column, time.format.expected(), &values[*column]))?,
             ),
             None => None,
         };
@@ -201,64 +189,7 @@ impl Mapping<Event> for EventMapping {
             }
         }
         // The room is optional: an event with an invalid room has none.
-        let room = self.room.and_then(|column| self.name("room", column, values, &mut scratch.room).ok());
+        let room = self.room.and_then(|column| fields.name("room", column, values, &mut scratch.room).ok());
         Ok(RawEvent { user, item, action, ts, dwell_ms, room, position, stamped })
-    }
-}
-
-impl EventMapping {
-    fn name<'v>(
-        &self,
-        field: &'static str,
-        column: usize,
-        values: &'v Values<'_>,
-        scratch: &'v mut String,
-    ) -> Result<&'v str, Reason> {
-        let number: &dyn Display = match &values[column] {
-            Value::Text(text) => {
-                check_name(field, text)?;
-                return Ok(text);
-            }
-            Value::Unsigned(number) => number,
-            Value::Negative(number) => number,
-            other => return Err(self.wrong(column, "a string or an integer", other)),
-        };
-        scratch.clear();
-        write!(scratch, "{number}").expect("writing to a String does not fail");
-        Ok(scratch)
-    }
-
-    fn millis(&self, (column, time): &(usize, TimeColumn), values: &Values<'_>) -> Result<i128, Reason> {
-        let value = &values[*column];
-        let millis = match (value, &time.format) {
-            (Value::Text(text), format) if !self.typed || time.format_named => format.parse(text),
-            (Value::Unsigned(number), TimeFormat::Millis) => Some(i128::from(*number)),
-            (Value::Negative(number), TimeFormat::Millis) => Some(i128::from(*number)),
-            // The parser returns JSON integers beyond 64 bits as floats. They are out of range, not of the wrong type.
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the cast saturates, and the value is out of range either way"
-            )]
-            (Value::Float(number), TimeFormat::Millis) if number.abs() >= 1e18 => Some(*number as i128),
-            (Value::Unsigned(number), TimeFormat::Seconds) => Some(i128::from(*number) * 1000),
-            (Value::Negative(number), TimeFormat::Seconds) => Some(i128::from(*number) * 1000),
-            // The shortest decimal text of a float is its text in the input.
-            (Value::Float(number), format @ TimeFormat::Seconds) => format.parse(&number.to_string()),
-            (Value::Unsigned(number), format @ TimeFormat::Pattern(_)) => format.parse(&number.to_string()),
-            _ => None,
-        };
-        millis.ok_or_else(|| self.wrong(*column, time.format.expected(), value))
-    }
-
-    fn missing(&self, column: usize) -> Reason {
-        Reason::Missing { field: self.columns[column].clone() }
-    }
-
-    fn wrong(&self, column: usize, expected: &'static str, value: &Value<'_>) -> Reason {
-        match value {
-            Value::Absent => self.missing(column),
-            Value::NotUtf8 => Reason::NotUtf8,
-            other => Reason::WrongType { field: self.columns[column].clone(), expected, found: other.describe() },
-        }
     }
 }
