@@ -16,7 +16,6 @@ mod resume;
 mod simulated;
 mod snapshot;
 pub(crate) mod state;
-mod streams;
 mod summary;
 mod tick;
 mod worker;
@@ -46,10 +45,10 @@ use self::snapshot::{
     writer_channel,
 };
 pub use self::snapshot::{Interval, SnapshotError};
-pub use self::streams::Streams;
 pub use self::summary::Summary;
 use self::tick::Waker;
 use self::worker::{Coordinator, Durability};
+pub use self::writer::Sinks;
 use self::writer::Writer;
 use crate::cluster::{Links, Orders};
 use crate::config::{self, Config};
@@ -71,10 +70,8 @@ pub struct Job {
     pub config: Config,
     /// Inputs, merged by `(ts, input, line)`.
     pub inputs: Vec<Input>,
-    /// Where changes go.
-    pub output: Box<dyn Sink>,
-    /// Where similar items and similar users go, if they are asked for.
-    pub streams: Streams,
+    /// Sinks of the results.
+    pub sinks: Sinks,
     /// Where rejected records go.
     pub rejects: RejectLog,
     /// Worker threads of this process, at least 1.
@@ -102,8 +99,7 @@ impl Job {
         Job {
             config,
             inputs,
-            output,
-            streams: Streams::default(),
+            sinks: Sinks::new(output),
             rejects: RejectLog::default(),
             workers: 1,
             links: None,
@@ -228,8 +224,8 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         job.state.as_ref(),
         job.resume,
     );
-    let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config) };
-    let writer = Writer::new(job.output, job.streams, shared, told);
+    let config = dataflows::Config { told: job.sinks.outputs(), ..graph_config(&job.config) };
+    let writer = Writer::new(job.sinks, shared, told);
     let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
     let archive = job
         .state

@@ -46,7 +46,7 @@ impl Source for Paced {
         for (number, at) in fetched.try_iter() {
             self.waited.lock().unwrap().push(at.elapsed());
             let (user, item) = (format!("u{}", number % 40), format!("i{}", number % 7));
-            let position = Position { line: 0, offset: number };
+            let position = Position::Offset { partition: 0, offset: number.cast_signed() };
             let ts = 1_763_900_000_000 + number;
             into.push(RawEvent {
                 user: &user,

@@ -281,7 +281,7 @@ type Lists = BTreeMap<String, Vec<String>>;
 fn last_lists<'c>(changes: impl IntoIterator<Item = &'c Change>) -> Lists {
     let mut lists = Lists::new();
     for change in changes {
-        lists.insert(change.user.clone(), change.items.iter().map(|scored| scored.item.clone()).collect());
+        lists.insert(change.key.to_string(), change.items.iter().map(|scored| scored.item.clone()).collect());
     }
     lists.retain(|_, items| !items.is_empty());
     lists

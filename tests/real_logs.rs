@@ -13,7 +13,7 @@ use crate::support::oracle::{Ev, Params, lists};
 /// Reads a log as `deltarec run` would.
 fn read(file: &Path, options: &InputOptions) -> Vec<Ev> {
     let uri = file.to_str().unwrap().parse().unwrap();
-    let mut source = open_source(&uri, options).unwrap();
+    let mut source = open_source::<schema::Event>(&uri, options).unwrap();
     let levels = Levels::default();
     let mut batch = Batch::default();
     while source.poll(&mut batch).unwrap() != Polled::Finished {}

@@ -1,12 +1,12 @@
-//! What one thread reads and writes: bytes to batches, in events/s, for each format and compression, and the simulation
-//! beside them; changes to JSON lines, in changes/s and bytes/s.
+//! Throughput of one thread: bytes to batches in events/s for each format and compression, with the simulator for
+//! comparison; changes to JSON lines in changes/s and bytes/s.
 //!
 //! ```text
 //! cargo bench -p connectors --bench codecs
 //! cargo bench -p connectors --bench codecs -- writing
 //! ```
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+#![expect(clippy::unwrap_used, reason = "a benchmark panics when it cannot run")]
 
 use simulator::{Generator, Options};
 use std::fmt::Write as _;
@@ -15,13 +15,13 @@ use std::io::{Cursor, Write as _, sink};
 
 use connectors::{Batch, Compression, Format, InputOptions, Polled, lines_into, source_from};
 use criterion::{BatchSize, Criterion, Throughput};
-use schema::{Change, Recommended};
+use schema::{Change, Event, ListKey, Recommended};
 
 const EVENTS: u64 = 100_000;
 
 fn lines(line: impl Fn(&mut String, u64, u64, u64)) -> String {
     let mut text = String::new();
-    // Steps by large primes: names repeat and neighbours differ.
+    // Multiples of large primes: names repeat, and consecutive names differ.
     for n in 0..EVENTS {
         line(&mut text, n * 7919 % 20_011, n * 104_729 % 10_007, 1_763_900_000_000 + n * 17);
     }
@@ -66,7 +66,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn bench(c: &mut Criterion, name: &str, bytes: &[u8], format: Format, compression: Compression, columns: &str) {
     let options = InputOptions { columns: columns.parse().unwrap(), ..InputOptions::default() };
-    let mut batch = Batch::default();
+    let mut batch = Batch::<Event>::default();
     let mut group = c.benchmark_group("parsing");
     group.throughput(Throughput::Elements(EVENTS)).sample_size(20);
     group.bench_function(name, |bencher| {
@@ -111,11 +111,11 @@ fn bench_generator(c: &mut Criterion) {
 
 const CHANGES: usize = 10_000;
 
-/// A list of ten, two of them new and two gone.
+/// A list of ten items, two of them new; two have left.
 fn change(n: usize) -> Change {
     let item = |rank: usize| format!("p{}", (n * 7_919 + rank * 104_729) % 10_007);
     Change {
-        user: format!("u{}", n * 7_919 % 20_011),
+        key: ListKey::User(format!("u{}", n * 7_919 % 20_011)),
         at: 1_763_900_000_000 + n as u64,
         items: (0..10).zip((0..10_000).rev()).map(|(rank, score)| Recommended { item: item(rank), score }).collect(),
         entered: (0..2).map(item).collect(),
@@ -125,7 +125,7 @@ fn change(n: usize) -> Change {
 
 fn bench_writing(c: &mut Criterion, name: &str, compression: Compression) {
     let changes: Vec<Change> = (0..CHANGES).map(change).collect();
-    // Before packing.
+    // Before compression.
     let bytes: usize = changes.iter().map(|change| serde_json::to_vec(change).unwrap().len() + 1).sum();
     let mut group = c.benchmark_group("writing");
     let throughput = Throughput::ElementsAndBytes { elements: CHANGES as u64, bytes: bytes as u64 };

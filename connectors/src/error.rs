@@ -4,43 +4,43 @@ use schema::Position;
 
 use crate::{Columns, ColumnsError, FilterError, SinkError, SourceError, UriError};
 
-/// An input or an output that cannot be used.
+/// An input or an output cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Not a URI.
+    /// Invalid URI.
     #[error(transparent)]
     Uri(#[from] UriError),
-    /// Not a mapping of columns.
+    /// Invalid mapping of columns.
     #[error(transparent)]
     Columns(#[from] ColumnsError),
-    /// Not a filter.
+    /// Invalid filter.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// A URI that is understood and cannot be used here.
+    /// A valid URI that is not supported here.
     #[error("{uri}: {what}; {advice}")]
     Unsupported {
         /// The URI.
         uri: String,
-        /// What is not possible.
+        /// Description of the error.
         what: &'static str,
-        /// What is possible instead.
+        /// Advice to the user.
         advice: &'static str,
     },
-    /// Columns that a CSV header does not have.
+    /// A CSV header lacks columns.
     #[error(
-        "{source_name}: no column {}; the header has {}; name the columns with --columns {}, and give \
-         --action where every row is of one and there is no column for it",
+        "{source_name}: no column {}; the header has {}; name the columns with --columns {}, and use \
+         --action if all rows have the same action and no column for it",
         quoted(.missing), quoted(.header), Columns::EXAMPLE
     )]
     NoColumn {
         /// The input.
         source_name: String,
-        /// What was looked for.
+        /// The missing columns.
         missing: Vec<String>,
-        /// What there is.
+        /// The columns of the header.
         header: Vec<String>,
     },
-    /// A column that is needed and stands in a CSV header more than once.
+    /// A CSV header has a required column more than once.
     #[error("{source_name}: the header has column `{column}` twice; rename one of them")]
     RepeatedColumn {
         /// The input.
@@ -48,8 +48,8 @@ pub enum OpenError {
         /// The column.
         column: String,
     },
-    /// A constant action beside a column of actions.
-    #[error("{source_name}: --action {action} beside the action column `{column}`; leave one of them out")]
+    /// There are both a constant action and a column of actions.
+    #[error("{source_name}: --action {action} and the action column `{column}` exclude each other; omit one of them")]
     ActionTwice {
         /// The input.
         source_name: String,
@@ -58,24 +58,24 @@ pub enum OpenError {
         /// The column.
         column: String,
     },
-    /// More columns than one record can be read into.
-    #[error("columns and filters name {given} columns, at most {limit} can be read; leave some filters out")]
+    /// There are too many columns.
+    #[error("columns and filters name {given} columns, the maximum is {limit}; omit some filters")]
     TooManyColumns {
-        /// How many there are.
+        /// Number of columns.
         given: usize,
-        /// How many there may be.
+        /// Maximum number of columns.
         limit: usize,
     },
-    /// An input that cannot be opened, or whose beginning cannot be read.
+    /// An input cannot be opened, or its start cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// An output that cannot be opened.
+    /// An output cannot be opened.
     #[error(transparent)]
     Sink(#[from] SinkError),
 }
 
 impl OpenError {
-    /// Whether the command was wrong (exit code 2) rather than the world (exit code 1).
+    /// Whether this is a usage error (exit code 2) and not a failure (exit code 1).
     pub fn is_usage(&self) -> bool {
         !matches!(self, OpenError::Source(_) | OpenError::Sink(_))
     }
@@ -90,17 +90,19 @@ pub(crate) fn source_error(name: &str, position: Option<Position>, cause: io::Er
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::PermissionDenied => "allow this user to read it",
         io::ErrorKind::IsADirectory => "name a file",
-        io::ErrorKind::UnexpectedEof => "the file is cut off: get a complete copy (events before this point were read)",
+        io::ErrorKind::UnexpectedEof => {
+            "the file is truncated: get a complete copy (events before this point were read)"
+        }
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
-            "the file is damaged or not packed as its name says: get a good copy (events before this point were read)"
+            "the file is damaged or not compressed as its name says: get a good copy (events before this point were read)"
         }
         _ => "check the input and run again",
     };
-    let what = if position.is_some() { format!("cannot read on: {cause}") } else { format!("cannot open: {cause}") };
+    let what = if position.is_some() { format!("cannot read: {cause}") } else { format!("cannot open: {cause}") };
     SourceError { source_name: name.to_owned(), position, what, advice: advice.to_owned(), cause: Some(cause) }
 }
 
-pub(crate) fn sink_error(name: &str, doing: &str, cause: io::Error) -> SinkError {
+pub(crate) fn sink_error(name: &str, action: &str, cause: io::Error) -> SinkError {
     let advice = match cause.kind() {
         io::ErrorKind::NotFound => "create the folder first",
         io::ErrorKind::PermissionDenied => "allow this user to write there, or choose another place",
@@ -111,7 +113,7 @@ pub(crate) fn sink_error(name: &str, doing: &str, cause: io::Error) -> SinkError
     };
     SinkError {
         sink_name: name.to_owned(),
-        what: format!("cannot {doing}: {cause}"),
+        what: format!("cannot {action}: {cause}"),
         advice: advice.to_owned(),
         closed: cause.kind() == io::ErrorKind::BrokenPipe,
         cause: Some(cause),

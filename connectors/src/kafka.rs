@@ -1,16 +1,16 @@
-//! Topics of Apache Kafka: events in, lists out, dead letters.
+//! Topics of Apache Kafka: events in; lists, rows and dead letters out.
 //!
-//! | module | what it owns |
+//! | module | contents |
 //! | --- | --- |
-//! | `address` | what follows `kafka://` |
-//! | `options` | what can be set, what must not be, where passwords are |
-//! | `client` | what all clients share: options, errors in words, the first contact |
-//! | `source` | a topic as a [`Source`](crate::Source): positions, what was there at the start, lag |
-//! | `fetcher` | its thread: records to events, bounded batches, pauses, new partitions |
-//! | `sink`, `deliveries` | a compacted topic of lists as a [`Sink`](crate::Sink): transactions, acknowledgements |
-//! | `readback` | what lists a topic holds |
-//! | `topics` | the output topic: created, its settings looked at |
-//! | `letters` | a topic of rejected records |
+//! | `address` | brokers and topic, from the URI |
+//! | `options` | options, those that must not be set, and places of passwords |
+//! | `client` | what all clients share: options, error texts, the first contact |
+//! | `source` | a topic as a [`Source`](crate::Source): positions, backfill, lag |
+//! | `fetcher` | the thread of a source: decodes records, bounds batches, pauses, finds new partitions |
+//! | `sink`, `deliveries` | a compacted topic as a [`Sink`](crate::Sink): transactions, acknowledgements |
+//! | `readback` | the lists that a topic contains |
+//! | `topics` | creates the topic of a sink and checks its settings |
+//! | `dead_letters` | a topic of rejected records |
 
 mod options;
 
@@ -22,6 +22,8 @@ mod client;
 mod dead_letters;
 #[cfg(feature = "kafka")]
 mod deliveries;
+#[cfg(not(feature = "kafka"))]
+mod disabled;
 #[cfg(feature = "kafka")]
 mod fetcher;
 #[cfg(feature = "kafka")]
@@ -34,11 +36,13 @@ mod source;
 mod topics;
 
 #[cfg(feature = "kafka")]
-pub(crate) use address::Address;
+use self::address::Address;
+#[cfg(not(feature = "kafka"))]
+pub(crate) use self::disabled::{continue_sink, open_dead_letters, open_sink, open_source};
+pub use self::options::{Delivery, KafkaOptions, SecretPlace, Security};
 #[cfg(feature = "kafka")]
-pub(crate) use dead_letters::DeadLetterProducer;
-pub use options::{Delivery, KafkaOptions, SecretPlace, Security};
-#[cfg(feature = "kafka")]
-pub(crate) use sink::continue_lists;
-#[cfg(feature = "kafka")]
-pub(crate) use source::Topic;
+pub(crate) use self::{
+    dead_letters::open_dead_letters,
+    sink::{continue_sink, open_sink},
+    source::open_source,
+};

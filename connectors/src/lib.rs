@@ -1,55 +1,45 @@
-//! Sources and sinks: everything between the outside world and [`schema`]'s vocabulary.
+//! Sources and sinks: everything between the outside world and the vocabulary of [`schema`].
 //!
-//! A [`Source`] fills [`Batch`]es with raw events in its own order and sets bad records aside; a [`Sink`] takes
-//! changes and says up to where they are safe. Transport (file, stdin, compression) and format (JSON lines, CSV)
-//! are apart. Nothing here knows the graph.
+//! A [`Source`] fills [`Batch`]es with records in its own order and rejects bad ones; a [`Sink`] writes records and reports
+//! which of them are safe. A source is a transport that yields bytes and positions, and a decoder that makes records of a kind
+//! ([`Record`]) from the bytes. Nothing here knows the graph.
 //!
-//! | module | what it owns |
+//! | module | contents |
 //! | --- | --- |
-//! | `uri` | what an input or output is called |
-//! | `input`, `output` | bytes in and out, compression |
-//! | `window` | bytes read and not yet used, line and byte numbers |
-//! | `records` | records told apart, limits, resuming: the [`Source`] for files and stdin |
-//! | `json`, `csv` | a record's bytes to the values of its columns |
-//! | `columns`, `time`, `filter` | what `--columns` and `--where` say |
-//! | `plan`, `value` | the values of a record to an event, or the reason why not |
-//! | `kafka` | topics in and out |
-//! | `lines`, `rejects` | JSON lines out: changes, rejected records |
-//! | `open`, `options`, `error` | from a URI to a source or a sink, and what can go wrong |
+//! | `uri`, `options`, `open`, `error` | from a URI to a source or a sink, and what can fail |
+//! | `source`, `batch` | the interface of sources |
+//! | `transports` | files and stdin: decompression, read buffer, positions, limits |
+//! | `formats` | JSON lines and CSV: bytes to the values of columns |
+//! | `records` | kinds of records: values of columns to a record, or the reason of a rejection |
+//! | `sink` | the interface of sinks |
+//! | `sinks` | files and stdout: JSON lines, rejected records, what an existing output contains |
+//! | `kafka` | topics as sources and sinks |
+//!
+//! A new kind of record to read is a file in `records`, a new kind to write an implementation of [`SinkRecord`].
 
 mod batch;
-mod columns;
-mod csv;
 mod error;
-mod filter;
-mod input;
-mod json;
+mod formats;
 mod kafka;
-mod lines;
-mod mapping;
 mod open;
 mod options;
-mod output;
-mod read_buffer;
 mod records;
-mod rejects;
-mod resume;
 mod sink;
+mod sinks;
 mod source;
-mod time;
+mod transports;
 mod uri;
-mod value;
 
-pub use batch::{Batch, RawEvent};
-pub use columns::{Columns, ColumnsError};
+pub use batch::Batch;
 pub use error::OpenError;
-pub use filter::{Filter, FilterError};
 pub use kafka::{Delivery, KafkaOptions, SecretPlace, Security};
-pub use lines::Lines;
 pub use open::{lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;
-pub use rejects::RejectLog;
-pub use resume::{SinkState, continue_sink};
+pub use records::Record;
+pub use records::columns::{Columns, ColumnsError};
+pub use records::event::RawEvent;
+pub use records::filter::{Filter, FilterError};
 pub use sink::{Sink, SinkError};
+pub use sinks::{Lines, RejectLog, SinkRecord, SinkState, continue_sink};
 pub use source::{Polled, Source, SourceError, SourcePosition};
 pub use uri::{Compression, Format, Uri, UriError};

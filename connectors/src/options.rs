@@ -1,28 +1,28 @@
 use crate::{Columns, Filter, KafkaOptions};
 
-/// How the records of an input become events.
+/// Options of an input.
 #[derive(Clone, Debug)]
 pub struct InputOptions {
-    /// Where the fields stand in a record.
+    /// Columns of the fields of an event.
     pub columns: Columns,
-    /// The action of every event, where the records have none. A CSV file with an action column beside it is a usage
-    /// error; in JSON lines a field of that name is then an unknown one.
+    /// Action of all events, for records without one. A CSV file that also has an action column is a usage error; in JSON
+    /// lines such a field is ignored.
     pub action: Option<String>,
-    /// Conditions that a record must meet, all of them.
+    /// Conditions that every record must satisfy.
     pub filters: Vec<Filter>,
-    /// Longest record, in bytes without its newline; at most [`InputOptions::MOST_RECORD_BYTES`].
+    /// Maximum length of a record, in bytes without its newline; at most [`InputOptions::MAX_RECORD_BYTES`].
     pub max_record_bytes: usize,
-    /// Whether events of a topic are accompanied by their records, for a dead-letter topic.
+    /// Whether a batch keeps the original records of a topic, for a dead-letter topic.
     pub originals: bool,
-    /// Whether rooms are read; without, no event has one.
+    /// Whether rooms are read.
     pub rooms: bool,
-    /// How topics are read.
+    /// Options of topics.
     pub kafka: KafkaOptions,
 }
 
 impl InputOptions {
-    /// The bound of `max_record_bytes`: a larger value is taken as this one.
-    pub const MOST_RECORD_BYTES: usize = 256 << 20;
+    /// Upper bound of `max_record_bytes`; a larger value is replaced with it.
+    pub const MAX_RECORD_BYTES: usize = 256 << 20;
 }
 
 impl Default for InputOptions {

@@ -1,41 +1,86 @@
 use schema::Change;
 
-/// A sink that cannot go on.
+/// A sink failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{sink_name}: {what}; {advice}")]
 pub struct SinkError {
-    /// The output, as the user named it.
+    /// Name of the output, as the user gave it.
     pub sink_name: String,
-    /// What happened.
+    /// Description of the failure.
     pub what: String,
-    /// What to do about it.
+    /// Advice to the user.
     pub advice: String,
-    /// Whether the reader of a pipe went away, which ends a run without being a failure.
+    /// Whether the reader of a pipe closed it. This ends a run and is not a failure.
     pub closed: bool,
-    /// The error beneath; `what` says it already.
+    /// Underlying error; `what` includes its text.
     pub cause: Option<std::io::Error>,
 }
 
-/// Something changes are written to, by one thread, in the order of their ticks.
-pub trait Sink: Send {
-    /// The output as the user named it, for messages.
+/// An output for records of kind `R`: a file, stdout or a topic.
+///
+/// One thread writes, in the order of ticks. Sinks are opened with [`open_sink`](crate::open_sink), or written for a
+/// special output:
+///
+/// ```
+/// use connectors::{Sink, SinkError};
+/// use schema::{Change, ListKey};
+///
+/// /// Counts the lists of users.
+/// #[derive(Default)]
+/// struct Count {
+///     users: u64,
+///     acknowledged: Option<u64>,
+/// }
+///
+/// impl Sink for Count {
+///     fn name(&self) -> &str {
+///         "count"
+///     }
+///
+///     fn write(&mut self, change: &Change) -> Result<(), SinkError> {
+///         self.users += u64::from(matches!(change.key, ListKey::User(_)));
+///         Ok(())
+///     }
+///
+///     fn flush(&mut self, at: u64) -> Result<(), SinkError> {
+///         self.acknowledged = Some(at);
+///         Ok(())
+///     }
+///
+///     fn acknowledged(&self) -> Option<u64> {
+///         self.acknowledged
+///     }
+///
+///     fn close(&mut self) -> Result<(), SinkError> {
+///         Ok(())
+///     }
+/// }
+///
+/// let mut sink = Count::default();
+/// let key = ListKey::User("u1".into());
+/// sink.write(&Change { key, at: 7, items: vec![], entered: vec![], left: vec![] })?;
+/// sink.flush(7)?;
+/// assert_eq!((sink.users, sink.acknowledged()), (1, Some(7)));
+/// # Ok::<(), SinkError>(())
+/// ```
+pub trait Sink<R = Change>: Send {
+    /// Name of the output, as the user gave it, for messages.
     fn name(&self) -> &str;
 
-    /// Takes one change. May buffer; may wait when the outside world is slow.
-    fn write(&mut self, change: &Change) -> Result<(), SinkError>;
+    /// Writes one record. May buffer; may block when the output is slow.
+    fn write(&mut self, record: &R) -> Result<(), SinkError>;
 
-    /// Says that all changes up to and including tick `at` (ms) have been written, and hands what is buffered to the
-    /// outside world.
+    /// Flushes buffered records. All records up to and including tick `at` (ms) have been written.
     fn flush(&mut self, at: u64) -> Result<(), SinkError>;
 
-    /// To be called now and then while nothing is written: says what went wrong meanwhile with what was.
+    /// Housekeeping. Call it regularly while nothing is written; it reports asynchronous failures of earlier writes.
     fn maintain(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// The newest tick up to which the outside world has confirmed everything, if any.
+    /// The newest tick up to which the output has confirmed every record.
     fn acknowledged(&self) -> Option<u64>;
 
-    /// Writes what a format needs at its end (the trailer of a compressed file) and flushes.
+    /// Writes the end of the format (the trailer of a compressed file) and flushes. Closing again has no effect.
     fn close(&mut self) -> Result<(), SinkError>;
 }

@@ -1,90 +1,168 @@
 use std::collections::BTreeMap;
 
-use schema::Position;
+use schema::{Event, Position};
 use serde::{Deserialize, Serialize};
 
-use crate::Batch;
+use crate::{Batch, Record};
 
-/// What a [`Source::poll`] came back with.
+/// Result of a [`Source::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// There may be more; poll again at once.
     Ready,
-    /// Nothing more for the moment: whoever collects may pass on what there is before polling again, as the next
-    /// poll may wait for the outside world.
+    /// Nothing more is buffered. The next poll may block, so a caller that collects records should flush them first.
     Idle,
-    /// The end of a finite input. Polling again gives this again.
+    /// End of a finite input. Further polls return this again.
     Finished,
 }
 
-/// Where a source goes on.
+/// Where to resume a source.
+///
+/// Snapshots store the serialised form: `{"record":{"line":3,"offset":120}}` or `{"partitions":{"2":77}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum SourcePosition {
-    /// In a file: the line and the byte at which the next record starts.
-    Record(Position),
-    /// In a topic: of each partition the offset of the next record.
+    /// In a file: start of the next record.
+    #[serde(rename = "record")]
+    Line {
+        /// Line, from 1.
+        line: u64,
+        /// Byte, from 0, in the decompressed stream.
+        #[serde(rename = "offset")]
+        byte: u64,
+    },
+    /// In a topic: offset of the next record by partition.
+    #[serde(rename = "partitions")]
     Partitions(BTreeMap<i32, i64>),
 }
 
 impl SourcePosition {
-    /// Of a source that has one record after the other: at event `next` of `batch`, or at `end` when all were taken.
-    pub fn of_record(batch: &Batch, next: usize, end: Position) -> Self {
-        SourcePosition::Record(batch.get(next).map_or(end, |event| event.position))
+    /// Position of a source with one sequence of records: record `next` of `batch`, or `end` after the last one.
+    pub fn of_record<R: Record>(batch: &Batch<R>, next: usize, end: Position) -> Self {
+        batch.position(next).unwrap_or(end).into()
     }
 }
 
-/// A source that cannot go on. What it delivered before stands.
+impl From<Position> for SourcePosition {
+    fn from(position: Position) -> Self {
+        match position {
+            Position::Line { line, byte } => SourcePosition::Line { line, byte },
+            Position::Offset { partition, offset } => SourcePosition::Partitions([(partition, offset)].into()),
+        }
+    }
+}
+
+/// A source failed. The records that it delivered before are valid.
 #[derive(Debug, thiserror::Error)]
-#[error("{source_name}{}: {what}; {advice}", .position.map(|p| format!(": line {}, byte {}", p.line, p.offset)).unwrap_or_default())]
+#[error("{source_name}{}: {what}; {advice}", .position.map(|position| format!(": {position}")).unwrap_or_default())]
 pub struct SourceError {
-    /// The input, as the user named it.
+    /// Name of the input, as the user gave it.
     pub source_name: String,
-    /// Where reading stopped, if it had begun.
+    /// Position at which reading stopped, if it had begun.
     pub position: Option<Position>,
-    /// What happened.
+    /// Description of the failure.
     pub what: String,
-    /// What to do about it.
+    /// Advice to the user.
     pub advice: String,
-    /// The error beneath; `what` says it already.
+    /// Underlying error; `what` includes its text.
     pub cause: Option<std::io::Error>,
 }
 
-/// Something events are read from.
+/// A sequence of records of kind `R`: a file, stdin or a topic.
 ///
-/// A source is polled by one thread. It keeps its own order, sets bad records aside instead of failing, and reads a
-/// bounded amount per poll, so that whoever polls decides how far it runs ahead: not polling is the pause of a file,
-/// while a source that must be kept alive ([`Source::pause`]) is told.
-pub trait Source: Send {
-    /// The input as the user named it, for messages.
+/// One thread polls a source. A source keeps its own order, rejects bad records instead of failing, and reads a bounded
+/// amount per poll. Not polling is therefore enough to pause a file; a source with a connection to keep alive has
+/// [`Source::pause`].
+///
+/// Sources are opened with [`open_source`](crate::open_source), or written for a special input:
+///
+/// ```
+/// use connectors::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
+/// use schema::Position;
+///
+/// /// Views of one item by one user, a millisecond apart.
+/// struct Views {
+///     next: u64,
+/// }
+///
+/// impl Source for Views {
+///     fn name(&self) -> &str {
+///         "views"
+///     }
+///
+///     fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
+///         if self.next == 3 {
+///             return Ok(Polled::Finished);
+///         }
+///         let position = Position::Line { line: self.next, byte: self.next };
+///         into.push(RawEvent::new("u1", "p9", "view", self.next, position));
+///         self.next += 1;
+///         Ok(Polled::Ready)
+///     }
+///
+///     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
+///         SourcePosition::of_record(batch, next, Position::Line { line: self.next, byte: self.next })
+///     }
+///
+///     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
+///         if let SourcePosition::Line { line, .. } = position {
+///             self.next = *line;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let mut source = Views { next: 0 };
+/// let mut batch = Batch::default();
+/// while source.poll(&mut batch)? != Polled::Finished {}
+/// assert_eq!(batch.len(), 3);
+/// assert_eq!(batch.get(2).map(|event| event.ts), Some(2));
+/// # Ok::<(), SourceError>(())
+/// ```
+pub trait Source<R: Record = Event>: Send {
+    /// Name of the input, as the user gave it, for messages.
     fn name(&self) -> &str;
 
     /// Appends what can be read now to `into`, at most a few thousand records.
-    fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError>;
+    fn poll(&mut self, into: &mut Batch<R>) -> Result<Polled, SourceError>;
 
-    /// Where to go on when of `batch`, the last one polled, only the events before `next` have been taken. After
-    /// [`Source::resume_at`] with it, a fresh source of the same input goes on there.
-    fn position(&self, batch: &Batch, next: usize) -> SourcePosition;
+    /// Position to resume at, if only the records of `batch` (the last one polled) before `next` have been processed.
+    fn position(&self, batch: &Batch<R>, next: usize) -> SourcePosition;
 
-    /// Skips to a [`Source::position`] of an earlier run. To be called before the first poll.
+    /// Seeks a fresh source to a [`Source::position`] of an earlier run. Call it before the first poll.
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError>;
 
-    /// Stops (`true`) or restarts (`false`) fetching while polls go on. Sources that fetch nothing on their own ignore it.
+    /// Stops (`true`) or restarts (`false`) fetching while polls continue. Sources without a connection ignore it.
     fn pause(&mut self, _paused: bool) {}
 
-    /// Whether this is a source without an end whose polls never wait: when one comes back [`Polled::Idle`], the thread
-    /// that polled first is unparked as soon as there is more. Records of such sources have no common order.
+    /// Whether the source has no end and its polls never block. When a poll of such a source returns [`Polled::Idle`], the
+    /// thread that polled first is unparked as soon as there is more. Records of live sources have no common order.
     fn is_live(&self) -> bool {
         false
     }
 
-    /// Of a live source: whether everything has been polled that was there at the first poll.
+    /// For a live source: whether everything that existed at the first poll has been polled.
     fn is_caught_up(&self) -> bool {
         true
     }
 
-    /// Of a topic: how many records of each partition have not been polled, as far as known.
+    /// For a topic: number of records by partition that have not been polled, as far as known.
     fn lag(&self) -> BTreeMap<i32, u64> {
         BTreeMap::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_keep_the_form_that_snapshots_store() {
+        for (position, json) in [
+            (SourcePosition::Line { line: 3, byte: 120 }, r#"{"record":{"line":3,"offset":120}}"#),
+            (SourcePosition::Partitions([(2, 77)].into()), r#"{"partitions":{"2":77}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&position).unwrap(), json);
+            assert_eq!(serde_json::from_str::<SourcePosition>(json).unwrap(), position);
+        }
     }
 }

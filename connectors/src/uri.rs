@@ -2,19 +2,19 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What the bytes of a file mean.
+/// Format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// One JSON object a line.
+    /// JSON lines, one object a line.
     JsonLines,
     /// Comma-separated values with a header.
     Csv,
 }
 
-/// How a file is packed.
+/// Compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     Plain,
     /// gzip, one or more members.
     Gzip,
@@ -22,7 +22,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// An input or an output, as the user names it. A file's name decides its format.
+/// An input or an output, as the user gave it. The extensions of a file decide its format and compression.
 ///
 /// ```
 /// use connectors::{Compression, Format, Uri};
@@ -38,29 +38,29 @@ pub enum Compression {
 pub enum Uri {
     /// A file.
     File {
-        /// Where it is.
+        /// Path of the file.
         path: PathBuf,
-        /// By the first extension.
+        /// Format, from the first extension.
         format: Format,
-        /// By the last extension.
+        /// Compression, from the last extension.
         compression: Compression,
     },
     /// `-`: stdin or stdout, JSON lines.
     Stdio,
-    /// `generate:`, with what follows the colon.
+    /// `generate:`, with the text after the colon.
     Generate(String),
-    /// `kafka://`, with what follows the slashes.
+    /// `kafka://`, with the text after the slashes.
     Kafka(String),
 }
 
-/// A URI that says nothing to this program.
+/// A URI that is not an input or an output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{uri}` is no input or output: give PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
+    "`{uri}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
      kafka://BROKERS/TOPIC or generate:"
 )]
 pub struct UriError {
-    /// The URI as given.
+    /// The URI, as the user gave it.
     pub uri: String,
 }
 
@@ -78,7 +78,7 @@ impl FromStr for Uri {
             return Ok(Uri::Kafka(rest.to_owned()));
         }
         let error = || UriError { uri: text.to_owned() };
-        // Another program's scheme would otherwise pass for a folder.
+        // An unknown scheme would otherwise be taken for a folder.
         if text.contains("://") {
             return Err(error());
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_file_decides_its_format() {
+    fn the_extensions_of_a_file_decide_its_format() {
         assert_eq!(file("a.jsonl"), (Format::JsonLines, Compression::Plain));
         assert_eq!(file("a.ndjson.gz"), (Format::JsonLines, Compression::Gzip));
         assert_eq!(file("/tmp/x.y/a.b.jsonl.zst"), (Format::JsonLines, Compression::Zstd));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn other_inputs_are_kept_as_they_were_given() {
+    fn other_inputs_keep_their_text() {
         for text in ["-", "generate:", "generate:users=5,seed=1", "kafka://a:9092,b/topic", "x.csv"] {
             assert_eq!(text.parse::<Uri>().unwrap().to_string(), text);
         }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_error_that_lists_what_is_understood() {
+    fn rejects_anything_else_and_lists_the_choices() {
         for text in ["", "a", "a.json", "a.gz", "a.csv.bz2", "s3://bucket/a.csv", "csv", "a.CSV", "a.jsonl/"] {
             let error = text.parse::<Uri>().expect_err(text).to_string();
             for part in [".jsonl", ".csv", ".gz", ".zst", "kafka://", "generate:", text] {

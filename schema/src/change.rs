@@ -1,25 +1,40 @@
 use serde::{Deserialize, Serialize};
 
+use crate::ListKey;
+
 /// One recommended item of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Recommended {
-    /// The product.
+    /// Name of the item.
     pub item: String,
-    /// Its total over all sources, source weights included. Comparable within one list only.
+    /// Sum over all sources, weighted. Comparable within one list only.
     pub score: i64,
 }
 
-/// A user's new list, sent only when its sequence of items differs from the last one sent.
+/// A new list. Emitted only when its sequence of items differs from the one emitted before.
+///
+/// ```
+/// use schema::{Change, ListKey};
+///
+/// let line = r#"{"user":"u1","at":1763900000123,"items":[{"item":"p9","score":512}],"entered":["p9"],"left":[]}"#;
+/// let change: Change = serde_json::from_str(line).unwrap();
+/// assert_eq!(change.key, ListKey::User("u1".into()));
+/// assert_eq!(serde_json::to_string(&change).unwrap(), line);
+///
+/// let trending = Change { key: ListKey::Room("r7".into()), ..change };
+/// assert!(serde_json::to_string(&trending).unwrap().starts_with(r#"{"user":"deltarec:trending:room:r7","#));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Change {
-    /// Whose list.
-    pub user: String,
-    /// The tick for which `items` is the list: milliseconds since the Unix epoch.
+    /// Key of the list; `user` on the wire.
+    #[serde(rename = "user")]
+    pub key: ListKey,
+    /// Tick at which the list became `items`, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// The whole list, best first; empty when the user has none any more.
+    /// The whole list, best first; empty when there is none any more.
     pub items: Vec<Recommended>,
-    /// Items that were not in the list sent before, in the order of the new list.
+    /// Items that the list emitted before did not have, in the order of the new list.
     pub entered: Vec<String>,
-    /// Items of the list sent before that are gone, in the order of the old list.
+    /// Items that only the list emitted before had, in the order of the old list.
     pub left: Vec<String>,
 }

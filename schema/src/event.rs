@@ -2,10 +2,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Reason;
 
-/// Largest timestamp an event may carry: 2^53 - 1, the largest integer every JSON reader keeps exact.
+/// Largest timestamp of an event: 2^53 - 1, the largest integer that every JSON reader keeps exact.
 pub const MAX_TS: u64 = (1 << 53) - 1;
 
-/// One behaviour of one user towards one item.
+/// One action of one user on one item.
 ///
 /// ```
 /// let line = r#"{"user":"u1","item":"p9","action":"click","ts":1763900000000}"#;
@@ -14,29 +14,29 @@ pub const MAX_TS: u64 = (1 << 53) - 1;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Who acted.
+    /// Name of the user.
     pub user: String,
-    /// The product acted on.
+    /// Name of the item.
     pub item: String,
-    /// What was done: `view`, `click`, `purchase`, ...; see [`Levels`](crate::Levels).
+    /// The action: `view`, `click`, `purchase`, ...; see [`Levels`](crate::Levels).
     pub action: String,
-    /// When, in milliseconds since the Unix epoch, UTC.
+    /// Time of the action, in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// How long the user watched, for `watch`.
+    /// Duration of a `watch`, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dwell_ms: Option<i64>,
-    /// The live room it happened in.
+    /// Live room of the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
-    /// What was said, for `comment`.
+    /// Text of a `comment`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// An id of the event itself. Duplicates need no detection, so nothing depends on it.
+    /// Id of the event. Not used: a repeated event does not change any result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
-/// A timestamp is an integer from 0 to [`MAX_TS`].
+/// Checks that a timestamp is between 0 and [`MAX_TS`].
 pub fn check_ts(ts: i128) -> Result<u64, Reason> {
     u64::try_from(ts).ok().filter(|ts| *ts <= MAX_TS).ok_or(Reason::TimeOutOfRange { ts })
 }

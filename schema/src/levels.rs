@@ -7,19 +7,19 @@ use crate::Reason;
 /// The highest level an action can have.
 pub const MAX_LEVEL: u8 = 15;
 
-/// Common spellings. The table is closed and names are case-sensitive.
+/// Alternative spellings of actions. The table is fixed; names are case-sensitive.
 const ALIASES: [(&str, &str); 3] = [("pv", "view"), ("fav", "favourite"), ("buy", "purchase")];
 
-/// What a valid event does.
+/// Effect of a valid event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It counts with this level, 1 to [`MAX_LEVEL`].
+    /// The event counts with this level, 1 to [`MAX_LEVEL`].
     Counts(u8),
-    /// It is valid and has no effect at all: a `watch` too short to tell anything.
+    /// The event is valid and has no effect: a `watch` below the first step.
     Ignored,
 }
 
-/// A level table that cannot be.
+/// An invalid level table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LevelsError {
     /// A level of 0 or above [`MAX_LEVEL`].
@@ -27,32 +27,32 @@ pub enum LevelsError {
     OutOfRange {
         /// The action.
         action: String,
-        /// The level given.
+        /// The invalid level.
         level: i64,
     },
-    /// An alias where the action itself belongs.
+    /// An alias used as the name of an action.
     #[error("levels.{alias}: `{alias}` is another spelling of `{action}`; set levels.{action}")]
     Alias {
-        /// The alias used.
+        /// The alias.
         alias: String,
         /// The action it stands for.
         action: String,
     },
     /// Dwell steps out of order.
-    #[error("levels.watch: the durations must rise from step to step")]
+    #[error("levels.watch: the durations must increase from step to step")]
     WatchOrder,
 }
 
-/// How much each action tells: a level from 1 to [`MAX_LEVEL`]. `watch` is graded by its `dwell_ms`.
+/// Level of each action, from 1 to [`MAX_LEVEL`]. The level of `watch` depends on `dwell_ms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Levels {
     actions: BTreeMap<String, u8>,
-    /// `(from dwell_ms, level)`, durations rising.
+    /// Steps `(from dwell_ms, level)`, by increasing duration.
     watch: Vec<(i64, u8)>,
 }
 
 impl Levels {
-    /// A table from `(action, level)` and the steps of `watch` as `(from dwell_ms, level)`. All mistakes are returned.
+    /// Builds a table from pairs `(action, level)` and the steps of `watch` as `(from dwell_ms, level)`. Returns all errors.
     pub fn new(
         actions: impl IntoIterator<Item = (String, i64)>,
         watch: impl IntoIterator<Item = (i64, i64)>,
@@ -78,7 +78,7 @@ impl Levels {
         if errors.is_empty() { Ok(Levels { actions, watch }) } else { Err(errors) }
     }
 
-    /// What an event with this action does. `dwell_ms` matters for `watch` only.
+    /// Effect of an event with this action. `dwell_ms` is used for `watch` only.
     pub fn effect(&self, action: &str, dwell_ms: Option<i64>) -> Result<Effect, Reason> {
         if action == "watch" && !self.watch.is_empty() {
             let dwell = dwell_ms.filter(|dwell| *dwell >= 0).ok_or(Reason::BadDwell)?;
@@ -93,7 +93,7 @@ impl Levels {
     }
 }
 
-/// DESIGN's levels: view 1, click 2, like and comment 3, share, follow and favourite 4, cart 5, purchase 6,
+/// The default levels: view 1, click 2, like and comment 3, share, follow and favourite 4, cart 5, purchase 6,
 /// `watch` 1, 2, 3 from 5 s, 30 s, 120 s.
 impl Default for Levels {
     fn default() -> Self {
@@ -115,7 +115,7 @@ impl Default for Levels {
     }
 }
 
-/// A name for a message: at most 64 characters of it.
+/// At most 64 characters of a name, for messages.
 fn shortened(name: &str) -> String {
     match name.char_indices().nth(64) {
         Some((end, _)) => format!("{}...", &name[..end]),
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn watch_is_graded_by_dwell_with_exact_borders() {
+    fn the_level_of_watch_depends_on_dwell_with_exact_bounds() {
         let levels = Levels::default();
         let effect = |dwell| levels.effect("watch", dwell);
         assert_eq!(effect(Some(0)), Ok(Effect::Ignored));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_of_a_table_is_reported() {
+    fn reports_every_error_of_a_table() {
         let errors =
             Levels::new([("view".into(), 0), ("like".into(), 16), ("buy".into(), 3)], [(5_000, 1), (5_000, 99)])
                 .unwrap_err();

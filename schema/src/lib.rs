@@ -1,19 +1,23 @@
-//! The vocabulary on the wire: what goes in ([`Event`]), what comes out ([`Change`], [`Similar`]), what is set aside
-//! ([`Rejected`]), and the rules that every edge of the system shares: which names are valid, what the
-//! 64-bit id of a name is, how much an action tells ([`Levels`]).
+//! The vocabulary on the wire: [`Event`] in; [`Change`] and [`Similar`] out; [`Rejected`] for records that are not
+//! accepted; and the rules that every part of the system shares: valid names, the 64-bit id of a name, the key of a
+//! list ([`ListKey`]), and the level of an action ([`Levels`]).
 //!
-//! Types and validation, nothing else: no input or output, no clock, no graph.
+//! Types and validation only: no input or output, no clock, no graph.
 
 mod change;
 mod event;
 mod levels;
+mod list_key;
 mod name;
+mod position;
 mod rejected;
 mod similar;
 
 pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts};
 pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL};
-pub use name::{MAX_NAME_BYTES, RESERVED, TRENDING, check_name, id64, room_of, trending_in};
-pub use rejected::{Original, Position, Reason, Rejected};
+pub use list_key::{ListKey, RESERVED, TRENDING, room_of, trending_in};
+pub use name::{MAX_NAME_BYTES, check_name, id64};
+pub use position::Position;
+pub use rejected::{Original, Reason, Rejected};
 pub use similar::{ItemName, Similar, SimilarTo, UserName};

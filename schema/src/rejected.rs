@@ -1,94 +1,96 @@
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-/// Why a record was set aside. [`Reason::code`] groups the counters; the text says what was wrong with this one.
+use crate::Position;
+
+/// Reason of a rejection. Counters are grouped by [`Reason::code`]; the text describes the one record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Not one JSON object, or not a CSV record of this file.
+    /// The bytes are not one JSON object, or not a CSV record with the fields of the header.
     #[error("malformed record: {detail}")]
     Malformed {
-        /// What the parser said.
+        /// Message of the parser.
         detail: String,
     },
-    /// Bytes that are no UTF-8.
+    /// The bytes are not UTF-8.
     #[error("not valid UTF-8")]
     NotUtf8,
-    /// Longer than the limit for one record.
+    /// The record is longer than the limit.
     #[error("record longer than {limit} bytes")]
     TooLong {
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// A field that every event needs is absent or empty.
+    /// A required field is absent or empty.
     #[error("field `{field}` is missing")]
     Missing {
-        /// The field, as the input calls it.
+        /// Name of the field in the input.
         field: String,
     },
-    /// A field holds another type, or text that does not read as one.
+    /// A field has another type, or text that cannot be parsed as the type.
     #[error("field `{field}`: expected {expected}, found {found}")]
     WrongType {
-        /// The field, as the input calls it.
+        /// Name of the field in the input.
         field: String,
-        /// What belongs there.
+        /// The expected type.
         expected: &'static str,
-        /// What was there, shortened.
+        /// The value found, truncated.
         found: String,
     },
-    /// A name of no bytes.
+    /// A name is empty.
     #[error("field `{field}` is empty")]
     EmptyName {
         /// `user` or `item`.
         field: &'static str,
     },
-    /// A name, or an action, longer than [`crate::MAX_NAME_BYTES`].
-    #[error("field `{field}` has {bytes} bytes, at most 512 are allowed")]
+    /// A name or an action is longer than [`crate::MAX_NAME_BYTES`].
+    #[error("field `{field}` has {bytes} bytes, the maximum is 512")]
     LongName {
         /// `user`, `item` or `action`.
         field: &'static str,
-        /// Its length.
+        /// Length of the name.
         bytes: usize,
     },
-    /// A user whose name would be the key of a list of ours.
-    #[error("user `{user}`: names that begin with `deltarec:` are the keys of trending lists")]
+    /// The name of a user has the prefix [`crate::RESERVED`].
+    #[error("user `{user}`: names that begin with `deltarec:` are reserved for trending lists")]
     ReservedName {
-        /// The user.
+        /// Name of the user.
         user: String,
     },
-    /// An action without a level.
-    #[error("unknown action `{action}`: give it a level under [levels] or map it")]
+    /// The action has no level.
+    #[error("unknown action `{action}`: add a level for it under [levels]")]
     UnknownAction {
         /// The action.
         action: String,
     },
-    /// A `watch` that does not say how long.
-    #[error("`watch` needs a dwell_ms of 0 or more")]
+    /// A `watch` has no valid duration.
+    #[error("action `watch` requires a dwell_ms of 0 or more")]
     BadDwell,
-    /// A timestamp below 0 or above 2^53 - 1.
+    /// The timestamp is below 0 or above [`crate::MAX_TS`].
     #[error("timestamp {ts} is outside 0 .. 2^53-1")]
     TimeOutOfRange {
         /// The timestamp in milliseconds.
         ts: i128,
     },
-    /// A timestamp further ahead than clocks may differ.
-    #[error("timestamp {ts} is in the future (allowed up to {limit})")]
+    /// The timestamp is ahead of the clock by more than the allowed skew.
+    #[error("timestamp {ts} is in the future (the latest allowed is {limit})")]
     Future {
         /// The timestamp in milliseconds.
         ts: u64,
-        /// The latest that would have been taken.
+        /// The latest timestamp accepted, in milliseconds.
         limit: u64,
     },
-    /// A row that a `--where` condition leaves out.
-    #[error("left out by --where {condition}")]
+    /// The record does not satisfy a `--where` condition.
+    #[error("does not satisfy --where {condition}")]
     Filtered {
-        /// The condition, as given.
+        /// The condition, as the user gave it.
         condition: String,
     },
 }
 
 impl Reason {
-    /// A short, stable name for counters and for `--rejects`. Filters and fields are told apart, values are not,
-    /// so the number of codes is bounded by the configuration.
+    /// A short, stable name for counters and for `--rejects`. It contains fields and conditions but never values, so the
+    /// configuration bounds the number of codes.
     pub fn code(&self) -> String {
         match self {
             Reason::Malformed { .. } => "malformed".into(),
@@ -108,65 +110,81 @@ impl Reason {
     }
 }
 
-/// Where in its source a record stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Position {
-    /// Line of a file, from 1 (the first line of the record; a CSV header is line 1). In a topic, the partition.
-    pub line: u64,
-    /// Byte at which the record starts, from 0, in the decompressed stream. In a topic, the record's offset.
-    pub offset: u64,
-}
-
-/// A record of a topic, as it came.
+/// A record of a topic in its original form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Original {
-    /// The topic.
+    /// Name of the topic.
     pub topic: String,
-    /// The key, if it had one.
+    /// The key, if the record has one.
     pub key: Option<Vec<u8>>,
-    /// The value, if it had one.
+    /// The value, if the record has one.
     pub value: Option<Vec<u8>>,
     /// The headers, in their order.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// A record that was set aside.
+/// A record that was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// Why.
+    /// Reason of the rejection.
     pub reason: Reason,
-    /// The input, as the user named it.
+    /// Name of the input, as the user gave it.
     pub source: String,
-    /// Where in it.
+    /// Position of the record in the input.
     pub position: Position,
-    /// The record as it came, invalid UTF-8 replaced, cut at a few KiB.
+    /// Text of the record, truncated to a few KiB, with invalid UTF-8 replaced.
     pub record: String,
-    /// All of it, when it comes from a topic.
+    /// The whole record, for a dead-letter topic. Only records of topics have one.
     pub original: Option<Box<Original>>,
 }
 
 impl Rejected {
-    /// Where it stands, for people.
+    /// Source and position, for messages: `day.csv:3`, or `kafka://b/events, partition 2, offset 77`.
     pub fn place(&self) -> String {
-        let Position { line, offset } = self.position;
-        match self.original {
-            Some(_) => format!("{}, partition {line}, offset {offset}", self.source),
-            None => format!("{}:{line}", self.source),
+        match self.position {
+            Position::Line { line, .. } => format!("{}:{line}", self.source),
+            position @ Position::Offset { .. } => format!("{}, {position}", self.source),
         }
     }
 }
 
-/// One flat object; what it says of the place depends on whether that is a file or a topic.
+/// One flat object, with `line` and `offset` (the byte) for a file, `partition` and `offset` for a topic.
 impl Serialize for Rejected {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("reason", &self.reason.code())?;
         map.serialize_entry("detail", &self.reason.to_string())?;
         map.serialize_entry("source", &self.source)?;
-        let place = if self.original.is_some() { "partition" } else { "line" };
-        map.serialize_entry(place, &self.position.line)?;
-        map.serialize_entry("offset", &self.position.offset)?;
+        match self.position {
+            Position::Line { line, byte } => {
+                map.serialize_entry("line", &line)?;
+                map.serialize_entry("offset", &byte)?;
+            }
+            Position::Offset { partition, offset } => {
+                map.serialize_entry("partition", &partition)?;
+                map.serialize_entry("offset", &offset)?;
+            }
+        }
         map.serialize_entry("record", &self.record)?;
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejected_record_of_a_topic_has_its_partition_and_offset() {
+        let rejected = Rejected {
+            reason: Reason::BadDwell,
+            source: "kafka://b:9092/events".into(),
+            position: Position::Offset { partition: 2, offset: 77 },
+            record: "{}".into(),
+            original: None,
+        };
+        let json: serde_json::Value = serde_json::to_value(&rejected).unwrap();
+        assert_eq!((&json["partition"], &json["offset"], json.get("line")), (&2.into(), &77.into(), None));
+        assert_eq!(rejected.place(), "kafka://b:9092/events, partition 2, offset 77");
     }
 }

@@ -1,38 +1,38 @@
 use serde::{Deserialize, Serialize};
 
-/// Something similar to an item or a user.
+/// A neighbour of an item or a user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SimilarTo<N> {
-    /// Its name, under `item` or `user`.
+    /// Name of the neighbour, under `item` or `user`.
     #[serde(flatten)]
     pub name: N,
-    /// How similar, 1 to 1024.
+    /// Similarity, 1 to 1024.
     pub similarity: u16,
 }
 
-/// The name of an item.
+/// Name of an item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ItemName {
-    /// The product.
+    /// The name.
     pub item: String,
 }
 
-/// The name of a user.
+/// Name of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserName {
-    /// Who.
+    /// The name.
     pub user: String,
 }
 
-/// What is similar to an item ([`ItemName`]) or a user ([`UserName`]) now, sent when anything of it is other than before.
+/// The neighbours of an item ([`ItemName`]) or a user ([`UserName`]). Emitted when a neighbour or a similarity changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Similar<N> {
-    /// The name, under `item` or `user`.
+    /// Name of the item or user, under `item` or `user`.
     #[serde(flatten)]
     pub of: N,
-    /// The tick for which it holds: milliseconds since the Unix epoch.
+    /// Tick at which the row became `similar`, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// All that is similar, the most similar first, equal ones by id64; empty when nothing is any more.
+    /// All neighbours, the most similar first, ties by id64; empty when there are none any more.
     pub similar: Vec<SimilarTo<N>>,
 }
 

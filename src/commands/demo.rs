@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
 use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
-use schema::Change;
+use schema::{Change, ListKey};
 
 use crate::commands::generate;
 use crate::config::Config;
@@ -142,8 +142,9 @@ impl Followed {
 
     /// What to show for a change: those that follow something the viewer did, with a count of the others.
     fn describe(&self, change: &Change) -> Option<String> {
+        let ListKey::User(user) = &change.key else { return None };
         let mut viewers = self.viewers();
-        let viewer = viewers.chosen.get_mut(&change.user)?;
+        let viewer = viewers.chosen.get_mut(user)?;
         if viewer.shown == SHOWN || change.at < viewer.since {
             return None;
         }
@@ -170,7 +171,7 @@ impl Followed {
         Some(format!(
             "{}  {:<8} {}{others}{indent}{}{indent}= {}",
             timestamp(change.at).unwrap_or_default(),
-            change.user,
+            user,
             if did.is_empty() { "nothing for 30 minutes".to_owned() } else { did.join(", ") },
             if moved.is_empty() { "(another order)".to_owned() } else { moved.join(" ") },
             if items.is_empty() { "no list: left the audience".to_owned() } else { items.join(" ") },

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use connectors::{OpenError, RejectLog, Uri, open_lines};
+use connectors::{OpenError, RejectLog, Uri, open_sink};
 
 pub(crate) use self::cluster::{ClusterArgs, member};
 pub(crate) use self::inputs::InputArgs;
 use crate::cluster::{Member, Orders};
 use crate::config::Config;
 use crate::console;
-use crate::engine::{self, Clock, Job, Show, Streams, state};
+use crate::engine::{self, Clock, Job, Show, Sinks, state};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -63,10 +63,10 @@ pub struct RunArgs {
     /// replaced, unless the run goes on from a snapshot; a topic is always continued
     #[arg(long, value_name = "URI", default_value = "-")]
     output: String,
-    /// Where rows of similar items that changed go, of all items: PATH.jsonl (also .gz, .zst) or -
+    /// Where changed rows of similar items go, of all items: like --output; an existing file is always replaced
     #[arg(long, value_name = "URI")]
     output_similar_items: Option<String>,
-    /// Where rows of similar users that changed go, of the audience; likewise
+    /// Where changed rows of similar users go, of the audience; likewise
     #[arg(long, value_name = "URI")]
     output_similar_users: Option<String>,
     /// Where rejected records go, with reason, source and position
@@ -133,7 +133,7 @@ pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let mut inputs = args.inputs.open(&uris, &config, dead_letters)?;
     let (output_sink, resume, rejects, state) = if saves {
         let rejects = if state::is_continued(&config.state.uri)? {
-            RejectLog::go_on(rejects.as_ref(), &config.kafka)?
+            RejectLog::append(rejects.as_ref(), &config.kafka)?
         } else {
             RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
@@ -148,15 +148,17 @@ pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
         (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)
     };
-    let open = |uri: Option<&Uri>| uri.map(open_lines).transpose();
-    let streams =
-        Streams { similar_items: open(similar_items.as_ref())?, similar_users: open(similar_users.as_ref())? };
+    let sinks = Sinks {
+        changes: output_sink,
+        similar_items: similar_items.map(|uri| open_sink(&uri, &config.kafka)).transpose()?,
+        similar_users: similar_users.map(|uri| open_sink(&uri, &config.kafka)).transpose()?,
+    };
     let shares_terminal = output == Uri::Stdio && std::io::IsTerminal::is_terminal(&std::io::stdout());
     let links = match &member {
         None => None,
         Some(member) => {
             let resumes = resume.is_some();
-            let dataflows::config::Outputs { similar_items, similar_users } = streams.told();
+            let dataflows::config::Outputs { similar_items, similar_users } = sinks.outputs();
             match member.gather(Orders { resumes, similar_items, similar_users }, &stop)? {
                 Some(links) => Some(links),
                 None => return Ok(()),
@@ -166,8 +168,7 @@ pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let job = Job {
         config,
         inputs,
-        output: output_sink,
-        streams,
+        sinks,
         rejects,
         workers: usize::from(args.workers),
         links,

@@ -10,8 +10,8 @@ use std::thread;
 
 use connectors::SinkState;
 use crossbeam_channel::{Receiver, bounded};
-use dataflows::{Barrier, Event, ListKey, Scope};
-use schema::{TRENDING, id64, room_of};
+use dataflows::{Barrier, Event, Scope};
+use schema::{ListKey, id64};
 use snapshots::{Interactions, Manifest, Store, StoreError};
 
 use super::clock::{Clock, now};
@@ -50,7 +50,7 @@ impl Reader {
             self.load_all(manifest, out, stop)?;
         }
         for holds in holds.lists.chunks(HELD_AT_ONCE) {
-            self.edge.feed.directives.known = holds.iter().map(|(user, items)| self.edge.held(user, items)).collect();
+            self.edge.feed.directives.known = holds.iter().map(|(key, items)| self.edge.held(key, items)).collect();
             self.edge.send(out)?;
         }
         self.edge.feed.directives.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
@@ -159,22 +159,22 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
 impl super::reader::TickBuilder {
     /// A list that the output holds. Its names stay known to the end of the run: a user whose last event expires before the
     /// output opens is let go of by the graph, and the end of the list is still to be sent.
-    fn held(&self, user: &str, items: &[String]) -> (ListKey, Vec<u64>) {
+    fn held(&self, key: &ListKey, items: &[String]) -> (dataflows::ListKey, Vec<u64>) {
         let feed = self.feed.number;
-        self.names.users().intern(user, feed, u64::MAX);
+        self.names.users().intern(&key.to_string(), feed, u64::MAX);
         for item in items {
             self.names.items().intern(item, feed, u64::MAX);
         }
-        (self.list_key(user), items.iter().map(|item| id64(item)).collect())
+        (self.list_key(key), items.iter().map(|item| id64(item)).collect())
     }
 
-    /// The list of a user, or a trending list by its reserved name. Without trending lists, reserved names are users' names.
-    fn list_key(&self, name: &str) -> ListKey {
-        match name {
-            _ if self.trending.is_none() => ListKey::User(id64(name)),
-            TRENDING => ListKey::Everywhere,
-            _ if room_of(name).is_some() => ListKey::Room(Scope::new(id64(name))),
-            _ => ListKey::User(id64(name)),
+    /// The graph's key of a list. Without trending lists, reserved names are users' names.
+    fn list_key(&self, key: &ListKey) -> dataflows::ListKey {
+        let id = id64(&key.to_string());
+        match key {
+            ListKey::Everywhere if self.trending.is_some() => dataflows::ListKey::Everywhere,
+            ListKey::Room(_) if self.trending.is_some() => dataflows::ListKey::Room(Scope::new(id)),
+            _ => dataflows::ListKey::User(id),
         }
     }
 }

@@ -5,23 +5,23 @@ use schema::Position;
 use simulator::{Generated, Generator};
 
 /// Events per [`Source::poll`].
-const PER_POLL: u64 = 4_096;
+const BATCH: u64 = 4_096;
 
-/// A [`Generator`] as a [`Source`]. A position counts the events before it, in both its fields.
+/// A [`Generator`] as a [`Source`]. Line and byte of a position are the number of events before it.
 pub struct Simulated {
     name: String,
     generator: Generator,
 }
 
 impl Simulated {
-    /// Continues `generator` where it is.
+    /// A source that continues `generator`.
     pub fn new(generator: Generator) -> Self {
         Simulated { name: generator.options().to_string(), generator }
     }
 
-    fn here(&self) -> Position {
+    fn end(&self) -> Position {
         let generated = self.generator.generated();
-        Position { line: generated, offset: generated }
+        Position::Line { line: generated, byte: generated }
     }
 }
 
@@ -31,29 +31,29 @@ impl Source for Simulated {
     }
 
     fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
-        for _ in 0..PER_POLL {
-            let position = self.here();
+        for _ in 0..BATCH {
+            let position = self.end();
             let Some(event) = self.generator.next_event() else {
                 return Ok(Polled::Finished);
             };
             let Generated { user, item, action, ts, dwell_ms, room, .. } = event;
-            into.push(RawEvent { user, item, action, ts, dwell_ms, room: Some(room), position, stamped: None });
+            into.push(RawEvent { dwell_ms, room: Some(room), ..RawEvent::new(user, item, action, ts, position) });
         }
         Ok(Polled::Ready)
     }
 
     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
-        SourcePosition::of_record(batch, next, self.here())
+        SourcePosition::of_record(batch, next, self.end())
     }
 
-    /// All events up to the position are simulated again.
+    /// Simulates all events before the position again.
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
         match position {
-            SourcePosition::Record(position) if self.generator.skip_to(position.line) => Ok(()),
+            SourcePosition::Line { line, .. } if self.generator.skip_to(*line) => Ok(()),
             _ => Err(SourceError {
                 source_name: self.name.clone(),
-                position: Some(self.here()),
-                what: format!("cannot go on at {position:?}"),
+                position: Some(self.end()),
+                what: format!("cannot resume at {position:?}"),
                 advice: "resume with the options of the earlier run, before the first poll".into(),
                 cause: None,
             }),
@@ -68,8 +68,8 @@ mod tests {
 
     use super::*;
 
-    fn at_record(record: u64) -> SourcePosition {
-        SourcePosition::Record(Position { line: record, offset: record })
+    fn after(events: u64) -> SourcePosition {
+        SourcePosition::Line { line: events, byte: events }
     }
 
     fn generator(text: &str) -> Generator {
@@ -77,11 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn as_a_source_it_delivers_the_same_and_resumes_anywhere() {
+    fn delivers_the_events_of_the_generator_and_resumes_anywhere() {
         let log: Vec<Event> = generator("events=10000").collect();
         for from in [0, 1, 4_096, 9_999, 10_000] {
             let mut source = Simulated::new(generator("events=10000"));
-            source.resume_at(&at_record(from)).unwrap();
+            source.resume_at(&after(from)).unwrap();
             let mut batch = Batch::default();
             let mut at = from;
             loop {
@@ -91,17 +91,17 @@ mod tests {
                     let event = &log[usize::try_from(at).unwrap()];
                     let expected = (event.user.as_str(), event.item.as_str(), event.action.as_str(), event.ts);
                     assert_eq!((raw.user, raw.item, raw.action, raw.ts), expected);
-                    assert_eq!((raw.dwell_ms, raw.position), (event.dwell_ms, Position { line: at, offset: at }));
+                    assert_eq!((raw.dwell_ms, raw.position), (event.dwell_ms, Position::Line { line: at, byte: at }));
                     at += 1;
                 }
-                assert_eq!(source.position(&batch, batch.len()), at_record(at));
+                assert_eq!(source.position(&batch, batch.len()), after(at));
                 if polled == Polled::Finished {
                     break;
                 }
             }
             assert_eq!(at, 10_000);
         }
-        let beyond = Simulated::new(generator("events=10")).resume_at(&at_record(11));
-        assert!(beyond.unwrap_err().to_string().contains("cannot go on at"));
+        let beyond = Simulated::new(generator("events=10")).resume_at(&after(11));
+        assert!(beyond.unwrap_err().to_string().contains("cannot resume at"));
     }
 }

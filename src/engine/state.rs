@@ -34,7 +34,7 @@ pub(crate) fn open_output(
         return Ok((sink, Some(Resume { manifest: None, holds: Arc::new(holds) })));
     }
     let is_live = inputs.iter().any(|input| input.source.is_live());
-    Ok((open_sink(output)?, is_live.then(Resume::default)))
+    Ok((open_sink(output, kafka)?, is_live.then(Resume::default)))
 }
 
 /// Whether snapshots of earlier runs are there.

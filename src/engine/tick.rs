@@ -8,7 +8,7 @@ use dataflows::time::Time;
 use dataflows::types::{Forgotten, ItemId};
 use dataflows::{Barrier, Event, ListChange, ListKey};
 
-use super::streams::Rows;
+use super::writer::RowOutputs;
 
 /// The input of one tick, from the reader to the first worker.
 pub(super) struct TickInput {
@@ -57,7 +57,7 @@ pub(super) struct CompletedOutput {
     /// All changes since the last completed output, in the order of their ticks.
     pub(super) changes: Vec<ListChange>,
     /// Changed rows, for the configured streams.
-    pub(super) rows: Rows,
+    pub(super) rows: RowOutputs,
     /// Names without state, each with the millisecond of its tick and the number of the last tick input before that.
     pub(super) forgotten: Vec<(Forgotten, u64, u64)>,
 }

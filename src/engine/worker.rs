@@ -30,8 +30,8 @@ use super::commands::{CommandChannel, WorkerMessage};
 use super::names::Names;
 use super::progress::Progress;
 use super::snapshot::{SnapshotAggregator, SnapshotCoordinator, SnapshotHandle, WriterCommand};
-use super::streams::Rows;
 use super::tick::{CompletedOutput, TickDirectives, TickInput, Waker};
+use super::writer::RowOutputs;
 use crate::console;
 use crate::stop::Stop;
 
@@ -433,7 +433,7 @@ impl Ticks {
         let changes = take_before(&graph.changes, upper);
         let forgotten = take_before(&graph.forgotten, upper);
         let rows = |of: &Collected<RowChange>| take_before(of, upper).into_values().flatten().collect();
-        let rows = Rows { similar_items: rows(&graph.similar_items), similar_users: rows(&graph.similar_users) };
+        let rows = RowOutputs { similar_items: rows(&graph.similar_items), similar_users: rows(&graph.similar_users) };
         let progress = (self.complete_events, self.complete);
         if changes.is_empty() && rows.is_empty() && forgotten.is_empty() && self.reported == progress {
             return None;

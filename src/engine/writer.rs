@@ -1,77 +1,143 @@
-//! Gives ids their names back and writes changes.
+//! The writer thread: replaces ids with names and writes results to their sinks.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use connectors::{Sink, SinkError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use dataflows::{ListChange, ListKey};
-use schema::{Change, Recommended, TRENDING};
+use dataflows::ListChange;
+use dataflows::operators::RowChange;
+use schema::{Change, ItemName, ListKey, Recommended, Similar, SimilarTo, UserName};
 
 use super::names::{ExpiringNames, Names, Table};
 use super::progress::Progress;
-use super::streams::Streams;
 use super::tick::{CompletedOutput, Waker};
 use super::{Shared, snapshot};
 use crate::stop::Stop;
 
-/// See the module.
+/// The sinks of a run, one for each kind of result.
+pub struct Sinks {
+    /// Changes of lists.
+    pub changes: Box<dyn Sink<Change>>,
+    /// Changed rows of similar items, of all items.
+    pub similar_items: Option<Box<dyn Sink<Similar<ItemName>>>>,
+    /// Changed rows of similar users, of the audience.
+    pub similar_users: Option<Box<dyn Sink<Similar<UserName>>>>,
+}
+
+impl Sinks {
+    /// Changes of lists only.
+    pub fn new(changes: Box<dyn Sink<Change>>) -> Self {
+        Sinks { changes, similar_items: None, similar_users: None }
+    }
+
+    /// The rows that the graph has to emit.
+    pub(crate) fn outputs(&self) -> dataflows::config::Outputs {
+        dataflows::config::Outputs {
+            similar_items: self.similar_items.is_some(),
+            similar_users: self.similar_users.is_some(),
+        }
+    }
+
+    /// Flushes the changes last: in a topic their commit costs most.
+    fn flush(&mut self, at: u64) -> Result<(), SinkError> {
+        self.similar_items.as_mut().map_or(Ok(()), |sink| sink.flush(at))?;
+        self.similar_users.as_mut().map_or(Ok(()), |sink| sink.flush(at))?;
+        self.changes.flush(at)
+    }
+
+    fn maintain(&mut self) -> Result<(), SinkError> {
+        self.similar_items.as_mut().map_or(Ok(()), |sink| sink.maintain())?;
+        self.similar_users.as_mut().map_or(Ok(()), |sink| sink.maintain())?;
+        self.changes.maintain()
+    }
+
+    /// Closes all sinks, also when one fails.
+    fn close(&mut self) -> Result<(), SinkError> {
+        let changes = self.changes.close();
+        let similar_items = self.similar_items.as_mut().map_or(Ok(()), |sink| sink.close());
+        let similar_users = self.similar_users.as_mut().map_or(Ok(()), |sink| sink.close());
+        changes.and(similar_items).and(similar_users)
+    }
+}
+
+/// Changed rows that the graph emitted.
+#[derive(Default)]
+pub(super) struct RowOutputs {
+    pub(super) similar_items: Vec<RowChange>,
+    pub(super) similar_users: Vec<RowChange>,
+}
+
+impl RowOutputs {
+    pub(super) fn len(&self) -> usize {
+        self.similar_items.len() + self.similar_users.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Maximum number of outputs flushed together, so that a steady stream does not delay the first of them.
+const MAX_OUTPUTS_PER_FLUSH: usize = 16;
+
+/// Time without output after which the sinks are maintained.
+const MAINTAIN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Changes and rows named under one lock of the names. The reader needs the names too.
+const CHANGES_PER_LOCK: usize = 256;
+const ROWS_PER_LOCK: usize = 64;
+
+/// Writes completed output.
 pub(super) struct Writer {
-    sink: Box<dyn Sink>,
-    streams: Streams,
+    sinks: Sinks,
     names: Arc<Names>,
     progress: Arc<Progress>,
     stop: Stop,
-    /// Told what is written, if snapshots are taken.
-    told: Option<snapshot::SnapshotStatus>,
+    /// Status of snapshots, if snapshots are taken: it learns which ticks are written.
+    snapshots: Option<snapshot::SnapshotStatus>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        sink: Box<dyn Sink>,
-        streams: Streams,
-        shared: Shared,
-        told: Option<snapshot::SnapshotStatus>,
-    ) -> Self {
+    pub(super) fn new(sinks: Sinks, shared: Shared, snapshots: Option<snapshot::SnapshotStatus>) -> Self {
         let Shared { names, progress, stop, .. } = shared;
-        Writer { sink, streams, names, progress, stop, told }
+        Writer { sinks, names, progress, stop, snapshots }
     }
 
-    /// Writes until nothing more comes, then closes the output. When that fails, the run is to stop: nobody
-    /// takes changes any more. A closed pipe is no failure.
-    pub(super) fn run(mut self, settled: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {
-        let written = self.write_all(settled, waker);
+    /// Writes until the channel is disconnected, then closes the sinks. A failure stops the run; a closed pipe is not a
+    /// failure.
+    pub(super) fn run(mut self, outputs: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {
+        let written = self.write_all(outputs, waker);
         if written.is_err() {
             self.stop.set();
         }
-        let closed = written.and_then(|()| self.sink.close().and(self.streams.close()));
-        match closed {
+        match written.and_then(|()| self.sinks.close()) {
             Err(error) if error.closed => Ok(()),
-            closed => closed,
+            result => result,
         }
     }
 
-    fn write_all(&mut self, settled: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {
+    fn write_all(&mut self, outputs: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {
         loop {
-            let mut last = match settled.recv_timeout(MAINTAIN_EVERY) {
+            let mut last = match outputs.recv_timeout(MAINTAIN_INTERVAL) {
                 Ok(first) => self.write(first, waker)?,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.sink.maintain()?;
+                    self.sinks.maintain()?;
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
-            // What came while the last flush took its time is flushed together: that of a topic is a transaction.
+            // The output that arrived during the last flush is flushed together: in a topic a flush is a transaction.
             let mut forgotten = std::mem::take(&mut last.forgotten);
-            for more in settled.try_iter().take(TOGETHER) {
-                last = self.write(more, waker)?;
+            for output in outputs.try_iter().take(MAX_OUTPUTS_PER_FLUSH) {
+                last = self.write(output, waker)?;
                 forgotten.append(&mut last.forgotten);
             }
             self.progress.settled.store(last.events, Relaxed);
-            self.sink.flush(last.at)?;
-            if let Some(told) = &self.told {
-                told.written(last.time);
+            self.sinks.flush(last.at)?;
+            if let Some(snapshots) = &self.snapshots {
+                snapshots.written(last.time);
             }
             self.names.pass(last.at);
             for (name, at, feed) in forgotten {
@@ -80,50 +146,77 @@ impl Writer {
         }
     }
 
-    /// Writes what is complete, which is returned without it.
-    fn write(&mut self, mut settled: CompletedOutput, waker: &Waker) -> Result<CompletedOutput, SinkError> {
+    /// Writes an output and returns it without its changes.
+    fn write(&mut self, mut output: CompletedOutput, waker: &Waker) -> Result<CompletedOutput, SinkError> {
         waker.wake();
-        for some in std::mem::take(&mut settled.changes).chunks(NAMED_AT_ONCE) {
-            // The reader needs the names too: they are held for a moment only.
+        let names = &*self.names;
+        for changes in std::mem::take(&mut output.changes).chunks(CHANGES_PER_LOCK) {
             let named: Vec<Change> = {
-                let (users, items, passing) = (self.names.users(), self.names.items(), self.names.passing());
-                some.iter().map(|change| named(change, (&users, &items, &passing))).collect()
+                let (users, items, expiring) = (names.users(), names.items(), names.passing());
+                changes.iter().map(|change| named_change(change, &users, &items, &expiring)).collect()
             };
-            for change in &named {
-                self.sink.write(change)?;
-            }
+            named.iter().try_for_each(|change| self.sinks.changes.write(change))?;
             self.progress.changes.fetch_add(named.len() as u64, Relaxed);
         }
-        self.streams.write(&settled.rows, &self.names)?;
-        Ok(settled)
+        if let Some(sink) = &mut self.sinks.similar_items {
+            write_rows(&mut **sink, &output.rows.similar_items, || names.items(), |item| ItemName { item })?;
+        }
+        if let Some(sink) = &mut self.sinks.similar_users {
+            write_rows(&mut **sink, &output.rows.similar_users, || names.users(), |user| UserName { user })?;
+        }
+        Ok(output)
     }
 }
 
-/// Most that is flushed together, so that the first of it is not held up by what comes without end.
-const TOGETHER: usize = 16;
+fn write_rows<'n, N>(
+    sink: &mut dyn Sink<Similar<N>>,
+    rows: &[RowChange],
+    table: impl Fn() -> MutexGuard<'n, Table>,
+    wrap: impl Fn(String) -> N,
+) -> Result<(), SinkError> {
+    for rows in rows.chunks(ROWS_PER_LOCK) {
+        let named: Vec<Similar<N>> = {
+            let table = table();
+            let name =
+                |id| wrap(table.get(id).expect("a name is kept until the last row with it is written").to_owned());
+            let named = |row: &RowChange| Similar {
+                of: name(row.of),
+                at: row.at,
+                similar: row
+                    .similar
+                    .iter()
+                    .map(|(id, similarity)| SimilarTo { name: name(*id), similarity: *similarity })
+                    .collect(),
+            };
+            rows.iter().map(named).collect()
+        };
+        named.iter().try_for_each(|row| sink.write(row))?;
+    }
+    Ok(())
+}
 
-/// How long nothing may be written before the sink is looked after.
-const MAINTAIN_EVERY: Duration = Duration::from_millis(250);
-
-/// Changes between two looks at the names.
-const NAMED_AT_ONCE: usize = 256;
-
-/// A name may be held for what trends alone.
-fn named(change: &ListChange, (users, items, passing): (&Table, &Table, &ExpiringNames)) -> Change {
+fn named_change(change: &ListChange, users: &Table, items: &Table, expiring: &ExpiringNames) -> Change {
     let item = |id: u64| {
-        let name = items.get(id).or_else(|| passing.get(id));
-        name.expect("an item's name stays until the last list without it is written").to_owned()
-    };
-    let user = match change.key {
-        ListKey::Everywhere => Some(TRENDING),
-        ListKey::User(id) => users.get(id).or_else(|| passing.get(id)),
-        ListKey::Room(scope) => users.get(scope.id()).or_else(|| passing.get(scope.id())),
+        // An item that only trends has an expiring name.
+        let name = items.get(id).or_else(|| expiring.get(id));
+        name.expect("the name of an item is kept until the last list without it is written").to_owned()
     };
     Change {
-        user: user.expect("a user's name stays until the last list is written").to_owned(),
+        key: list_key(change.key, users, expiring),
         at: change.at,
         items: change.items.iter().map(|scored| Recommended { item: item(scored.item), score: scored.score }).collect(),
         entered: change.entered.iter().copied().map(item).collect(),
         left: change.left.iter().copied().map(item).collect(),
     }
+}
+
+/// The wire's key of a list of the graph.
+fn list_key(key: dataflows::ListKey, users: &Table, expiring: &ExpiringNames) -> ListKey {
+    let id = match key {
+        dataflows::ListKey::Everywhere => return ListKey::Everywhere,
+        dataflows::ListKey::User(user) => user,
+        dataflows::ListKey::Room(scope) => scope.id(),
+    };
+    let name = users.get(id).or_else(|| expiring.get(id));
+    ListKey::parse(name.expect("the name of a list is kept until its last change is written")).into_owned()
 }

@@ -16,7 +16,7 @@ fn a_truncated_file_exits_with_1_and_what_came_before_stands() {
     let whole = fs::read(place.path("x.jsonl.gz")).unwrap();
     place.write("cut.jsonl.gz", &whole[..whole.len() / 2]);
     let done =
-        place.run("--input cut.jsonl.gz --output out.jsonl").failed(1, &["deltarec: cut.jsonl.gz: line ", "cut off"]);
+        place.run("--input cut.jsonl.gz --output out.jsonl").failed(1, &["deltarec: cut.jsonl.gz: line ", "truncated"]);
     let line: u64 = done.err.split_once("cut.jsonl.gz: line ").unwrap().1.split_once(',').unwrap().0.parse().unwrap();
     assert_eq!(done.summary().events, line - 1, "all whole lines before it count");
     let found = changes(&place.read("out.jsonl"));
@@ -29,7 +29,7 @@ fn a_truncated_file_exits_with_1_and_what_came_before_stands() {
     place.write("damaged.jsonl.gz", [&whole[..9000], b"noise", &whole[9000..]].concat());
     place.run("--input damaged.jsonl.gz").failed(1, &["damaged.jsonl.gz: line ", "damaged"]);
     place.write("plain.jsonl.gz", two_shoppers(5));
-    place.run("--input plain.jsonl.gz").failed(1, &["plain.jsonl.gz: line 1,", "not packed as its name says"]);
+    place.run("--input plain.jsonl.gz").failed(1, &["plain.jsonl.gz: line 1,", "not compressed as its name says"]);
     place.write("noise.jsonl.zst", b"noise");
     place.run("--input noise.jsonl.zst").failed(1, &["noise.jsonl.zst"]);
 }

@@ -57,7 +57,7 @@ fn by_the_wall_clock_what_trends_changes_at_the_end_of_a_bucket_without_any_even
     });
     let done = running.end().well();
     let lists = |key: &str| -> Vec<(u64, Vec<String>)> {
-        let of_key = changes(&done.out).into_iter().filter(|change| change.user == key);
+        let of_key = changes(&done.out).into_iter().filter(|change| change.key.to_string() == key);
         let items = |change: schema::Change| change.items.into_iter().map(|scored| scored.item).collect();
         of_key.map(|change| (change.at / BUCKET - first, items(change))).collect()
     };

@@ -84,7 +84,7 @@ fn lines<'e>(events: impl IntoIterator<Item = &'e Event>) -> String {
 /// Records in an order that does not depend on the number of workers.
 fn ordered(output: &str) -> Vec<Change> {
     let mut changes = changes(output);
-    changes.sort_by(|a, b| (a.at, &a.user).cmp(&(b.at, &b.user)));
+    changes.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
     changes
 }
 

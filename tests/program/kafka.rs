@@ -6,6 +6,7 @@
 mod broker;
 mod exactly_once;
 mod operations;
+mod rows;
 
 use std::fs;
 use std::time::{Duration, Instant};

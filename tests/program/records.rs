@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use schema::ListKey;
+
 use super::{Place, assert_same, changes, judged, last_lists, two_shoppers, unscored};
 use crate::support::oracle::{self, Ev, Params};
 
@@ -45,13 +47,13 @@ fn every_record_follows_from_the_one_before() {
     let records = changes(&done.out);
     assert!(records.len() > 3_000, "only {} records", records.len());
 
-    let mut lists: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut lists: BTreeMap<&ListKey, Vec<&str>> = BTreeMap::new();
     let (mut at, mut emptied, mut reordered) = (0, 0, 0);
     for record in &records {
         assert!(record.at >= at, "{} comes after {at}", record.at);
         at = record.at;
         let new: Vec<&str> = record.items.iter().map(|scored| scored.item.as_str()).collect();
-        let old = lists.insert(&record.user, new.clone()).unwrap_or_default();
+        let old = lists.insert(&record.key, new.clone()).unwrap_or_default();
         assert_ne!(old, new, "{record:?}");
         assert!(new.len() <= 7, "{record:?}");
         assert_eq!(new.iter().collect::<HashSet<_>>().len(), new.len(), "{record:?}");

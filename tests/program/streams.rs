@@ -1,4 +1,4 @@
-//! Similar items and similar users as streams of their own.
+//! Similar items and similar users as outputs of their own.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use crate::support::oracle::{Params, audience, history, similar_items};
 
 type Rows = BTreeMap<String, Vec<(String, u64)>>;
 
-/// The last row of each name, and how many lines there are. No line says what the one before said.
+/// The last row of each name, and the number of lines. Consecutive rows of a name differ.
 fn last_rows<N: DeserializeOwned>(lines: &str, name: impl Fn(N) -> String) -> (Rows, usize) {
     let mut rows = Rows::new();
     for line in lines.lines() {
@@ -27,7 +27,7 @@ fn last_rows<N: DeserializeOwned>(lines: &str, name: impl Fn(N) -> String) -> (R
     (rows, lines.lines().count())
 }
 
-/// The most similar first, equal ones by id64.
+/// The most similar first, ties by id64.
 fn in_order(rows: Rows) -> Rows {
     let sorted = |mut row: Vec<(String, u64)>| {
         row.sort_by_key(|(name, similarity)| (Reverse(*similarity), id64(name)));
@@ -37,7 +37,7 @@ fn in_order(rows: Rows) -> Rows {
 }
 
 #[test]
-fn the_last_rows_are_the_oracles() {
+fn the_last_rows_equal_those_of_the_oracle() {
     let place = Place::new();
     place.deltarec(&["generate", "events=4000,users=200,items=150,seed=3,rate=1", "--output", "x.jsonl"]).well();
     let events: Vec<Event> = place.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -73,7 +73,7 @@ fn the_last_rows_are_the_oracles() {
 }
 
 #[test]
-fn two_outputs_have_two_places() {
+fn rejects_two_outputs_in_the_same_place() {
     let place = Place::new();
     place.write("x.jsonl", "");
     let same = "--input x.jsonl --output y.jsonl --output-similar-items ./y.jsonl";

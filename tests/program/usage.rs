@@ -24,7 +24,7 @@ fn mistakes_of_usage_exit_with_2_and_say_what_would_be_right() {
         (&["run", "--columns", "who"], &["--columns who", "user=user_id,item=item_id"]),
         (
             &["run", "--columns", "person=a,user=,ts=t:sec"],
-            &["`person` is no target", "user has no column", "sec", "ts"],
+            &["`person` is not a target", "user has no column", "sec", "ts"],
         ),
         (&["run", "--input", "bare.csv"], &["bare.csv", "`user`, `item`, `action`, `ts`", "`a`, `b`", "--columns"]),
         (&["run", "--input", "twice.csv"], &["twice.csv", "`user` twice"]),

@@ -1,35 +1,44 @@
+use std::fmt;
+
 use crate::OpenError;
 
-/// What follows `kafka://`: brokers and a topic.
+/// Brokers and a topic: the text after `kafka://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
+pub(super) struct Address {
     /// `host:port`, separated by commas.
-    pub(crate) brokers: String,
-    pub(crate) topic: String,
+    pub(super) brokers: String,
+    pub(super) topic: String,
 }
 
-/// Longest name of a topic, as the broker has it.
+/// Longest name of a topic that a broker accepts.
 const MAX_TOPIC: usize = 249;
 
 impl Address {
-    pub(crate) fn parse(rest: &str) -> Result<Self, OpenError> {
+    pub(super) fn parse(rest: &str) -> Result<Self, OpenError> {
         let wrong = |what| OpenError::Unsupported {
             uri: format!("kafka://{rest}"),
             what,
             advice: "write kafka://HOST:PORT[,HOST:PORT...]/TOPIC",
         };
-        let (brokers, topic) = rest.split_once('/').ok_or_else(|| wrong("no topic is named"))?;
+        let (brokers, topic) = rest.split_once('/').ok_or_else(|| wrong("the topic is missing"))?;
         if brokers.is_empty() || brokers.split(',').any(|broker| broker.trim().is_empty()) {
-            return Err(wrong("no broker is named, or there is a comma too many"));
+            return Err(wrong("a broker is missing, or there is an extra comma"));
         }
         if brokers.contains('@') {
-            return Err(wrong("user and password do not belong here: they are set under [kafka.security]"));
+            return Err(wrong("a URI must not contain user and password: set them under [kafka.security]"));
         }
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if topic.is_empty() || topic.len() > MAX_TOPIC || matches!(topic, "." | "..") || !topic.chars().all(fits) {
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if topic.is_empty() || topic.len() > MAX_TOPIC || matches!(topic, "." | "..") || !topic.chars().all(is_valid) {
             return Err(wrong("a topic is 1 to 249 letters, digits, dots, underscores and dashes"));
         }
         Ok(Address { brokers: brokers.to_owned(), topic: topic.to_owned() })
+    }
+}
+
+/// The URI.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kafka://{}/{}", self.brokers, self.topic)
     }
 }
 
@@ -38,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brokers_and_a_topic() {
+    fn parses_brokers_and_a_topic() {
         let address = Address::parse("a:9092,b:9093/live.events_v-2").unwrap();
         assert_eq!((address.brokers.as_str(), address.topic.as_str()), ("a:9092,b:9093", "live.events_v-2"));
         for wrong in [

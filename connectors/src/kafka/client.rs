@@ -1,4 +1,4 @@
-//! What all clients share: options, what librdkafka tells on its own, and what its errors mean.
+//! What all clients share: options, logging and statistics, the first contact with a broker, and error texts.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
 use super::{Address, KafkaOptions};
 
-/// How long the beginning of a run waits for a broker to answer.
+/// Time limit for the first answer of a broker.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Time in which a client may tell what it knows: each event of its takes one turn.
-pub(super) const TELLING: Duration = Duration::from_millis(20);
+/// Time limit of a poll that only serves the callbacks of a client.
+pub(super) const SERVE_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// One question to a broker, so that a refusal is seen before the patience ends.
-const ONE_TRY: Duration = Duration::from_secs(2);
+/// Time limit of one metadata request, short so that a refusal is noticed before [`CONNECT_TIMEOUT`].
+const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a topic's client cannot do.
+/// A client failed: description and advice.
 #[derive(Clone, Debug)]
 pub(super) struct ClientError {
     pub(super) what: String,
@@ -38,15 +38,15 @@ impl ClientError {
 pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientConfig, ClientError> {
     #[allow(clippy::disallowed_methods, reason = "this is the one place")]
     let mut config = ClientConfig::new();
-    // First, so that nothing of ours is overridden; what must not be set is refused with the configuration.
+    // First, so that they override none of the options below. The configuration rejects options that must not be set.
     for (name, value) in &options.more {
         config.set(name, value);
     }
     config.set("bootstrap.servers", &address.brokers);
     config.set("client.id", config.get("client.id").unwrap_or("deltarec").to_owned());
-    // From it comes the lag.
+    // The lag is computed from the statistics.
     config.set("statistics.interval.ms", "1000");
-    // A broker that comes back is found within a second, not after the ten of the default.
+    // Reconnects within a second; the default is ten.
     config.set("reconnect.backoff.max.ms", "1000");
     let security = &options.security;
     let mut set = |name: &str, value: &str| {
@@ -66,7 +66,7 @@ pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientCo
     ] {
         if let Some(place) = place {
             let secret = place.read().map_err(|what| {
-                ClientError::new(format!("kafka.security.{key}: {what}"), "set it, or name another place")
+                ClientError::new(format!("kafka.security.{key}: {what}"), "set it, or give another place")
             })?;
             config.set(name, secret);
         }
@@ -75,13 +75,13 @@ pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientCo
     Ok(config)
 }
 
-/// What librdkafka tells on its own.
+/// Context of a client: logs errors and keeps the statistics of a topic.
 #[derive(Default)]
 pub(super) struct LoggingContext {
-    /// The topic whose statistics are of interest.
+    /// Topic of the statistics.
     topic: String,
     last_error: Mutex<Option<(RDKafkaErrorCode, String, Instant)>>,
-    /// The end of each partition.
+    /// End offset by partition.
     ends: Mutex<BTreeMap<i32, i64>>,
 }
 
@@ -90,40 +90,40 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl LoggingContext {
-    pub(super) fn of(topic: &str) -> Self {
+    pub(super) fn new(topic: &str) -> Self {
         LoggingContext { topic: topic.to_owned(), ..LoggingContext::default() }
     }
 
-    /// The newest error that explains why nothing gets through.
+    /// The latest error that explains why requests fail.
     pub(super) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         locked(&self.last_error).as_ref().map(|(code, reason, _)| (*code, reason.clone()))
     }
 
-    /// The end of each partition, as of the last second.
+    /// End offset by partition, updated every second.
     pub(super) fn ends(&self) -> BTreeMap<i32, i64> {
         locked(&self.ends).clone()
     }
 
-    fn tell(&self, code: RDKafkaErrorCode, reason: &str) {
-        // That all brokers are down follows from what was told before, and says less.
+    fn log_error(&self, code: RDKafkaErrorCode, reason: &str) {
+        // "All brokers are down" follows from the error before and has less information.
         let mut last = locked(&self.last_error);
         if code == RDKafkaErrorCode::AllBrokersDown && last.is_some() {
             return;
         }
-        let is_news = last.as_ref().is_none_or(|(known, _, at)| *known != code || at.elapsed() > QUIET);
-        if is_news {
+        let is_new = last.as_ref().is_none_or(|(known, _, at)| *known != code || at.elapsed() > LOG_INTERVAL);
+        if is_new {
             tracing::warn!("kafka: {reason}");
             *last = Some((code, reason.to_owned(), Instant::now()));
         }
     }
 }
 
-/// Time within which the same error is not told again.
-const QUIET: Duration = Duration::from_secs(30);
+/// Time in which the same error is not logged again.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 impl ClientContext for LoggingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // Errors come a second time, as errors.
+        // Errors arrive a second time, in `error`.
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!("librdkafka: {facility} {message}");
@@ -133,9 +133,9 @@ impl ClientContext for LoggingContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is no error, and comes where records come.
+        // The end of a partition is not an error, and the poll returns it too.
         if let Some(code) = error.rdkafka_error_code().filter(|code| *code != RDKafkaErrorCode::PartitionEOF) {
-            self.tell(code, reason);
+            self.log_error(code, reason);
         }
     }
 
@@ -149,23 +149,23 @@ impl ClientContext for LoggingContext {
 impl ConsumerContext for LoggingContext {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         if let Err(error) = result {
-            tracing::debug!("offsets are not committed, which only concerns display: {error}");
+            tracing::debug!(%error, "offsets were not committed; this affects monitoring only");
         }
     }
 }
 
-/// Asks until the broker answers or refuses, at most [`CONNECT_TIMEOUT`]. `None`: there is no such topic. `serve` lets the client
-/// tell what it knows.
+/// Partitions of a topic; `None` if there is no such topic. Retries until the broker answers or refuses, at most for
+/// [`CONNECT_TIMEOUT`]. `serve` polls the client, so that its callbacks run.
 pub(super) fn partitions<C: ClientContext>(
     client: &Client<C>,
-    telling: &LoggingContext,
+    context: &LoggingContext,
     topic: &str,
     serve: impl Fn(),
 ) -> Result<Option<Vec<i32>>, ClientError> {
-    let asked = Instant::now();
+    let started = Instant::now();
     loop {
         serve();
-        let last = match client.fetch_metadata(Some(topic), ONE_TRY) {
+        let last = match client.fetch_metadata(Some(topic), METADATA_TIMEOUT) {
             Ok(metadata) => {
                 let found = metadata.topics().iter().find(|found| found.name() == topic);
                 match found.and_then(|found| found.error().map(RDKafkaErrorCode::from)) {
@@ -179,27 +179,26 @@ pub(super) fn partitions<C: ClientContext>(
                     Some(RDKafkaErrorCode::LeaderNotAvailable) => {
                         KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)
                     }
-                    Some(code) => return Err(explain(&KafkaError::MetadataFetch(code), telling)),
+                    Some(code) => return Err(explain(&KafkaError::MetadataFetch(code), context)),
                 }
             }
             Err(error) => error,
         };
         serve();
-        let refused = telling.last_error().is_some_and(|(code, _)| {
+        let refused = context.last_error().is_some_and(|(code, _)| {
             matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
         });
-        if refused || asked.elapsed() > CONNECT_TIMEOUT {
-            return Err(explain(&last, telling));
+        if refused || started.elapsed() > CONNECT_TIMEOUT {
+            return Err(explain(&last, context));
         }
     }
 }
 
-/// What an error means and what to do, in words.
-pub(super) fn explain(error: &KafkaError, telling: &LoggingContext) -> ClientError {
+/// Describes an error, with advice.
+pub(super) fn explain(error: &KafkaError, context: &LoggingContext) -> ClientError {
     use RDKafkaErrorCode as Code;
-    let told = telling.last_error();
     let own = error.rdkafka_error_code();
-    // Of a question that nobody answers only what was told meanwhile says why.
+    // For a request without an answer, the cause is in the last error of the connection.
     let unanswered = matches!(
         own,
         None | Some(
@@ -209,14 +208,14 @@ pub(super) fn explain(error: &KafkaError, telling: &LoggingContext) -> ClientErr
                 | RDKafkaErrorCode::RequestTimedOut
         )
     );
-    let (code, reason) = match (unanswered, told) {
+    let (code, reason) = match (unanswered, context.last_error()) {
         (true, Some((code, reason))) => (Some(code), reason),
         _ => (own, error.to_string()),
     };
     match code {
         Some(Code::Authentication | Code::SaslAuthenticationFailed) => ClientError::new(
             format!("the broker refused authentication: {reason}"),
-            "check kafka.security: mechanism, username and where the password is",
+            "check kafka.security: mechanism, username and the place of the password",
         ),
         Some(Code::SSL) => ClientError::new(
             format!("no TLS with the broker: {reason}"),
@@ -234,7 +233,7 @@ pub(super) fn explain(error: &KafkaError, telling: &LoggingContext) -> ClientErr
         Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut) => {
             ClientError::new(
                 format!("no broker answers: {reason}"),
-                "check host and port, that the broker runs, and whether it wants TLS or SASL (kafka.security)",
+                "check host and port, that the broker runs, and whether it requires TLS or SASL (kafka.security)",
             )
         }
         Some(Code::MessageSizeTooLarge) => ClientError::new(
@@ -248,15 +247,15 @@ pub(super) fn explain(error: &KafkaError, telling: &LoggingContext) -> ClientErr
     }
 }
 
-/// A client that cannot even be made: an option is wrong.
-pub(super) fn not_made(error: &KafkaError) -> ClientError {
+/// Describes why a client could not be created: an option is invalid.
+pub(super) fn config_error(error: &KafkaError) -> ClientError {
     match error {
         KafkaError::ClientConfig(_, what, name, _) => ClientError::new(
-            format!("librdkafka does not take the option {name}: {what}"),
+            format!("librdkafka rejects the option {name}: {what}"),
             "see [kafka.options], [kafka.security] and the list of librdkafka's options",
         ),
         error => {
-            ClientError::new(format!("no client can be made: {error}"), "see [kafka.options] and [kafka.security]")
+            ClientError::new(format!("cannot create a client: {error}"), "see [kafka.options] and [kafka.security]")
         }
     }
 }

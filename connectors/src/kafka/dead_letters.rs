@@ -1,4 +1,4 @@
-//! A dead-letter topic: rejected records as they came, with headers that say why and where from.
+//! A dead-letter topic: rejected records in their original form, with the reason and the position as headers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -7,69 +7,95 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use schema::Rejected;
+use schema::{Position, Rejected};
 
-use super::client::{explain, not_made};
+use super::client::{ClientError, config_error, explain};
 use super::deliveries::Deliveries;
-use super::sink::{drain, sink_error, writing};
-use super::topics::{Kind, prepare};
+use super::sink::{drain, producer_config, sink_error};
+use super::topics::{TopicKind, prepare};
 use super::{Address, KafkaOptions};
-use crate::{OpenError, SinkError};
+use crate::{OpenError, Sink, SinkError};
 
-/// See the module.
-pub(crate) struct DeadLetterProducer {
+/// Writes rejected records to a dead-letter topic.
+struct DeadLetterProducer {
     name: String,
     topic: String,
     producer: BaseProducer<Deliveries>,
 }
 
+/// Opens a dead-letter topic.
+pub(crate) fn open_dead_letters(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
+    let address = Address::parse(address)?;
+    let producer =
+        DeadLetterProducer::open(&address, options).map_err(|error| sink_error(&address.to_string(), error))?;
+    Ok(Box::new(producer))
+}
+
 impl DeadLetterProducer {
-    pub(crate) fn open(name: &str, address: &Address, options: &KafkaOptions) -> Result<Self, OpenError> {
-        let failed = |trouble| OpenError::from(sink_error(name, trouble));
-        prepare(address, options, Kind::DeadLetterProducer).map_err(failed)?;
-        let mut config = writing(address, options).map_err(failed)?;
-        // Never given up, as changes are not.
+    fn open(address: &Address, options: &KafkaOptions) -> Result<Self, ClientError> {
+        prepare(address, options, TopicKind::DeadLetters)?;
+        let mut config = producer_config(address, options)?;
+        // No time limit: a record is retried until it is acknowledged.
         config.set("message.timeout.ms", "0");
-        let producer = config.create_with_context(Deliveries::new(&address.topic));
-        let producer = producer.map_err(|error| failed(not_made(&error)))?;
-        Ok(DeadLetterProducer { name: name.to_owned(), topic: address.topic.clone(), producer })
+        let producer =
+            config.create_with_context(Deliveries::new(&address.topic)).map_err(|error| config_error(&error))?;
+        Ok(DeadLetterProducer { name: address.to_string(), topic: address.topic.clone(), producer })
     }
 
-    /// Sends one record. A record that comes from no topic has its text as the value.
-    pub(crate) fn write(&mut self, rejected: &Rejected) -> Result<(), SinkError> {
-        let mut headers = OwnedHeaders::new();
+    fn failed(&self, error: &KafkaError) -> SinkError {
+        sink_error(&self.name, explain(error, self.producer.context().log_context()))
+    }
+}
+
+impl Sink<Rejected> for DeadLetterProducer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value of a record that does not come from a topic is its text.
+    fn write(&mut self, rejected: &Rejected) -> Result<(), SinkError> {
         let original = rejected.original.as_deref();
+        let mut headers = OwnedHeaders::new();
         for (key, value) in original.into_iter().flat_map(|original| &original.headers) {
             headers = headers.insert(Header { key, value: value.as_deref() });
         }
-        let (line, offset) = (rejected.position.line.to_string(), rejected.position.offset.to_string());
-        let (code, detail) = (rejected.reason.code(), rejected.reason.to_string());
-        let place = match original {
-            Some(original) => [("deltarec.topic", original.topic.as_str()), ("deltarec.partition", line.as_str())],
-            None => [("deltarec.source", rejected.source.as_str()), ("deltarec.line", line.as_str())],
+        let source = match original {
+            Some(original) => ("deltarec.topic", original.topic.as_str()),
+            None => ("deltarec.source", rejected.source.as_str()),
         };
-        let ours = [("deltarec.reason", code.as_str()), ("deltarec.detail", detail.as_str())];
-        for (key, value) in ours.into_iter().chain(place).chain([("deltarec.offset", offset.as_str())]) {
+        let (line, offset) = match rejected.position {
+            Position::Line { line, byte } => (("deltarec.line", line.to_string()), byte.to_string()),
+            Position::Offset { partition, offset } => {
+                (("deltarec.partition", partition.to_string()), offset.to_string())
+            }
+        };
+        let (code, detail) = (rejected.reason.code(), rejected.reason.to_string());
+        for (key, value) in [
+            ("deltarec.reason", code.as_str()),
+            ("deltarec.detail", detail.as_str()),
+            source,
+            (line.0, line.1.as_str()),
+            ("deltarec.offset", offset.as_str()),
+        ] {
             headers = headers.insert(Header { key, value: Some(value) });
         }
-        let value = match original {
+        // Nothing reads the counter of unacknowledged records: a record belongs to no tick.
+        let unacknowledged = Arc::new(AtomicUsize::new(1));
+        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, unacknowledged).headers(headers);
+        record.key = original.and_then(|original| original.key.as_deref());
+        record.payload = match original {
             Some(original) => original.value.as_deref(),
             None => Some(rejected.record.as_bytes()),
         };
-        // Nobody asks for a single one.
-        let alone = Arc::new(AtomicUsize::new(1));
-        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, alone).headers(headers);
-        record.key = original.and_then(|original| original.key.as_deref());
-        record.payload = value;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                    record = unsent;
                     self.producer.poll(Duration::from_millis(1));
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                    tracing::warn!("{}: {} is too large for the topic and is not kept", self.name, rejected.place());
+                    tracing::warn!(sink = %self.name, "{} is too large for the topic and is dropped", rejected.place());
                     return Ok(());
                 }
                 Err((error, _)) => return Err(self.failed(&error)),
@@ -77,19 +103,19 @@ impl DeadLetterProducer {
         }
     }
 
-    /// Looks at what became of what was sent.
-    pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
+    /// Reports failures of earlier writes; does not wait for acknowledgements.
+    fn flush(&mut self, _at: u64) -> Result<(), SinkError> {
         self.producer.poll(Duration::ZERO);
         self.producer.context().failure().map_or(Ok(()), |error| Err(self.failed(&error)))
     }
 
-    /// Waits until everything is acknowledged.
-    pub(crate) fn close(&mut self) -> Result<(), SinkError> {
-        drain(&self.producer, &self.name, "rejected records")?;
-        self.flush()
+    fn acknowledged(&self) -> Option<u64> {
+        None
     }
 
-    fn failed(&self, error: &KafkaError) -> SinkError {
-        sink_error(&self.name, explain(error, self.producer.context().telling()))
+    /// Waits until everything is acknowledged.
+    fn close(&mut self) -> Result<(), SinkError> {
+        drain(&self.producer, &self.name, "rejected records")?;
+        self.flush(0)
     }
 }

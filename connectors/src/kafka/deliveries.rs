@@ -1,4 +1,4 @@
-//! What a producer hears of its records.
+//! Delivery reports of a producer.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,49 +10,49 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::client::LoggingContext;
 
-/// Counts what is acknowledged and keeps the first failure.
+/// Context of a producer: counts acknowledged records and keeps the first failure.
 pub(super) struct Deliveries {
-    telling: LoggingContext,
+    log: LoggingContext,
     failure: Mutex<Option<KafkaError>>,
 }
 
 impl Deliveries {
     pub(super) fn new(topic: &str) -> Self {
-        Deliveries { telling: LoggingContext::of(topic), failure: Mutex::default() }
+        Deliveries { log: LoggingContext::new(topic), failure: Mutex::default() }
     }
 
-    pub(super) fn telling(&self) -> &LoggingContext {
-        &self.telling
+    pub(super) fn log_context(&self) -> &LoggingContext {
+        &self.log
     }
 
-    /// Why a record was not delivered, of the first that was not.
+    /// Reason of the first failed delivery.
     pub(super) fn failure(&self) -> Option<KafkaError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn forget_failure(&self) {
+    pub(super) fn clear_failure(&self) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.telling.log(level, facility, message);
+        self.log.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.telling.error(error, reason);
+        self.log.error(error, reason);
     }
 
     fn stats(&self, _statistics: rdkafka::Statistics) {}
 }
 
 impl ProducerContext for Deliveries {
-    /// How many records of the same tick are not acknowledged.
+    /// Number of records of the same tick that are not acknowledged.
     type DeliveryOpaque = Arc<AtomicUsize>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, left: Arc<AtomicUsize>) {
-        left.fetch_sub(1, Relaxed);
+    fn delivery(&self, result: &DeliveryResult<'_>, unacknowledged: Arc<AtomicUsize>) {
+        unacknowledged.fetch_sub(1, Relaxed);
         if let Err((error, _)) = result {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
         }

@@ -3,30 +3,30 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// How topics are read and written.
+/// Options of topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaOptions {
-    /// How changes are written.
+    /// Delivery of changes.
     pub delivery: Delivery,
-    /// Under which group offsets are committed, for others to see how far reading is.
+    /// Group for the commits of offsets, which are for monitoring.
     pub group: String,
-    /// Whether an output topic that is missing is created.
+    /// Whether missing output topics are created.
     pub create: bool,
-    /// Partitions of a topic that is created.
+    /// Partitions of a created topic.
     pub partitions: u16,
-    /// Copies of each of its partitions; 0: as many as the broker has as its default.
+    /// Replication factor of a created topic; 0 for the default of the broker.
     pub replication: u16,
-    /// How records are packed: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+    /// Compression of records: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
     pub compression: String,
-    /// How long a record may wait for others to be sent with, in ms.
+    /// Time that a record may wait for others of its batch, in ms.
     pub linger: u64,
-    /// Most bytes read ahead, and most bytes written and not yet acknowledged.
+    /// Maximum bytes prefetched by a source, and maximum bytes not acknowledged of a sink.
     pub buffer: usize,
-    /// How often new partitions are looked for, in ms.
+    /// Time between two searches for new partitions, in ms.
     pub refresh: u64,
-    /// Encryption and who we are.
+    /// Encryption and authentication.
     pub security: Security,
-    /// Any other option of librdkafka's.
+    /// Other options of librdkafka.
     pub more: BTreeMap<String, String>,
 }
 
@@ -48,13 +48,13 @@ impl Default for KafkaOptions {
     }
 }
 
-/// How changes are written to a topic.
+/// Delivery of records to a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
-    /// In transactions: a process that was taken for dead cannot write any more once another has begun.
+    /// In transactions. A new process fences off the old one.
     #[default]
     Transactional,
-    /// One by one, in order and none twice; an old process that wakes up is not kept out.
+    /// One by one, in order and without duplicates. An old process that wakes up is not fenced off.
     Idempotent,
 }
 
@@ -65,26 +65,26 @@ pub struct Security {
     pub protocol: String,
     /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     pub mechanism: String,
-    /// Who we are to SASL.
+    /// User name for SASL.
     pub username: String,
-    /// Where the password is.
+    /// Place of the password.
     pub password: Option<SecretPlace>,
-    /// File of the certificates that brokers are checked against; empty: those of the system.
+    /// File with the CA certificates; empty: those of the system.
     pub ca: String,
-    /// File of our own certificate, where brokers ask for one.
+    /// File with the client certificate, if brokers require one.
     pub certificate: String,
-    /// File of its key.
+    /// File with the key of the client certificate.
     pub key: String,
-    /// Where the key's password is.
+    /// Place of the password of the key.
     pub key_password: Option<SecretPlace>,
 }
 
-/// Where a password is: never in a configuration, so never in a log.
+/// Place of a password. A password is never in a configuration, so it is never in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretPlace {
     /// In an environment variable.
     Env(String),
-    /// In a file, whose last line end is not part of it.
+    /// In a file. The last line end is not part of the password.
     File(PathBuf),
 }
 
@@ -100,7 +100,7 @@ impl FromStr for SecretPlace {
     }
 }
 
-/// Its own words, not what is there.
+/// The place, not the password.
 impl fmt::Display for SecretPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -113,7 +113,7 @@ impl fmt::Display for SecretPlace {
 impl SecretPlace {
     #[cfg(feature = "kafka")]
     pub(super) fn read(&self) -> Result<String, String> {
-        let failed = |error: &dyn fmt::Display| format!("{self} cannot be read: {error}");
+        let failed = |error: &dyn fmt::Display| format!("cannot read {self}: {error}");
         match self {
             SecretPlace::Env(name) => std::env::var(name).map_err(|error| failed(&error)),
             SecretPlace::File(path) => {
@@ -125,39 +125,39 @@ impl SecretPlace {
 }
 
 impl KafkaOptions {
-    /// Why an option of librdkafka's is not the user's to set; `None` if it is.
+    /// Reason why users must not set an option of librdkafka; `None` if they may.
     pub fn refused(name: &str) -> Option<&'static str> {
         Some(match name {
-            "bootstrap.servers" | "metadata.broker.list" => "the brokers stand in the URI",
+            "bootstrap.servers" | "metadata.broker.list" => "the brokers are in the URI",
             "group.id" => "it is kafka.group",
             "enable.auto.commit" | "auto.commit.enable" | "auto.commit.interval.ms" | "enable.auto.offset.store" => {
-                "a position counts only together with its state; the broker's is for display"
+                "positions are in the snapshots; the offsets of the broker are for monitoring"
             }
-            "auto.offset.reset" => "records that are gone before they were read must be reported, not skipped",
-            "enable.partition.eof" => "the end of a partition tells when the output may open",
-            "isolation.level" => "records of a transaction that is aborted are no events, and no lists",
+            "auto.offset.reset" => "records that were deleted before they were read must be reported, not skipped",
+            "enable.partition.eof" => "the end of a partition shows when the backfill is complete",
+            "isolation.level" => "records of aborted transactions must not be read",
             "enable.idempotence" | "transactional.id" | "acks" | "request.required.acks" => "kafka.delivery decides it",
             "message.timeout.ms" | "delivery.timeout.ms" | "retries" | "message.send.max.retries" => {
-                "a change is never given up"
+                "a record is retried until it is acknowledged"
             }
             "max.in.flight" | "max.in.flight.requests.per.connection" | "enable.gapless.guarantee" => {
                 "the order of the changes of a user depends on it"
             }
-            "partitioner" => "all changes of a user belong to one partition, the one Java producers would choose",
+            "partitioner" => "all changes of a user must be in one partition, the one that Java producers choose",
             "linger.ms" | "queue.buffering.max.ms" => "it is kafka.linger",
             "compression.codec" | "compression.type" => "it is kafka.compression",
             "queued.max.messages.kbytes" | "queue.buffering.max.kbytes" => "it is kafka.buffer",
-            "statistics.interval.ms" => "the lag is taken from the statistics",
+            "statistics.interval.ms" => "the lag is computed from the statistics",
             "security.protocol" => "it is kafka.security.protocol",
             "sasl.mechanism" | "sasl.mechanisms" => "it is kafka.security.mechanism",
             "sasl.username" => "it is kafka.security.username",
-            "sasl.password" => "it is kafka.security.password, which says where the password is",
+            "sasl.password" => "it is kafka.security.password, the place of the password",
             "ssl.ca.location" => "it is kafka.security.ca",
             "ssl.certificate.location" => "it is kafka.security.certificate",
             "ssl.key.location" => "it is kafka.security.key",
-            "ssl.key.password" => "it is kafka.security.key_password, which says where the password is",
+            "ssl.key.password" => "it is kafka.security.key_password, the place of the password",
             "ssl.keystore.password" | "sasl.oauthbearer.client.secret" | "ssl.key.pem" => {
-                "a secret must not stand in a configuration"
+                "a configuration must not contain secrets"
             }
             _ => return None,
         })
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_places() {
+    fn parses_places_of_secrets() {
         assert_eq!("env:PW".parse(), Ok(SecretPlace::Env("PW".into())));
         assert_eq!("file:/run/secrets/pw".parse(), Ok(SecretPlace::File("/run/secrets/pw".into())));
         for wrong in ["", "secret", "env:", "file:", "http:x"] {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exactness_rests_on_is_not_for_setting() {
+    fn refuses_options_that_exactness_depends_on() {
         for name in ["isolation.level", "acks", "auto.offset.reset", "sasl.password"] {
             assert!(KafkaOptions::refused(name).is_some(), "{name}");
         }

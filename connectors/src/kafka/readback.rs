@@ -1,135 +1,118 @@
-//! The lists that an output topic holds: the latest record of each key.
+//! The lists that a topic contains: the latest record of each key.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
+use schema::{ListKey, Position};
 
-use super::client::{CONNECT_TIMEOUT, ClientError, LoggingContext, TELLING, base, explain, not_made, partitions};
+use super::client::{
+    CONNECT_TIMEOUT, ClientError, LoggingContext, SERVE_TIMEOUT, base, config_error, explain, partitions,
+};
 use super::{Address, KafkaOptions};
 use crate::SinkState;
-use crate::resume::{Reading, Record};
+use crate::sinks::{ChangeSummary, SinkStateBuilder};
 
-/// Reads a topic to the end it has now. To be called when nobody else can write to it any more.
+/// Reads a topic up to its current end. Call it when no other process can write to the topic.
 pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -> Result<SinkState, ClientError> {
-    let consumer = reader(address, options)?;
-    let telling = consumer.client().context();
-    let serve = || drop(consumer.poll(TELLING));
-    let found = partitions(consumer.client(), telling, &address.topic, serve)?;
-    let mut left = BTreeMap::new();
-    let mut from_start = TopicPartitionList::new();
+    let consumer = consumer(address, options)?;
+    let context = consumer.client().context();
+    let explain = |error: &KafkaError| explain(error, context);
+    let serve = || drop(consumer.poll(SERVE_TIMEOUT));
+    let found = partitions(consumer.client(), context, &address.topic, serve)?;
+    let mut ends = BTreeMap::new();
+    let mut assignment = TopicPartitionList::new();
     for partition in found.unwrap_or_default() {
-        let (low, high) = consumer
-            .fetch_watermarks(&address.topic, partition, CONNECT_TIMEOUT)
-            .map_err(|error| explain(&error, telling))?;
+        let (low, high) =
+            consumer.fetch_watermarks(&address.topic, partition, CONNECT_TIMEOUT).map_err(|error| explain(&error))?;
         if low < high {
-            left.insert(partition, high);
-            from_start
-                .add_partition_offset(&address.topic, partition, Offset::Beginning)
-                .map_err(|error| explain(&error, telling))?;
+            ends.insert(partition, high);
+            let added = assignment.add_partition_offset(&address.topic, partition, Offset::Beginning);
+            added.map_err(|error| explain(&error))?;
         }
     }
-    consumer.assign(&from_start).map_err(|error| explain(&error, telling))?;
-    let mut lists = Lists { name, reading: Reading::default(), foreign: 0, records: 0 };
-    let mut heard = Instant::now();
-    while !left.is_empty() {
+    consumer.assign(&assignment).map_err(|error| explain(&error))?;
+    let mut reader = Reader { name, state: SinkStateBuilder::default(), records: 0, foreign: 0 };
+    let mut last_message = Instant::now();
+    while !ends.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
-            None if heard.elapsed() > CONNECT_TIMEOUT => {
-                let silent = explain(
-                    &KafkaError::MessageConsumption(rdkafka::error::RDKafkaErrorCode::OperationTimedOut),
-                    telling,
-                );
-                return Err(ClientError {
-                    what: format!("the lists in the topic cannot be read: {}", silent.what),
-                    ..silent
-                });
+            None if last_message.elapsed() > CONNECT_TIMEOUT => {
+                let ClientError { what, advice } =
+                    explain(&KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+                return Err(ClientError { what: format!("cannot read the lists in the topic: {what}"), advice });
             }
             None => continue,
             Some(Ok(message)) => {
-                lists.take(&message);
-                if left.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
-                    left.remove(&message.partition());
+                reader.read(&message);
+                if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+                    ends.remove(&message.partition());
                 }
             }
-            // Behind the last list there may be marks of transactions, which are no records.
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
-            Some(Err(error)) => tracing::debug!("{name}: {error}"),
+            // The last offsets of a partition may be transaction markers, which are not delivered.
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ends.remove(&partition)),
+            Some(Err(error)) => tracing::debug!(sink = name, %error, "error while reading back"),
         }
-        heard = Instant::now();
+        last_message = Instant::now();
     }
-    Ok(lists.done())
+    Ok(reader.finish())
 }
 
-fn reader(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<LoggingContext>, ClientError> {
+fn consumer(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<LoggingContext>, ClientError> {
     let mut config = base(address, options)?;
-    // Needed to be a consumer; nothing is committed under it.
+    // A consumer requires a group; nothing is committed to it.
     config.set("group.id", format!("{}-readback", options.group));
     config.set("enable.auto.commit", "false");
-    // What an aborted transaction wrote was never sent.
+    // Records of an aborted transaction do not exist.
     config.set("isolation.level", "read_committed");
-    // The end of a partition is told, so that marks behind the last record are not waited for.
+    // Reports the end of a partition, so that transaction markers after the last record are not waited for.
     config.set("enable.partition.eof", "true");
     config.set("auto.offset.reset", "earliest");
     config.set("queued.max.messages.kbytes", (options.buffer >> 10).max(1).to_string());
-    config.create_with_context(LoggingContext::of(&address.topic)).map_err(|error| not_made(&error))
+    config.create_with_context(LoggingContext::new(&address.topic)).map_err(|error| config_error(&error))
 }
 
-/// What was read so far.
-struct Lists<'a> {
+/// Collects the lists.
+struct Reader<'a> {
     name: &'a str,
-    reading: Reading,
+    state: SinkStateBuilder,
     records: u64,
+    /// Number of records that are not changes.
     foreign: u64,
 }
 
-impl Lists<'_> {
-    fn take(&mut self, message: &BorrowedMessage<'_>) {
+impl Reader<'_> {
+    fn read(&mut self, message: &BorrowedMessage<'_>) {
         self.records += 1;
-        let Some(user) = message.key().and_then(|key| std::str::from_utf8(key).ok()) else {
-            return self.set_aside(message, "its key is no name of a user");
+        let Some(key) = message.key().and_then(|key| std::str::from_utf8(key).ok()) else {
+            return self.skip(message, "its key is not UTF-8");
         };
-        match message.payload() {
-            None => self.reading.forget(user),
-            Some(value) => match Record::read(value) {
-                Ok(record) if record.user == user => self.reading.take(record),
-                // Whoever wrote it has replaced the list: it is not there any more.
-                Ok(_) => {
-                    self.reading.forget(user);
-                    self.set_aside(message, "its key is not the user in it");
-                }
-                Err(error) => {
-                    self.reading.forget(user);
-                    self.set_aside(message, &error.to_string());
-                }
-            },
-        }
+        let key = ListKey::parse(key).into_owned();
+        let Some(value) = message.payload() else { return self.state.remove(&key) };
+        let problem = match serde_json::from_slice::<ChangeSummary>(value) {
+            Ok(change) if change.key == key => return self.state.apply(change),
+            Ok(_) => "its key is not the user in it".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        // The foreign record has replaced the list of this key.
+        self.state.remove(&key);
+        self.skip(message, &problem);
     }
 
-    /// A record that is not ours is left where it is.
-    fn set_aside(&mut self, message: &BorrowedMessage<'_>, what: &str) {
+    fn skip(&mut self, message: &BorrowedMessage<'_>, problem: &str) {
         self.foreign += 1;
         if self.foreign == 1 {
-            tracing::warn!(
-                "{}, partition {}, offset {}: no list of ours ({what}); it is left alone (logged once)",
-                self.name,
-                message.partition(),
-                message.offset()
-            );
+            let position = Position::Offset { partition: message.partition(), offset: message.offset() };
+            tracing::warn!("{}, {position}: not a list of deltarec ({problem}), ignored (logged once)", self.name);
         }
     }
 
-    fn done(self) -> SinkState {
-        let held = self.reading.done();
-        tracing::info!(
-            "{}: {} lists in {} records{}",
-            self.name,
-            held.lists.len(),
-            self.records,
-            if self.foreign > 0 { format!(", {} records are not ours", self.foreign) } else { String::new() }
-        );
-        held
+    fn finish(self) -> SinkState {
+        let state = self.state.build();
+        let (lists, records, foreign) = (state.lists.len(), self.records, self.foreign);
+        tracing::info!(sink = self.name, lists, records, foreign, "read back the output");
+        state
     }
 }

@@ -1,29 +1,28 @@
-//! The output's topic: created when it is missing, looked at when it is there.
+//! Topics of sinks: created when they are missing, checked when they exist.
 
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
-use super::client::{ClientError, LoggingContext, base, explain, not_made, partitions};
+use super::client::{ClientError, LoggingContext, base, config_error, explain, partitions};
 use super::{Address, KafkaOptions};
 
-/// How long the broker may take to create or to describe.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Time limit for creating or describing a topic.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Creates the topic if it is missing: compacted, so that the latest record of each key stays. If it is there, warns of
-/// settings under which lists would be lost.
-pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: Kind) -> Result<(), ClientError> {
+/// Creates the topic if it is missing. If it exists, warns about settings that would delete the latest record of a key.
+pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: TopicKind) -> Result<(), ClientError> {
     let config = base(address, options)?;
     let admin: AdminClient<LoggingContext> = rdkafka::config::FromClientConfigAndContext::from_config_and_context(
         &config,
-        LoggingContext::of(&address.topic),
+        LoggingContext::new(&address.topic),
     )
-    .map_err(|error| not_made(&error))?;
-    let telling = admin.inner().context();
-    // A thread of the admin client's own serves it.
-    if partitions(admin.inner(), telling, &address.topic, || ())?.is_some() {
-        if kind == Kind::Lists {
+    .map_err(|error| config_error(&error))?;
+    let context = admin.inner().context();
+    // The admin client has a thread that serves its callbacks.
+    if partitions(admin.inner(), context, &address.topic, || ())?.is_some() {
+        if kind == TopicKind::Compacted {
             check(&admin, &address.topic);
         }
         return Ok(());
@@ -34,31 +33,31 @@ pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: Kind) -> 
     create(&admin, address, options, kind)
 }
 
-/// What a topic is for.
+/// Purpose of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The latest record of each key is a list: compacted.
-    Lists,
-    /// Rejected records, as long as the broker keeps them.
-    DeadLetterProducer,
+pub(super) enum TopicKind {
+    /// Keyed records, of which the latest of each key is kept.
+    Compacted,
+    /// Rejected records, retained by the broker's default.
+    DeadLetters,
 }
 
 fn create(
     admin: &AdminClient<LoggingContext>,
     address: &Address,
     options: &KafkaOptions,
-    kind: Kind,
+    kind: TopicKind,
 ) -> Result<(), ClientError> {
-    let telling = admin.inner().context();
+    let context = admin.inner().context();
     let replication = if options.replication == 0 { -1 } else { i32::from(options.replication) };
     let mut topic = NewTopic::new(&address.topic, i32::from(options.partitions), TopicReplication::Fixed(replication));
-    if kind == Kind::Lists {
+    if kind == TopicKind::Compacted {
         topic = topic.set("cleanup.policy", "compact");
     }
-    let created = wait(admin.create_topics(&[topic], &AdminOptions::new().operation_timeout(Some(LIMIT))))
-        .map_err(|error| explain(&error, telling))?;
+    let created = wait(admin.create_topics(&[topic], &AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT))))
+        .map_err(|error| explain(&error, context))?;
     match created.into_iter().next() {
-        // Another process may have been quicker.
+        // Another process may have created it in the meantime.
         Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
         Some(Err((_, code))) => {
             return Err(ClientError::new(
@@ -66,30 +65,32 @@ fn create(
                 "create it (compacted, see docs/kafka.md), or allow this user to",
             ));
         }
-        None => return Err(ClientError::new("the broker does not say whether it created the topic", "create it")),
+        None => return Err(ClientError::new("the broker did not report whether it created the topic", "create it")),
     }
-    tracing::info!("created topic {} with {} partitions", address.topic, options.partitions);
-    // It is known everywhere a moment later.
+    tracing::info!(topic = %address.topic, partitions = options.partitions, "created topic");
+    // The metadata reach all brokers a moment later.
     for _ in 0..50 {
-        if partitions(admin.inner(), telling, &address.topic, || ())?.is_some() {
+        if partitions(admin.inner(), context, &address.topic, || ())?.is_some() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    Err(ClientError::new("the topic was created and is not there", "see the broker's log"))
+    Err(ClientError::new("the topic was created, but the brokers do not have it", "see the broker's log"))
 }
 
-/// Warns of settings that delete lists. That they cannot be read is no reason to stop.
+/// Warns about settings that delete records. Settings that cannot be read are not an error.
 fn check(admin: &AdminClient<LoggingContext>, topic: &str) {
     let resource = ResourceSpecifier::Topic(topic);
-    let options = AdminOptions::new().request_timeout(Some(LIMIT / 2));
+    let options = AdminOptions::new().request_timeout(Some(ADMIN_TIMEOUT / 2));
     let described = wait(admin.describe_configs(&[resource], &options)).map(|mut described| described.pop());
     let settings = match described {
         Ok(Some(Ok(settings))) => settings,
         other => {
-            let why = other.map_or_else(|error| error.to_string(), |one| format!("{:?}", one.and_then(Result::err)));
+            let reason = other.map_or_else(|error| error.to_string(), |one| format!("{:?}", one.and_then(Result::err)));
             tracing::warn!(
-                "the settings of topic {topic} cannot be checked ({why}): see that cleanup.policy is compact"
+                topic,
+                reason,
+                "cannot check the settings of the topic: make sure that cleanup.policy is compact"
             );
             return;
         }
@@ -105,20 +106,20 @@ fn warnings(settings: &ConfigResource) -> Vec<String> {
     let mut warnings = Vec::new();
     if policy.contains("delete") && (value("retention.ms") != "-1" || value("retention.bytes") != "-1") {
         warnings.push(format!(
-            "cleanup.policy is {policy} with retention.ms {} and retention.bytes {}: lists that do not change for so long \
-             are deleted; set cleanup.policy=compact",
+            "cleanup.policy is {policy} with retention.ms {} and retention.bytes {}: records older than that are \
+             deleted, although they are the latest of their keys; set cleanup.policy=compact",
             value("retention.ms"),
             value("retention.bytes"),
         ));
     } else if !policy.contains("compact") {
-        warnings.push(format!("cleanup.policy is {policy}: every change is kept for ever; set cleanup.policy=compact"));
+        warnings.push(format!("cleanup.policy is {policy}: every record is kept for ever; set cleanup.policy=compact"));
     }
     warnings
 }
 
-/// Runs one question to its end.
-fn wait<T>(question: impl Future<Output = KafkaResult<T>>) -> KafkaResult<T> {
-    // A runtime of this thread alone does without anything that could fail to start.
+/// Runs one request to its end.
+fn wait<T>(request: impl Future<Output = KafkaResult<T>>) -> KafkaResult<T> {
+    // A runtime on this thread needs nothing that could fail to start.
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("needs no thread and no socket");
-    runtime.block_on(question)
+    runtime.block_on(request)
 }

@@ -5,40 +5,40 @@ use crate::support::{columns, csv, filtered, read, source};
 
 const HEADER: &str = "user,item,action,ts\n";
 
-fn refused(text: &str, options: &InputOptions) -> OpenError {
-    source(text.as_bytes(), Format::Csv, options).err().expect("must be refused")
+fn rejected(text: &str, options: &InputOptions) -> OpenError {
+    source(text.as_bytes(), Format::Csv, options).err().expect("must be rejected")
 }
 
 #[test]
-fn rows_are_read_by_the_names_of_the_header() {
+fn reads_fields_by_the_names_in_the_header() {
     let outcome = csv("ts,x,action,item,user,dwell_ms\n5,,pv,i1,u1,-3\r\n6,y,buy,i2,u2,\n");
     assert_eq!(outcome.users(), ["u1", "u2"]);
     assert_eq!((outcome.events[0].ts, outcome.events[0].dwell_ms), (5, Some(-3)));
     assert_eq!((outcome.events[1].ts, outcome.events[1].dwell_ms), (6, None));
-    assert_eq!(outcome.events[1].position, Position { line: 3, offset: 47 });
+    assert_eq!(outcome.events[1].position, Position::Line { line: 3, byte: 47 });
     assert!(outcome.rejected.is_empty());
 }
 
 #[test]
-fn quoted_fields_may_hold_anything_and_lines_stay_right() {
+fn a_quoted_field_may_contain_anything_and_lines_are_counted() {
     let outcome = csv(format!("{HEADER}\"a,\"\"b\"\"\",\"two\nlines\",pv,\"1\"\nu2,i2,pv,2\n"));
     assert_eq!(outcome.users(), ["a,\"b\"", "u2"]);
     assert_eq!(outcome.events[0].item, "two\nlines");
-    assert_eq!((outcome.events[0].position.line, outcome.events[1].position.line), (2, 4));
+    assert_eq!((outcome.events[0].line(), outcome.events[1].line()), (2, 4));
 }
 
 #[test]
-fn line_ends_marks_and_blank_lines_do_not_matter() {
+fn line_ends_byte_order_marks_and_blank_lines_do_not_matter() {
     let plain = csv("user,item,action,ts\nu1,i1,pv,1\nu2,i2,pv,2\n");
     let other = csv("\u{feff}\r\n\nuser,item,action,ts\r\n\r\n\"u1\",i1,pv,\"1\"\r\n\n\r\nu2,i2,pv,2\r");
     assert_eq!(plain.users(), other.users());
     assert_eq!(other.events[1].ts, 2);
-    assert_eq!(other.events.iter().map(|event| event.position.line).collect::<Vec<_>>(), [5, 8]);
+    assert_eq!(other.events.iter().map(|event| event.line()).collect::<Vec<_>>(), [5, 8]);
     assert!(other.rejected.is_empty(), "{:?}", other.rejected);
 }
 
 #[test]
-fn bad_fields_have_the_reasons_of_json() {
+fn invalid_fields_have_the_same_reasons_as_in_json() {
     let outcome = csv(format!(
         "{HEADER},i,pv,1\nu,,pv,1\nu,i,,1\nu,i,pv,\nu,i,pv,1.5\nu,i,pv,x\nu,i,pv,-1\nu,i,pv,9007199254740992\n{},i,pv,1\n",
         "u".repeat(513)
@@ -60,7 +60,7 @@ fn bad_fields_have_the_reasons_of_json() {
 }
 
 #[test]
-fn only_used_fields_must_be_text() {
+fn only_mapped_fields_must_be_utf8() {
     let outcome = csv(b"user,item,action,ts,note\nu,i,pv,1,\xff\nu\xff,i,pv,1,x\nu,i,pv,\xff,x\n");
     assert_eq!(outcome.users(), ["u"]);
     assert_eq!(outcome.rejected.len(), 2);
@@ -68,7 +68,7 @@ fn only_used_fields_must_be_text() {
 }
 
 #[test]
-fn a_row_of_another_width_is_malformed() {
+fn a_record_with_another_number_of_fields_is_malformed() {
     let outcome = csv(format!("{HEADER}u,i,pv\nu,i,pv,1,2\nu,i,pv,1\n"));
     assert_eq!(outcome.events.len(), 1);
     let details: Vec<String> = outcome.rejected.iter().map(|rejected| rejected.reason.to_string()).collect();
@@ -79,20 +79,20 @@ fn a_row_of_another_width_is_malformed() {
 }
 
 #[test]
-fn a_quote_that_is_never_closed_costs_one_line() {
+fn a_missing_closing_quote_rejects_one_line() {
     let rest = (0..1000).map(|n| format!("u{n},i,pv,{n}\n")).collect::<Vec<_>>().concat();
-    // To the end of the file.
+    // Without another quote in the file.
     let outcome = csv(format!("{HEADER}\"oops,i,pv,1\n{rest}"));
     assert_eq!((outcome.events.len(), outcome.rejected.len()), (1000, 1));
     assert_eq!(outcome.rejected[0].record, "\"oops,i,pv,1");
     assert_eq!(outcome.rejected[0].reason.code(), "malformed");
-    assert_eq!(outcome.events[0].position.line, 3);
-    // Beyond the limit of a record.
+    assert_eq!(outcome.events[0].line(), 3);
+    // The record becomes longer than the limit.
     let options = InputOptions { max_record_bytes: 100, ..InputOptions::default() };
     let outcome = read(format!("{HEADER}u,\"oops,pv,1\n{rest}"), Format::Csv, &options);
     assert_eq!((outcome.events.len(), outcome.rejected.len()), (1000, 1));
     assert_eq!(outcome.rejected[0].reason, Reason::TooLong { limit: 100 });
-    // To the next quote: in whichever column, the result has the width of a row or not.
+    // With another quote: in any pair of columns.
     for line in ["\"oops,i,pv,1", "u,i,\"oops,1", "u,i,pv,\"1", "u,\"oops"] {
         for closing in ["\"u\",i,pv,2", "u,\"i\",pv,2", "u,i,pv,\"2\""] {
             let outcome = csv(format!("{HEADER}{line}\n{rest}{closing}\n"));
@@ -111,41 +111,41 @@ fn an_empty_file_has_no_events() {
 }
 
 #[test]
-fn a_missing_column_is_a_usage_error_that_shows_the_header() {
-    let error = refused("user_id,item,action,time\n", &InputOptions::default());
+fn a_missing_column_is_a_usage_error_with_the_header() {
+    let error = rejected("user_id,item,action,time\n", &InputOptions::default());
     assert!(error.is_usage());
     let text = error.to_string();
     for part in ["no column `user`, `ts`", "`user_id`, `item`, `action`, `time`", "--columns"] {
         assert!(text.contains(part), "{text}");
     }
-    assert!(refused(HEADER, &columns("dwell_ms=dwell")).is_usage(), "named, hence needed");
-    assert!(refused(HEADER, &filtered(&["quantity>0"])).to_string().contains("`quantity`"));
-    let error = refused("user,item,action,ts,user\n", &InputOptions::default());
+    assert!(rejected(HEADER, &columns("dwell_ms=dwell")).is_usage(), "a named column is required");
+    assert!(rejected(HEADER, &filtered(&["quantity>0"])).to_string().contains("`quantity`"));
+    let error = rejected("user,item,action,ts,user\n", &InputOptions::default());
     assert!(error.is_usage() && error.to_string().contains("twice"), "{error}");
 }
 
 #[test]
-fn a_constant_action_and_a_column_of_actions_exclude_each_other() {
+fn a_constant_action_and_an_action_column_exclude_each_other() {
     let options = InputOptions { action: Some("purchase".into()), ..InputOptions::default() };
-    assert!(matches!(refused(HEADER, &options), OpenError::ActionTwice { .. }));
+    assert!(matches!(rejected(HEADER, &options), OpenError::ActionTwice { .. }));
     let mapped = InputOptions { action: Some("purchase".into()), ..columns("action=kind") };
-    assert!(matches!(refused("user,item,kind,ts\n", &mapped), OpenError::ActionTwice { .. }));
+    assert!(matches!(rejected("user,item,kind,ts\n", &mapped), OpenError::ActionTwice { .. }));
     let outcome = read("user,item,ts\nu,i,1\n", Format::Csv, &options);
     assert_eq!(outcome.events[0].action, "purchase");
-    assert!(refused("user,item,ts\n", &InputOptions::default()).to_string().contains("--action"));
+    assert!(rejected("user,item,ts\n", &InputOptions::default()).to_string().contains("--action"));
 }
 
 #[test]
-fn a_header_that_cannot_be_read_is_no_usage_error() {
+fn an_invalid_header_is_not_a_usage_error() {
     let options = InputOptions { max_record_bytes: 10, ..InputOptions::default() };
     for (text, options) in [(HEADER, &options), ("\"user,item", &InputOptions::default())] {
-        let error = refused(text, options);
+        let error = rejected(text, options);
         assert!(!error.is_usage() && error.to_string().contains("header"), "{error}");
     }
 }
 
 #[test]
-fn rows_are_mapped_and_filtered() {
+fn maps_and_filters_records() {
     let options = InputOptions {
         filters: vec!["quantity>0".parse().unwrap(), "country!=EIRE".parse().unwrap()],
         action: Some("purchase".into()),
@@ -174,20 +174,20 @@ fn rows_are_mapped_and_filtered() {
 }
 
 #[test]
-fn more_columns_than_can_be_read_are_a_usage_error() {
+fn too_many_columns_are_a_usage_error() {
     let conditions: Vec<String> = (0..20).map(|n| format!("c{n}>0")).collect();
     let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
-    let error = refused(HEADER, &filtered(&conditions));
+    let error = rejected(HEADER, &filtered(&conditions));
     assert!(matches!(error, OpenError::TooManyColumns { .. }) && error.is_usage());
 }
 
 #[test]
-fn rooms_are_read_when_they_are_asked_for() {
+fn reads_rooms_only_if_the_options_say_so() {
     let asked = InputOptions { rooms: true, ..InputOptions::default() };
     let text = "user,item,action,ts,room\nu,i,pv,1,r7\nu,i,pv,2,\n";
     assert_eq!(read(text, Format::Csv, &asked).rooms(), [Some("r7"), None]);
     assert_eq!(csv(text).rooms(), [None, None]);
-    // The column may be absent, unless it is named.
+    // A column that is not named may be absent.
     assert_eq!(read(format!("{HEADER}u,i,pv,1\n"), Format::Csv, &asked).rooms(), [None]);
-    assert!(refused(HEADER, &columns("room=live")).is_usage(), "named, hence needed");
+    assert!(rejected(HEADER, &columns("room=live")).is_usage(), "a named column is required");
 }

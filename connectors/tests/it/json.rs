@@ -1,9 +1,9 @@
 use connectors::{Format, InputOptions};
-use schema::Reason;
+use schema::{Position, Reason};
 
 use crate::support::{columns, filtered, json, read};
 
-/// The reason why a line is set aside.
+/// The reason why a line is rejected.
 fn reason(line: impl AsRef<[u8]>) -> Reason {
     let mut outcome = json(line);
     assert!(outcome.events.is_empty(), "{:?}", outcome.events);
@@ -16,7 +16,7 @@ fn with(user: &str, item: &str, action: &str, ts: &str) -> String {
 }
 
 #[test]
-fn an_event_is_read_as_it_stands() {
+fn reads_events() {
     let outcome = json(
         "{\"user\":\"u1\",\"item\":\"p9\",\"action\":\"click\",\"ts\":1763900000000}\n\
          { \"ts\" : 5, \"dwell_ms\" : -7, \"x\" : {\"user\":[1]}, \"action\":\"watch\", \"item\":77, \"user\":\"\\u54c1\\\"\" }",
@@ -25,10 +25,10 @@ fn an_event_is_read_as_it_stands() {
     let [first, second] = &outcome.events[..] else { panic!("{:?}", outcome.events) };
     assert_eq!((first.user.as_str(), first.item.as_str(), first.action.as_str()), ("u1", "p9", "click"));
     assert_eq!((first.ts, first.dwell_ms), (1_763_900_000_000, None));
-    assert_eq!((first.position.line, first.position.offset), (1, 0));
+    assert_eq!(first.position, Position::Line { line: 1, byte: 0 });
     assert_eq!((second.user.as_str(), second.item.as_str()), ("品\"", "77"));
     assert_eq!((second.ts, second.dwell_ms), (5, Some(-7)));
-    assert_eq!((second.position.line, second.position.offset), (2, 62));
+    assert_eq!(second.position, Position::Line { line: 2, byte: 62 });
 }
 
 #[test]
@@ -72,10 +72,10 @@ fn a_timestamp_is_an_integer_in_range() {
 }
 
 #[test]
-fn dwell_is_an_integer_or_not_there() {
+fn dwell_is_an_integer_or_absent() {
     let dwell = |dwell: &str| json(format!(r#"{{"user":1,"item":1,"action":"watch","ts":1,"dwell_ms":{dwell}}}"#));
     assert_eq!(dwell("5000").events[0].dwell_ms, Some(5000));
-    assert_eq!(dwell("-1").events[0].dwell_ms, Some(-1), "judged elsewhere");
+    assert_eq!(dwell("-1").events[0].dwell_ms, Some(-1), "not checked here");
     assert_eq!(dwell("null").events[0].dwell_ms, None);
     for bad in ["1.5", "\"5\"", "18446744073709551615", "1e30", "[]"] {
         assert_eq!(dwell(bad).codes(), ["wrong_type:dwell_ms"], "{bad}");
@@ -83,7 +83,7 @@ fn dwell_is_an_integer_or_not_there() {
 }
 
 #[test]
-fn a_missing_field_is_named_as_the_input_calls_it() {
+fn a_missing_field_has_its_name_in_the_input() {
     assert_eq!(reason(r#"{"item":1,"action":"a","ts":1}"#), Reason::Missing { field: "user".into() });
     assert_eq!(reason("{}"), Reason::Missing { field: "user".into() });
     let mapped = read(r#"{"id":1,"item":1,"action":"a"}"#, Format::JsonLines, &columns("user=id,ts=at.time"));
@@ -91,7 +91,7 @@ fn a_missing_field_is_named_as_the_input_calls_it() {
 }
 
 #[test]
-fn whatever_is_no_object_is_malformed() {
+fn a_line_that_is_not_an_object_is_malformed() {
     for line in ["[]", "7", "\"x\"", "null", "{", "{\"user\":}", "garbage", "{} {}", "{} x", "{'a':1}", "\u{0}"] {
         assert!(matches!(reason(line), Reason::Malformed { .. }), "{line}");
     }
@@ -103,7 +103,7 @@ fn whatever_is_no_object_is_malformed() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_told_apart() {
+fn invalid_utf8_has_its_own_reason() {
     assert_eq!(reason(b"{\"user\":\"\xff\"}"), Reason::NotUtf8);
     assert_eq!(reason(b"{\"unknown\":\"\xc3\"}"), Reason::NotUtf8);
     let outcome = json(b"\xff\n{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":3}\n");
@@ -112,13 +112,13 @@ fn bytes_that_are_no_text_are_told_apart() {
 }
 
 #[test]
-fn of_a_repeated_key_the_last_value_counts() {
+fn the_last_value_of_a_repeated_key_is_used() {
     let outcome = json(r#"{"user":"a","user":"b","item":1,"action":"x","ts":1}"#);
     assert_eq!(outcome.users(), ["b"]);
 }
 
 #[test]
-fn nested_fields_and_times_as_text() {
+fn reads_nested_fields_and_times_in_text() {
     let options = columns("user=payload.user.id,item=payload.item,action=kind,ts=payload.at:iso,dwell_ms=payload.s:s");
     let line = r#"{"kind":"watch","payload":{"at":"2025-11-23T12:00:00Z","user":{"id":"u","x":0},"item":5,"s":1.234}}"#;
     let outcome = read(line, Format::JsonLines, &options);
@@ -129,7 +129,7 @@ fn nested_fields_and_times_as_text() {
 }
 
 #[test]
-fn a_named_time_format_takes_numbers_and_text() {
+fn a_named_time_format_accepts_numbers_and_text() {
     let ts = |format: &str, value: &str| {
         let outcome = read(with("1", "1", "\"a\"", value), Format::JsonLines, &columns(&format!("ts=ts{format}")));
         outcome.events.first().map(|event| event.ts).ok_or_else(|| outcome.codes().join(","))
@@ -149,7 +149,7 @@ fn a_named_time_format_takes_numbers_and_text() {
 }
 
 #[test]
-fn a_constant_action_stands_for_the_field() {
+fn a_constant_action_replaces_the_field() {
     let options = InputOptions { action: Some("purchase".into()), ..InputOptions::default() };
     let lines = "{\"user\":1,\"item\":2,\"ts\":3}\n{\"user\":1,\"item\":2,\"ts\":3,\"action\":[]}\n";
     let outcome = read(lines, Format::JsonLines, &options);
@@ -158,7 +158,7 @@ fn a_constant_action_stands_for_the_field() {
 }
 
 #[test]
-fn filters_come_after_the_fields_and_name_the_first_that_fails() {
+fn filters_follow_the_fields_and_the_first_that_fails_is_the_reason() {
     let options = filtered(&["quantity>0", "shop.country=FR"]);
     let line = |user: &str, rest: &str| format!("{{\"user\":{user},\"item\":1,\"action\":\"a\",\"ts\":1{rest}}}\n");
     let text = [
@@ -177,13 +177,13 @@ fn filters_come_after_the_fields_and_name_the_first_that_fails() {
 }
 
 #[test]
-fn rooms_are_read_when_they_are_asked_for() {
+fn reads_rooms_only_if_the_options_say_so() {
     let rooms = ["\"r7\"", "7", "\"\"", "null", "[]", &format!("\"{}\"", "r".repeat(513))];
     let line =
         |room: &&str| format!(r#"{{"user":1,"item":1,"action":"a","ts":1,"room":{room},"live":{{"id":"x"}}}}"#) + "\n";
     let lines: String = rooms.iter().map(line).collect();
     let asked = InputOptions { rooms: true, ..InputOptions::default() };
-    // What is no name is no room, and no reason to reject an event.
+    // An invalid room is ignored and does not reject the event.
     assert_eq!(read(&lines, Format::JsonLines, &asked).rooms(), [Some("r7"), Some("7"), None, None, None, None]);
     assert_eq!(json(&lines).rooms(), [None; 6]);
     let mapped = InputOptions { rooms: true, ..columns("room=live.id") };

@@ -30,7 +30,7 @@ fn logged(run: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
-fn the_first_record_of_each_reason_is_logged() {
+fn logs_the_first_record_of_each_reason() {
     let lines = logged(|| {
         let mut log = RejectLog::open(None, &KafkaOptions::default()).unwrap();
         for (line, reason) in [
@@ -39,7 +39,7 @@ fn the_first_record_of_each_reason_is_logged() {
             (5, Reason::NotUtf8),
             (6, Reason::Missing { field: "item".into() }),
         ] {
-            let position = Position { line, offset: 0 };
+            let position = Position::Line { line, byte: 0 };
             log.record(&Rejected { reason, source: "day.csv".into(), position, record: String::new(), original: None })
                 .unwrap();
         }
@@ -53,7 +53,7 @@ fn the_first_record_of_each_reason_is_logged() {
 }
 
 #[test]
-fn a_file_without_even_a_header_is_warned_about() {
+fn warns_about_a_file_without_a_header() {
     assert!(logged(|| drop(csv("\n")))[0].contains("in: the file is empty"));
     assert!(logged(|| drop(csv("user,item,action,ts\n"))).is_empty());
 }

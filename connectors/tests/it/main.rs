@@ -1,6 +1,6 @@
-//! Sources and sinks from the outside: what goes in, what comes out, what is set aside, what it says when it fails.
+//! Tests of sources and sinks through the public interface: records, outputs, rejected records, failures.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
+#![allow(clippy::unwrap_used, reason = "helpers are test code")]
 
 mod csv;
 mod damage;

@@ -3,11 +3,11 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use connectors::{KafkaOptions, OpenError, RejectLog, Sink, SinkError, Uri, open_sink};
-use schema::{Change, Position, Reason, Recommended, Rejected};
+use schema::{Change, ListKey, Position, Reason, Recommended, Rejected};
 
 fn change(at: u64) -> Change {
     Change {
-        user: "u\"1".into(),
+        key: ListKey::User("u\"1".into()),
         at,
         items: vec![Recommended { item: "品".into(), score: -3 }],
         entered: vec!["品".into()],
@@ -20,11 +20,11 @@ fn uri(path: &Path) -> Uri {
 }
 
 fn open(path: &Path) -> Box<dyn Sink> {
-    open_sink(&uri(path)).unwrap()
+    open_sink(&uri(path), &KafkaOptions::default()).unwrap()
 }
 
-/// What a reader of the file sees now, finished or not.
-fn unpacked(path: &Path) -> String {
+/// Decompressed contents of a file, complete or not.
+fn decompressed(path: &Path) -> String {
     let file = fs::File::open(path).unwrap();
     let mut reader: Box<dyn Read> = match path.extension().unwrap().to_str().unwrap() {
         "gz" => Box::new(flate2::read::MultiGzDecoder::new(file)),
@@ -43,19 +43,19 @@ const LINE: &str =
     "{\"user\":\"u\\\"1\",\"at\":7,\"items\":[{\"item\":\"品\",\"score\":-3}],\"entered\":[\"品\"],\"left\":[]}\n";
 
 #[test]
-fn changes_are_there_after_a_flush_and_the_file_is_whole_after_a_close() {
+fn changes_are_visible_after_a_flush_and_the_file_is_complete_after_close() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["out.jsonl", "out.jsonl.gz", "out.jsonl.zst"] {
         let path = folder.path().join(name);
-        fs::write(&path, "what was there before, and longer than what comes".repeat(10)).unwrap();
+        fs::write(&path, "earlier contents, longer than the new ones".repeat(10)).unwrap();
         let mut sink = open(&path);
         assert_eq!(sink.name(), path.to_str().unwrap());
         assert_eq!(sink.acknowledged(), None);
         sink.write(&change(7)).unwrap();
-        assert_eq!(unpacked(&path), "", "{name}: buffered, and the old file is gone");
+        assert_eq!(decompressed(&path), "", "{name}: buffered, and the old file is gone");
         sink.flush(7).unwrap();
         assert_eq!(sink.acknowledged(), Some(7));
-        assert_eq!(unpacked(&path), LINE, "{name}");
+        assert_eq!(decompressed(&path), LINE, "{name}");
         let size = fs::metadata(&path).unwrap().len();
         sink.flush(9).unwrap();
         assert_eq!((sink.acknowledged(), fs::metadata(&path).unwrap().len()), (Some(9), size), "nothing new, no bytes");
@@ -64,7 +64,7 @@ fn changes_are_there_after_a_flush_and_the_file_is_whole_after_a_close() {
         sink.close().unwrap();
         let mut whole = String::new();
         let file = fs::File::open(&path).unwrap();
-        // To the end, checksums and all.
+        // The whole file, with its checksums.
         match name {
             "out.jsonl.gz" => flate2::read::GzDecoder::new(file).read_to_string(&mut whole).map(drop).unwrap(),
             "out.jsonl.zst" => whole = String::from_utf8(zstd::decode_all(file).unwrap()).unwrap(),
@@ -75,17 +75,17 @@ fn changes_are_there_after_a_flush_and_the_file_is_whole_after_a_close() {
 }
 
 #[test]
-fn an_output_that_cannot_be_created_says_what_to_do() {
+fn an_output_that_cannot_be_created_is_a_failure_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing/out.jsonl");
-    let error = open_sink(&uri(&path)).err().unwrap();
+    let error = open_sink::<Change>(&uri(&path), &KafkaOptions::default()).err().unwrap();
     assert!(!error.is_usage());
     assert!(matches!(&error, OpenError::Sink(error) if !error.closed));
     let text = error.to_string();
     assert!(text.contains(path.to_str().unwrap()) && text.contains("create the folder first"), "{text}");
 }
 
-/// A name in `folder` that leads to a device or a pipe.
+/// A link in `folder` to a device or a pipe.
 #[cfg(target_os = "linux")]
 fn link(folder: &Path, name: &str, target: impl AsRef<Path>) -> PathBuf {
     let path = folder.join(name);
@@ -106,7 +106,7 @@ fn exhaust(sink: &mut dyn Sink) -> SinkError {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_told_with_advice() {
+fn a_full_disk_is_a_failure_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["full.jsonl", "full.jsonl.gz", "full.jsonl.zst"] {
         let mut sink = open(&link(folder.path(), name, "/dev/full"));
@@ -115,13 +115,13 @@ fn a_full_disk_is_told_with_advice() {
         assert_eq!(sink.acknowledged(), None);
         let text = error.to_string();
         assert!(text.contains(name) && text.contains("free some space"), "{text}");
-        assert!(sink.close().is_err(), "{name}: what is lost must not pass for written");
+        assert!(sink.close().is_err(), "{name}: lost records must not be reported as written");
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_closed_pipe_is_told_apart() {
+fn a_closed_pipe_is_distinguished_from_a_failure() {
     use std::os::fd::AsRawFd;
     let folder = tempfile::tempdir().unwrap();
     let (mut reader, mut writer) = std::io::pipe().unwrap();
@@ -142,14 +142,14 @@ fn rejected(reason: Reason, line: u64) -> Rejected {
     Rejected {
         reason,
         source: "in.csv".into(),
-        position: Position { line, offset: 9 },
+        position: Position::Line { line, byte: 9 },
         record: "a,\"b".into(),
         original: None,
     }
 }
 
 #[test]
-fn rejected_records_are_counted_by_reason_and_written() {
+fn counts_rejected_records_by_reason_and_writes_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.jsonl.gz");
     let mut log = RejectLog::open(Some(&uri(&path)), &KafkaOptions::default()).unwrap();
@@ -160,7 +160,7 @@ fn rejected_records_are_counted_by_reason_and_written() {
     assert_eq!(counts, [("missing:user", 1), ("not_utf8", 2)]);
     assert_eq!(log.total(), 3);
     log.flush().unwrap();
-    let text = unpacked(&path);
+    let text = decompressed(&path);
     assert_eq!(text.lines().count(), 3);
     assert_eq!(
         text.lines().next().unwrap(),
@@ -170,7 +170,7 @@ fn rejected_records_are_counted_by_reason_and_written() {
 }
 
 #[test]
-fn rejected_records_without_an_output_are_counted() {
+fn counts_rejected_records_without_an_output() {
     let mut log = RejectLog::open(None, &KafkaOptions::default()).unwrap();
     log.record(&rejected(Reason::BadDwell, 2)).unwrap();
     log.flush().unwrap();
@@ -180,7 +180,7 @@ fn rejected_records_without_an_output_are_counted() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_for_rejected_records_that_fails_is_told_and_they_are_still_counted() {
+fn counts_rejected_records_when_their_output_fails() {
     let folder = tempfile::tempdir().unwrap();
     let mut log =
         RejectLog::open(Some(&uri(&link(folder.path(), "bad.jsonl", "/dev/full"))), &KafkaOptions::default()).unwrap();

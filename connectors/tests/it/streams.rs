@@ -1,4 +1,4 @@
-//! How bytes arrive changes nothing; memory is bounded; reading goes on where it stopped.
+//! The sizes of reads do not matter, memory is bounded, and reading resumes at any record.
 
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use connectors::{Batch, Compression, Format, InputOptions, Polled, Source, SourcePosition, source_from};
 use proptest::prelude::*;
-use schema::{Position, Reason};
+use schema::{Event, Position, Reason};
 
-use crate::support::{COMPRESSIONS, Chunks, Outcome, csv, drain, json, pack, read};
+use crate::support::{COMPRESSIONS, Chunks, Outcome, compress, csv, drain, json, line_of, read};
 
-/// Good lines, bad lines, quotes, line ends and marks of every kind.
+/// Valid and invalid lines, quotes, line ends and byte order marks of every kind.
 const JSON: &str = "\u{feff}{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":1}\n\n \r\n{}\r\n[1\n\
     {\"user\":\"\\u54c1\",\"item\":\"品\",\"action\":\"b\",\"ts\":2}\r\n{\"user\":1}\n\
     {\"user\":3,\"item\":2,\"action\":\"a long long long long long long long long long long action\",\"ts\":1}\n\
@@ -35,7 +35,7 @@ fn same(a: &Outcome, b: &Outcome) {
 }
 
 #[test]
-fn the_samples_hold_what_they_should() {
+fn the_samples_contain_valid_and_invalid_records() {
     let from_json = drain(open(Cursor::new(JSON), Format::JsonLines, Compression::Plain).as_mut());
     assert_eq!(from_json.users(), ["1", "品", "3"]);
     assert_eq!(from_json.codes(), ["missing:user", "malformed", "missing:item", "too_long"]);
@@ -48,7 +48,7 @@ fn the_samples_hold_what_they_should() {
 fn resuming_at_every_record_equals_reading_through() {
     for (text, format) in [(JSON, Format::JsonLines), (CSV, Format::Csv)] {
         for compression in COMPRESSIONS {
-            let bytes = pack(text.as_bytes(), compression);
+            let bytes = compress(text.as_bytes(), compression);
             let whole = drain(open(Cursor::new(bytes.clone()), format, compression).as_mut());
             // A byte at a time, so that every record is a poll of its own.
             let mut slow =
@@ -58,11 +58,12 @@ fn resuming_at_every_record_equals_reading_through() {
             let mut positions = 0;
             loop {
                 let resume = slow.position(&Batch::default(), 0);
-                let SourcePosition::Record(position) = resume else { panic!("a file's position is a record's") };
+                let SourcePosition::Line { line, byte } = resume else { panic!("a file has lines") };
+                let position = Position::Line { line, byte };
                 let mut resumed = open(Cursor::new(bytes.clone()), format, compression);
                 resumed.resume_at(&resume).unwrap();
                 let mut after = drain(resumed.as_mut());
-                // A record whose rest was being skipped starts again.
+                // A record that was being skipped is rejected again.
                 let skipped = before.rejected.last().is_some_and(|rejected| rejected.position == position);
                 let known = before.rejected.len() - usize::from(skipped);
                 let joined = Outcome {
@@ -85,10 +86,10 @@ fn resuming_at_every_record_equals_reading_through() {
 }
 
 #[test]
-fn resuming_in_another_file_is_an_error() {
-    let resume = |line, offset| {
+fn resuming_another_file_is_an_error() {
+    let resume = |line, byte| {
         let mut source = open(Cursor::new(CSV), Format::Csv, Compression::Plain);
-        source.resume_at(&SourcePosition::Record(Position { line, offset })).map_err(|error| error.to_string())
+        source.resume_at(&SourcePosition::Line { line, byte }).map_err(|error| error.to_string())
     };
     assert_eq!(resume(1, 0), Ok(()));
     assert_eq!(resume(0, 0), Ok(()), "the default is the start");
@@ -98,7 +99,7 @@ fn resuming_in_another_file_is_an_error() {
 }
 
 #[test]
-fn a_long_line_is_set_aside_once_and_never_held() {
+fn a_long_line_is_rejected_once_and_not_buffered() {
     const LONG: u64 = 600 << 20;
     for format in [Format::JsonLines, Format::Csv] {
         let (head, tail): (&[u8], &[u8]) = match format {
@@ -113,18 +114,18 @@ fn a_long_line_is_set_aside_once_and_never_held() {
         assert_eq!(outcome.rejected[0].reason, Reason::TooLong { limit: 1 << 20 });
         assert_eq!(outcome.rejected[0].record.len(), 4 << 10);
         let lines = if format == Format::Csv { (2, 3) } else { (1, 2) };
-        assert_eq!((outcome.rejected[0].position.line, outcome.events[0].position.line), lines);
+        assert_eq!((line_of(outcome.rejected[0].position), outcome.events[0].line()), lines);
     }
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
         let kib: u64 = peak.trim_end_matches(" kB").parse().unwrap();
-        // Other tests share the process.
+        // Other tests run in the same process.
         assert!(kib < 300 << 10, "peak memory {peak}");
     }
 }
 
 #[test]
-fn the_limit_is_the_same_however_bytes_arrive() {
+fn the_record_limit_does_not_depend_on_the_sizes_of_reads() {
     let line = |length: usize| {
         let empty = r#"{"user":1,"item":2,"ts":3,"action":""}"#.len();
         format!(r#"{{"user":1,"item":2,"ts":3,"action":"{}"}}"#, "a".repeat(length - empty))
@@ -143,7 +144,7 @@ fn the_limit_is_the_same_however_bytes_arrive() {
     }
 }
 
-/// Panics when it is read more often than the test allows: a pipe would block there.
+/// Panics when it is read more often than the test allows, where a pipe would block.
 struct Pipe {
     pieces: Vec<&'static str>,
     allowed: Arc<AtomicUsize>,
@@ -162,7 +163,7 @@ impl Read for Pipe {
 }
 
 #[test]
-fn a_poll_reads_once_and_gives_the_whole_lines_it_has() {
+fn a_poll_reads_once_and_returns_the_whole_lines() {
     let allowed = Arc::new(AtomicUsize::new(0));
     let line =
         "{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":1}\n{\"user\":2,\"item\":2,\"action\":\"a\",\"ts\":1}\n{\"us";
@@ -185,16 +186,17 @@ fn a_poll_reads_once_and_gives_the_whole_lines_it_has() {
         }
     }
     let idle = Polled::Idle;
-    // The first poll finds nothing buffered and says so before it waits.
+    // The first poll finds nothing buffered and returns before it would block.
     assert_eq!(polls, [(0, idle), (2, idle), (0, idle), (1, idle), (0, idle), (1, Polled::Finished)]);
 }
 
 #[test]
-fn a_poll_is_bounded_and_says_that_more_is_buffered() {
+fn a_poll_is_bounded_and_reports_that_more_is_buffered() {
     let line = "{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":1}\n";
     let text = line.repeat(30_000);
     let options = InputOptions { max_record_bytes: usize::MAX, ..InputOptions::default() };
-    let mut source = source_from("in", Cursor::new(text), Format::JsonLines, Compression::Plain, &options).unwrap();
+    let mut source =
+        source_from::<Event>("in", Cursor::new(text), Format::JsonLines, Compression::Plain, &options).unwrap();
     let (mut batch, mut events) = (Batch::default(), 0);
     while source.poll(&mut batch).unwrap() != Polled::Finished {
         assert!(batch.len() <= 4096);
@@ -205,10 +207,10 @@ fn a_poll_is_bounded_and_says_that_more_is_buffered() {
 }
 
 #[test]
-fn an_empty_input_has_no_events_unless_it_is_cut_off() {
+fn an_empty_input_has_no_events() {
     assert!(json("").events.is_empty() && csv("").events.is_empty());
     for compression in COMPRESSIONS {
-        let packed = pack(b"", compression);
+        let packed = compress(b"", compression);
         let outcome = drain(open(Cursor::new(packed), Format::JsonLines, compression).as_mut());
         assert!(outcome.events.is_empty() && outcome.error.is_none(), "{compression:?}");
     }
@@ -218,17 +220,17 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
-    fn how_bytes_arrive_changes_nothing(sizes in prop::collection::vec(1..40_usize, 1..12), kind in 0..6_usize) {
+    fn the_sizes_of_reads_do_not_matter(sizes in prop::collection::vec(1..40_usize, 1..12), kind in 0..6_usize) {
         let (text, format) = if kind < 3 { (JSON, Format::JsonLines) } else { (CSV, Format::Csv) };
         let compression = COMPRESSIONS[kind % 3];
         let at_once = drain(open(Cursor::new(text), format, Compression::Plain).as_mut());
-        let packed = pack(text.as_bytes(), compression);
+        let packed = compress(text.as_bytes(), compression);
         let in_pieces = drain(open(Chunks::new(&packed, &sizes), format, compression).as_mut());
         same(&at_once, &in_pieces);
     }
 
     #[test]
-    fn any_csv_in_any_pieces_is_read_alike(
+    fn reads_any_csv_in_any_pieces_alike(
         text in prop::collection::vec(prop::sample::select(b"a,\"\n\r 1\xff".to_vec()), 0..400),
         sizes in prop::collection::vec(1..20_usize, 1..6),
     ) {
@@ -240,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn every_line_of_json_is_an_event_or_set_aside(
+    fn every_json_line_is_an_event_or_rejected(
         lines in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..120),
@@ -273,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_that_are_written_are_read_back(
+    fn reads_back_written_records(
         rows in prop::collection::vec(("[a-c,\"\n é]{1,12}", "[a-c,\"\n]{1,12}", 0..1_000_000_u64), 0..20)
     ) {
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));

@@ -3,7 +3,7 @@ use std::io::{self, Cursor, Read, Write};
 use connectors::{Batch, Compression, Format, InputOptions, OpenError, Polled, Source, SourceError, source_from};
 use schema::{Position, Rejected};
 
-/// An event that owns its text.
+/// An event with its own text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owned {
     pub(crate) user: String,
@@ -13,6 +13,19 @@ pub(crate) struct Owned {
     pub(crate) dwell_ms: Option<i64>,
     pub(crate) room: Option<String>,
     pub(crate) position: Position,
+}
+
+impl Owned {
+    pub(crate) fn line(&self) -> u64 {
+        line_of(self.position)
+    }
+}
+
+pub(crate) fn line_of(position: Position) -> u64 {
+    match position {
+        Position::Line { line, .. } => line,
+        Position::Offset { .. } => panic!("{position} is not a line"),
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +65,7 @@ impl Outcome {
     }
 }
 
-/// Polls to the end or to an error.
+/// Polls until the end or an error.
 pub(crate) fn drain(source: &mut dyn Source) -> Outcome {
     let mut outcome = Outcome::default();
     let mut batch = Batch::default();
@@ -63,7 +76,7 @@ pub(crate) fn drain(source: &mut dyn Source) -> Outcome {
         match polled {
             Ok(Polled::Finished) => {
                 batch.clear();
-                assert_eq!(source.poll(&mut batch).unwrap(), Polled::Finished, "finished once is finished for good");
+                assert_eq!(source.poll(&mut batch).unwrap(), Polled::Finished, "a finished source stays finished");
                 assert!(batch.is_empty() && batch.rejected.is_empty());
                 return outcome;
             }
@@ -100,7 +113,7 @@ pub(crate) fn filtered(conditions: &[&str]) -> InputOptions {
     InputOptions { filters: conditions.iter().map(|text| text.parse().unwrap()).collect(), ..InputOptions::default() }
 }
 
-pub(crate) fn pack(bytes: &[u8], compression: Compression) -> Vec<u8> {
+pub(crate) fn compress(bytes: &[u8], compression: Compression) -> Vec<u8> {
     match compression {
         Compression::Plain => bytes.to_vec(),
         Compression::Gzip => {
@@ -119,7 +132,7 @@ pub(crate) fn pack(bytes: &[u8], compression: Compression) -> Vec<u8> {
 
 pub(crate) const COMPRESSIONS: [Compression; 3] = [Compression::Plain, Compression::Gzip, Compression::Zstd];
 
-/// Hands out bytes in pieces of the given sizes, over and over.
+/// Returns bytes in pieces of the given sizes, which repeat.
 pub(crate) struct Chunks {
     bytes: Cursor<Vec<u8>>,
     sizes: Vec<usize>,

@@ -413,7 +413,8 @@ fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Resul
     };
     write().map_err(Failure::Running)?;
     let source = open_source(&uri("in.jsonl")?, &InputOptions::default())?;
-    let files = Job::new(config.clone(), vec![Input { source, waits: false }], open_sink(&uri("out.jsonl")?)?);
+    let files =
+        Job::new(config.clone(), vec![Input { source, waits: false }], open_sink(&uri("out.jsonl")?, &config.kafka)?);
     let (summary, result) = run(Job { workers: usize::from(args.workers), stop: stop.clone(), ..files });
     result.map_err(|error| Failure::Running(error.into()))?;
     let of = |between, summary: &Summary, seconds: Duration| Replay {

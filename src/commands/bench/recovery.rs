@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
-use schema::{Change, Position};
+use schema::{Change, ListKey, Position};
 use serde::{Deserialize, Serialize};
 use snapshots::{CODECS, Store, codec};
 
@@ -151,7 +151,7 @@ impl Source for Live {
 
     fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
         if self.taken == 0 {
-            let position = Position { line: 1, offset: 0 };
+            let position = Position::Line { line: 1, byte: 0 };
             into.push(RawEvent {
                 user: LIVE,
                 item: &self.item,
@@ -169,7 +169,7 @@ impl Source for Live {
     }
 
     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
-        SourcePosition::of_record(batch, next, Position { line: 2, offset: 1 })
+        SourcePosition::of_record(batch, next, Position::Line { line: 2, byte: 1 })
     }
 
     fn resume_at(&mut self, _position: &SourcePosition) -> Result<(), SourceError> {
@@ -194,7 +194,7 @@ impl Sink for Watch {
     }
 
     fn write(&mut self, change: &Change) -> Result<(), SinkError> {
-        if change.user == LIVE {
+        if matches!(&change.key, ListKey::User(user) if user == LIVE) {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
             first.live.get_or_insert_with(|| (self.started.elapsed(), memory().1));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use connectors::{InputOptions, OpenError, Uri, open_lines, open_sink, open_source};
+use connectors::{InputOptions, KafkaOptions, OpenError, Uri, open_lines, open_sink, open_source};
 use dataflows::Driver;
 use dataflows::gauges::StateSize;
 use serde::{Deserialize, Serialize};
@@ -137,7 +137,7 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
     };
     let options = InputOptions { max_record_bytes: config.input.max_record, ..InputOptions::default() };
     let source = open_source(&uri(&task.input)?, &options)?;
-    let output = open_sink(&uri(&task.output)?)?;
+    let output = open_sink(&uri(&task.output)?, &KafkaOptions::default())?;
     let (rss_before, _) = memory();
     let job = Job::new(config, vec![Input { source, waits: false }], output);
     let (summary, result) = run(Job { workers: usize::from(task.workers), links, stop: stop.clone(), ..job });

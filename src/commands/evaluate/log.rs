@@ -156,7 +156,7 @@ pub(super) mod tests {
     pub(in super::super) fn log(events: &[(&str, &str, u64)]) -> Log {
         let mut builder = Builder::default();
         for (user, item, ts) in events {
-            let position = schema::Position { line: 1, offset: 0 };
+            let position = schema::Position::Line { line: 1, byte: 0 };
             builder.push(RawEvent {
                 user,
                 item,

@@ -7,38 +7,38 @@ use crate::commands::generate;
 use crate::config::Config;
 use crate::engine::{Input, Simulated};
 
-/// Where events come from and what they look like there.
+/// Arguments for the inputs of a run.
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
-    /// Where events come from: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, `kafka://BROKER[,BROKER]/TOPIC` or
+    /// Input of events: PATH.jsonl, PATH.csv (each also .gz, .zst), - for stdin, `kafka://BROKER[,BROKER]/TOPIC` or
     /// generate:[OPTIONS]; may be repeated. Inputs are merged by time; topics are read after all others
     #[arg(long = "input", value_name = "URI", default_value = "-")]
     inputs: Vec<String>,
-    /// What the columns or fields are called, see the examples; nested JSON fields as a.b.c; after the name of `ts` a
-    /// format: s, ms, iso or a strftime pattern
+    /// Names of the columns or fields, see the examples; nested JSON fields as a.b.c; after the name of `ts` a format: s, ms,
+    /// iso or a strftime pattern
     #[arg(long, value_name = "user=NAME,item=NAME,action=NAME,ts=NAME[:FORMAT],...")]
     columns: Option<String>,
-    /// The action of all records, where there is no such column
+    /// Action of all records, if there is no column for it
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// Take only records that fulfil COLUMN OP VALUE, e.g. 'quantity>0'; may be repeated, all must hold
+    /// Accept only records that satisfy COLUMN OP VALUE, e.g. 'quantity>0'; may be repeated, all must be true
     #[arg(long = "where", value_name = "CONDITION")]
     filters: Vec<String>,
 }
 
 impl InputArgs {
-    /// The inputs as they were named.
+    /// The inputs, as the user gave them.
     pub(crate) fn uris(&self) -> Result<Vec<Uri>, Failure> {
         let uri = |text: &String| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
         self.inputs.iter().map(uri).collect()
     }
 
-    /// How records are read, to be compared with how an earlier run read them.
+    /// The arguments that decide how records are read. A snapshot stores them, and a resumed run must have the same.
     pub(crate) fn reading(&self) -> serde_json::Value {
         serde_json::json!({ "columns": self.columns, "action": self.action, "where": self.filters })
     }
 
-    /// Opens the inputs of [`InputArgs::uris`]. `originals`: records of topics are kept for a dead-letter topic.
+    /// Opens the inputs of [`InputArgs::uris`]. `originals`: batches keep the original records of topics, for a dead-letter topic.
     pub(crate) fn open(&self, uris: &[Uri], config: &Config, originals: bool) -> Result<Vec<Input>, Failure> {
         let options = InputOptions {
             columns: self
@@ -64,7 +64,7 @@ impl InputArgs {
     }
 }
 
-/// Opens an input; `generate:` is resolved here, everything else is a connector's.
+/// Opens an input. `generate:` is resolved here, because the connectors have no simulator.
 fn open(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
     match uri {
         Uri::Generate(text) => {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
+use schema::ListKey;
 
 use super::{Cluster, PATIENCE, simulated};
 use crate::program::{Lists, Place, assert_same, changes, last_lists};
@@ -58,11 +59,11 @@ fn round(seed: u8, log: &str, expected: &Lists) {
     let written = place.read("out.jsonl");
     let found = changes(&written);
     assert_same(&format!("round {seed}, {kills} kills"), &last_lists(&found), expected, 100);
-    let mut lists: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut lists: BTreeMap<&ListKey, Vec<&str>> = BTreeMap::new();
     for change in &found {
         let items: Vec<&str> = change.items.iter().map(|scored| scored.item.as_str()).collect();
-        let before = lists.insert(&change.user, items.clone()).unwrap_or_default();
-        assert_ne!(before, items, "round {seed}: the list of {} is sent again", change.user);
+        let before = lists.insert(&change.key, items.clone()).unwrap_or_default();
+        assert_ne!(before, items, "round {seed}: the list of {} is sent again", change.key);
     }
 }
 

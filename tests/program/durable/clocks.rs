@@ -88,10 +88,10 @@ impl Clock {
     fn check(&self) -> Vec<Change> {
         let changes = changes(&self.place.read("out.jsonl"));
         assert!(changes.is_sorted_by_key(|change| change.at), "time went back");
-        for user in changes.iter().map(|change| &change.user) {
+        for user in changes.iter().map(|change| &change.key) {
             let lists: Vec<_> = changes
                 .iter()
-                .filter(|change| change.user == *user)
+                .filter(|change| change.key == *user)
                 .map(|c| c.items.iter().map(|scored| &scored.item).collect::<Vec<_>>())
                 .collect();
             assert!(lists.windows(2).all(|pair| pair[0] != pair[1]), "{user} is told the same twice");

@@ -79,7 +79,7 @@ impl Record {
     pub(super) fn items(&self) -> Option<Vec<String>> {
         let Some(value) = &self.value else { return Some(Vec::new()) };
         let change: Change = serde_json::from_slice(value).ok()?;
-        assert_eq!(change.user, self.user());
+        assert_eq!(change.key.to_string(), self.user());
         assert!(!change.items.is_empty(), "an empty list is a tombstone");
         Some(change.items.into_iter().map(|scored| scored.item).collect())
     }

@@ -180,7 +180,7 @@ fn a_process_that_wakes_up_is_shut_out() {
         old.signal("CONT");
         producing.join().unwrap();
         let records = broker.until(&output, &expected, "with an old process that woke up");
-        old.end_within(Duration::from_secs(60)).failed(1, &["was shut out"]);
+        old.end_within(Duration::from_secs(60)).failed(1, &["has fenced off this one"]);
         stop(new);
         thread::sleep(Duration::from_millis(300));
         assert_no_repeats(&records);
@@ -226,7 +226,7 @@ fn who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent() {
     let running = place.start(&args);
     let told = Lists::from([("cem".to_owned(), vec!["bread".to_owned()])]);
     let records = broker.until(&output, &told, "cem's list and bob's end");
-    stop(running).said(&["2 records are not ours", "no list of ours"]);
+    stop(running).said(&["foreign=2", "not a list of deltarec"]);
     let of =
         |user: &str| records.iter().filter(|record| record.key.as_deref() == Some(user.as_bytes())).collect::<Vec<_>>();
     assert_eq!(of("bob").len(), 2);

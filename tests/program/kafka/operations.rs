@@ -205,8 +205,8 @@ fn tls_and_sasl() {
 fn errors_say_what_is_wrong_and_what_to_do() {
     let place = Place::new();
     let wrong = [
-        ("--input kafka://127.0.0.1:9092", "no topic is named"),
-        ("--input kafka:///events", "no broker is named"),
+        ("--input kafka://127.0.0.1:9092", "the topic is missing"),
+        ("--input kafka:///events", "a broker is missing"),
         ("--input kafka://ann:secret@host/t", "under [kafka.security]"),
         ("--output kafka://127.0.0.1:9092/t!", "a topic is 1 to 249 letters"),
         ("--input kafka://h:1/t --output kafka://h:1/t", "would be read as events"),
@@ -265,8 +265,8 @@ fn settings_of_an_output_topic_that_would_lose_lists_are_told() {
     let cases: [(&[(&str, &str)], Option<&str>); 4] = [
         (&[("cleanup.policy", "compact")], None),
         (&[("cleanup.policy", "delete"), ("retention.ms", "60000")], Some("with retention.ms 60000")),
-        (&[("cleanup.policy", "compact,delete")], Some("lists that do not change for so long")),
-        (&for_ever, Some("every change is kept for ever")),
+        (&[("cleanup.policy", "compact,delete")], Some("records older than that are deleted")),
+        (&for_ever, Some("every record is kept for ever")),
     ];
     for (settings, warning) in cases {
         let output = broker.topic("lists", 1, settings);

@@ -70,7 +70,7 @@ impl Paced {
 
 impl Paced {
     fn here(&self) -> Position {
-        Position { line: self.offered, offset: self.offered }
+        Position::Line { line: self.offered, byte: self.offered }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use connectors::{Sink, SinkError};
 use crossbeam_channel::Receiver;
-use schema::Change;
+use schema::{Change, ListKey};
 
 use super::step::{Step, Written};
 use crate::engine::Progress;
@@ -64,7 +64,8 @@ impl Sink for Watch {
         self.written.changes += 1;
         self.written.bytes += self.line.len() as u64 + 1;
         if change.items.is_empty()
-            && let Some(user) = change.user.strip_prefix('u').and_then(|number| number.parse().ok())
+            && let ListKey::User(name) = &change.key
+            && let Some(user) = name.strip_prefix('u').and_then(|number| number.parse().ok())
         {
             self.emptied.push(user);
         }

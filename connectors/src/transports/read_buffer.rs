@@ -2,55 +2,65 @@ use std::io::{self, Read};
 
 use schema::Position;
 
-use crate::input::Input;
+use super::ByteStream;
 
-const FIRST_CAPACITY: usize = 128 << 10;
+const INITIAL_CAPACITY: usize = 128 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A sliding piece of an input: bytes that have been read and belong to no finished record yet.
+/// Bytes read from a stream and not consumed yet, with their position.
 ///
-/// It grows only while nobody takes bytes out, so whoever gives up on a long record bounds its memory.
+/// The buffer grows only while nothing is consumed. A caller that skips long records therefore bounds its memory.
 pub(crate) struct ReadBuffer {
-    input: Input,
+    stream: ByteStream,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    position: Position,
+    line: u64,
+    byte: u64,
     ended: bool,
 }
 
 impl ReadBuffer {
-    pub(crate) fn new(input: Input) -> Self {
-        let position = Position { line: 1, offset: 0 };
-        ReadBuffer { input, buffer: vec![0; FIRST_CAPACITY], start: 0, end: 0, position, ended: false }
+    pub(crate) fn new(stream: ByteStream) -> Self {
+        ReadBuffer { stream, buffer: vec![0; INITIAL_CAPACITY], start: 0, end: 0, line: 1, byte: 0, ended: false }
     }
 
-    /// What has been read and not taken.
+    /// The bytes read and not consumed.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Where [`ReadBuffer::bytes`] starts.
+    /// Position of the first of [`ReadBuffer::bytes`].
     pub(crate) fn position(&self) -> Position {
-        self.position
+        Position::Line { line: self.line, byte: self.byte }
     }
 
-    /// Whether [`ReadBuffer::bytes`] is all that will ever come.
+    /// Line of the first of [`ReadBuffer::bytes`].
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Offset in the stream of the first of [`ReadBuffer::bytes`].
+    pub(crate) fn byte(&self) -> u64 {
+        self.byte
+    }
+
+    /// Whether the stream has no bytes after [`ReadBuffer::bytes`].
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Waits for more bytes, once. The byte order mark that may open a file is taken out at once.
+    /// Reads once; may block. Consumes the byte order mark at the start of a stream.
     pub(crate) fn fill(&mut self) -> io::Result<()> {
         self.read()?;
-        if self.position.offset == 0 {
+        if self.byte == 0 {
             while !self.ended && self.bytes().len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(self.bytes())
             {
                 self.read()?;
             }
             if self.bytes().starts_with(BYTE_ORDER_MARK) {
-                self.advance(BYTE_ORDER_MARK.len());
+                self.consume(BYTE_ORDER_MARK.len());
             }
         }
         Ok(())
@@ -68,7 +78,7 @@ impl ReadBuffer {
             }
         }
         loop {
-            match self.input.read(&mut self.buffer[self.end..]) {
+            match self.stream.read(&mut self.buffer[self.end..]) {
                 Ok(bytes) => {
                     self.end += bytes;
                     self.ended = bytes == 0;
@@ -80,11 +90,11 @@ impl ReadBuffer {
         }
     }
 
-    /// Takes bytes out of the front.
-    pub(crate) fn advance(&mut self, bytes: usize) {
+    /// Removes bytes from the front.
+    pub(crate) fn consume(&mut self, bytes: usize) {
         let lines = memchr::memchr_iter(b'\n', &self.bytes()[..bytes]).count();
         self.start += bytes;
-        self.position.line += lines as u64;
-        self.position.offset += bytes as u64;
+        self.line += lines as u64;
+        self.byte += bytes as u64;
     }
 }

@@ -6,23 +6,23 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::Compression;
 
-/// Bytes on their way in, unpacked.
-pub(crate) type Input = Box<dyn Read + Send>;
+/// Decompressed bytes of an input.
+pub(crate) type ByteStream = Box<dyn Read + Send>;
 
-/// Packed bytes fetched at a time.
+/// Compressed bytes read at a time.
 const CHUNK: usize = 64 << 10;
 
-pub(crate) fn open_file(path: &Path, compression: Compression) -> io::Result<Input> {
+pub(crate) fn open_file(path: &Path, compression: Compression) -> io::Result<ByteStream> {
     let file = File::open(path)?;
-    // Opening a folder succeeds; said now, the message is about opening.
+    // Opening a folder succeeds, and the first read would fail.
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    unpack(file, compression)
+    decompress(file, compression)
 }
 
-/// Unpacks every member or frame. Damage and a missing end show as an error of a read, after the bytes before it.
-pub(crate) fn unpack(read: impl Read + Send + 'static, compression: Compression) -> io::Result<Input> {
+/// Decompresses every member (gzip) or frame (Zstandard). Damage and truncation are errors of a read, after all bytes before.
+pub(crate) fn decompress(read: impl Read + Send + 'static, compression: Compression) -> io::Result<ByteStream> {
     Ok(match compression {
         Compression::Plain => Box::new(read),
         Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, read))),

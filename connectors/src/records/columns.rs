@@ -1,12 +1,13 @@
 use std::str::FromStr;
 
-use crate::time::TimeFormat;
+use super::time::TimeFormat;
 
-/// Where the fields of an event stand in a record: `user=user_id,item=item_id,action=behavior,ts=timestamp:s`.
+/// Columns of the fields of an event: `user=user_id,item=item_id,action=behavior,ts=timestamp:s`.
 ///
-/// The targets are `user`, `item`, `action`, `ts`, `dwell_ms` and `room`; what is not named keeps its own name. In CSV a
-/// source is a column of the header. In JSON its dots lead into nested objects, as in `user=payload.user.id`.
-/// Behind a colon `ts` takes `ms` (the default), `s`, `iso` or a strftime pattern, and `dwell_ms` takes `ms` or `s`.
+/// The targets are `user`, `item`, `action`, `ts`, `dwell_ms` and `room`; the default column of a target is its own name. In
+/// CSV a column is one of the header. In JSON it is a field, and dots select fields of nested objects: `user=payload.user.id`.
+/// A format may follow after a colon: for `ts` one of `ms` (the default), `s`, `iso` or a strftime pattern, for `dwell_ms` `ms`
+/// or `s`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     pub(crate) user: String,
@@ -14,7 +15,7 @@ pub struct Columns {
     pub(crate) action: String,
     pub(crate) ts: TimeColumn,
     pub(crate) dwell_ms: TimeColumn,
-    /// The column, and whether the mapping names it: one that it does not name may be absent.
+    /// Column, and whether the user named it. A column that the user did not name may be absent.
     pub(crate) room: (String, bool),
 }
 
@@ -23,14 +24,14 @@ pub struct Columns {
 pub(crate) struct TimeColumn {
     pub(crate) source: String,
     pub(crate) format: TimeFormat,
-    /// Whether the mapping names the column; one that it does not name may be absent.
+    /// Whether the user named the column. A column that the user did not name may be absent.
     pub(crate) named: bool,
-    /// Whether the mapping names the format; then text is taken where JSON would want a number.
+    /// Whether the user named the format. JSON then may have text instead of a number.
     pub(crate) format_named: bool,
 }
 
 impl Columns {
-    /// For messages.
+    /// Example for messages.
     pub(crate) const EXAMPLE: &str = "user=user_id,item=item_id,action=behavior,ts=timestamp:s";
 }
 
@@ -53,13 +54,13 @@ impl Default for Columns {
     }
 }
 
-/// A mapping that cannot be: all its mistakes.
+/// An invalid mapping, with all its errors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("--columns {given}: {}; write it like {}", .mistakes.join("; "), Columns::EXAMPLE)]
 pub struct ColumnsError {
-    /// The mapping as given.
+    /// The mapping, as the user gave it.
     pub given: String,
-    /// What is wrong with it.
+    /// Descriptions of the errors.
     pub mistakes: Vec<String>,
 }
 
@@ -72,7 +73,7 @@ impl FromStr for Columns {
         let mut seen: Vec<&str> = Vec::new();
         for pair in pairs(given) {
             let Some((target, source)) = pair.split_once('=') else {
-                mistakes.push(format!("`{pair}` is no TARGET=COLUMN"));
+                mistakes.push(format!("`{pair}` is not TARGET=COLUMN"));
                 continue;
             };
             if seen.contains(&target) {
@@ -96,9 +97,9 @@ impl Columns {
         if name.is_empty() {
             return Err(format!("{target} has no column"));
         }
-        // More likely a pair without its `=` than a name.
+        // Probably a pair without `=`.
         if name.contains(',') {
-            return Err(format!("{target}: a column cannot be called `{name}`, with a comma"));
+            return Err(format!("{target}: the column name `{name}` contains a comma"));
         }
         let time = |read: fn(&str) -> Result<TimeFormat, String>| -> Result<TimeColumn, String> {
             let parsed = format.map(read).transpose().map_err(|error| format!("{target}: {error}"))?;
@@ -117,14 +118,14 @@ impl Columns {
             "dwell_ms" => self.dwell_ms = time(TimeFormat::of_duration)?,
             "room" => self.room = (name.to_owned(), true),
             other => {
-                return Err(format!("`{other}` is no target: there are user, item, action, ts, dwell_ms and room"));
+                return Err(format!("`{other}` is not a target: use user, item, action, ts, dwell_ms or room"));
             }
         }
         Ok(())
     }
 }
 
-/// Splits at the commas that a `word=` follows: a time pattern may hold others.
+/// Splits at commas that are followed by `word=`. A time pattern may contain other commas.
 fn pairs(text: &str) -> Vec<&str> {
     let mut pairs = Vec::new();
     let mut rest = text;
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_keeps_its_name() {
+    fn a_target_that_is_not_named_keeps_its_name() {
         let columns: Columns = "user=user_id,ts=timestamp:s".parse().unwrap();
         assert_eq!(columns.user, "user_id");
         assert_eq!(columns.item, "item");
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_pattern_may_hold_commas_and_colons() {
+    fn a_time_pattern_may_contain_commas_and_colons() {
         let columns: Columns = "ts=when:%d/%m/%Y, %H:%M:%S,user=u:1,dwell_ms=d:s".parse().unwrap();
         assert_eq!(columns.ts.source, "when");
         assert_eq!(columns.ts.format, TimeFormat::Pattern("%d/%m/%Y, %H:%M:%S".into()));
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once() {
+    fn reports_all_errors_at_once() {
         let found = mistakes("usr=a,item=b,item=c,ts=t:parsec,action=,dwell_ms=d:iso");
         assert_eq!(found.len(), 5, "{found:?}");
         assert!(found[0].contains("`usr`") && found[0].contains("dwell_ms"), "{found:?}");
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn text_without_a_pair_is_a_mistake() {
+    fn rejects_text_without_a_pair() {
         assert_eq!(mistakes("").len(), 1);
         assert_eq!(mistakes("user").len(), 1);
         assert_eq!(mistakes("user=a,").len(), 1);

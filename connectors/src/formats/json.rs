@@ -1,63 +1,59 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use schema::{Position, Reason};
+use schema::Reason;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::RawEvent;
-use crate::mapping::{RecordMapping, Scratch, Values};
-use crate::records::{End, Format};
-use crate::value::Value;
+use super::{Decoder, End, Framing, Value, Values};
+use crate::records::{Mapping, Received};
+use crate::{Batch, Record};
 
-/// JSON lines: one object a line. Of a key that is given twice the last value counts, as in most readers.
-pub(crate) struct Json {
-    plan: RecordMapping,
+/// JSON lines: one object a line. If a key occurs twice, the last value is used, as in most parsers.
+pub(crate) struct Json<R: Record> {
+    mapping: R::Mapping,
     roots: Vec<Node>,
-    scratch: Scratch,
-    /// Bytes of the current record that hold no newline.
-    seen: usize,
+    scratch: <R::Mapping as Mapping<R>>::Scratch,
+    /// Bytes of the current record known to contain no newline.
+    scanned: usize,
 }
 
-impl Json {
-    pub(crate) fn new(plan: RecordMapping) -> Self {
+impl<R: Record> Json<R> {
+    pub(crate) fn new(mapping: R::Mapping) -> Self {
         let mut roots = Vec::new();
-        for (column, source) in plan.sources.iter().enumerate() {
-            insert(&mut roots, source, column);
+        for (column, path) in mapping.columns().iter().enumerate() {
+            insert(&mut roots, path, column);
         }
-        Json { plan, roots, scratch: Scratch::default(), seen: 0 }
+        Json { mapping, roots, scratch: Default::default(), scanned: 0 }
     }
 }
 
-impl Format for Json {
+impl<R: Record> Framing for Json<R> {
     fn find_end(&mut self, bytes: &[u8], ended: bool) -> End {
-        match memchr::memchr(b'\n', &bytes[self.seen..]) {
-            Some(at) => End::At(self.seen + at + 1),
+        match memchr::memchr(b'\n', &bytes[self.scanned..]) {
+            Some(at) => End::At(self.scanned + at + 1),
             None if ended => End::At(bytes.len()),
             None => {
-                self.seen = bytes.len();
+                self.scanned = bytes.len();
                 End::Beyond
             }
         }
     }
 
     fn restart(&mut self) {
-        self.seen = 0;
+        self.scanned = 0;
     }
+}
 
-    fn read<'r>(
-        &'r mut self,
-        record: &'r [u8],
-        position: Position,
-        out: &mut dyn FnMut(RawEvent<'_>),
-    ) -> Result<(), Reason> {
-        self.seen = 0;
+impl<R: Record> Decoder<R> for Json<R> {
+    fn decode(&mut self, record: &[u8], received: Received, into: &mut Batch<R>) -> Result<(), Reason> {
+        self.scanned = 0;
         if record.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
         let text = std::str::from_utf8(record).map_err(|_| Reason::NotUtf8)?;
         let mut values = Values::default();
         parse(text, &self.roots, &mut values).map_err(|error| Reason::Malformed { detail: detail(&error) })?;
-        out(self.plan.event(&values, &mut self.scratch, position)?);
+        into.push(self.mapping.map(&values, &mut self.scratch, received)?);
         Ok(())
     }
 }
@@ -68,14 +64,14 @@ fn parse<'a>(text: &'a str, roots: &[Node], values: &mut Values<'a>) -> serde_js
     json.end()
 }
 
-/// The parser's words, without the line, which is always 1 here.
+/// Message of the parser without the line, which is always 1.
 fn detail(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line 1 column ").next().unwrap_or(&text);
     if error.column() == 0 { what.to_owned() } else { format!("{what} at column {}", error.column()) }
 }
 
-/// A key on the way to a column that is read.
+/// A key on the path to a column.
 struct Node {
     key: String,
     column: Option<usize>,
@@ -97,7 +93,7 @@ fn insert(nodes: &mut Vec<Node>, path: &str, column: usize) {
     }
 }
 
-/// Reads the members of an object that are wanted and steps over the others.
+/// Reads the members of an object that have a node and skips the others.
 struct Object<'p, 'v, 'a> {
     nodes: &'p [Node],
     values: &'v mut Values<'a>,
@@ -144,14 +140,14 @@ impl<'p> Visitor<'_> for Key<'p> {
     }
 }
 
-/// Keeps the value of one node. No type is an error here: the plan says what is wrong with it.
+/// Stores the value of one node. The mapping checks its type.
 struct Member<'p, 'v, 'a> {
     node: &'p Node,
     values: &'v mut Values<'a>,
 }
 
 impl<'a> Member<'_, '_, 'a> {
-    fn keep(self, value: Value<'a>) {
+    fn store(self, value: Value<'a>) {
         if let Some(column) = self.node.column {
             self.values[column] = value;
         }
@@ -174,49 +170,49 @@ impl<'a> Visitor<'a> for Member<'_, '_, 'a> {
     }
 
     fn visit_borrowed_str<E>(self, text: &'a str) -> Result<(), E> {
-        self.keep(Value::Text(Cow::Borrowed(text)));
+        self.store(Value::Text(Cow::Borrowed(text)));
         Ok(())
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.keep(Value::Text(Cow::Owned(text.to_owned())));
+        self.store(Value::Text(Cow::Owned(text.to_owned())));
         Ok(())
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.keep(Value::Unsigned(number));
+        self.store(Value::Unsigned(number));
         Ok(())
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.keep(Value::Negative(number));
+        self.store(Value::Negative(number));
         Ok(())
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<(), E> {
-        self.keep(Value::Float(number));
+        self.store(Value::Float(number));
         Ok(())
     }
 
     fn visit_bool<E>(self, truth: bool) -> Result<(), E> {
-        self.keep(Value::Bool(truth));
+        self.store(Value::Bool(truth));
         Ok(())
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.keep(Value::Null);
+        self.store(Value::Null);
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<(), A::Error> {
         while array.next_element::<IgnoredAny>()?.is_some() {}
-        self.keep(Value::Array);
+        self.store(Value::Array);
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'a>>(self, map: A) -> Result<(), A::Error> {
         Object { nodes: &self.node.children, values: &mut *self.values }.visit_map(map)?;
-        self.keep(Value::Object);
+        self.store(Value::Object);
         Ok(())
     }
 }

@@ -1,40 +1,47 @@
 use std::io;
+use std::mem;
 
-use schema::Change;
 use serde::Serialize;
 
+use super::Output;
 use crate::error::sink_error;
-use crate::output::Output;
 use crate::{Sink, SinkError};
 
-/// JSON lines to one output: whatever can be serialised, each record a line.
+/// JSON lines in a file or on stdout, one record a line. A [`Sink`] for every kind of record.
 pub struct Lines {
     name: String,
     output: Output,
-    /// One line, so that the output gets only whole ones.
+    /// One line, so that only whole lines reach the output.
     line: Vec<u8>,
+    /// Whether there are records since the last flush. An empty flush would still add bytes to a compressed file.
+    dirty: bool,
+    acknowledged: Option<u64>,
     closed: bool,
 }
 
 impl Lines {
     pub(crate) fn new(name: String, output: Output) -> Self {
-        Lines { name, output, line: Vec::new(), closed: false }
+        Lines { name, output, line: Vec::new(), dirty: false, acknowledged: None, closed: false }
     }
 
     /// Writes one record. May buffer.
     pub fn write(&mut self, record: &impl Serialize) -> Result<(), SinkError> {
+        self.dirty = true;
         self.line.clear();
         let written = serde_json::to_writer(&mut self.line, record).map_err(io::Error::from);
         self.line.push(b'\n');
         written.and_then(|()| self.output.write_all(&self.line)).map_err(|error| sink_error(&self.name, "write", error))
     }
 
-    /// Hands what is buffered to the operating system.
+    /// Passes buffered records to the operating system.
     pub fn flush(&mut self) -> Result<(), SinkError> {
-        self.output.flush().map_err(|error| sink_error(&self.name, "write", error))
+        if mem::take(&mut self.dirty) {
+            self.output.flush().map_err(|error| sink_error(&self.name, "write", error))?;
+        }
+        Ok(())
     }
 
-    /// Writes the end of a packed file and flushes. Closing twice is closing once.
+    /// Writes the end of a compressed file and flushes. Closing again has no effect.
     pub fn close(&mut self) -> Result<(), SinkError> {
         if !self.closed {
             self.output.finish().map_err(|error| sink_error(&self.name, "finish the file", error))?;
@@ -44,34 +51,17 @@ impl Lines {
     }
 }
 
-/// Changes as JSON lines.
-pub(crate) struct ChangeLines {
-    lines: Lines,
-    /// Whether anything was written since the last flush: an empty one would still cost a packed file some bytes.
-    dirty: bool,
-    acknowledged: Option<u64>,
-}
-
-impl ChangeLines {
-    pub(crate) fn new(name: String, output: Output) -> Self {
-        ChangeLines { lines: Lines::new(name, output), dirty: false, acknowledged: None }
-    }
-}
-
-impl Sink for ChangeLines {
+impl<R: Serialize> Sink<R> for Lines {
     fn name(&self) -> &str {
-        &self.lines.name
+        &self.name
     }
 
-    fn write(&mut self, change: &Change) -> Result<(), SinkError> {
-        self.dirty = true;
-        self.lines.write(change)
+    fn write(&mut self, record: &R) -> Result<(), SinkError> {
+        Lines::write(self, record)
     }
 
     fn flush(&mut self, at: u64) -> Result<(), SinkError> {
-        if std::mem::take(&mut self.dirty) {
-            self.lines.flush()?;
-        }
+        Lines::flush(self)?;
         self.acknowledged = self.acknowledged.max(Some(at));
         Ok(())
     }
@@ -81,6 +71,6 @@ impl Sink for ChangeLines {
     }
 
     fn close(&mut self) -> Result<(), SinkError> {
-        self.lines.close()
+        Lines::close(self)
     }
 }

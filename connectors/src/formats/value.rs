@@ -1,28 +1,40 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// What a record holds in one of the columns that are read.
+/// Maximum number of columns read from one record. Their values are on the stack.
+pub(crate) const MAX_COLUMNS: usize = 16;
+
+/// The values of one record, one for each column of its mapping.
+pub(crate) type Values<'a> = [Value<'a>; MAX_COLUMNS];
+
+/// The value of one column.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Value<'a> {
-    /// No such field, or an empty one of CSV.
+pub enum Value<'a> {
+    /// The field is absent, or empty in CSV.
     #[default]
     Absent,
-    /// JSON's null.
+    /// Null in JSON.
     Null,
-    /// A string of JSON, any field of CSV.
+    /// A string in JSON; any field in CSV.
     Text(Cow<'a, str>),
-    /// A field of CSV that is no text.
+    /// A field in CSV that is not UTF-8.
     NotUtf8,
+    /// An integer of 0 or more in JSON.
     Unsigned(u64),
+    /// A negative integer in JSON.
     Negative(i64),
+    /// Any other number in JSON.
     Float(f64),
+    /// A boolean in JSON.
     Bool(bool),
+    /// An array in JSON.
     Array,
+    /// An object in JSON.
     Object,
 }
 
 impl Value<'_> {
-    /// For messages: "found ...".
+    /// Text for messages: "found ...".
     pub(crate) fn describe(&self) -> String {
         match self {
             Value::Absent => "nothing".into(),
@@ -31,7 +43,7 @@ impl Value<'_> {
                 Some((end, _)) => format!("`{}...`", &text[..end]),
                 None => format!("`{text}`"),
             },
-            Value::NotUtf8 => "bytes that are no UTF-8".into(),
+            Value::NotUtf8 => "bytes that are not UTF-8".into(),
             Value::Unsigned(number) => number.to_string(),
             Value::Negative(number) => number.to_string(),
             Value::Float(number) => number.to_string(),
@@ -52,7 +64,7 @@ impl Value<'_> {
     }
 }
 
-/// A number to compare by: integers exactly, whatever else is a number as a float.
+/// A number for comparisons: integers are exact, all others are floats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
     Integer(i128),
@@ -64,7 +76,7 @@ impl Number {
         if let Ok(integer) = text.parse() {
             return Some(Number::Integer(integer));
         }
-        // `inf` and `nan` are words, not numbers.
+        // f64 would parse `inf` and `nan`.
         let numeric = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
         text.parse().ok().filter(|number: &f64| numeric && number.is_finite()).map(Number::Float)
     }
@@ -77,12 +89,12 @@ impl Number {
     }
 
     fn float(self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "compared with a float, which is no more precise")]
+        #[expect(clippy::cast_precision_loss, reason = "the other operand is a float with the same precision")]
         let number = match self {
             Number::Integer(integer) => integer as f64,
             Number::Float(float) => float,
         };
-        // -0 becomes 0, which it equals.
+        // total_cmp orders -0 before 0.
         number + 0.0
     }
 }

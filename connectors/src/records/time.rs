@@ -4,21 +4,21 @@ use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::Offset;
 
-/// How a column writes points in time or durations.
+/// Format of a column with timestamps or durations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TimeFormat {
     /// An integer of milliseconds.
     Millis,
-    /// Seconds, a fraction allowed; what is below a millisecond is cut.
+    /// Seconds, with an optional fraction. Truncated to milliseconds.
     Seconds,
-    /// ISO 8601 or RFC 3339; UTC where no offset is given.
+    /// ISO 8601 or RFC 3339; UTC if there is no offset.
     Iso,
-    /// A strftime pattern; UTC where it has no offset.
+    /// A strftime pattern; UTC if it has no offset.
     Pattern(String),
 }
 
 impl TimeFormat {
-    /// What follows the colon of `ts=COLUMN:`.
+    /// Parses the format in `ts=COLUMN:FORMAT`.
     pub(crate) fn of_time(text: &str) -> Result<Self, String> {
         match text {
             "ms" => Ok(TimeFormat::Millis),
@@ -29,21 +29,21 @@ impl TimeFormat {
                 Ok(TimeFormat::Pattern(pattern.to_owned()))
             }
             other => Err(format!(
-                "`{other}` is no time format: give ms, s, iso or a strftime pattern such as %Y-%m-%d %H:%M:%S"
+                "`{other}` is not a time format: use ms, s, iso or a strftime pattern such as %Y-%m-%d %H:%M:%S"
             )),
         }
     }
 
-    /// What follows the colon of `dwell_ms=COLUMN:`.
+    /// Parses the unit in `dwell_ms=COLUMN:UNIT`.
     pub(crate) fn of_duration(text: &str) -> Result<Self, String> {
         match text {
             "ms" => Ok(TimeFormat::Millis),
             "s" => Ok(TimeFormat::Seconds),
-            other => Err(format!("`{other}` is no unit of a duration: give ms or s")),
+            other => Err(format!("`{other}` is not a unit of durations: use ms or s")),
         }
     }
 
-    /// For messages: "expected ...".
+    /// Text for messages: "expected ...".
     pub(crate) fn expected(&self) -> &'static str {
         match self {
             TimeFormat::Millis => "an integer of milliseconds",
@@ -53,7 +53,7 @@ impl TimeFormat {
         }
     }
 
-    /// Milliseconds, since the Unix epoch where it is a point in time.
+    /// Parses to milliseconds; a timestamp to milliseconds since the Unix epoch.
     pub(crate) fn parse(&self, text: &str) -> Option<i128> {
         match self {
             TimeFormat::Millis => text.parse().ok(),
@@ -64,7 +64,7 @@ impl TimeFormat {
     }
 }
 
-/// Exact, where a float is not: 1763900000.123 has no binary fraction.
+/// Parses decimal seconds exactly. A float would not be exact: 1763900000.123 has no finite binary fraction.
 fn seconds(text: &str) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -79,7 +79,7 @@ fn seconds(text: &str) -> Option<i128> {
     for (digit, unit) in fraction.bytes().zip([100, 10, 1]) {
         millis = millis.checked_add(i128::from(digit - b'0') * unit)?;
     }
-    // Just below the epoch is out of range, not 0.
+    // Rounds down, so that a time just before the epoch is out of range and not 0.
     let cut = fraction.bytes().skip(3).any(|digit| digit != b'0');
     Some(if negative { -millis - i128::from(cut) } else { millis })
 }
@@ -89,7 +89,7 @@ fn iso(text: &str) -> Option<i128> {
     let pieces = PARSER.parse_pieces(text).ok()?;
     let offset = match pieces.to_numeric_offset() {
         Some(offset) => offset,
-        // The rules of a named zone are the machine's business: the answer would depend on where it runs.
+        // The rules of a named zone come from the machine: the result would depend on where the program runs.
         None if pieces.time_zone_annotation().is_some() => return None,
         None => Offset::UTC,
     };
@@ -106,16 +106,16 @@ fn millis(time: &BrokenDownTime) -> Option<i128> {
     Some(i128::from(timestamp.as_millisecond()))
 }
 
-/// A pattern is good when what it writes can be read back.
+/// Checks that a formatted time can be parsed back.
 fn check_pattern(pattern: &str) -> Result<(), String> {
     let example = BrokenDownTime::from(Timestamp::UNIX_EPOCH)
         .to_string(pattern)
-        .map_err(|error| format!("the time pattern `{pattern}` is not understood: {error}"))?;
+        .map_err(|error| format!("invalid time pattern `{pattern}`: {error}"))?;
     let read = strtime::parse(pattern, &example)
-        .map_err(|error| format!("the time pattern `{pattern}` cannot be used to read: {error}"))?;
+        .map_err(|error| format!("the time pattern `{pattern}` cannot be used for parsing: {error}"))?;
     match millis(&read) {
         Some(_) => Ok(()),
-        None => Err(format!("the time pattern `{pattern}` does not say a full date; it needs year, month and day")),
+        None => Err(format!("the time pattern `{pattern}` has no full date: year, month and day are required")),
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_exact_and_cut_to_milliseconds() {
+    fn seconds_are_exact_and_truncated_to_milliseconds() {
         assert_eq!(time("s", "1763900000"), Some(1_763_900_000_000));
         assert_eq!(time("s", "1763900000.123"), Some(1_763_900_000_123));
         assert_eq!(time("s", "1763900000.1239"), Some(1_763_900_000_123));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_useless_format_is_told_at_once() {
+    fn rejects_an_unusable_format() {
         for bad in ["", "sec", "%H:%M", "%Y-%m", "%Y-%m-%d %!", "%"] {
             assert!(TimeFormat::of_time(bad).is_err(), "{bad}");
         }

@@ -1,11 +1,11 @@
 use std::str::FromStr;
 
-use crate::value::{Number, Value};
+use crate::formats::{Number, Value};
 
-/// A condition that a record must meet: `quantity>0`, `country=France`, `part!=test`.
+/// A condition on a record: `quantity>0`, `country=France`, `part!=test`.
 ///
-/// Both sides are compared as numbers when both are numbers; otherwise as text by `=` and `!=`, while an order
-/// between texts is never met. Neither is a condition on a field that is absent, empty (CSV) or null (JSON).
+/// Two numbers are compared as numbers. Otherwise `=` and `!=` compare text, and the other operators are false. Every
+/// condition is false for a field that is absent, empty (CSV) or null (JSON).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     given: String,
@@ -25,13 +25,13 @@ enum Operator {
     LessOrEqual,
 }
 
-/// A condition that cannot be read.
+/// An invalid condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("--where {given}: {what}; write it like quantity>0, with one of = != > >= < <=")]
 pub struct FilterError {
-    /// The condition as given.
+    /// The condition, as the user gave it.
     pub given: String,
-    /// What is wrong with it.
+    /// Description of the error.
     pub what: &'static str,
 }
 
@@ -52,7 +52,7 @@ impl FromStr for Filter {
         ]
         .into_iter()
         .find_map(|(sign, operator)| Some((operator, rest.strip_prefix(sign)?)))
-        .ok_or_else(|| error("`!` is no comparison"))?;
+        .ok_or_else(|| error("`!` is not a comparison"))?;
         let (column, value) = (column.trim(), value.trim());
         if column.is_empty() {
             return Err(error("the column is missing"));
@@ -74,12 +74,12 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// The condition as given.
+    /// The condition, as the user gave it.
     pub fn given(&self) -> &str {
         &self.given
     }
 
-    /// The column it looks at.
+    /// The column that it tests.
     pub fn column(&self) -> &str {
         &self.column
     }
@@ -99,7 +99,7 @@ impl Filter {
         let equal = match value {
             Value::Text(text) => *text == self.value,
             Value::Bool(truth) => (if *truth { "true" } else { "false" }) == self.value,
-            // A number beside a text.
+            // The value of the condition is text here, or it would have been compared as a number.
             Value::Unsigned(_) | Value::Negative(_) | Value::Float(_) => false,
             Value::Absent | Value::Null | Value::NotUtf8 | Value::Array | Value::Object => return false,
         };
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_compared_as_numbers() {
+    fn compares_numbers_as_numbers() {
         for (condition, yes, no) in [
             ("q>0", "1", "0"),
             ("q>=0", "0", "-1"),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_equality_and_no_order() {
+    fn compares_text_for_equality_only() {
         assert!(passes("country=France", &text("France")));
         assert!(!passes("country=France", &text("france")));
         assert!(passes("country!=France", &text("7")));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_meets_no_condition() {
+    fn every_condition_is_false_for_a_field_without_a_value() {
         for value in [Value::Absent, Value::Null, Value::NotUtf8, Value::Array, Value::Object] {
             for condition in ["q=1", "q!=1", "q>1", "q<1", "q!=x"] {
                 assert!(!passes(condition, &value), "{condition} {value:?}");
@@ -165,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_a_condition_looks_like() {
+    fn errors_show_an_example() {
         for (given, what) in [
             ("quantity", "no comparison"),
             (">0", "column is missing"),
             ("q>", "value is missing"),
-            ("q!0", "`!` is no"),
+            ("q!0", "`!` is not"),
             ("q==1", "two comparisons"),
             ("", "no comparison"),
         ] {

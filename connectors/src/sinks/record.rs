@@ -1,0 +1,93 @@
+use std::borrow::Cow;
+
+use schema::{Change, ItemName, ListKey, Rejected, Similar, UserName};
+use serde::Serialize;
+
+use crate::{Delivery, KafkaOptions, OpenError, Sink, kafka};
+
+/// A kind of record that [`open_sink`](crate::open_sink) can write to a file, stdout or a topic.
+pub trait SinkRecord: Serialize + Sized + 'static {
+    /// Opens a topic. `address` is what follows `kafka://`.
+    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError>;
+}
+
+/// A record with a key. In a topic the latest record of a key replaces those before.
+pub(crate) trait Keyed: Serialize + 'static {
+    /// The records in plural, for messages.
+    const PLURAL: &'static str;
+
+    /// Key of the record in a topic.
+    fn key(&self) -> Cow<'_, str>;
+
+    /// Whether the record is empty. A topic then has a tombstone.
+    fn is_empty(&self) -> bool;
+}
+
+impl Keyed for Change {
+    const PLURAL: &'static str = "lists";
+
+    fn key(&self) -> Cow<'_, str> {
+        match &self.key {
+            ListKey::User(name) => name.into(),
+            shared => shared.to_string().into(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+impl Keyed for Similar<ItemName> {
+    const PLURAL: &'static str = "rows";
+
+    fn key(&self) -> Cow<'_, str> {
+        (&self.of.item).into()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.similar.is_empty()
+    }
+}
+
+impl Keyed for Similar<UserName> {
+    const PLURAL: &'static str = "rows";
+
+    fn key(&self) -> Cow<'_, str> {
+        (&self.of.user).into()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.similar.is_empty()
+    }
+}
+
+impl SinkRecord for Change {
+    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
+        kafka::open_sink(address, options)
+    }
+}
+
+impl SinkRecord for Similar<ItemName> {
+    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
+        kafka::open_sink(address, &idempotent(options))
+    }
+}
+
+impl SinkRecord for Similar<UserName> {
+    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
+        kafka::open_sink(address, &idempotent(options))
+    }
+}
+
+/// Rows need no transactions: after a restart all of them are emitted again, so a late write of an old process is replaced.
+fn idempotent(options: &KafkaOptions) -> KafkaOptions {
+    KafkaOptions { delivery: Delivery::Idempotent, ..options.clone() }
+}
+
+/// A topic of rejected records is a dead-letter topic.
+impl SinkRecord for Rejected {
+    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
+        kafka::open_dead_letters(address, options)
+    }
+}

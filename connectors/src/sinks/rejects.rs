@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+
+use schema::Rejected;
+
+use super::Lines;
+use super::resume::append;
+use crate::{KafkaOptions, OpenError, Sink, SinkError, Uri, open_sink};
+
+/// Counts rejected records by reason, logs the first of each reason, and writes all of them to an output, if there is one.
+#[derive(Default)]
+pub struct RejectLog {
+    counts: BTreeMap<String, u64>,
+    total: u64,
+    output: Option<Box<dyn Sink<Rejected>>>,
+}
+
+impl RejectLog {
+    /// Opens the output, if given: JSON lines in a new file or on stdout, or a dead-letter topic.
+    pub fn open(uri: Option<&Uri>, kafka: &KafkaOptions) -> Result<Self, OpenError> {
+        let output = uri.map(|uri| open_sink(uri, kafka)).transpose()?;
+        Ok(RejectLog { output, ..RejectLog::default() })
+    }
+
+    /// [`RejectLog::open`] that appends to an existing file.
+    pub fn append(uri: Option<&Uri>, kafka: &KafkaOptions) -> Result<Self, OpenError> {
+        match uri {
+            Some(uri @ Uri::File { .. }) => {
+                let lines = Lines::new(uri.to_string(), append(uri)?);
+                Ok(RejectLog { output: Some(Box::new(lines)), ..RejectLog::default() })
+            }
+            uri => RejectLog::open(uri, kafka),
+        }
+    }
+
+    /// Takes one record. It is counted even if the output fails.
+    pub fn record(&mut self, rejected: &Rejected) -> Result<(), SinkError> {
+        let code = rejected.reason.code();
+        self.total += 1;
+        if !self.counts.contains_key(&code) {
+            tracing::warn!(reason = code, "{}: {} (logged once for each reason)", rejected.place(), rejected.reason);
+        }
+        *self.counts.entry(code).or_default() += 1;
+        self.output.as_mut().map_or(Ok(()), |output| output.write(rejected))
+    }
+
+    /// Number of records by [`schema::Reason::code`].
+    pub fn counts(&self) -> &BTreeMap<String, u64> {
+        &self.counts
+    }
+
+    /// Number of records.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Flushes the output.
+    pub fn flush(&mut self) -> Result<(), SinkError> {
+        // Rejected records belong to no tick.
+        self.output.as_mut().map_or(Ok(()), |output| output.flush(0))
+    }
+
+    /// Closes the output.
+    pub fn close(&mut self) -> Result<(), SinkError> {
+        self.output.as_mut().map_or(Ok(()), |output| output.close())
+    }
+}
