@@ -111,7 +111,7 @@ impl Computing {
     pub(super) fn done(&self) -> Result<(), RunError> {
         match self.ends.recv() {
             Ok(End::Done(true)) => Ok(()),
-            Ok(End::Done(false)) => Err(RunError::Elsewhere),
+            Ok(End::Done(false)) => Err(RunError::CoordinatorFailed),
             Ok(end) => Err(self.failure(end)),
             Err(_) => Err(RunError::Thread("a worker")),
         }

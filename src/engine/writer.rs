@@ -68,12 +68,12 @@ impl Writer {
                 last = self.write(more, waker)?;
                 forgotten.append(&mut last.forgotten);
             }
-            self.progress.settled.store(last.events, Relaxed);
+            self.progress.completed.store(last.events, Relaxed);
             self.sink.flush(last.at)?;
             if let Some(told) = &self.told {
                 told.written(last.time);
             }
-            self.names.pass(last.at);
+            self.names.expire(last.at);
             for (name, at, feed) in forgotten {
                 self.names.forget(name, at, feed);
             }
@@ -86,7 +86,7 @@ impl Writer {
         for some in std::mem::take(&mut settled.changes).chunks(NAMED_AT_ONCE) {
             // The reader needs the names too: they are held for a moment only.
             let named: Vec<Change> = {
-                let (users, items, passing) = (self.names.users(), self.names.items(), self.names.passing());
+                let (users, items, passing) = (self.names.users(), self.names.items(), self.names.expiring());
                 some.iter().map(|change| named(change, (&users, &items, &passing))).collect()
             };
             for change in &named {

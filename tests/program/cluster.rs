@@ -210,7 +210,7 @@ fn mistakes_are_told_before_anything_is_started() {
     place.write("short", "short\n");
     place.write("hosts", "# two\n127.0.0.1:2101\nnonsense\n");
     let cases: &[(&str, &[&str])] = &[
-        ("--hosts hosts --process 0", &["hosts:3", "`nonsense` is no address", "host:port"]),
+        ("--hosts hosts --process 0", &["hosts:3", "`nonsense` is not an address", "host:port"]),
         ("--hosts nowhere --process 0", &["nowhere"]),
         ("--hosts a:1,b:1", &["--process", "from 0 to 1"]),
         ("--process 1", &["--hosts"]),
