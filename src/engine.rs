@@ -26,9 +26,9 @@ mod writer;
 
 use std::sync::Arc;
 
-use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
+use connectors::{RejectLog, Sink, SinkError, SinkState, Source, SourceError};
 use schema::{TRENDING, id64};
-use snapshots::{Store, StoreError};
+use snapshots::{Manifest, Store, StoreError};
 
 pub use self::clock::Clock;
 pub(crate) use self::clock::now;
@@ -37,7 +37,6 @@ use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, memory, timestamp};
 pub(crate) use self::reader::{latest, rejected};
-pub use self::resume::Resume;
 pub use self::running::Running;
 pub use self::simulated::Simulated;
 pub(crate) use self::snapshot::positions;
@@ -126,6 +125,15 @@ pub struct State {
     pub meaning: serde_json::Map<String, serde_json::Value>,
     /// Names of the inputs, as the user gave them.
     pub inputs: Vec<String>,
+}
+
+/// What a run resumes from.
+#[derive(Clone, Default)]
+pub struct Resume {
+    /// The snapshot, if there is one.
+    pub manifest: Option<Arc<Manifest>>,
+    /// Lists that the sink holds.
+    pub holds: Arc<SinkState>,
 }
 
 /// Why a run failed. What was written before remains valid.

@@ -27,7 +27,7 @@ type Outcome = (Result<Epoch, HandshakeError>, Result<(u32, Epoch), HandshakeErr
 
 /// Lets `connecting` connect to `accepting`, which it takes for process `to`. `tamper` gets the number of a direction (0: from
 /// the connecting side) and all bytes sent in it so far, and may change those not yet passed on.
-fn handhandshake(
+fn handshake(
     connecting: &Identity,
     accepting: &Identity,
     to: u32,

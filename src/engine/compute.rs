@@ -68,6 +68,7 @@ pub(super) fn compute(
     let fallen = ends_in.clone();
     let work = move || {
         let guards = timely::execute::execute_from(builders, kept, WorkerConfig::default(), move |worker| {
+            let _span = tracing::error_span!("worker", index = worker.index()).entered();
             let _guard = TellWhenFallen(fallen.clone());
             let (graph, mut side) = worker::build(worker, &config, &gauges, team, &durability);
             let well = if worker.index() == 0 {

@@ -19,8 +19,7 @@ use self::tick_builder::Admission;
 pub(crate) use self::tick_builder::latest;
 pub(super) use self::tick_builder::{TickBuilder, TickSender};
 use super::progress::Progress;
-use super::resume::Resume;
-use super::{Input, RunError, Shared};
+use super::{Input, Resume, RunError, Shared};
 use crate::config::Config;
 use crate::stop::Stop;
 

@@ -6,31 +6,22 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
 
-use connectors::SinkState;
 use crossbeam_channel::{Receiver, bounded};
 use dataflows::{Barrier, Event};
 use schema::id64;
 use snapshots::{Interactions, Manifest, Store, StoreError};
 
+use super::Resume;
 use super::clock::{Clock, now};
 use super::reader::{Break, OutputGate, Reader};
+use super::threads::spawn;
 
 /// Events of a snapshot that enter in one tick, at least; then it is as long as its last group.
 const LOADED_AT_ONCE: usize = 20_000;
 
 /// Lists of the output told in one tick.
 const HELD_AT_ONCE: usize = 10_000;
-
-/// Where a run goes on from. Until what was there at its start is read, nothing is sent.
-#[derive(Clone, Default)]
-pub struct Resume {
-    /// The snapshot, if there is one.
-    pub manifest: Option<Arc<Manifest>>,
-    /// What the output holds.
-    pub holds: Arc<SinkState>,
-}
 
 /// Threads that decode: they outrun the graph by far.
 const DECODERS: usize = 2;
@@ -135,10 +126,7 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
                 }
             }
         };
-        thread::Builder::new()
-            .name("decoder".into())
-            .spawn(decode)
-            .expect("threads can be started at the beginning of a run");
+        spawn("decoder", tracing::error_span!("decoder"), decode);
     }
     groups
 }
