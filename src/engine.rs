@@ -77,7 +77,7 @@ pub struct Job {
     pub links: Option<Links>,
     /// Source of the time.
     pub clock: Clock,
-    /// Counters, updated while the run goes on.
+    /// Counters, updated during the run.
     pub progress: Arc<Progress>,
     /// Display of the counters.
     pub show: Show,

@@ -91,7 +91,7 @@ pub struct Proof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Answer {
-    /// 0: accepted. Otherwise the [code](super::HandshakeError::code) of the error.
+    /// 0: accepted. Otherwise the code of the `HandshakeError`.
     pub(super) verdict: U32,
     /// Claims of the accepting process.
     pub(super) claims: Claims,

@@ -147,7 +147,7 @@ mod tests {
             ("a b:1\n", ["hosts:1:", "not an address"]),
             ("fd00::7:1\n", ["hosts:1:", "[fd00::7]:2101"]),
             ("a:1\nb:1\na:1\n", ["hosts:3: a:1", "twice"]),
-            ("# nobody\n", ["no address", "one host:port a line"]),
+            ("# empty\n", ["no address", "one host:port a line"]),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Hosts::read(path.to_str().unwrap()).unwrap_err().to_string();

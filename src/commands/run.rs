@@ -1,7 +1,7 @@
 //! `deltarec run`: reads events, emits changed lists.
 //!
-//! [`plan`](plan::plan) decides everything that can be decided before anything is opened, [`start`](start::start) opens and
-//! starts, and the [engine](crate::engine) runs.
+//! `plan` decides everything that can be decided before anything is opened, `start` opens and starts, and the
+//! [engine](crate::engine) runs.
 
 mod cluster;
 mod inputs;

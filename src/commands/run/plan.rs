@@ -229,7 +229,6 @@ mod tests {
             ("--input kafka://b:9092/x --output kafka://b:9092/x", "would be read as events"),
             ("--rejects -", "--rejects and --output are the same"),
             ("--output-similar-items a.jsonl --output-similar-users ./a.jsonl", "are the same"),
-            ("--output generate:", "generate:"),
             ("--rebuild", "--state URI"),
         ] {
             let failure = plan_with(line, Terminal::default());
