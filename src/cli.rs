@@ -3,39 +3,50 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{bench, demo, evaluate, generate, run, snapshot};
+use crate::console::LogFormat;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
-/// Real-time recommendations for live-stream commerce: behaviour events in, changed lists out.
+/// Real-time recommendations for live-stream commerce: reads user events, emits changed lists.
 #[derive(Debug, Parser)]
 #[command(name = "deltarec", version, max_term_width = 110)]
 pub struct Cli {
+    /// Format of the log on stderr
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
 
+impl Cli {
+    /// The format of the log on stderr.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read events, keep every viewer's list up to date, write each change
+    /// Read events, maintain a list for every viewer, write each change
     #[command(after_help = run::EXAMPLES)]
     Run(Box<run::RunArgs>),
-    /// Watch a few simulated viewers' lists change
+    /// Show how the lists of a few simulated viewers change
     #[command(after_help = "Example:\n  deltarec demo --events 500000 --viewers 5")]
     Demo(demo::DemoArgs),
     /// Write simulated events
     #[command(after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),
-    /// Look at stored snapshots, check them, export them, delete old ones
+    /// List, check and export stored snapshots, delete old ones
     #[command(subcommand, after_help = snapshot::EXAMPLES)]
     Snapshot(snapshot::SnapshotCommand),
-    /// How good are the lists? Predict events of a log and compare with what was done
+    /// Measure the quality of the lists: predict the held-out events of a log
     #[command(after_help = evaluate::EXAMPLES)]
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Measure latency, throughput and the cost of events on this machine
     Bench(bench::BenchArgs),
 }
 
-/// Does what the command line says.
+/// Runs the command.
 pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::main(*args, stop),

@@ -1,14 +1,12 @@
-//! Several processes that compute together: who they are, how they find and trust each other, and what becomes of the
-//! others when one is lost.
+//! Several processes that compute one graph: their addresses, how they find and authenticate each other, and how the loss of
+//! one ends the others.
 //!
-//! Timely's own network code takes whatever connects for a member of the cluster. So nothing is left to it before a
-//! connection has proven what it is: each link between two processes is made here, by frames of a fixed size, a shared
-//! secret and a clock that runs out (`handshake.rs`), and only when all processes have all of their links
-//! ([`Member::gather`]) are the sockets given to timely.
+//! Timely's network code accepts any connection as a member of the cluster. So this module makes each link between two
+//! processes itself, with frames of fixed sizes, a shared secret and a deadline (`handshake.rs`). Timely gets the sockets only
+//! when all processes have all their links ([`Member::gather`]).
 //!
-//! A process takes connections from those with higher numbers, and connects to those with lower ones. Process 0 draws the
-//! **epoch**, by which the processes of one run know each other: one that was started anew cannot slip into a run that
-//! is about to end.
+//! A process accepts connections from processes with higher numbers and connects to those with lower ones. Process 0 draws
+//! the **epoch**, which identifies a run: a process that was restarted cannot join a run that is about to end.
 
 mod acceptor;
 mod error;
@@ -27,7 +25,7 @@ pub use self::gather::{ClusterError, Member};
 pub use self::handshake::{accept, connect};
 pub use self::hosts::{Hosts, HostsError, process_number};
 pub use self::identity::Identity;
-pub use self::links::{Links, Orders};
+pub use self::links::{GraphOptions, Links};
 pub use self::loss::Loss;
 pub use self::secret::{Secret, SecretError};
 use crate::failure::Failure;

@@ -1,34 +1,55 @@
-//! The terminal: log lines, the live line beneath them, and the last words of a run, all on stderr.
+//! Everything the program writes to stderr: log records, messages, and the live status line below them.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The live line as it stands on the terminal; empty when there is none.
+/// The format of the log on stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line a record, for people.
+    #[default]
+    Text,
+    /// One JSON object a record, for log collectors. Messages become records too.
+    Json,
+}
+
+/// The status line as it stands on the terminal. Empty: there is none.
 static STATUS: Mutex<String> = Mutex::new(String::new());
 
-/// Starts logging: warnings and progress by default, more with `RUST_LOG`.
-pub fn start_logging() {
+/// Whether everything on stderr is a log record.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Starts logging at level `info`, or at what `RUST_LOG` says.
+pub fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(AboveStatus)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
-    // A second start, in tests, changes nothing.
-    if let Err(error) = log.try_init() {
-        tracing::debug!("logging was started before: {error}");
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveStatus).with_target(false);
+    let started = match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).try_init(),
+    };
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+    // Tests start it more than once.
+    if let Err(error) = started {
+        tracing::debug!(error, "logging has started before");
     }
 }
 
-/// Whether stderr is a terminal, so that a live line makes sense.
-pub fn is_terminal() -> bool {
-    io::stderr().is_terminal()
+/// Whether a live status line can be shown: on a terminal, between log records in text.
+pub fn has_status_line() -> bool {
+    !is_json() && io::stderr().is_terminal()
 }
 
-/// Replaces the live line; an empty one takes it away.
+/// Whether stderr carries nothing but JSON records.
+pub fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+/// Replaces the status line. An empty one removes it.
 pub fn set_status(line: &str) {
     let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if !(status.is_empty() && line.is_empty()) {
@@ -37,9 +58,22 @@ pub fn set_status(line: &str) {
     }
 }
 
-/// Prints a line to stderr, above the live line if there is one.
+/// Prints a message above the status line. With JSON logs it is a record of level `info`.
 pub fn say(line: &str) {
-    above_status(format!("{line}\n").as_bytes());
+    if is_json() {
+        tracing::info!("{line}");
+    } else {
+        above_status(format!("{line}\n").as_bytes());
+    }
+}
+
+/// Prints the error that ends the program. With JSON logs it is a record of level `error`.
+pub fn report(error: &anyhow::Error) {
+    if is_json() {
+        tracing::error!("{error:#}");
+    } else {
+        above_status(format!("deltarec: {error:#}\n").as_bytes());
+    }
 }
 
 fn above_status(text: &[u8]) {
@@ -51,13 +85,13 @@ fn above_status(text: &[u8]) {
     }
 }
 
-/// Nobody is left to be told when stderr is closed.
+/// A closed stderr is ignored: there is no other place to report it.
 fn write_stderr(text: &[u8]) {
     let mut stderr = io::stderr().lock();
     if stderr.write_all(text).and_then(|()| stderr.flush()).is_err() {}
 }
 
-/// Log lines, one write each.
+/// Writes each log record in one write, above the status line.
 struct AboveStatus;
 
 impl<'a> MakeWriter<'a> for AboveStatus {

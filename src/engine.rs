@@ -1,10 +1,9 @@
-//! One run: sources -> reader thread -> workers (the graph) -> writer thread -> sink.
+//! A run: sources -> reader thread -> workers (the graph) -> writer thread -> sink.
 //!
-//! The reader merges its inputs, judges events and fixes the ticks; worker 0 feeds ticks to the graph, at most two at a
-//! time, and hands on what changed once a tick is complete everywhere; the writer gives names back and writes. Both
-//! channels are bounded and both threads wait when they are full, so nothing runs ahead of the slowest part.
+//! The reader merges its inputs, validates events and cuts ticks. Worker 0, the coordinator, feeds ticks to the graph, at most
+//! two at a time, and passes on the changes of a tick once it is complete on all workers. The writer turns ids into names
+//! and writes. [`start()`] starts these threads, [`Running::join`] ends them.
 
-mod background;
 mod clock;
 mod commands;
 mod compute;
@@ -13,88 +12,82 @@ mod names;
 mod progress;
 mod reader;
 mod resume;
+mod running;
 mod simulated;
 mod snapshot;
+mod start;
 pub(crate) mod state;
 mod summary;
+mod threads;
 mod tick;
 mod worker;
 mod writer;
 
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use snapshots::{Manifest, RunId, Store, StoreError};
+use connectors::{RejectLog, Sink, SinkError, SinkState, Source, SourceError};
+use snapshots::{Manifest, Store, StoreError};
 
 pub use self::clock::Clock;
 pub(crate) use self::clock::now;
-use self::compute::{CoordinatorHandle, Workers, start_workers};
+use self::compute::start_workers;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, memory, timestamp};
-use self::reader::{Reader, Rejects};
 pub(crate) use self::reader::{latest, rejected};
-pub use self::resume::Resume;
+pub use self::running::Running;
 pub use self::simulated::Simulated;
 pub(crate) use self::snapshot::positions;
-use self::snapshot::{
-    Begin, SnapshotCommitter, SnapshotCoordinator, SnapshotStatus, SnapshotWriter, WriterCommand, files_of,
-    writer_channel,
-};
 pub use self::snapshot::{Interval, SnapshotError};
+pub use self::start::start;
 pub use self::summary::Summary;
-use self::tick::Waker;
-use self::worker::{Coordinator, Durability};
+use self::worker::Durability;
 pub use self::writer::Sinks;
-use self::writer::Writer;
-use crate::cluster::{Links, Orders};
+use crate::cluster::{GraphOptions, Links};
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
 /// An input of a run.
 pub struct Input {
-    /// Where its events come from.
+    /// Source of the events.
     pub source: Box<dyn Source>,
-    /// Whether a poll may wait for the outside world (a pipe) rather than for a disk: what was read before is then
-    /// passed on first.
+    /// Whether a poll may wait for the outside world (a pipe) rather than for a disk. Everything read before is sent
+    /// before such a poll.
     pub waits: bool,
 }
 
-/// Everything a run needs.
+/// Everything a run needs, opened.
 pub struct Job {
-    /// What is computed, and how events are judged.
+    /// Parameters of the graph and of the validation of events.
     pub config: Config,
-    /// Inputs, merged by `(ts, input, line)`.
+    /// Inputs, merged by `(ts, input, line)`. At the positions at which they resume.
     pub inputs: Vec<Input>,
     /// Sinks of the results.
     pub sinks: Sinks,
-    /// Where rejected records go.
+    /// Log of rejected records.
     pub rejects: RejectLog,
     /// Worker threads of this process, at least 1.
     pub workers: usize,
-    /// The other processes, if there are any. This is process 0: it reads and writes, the others compute.
+    /// Links to the other processes of the cluster, if it is one. This is process 0: it reads and writes, the others compute.
     pub links: Option<Links>,
-    /// What time it is.
+    /// Source of the time.
     pub clock: Clock,
-    /// Counters that say how far it is, for whoever wants to look.
+    /// Counters, updated during the run.
     pub progress: Arc<Progress>,
-    /// What is shown meanwhile.
+    /// Display of the counters.
     pub show: Show,
-    /// Ends the run early: what was read is finished, nothing more is read.
+    /// Request to end the run early: events already read are processed, no more are read.
     pub stop: Stop,
-    /// How what is held survives a restart, if it is to.
+    /// Store of the snapshots, if the run takes them.
     pub state: Option<State>,
-    /// What the run goes on from, or what its output holds: nothing is sent before everything is read that is there at
-    /// the start. The inputs must be where they go on. Without it changes are sent from the first event on.
+    /// Snapshot and sink state to resume from. If given, nothing is emitted before everything is read that the inputs have
+    /// at the start. Otherwise changes are emitted from the first event on.
     pub resume: Option<Resume>,
 }
 
 impl Job {
-    /// A run on one worker by the clock of the events, which shows nothing, keeps nothing and sends every change.
+    /// A run on one worker by the clock of the events, without display and snapshots, that emits every change.
     pub fn new(config: Config, inputs: Vec<Input>, output: Box<dyn Sink>) -> Self {
         Job {
             config,
@@ -113,23 +106,32 @@ impl Job {
     }
 }
 
-/// What a run needs to take snapshots and to go on from one.
+/// What a run needs to take snapshots.
 pub struct State {
-    /// Where snapshots are kept.
+    /// Store of the snapshots.
     pub store: Arc<Store>,
-    /// The number of the last snapshot there is.
+    /// Number of the newest snapshot in the store.
     pub newest: u64,
     /// Time between two snapshots.
     pub interval: Interval,
-    /// How many are kept.
+    /// Number of snapshots to retain.
     pub keep: usize,
-    /// The configuration that gives what is held its meaning.
+    /// The part of the configuration that a snapshot depends on.
     pub meaning: serde_json::Map<String, serde_json::Value>,
-    /// The inputs as the user named them.
+    /// Names of the inputs, as the user gave them.
     pub inputs: Vec<String>,
 }
 
-/// Why a run failed. What was written before stands.
+/// What a run resumes from.
+#[derive(Clone, Default)]
+pub struct Resume {
+    /// The snapshot, if there is one.
+    pub manifest: Option<Arc<Manifest>>,
+    /// Lists that the sink holds.
+    pub holds: Arc<SinkState>,
+}
+
+/// Why a run failed. What was written before remains valid.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// An input could not be read to its end.
@@ -138,157 +140,58 @@ pub enum RunError {
     /// The output, or the output for rejected records, could not be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// A snapshot could not be read any more after it had been found sound.
+    /// A snapshot that was checked before could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The last snapshot could not be written: the next start goes on from the one before.
-    #[error("the last snapshot is not complete, a restart goes on from the one before: {0}")]
+    /// The last snapshot could not be written.
+    #[error("the last snapshot is not complete, the next start resumes from the one before: {0}")]
     Snapshot(#[from] SnapshotError),
-    /// Another process of the cluster is no more, or cannot be reached.
+    /// Another process of the cluster ended or cannot be reached.
     #[error(
-        "process {process}, {address}, is lost ({what}): all processes stop; start all of them again, and they go on \
-         where the last snapshot was taken"
+        "process {process}, {address}, is lost ({what}): all processes stop; start all of them again to resume from the \
+         last snapshot"
     )]
     Lost {
-        /// Its number.
+        /// Number of the process.
         process: usize,
-        /// Where it was.
+        /// Address of the process.
         address: String,
-        /// What was seen.
+        /// Error of the link.
         what: String,
     },
     /// Process 0 of the cluster failed.
-    #[error("process 0 has failed, and says why: all processes stop")]
-    Elsewhere,
-    /// A thread of this program failed: a bug.
+    #[error("process 0 has failed, its log has the reason: all processes stop")]
+    CoordinatorFailed,
+    /// A thread of this program panicked: a bug.
     #[error("{0} failed; please report what is printed above")]
     Thread(&'static str),
 }
 
-impl RunError {
-    /// Whether another process was the reason, so that all must be started again.
-    pub fn is_elsewhere(&self) -> bool {
-        matches!(self, RunError::Lost { .. } | RunError::Elsewhere)
-    }
-}
-
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        if error.is_elsewhere() { Failure::Elsewhere(error.into()) } else { Failure::Running(error.into()) }
+        match error {
+            RunError::Lost { .. } | RunError::CoordinatorFailed => Failure::Cluster(error.into()),
+            _ => Failure::Running(error.into()),
+        }
     }
 }
 
-/// Computes for a run that process 0 steers, until that is over. `saves`: snapshots are taken.
-pub fn assist(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
-    let Orders { resumes, similar_items, similar_users } = links.orders();
+/// Runs a job to its end.
+pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
+    start(job).join()
+}
+
+/// Runs the workers of any process but 0: they compute for the run that process 0 coordinates, until it ends. `saves`: the
+/// run takes snapshots.
+pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
+    let GraphOptions { resumes, similar_items, similar_users } = links.graph_options();
     let durability = Durability { snapshots: saves, writer: None, resumes };
     let told = dataflows::config::Outputs { similar_items, similar_users };
     let config = dataflows::Config { told, ..graph_config(config) };
-    let workers = start_workers(workers, Some(links), config, None, durability, stop);
-    workers.map_err(|_| NO_THREADS)?.wait_for_all()
+    start_workers(workers, Some(links), config, None, durability, stop).map_err(|_| running::NO_WORKERS)?.wait_for_all()
 }
 
-/// The workers, or the threads of the network between them, could not be started.
-const NO_THREADS: RunError = RunError::Thread("starting the workers");
-
-/// Runs until the inputs end or [`Stop`] says so, and says what was done, also when it failed.
-pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
-    let started = Instant::now();
-    let progress = job.progress;
-    let names = Arc::new(Names::default());
-    let (feeds_in, feeds_out) = bounded(1);
-    let (settled_in, settled_out) = bounded(worker::COMPLETED_QUEUE);
-
-    let rejects = Rejects::new(job.rejects);
-    let gone = Stop::default();
-    let (conductor, told, saving) = match &job.state {
-        Some(state) => {
-            let (conductor, begins, told) = SnapshotCoordinator::new(state.interval.clone(), state.newest);
-            let (gone, stop) = (gone.clone(), job.stop.clone());
-            (Some(conductor), Some(told.clone()), Some(Saving { begins, told, gone, stop }))
-        }
-        None => (None, None, None),
-    };
-    let shared =
-        Shared { clock: job.clock, stop: job.stop.clone(), names: Arc::clone(&names), progress: Arc::clone(&progress) };
-    let coordinator = Coordinator::new(feeds_out, settled_in, shared.clone(), conductor);
-    let waker = coordinator.waker();
-    let resumes = job.resume.is_some();
-    let goes_on_from = job.resume.as_ref().and_then(|resume| resume.manifest.clone());
-    let reader = Reader::new(
-        &job.config,
-        job.inputs,
-        rejects.clone(),
-        shared.clone(),
-        coordinator.reader_waits(),
-        job.state.as_ref(),
-        job.resume,
-    );
-    let config = dataflows::Config { told: job.sinks.outputs(), ..graph_config(&job.config) };
-    let writer = Writer::new(job.sinks, shared, told);
-    let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
-    let archive = job
-        .state
-        .zip(saving)
-        .map(|(state, saving)| save(state, saving, goes_on_from.as_deref(), workers, &names, &waker));
-    let (handed, archive) = archive.unzip();
-    let durability = Durability { snapshots: handed.is_some(), writer: handed, resumes };
-
-    let reading = {
-        let (stop, waker) = (job.stop.clone(), waker.clone());
-        thread::Builder::new().name("reader".into()).spawn(move || reader.run(&feeds_in, &stop, &waker))
-    }
-    .expect("threads can be started at the beginning of a run");
-    let writing = thread::Builder::new()
-        .name("writer".into())
-        .spawn({
-            let waker = waker.clone();
-            move || writer.run(&settled_out, &waker)
-        })
-        .expect("threads can be started at the beginning of a run");
-    let display = job.show.start(Arc::clone(&progress));
-
-    let (verdict_in, verdict) = bounded(1);
-    let handle = Some(CoordinatorHandle { coordinator, outcome: verdict });
-    let computing = start_workers(job.workers, job.links, config, handle, durability, &job.stop);
-    let computed = computing.as_ref().map_or(Err(NO_THREADS), Workers::wait_for_coordinator);
-    // When a worker has fallen, the others, and with them the writer, wait for it for ever: they are left behind.
-    let written = (computed.is_ok() || ends_within(LEAVING, &writing)).then(|| writing.join());
-    let cut_short = job.stop.is_set() || computed.is_err() || !matches!(written, Some(Ok(_)));
-    let read = (!cut_short || ends_within(LEAVING, &reading)).then(|| reading.join());
-    gone.set();
-    let archive = archive.filter(|archive| computed.is_ok() || ends_within(LEAVING, archive));
-    let saved = archive.map_or(Ok(()), |archive| match archive.join() {
-        Ok(saved) => saved.map_err(RunError::from),
-        Err(_) => Err(RunError::Thread("the thread for snapshots")),
-    });
-    display.end();
-
-    let mut summary = Summary::of(&progress, started.elapsed());
-    let mut rejects = rejects.take();
-    summary.rejected_by = rejects.counts().clone();
-    let read = match read {
-        Some(Ok(failure)) => failure.map_or(Ok(()), Err),
-        Some(Err(_)) => Err(RunError::Thread("the reader")),
-        None => Ok(()),
-    };
-    let written = match written {
-        Some(Ok(written)) => written.map_err(RunError::from),
-        Some(Err(_)) => Err(RunError::Thread("the writer")),
-        None => Ok(()),
-    };
-    let is_steered = computed.is_ok();
-    let result = computed.and(written).and(read).and(rejects.close().map_err(RunError::from)).and(saved);
-    // Nobody listens where there is no other process.
-    verdict_in.send(result.is_ok()).unwrap_or_default();
-    waker.wake();
-    let done = computing
-        .map_err(|_| NO_THREADS)
-        .and_then(|computing| if is_steered { computing.wait_for_all() } else { Ok(()) });
-    (summary, result.and(done))
-}
-
-/// What all threads of a run have in common.
+/// What all threads of a run share.
 #[derive(Clone)]
 struct Shared {
     clock: Clock,
@@ -297,82 +200,13 @@ struct Shared {
     progress: Arc<Progress>,
 }
 
-/// What the thread that completes snapshots shares with others.
-struct Saving {
-    begins: Receiver<Begin>,
-    told: SnapshotStatus,
-    gone: Stop,
-    stop: Stop,
-}
-
-/// Starts the threads that write snapshots. Returns what the workers hand over to, and the thread that knows whether the
-/// last snapshot is complete.
-fn save(
-    state: State,
-    saving: Saving,
-    goes_on_from: Option<&Manifest>,
-    workers: usize,
-    names: &Arc<Names>,
-    waker: &Waker,
-) -> (Sender<WriterCommand>, thread::JoinHandle<Result<(), SnapshotError>>) {
-    let (handing, handed) = writer_channel();
-    let (reported, reports) = unbounded();
-    let run = RunId::random();
-    let scribe = SnapshotWriter {
-        store: Arc::clone(&state.store),
-        run,
-        process: 0,
-        names: Arc::clone(names),
-        handed,
-        workers,
-        reports: reported,
-        told: saving.told.clone(),
-    };
-    let files = goes_on_from.and_then(files_of);
-    if files.is_some() {
-        saving.told.goes_on();
-    }
-    let archive = SnapshotCommitter {
-        store: state.store,
-        run,
-        processes: 1,
-        workers,
-        meaning: state.meaning,
-        inputs: state.inputs,
-        keep: state.keep,
-        files: files.unwrap_or_default(),
-        begins: saving.begins,
-        reports,
-        told: saving.told,
-        names: Arc::clone(names),
-        waker: waker.clone(),
-        gone: saving.gone,
-        stop: saving.stop,
-    };
-    let started = "threads can be started at the beginning of a run";
-    thread::Builder::new().name("scribe".into()).spawn(move || scribe.run()).expect(started);
-    (handing, thread::Builder::new().name("archive".into()).spawn(move || archive.run()).expect(started))
-}
-
-/// How long a run that is cut short waits for its reader. One that waits for a pipe is left behind: what it had read
-/// has been passed on.
-const LEAVING: Duration = Duration::from_millis(200);
-
-fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
-    let asked = Instant::now();
-    while !thread.is_finished() && asked.elapsed() < limit {
-        thread::sleep(Duration::from_millis(2));
-    }
-    thread.is_finished()
-}
-
-/// What trends, if it is asked for.
+/// Parameters of the trending lists, if they are on.
 fn trending(trending: &config::Trending) -> Option<dataflows::config::Trending> {
     let config::Trending { k, bucket, buckets, .. } = *trending;
     (k > 0).then(|| dataflows::config::Trending { k: k as usize, bucket, buckets })
 }
 
-/// The graph's own parameters. They are validated, so every number fits.
+/// Parameters of the graph. The configuration is validated, so every number fits.
 pub(crate) fn graph_config(config: &Config) -> dataflows::Config {
     let graph = &config.graph;
     dataflows::Config {

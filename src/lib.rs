@@ -1,7 +1,6 @@
-//! deltarec, the program: configuration, command line, and the loop that brings sources, graph and sink together.
+//! deltarec, the program: command line, configuration, and the threads that connect sources, graph and sinks.
 //!
-//! `schema` has the vocabulary, `connectors` the outside world, `dataflows` the graph; this crate wires them and adds
-//! no meaning of its own.
+//! `schema` defines the vocabulary, `connectors` the sources and sinks, `dataflows` the graph. This crate connects them.
 
 pub mod cli;
 pub mod cluster;

@@ -1,12 +1,12 @@
-//! The program `deltarec`; see `deltarec --help`.
+//! The program `deltarec`. `deltarec --help` lists its commands.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use deltarec::cli::Cli;
+use deltarec::cli::{self, Cli};
+use deltarec::console;
 use deltarec::failure::Failure;
 use deltarec::stop::stop_on_signals;
-use deltarec::{cli, console};
 
 /// Buffers are allocated by one worker and freed by another; see docs/decisions/0003-dependencies.md.
 #[cfg(feature = "mimalloc")]
@@ -15,21 +15,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    console::start_logging();
+    console::start_logging(cli.log_format());
     let done = stop_on_signals().map_err(Failure::Running).and_then(|stop| cli::main(cli, stop));
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(error)) => {
-            console::say(&format!("deltarec: {error:#}"));
-            ExitCode::from(2)
-        }
-        Err(Failure::Running(error)) => {
-            console::say(&format!("deltarec: {error:#}"));
-            ExitCode::FAILURE
-        }
-        Err(Failure::Elsewhere(error)) => {
-            console::say(&format!("deltarec: {error:#}"));
-            ExitCode::from(3)
+        Err(failure) => {
+            console::report(failure.error());
+            ExitCode::from(failure.exit_code())
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Extreme shapes of logs and parameters, against the oracle.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -12,8 +14,8 @@ use crate::support::logs::measures;
 use crate::support::oracle::changes::changes_together;
 use crate::support::oracle::{Ev, Params, lists};
 
-/// Parameters at their ends: nothing to shrink and one step a doubling, so that everything ties; lists and rows of one or
-/// longer than the catalogue; stairs of one step or longer than the history; an audience far shorter than the retention.
+/// Extreme parameters: no shrinkage and one step per doubling, so that all scores tie; lists and rows of one item or longer than
+/// the catalogue; stairs of one step or longer than the history; an audience far shorter than the retention.
 fn params() -> impl Strategy<Value = Params> {
     let lengths = (
         prop::sample::select(vec![1_usize, 2, 5, 9, 20, 50]),
@@ -59,8 +61,8 @@ fn params() -> impl Strategy<Value = Params> {
     )
 }
 
-/// A log of few users and few items, or many, a catalogue that moves on with the clock or stands, jumps at which
-/// everything expires at once, and levels that rise and fall.
+/// A log of few or many users and items, with a catalogue that drifts with the clock or not, jumps at which everything expires
+/// at once, and levels that rise and fall.
 fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
     let shape = (
         prop::sample::select(vec![2_u64, 5, 12, 30]),
@@ -89,7 +91,7 @@ fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
     })
 }
 
-/// Ticks of the sizes given, over and over.
+/// Cuts a log into ticks of the given sizes, repeated.
 fn cut(log: &[Ev], sizes: &[usize]) -> Vec<Tick> {
     let (mut rest, mut clock, mut cut) = (log, 0, Vec::new());
     for size in sizes.iter().cycle() {
@@ -113,7 +115,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
     #[test]
-    fn hostile_shapes_record_for_record(
+    fn extreme_shapes_give_the_records_of_the_oracle(
         params in params(),
         log in log(400),
         workers in 1_usize..5,
@@ -132,9 +134,9 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2, ..ProptestConfig::default() })]
 
-    /// So long that most of what is held has been let go of and come again many times.
+    /// Long enough that most state is dropped and rebuilt many times.
     #[test]
-    fn lists_over_long_logs_at_the_end_of_every_tick(
+    fn lists_of_long_logs_equal_the_oracle_after_every_tick(
         params in params(),
         log in log(2_000),
         workers in 1_usize..5,
@@ -166,9 +168,9 @@ proptest! {
     }
 }
 
-/// An event that is too old to count still brings two names, which nobody else may have: they are to be forgotten.
+/// An event that is too old to count still interns two names, which no other event may have.
 #[test]
-fn names_of_events_without_effect_are_forgotten() {
+fn forgets_the_names_of_events_without_effect() {
     for workers in [1, 3] {
         let config = Config { retention: 100, ..Config::default() };
         let forgotten: Arc<Mutex<BTreeSet<Forgotten>>> = Arc::default();

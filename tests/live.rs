@@ -1,4 +1,4 @@
-//! A source that wakes its reader is read at once, however slow the output is.
+//! A live source that wakes the reader is polled at once, however slow the output is.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -11,8 +11,8 @@ use deltarec::engine::{Input, Job, run};
 use deltarec::stop::Stop;
 use schema::{Change, Position};
 
-/// How long an event waited to be polled, in a source like a topic: a thread of its own hands events over, one at a time,
-/// and unparks whoever polled first.
+/// A source like a topic: a thread of its own hands events over, one at a time, and unparks the thread that polls. Records how
+/// long each event waited for its poll.
 struct Paced {
     fetched: Option<Receiver<(u64, Instant)>>,
     events: u64,
@@ -29,17 +29,17 @@ impl Source for Paced {
     fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
         let (events, every, stop) = (self.events, self.every, self.stop.clone());
         let fetched = self.fetched.get_or_insert_with(|| {
-            // Whoever finds no room wakes nobody.
+            // A full channel blocks the sender, which then unparks no one.
             let (hand_over, fetched) = sync_channel(2);
-            let polls = thread::current();
+            let reader = thread::current();
             thread::spawn(move || {
                 for number in 0..events {
                     hand_over.send((number, Instant::now())).unwrap();
-                    polls.unpark();
+                    reader.unpark();
                     thread::sleep(every);
                 }
                 stop.set();
-                polls.unpark();
+                reader.unpark();
             });
             fetched
         });
@@ -75,7 +75,7 @@ impl Source for Paced {
     }
 }
 
-/// Each flush takes its time, as a transaction does.
+/// A sink whose flush takes as long as a transaction.
 struct Slow(Duration);
 
 impl Sink for Slow {
@@ -102,10 +102,10 @@ impl Sink for Slow {
 }
 
 #[test]
-fn what_comes_while_the_reader_waits_for_room_is_read_when_there_is_some() {
+fn polls_at_once_after_waiting_for_room() {
     let stop = Stop::default();
     let waited = Arc::default();
-    // Much more is due than fits between reader and writer, so that the reader waits for room nearly all the time.
+    // The sink is so slow that the reader waits for room in the channel nearly all the time.
     let flush = Duration::from_millis(60);
     let source = Paced {
         fetched: None,
@@ -120,7 +120,7 @@ fn what_comes_while_the_reader_waits_for_room_is_read_when_there_is_some() {
     let mut waited: Vec<Duration> = std::mem::take(&mut *waited.lock().unwrap());
     assert_eq!((waited.len() as u64, summary.rejected), (summary.events, 0));
     waited.retain(|wait| *wait > Duration::from_millis(200));
-    println!("{} of {} events waited for a fifth of a second", waited.len(), summary.events);
-    // Asleep though something has come, the reader looks again after a quarter of a second: that would be a hundred times.
+    println!("{} of {} events waited for 200 ms", waited.len(), summary.events);
+    // A reader that misses a wake-up sleeps for 250 ms. With 2,000 events in 2 s that would happen a hundred times.
     assert!(waited.len() < 20, "{} events found the reader asleep", waited.len());
 }

@@ -1,139 +1,148 @@
-//! Why a connection is not taken, and telling so without flooding a log.
+//! Why a handshake fails, and a throttle that keeps repeated failures from flooding the log.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is wrong with the other side of a connection.
+/// Why a handshake failed. The messages describe the other side of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// Time ran out.
-    #[error("it did not say in time who it is")]
-    Silent,
-    /// The connection ended.
-    #[error("it closed the connection before it had said who it is")]
+    /// The deadline passed.
+    #[error("it did not complete the handshake in time")]
+    TimedOut,
+    /// The connection was closed during the handshake.
+    #[error("it closed the connection during the handshake")]
     Closed,
-    /// It came and went.
-    #[error("it closed the connection without a word: a scan of ports, or a probe")]
-    Mute,
-    /// Its first bytes are not ours.
+    /// The connection was closed before the first byte.
+    #[error("it closed the connection without sending anything: a port scan or a health probe")]
+    Probe,
+    /// The first bytes are not those of a greeting.
     #[error("it does not speak deltarec's protocol")]
-    Stranger,
-    /// Another version of the frames.
+    UnknownProtocol,
+    /// The greeting has another version.
     #[error("it speaks version {0} of the protocol, this is version {version}", version = super::frames::PROTOCOL)]
-    Protocol(u32),
-    /// Its seal is wrong.
+    ProtocolVersion(u32),
+    /// The keyed hash of a frame is wrong.
     #[error("it has another secret")]
-    Secret,
-    /// It closed the connection when it had seen our proof.
-    #[error("it does not accept our proof: do both have the same secret?")]
-    Distrusted,
+    WrongSecret,
+    /// The other side closed the connection after it got the proof.
+    #[error("it does not accept our proof: check that both have the same secret")]
+    ProofRejected,
     /// Another build of the program.
-    #[error("it runs another build of deltarec ({version} there, {here} here): all processes need the very same", here = env!("CARGO_PKG_VERSION"))]
-    Program {
-        /// The version it says it has; may be the same.
+    #[error("it runs another build of deltarec ({version} there, {here} here): all processes need the same build", here = env!("CARGO_PKG_VERSION"))]
+    BuildMismatch {
+        /// Its version, which may be the same as here.
         version: String,
     },
-    /// Another cluster by its size.
+    /// Another number of processes or workers.
     #[error(
-        "it runs in {processes} processes with {workers} workers each: --hosts and --workers must be the same everywhere"
+        "it runs in {processes} processes with {workers} workers each: --hosts and --workers must be the same in all processes"
     )]
-    Numbers {
-        /// Processes it knows of.
+    ClusterSizeMismatch {
+        /// Number of its processes.
         processes: u32,
-        /// Workers it has.
+        /// Workers of each.
         workers: u32,
     },
     /// Another configuration.
-    #[error("it has another configuration: [graph], [levels] and whether there is a state must be the same everywhere")]
-    Configuration,
-    /// It is not who it should be, or takes us for somebody else.
-    #[error("it is process {from} and looks for process {to}: is the order of --hosts the same everywhere?")]
-    Index {
+    #[error(
+        "it has another configuration: [graph], [levels] and whether there is a state must be the same in all processes"
+    )]
+    ConfigurationMismatch,
+    /// Another process than expected.
+    #[error(
+        "it is process {from} and looks for process {to}: check that the order of --hosts is the same in all processes"
+    )]
+    ProcessMismatch {
         /// Its number.
         from: u32,
-        /// Whom it looks for.
+        /// The number it expects here.
         to: u32,
     },
-    /// It is of another run of the cluster.
-    #[error("it is of another run of the cluster (another epoch)")]
-    Epoch,
-    /// There is a link to that process already, and it is alive.
+    /// Another run of the cluster.
+    #[error("it belongs to another run of the cluster (another epoch)")]
+    EpochMismatch,
+    /// A process with this number has a live link already.
     #[error("process {0} is linked already: is it started twice?")]
-    Taken(u32),
-    /// The run is not known yet.
-    #[error("it does not know the run yet")]
-    NotYet,
-    /// The run has begun.
-    #[error("it is in a run that has begun already: nobody can join that")]
-    Begun,
+    AlreadyLinked(u32),
+    /// The accepting process does not know the epoch yet.
+    #[error("it does not know the epoch of the run yet")]
+    EpochUnknown,
+    /// The run has started.
+    #[error("it is in a run that has started already: no process can join it")]
+    RunStarted,
 }
 
 impl HandshakeError {
-    /// What stands for it in an answer: what the other side may know, as it has the secret.
+    /// The code in an [`Answer`](super::Answer). The other side has proven that it knows the secret, so it may learn the reason.
     pub(super) fn code(&self) -> u32 {
         match self {
-            HandshakeError::Program { .. } => 1,
-            HandshakeError::Numbers { .. } => 2,
-            HandshakeError::Configuration => 3,
-            HandshakeError::Index { .. } => 4,
-            HandshakeError::Epoch => 5,
-            HandshakeError::Taken(_) => 6,
-            HandshakeError::NotYet => 7,
+            HandshakeError::BuildMismatch { .. } => 1,
+            HandshakeError::ClusterSizeMismatch { .. } => 2,
+            HandshakeError::ConfigurationMismatch => 3,
+            HandshakeError::ProcessMismatch { .. } => 4,
+            HandshakeError::EpochMismatch => 5,
+            HandshakeError::AlreadyLinked(_) => 6,
+            HandshakeError::EpochUnknown => 7,
             _ => 8,
         }
     }
 
-    /// What a code in an answer to process `me` means, where the claims beside it do not tell more.
-    pub(super) fn told(code: u32, me: u32, to: u32) -> Option<Self> {
+    /// The error for a code that process `to` answered to process `me`. Mismatches that the claims show are found before.
+    pub(super) fn from_code(code: u32, me: u32, to: u32) -> Option<Self> {
         match code {
             0 => None,
-            4 => Some(HandshakeError::Index { from: me, to }),
-            5 => Some(HandshakeError::Epoch),
-            6 => Some(HandshakeError::Taken(me)),
-            7 => Some(HandshakeError::NotYet),
-            8 => Some(HandshakeError::Begun),
-            _ => Some(HandshakeError::Configuration),
+            4 => Some(HandshakeError::ProcessMismatch { from: me, to }),
+            5 => Some(HandshakeError::EpochMismatch),
+            6 => Some(HandshakeError::AlreadyLinked(me)),
+            7 => Some(HandshakeError::EpochUnknown),
+            8 => Some(HandshakeError::RunStarted),
+            _ => Some(HandshakeError::ConfigurationMismatch),
         }
     }
 
-    /// Whether it is part of how clusters come together, and nobody need be told.
-    pub(super) fn is_usual(&self) -> bool {
-        *self == HandshakeError::NotYet
+    /// Whether it happens whenever a cluster starts, and needs no warning.
+    pub(super) fn is_expected(&self) -> bool {
+        *self == HandshakeError::EpochUnknown
     }
 
-    /// How often it is worth a line. Probes come every few seconds for as long as a process lives.
-    pub(super) fn said_every(&self) -> Duration {
-        if *self == HandshakeError::Mute { Duration::from_secs(3_600) } else { SAID_EVERY }
+    /// The shortest time between two log records of it. Probes come every few seconds as long as a process lives.
+    pub(super) fn log_interval(&self) -> Duration {
+        if *self == HandshakeError::Probe { Duration::from_secs(3_600) } else { LOG_INTERVAL }
     }
 }
 
-/// What would be said over and over is said at once, and then no more often than this.
-pub(super) const SAID_EVERY: Duration = Duration::from_secs(10);
+/// The shortest time between two log records of one kind.
+pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Says the first of each kind at once, and the rest now and then with their number.
+/// Most kinds to remember: a peer that makes up kinds must not fill the memory.
+const MOST_KINDS: usize = 1_000;
+
+/// Limits log records: the first of each kind is logged at once, later ones after an interval, with their count.
 #[derive(Debug, Default)]
-pub(super) struct LogThrottle(Mutex<BTreeMap<String, (Option<Instant>, u64)>>);
+pub(super) struct LogThrottle(Mutex<BTreeMap<String, Kind>>);
+
+#[derive(Debug, Default)]
+struct Kind {
+    logged: Option<Instant>,
+    suppressed: u64,
+}
 
 impl LogThrottle {
-    /// What to add to a message of this kind; `None` if it is not to be said now.
-    pub(super) fn may_say(&self, kind: impl fmt::Display, every: Duration) -> Option<String> {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Kinds are few; whoever could make up any number of them fills no memory.
-        if said.len() > 1_000 {
-            said.clear();
+    /// The number of records of this kind suppressed since the last one. `None`: this one is suppressed too.
+    pub(super) fn admit(&self, kind: impl fmt::Display, interval: Duration) -> Option<u64> {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kinds.len() > MOST_KINDS {
+            kinds.clear();
         }
-        let (last, held_back) = said.entry(kind.to_string()).or_default();
-        if last.is_some_and(|last| last.elapsed() < every) {
-            *held_back += 1;
+        let Kind { logged, suppressed } = kinds.entry(kind.to_string()).or_default();
+        if logged.is_some_and(|logged| logged.elapsed() < interval) {
+            *suppressed += 1;
             return None;
         }
-        *last = Some(Instant::now());
-        match std::mem::take(held_back) {
-            0 => Some(String::new()),
-            more => Some(format!(" (and {more} times more)")),
-        }
+        *logged = Some(Instant::now());
+        Some(std::mem::take(suppressed))
     }
 }
 
@@ -142,10 +151,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_said_once() {
-        let sayings = LogThrottle::default();
-        assert_eq!(sayings.may_say(HandshakeError::Stranger, SAID_EVERY).as_deref(), Some(""));
-        assert_eq!(sayings.may_say(HandshakeError::Stranger, SAID_EVERY), None);
-        assert_eq!(sayings.may_say(HandshakeError::Silent, SAID_EVERY).as_deref(), Some(""));
+    fn throttles_each_kind() {
+        let throttle = LogThrottle::default();
+        assert_eq!(throttle.admit(HandshakeError::UnknownProtocol, LOG_INTERVAL), Some(0));
+        assert_eq!(throttle.admit(HandshakeError::UnknownProtocol, LOG_INTERVAL), None);
+        assert_eq!(throttle.admit(HandshakeError::TimedOut, LOG_INTERVAL), Some(0));
+        assert_eq!(throttle.admit(HandshakeError::UnknownProtocol, Duration::ZERO), Some(1));
     }
 }

@@ -1,34 +1,35 @@
-//! What goes over a link before timely has it: frames of fixed sizes, without a length that anybody could lie about.
+//! The frames that two processes exchange before timely gets their link. All have fixed sizes, so no peer can lie about a
+//! length.
 //!
 //! ```text
 //! higher process                      lower process
 //! Greeting (nonce)  ----------------->
 //!                   <-----------------  Greeting (nonce)
-//! Proof (claims, seal)  ------------->                      sealed over both nonces
-//!                   <-----------------  Answer (verdict, claims, seal)
-//! Confirm (seal)  ------------------->                      the link is made
+//! Proof (claims, mac)  -------------->                      mac over both nonces and the claims
+//!                   <-----------------  Answer (verdict, claims, mac)
+//! Confirm (mac)  -------------------->                      the link is made
 //! ready  ---------------------------->                      to process 0: all links are made
-//!                   <-----------------  go (orders)         from process 0, to all
+//!                   <-----------------  go (graph options)  from process 0, to all
 //! ```
 
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::links::Orders;
+use super::links::GraphOptions;
 
-/// The version of the frames and of who says what when.
+/// Version of the frames and their order.
 pub const PROTOCOL: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"deltarec";
 
-/// A run of the cluster: drawn by process 0 when it starts. Zeros ask for it.
+/// Identifies a run of the cluster. Process 0 draws it when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(transparent)]
 pub struct Epoch(pub [u8; 16]);
 
 impl Epoch {
-    /// Asks for the epoch.
-    pub const ASKED: Epoch = Epoch([0; 16]);
+    /// Zeros: the sender does not know the epoch yet and asks for it.
+    pub const UNKNOWN: Epoch = Epoch([0; 16]);
 }
 
 /// The first frame in both directions.
@@ -37,99 +38,99 @@ impl Epoch {
 pub struct Greeting {
     magic: [u8; 8],
     protocol: U32,
-    /// Drawn for this link alone.
+    /// Random bytes drawn for this link: a recorded handshake cannot be replayed.
     pub nonce: [u8; 32],
 }
 
 impl Greeting {
-    /// Of this protocol.
+    /// A greeting of this version.
     pub fn new(nonce: [u8; 32]) -> Self {
         Greeting { magic: MAGIC, protocol: PROTOCOL.into(), nonce }
     }
 
-    /// Whether the first bytes are those of a greeting.
-    pub(super) fn is_begun_by(bytes: [u8; 8]) -> bool {
+    /// Whether these are the first bytes of a greeting.
+    pub(super) fn starts_with(bytes: [u8; 8]) -> bool {
         bytes == MAGIC
     }
 
-    /// The version that is spoken.
+    /// The version of the sender.
     pub fn protocol(&self) -> u32 {
         self.protocol.get()
     }
 }
 
-/// What a process says it is, and whom it wants to talk to.
+/// What a process claims to be, and the process it wants to reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Claims {
     pub(super) from: U32,
     pub(super) to: U32,
     pub(super) processes: U32,
-    /// Of each process.
+    /// Workers of each process.
     pub(super) workers: U32,
     pub(super) epoch: Epoch,
-    /// The program's version, filled up with zeros; for messages.
+    /// Version of the program, padded with zeros. For messages only.
     pub(super) version: [u8; 16],
-    /// A hash of the program.
+    /// Hash of the program.
     pub(super) program: [u8; 32],
-    /// A hash of the configuration that matters.
+    /// Hash of the configuration that all processes must agree on.
     pub(super) configuration: [u8; 32],
 }
 
-/// From the one that connects.
+/// From the connecting process: it knows the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Proof {
-    /// What it says it is.
+    /// Claims of the connecting process.
     pub claims: Claims,
-    /// Over both nonces and the claims.
-    pub seal: [u8; 32],
+    /// Keyed hash of both nonces and the claims.
+    pub mac: [u8; 32],
 }
 
-/// From the one that was connected to.
+/// From the accepting process: it knows the secret too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Answer {
-    /// 0 is welcome; else why not.
+    /// 0: accepted. Otherwise the code of the `HandshakeError`.
     pub(super) verdict: U32,
-    /// What it says it is.
+    /// Claims of the accepting process.
     pub(super) claims: Claims,
-    /// Over both nonces, the other's claims and all of this.
-    pub(super) seal: [u8; 32],
+    /// Keyed hash of both nonces, the claims of the other process, and this frame.
+    pub(super) mac: [u8; 32],
 }
 
-/// From the one that connects: it trusts the other, too.
+/// From the connecting process: it accepts the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Confirm {
-    /// Over both nonces and both claims.
-    pub(super) seal: [u8; 32],
+    /// Keyed hash of both nonces and both claims.
+    pub(super) mac: [u8; 32],
 }
 
-/// To process 0, when all links are made.
+/// To process 0, once all links of the sender are made.
 pub(super) const READY: [u8; 8] = *b"ready...";
 
-/// From process 0, when all are ready.
+/// From process 0, once all processes are ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct Go {
     go: [u8; 7],
-    /// One bit for each of the [`Orders`].
-    orders: u8,
+    /// One bit for each of the [`GraphOptions`].
+    options: u8,
 }
 
 impl Go {
-    pub(super) fn new(orders: Orders) -> Self {
-        let Orders { resumes, similar_items, similar_users } = orders;
+    pub(super) fn new(options: GraphOptions) -> Self {
+        let GraphOptions { resumes, similar_items, similar_users } = options;
         let bits = [resumes, similar_items, similar_users];
-        let orders = (0..).zip(bits).fold(0, |orders, (at, bit)| orders | u8::from(bit) << at);
-        Go { go: *b"go.....", orders }
+        let options = (0..).zip(bits).fold(0, |options, (at, bit)| options | u8::from(bit) << at);
+        Go { go: *b"go.....", options }
     }
 
-    /// What was ordered, if this is sound.
-    pub(super) fn orders(self) -> Option<Orders> {
-        let [resumes, similar_items, similar_users] = [0, 1, 2].map(|at| self.orders >> at & 1 == 1);
-        let orders = Orders { resumes, similar_items, similar_users };
-        (self == Go::new(orders)).then_some(orders)
+    /// The options. `None`: the frame is invalid.
+    pub(super) fn options(self) -> Option<GraphOptions> {
+        let [resumes, similar_items, similar_users] = [0, 1, 2].map(|at| self.options >> at & 1 == 1);
+        let options = GraphOptions { resumes, similar_items, similar_users };
+        (self == Go::new(options)).then_some(options)
     }
 }

@@ -1,4 +1,4 @@
-//! How the processes of a cluster come together.
+//! Links the processes of a cluster before a run.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -9,226 +9,233 @@ use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::acceptor::Acceptor;
-use super::error::{HandshakeError, LogThrottle, SAID_EVERY};
+use super::error::{HandshakeError, LOG_INTERVAL, LogThrottle};
 use super::frames::{Epoch, Go, READY};
-use super::handshake::{self, Until};
+use super::handshake::{self, Deadline};
 use super::hosts::{Hosts, is_private};
 use super::identity::Identity;
-use super::links::{Links, Orders, is_alive, settle, take_if_there};
+use super::links::{GraphOptions, Links, configure, is_alive, take_if_there};
 use crate::stop::Stop;
 
-/// One process of a cluster that is to be.
+/// One process of a cluster, before it is linked.
 #[derive(Debug)]
 pub struct Member {
-    /// All of them.
+    /// Addresses of all processes.
     pub hosts: Hosts,
-    /// This one.
+    /// Identity of this process.
     pub me: Identity,
-    /// Whether it may listen where the internet can reach it.
+    /// Whether it may listen on a public address.
     pub publicly: bool,
 }
 
-/// Why a process takes no part.
+/// Why a process cannot join its cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// It would be reached from everywhere.
+    /// Its address is public.
     #[error(
-        "{address} ({ip}) is not an address of this machine alone or of a private network, and what the processes send \
-         each other is not encrypted: use a private address or a tunnel; --listen-publicly if you know better"
+        "{address} ({ip}) is neither a loopback address nor one of a private network, and the traffic between processes is \
+         not encrypted: use a private address or a tunnel, or allow it with --listen-publicly"
     )]
     Public {
-        /// As in the hosts.
+        /// Address, as in the list of hosts.
         address: String,
-        /// What it stands for.
+        /// IP address it resolves to.
         ip: std::net::IpAddr,
     },
-    /// It cannot listen.
+    /// Its address cannot be bound.
     #[error("process {process} cannot listen at {address}: {error}")]
     Listen {
-        /// Its number.
+        /// Number of the process.
         process: u32,
-        /// As in the hosts.
+        /// Address, as in the list of hosts.
         address: String,
-        /// What happened.
+        /// Cause.
         error: std::io::Error,
     },
 }
 
-/// Why coming together begins again.
-enum Again {
-    /// It is not to.
+/// Why an attempt to link all processes ended.
+enum Interrupted {
+    /// The run was stopped.
     Stopped,
-    /// A process was linked, and went away.
+    /// A linked process was lost: the attempt is repeated.
     Lost(u32),
 }
 
-/// Between two looks at what is under way.
-const NAP: Duration = Duration::from_millis(10);
+/// Interval at which the state of the links is polled.
+const POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// Between two connections to a process that is not there.
-const RETRY: Duration = Duration::from_millis(200);
+/// Interval between two attempts to connect or to listen.
+const RETRY_EVERY: Duration = Duration::from_millis(200);
 
-/// A connection is there by then, or not at all.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An address may still belong to the process that was there before.
-const TAKEN_FOR: Duration = Duration::from_secs(10);
+/// How long binding an address is retried: the previous process may still have it.
+const BIND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long resolving the own address is retried: the name of a pod is known some time after the pod has started.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Interval at which process 0 logs which process is missing.
+const LOG_MISSING_EVERY: Duration = Duration::from_secs(10);
 
 impl Member {
-    /// Links this process with all others; waits for them as long as it takes. `orders` are process 0's. `None`: stopped
-    /// before all were there.
-    pub fn gather(&self, orders: Orders, stop: &Stop) -> Result<Option<Links>, ClusterError> {
-        let gate = Arc::new(Acceptor::new(self.me.clone()));
+    /// Links this process with all others, however long it takes until they are started. `options` are used by process 0.
+    /// `None`: the run was stopped before all were linked.
+    pub fn gather(&self, options: GraphOptions, stop: &Stop) -> Result<Option<Links>, ClusterError> {
+        let acceptor = Arc::new(Acceptor::new(self.me.clone()));
         let Some(listener) = self.listener(stop)? else { return Ok(None) };
-        gate.listen(listener).map_err(|error| self.cannot_listen(error))?;
-        let (sayings, epoch) = (LogThrottle::default(), Epoch::draw());
+        acceptor.listen(listener).map_err(|error| self.cannot_listen(error))?;
+        let (throttle, epoch) = (LogThrottle::default(), Epoch::draw());
         loop {
             let gathered = if self.me.process == 0 {
-                self.lead(&gate, epoch, orders, stop).map(|links| (links, orders))
+                self.lead(&acceptor, epoch, options, stop).map(|links| (links, options))
             } else {
-                self.join(&gate, &sayings, stop)
+                self.join(&acceptor, &throttle, stop)
             };
             match gathered {
-                Ok((sockets, orders)) => {
+                Ok((sockets, options)) => {
                     tracing::info!("{} processes with {} workers each are linked", self.hosts.len(), self.me.workers);
                     let process = self.me.process as usize;
-                    return Ok(Some(Links { process, hosts: self.hosts.clone(), sockets, orders }));
+                    return Ok(Some(Links { process, hosts: self.hosts.clone(), sockets, options }));
                 }
-                Err(Again::Stopped) => return Ok(None),
-                Err(Again::Lost(process)) => {
-                    tracing::info!("process {process} went away before all were there: waits for it again");
-                    gate.shut();
-                    thread::sleep(RETRY);
+                Err(Interrupted::Stopped) => return Ok(None),
+                Err(Interrupted::Lost(process)) => {
+                    tracing::info!(process, "a process was lost before the start, waiting for it");
+                    acceptor.close();
+                    thread::sleep(RETRY_EVERY);
                 }
             }
         }
     }
 
-    /// Process 0: waits until everybody is ready, and says go.
+    /// Process 0: waits until all processes are ready, and starts the run.
     fn lead(
         &self,
-        gate: &Acceptor,
+        acceptor: &Acceptor,
         epoch: Epoch,
-        orders: Orders,
+        options: GraphOptions,
         stop: &Stop,
-    ) -> Result<Vec<Option<TcpStream>>, Again> {
-        gate.open(epoch);
-        let mut asked = Instant::now();
-        while !gate.all_ready() {
+    ) -> Result<Vec<Option<TcpStream>>, Interrupted> {
+        acceptor.open(epoch);
+        let mut logged = Instant::now();
+        while !acceptor.all_ready() {
             pause(stop)?;
-            if let Some(lost) = gate.lost() {
-                tracing::info!("process {lost} went away before all were there: waits for it again");
+            if let Some(process) = acceptor.take_lost() {
+                tracing::info!(process, "a process was lost before the start, waiting for it");
             }
-            if asked.elapsed() > Duration::from_secs(10) {
-                asked = Instant::now();
-                if let Some(missing) = gate.missing() {
-                    tracing::info!("waits for process {missing}, {}", self.hosts.address(missing));
+            if logged.elapsed() > LOG_MISSING_EVERY {
+                logged = Instant::now();
+                if let Some(process) = acceptor.missing() {
+                    tracing::info!(process, address = self.hosts.address(process), "waiting for a process");
                 } else {
-                    tracing::info!("waits until all processes have found each other");
+                    tracing::info!("waiting until all processes have linked each other");
                 }
             }
         }
-        let links = gate.begin();
+        let links = acceptor.start();
         for (process, link) in links.iter().enumerate() {
             let Some(mut link) = link.as_ref() else { continue };
-            // Others may have begun: whoever is lost now is lost to all.
-            if let Err(error) = link.write_all(Go::new(orders).as_bytes()) {
-                tracing::warn!("process {process} was not told to begin: {error}");
+            // Others may have started already, so a failure here cannot repeat the attempt: it is a loss in the run.
+            if let Err(error) = link.write_all(Go::new(options).as_bytes()) {
+                tracing::warn!(process, %error, "cannot start a process");
             }
         }
         Ok(links)
     }
 
-    /// Every other process: learns the epoch from process 0, links itself with all, says so, and waits for the word.
+    /// Any other process: gets the epoch from process 0, links itself with all, reports that it is ready, and waits for the
+    /// start.
     fn join(
         &self,
-        gate: &Acceptor,
-        sayings: &LogThrottle,
+        acceptor: &Acceptor,
+        throttle: &LogThrottle,
         stop: &Stop,
-    ) -> Result<(Vec<Option<TcpStream>>, Orders), Again> {
+    ) -> Result<(Vec<Option<TcpStream>>, GraphOptions), Interrupted> {
         let mut lower: Vec<TcpStream> = Vec::new();
-        let mut epoch = Epoch::ASKED;
+        let mut epoch = Epoch::UNKNOWN;
         for process in 0..self.me.process {
-            let (socket, told) = loop {
-                if let Some(linked) = self.connect(process, epoch, sayings) {
+            let (socket, answered) = loop {
+                if let Some(linked) = self.connect(process, epoch, throttle) {
                     break linked;
                 }
                 let tried = Instant::now();
-                while tried.elapsed() < RETRY {
+                while tried.elapsed() < RETRY_EVERY {
                     pause(stop)?;
                 }
                 if let Some(dead) = lower.iter().position(|socket| !is_alive(socket)) {
-                    return Err(Again::Lost(dead as u32));
+                    return Err(Interrupted::Lost(dead as u32));
                 }
             };
             lower.push(socket);
             if process == 0 {
-                epoch = told;
-                gate.open(epoch);
+                epoch = answered;
+                acceptor.open(epoch);
             }
         }
-        let mut said = false;
-        let orders = loop {
+        let mut is_ready = false;
+        let options = loop {
             pause(stop)?;
             if let Some(dead) = lower.iter().position(|socket| !is_alive(socket)) {
-                return Err(Again::Lost(dead as u32));
+                return Err(Interrupted::Lost(dead as u32));
             }
-            // A process that comes again is another one than was there when this one said that it was ready.
-            if let Some(lost) = gate.lost()
-                && said
+            // A process that links again is not the one that was there when this one reported that it was ready.
+            if let Some(lost) = acceptor.take_lost()
+                && is_ready
             {
-                return Err(Again::Lost(lost));
+                return Err(Interrupted::Lost(lost));
             }
-            if !said && gate.is_full() {
-                (&lower[0]).write_all(&READY).map_err(|_| Again::Lost(0))?;
-                said = true;
+            if !is_ready && acceptor.is_complete() {
+                (&lower[0]).write_all(&READY).map_err(|_| Interrupted::Lost(0))?;
+                is_ready = true;
             }
-            if let Some(bytes) = take_if_there::<8>(&lower[0]).map_err(|_| Again::Lost(0))? {
-                let orders = Go::read_from_bytes(&bytes).ok().and_then(Go::orders).filter(|_| said);
-                break orders.ok_or(Again::Lost(0))?;
+            if let Some(bytes) = take_if_there::<8>(&lower[0]).map_err(|_| Interrupted::Lost(0))? {
+                let options = Go::read_from_bytes(&bytes).ok().and_then(Go::options).filter(|_| is_ready);
+                break options.ok_or(Interrupted::Lost(0))?;
             }
         };
-        let mut links = gate.begin();
-        for (place, socket) in links.iter_mut().zip(lower) {
-            *place = Some(socket);
+        let mut links = acceptor.start();
+        for (slot, socket) in links.iter_mut().zip(lower) {
+            *slot = Some(socket);
         }
-        Ok((links, orders))
+        Ok((links, options))
     }
 
-    /// Links this process with one of a lower number; `None`, and the reason in the log, if that fails for now.
-    fn connect(&self, process: u32, epoch: Epoch, sayings: &LogThrottle) -> Option<(TcpStream, Epoch)> {
+    /// Links this process with one of a lower number. `None`: it failed, the reason is logged, and a retry may succeed.
+    fn connect(&self, process: u32, epoch: Epoch, throttle: &LogThrottle) -> Option<(TcpStream, Epoch)> {
         let address = self.hosts.address(process as usize);
         let connected = (|| -> std::io::Result<TcpStream> {
             let mut last = std::io::ErrorKind::NotFound.into();
             for address in address.to_socket_addrs()? {
-                match TcpStream::connect_timeout(&address, CONNECT) {
+                match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                     Ok(socket) => return Ok(socket),
                     Err(error) => last = error,
                 }
             }
             Err(last)
         })();
-        let why = match connected {
+        let error = match connected {
             Ok(socket) => {
-                let shaken = handshake::connect(&mut Until::new(&socket, handshake::TIME), &self.me, process, epoch);
-                match shaken.and_then(|epoch| settle(&socket).map(|()| epoch).map_err(|_| HandshakeError::Closed)) {
+                let shaken =
+                    handshake::connect(&mut Deadline::new(&socket, handshake::TIMEOUT), &self.me, process, epoch);
+                match shaken.and_then(|epoch| configure(&socket).map(|()| epoch).map_err(|_| HandshakeError::Closed)) {
                     Ok(epoch) => return Some((socket, epoch)),
-                    Err(refusal) if refusal.is_usual() => return None,
-                    Err(refusal) => refusal.to_string(),
+                    Err(error) if error.is_expected() => return None,
+                    Err(error) => error.to_string(),
                 }
             }
             Err(error) => error.to_string(),
         };
-        if let Some(more) = sayings.may_say(format!("{process} {why}"), SAID_EVERY) {
-            tracing::info!("waits for process {process} at {address}: {why}{more}");
+        if let Some(suppressed) = throttle.admit(format!("{process} {error}"), LOG_INTERVAL) {
+            tracing::info!(process, address, error, suppressed, "waiting for a process");
         }
         None
     }
 
-    /// Listens at this process's own address and nowhere else. `None`: stopped.
+    /// Listens on the address of this process and no other. `None`: the run was stopped.
     fn listener(&self, stop: &Stop) -> Result<Option<TcpListener>, ClusterError> {
         let address = self.hosts.address(self.me.process as usize);
-        let (began, mut said) = (Instant::now(), false);
+        let (started, mut is_logged) = (Instant::now(), false);
         loop {
             if stop.is_set() {
                 return Ok(None);
@@ -241,18 +248,17 @@ impl Member {
                     }
                     match TcpListener::bind(&found[..]) {
                         Ok(listener) => return Ok(Some(listener)),
-                        Err(error) if began.elapsed() > TAKEN_FOR => return Err(self.cannot_listen(error)),
+                        Err(error) if started.elapsed() > BIND_TIMEOUT => return Err(self.cannot_listen(error)),
                         Err(error) => error,
                     }
                 }
-                // The name of a pod is known some time after the pod has started.
-                Err(error) if began.elapsed() > 6 * TAKEN_FOR => return Err(self.cannot_listen(error)),
+                Err(error) if started.elapsed() > RESOLVE_TIMEOUT => return Err(self.cannot_listen(error)),
                 Err(error) => error,
             };
-            if !std::mem::replace(&mut said, true) {
-                tracing::info!("cannot listen at {address} yet: {error}");
+            if !std::mem::replace(&mut is_logged, true) {
+                tracing::info!(address, %error, "cannot listen at the address yet, retrying");
             }
-            thread::sleep(RETRY);
+            thread::sleep(RETRY_EVERY);
         }
     }
 
@@ -262,10 +268,10 @@ impl Member {
     }
 }
 
-fn pause(stop: &Stop) -> Result<(), Again> {
+fn pause(stop: &Stop) -> Result<(), Interrupted> {
     if stop.is_set() {
-        return Err(Again::Stopped);
+        return Err(Interrupted::Stopped);
     }
-    thread::sleep(NAP);
+    thread::sleep(POLL_EVERY);
     Ok(())
 }

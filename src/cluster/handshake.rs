@@ -1,4 +1,7 @@
-//! The two sides of a link that is being made; see [`super::frames`] for who says what.
+//! The two sides of the handshake that makes a link. [`super::frames`] shows the order of the frames.
+//!
+//! Both sides prove that they know the secret by keyed hashes over two fresh nonces, so neither a stranger nor a recorded
+//! handshake gets a link. The connecting side proves it first. No claim is read before its hash is checked.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -10,73 +13,76 @@ use super::error::HandshakeError;
 use super::frames::{Answer, Claims, Confirm, Epoch, Greeting, PROTOCOL, Proof};
 use super::identity::Identity;
 
-/// How long all of it may take. A second would do for any network a graph should span.
-pub(super) const TIME: Duration = Duration::from_secs(5);
+/// Deadline for a whole handshake. A second is enough on any network that a graph should span.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The side that connects. Returns the epoch of the run that it may join.
+/// The connecting side. Process `to` is expected at the other end. Returns the epoch of the run to join.
+///
+/// Fails if the other side does not prove that it knows the secret, differs in build, size or configuration, or refuses.
 pub fn connect(link: &mut (impl Read + Write), me: &Identity, to: u32, epoch: Epoch) -> Result<Epoch, HandshakeError> {
     let mine = Greeting::new(nonce());
     write(link, &mine)?;
     let theirs = greeting(link)?;
     let nonces = [mine.nonce, theirs.nonce].concat();
     let claims = me.claims(to, epoch);
-    let seal = me.secret.seal(&[CONNECTS, &nonces, claims.as_bytes()]);
-    write(link, &Proof { claims, seal: seal.into() })?;
-    let answer: Answer = read(link).map_err(|refusal| match refusal {
-        HandshakeError::Closed => HandshakeError::Distrusted,
+    let mac = me.secret.mac(&[CONNECTS, &nonces, claims.as_bytes()]);
+    write(link, &Proof { claims, mac: mac.into() })?;
+    let answer: Answer = read(link).map_err(|error| match error {
+        HandshakeError::Closed => HandshakeError::ProofRejected,
         other => other,
     })?;
-    if me.secret.seal(&answer_parts(&nonces, &claims, &answer)) != answer.seal {
-        return Err(HandshakeError::Secret);
+    if me.secret.mac(&answer_parts(&nonces, &claims, &answer)) != answer.mac {
+        return Err(HandshakeError::WrongSecret);
     }
     me.compare(&answer.claims)?;
     if answer.claims.from.get() != to {
-        return Err(HandshakeError::Index { from: answer.claims.from.get(), to: me.process });
+        return Err(HandshakeError::ProcessMismatch { from: answer.claims.from.get(), to: me.process });
     }
-    if let Some(refusal) = HandshakeError::told(answer.verdict.get(), me.process, to) {
-        return Err(refusal);
+    if let Some(error) = HandshakeError::from_code(answer.verdict.get(), me.process, to) {
+        return Err(error);
     }
-    if answer.claims.epoch == Epoch::ASKED || (epoch != Epoch::ASKED && answer.claims.epoch != epoch) {
-        return Err(HandshakeError::Epoch);
+    if answer.claims.epoch == Epoch::UNKNOWN || (epoch != Epoch::UNKNOWN && answer.claims.epoch != epoch) {
+        return Err(HandshakeError::EpochMismatch);
     }
-    let seal = me.secret.seal(&confirm_parts(&nonces, &claims, &answer));
-    write(link, &Confirm { seal: seal.into() })?;
+    let mac = me.secret.mac(&confirm_parts(&nonces, &claims, &answer));
+    write(link, &Confirm { mac: mac.into() })?;
     Ok(answer.claims.epoch)
 }
 
-/// The side that is connected to. `judge` says for a process of this cluster which run it may join, or why none.
-/// Returns the number of the process.
+/// The accepting side. `admit` decides for a process of this cluster which run it may join. Returns the number of the process
+/// and the epoch of that run.
+///
+/// Fails if the other side does not prove that it knows the secret, differs in build, size or configuration, or is not admitted.
 pub fn accept(
     link: &mut (impl Read + Write),
     me: &Identity,
-    judge: impl FnOnce(&Claims) -> Result<Epoch, HandshakeError>,
+    admit: impl FnOnce(&Claims) -> Result<Epoch, HandshakeError>,
 ) -> Result<(u32, Epoch), HandshakeError> {
     let theirs = greeting(link);
     let mine = Greeting::new(nonce());
-    if matches!(theirs, Ok(_) | Err(HandshakeError::Protocol(_))) {
+    if matches!(theirs, Ok(_) | Err(HandshakeError::ProtocolVersion(_))) {
         write(link, &mine)?;
     }
     let nonces = [theirs?.nonce, mine.nonce].concat();
-    let Proof { claims, seal } = read(link)?;
-    // Nothing that it says is looked at before this.
-    if me.secret.seal(&[CONNECTS, &nonces, claims.as_bytes()]) != seal {
-        return Err(HandshakeError::Secret);
+    let Proof { claims, mac } = read(link)?;
+    if me.secret.mac(&[CONNECTS, &nonces, claims.as_bytes()]) != mac {
+        return Err(HandshakeError::WrongSecret);
     }
-    let judged = me.compare(&claims).and_then(|()| judge(&claims));
-    let epoch = *judged.as_ref().unwrap_or(&Epoch::ASKED);
-    let verdict = judged.as_ref().err().map_or(0, HandshakeError::code).into();
-    let mut answer = Answer { verdict, claims: me.claims(claims.from.get(), epoch), seal: [0; 32] };
-    answer.seal = me.secret.seal(&answer_parts(&nonces, &claims, &answer)).into();
+    let admitted = me.compare(&claims).and_then(|()| admit(&claims));
+    let epoch = *admitted.as_ref().unwrap_or(&Epoch::UNKNOWN);
+    let verdict = admitted.as_ref().err().map_or(0, HandshakeError::code).into();
+    let mut answer = Answer { verdict, claims: me.claims(claims.from.get(), epoch), mac: [0; 32] };
+    answer.mac = me.secret.mac(&answer_parts(&nonces, &claims, &answer)).into();
     write(link, &answer)?;
-    judged?;
+    admitted?;
     let confirm: Confirm = read(link)?;
-    if me.secret.seal(&confirm_parts(&nonces, &claims, &answer)) != confirm.seal {
-        return Err(HandshakeError::Secret);
+    if me.secret.mac(&confirm_parts(&nonces, &claims, &answer)) != confirm.mac {
+        return Err(HandshakeError::WrongSecret);
     }
     Ok((claims.from.get(), epoch))
 }
 
-/// No seal of one side is good for another.
+/// Prefixes of the hashed bytes: the hash of one frame is never valid for another.
 const CONNECTS: &[u8] = b"connects";
 const ANSWERS: &[u8] = b"answers.";
 const CONFIRMS: &[u8] = b"confirms";
@@ -96,7 +102,7 @@ fn nonce() -> [u8; 32] {
 }
 
 impl Epoch {
-    /// A new one, not [`Epoch::ASKED`].
+    /// A random epoch, never [`Epoch::UNKNOWN`].
     pub(super) fn draw() -> Self {
         let mut epoch = [0; 16];
         getrandom::fill(&mut epoch).expect("the system has random numbers");
@@ -105,21 +111,25 @@ impl Epoch {
     }
 }
 
-/// A stranger is told by its first bytes, however few or many it sends.
+/// Reads the greeting in three steps, so that the error names a probe, a stranger or a short greeting, whatever was sent.
 fn greeting(link: &mut impl Read) -> Result<Greeting, HandshakeError> {
     let mut bytes = [0; size_of::<Greeting>()];
     let (magic, rest) = bytes.split_at_mut(8);
-    fill(link, &mut magic[..1]).map_err(|refusal| match refusal {
-        HandshakeError::Closed => HandshakeError::Mute,
+    fill(link, &mut magic[..1]).map_err(|error| match error {
+        HandshakeError::Closed => HandshakeError::Probe,
         other => other,
     })?;
     fill(link, &mut magic[1..])?;
-    if !Greeting::is_begun_by(magic.try_into().expect("eight bytes")) {
-        return Err(HandshakeError::Stranger);
+    if !Greeting::starts_with(magic.try_into().expect("the magic has eight bytes")) {
+        return Err(HandshakeError::UnknownProtocol);
     }
     fill(link, rest)?;
-    let greeting = Greeting::read_from_bytes(&bytes).expect("as many bytes as it has");
-    if greeting.protocol() == PROTOCOL { Ok(greeting) } else { Err(HandshakeError::Protocol(greeting.protocol())) }
+    let greeting = Greeting::read_from_bytes(&bytes).expect("the buffer has its size");
+    if greeting.protocol() == PROTOCOL {
+        Ok(greeting)
+    } else {
+        Err(HandshakeError::ProtocolVersion(greeting.protocol()))
+    }
 }
 
 fn read<F: FromBytes + IntoBytes>(link: &mut impl Read) -> Result<F, HandshakeError> {
@@ -129,45 +139,45 @@ fn read<F: FromBytes + IntoBytes>(link: &mut impl Read) -> Result<F, HandshakeEr
 }
 
 fn fill(link: &mut impl Read, bytes: &mut [u8]) -> Result<(), HandshakeError> {
-    link.read_exact(bytes).map_err(|error| refusal(&error))
+    link.read_exact(bytes).map_err(|error| io_error(&error))
 }
 
 fn write<F: IntoBytes + zerocopy::Immutable>(link: &mut impl Write, frame: &F) -> Result<(), HandshakeError> {
-    link.write_all(frame.as_bytes()).and_then(|()| link.flush()).map_err(|error| refusal(&error))
+    link.write_all(frame.as_bytes()).and_then(|()| link.flush()).map_err(|error| io_error(&error))
 }
 
-fn refusal(error: &io::Error) -> HandshakeError {
+fn io_error(error: &io::Error) -> HandshakeError {
     match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => HandshakeError::Silent,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => HandshakeError::TimedOut,
         _ => HandshakeError::Closed,
     }
 }
 
-/// A socket on which everything must be over by a point in time, however slowly the other side goes on.
-pub(super) struct Until<'s> {
+/// A socket with a deadline for all reads and writes together, so that a slow peer gains nothing by single bytes.
+pub(super) struct Deadline<'s> {
     socket: &'s TcpStream,
-    end: Instant,
+    deadline: Instant,
 }
 
-impl<'s> Until<'s> {
-    pub(super) fn new(socket: &'s TcpStream, time: Duration) -> Self {
-        Until { socket, end: Instant::now() + time }
+impl<'s> Deadline<'s> {
+    pub(super) fn new(socket: &'s TcpStream, timeout: Duration) -> Self {
+        Deadline { socket, deadline: Instant::now() + timeout }
     }
 
     fn left(&self) -> io::Result<Option<Duration>> {
-        let left = self.end.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
     }
 }
 
-impl Read for Until<'_> {
+impl Read for Deadline<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.socket.set_read_timeout(self.left()?)?;
         (&mut &*self.socket).read(bytes)
     }
 }
 
-impl Write for Until<'_> {
+impl Write for Deadline<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.set_write_timeout(self.left()?)?;
         (&mut &*self.socket).write(bytes)

@@ -1,4 +1,4 @@
-//! Where the processes of a cluster are reached.
+//! The addresses of the processes of a cluster.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosts(Vec<String>);
 
-/// Why the hosts of a cluster are not known.
+/// Why a list of hosts is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
     /// The file cannot be read.
@@ -16,27 +16,27 @@ pub enum HostsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What happened.
+        /// Cause.
         error: std::io::Error,
     },
-    /// Something that is no address.
-    #[error("{origin}: `{text}` is no address: write host:port, as in 10.0.0.7:2101, node1:2101 or [fd00::7]:2101")]
+    /// An entry is not an address.
+    #[error("{origin}: `{text}` is not an address: write host:port, as in 10.0.0.7:2101, node1:2101 or [fd00::7]:2101")]
     Address {
-        /// File and line, or the list.
+        /// File and line, or "the list of hosts".
         origin: String,
-        /// What stands there.
+        /// The entry.
         text: String,
     },
-    /// An address twice.
-    #[error("{origin}: {text} is there twice, but each process has an address of its own")]
-    Twice {
-        /// File and line, or the list.
+    /// Two entries are equal.
+    #[error("{origin}: {text} is listed twice, but each process needs its own address")]
+    Duplicate {
+        /// File and line, or "the list of hosts".
         origin: String,
         /// The address.
         text: String,
     },
-    /// None at all.
-    #[error("{origin}: there is no address; write one host:port a line, process 0 first")]
+    /// There are no entries.
+    #[error("{origin}: no address found; write one host:port a line, process 0 first")]
     Empty {
         /// The file or the list.
         origin: String,
@@ -44,7 +44,7 @@ pub enum HostsError {
 }
 
 impl Hosts {
-    /// From a file with an address a line (empty lines and those with `#` are skipped), or from a list with commas.
+    /// Reads a comma-separated list, or a file with one address a line. In a file, empty lines and lines with `#` are skipped.
     pub fn read(given: &str) -> Result<Self, HostsError> {
         if given.contains(',') {
             let items = given.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -64,20 +64,20 @@ impl Hosts {
                 return Err(HostsError::Address { origin, text });
             }
             if hosts.contains(&text) {
-                return Err(HostsError::Twice { origin, text });
+                return Err(HostsError::Duplicate { origin, text });
             }
             hosts.push(text);
         }
         if hosts.is_empty() { Err(HostsError::Empty { origin: source.to_owned() }) } else { Ok(Hosts(hosts)) }
     }
 
-    /// How many processes there are, at least one.
+    /// Number of processes, at least 1.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Where a process is reached.
+    /// Address of a process, as it was given.
     pub fn address(&self, process: usize) -> &str {
         &self.0[process]
     }
@@ -98,17 +98,17 @@ fn is_address(text: &str) -> bool {
     host && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// The number of a process: a number, or the name of a pod of a stateful set, whose last part is its number.
+/// Parses the number of a process: a number, or the name of a pod of a stateful set, which ends in `-NUMBER`.
 pub fn process_number(text: &str) -> Option<usize> {
     let digits = text.rsplit_once('-').map_or(text, |(_, ordinal)| ordinal);
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
-/// Whether an address is reached from this machine or a private network only.
+/// Whether an address can be reached only from this machine or a private network.
 pub(super) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
-            // 100.64.0.0/10 is shared by carriers, and by overlay networks.
+            // 100.64.0.0/10 is used by carriers and by overlay networks.
             ip.is_loopback()
                 || ip.is_private()
                 || ip.is_link_local()
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_and_a_list_name_the_processes_in_order() {
+    fn reads_a_file_and_a_list() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts");
         std::fs::write(&path, "# ours\n node0:2101 \n\n[fd00::7]:2102\n10.0.0.3:1\n").unwrap();
@@ -137,17 +137,17 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_the_line() {
+    fn errors_name_the_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts");
         for (text, parts) in [
-            ("a:1\nb\n", ["hosts:2: `b` is no address", "host:port"]),
+            ("a:1\nb\n", ["hosts:2: `b` is not an address", "host:port"]),
             ("a:0\n", ["hosts:1:", "a:0"]),
             ("a:70000\n", ["hosts:1:", "a:70000"]),
-            ("a b:1\n", ["hosts:1:", "no address"]),
+            ("a b:1\n", ["hosts:1:", "not an address"]),
             ("fd00::7:1\n", ["hosts:1:", "[fd00::7]:2101"]),
             ("a:1\nb:1\na:1\n", ["hosts:3: a:1", "twice"]),
-            ("# nobody\n", ["no address", "one host:port a line"]),
+            ("# empty\n", ["no address", "one host:port a line"]),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Hosts::read(path.to_str().unwrap()).unwrap_err().to_string();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_numbered_by_its_name() {
+    fn parses_the_number_of_a_pod() {
         for (text, number) in [
             ("0", Some(0)),
             ("12", Some(12)),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_internet_reaches_is_not_private() {
+    fn public_addresses_are_not_private() {
         for ip in [
             "127.0.0.1",
             "127.9.8.7",

@@ -1,3 +1,5 @@
+//! What the processes of a cluster must agree on.
+
 use std::fs::File;
 use std::io;
 
@@ -5,34 +7,34 @@ use super::error::HandshakeError;
 use super::frames::{Claims, Epoch};
 use super::secret::Secret;
 
-/// What a process is to the others.
+/// The identity of a process in its cluster.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// What it shares with them.
+    /// Secret shared by all processes.
     pub secret: Secret,
-    /// Its number.
+    /// Number of this process, from 0.
     pub process: u32,
-    /// How many there are.
+    /// Number of processes.
     pub processes: u32,
-    /// Workers of each.
+    /// Workers of each process.
     pub workers: u32,
-    /// A hash of the program: all must be of one build, as what they send each other has no format of its own.
+    /// Hash of the program. All processes must run one build: they send each other memory as it is laid out.
     pub program: [u8; 32],
-    /// A hash of the configuration that the graph is made of.
+    /// Hash of the configuration that all processes must agree on.
     pub configuration: [u8; 32],
 }
 
 impl Identity {
-    /// The hash of the program that runs.
+    /// Hashes the executable of this process.
     pub fn this_program() -> io::Result<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(File::open(std::env::current_exe()?)?)?;
         Ok(hasher.finalize().into())
     }
 
-    /// The hash of a configuration as it is written down.
-    pub fn of_configuration(written: &str) -> [u8; 32] {
-        blake3::hash(written.as_bytes()).into()
+    /// Hashes the text of a configuration.
+    pub fn of_configuration(text: &str) -> [u8; 32] {
+        blake3::hash(text.as_bytes()).into()
     }
 
     pub(super) fn claims(&self, to: u32, epoch: Epoch) -> Claims {
@@ -52,22 +54,22 @@ impl Identity {
         }
     }
 
-    /// Whether another process, which has the secret, is one of this cluster.
+    /// Checks the claims of another process, which has proven that it knows the secret.
     pub(super) fn compare(&self, other: &Claims) -> Result<(), HandshakeError> {
         let (from, to) = (other.from.get(), other.to.get());
         let (processes, workers) = (other.processes.get(), other.workers.get());
         if other.program != self.program {
             let version = String::from_utf8_lossy(&other.version);
-            return Err(HandshakeError::Program { version: version.trim_end_matches('\0').to_owned() });
+            return Err(HandshakeError::BuildMismatch { version: version.trim_end_matches('\0').to_owned() });
         }
         if (processes, workers) != (self.processes, self.workers) {
-            return Err(HandshakeError::Numbers { processes, workers });
+            return Err(HandshakeError::ClusterSizeMismatch { processes, workers });
         }
         if other.configuration != self.configuration {
-            return Err(HandshakeError::Configuration);
+            return Err(HandshakeError::ConfigurationMismatch);
         }
         if to != self.process || from == self.process || from >= self.processes {
-            return Err(HandshakeError::Index { from, to });
+            return Err(HandshakeError::ProcessMismatch { from, to });
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Links that are made: what is asked of them until timely has them, and how it gets them.
+//! Links between processes: their socket options, their use before the run, and how timely gets them.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -11,50 +11,50 @@ use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
 use super::hosts::Hosts;
 
-/// What process 0 tells the others when the run begins.
+/// Options of the graph that process 0 sends to the others, as all must build the same graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Orders {
-    /// Whether the run goes on where another one ended: the graph has an input more then.
+pub struct GraphOptions {
+    /// Whether the run resumes: the graph then has another input.
     pub resumes: bool,
-    /// Whether similar items are told beside the lists; all must build the same graph.
+    /// Whether similar items are emitted.
     pub similar_items: bool,
-    /// The same of similar users.
+    /// Whether similar users are emitted.
     pub similar_users: bool,
 }
 
-/// The links of one process to all others, when all processes have all of theirs.
+/// The links of one process to all others. It exists once all processes are ready.
 #[derive(Debug)]
 pub struct Links {
     pub(super) process: usize,
     pub(super) hosts: Hosts,
-    /// By process; none to itself.
+    /// Sockets by process. `None`: this process.
     pub(super) sockets: Vec<Option<TcpStream>>,
-    pub(super) orders: Orders,
+    pub(super) options: GraphOptions,
 }
 
 impl Links {
-    /// This process's number.
+    /// Number of this process.
     pub fn process(&self) -> usize {
         self.process
     }
 
-    /// How many processes there are.
+    /// Number of processes.
     pub fn processes(&self) -> usize {
         self.sockets.len()
     }
 
-    /// Where they are.
+    /// Addresses of the processes.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
-    /// What process 0 said.
-    pub fn orders(&self) -> Orders {
-        self.orders
+    /// Options that process 0 sent.
+    pub fn graph_options(&self) -> GraphOptions {
+        self.options
     }
 
-    /// What timely makes so many workers of, and what must be kept for as long as they run. From here on all processes
-    /// live and die together: whoever is told of losses by [`Loss`](super::Loss) should listen before.
+    /// Builders for the workers of this process, and a guard to keep as long as they run. From here on the loss of one process
+    /// ends all: listen for a [`Loss`](super::Loss) before.
     pub fn into_workers(self, workers: usize) -> io::Result<(Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>)> {
         let hooks = Hooks::default();
         let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
@@ -63,55 +63,55 @@ impl Links {
     }
 }
 
-/// A link to a process with a higher number, before the run.
+/// A link to a process with a higher number, before the run starts.
 pub(super) struct Link {
     pub(super) socket: TcpStream,
     pub(super) process: u32,
-    /// It has all of its own links.
+    /// Whether the process has all its links.
     pub(super) ready: bool,
 }
 
 impl Link {
     pub(super) fn new(socket: TcpStream, process: u32) -> io::Result<Self> {
-        settle(&socket)?;
+        configure(&socket)?;
         Ok(Link { socket, process, ready: false })
     }
 }
 
-/// A peer that neither says anything nor acknowledges anything for so long is lost: its machine, or the way to it. (A
-/// process that dies is noticed at once.)
-const PATIENCE: Duration = Duration::from_secs(8);
+/// A peer that neither sends nor acknowledges anything for so long is lost: its machine or the network has failed. The death
+/// of a process alone is noticed at once, by the closed connection.
+const PEER_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Sets a link up for its life.
-pub(super) fn settle(socket: &TcpStream) -> io::Result<()> {
+/// Sets the socket options that a link has from the handshake to its end.
+pub(super) fn configure(socket: &TcpStream) -> io::Result<()> {
     socket.set_read_timeout(None)?;
     socket.set_write_timeout(None)?;
-    // Small messages of progress are what everybody waits for.
+    // Workers wait for small progress messages.
     socket.set_nodelay(true)?;
-    let every = PATIENCE / 4;
+    let every = PEER_TIMEOUT / 4;
     let keepalive = TcpKeepalive::new().with_time(every).with_interval(every);
     #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
     let keepalive = keepalive.with_retries(3);
     let socket = SockRef::from(socket);
     socket.set_tcp_keepalive(&keepalive)?;
-    // Keepalive is for silent links; this is for what was sent and is not acknowledged.
+    // Keepalive probes only idle links; this option covers data that is sent and not acknowledged.
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(PATIENCE))?;
+    socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;
     Ok(())
 }
 
-/// Whether the other end has not hung up, as far as this end knows. Leaves alone what has come.
+/// Whether the connection is not closed, as far as this end knows. Reads nothing.
 pub(super) fn is_alive(socket: &TcpStream) -> bool {
-    match unblocked(socket, |socket| socket.peek(&mut [0])) {
+    match without_blocking(socket, |socket| socket.peek(&mut [0])) {
         Ok(length) => length > 0,
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
 }
 
-/// The next `N` bytes, if they are all there. An error if the link is dead.
+/// The next `N` bytes, if all have arrived. Fails if the link is dead.
 pub(super) fn take_if_there<const N: usize>(socket: &TcpStream) -> io::Result<Option<[u8; N]>> {
     let mut bytes = [0; N];
-    match unblocked(socket, |socket| socket.peek(&mut bytes)) {
+    match without_blocking(socket, |socket| socket.peek(&mut bytes)) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(length) if length < N => Ok(None),
         Ok(_) => (&mut &*socket).read_exact(&mut bytes).map(|()| Some(bytes)),
@@ -120,9 +120,9 @@ pub(super) fn take_if_there<const N: usize>(socket: &TcpStream) -> io::Result<Op
     }
 }
 
-fn unblocked<R>(socket: &TcpStream, look: impl FnOnce(&TcpStream) -> io::Result<R>) -> io::Result<R> {
+fn without_blocking<R>(socket: &TcpStream, peek: impl FnOnce(&TcpStream) -> io::Result<R>) -> io::Result<R> {
     socket.set_nonblocking(true)?;
-    let seen = look(socket);
+    let seen = peek(socket);
     socket.set_nonblocking(false)?;
     seen
 }

@@ -1,37 +1,37 @@
-//! What is said when a process of the cluster is lost. Timely's network threads panic then, on purpose, and the workers
-//! after them: one message takes the place of all that.
+//! The loss of a process of the cluster. Timely reports it by panics of its network threads, and the workers panic after
+//! them. One message replaces all of these.
 
 use std::any::Any;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A process of the cluster that is no more, or cannot be reached.
+/// A process of the cluster that has ended or cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Its number.
+    /// Number of the process.
     pub process: usize,
-    /// What was seen of it.
+    /// Error of the link.
     pub what: String,
 }
 
 impl Loss {
-    /// Has `tell` called, once, when the first process is lost. Panics that follow from that are not shown.
-    pub fn listen(tell: impl Fn(Loss) + Send + Sync + 'static) {
-        let before = panic::take_hook();
+    /// Calls `report` once, for the first process that is lost. Panics that follow from it are not printed.
+    pub fn listen(report: impl Fn(Loss) + Send + Sync + 'static) {
+        let previous = panic::take_hook();
         let lost = Arc::new(AtomicBool::new(false));
         panic::set_hook(Box::new(move |info| {
             let thread = std::thread::current();
             match Loss::of(thread.name().unwrap_or_default(), info.payload()) {
-                Some(loss) if !lost.swap(true, Ordering::AcqRel) => tell(loss),
+                Some(loss) if !lost.swap(true, Ordering::AcqRel) => report(loss),
                 Some(_) => {}
                 None if lost.load(Ordering::Acquire) => {}
-                None => before(info),
+                None => previous(info),
             }
         }));
     }
 
-    /// What a panic says of a peer, by the names and the words of timely's network threads.
+    /// The loss that a panic reports, judged by the thread name and the message that timely's network threads use.
     fn of(thread: &str, payload: &dyn Any) -> Option<Self> {
         let process = thread.strip_prefix("timely:recv-").or(thread.strip_prefix("timely:send-"))?.parse().ok()?;
         let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loss_is_told_by_the_thread_that_sees_it() {
+    fn finds_the_lost_process_by_the_name_of_the_thread() {
         let text = String::from("timely communication error: reading data: socket closed");
         let loss = Loss { process: 2, what: "reading data: socket closed".into() };
         assert_eq!(Loss::of("timely:recv-2", &text), Some(loss));

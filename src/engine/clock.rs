@@ -1,11 +1,13 @@
+//! The clock of a run.
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What time it is in a run.
+/// Source of the time of a run. Time never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// The largest timestamp of any valid event so far: a replay.
+    /// The largest timestamp of all valid events so far, for replays.
     Event,
-    /// This machine's clock, and never earlier than the time before.
+    /// The clock of this machine.
     Wall,
 }
 

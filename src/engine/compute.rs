@@ -69,6 +69,7 @@ pub(super) fn start_workers(
     let worker_ends = ends_in.clone();
     let work = move || {
         let workers = timely::execute::execute_from(builders, guards, WorkerConfig::default(), move |worker| {
+            let _span = tracing::error_span!("worker", index = worker.index()).entered();
             let _guard = ReportPanic(worker_ends.clone());
             let (graph, mut channel) = worker::build(worker, &config, &gauges, topology, &durability);
             let success = if worker.index() == 0 {
@@ -112,7 +113,7 @@ impl Workers {
     pub(super) fn wait_for_all(&self) -> Result<(), RunError> {
         match self.ends.recv() {
             Ok(End::All(true)) => Ok(()),
-            Ok(End::All(false)) => Err(RunError::Elsewhere),
+            Ok(End::All(false)) => Err(RunError::CoordinatorFailed),
             Ok(end) => Err(self.failure(end)),
             Err(_) => Err(RunError::Thread("a worker")),
         }

@@ -1,5 +1,5 @@
-//! The names behind the ids, known once per process: interned by the reader, given back by the writer, and let go when
-//! the graph holds nothing of them any more.
+//! The names behind the ids, stored once per process: interned by the reader, looked up by the writers, removed when the
+//! graph holds no event of them any more.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,9 @@ use schema::id64;
 pub(super) struct Names {
     users: Mutex<Table>,
     items: Mutex<Table>,
-    passing: Mutex<ExpiringNames>,
-    /// While a snapshot is taken: names to be let go of when it is done, each as in [`Names::forget`].
-    kept: Mutex<Option<Vec<(Forgotten, u64, u64)>>>,
+    expiring: Mutex<ExpiringNames>,
+    /// Removals deferred while a snapshot is taken, each with the arguments of [`Names::forget`].
+    deferred: Mutex<Option<Vec<(Forgotten, u64, u64)>>>,
 }
 
 impl Names {
@@ -27,48 +27,48 @@ impl Names {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names of what may trend: of items, whatever else is held of them, and the keys of trending lists.
-    pub(super) fn passing(&self) -> MutexGuard<'_, ExpiringNames> {
-        self.passing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Names that trending lists may show: of items, whether or not the other tables have them, and of the lists.
+    pub(super) fn expiring(&self) -> MutexGuard<'_, ExpiringNames> {
+        self.expiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of what can trend no more at millisecond `at`, up to which everything is written; unless a snapshot is
-    /// being taken, which needs it: then next time.
-    pub(super) fn pass(&self, at: u64) {
-        if self.kept().is_none() {
-            self.passing().pass(at);
+    /// Removes the expiring names that no list can show after millisecond `at`, up to which everything is written. During a
+    /// snapshot it does nothing: the next call removes them.
+    pub(super) fn expire(&self, at: u64) {
+        if self.deferred().is_none() {
+            self.expiring().expire(at);
         }
     }
 
-    /// Lets go of a name of which nothing was held at millisecond `at`, when feeds up to number `feed` had been taken
-    /// in; unless a later feed has it, which will say so again when it is done with it.
-    pub(super) fn forget(&self, name: Forgotten, at: u64, feed: u64) {
-        match &mut *self.kept() {
-            Some(kept) => kept.push((name, at, feed)),
-            None => self.let_go(name, at, feed),
+    /// Removes a name that the graph had no event of at millisecond `at`, after tick number `tick`. A name that came again
+    /// in a later tick stays: the graph will report it again.
+    pub(super) fn forget(&self, name: Forgotten, at: u64, tick: u64) {
+        match &mut *self.deferred() {
+            Some(deferred) => deferred.push((name, at, tick)),
+            None => self.remove(name, at, tick),
         }
     }
 
-    /// From now on no name is let go of, so that whoever writes a snapshot finds the names of all that was held.
+    /// Defers all removals, so that the writer of a snapshot finds the names of every event in it.
     pub(super) fn hold(&self) {
-        self.kept().get_or_insert_default();
+        self.deferred().get_or_insert_default();
     }
 
-    /// Lets go of the names held back.
+    /// Carries out the deferred removals, and defers no more.
     pub(super) fn release(&self) {
-        for (name, at, feed) in self.kept().take().unwrap_or_default() {
-            self.let_go(name, at, feed);
+        for (name, at, tick) in self.deferred().take().unwrap_or_default() {
+            self.remove(name, at, tick);
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Vec<(Forgotten, u64, u64)>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deferred(&self) -> MutexGuard<'_, Option<Vec<(Forgotten, u64, u64)>>> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn let_go(&self, name: Forgotten, at: u64, feed: u64) {
+    fn remove(&self, name: Forgotten, at: u64, tick: u64) {
         match name {
-            Forgotten::User(id) => self.users().forget(id, at, feed),
-            Forgotten::Item(id) => self.items().forget(id, at, feed),
+            Forgotten::User(id) => self.users().remove(id, at, tick),
+            Forgotten::Item(id) => self.items().remove(id, at, tick),
         }
     }
 }
@@ -79,19 +79,20 @@ pub(super) struct Table {
     names: IdMap<Entry>,
 }
 
-/// Names that are needed until a time that is known when they come.
+/// Names with an expiry that is known when they are added.
 #[derive(Default)]
 pub(super) struct ExpiringNames {
     names: IdMap<(Box<str>, u64)>,
+    /// Ids by the millisecond at which they may expire.
     due: BTreeMap<u64, Vec<u64>>,
 }
 
 impl ExpiringNames {
-    /// The name is needed before millisecond `until`.
-    pub(super) fn keep(&mut self, id: u64, name: &str, until: u64) {
-        let known = &mut self.names.entry(id).or_insert_with(|| (name.into(), 0)).1;
-        if *known < until {
-            *known = until;
+    /// Retains a name until millisecond `until`, or longer if it was retained for longer before.
+    pub(super) fn retain(&mut self, id: u64, name: &str, until: u64) {
+        let expiry = &mut self.names.entry(id).or_insert_with(|| (name.into(), 0)).1;
+        if *expiry < until {
+            *expiry = until;
             self.due.entry(until).or_default().push(id);
         }
     }
@@ -100,10 +101,10 @@ impl ExpiringNames {
         self.names.get(&id).map(|(name, _)| name.as_ref())
     }
 
-    fn pass(&mut self, at: u64) {
+    fn expire(&mut self, at: u64) {
         while let Some(due) = self.due.first_entry().filter(|due| *due.key() <= at) {
             for id in due.remove() {
-                // An entry that has been prolonged is due again.
+                // A name whose expiry was raised is due again later.
                 if self.names.get(&id).is_some_and(|(_, until)| *until <= at) {
                     self.names.remove(&id);
                 }
@@ -115,13 +116,13 @@ impl ExpiringNames {
 
 struct Entry {
     name: Box<str>,
-    /// The last feed with an event of this name.
-    feed: u64,
-    /// The graph holds an event back until this millisecond; 0 if it does not.
+    /// Number of the last tick with an event of this name.
+    tick: u64,
+    /// Millisecond until which the graph holds back an event of this name. 0: it holds none.
     held_until: u64,
 }
 
-/// Two names have the same id64.
+/// Two names with the same id64.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Collision {
     pub(super) id: u64,
@@ -129,22 +130,22 @@ pub(super) struct Collision {
 }
 
 impl Table {
-    /// The id of a name that comes with feed `feed` and counts from `held_until` on.
-    pub(super) fn intern(&mut self, name: &str, feed: u64, held_until: u64) -> (u64, Option<Collision>) {
+    /// The id of a name in an event of tick number `tick`, which the graph holds back until `held_until`.
+    pub(super) fn intern(&mut self, name: &str, tick: u64, held_until: u64) -> (u64, Option<Collision>) {
         let id = id64(name);
-        (id, self.know(id, name, feed, held_until))
+        (id, self.insert(id, name, tick, held_until))
     }
 
-    /// [`Table::intern`] of a name whose id is known.
-    pub(super) fn know(&mut self, id: u64, name: &str, feed: u64, held_until: u64) -> Option<Collision> {
-        let entry = self.names.entry(id).or_insert_with(|| Entry { name: name.into(), feed, held_until: 0 });
-        entry.feed = feed;
+    /// Interns a name whose id is already computed.
+    pub(super) fn insert(&mut self, id: u64, name: &str, tick: u64, held_until: u64) -> Option<Collision> {
+        let entry = self.names.entry(id).or_insert_with(|| Entry { name: name.into(), tick, held_until: 0 });
+        entry.tick = tick;
         entry.held_until = entry.held_until.max(held_until);
         (*entry.name != *name).then(|| Collision { id, known: entry.name.as_ref().into() })
     }
 
-    /// Notes that the graph holds back an event of a known name until `held_until`.
-    pub(super) fn hold(&mut self, id: u64, held_until: u64) {
+    /// Notes that the graph holds back an event of this name until millisecond `held_until`.
+    pub(super) fn retain_until(&mut self, id: u64, held_until: u64) {
         if let Some(entry) = self.names.get_mut(&id) {
             entry.held_until = entry.held_until.max(held_until);
         }
@@ -154,8 +155,8 @@ impl Table {
         self.names.get(&id).map(|entry| entry.name.as_ref())
     }
 
-    fn forget(&mut self, id: u64, at: u64, feed: u64) {
-        if self.names.get(&id).is_some_and(|entry| entry.feed <= feed && entry.held_until <= at) {
+    fn remove(&mut self, id: u64, at: u64, tick: u64) {
+        if self.names.get(&id).is_some_and(|entry| entry.tick <= tick && entry.held_until <= at) {
             self.names.remove(&id);
             shrink_if_sparse(&mut self.names);
         }
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_stays_while_a_later_feed_or_a_held_event_has_it() {
+    fn retains_a_name_while_a_later_tick_or_a_held_event_uses_it() {
         let names = Names::default();
         let id = names.users().intern("ann", 3, 0).0;
         names.forget(Forgotten::User(id), 100, 2);
@@ -182,26 +183,26 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_stays_until_its_last_time_and_while_a_snapshot_is_taken() {
+    fn expires_names_after_their_last_expiry_and_not_during_a_snapshot() {
         let names = Names::default();
-        names.passing().keep(1, "hat", 10);
-        names.passing().keep(1, "hat", 20);
-        names.passing().keep(1, "hat", 15);
-        names.pass(19);
-        assert_eq!(names.passing().get(1), Some("hat"));
+        names.expiring().retain(1, "hat", 10);
+        names.expiring().retain(1, "hat", 20);
+        names.expiring().retain(1, "hat", 15);
+        names.expire(19);
+        assert_eq!(names.expiring().get(1), Some("hat"));
         names.hold();
-        names.pass(20);
-        assert_eq!(names.passing().get(1), Some("hat"));
+        names.expire(20);
+        assert_eq!(names.expiring().get(1), Some("hat"));
         names.release();
-        names.pass(20);
-        assert!(names.passing().names.is_empty() && names.passing().due.is_empty());
+        names.expire(20);
+        assert!(names.expiring().names.is_empty() && names.expiring().due.is_empty());
     }
 
     #[test]
-    fn two_names_with_one_id_are_told_apart() {
+    fn reports_two_names_with_one_id() {
         let mut table = Table::default();
         let id = id64("a");
-        table.names.insert(id, Entry { name: "other".into(), feed: 0, held_until: 0 });
+        table.names.insert(id, Entry { name: "other".into(), tick: 0, held_until: 0 });
         let collision = Collision { id, known: "other".into() };
         assert_eq!(table.intern("a", 1, 0), (id, Some(collision)));
         assert_eq!(table.intern("b", 1, 0), (id64("b"), None));

@@ -1,4 +1,4 @@
-//! How far a run is: counters that all its threads write, and the line that shows them.
+//! Progress of a run: counters that its threads update, and the display that shows them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+use super::threads::spawn;
 use crate::console;
 
 /// Counters of a run.
@@ -16,47 +17,47 @@ use crate::console;
 pub struct Progress {
     /// Valid events.
     pub events: AtomicU64,
-    /// Of them, events too weak to tell anything.
+    /// Valid events that are too weak to count.
     pub ignored: AtomicU64,
-    /// Of them, events older than the retention when they came.
+    /// Valid events that were older than the retention when they were read.
     pub expired: AtomicU64,
-    /// Events that came out of a snapshot.
+    /// Events loaded from a snapshot.
     pub restored: AtomicU64,
-    /// Valid events that are done with: every change that follows from them has been written, and is handed on as soon
-    /// as the sink is flushed. Ignored ones at the end of what was read are counted with the next event that is not.
-    pub settled: AtomicU64,
-    /// Records set aside.
+    /// Valid events whose changes are all written; the next flush of the sink makes them durable. Ignored events at the end
+    /// of the input are added with the next event that is not ignored.
+    pub completed: AtomicU64,
+    /// Rejected records.
     pub rejected: AtomicU64,
-    /// Names that share their id64 with another.
+    /// Names whose id64 equals that of another name.
     pub collisions: AtomicU64,
     /// Changes written.
     pub changes: AtomicU64,
-    /// The millisecond up to which everything is complete.
+    /// Millisecond up to which all changes are complete.
     pub watermark: AtomicU64,
     /// Users in the audience.
     pub audience: AtomicU64,
-    /// Of each topic and partition, records that are there and not read.
+    /// Unread records by topic and partition.
     lag: Mutex<Lag>,
 }
 
-/// By topic, as the user named it.
+/// Unread records by topic, as the user named it, and partition.
 type Lag = Vec<(String, BTreeMap<i32, u64>)>;
 
-/// Partitions named in the line; the others are in the sum only.
-const NAMED: usize = 8;
+/// Most partitions listed with their lag. The sum includes all.
+const LISTED_PARTITIONS: usize = 8;
 
-/// What is shown while a run goes on.
+/// Display of the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
     /// Nothing.
     Nothing,
-    /// One line on a terminal, written over and over.
+    /// A status line on a terminal, updated in place.
     Live,
-    /// A log line now and then.
+    /// A log record every ten seconds.
     Log,
 }
 
-/// Keeps showing until it is ended.
+/// A display that is running.
 pub(super) struct Display(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Display {
@@ -89,17 +90,11 @@ impl Show {
             }
             console::set_status("");
         };
-        match std::thread::Builder::new().name("progress".into()).spawn(show) {
-            Ok(thread) => Display(Some((end, thread))),
-            Err(error) => {
-                tracing::warn!("no progress is shown: {error}");
-                Display(None)
-            }
-        }
+        Display(Some((end, spawn("progress", tracing::error_span!("progress"), show))))
     }
 }
 
-/// Events per second since it was last asked.
+/// Events per second since the previous call.
 struct Rate {
     at: Instant,
     events: u64,
@@ -119,7 +114,7 @@ impl Progress {
         *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = lag;
     }
 
-    /// The sum, and the partitions that lag most.
+    /// The sum, and the partitions with the largest lag.
     fn lag(&self) -> Option<String> {
         let lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
         let topic = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
@@ -130,10 +125,10 @@ impl Progress {
         }
         let sum: u64 = all.iter().map(|(lag, ..)| lag).sum();
         all.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| (&a.1, a.2).cmp(&(&b.1, b.2))));
-        let behind = all.iter().take(NAMED).filter(|(lag, ..)| *lag > 0);
-        let behind: Vec<String> = behind.map(|(lag, topic, id)| format!("{topic}/{id} {}", grouped(*lag))).collect();
-        let named = if behind.is_empty() { String::new() } else { format!(" ({})", behind.join(", ")) };
-        Some(format!("lag {}{named}", grouped(sum)))
+        let listed = all.iter().take(LISTED_PARTITIONS).filter(|(lag, ..)| *lag > 0);
+        let listed: Vec<String> = listed.map(|(lag, topic, id)| format!("{topic}/{id} {}", grouped(*lag))).collect();
+        let listed = if listed.is_empty() { String::new() } else { format!(" ({})", listed.join(", ")) };
+        Some(format!("lag {}{listed}", grouped(sum)))
     }
 
     fn line(&self, per_second: f64) -> String {
@@ -166,7 +161,7 @@ pub(super) fn rounded(rate: f64) -> u64 {
     rate.round() as u64
 }
 
-/// A number with its thousands apart.
+/// A number with commas between its thousands.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -179,13 +174,13 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// Milliseconds since the epoch as people write them; `None` for 0, before anything is complete.
+/// Milliseconds since the Unix epoch as an ISO 8601 timestamp in seconds. `None` for 0, which stands for no time.
 pub(crate) fn timestamp(ms: u64) -> Option<String> {
     let time = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
     (ms > 0).then(|| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// This process's memory in bytes, by the field of `/proc/self/status`; `None` where there is no such file.
+/// Memory of this process in bytes, from a field of `/proc/self/status`. `None` on systems without this file.
 pub(crate) fn memory(field: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
@@ -197,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_read_well() {
+    fn formats_numbers_and_times() {
         assert_eq!(
             ["0", "999", "1,000", "12,345,678"],
             [0, 999, 1_000, 12_345_678].map(grouped).each_ref().map(String::as_str)
@@ -207,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_says_what_is_known() {
+    fn the_line_leaves_out_what_is_zero() {
         let progress = Progress::default();
         progress.events.store(12_345, Relaxed);
         progress.changes.store(678, Relaxed);

@@ -6,17 +6,16 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
 
-use connectors::SinkState;
 use crossbeam_channel::{Receiver, bounded};
 use dataflows::{Barrier, Event, Scope};
 use schema::{ListKey, id64};
 use snapshots::{Interactions, Manifest, Store, StoreError};
 
+use super::Resume;
 use super::clock::{Clock, now};
-use super::reader::{Break, Out, OutputGate, Reader};
-use crate::stop::Stop;
+use super::reader::{Break, OutputGate, Reader};
+use super::threads::spawn;
 
 /// Events of a snapshot that enter in one tick, at least; then it is as long as its last group.
 const LOADED_AT_ONCE: usize = 20_000;
@@ -24,98 +23,76 @@ const LOADED_AT_ONCE: usize = 20_000;
 /// Lists of the output told in one tick.
 const HELD_AT_ONCE: usize = 10_000;
 
-/// Where a run goes on from. Until what was there at its start is read, nothing is sent.
-#[derive(Clone, Default)]
-pub struct Resume {
-    /// The snapshot, if there is one.
-    pub manifest: Option<Arc<Manifest>>,
-    /// What the output holds.
-    pub holds: Arc<SinkState>,
-}
-
 /// Threads that decode: they outrun the graph by far.
 const DECODERS: usize = 2;
 
 impl Reader {
     /// Lets a snapshot and the output's lists into the graph, if there is something to go on from.
-    pub(super) fn restore(&mut self, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
+    pub(super) fn restore(&mut self) -> Result<(), Break> {
         let Some(Resume { manifest, holds }) = self.resume.take() else { return Ok(()) };
-        self.edge.at = match self.edge.clock {
+        self.ticks.at = match self.ticks.clock {
             Clock::Event => 0,
             // Time never goes back, not even behind what was sent.
             Clock::Wall => holds.at.max(now()),
         };
         if let Some(manifest) = &manifest {
-            self.edge.at = self.edge.at.max(manifest.time.ms);
-            self.load_all(manifest, out, stop)?;
+            self.ticks.at = self.ticks.at.max(manifest.time.ms);
+            self.load_all(manifest)?;
         }
         for holds in holds.lists.chunks(HELD_AT_ONCE) {
-            self.edge.feed.directives.known = holds.iter().map(|(key, items)| self.edge.held(key, items)).collect();
-            self.edge.send(out)?;
+            self.ticks.tick.directives.known = holds.iter().map(|(key, items)| self.ticks.held(key, items)).collect();
+            self.ticks.send()?;
         }
-        self.edge.feed.directives.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
-        self.edge.opening = self.opening(&holds);
-        self.edge.feed.directives.finish_reconcile = self.edge.opening == OutputGate::Done;
-        if self.edge.saves {
-            self.edge.feed.directives.positions = Some(self.positions());
-        }
-        self.edge.send(out)
-    }
-
-    /// When the output is to be compared with the lists.
-    fn opening(&self, holds: &SinkState) -> OutputGate {
-        if self.waits_for_backfill() {
-            return OutputGate::Backfilled;
-        }
-        // A replay compares where the output ended: what it holds of later ticks than the snapshot's is made again first.
-        let is_there = self.edge.clock == Clock::Wall || self.edge.at > holds.at;
-        if is_there { OutputGate::Done } else { OutputGate::After(holds.at) }
+        self.ticks.tick.directives.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
+        self.gate = OutputGate::at_resume(&self.inputs, self.ticks.clock, self.ticks.at, holds.at);
+        self.ticks.tick.directives.finish_reconcile = self.gate == OutputGate::Open;
+        self.send_with_positions()
     }
 
     /// Lets the events of a snapshot in.
-    fn load_all(&mut self, manifest: &Arc<Manifest>, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
+    fn load_all(&mut self, manifest: &Arc<Manifest>) -> Result<(), Break> {
         let store = self.store.clone().expect("whoever goes on from a snapshot has the store");
-        self.edge.feed.directives.barrier = Some(Barrier::LoadBegin);
+        self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
         for group in decoded(&store, manifest) {
-            if stop.is_set() {
+            if self.stop.is_set() {
                 return Err(Break::Stopped);
             }
             self.load(&group.map_err(|error| Break::Failed(error.into()))?);
-            if self.edge.feed.events.len() >= LOADED_AT_ONCE {
-                self.edge.send(out)?;
+            if self.ticks.tick.events.len() >= LOADED_AT_ONCE {
+                self.ticks.send()?;
             }
         }
-        if !self.edge.feed.events.is_empty() || self.edge.feed.directives.barrier.is_some() {
-            self.edge.send(out)?;
+        if !self.ticks.tick.events.is_empty() || self.ticks.tick.directives.barrier.is_some() {
+            self.ticks.send()?;
         }
         Ok(())
     }
 
     fn load(&mut self, group: &Decoded) {
-        self.edge.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
-        let (feed, at) = (self.edge.feed.number, self.edge.at);
-        let names = Arc::clone(&self.edge.names);
+        self.ticks.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
+        let (feed, at) = (self.ticks.tick.number, self.ticks.at);
+        let names = Arc::clone(&self.ticks.names);
         // One look at the names for a whole group: nobody else needs them yet.
         let (mut users, mut items) = (names.users(), names.items());
         for (name, id) in group.rows.users().zip(&group.users) {
-            users.know(*id, name, feed, 0);
+            users.insert(*id, name, feed, 0);
         }
         for (name, id) in group.rows.items().zip(&group.items) {
-            items.know(*id, name, feed, 0);
+            items.insert(*id, name, feed, 0);
         }
         // At the snapshot's tick: before it they would be events of the future, and all that time be lived through again.
-        (self.edge.feed.since, self.edge.feed.at) = (at, at);
-        self.edge.feed.events.reserve(group.rows.len());
+        (self.ticks.tick.since, self.ticks.tick.at) = (at, at);
+        self.ticks.tick.events.reserve(group.rows.len());
         let item_names: Vec<&str> = group.rows.items().collect();
         for (row, (user, item, ts, level)) in group.rows.numbered().enumerate() {
             let item_name = item_names[item];
             let (user, item) = (group.users[user], group.items[item]);
             if ts > at {
-                users.hold(user, ts);
-                items.hold(item, ts);
+                users.retain_until(user, ts);
+                items.retain_until(item, ts);
             }
-            let scope = self.edge.trend(ts, (item, item_name), group.rows.room(row));
-            self.edge.feed.events.push(Event { user, item, ts, level, scope });
+            let scope = self.ticks.retain_trending_names(ts, (item, item_name), group.rows.room(row));
+            self.ticks.tick.events.push(Event { user, item, ts, level, scope });
         }
     }
 }
@@ -148,10 +125,7 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
                 }
             }
         };
-        thread::Builder::new()
-            .name("decoder".into())
-            .spawn(decode)
-            .expect("threads can be started at the beginning of a run");
+        spawn("decoder", tracing::error_span!("decoder"), decode);
     }
     groups
 }
@@ -160,7 +134,7 @@ impl super::reader::TickBuilder {
     /// A list that the output holds. Its names stay known to the end of the run: a user whose last event expires before the
     /// output opens is let go of by the graph, and the end of the list is still to be sent.
     fn held(&self, key: &ListKey, items: &[String]) -> (dataflows::ListKey, Vec<u64>) {
-        let feed = self.feed.number;
+        let feed = self.tick.number;
         self.names.users().intern(&key.to_string(), feed, u64::MAX);
         for item in items {
             self.names.items().intern(item, feed, u64::MAX);
@@ -183,9 +157,10 @@ impl super::reader::TickBuilder {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::engine::reader::Rejects;
+    use crate::engine::reader::{Rejects, TickSender};
     use crate::engine::tick::{TickInput, Waker};
     use crate::engine::{Interval, Shared, State};
+    use crate::stop::Stop;
     use connectors::RejectLog;
     use crossbeam_channel::unbounded;
     use snapshots::{RunId, Time, group_of};
@@ -239,10 +214,10 @@ mod tests {
         let shared =
             Shared { clock: Clock::Event, stop: Stop::default(), names: Arc::default(), progress: Arc::default() };
         let (config, rejects) = (Config::load(None, &[]).unwrap(), Rejects::new(RejectLog::default()));
-        let reader = Reader::new(&config, vec![], rejects, shared.clone(), Arc::default(), Some(&state), Some(resume));
-        let (out, feeds) = unbounded();
-        assert!(reader.run(&out, &Stop::default(), &Waker::default()).is_none());
-        drop(out);
+        let (ticks, feeds) = unbounded();
+        let out = TickSender { ticks, waker: Waker::default(), waiting: Arc::default() };
+        let reader = Reader::new(&config, vec![], rejects, &shared, out, Some(Arc::clone(&state.store)), Some(resume));
+        assert!(reader.run().is_none());
         let feeds: Vec<TickInput> = feeds.iter().collect();
         assert!(feeds.iter().all(|feed| (feed.since, feed.at) == (NOW, NOW)));
         assert_eq!(feeds.iter().map(|feed| feed.events.len()).sum::<usize>(), 3 * 21);

@@ -1,3 +1,5 @@
+//! The summary of a run.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -5,24 +7,24 @@ use std::time::Duration;
 
 use super::progress::{Progress, grouped, memory, rounded};
 
-/// What a run did.
+/// The result of a run in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Valid events.
     pub events: u64,
-    /// Of them, events too weak to tell anything (a `watch` of a few seconds).
+    /// Valid events that are too weak to count (a `watch` of a few seconds).
     pub ignored: u64,
-    /// Of them, events older than the retention when they came.
+    /// Valid events that were older than the retention when they were read.
     pub expired: u64,
-    /// Records set aside.
+    /// Rejected records.
     pub rejected: u64,
     /// Rejected records by the code of their reason.
     pub rejected_by: BTreeMap<String, u64>,
     /// Changes written.
     pub changes: u64,
-    /// How long it took.
+    /// Duration of the run.
     pub elapsed: Duration,
-    /// Largest resident memory of this process in bytes, where the system tells.
+    /// Peak resident memory of this process in bytes. `None` on systems that do not report it.
     pub peak_memory: Option<u64>,
 }
 
@@ -39,6 +41,34 @@ impl Summary {
             peak_memory: memory("VmHWM:"),
         }
     }
+
+    /// Logs the summary as one record.
+    pub fn log(&self) {
+        let Summary { events, ignored, expired, rejected, rejected_by, changes, elapsed, peak_memory } = self;
+        let (rejected_by, elapsed_s) = (by_code(rejected_by), elapsed.as_secs_f64());
+        tracing::info!(
+            events,
+            ignored,
+            expired,
+            rejected,
+            rejected_by,
+            changes,
+            elapsed_s,
+            peak_memory,
+            "run finished"
+        );
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn events_per_second(&self) -> u64 {
+        rounded(self.events as f64 / self.elapsed.as_secs_f64().max(1e-3))
+    }
+}
+
+/// Counts with their codes.
+fn by_code(counts: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> = counts.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
+    counts.join(", ")
 }
 
 /// One line.
@@ -55,19 +85,15 @@ impl fmt::Display for Summary {
             write!(f, " ({})", parts.join(", "))?;
         }
         write!(f, ", {} rejected", grouped(self.rejected))?;
-        let by: Vec<String> =
-            self.rejected_by.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
-        if !by.is_empty() {
-            write!(f, " ({})", by.join(", "))?;
+        if !self.rejected_by.is_empty() {
+            write!(f, " ({})", by_code(&self.rejected_by))?;
         }
-        #[allow(clippy::cast_precision_loss)]
-        let rate = self.events as f64 / self.elapsed.as_secs_f64().max(1e-3);
         write!(
             f,
             ", {} changes, {:.1} s, {} events/s",
             grouped(self.changes),
             self.elapsed.as_secs_f64(),
-            grouped(rounded(rate))
+            grouped(self.events_per_second())
         )?;
         match self.peak_memory {
             Some(bytes) => write!(f, ", peak memory {} MiB", bytes >> 20),
@@ -81,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_says_it_all() {
+    fn displays_one_line() {
         let summary = Summary {
             events: 110_300,
             ignored: 1,

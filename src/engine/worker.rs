@@ -344,7 +344,7 @@ impl Coordinator {
                 }
             }
             WorkerMessage::Stop if !self.stop.is_set() => {
-                console::say(&format!("stopping: process {} was asked to", from / topology.workers));
+                console::say(&format!("shutting down: process {} was asked to stop", from / topology.workers));
                 self.stop.set();
             }
             WorkerMessage::Stop | WorkerMessage::Over { .. } | WorkerMessage::Snapshot(_) => {}

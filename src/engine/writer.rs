@@ -134,12 +134,12 @@ impl Writer {
                 last = self.write(output, waker)?;
                 forgotten.append(&mut last.forgotten);
             }
-            self.progress.settled.store(last.events, Relaxed);
+            self.progress.completed.store(last.events, Relaxed);
             self.sinks.flush(last.at)?;
             if let Some(snapshots) = &self.snapshots {
                 snapshots.written(last.time);
             }
-            self.names.pass(last.at);
+            self.names.expire(last.at);
             for (name, at, feed) in forgotten {
                 self.names.forget(name, at, feed);
             }
@@ -152,7 +152,7 @@ impl Writer {
         let names = &*self.names;
         for changes in std::mem::take(&mut output.changes).chunks(CHANGES_PER_LOCK) {
             let named: Vec<Change> = {
-                let (users, items, expiring) = (names.users(), names.items(), names.passing());
+                let (users, items, expiring) = (names.users(), names.items(), names.expiring());
                 changes.iter().map(|change| named_change(change, &users, &items, &expiring)).collect()
             };
             named.iter().try_for_each(|change| self.sinks.changes.write(change))?;

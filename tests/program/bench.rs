@@ -212,6 +212,6 @@ fn interrupted_it_ends_and_keeps_what_it_has() {
     running.until(Duration::from_secs(20), "the heading", |out| out.contains("steps of 60 s"));
     thread::sleep(Duration::from_millis(500));
     running.signal("INT");
-    running.end_within(Duration::from_secs(8)).well().said(&["stopping"]);
+    running.end_within(Duration::from_secs(8)).well().said(&["shutting down"]);
     assert_eq!(report(&place, "l.json")["results"], serde_json::json!([]));
 }

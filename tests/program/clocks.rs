@@ -1,4 +1,4 @@
-//! What happens when: by the events' clock and by this machine's.
+//! Time of a run: by the timestamps of events and by the clock of the machine.
 
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{Place, changes, event, now, two_shoppers};
 const SOON: Duration = Duration::from_secs(2);
 
 #[test]
-fn live_changes_arrive_while_the_input_stays_open() {
+fn emits_changes_while_the_input_stays_open() {
     let place = Place::new();
     for clock in ["wall", "event"] {
         let mut running = place.start(&["run", "--clock", clock]);
@@ -25,7 +25,7 @@ fn live_changes_arrive_while_the_input_stays_open() {
 }
 
 #[test]
-fn by_the_wall_clock_a_list_empties_by_itself() {
+fn wall_clock_expires_lists_without_events() {
     let place = Place::new();
     let mut running =
         place.start(&["run", "--clock", "wall", "--set", "graph.retention=2s", "--set", "graph.audience=1s"]);
@@ -39,18 +39,18 @@ fn by_the_wall_clock_a_list_empties_by_itself() {
 }
 
 #[test]
-fn by_the_wall_clock_what_trends_changes_at_the_end_of_a_bucket_without_any_event() {
+fn wall_clock_updates_trending_lists_without_events() {
     const BUCKET: u64 = 1_000;
     let place = Place::new();
     let sets = ["trending.k=3", "trending.bucket=1s", "trending.buckets=3"].map(|set| ["--set", set]);
     let mut running = place.start(&[&["run", "--clock", "wall"], sets.as_flattened()].concat());
-    // The events' own time says what is in which bucket, however late they are read.
+    // The bucket of an event follows from its timestamp, however late it is read.
     let first = now() / BUCKET;
     running.send(&two_shoppers(first * BUCKET));
     running.until(2 * SOON, "bread", |out| out.contains(TRENDING));
     let tea = event("eve", "tea", "view", (first + 1) * BUCKET);
     running.send(&tea.replace('}', ",\"room\":\"r7\"}"));
-    // Everywhere and in the room.
+    // The list of the whole shop, and that of the room.
     running.until(4 * SOON, "their ends", |out| {
         let ends = |line: &&str| line.contains(TRENDING) && line.contains("\"items\":[]");
         out.ends_with('\n') && out.lines().filter(ends).count() == 2
@@ -71,9 +71,9 @@ fn by_the_wall_clock_what_trends_changes_at_the_end_of_a_bucket_without_any_even
     assert_eq!(lists(&trending_in("r7")), expected(&[(2, &["tea"]), (5, &[])]));
 }
 
-/// Only what stands in a file can be judged by the start of the run: a pipe goes on for days.
+/// A pipe may stay open for days, so its records are compared with the time of their arrival, not with the start of the run.
 #[test]
-fn through_a_pipe_the_future_begins_when_a_record_arrives() {
+fn future_records_of_a_pipe_are_judged_at_arrival() {
     let place = Place::new();
     for clock in ["wall", "event"] {
         let mut running = place.start(&["run", "--clock", clock, "--set", "input.max_skew=100ms"]);
@@ -88,18 +88,18 @@ fn through_a_pipe_the_future_begins_when_a_record_arrives() {
 }
 
 #[test]
-fn rejected_records_are_told_while_the_input_stays_open() {
+fn writes_rejected_records_while_the_input_stays_open() {
     let place = Place::new();
     let mut running = place.start(&["run", "--rejects", "rejects.jsonl"]);
     running.send(&format!("nonsense\n{}", two_shoppers(5)));
     running.until(SOON, "the change", |out| out.contains("butter"));
-    let told = |_: &str| place.read("rejects.jsonl").contains("nonsense");
-    running.until(SOON, "the rejected record", told);
+    let is_written = |_: &str| place.read("rejects.jsonl").contains("nonsense");
+    running.until(SOON, "the rejected record", is_written);
     running.end().well();
 }
 
 #[test]
-fn nothing_spins_while_nothing_happens() {
+fn uses_no_processor_time_while_idle() {
     let place = Place::new();
     for args in [&["run", "--clock", "wall", "--workers", "2"][..], &["run"]] {
         let mut running = place.start(args);

@@ -1,4 +1,4 @@
-//! Several processes that compute together: the same answers as one, however they are started, stopped and killed.
+//! Clusters: the same answers as one process, however the processes are started, stopped and killed.
 
 mod ends;
 mod kills;
@@ -19,7 +19,7 @@ use crate::support::logs::log;
 use crate::support::oracle::trending::Trending;
 use crate::support::oracle::{self, Ev, Params};
 
-/// Long enough for anything that should take a second, on a machine that does something else, too.
+/// Generous limit for anything that takes a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The processes of a cluster, in one folder.
@@ -30,7 +30,7 @@ struct Cluster<'p> {
 }
 
 impl<'p> Cluster<'p> {
-    /// Each process at a loopback address of its own that nobody else uses.
+    /// Gives each process its own free loopback address.
     fn new(place: &'p Place, processes: usize, workers: usize) -> Self {
         place.write("secret", "a secret that only these processes share\n");
         Cluster { place, hosts: (0..processes).map(|_| free_address()).collect(), workers }
@@ -53,17 +53,17 @@ impl<'p> Cluster<'p> {
         (0..self.hosts.len()).map(|process| self.start(process, args)).collect()
     }
 
-    /// Runs all processes to their end, which must be a good one. Returns what process 0 wrote to stdout.
+    /// Runs all processes to their end, which must succeed. Returns the stdout of process 0.
     fn run(&self, args: &str) -> String {
         if self.hosts.len() == 1 {
             return self.place.run(&format!("{args} --workers {}", self.workers)).well().out;
         }
-        end_well(self.start_all(args))
+        end_all(self.start_all(args))
     }
 }
 
-/// Waits for all; the last first, so that nobody waits for a pipe.
-fn end_well(running: Vec<Running>) -> String {
+/// Ends all processes successfully. The last first: process 0 ends when its stdin is closed. Returns the stdout of process 0.
+fn end_all(running: Vec<Running>) -> String {
     let mut out = String::new();
     for running in running.into_iter().rev() {
         out = running.end().well().said(&[]).out;
@@ -77,16 +77,16 @@ fn free_address() -> String {
     TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().to_string()
 }
 
-/// Waits until a running process has said something.
-fn hears(running: &Running, what: &str) {
+/// Waits until stderr of a running process contains this.
+fn wait_for_stderr(running: &Running, what: &str) {
     let asked = Instant::now();
     while !running.err.text().contains(what) {
-        assert!(asked.elapsed() < PATIENCE, "{what:?} is not said; it said\n{}", running.err.text());
+        assert!(asked.elapsed() < PATIENCE, "{what:?} is missing in:\n{}", running.err.text());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A log as JSON lines. Its levels are those of the default actions.
+/// A log as JSON lines, with the default action of each level.
 fn lines(log: &[Ev]) -> String {
     let mut text = String::new();
     for Ev { user, item, level, ts } in log {
@@ -96,17 +96,17 @@ fn lines(log: &[Ev]) -> String {
     text
 }
 
-fn everybody(log: &[Ev]) -> Lists {
+fn lists_of_all(log: &[Ev]) -> Lists {
     unscored(oracle::lists(log, &Params { audience: None, ..Params::default() }, latest(log)))
 }
 
-/// A simulated log in `x.jsonl`, and what the oracle says of it.
+/// Writes a simulated log to `x.jsonl`. Returns its events and the lists of the oracle.
 fn simulated(place: &Place, simulation: &str) -> (Vec<Ev>, Lists) {
     place.deltarec(&["generate", simulation, "--output", "x.jsonl"]).well();
     let text = place.read("x.jsonl");
     let events: Vec<schema::Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events = super::judged(&events);
-    let lists = everybody(&events);
+    let lists = lists_of_all(&events);
     (events, lists)
 }
 
@@ -121,7 +121,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
     #[test]
-    fn several_processes_send_what_one_sends(
+    fn several_processes_emit_what_one_emits(
         log in log(120),
         shape in prop::sample::select(vec![(2, 1), (2, 2), (3, 1)]),
         batch in prop::sample::select(vec![1, 7]),
@@ -140,7 +140,7 @@ proptest! {
 }
 
 #[test]
-fn the_last_lists_of_a_cluster_are_the_oracles() {
+fn final_lists_of_a_cluster_equal_the_oracle() {
     let place = Place::new();
     let (_, expected) = simulated(&place, "events=20000,users=500,items=300,seed=9");
     for (processes, workers) in [(2, 1), (2, 2), (4, 1)] {
@@ -151,9 +151,9 @@ fn the_last_lists_of_a_cluster_are_the_oracles() {
     }
 }
 
-/// Users' parts of what trends lie on all workers, a list with one of them.
+/// The counts of a trending list come from all workers, and one of them has the list.
 #[test]
-fn what_trends_in_a_cluster_is_what_trends_in_one_process() {
+fn trending_lists_of_a_cluster_equal_those_of_one_process() {
     let place = Place::new();
     // Forty seconds, and rooms that are quiet in between.
     place
@@ -170,19 +170,19 @@ fn what_trends_in_a_cluster_is_what_trends_in_one_process() {
     let mut found = changes(&two);
     found.retain(|change| !matches!(change.key, ListKey::User(_)));
     let emptied = found.iter().filter(|change| change.items.is_empty()).count();
-    println!("{} records of what trends, {emptied} of them empty", found.len());
+    println!("{} records of trending lists, {emptied} of them empty", found.len());
     assert!(found.len() > 300 && emptied > 10);
-    assert_same("what trends", &last_lists(&found), &super::trends(&events, trending), 5);
+    assert_same("trending lists", &last_lists(&found), &super::trends(&events, trending), 5);
 }
 
-/// What falls due on another machine is known in process 0, whose clock it is.
+/// Process 0 has the clock, and must know when a timer of another process is due.
 #[test]
-fn by_the_wall_clock_lists_empty_by_themselves_wherever_they_are() {
+fn wall_clock_expires_lists_on_all_processes() {
     let place = Place::new();
     let cluster = Cluster::new(&place, 2, 1);
     let args = "--clock wall --set graph.retention=3s --set graph.audience=2s";
     let [mut first, second] = <[Running; 2]>::try_from(cluster.start_all(args)).ok().unwrap();
-    hears(&second, "are linked");
+    wait_for_stderr(&second, "are linked");
     let ts = super::now();
     let mut events = super::event("zoe", "bread", "purchase", ts) + &super::event("zoe", "butter", "purchase", ts);
     for user in 0..20 {
@@ -192,7 +192,7 @@ fn by_the_wall_clock_lists_empty_by_themselves_wherever_they_are() {
     first.until(PATIENCE, "all lists", |out| out.matches("\"entered\":[\"butter\"]").count() == 20);
     let before = second.ticks();
     first.until(PATIENCE, "their ends", |out| out.matches("\"items\":[]").count() == 20);
-    println!("in the mean time the second process used {} hundredths of a second", second.ticks() - before);
+    println!("meanwhile the second process used {} hundredths of a second", second.ticks() - before);
     let idle = (first.ticks(), second.ticks());
     std::thread::sleep(Duration::from_secs(1));
     let used = (first.ticks() - idle.0, second.ticks() - idle.1);
@@ -204,13 +204,13 @@ fn by_the_wall_clock_lists_empty_by_themselves_wherever_they_are() {
 }
 
 #[test]
-fn mistakes_are_told_before_anything_is_started() {
+fn reports_usage_errors_before_anything_starts() {
     let place = Place::new();
     place.write("secret", "a secret that only these processes share\n");
     place.write("short", "short\n");
     place.write("hosts", "# two\n127.0.0.1:2101\nnonsense\n");
     let cases: &[(&str, &[&str])] = &[
-        ("--hosts hosts --process 0", &["hosts:3", "`nonsense` is no address", "host:port"]),
+        ("--hosts hosts --process 0", &["hosts:3", "`nonsense` is not an address", "host:port"]),
         ("--hosts nowhere --process 0", &["nowhere"]),
         ("--hosts a:1,b:1", &["--process", "from 0 to 1"]),
         ("--process 1", &["--hosts"]),
@@ -225,6 +225,6 @@ fn mistakes_are_told_before_anything_is_started() {
     for (args, parts) in cases {
         place.run(args).failed(2, parts);
     }
-    // A cluster of one is no cluster.
+    // One address: a run without a cluster.
     assert_eq!(place.run("--hosts a:1, --process 0").well().out, "");
 }

@@ -1,4 +1,4 @@
-//! Ended from outside.
+//! Runs that end by a signal.
 
 use std::fs;
 use std::thread;
@@ -8,7 +8,7 @@ use super::{Place, Running, changes, two_shoppers, unpacked};
 
 const A_FEW_SECONDS: Duration = Duration::from_secs(8);
 
-/// A run of many events that has begun to write.
+/// A run of many events that has started to write.
 fn long_run(place: &Place, output: &str) -> Running {
     let input = "generate:events=50000000,users=2000,items=500";
     let running =
@@ -22,13 +22,13 @@ fn long_run(place: &Place, output: &str) -> Running {
 }
 
 #[test]
-fn interrupted_a_run_finishes_what_it_has_read() {
+fn a_signal_drains_the_events_already_read() {
     let place = Place::new();
     for (signal, output) in [("INT", "out.jsonl"), ("TERM", "out.jsonl.gz")] {
         let running = long_run(&place, output);
         running.signal(signal);
         let asked = Instant::now();
-        let done = running.end_within(A_FEW_SECONDS).well().said(&["stopping"]);
+        let done = running.end_within(A_FEW_SECONDS).well().said(&["shutting down: draining in-flight events"]);
         println!("SIG{signal}: ended after {:?}", asked.elapsed());
         let bytes = fs::read(place.path(output)).unwrap();
         let text = if output.ends_with("gz") { unpacked(&bytes) } else { bytes };
@@ -39,7 +39,7 @@ fn interrupted_a_run_finishes_what_it_has_read() {
 }
 
 #[test]
-fn interrupted_while_it_waits_for_input_a_run_ends() {
+fn a_signal_ends_a_run_that_waits_for_input() {
     let place = Place::new();
     for signal in ["INT", "TERM"] {
         for clock in ["event", "wall"] {
@@ -47,12 +47,12 @@ fn interrupted_while_it_waits_for_input_a_run_ends() {
             running.send(&format!("nonsense\n{}", two_shoppers(super::now())));
             running.until(A_FEW_SECONDS, "the change", |out| out.contains("butter"));
             running.signal(signal);
-            let done = running.end_within(A_FEW_SECONDS).well().said(&["stopping"]);
+            let done = running.end_within(A_FEW_SECONDS).well().said(&["shutting down: draining in-flight events"]);
             assert_eq!(changes(&done.out).len(), 1);
             let summary = done.summary();
             assert_eq!((summary.events, summary.rejected, summary.changes), (3, 1, 1));
             assert_eq!(summary.rejected_by.get("malformed"), Some(&1), "{}", done.err);
-            // Packed: it holds the record only if it was closed.
+            // A compressed file has the record only if it was closed.
             let rejects = unpacked(&fs::read(place.path("rejects.jsonl.gz")).unwrap());
             assert!(String::from_utf8(rejects).unwrap().contains("nonsense"));
         }
@@ -60,7 +60,7 @@ fn interrupted_while_it_waits_for_input_a_run_ends() {
 }
 
 #[test]
-fn interrupted_a_simulation_leaves_whole_lines() {
+fn a_signal_leaves_whole_lines_of_a_simulation() {
     let place = Place::new();
     let running = place.start(&["generate", "events=500000000", "--output", "x.jsonl"]);
     let asked = Instant::now();
@@ -76,7 +76,7 @@ fn interrupted_a_simulation_leaves_whole_lines() {
 }
 
 #[test]
-fn killed_a_run_leaves_lines_that_are_whole_but_the_last() {
+fn a_killed_run_leaves_whole_lines_except_the_last() {
     let place = Place::new();
     let running = long_run(&place, "out.jsonl");
     running.signal("KILL");

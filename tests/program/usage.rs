@@ -1,10 +1,14 @@
-//! What is asked of the program, rightly and wrongly.
+//! Arguments, configuration and messages of the program.
+
+use std::time::Duration;
+
+use serde_json::json;
 
 use super::{Place, event};
 
-/// Runs with one mistake after the other: exit code 2 and these words, and what was there before still stands.
+/// Each mistake gives exit code 2 and names the remedy. Existing files are unchanged.
 #[test]
-fn mistakes_of_usage_exit_with_2_and_say_what_would_be_right() {
+fn usage_errors_exit_with_2_and_name_the_remedy() {
     let place = Place::new();
     place.write("good.csv", "user,item,action,ts\nu,i,view,5\n");
     place.write("bare.csv", "a,b\n1,2\n");
@@ -68,7 +72,7 @@ fn mistakes_of_usage_exit_with_2_and_say_what_would_be_right() {
 }
 
 #[test]
-fn all_mistakes_of_a_configuration_are_told_at_once() {
+fn reports_all_configuration_errors_at_once() {
     let place = Place::new();
     place.write("shop.toml", "[graph]\nneighbors = 3\n\n[levels]\nlike = 16\nbuy = 3\n");
     let args = ["run", "--config", "shop.toml", "--set", "graph.k=0", "--set", "graph.retention=30", "--set", "foo=1"];
@@ -87,7 +91,7 @@ fn all_mistakes_of_a_configuration_are_told_at_once() {
 }
 
 #[test]
-fn a_configuration_is_taken_from_its_file_and_overridden() {
+fn set_overrides_the_configuration_file() {
     let place = Place::new();
     place.write("shop.toml", "[levels]\nbid = 5\n\n[graph]\nk = 1\n");
     let events: String = ["a", "b", "c", "d"].iter().map(|item| event("u", item, "bid", 5)).collect();
@@ -101,7 +105,7 @@ fn a_configuration_is_taken_from_its_file_and_overridden() {
 }
 
 #[test]
-fn an_existing_output_is_replaced() {
+fn replaces_an_existing_output() {
     let place = Place::new();
     place.write("out.jsonl", "as before\n".repeat(1000));
     place.run_with("--output out.jsonl", super::two_shoppers(5).as_bytes()).well();
@@ -131,10 +135,38 @@ fn help_and_version_exit_with_0_and_show_examples() {
 }
 
 #[test]
-fn quiet_is_quiet_and_the_demo_shows_something() {
+fn quiet_prints_nothing_and_the_demo_prints_lists() {
     let place = Place::new();
     place.write("good.csv", "user,item,action,ts\nu,i,view,5\n");
     assert_eq!(place.run("--input good.csv --quiet").well().err, "");
     let demo = place.deltarec(&["demo", "--events", "20000"]).well();
     assert!(demo.out.lines().count() > 10, "{}", demo.out);
+}
+
+/// With `--log-format json` every line on stderr is a JSON record: warnings, the shutdown message, and the summary.
+#[test]
+fn json_logs_are_one_record_a_line() {
+    let place = Place::new();
+    let mut running = place.start(&["run", "--log-format", "json"]);
+    running.send(&format!("nonsense\n{}", super::two_shoppers(5)));
+    running.until(Duration::from_secs(8), "the change", |out| out.contains("butter"));
+    running.signal("TERM");
+    let done = running.end_within(Duration::from_secs(8)).well();
+    let records: Vec<serde_json::Value> = done.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let find = |part: &str| {
+        let has_message =
+            |record: &&serde_json::Value| record["message"].as_str().is_some_and(|text| text.contains(part));
+        records.iter().find(has_message).unwrap_or_else(|| panic!("no record with {part:?} in:\n{}", done.err))
+    };
+    let rejected = records.iter().find(|record| record["reason"] == "malformed").unwrap();
+    assert_eq!((&rejected["level"], &rejected["span"]["name"]), (&json!("WARN"), &json!("reader")));
+    find("shutting down");
+    let summary = find("run finished");
+    assert_eq!((&summary["events"], &summary["rejected"], &summary["changes"]), (&json!(3), &json!(1), &json!(1)));
+    assert_eq!(summary["rejected_by"], "malformed 1");
+
+    let failed = place.deltarec(&["--log-format", "json", "run", "--input", "none.jsonl"]);
+    let record: serde_json::Value = serde_json::from_str(failed.err.lines().last().unwrap()).unwrap();
+    assert_eq!(record["level"], "ERROR");
+    assert!(failed.code != Some(0) && record["message"].as_str().unwrap().contains("none.jsonl"), "{record}");
 }

@@ -224,7 +224,7 @@ impl Live {
         let (job, ends) = job(args, config.clone(), broker, (&input, &output), Clock::Wall, &progress)?;
         let running = thread::spawn(move || run(job));
         let wanted = args.preload;
-        while progress.settled.load(Relaxed) + progress.ignored.load(Relaxed) < wanted
+        while progress.completed.load(Relaxed) + progress.ignored.load(Relaxed) < wanted
             && !running.is_finished()
             && !stop.is_set()
         {

@@ -17,12 +17,12 @@ use super::machine::{Machine, cpu_seconds, memory};
 use super::sample::figure;
 use super::simulated::EventStream;
 use super::{Setup, check_writable, mib, per, processes, whole};
-use crate::cluster::Orders;
+use crate::cluster::GraphOptions;
 use crate::commands::generate;
 use crate::commands::run::{ClusterArgs, member};
 use crate::commands::table::{Table, say};
 use crate::config::Audience;
-use crate::engine::{Input, Job, Summary, assist, graph_config, grouped, run};
+use crate::engine::{Input, Job, Summary, graph_config, grouped, run, run_follower};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -125,12 +125,12 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<Measured>,
     let mut config = task.setup.with_audience(task.span.map_or(Audience::All, Audience::Within))?;
     config.input.batch = task.batch as usize;
     let member = task.cluster.as_ref().map(|cluster| member(cluster, task.workers, &config)).transpose()?.flatten();
-    let links = member.map(|member| member.gather(Orders::default(), stop)).transpose()?;
+    let links = member.map(|member| member.gather(GraphOptions::default(), stop)).transpose()?;
     let links = match links {
         Some(None) => return Ok(None),
         Some(Some(links)) if links.process() > 0 => {
             let (rss_before, _) = memory();
-            assist(&config, links, usize::from(task.workers), false, stop)?;
+            run_follower(&config, links, usize::from(task.workers), false, stop)?;
             return Ok((!stop.is_set()).then(|| Measured::of(&Summary::default(), rss_before)));
         }
         links => links.flatten(),

@@ -24,7 +24,7 @@ impl Progress {
 
     /// To be called often: it looks at the clock and says something when it is time.
     pub(super) fn at(&mut self, done: usize) {
-        let every = if console::is_terminal() { Duration::from_millis(200) } else { Duration::from_secs(10) };
+        let every = if console::has_status_line() { Duration::from_millis(200) } else { Duration::from_secs(10) };
         if self.shown && self.last.elapsed() >= every {
             self.last = Instant::now();
             self.say(done);
@@ -40,7 +40,7 @@ impl Progress {
             }
         };
         match self.shown {
-            true if console::is_terminal() => console::set_status(&line),
+            true if console::has_status_line() => console::set_status(&line),
             true if done > 0 => tracing::info!("{line}"),
             _ => {}
         }
@@ -49,7 +49,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.shown && console::is_terminal() {
+        if self.shown && console::has_status_line() {
             console::set_status("");
         }
     }

@@ -15,8 +15,8 @@ use snapshots::{GroupFile, Interactions, Packed, RunId, Store, StoreError};
 
 use super::SnapshotStatus;
 use super::handle::WriterCommand;
-use crate::engine::background::give_way;
 use crate::engine::names::Names;
+use crate::engine::threads::lower_priority;
 
 /// What a process wrote of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,14 +138,14 @@ impl SnapshotWriter {
         for &Event { user, item, ts, level, scope } in &piece.events {
             if !open.push_known(user, item, ts, level) {
                 // The reader and the writer need the names too: they are looked at only for those that are new here.
-                let (users, items, passing) = (self.names.users(), self.names.items(), self.names.passing());
+                let (users, items, passing) = (self.names.users(), self.names.items(), self.names.expiring());
                 let user_name = users.get(user).expect("names are held while a snapshot is taken");
                 let item_name = items.get(item).or_else(|| passing.get(item));
                 let item_name = item_name.expect("names are held while a snapshot is taken");
                 open.push((user, user_name), (item, item_name), ts, level);
             }
             if let Some(scope) = scope {
-                let passing = self.names.passing();
+                let passing = self.names.expiring();
                 let key = passing.get(scope.id()).expect("names are held while a snapshot is taken");
                 open.in_room(scope.id(), room_of(key).expect("whoever is in a room has the key of one"));
             }
@@ -173,7 +173,7 @@ const LONGEST_PACKING: Duration = Duration::from_millis(250);
 /// whoever waits for them would wait for it to get its turn.)
 fn start(name: &str, work: impl FnOnce() + Send + 'static) {
     let work = move || {
-        give_way();
+        lower_priority();
         work();
     };
     let started = thread::Builder::new().name(name.into()).spawn(work);

@@ -1,12 +1,12 @@
-//! How a cluster ends: all processes together, and each says so by its exit code.
+//! The end of a cluster: all processes end together, with exit codes that say why.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::{Cluster, PATIENCE, hears};
+use super::{Cluster, PATIENCE, wait_for_stderr};
 use crate::program::{Place, Running, changes, event, now, two_shoppers};
 
-/// A cluster that has begun to write.
+/// A cluster that has started to write.
 fn long_run(cluster: &Cluster<'_>) -> Vec<Running> {
     let running = cluster.start_all(
         "--input generate:events=50000000,users=2000,items=500 --output out.jsonl --set input.batch=500 --state state \
@@ -21,28 +21,28 @@ fn long_run(cluster: &Cluster<'_>) -> Vec<Running> {
 }
 
 #[test]
-fn whichever_process_is_asked_to_stop_all_finish_what_was_read() {
+fn a_signal_to_any_process_drains_all() {
     for asked in [0, 1] {
         let place = Place::new();
         let running = long_run(&Cluster::new(&place, 2, 1));
         running[asked].signal("TERM");
         let mut done: Vec<_> =
             running.into_iter().map(|running| running.end_within(PATIENCE).well().said(&[])).collect();
-        assert!(done[asked].err.contains("stopping"), "{}", done[asked].err);
+        assert!(done[asked].err.contains("shutting down"), "{}", done[asked].err);
         if asked == 1 {
-            done = vec![done.swap_remove(0).said(&["stopping: process 1 was asked to"])];
+            done = vec![done.swap_remove(0).said(&["shutting down: process 1 was asked to stop"])];
         }
         let found = changes(&place.read("out.jsonl")).len() as u64;
         assert_eq!(done[0].summary().changes, found);
-        // The last snapshot is of the end.
+        // The last snapshot was taken at the end.
         let list = place.deltarec(&["snapshot", "list", "--state", "state"]).well().out;
         assert!(list.lines().count() > 2, "{list}");
     }
 }
 
-/// The summary is of a run; whoever waits for the others has none.
+/// Without a run there is no summary.
 #[test]
-fn asked_to_stop_before_all_are_there_a_process_ends() {
+fn a_signal_ends_a_process_that_waits_for_others() {
     let place = Place::new();
     let cluster = Cluster::new(&place, 2, 1);
     for process in [0, 1] {
@@ -54,7 +54,7 @@ fn asked_to_stop_before_all_are_there_a_process_ends() {
 }
 
 #[test]
-fn when_a_process_dies_the_others_stop_and_say_which() {
+fn the_death_of_a_process_ends_the_others_with_its_name() {
     for (killed, left) in [(1, 0), (0, 1)] {
         let place = Place::new();
         let cluster = Cluster::new(&place, 2, 2);
@@ -67,9 +67,8 @@ fn when_a_process_dies_the_others_stop_and_say_which() {
     }
 }
 
-/// Nothing happens in the cluster, and still it is noticed.
 #[test]
-fn a_death_is_noticed_while_nothing_happens() {
+fn an_idle_cluster_notices_a_death() {
     let place = Place::new();
     let cluster = Cluster::new(&place, 3, 1);
     let mut running = cluster.start_all("--clock wall");
@@ -77,13 +76,13 @@ fn a_death_is_noticed_while_nothing_happens() {
     running[0].until(PATIENCE, "the change", |out| out.contains("butter"));
     running.remove(2).signal("KILL");
     for running in running {
-        // Its stdin stays open. Who ends first is lost to the others, too.
+        // Its stdin stays open. The first process to end is lost to the other one too.
         running.end_within(PATIENCE).failed(3, &["is lost"]);
     }
 }
 
 #[test]
-fn when_process_0_fails_the_others_say_so() {
+fn the_failure_of_process_0_ends_the_others() {
     let place = Place::new();
     let mut packed = Vec::new();
     {
@@ -101,16 +100,15 @@ fn when_process_0_fails_the_others_say_so() {
     second.failed(3, &["process 0 has failed"]);
 }
 
-/// While the others wait for it, a process may come and go.
 #[test]
-fn a_process_that_goes_before_all_are_there_is_waited_for_again() {
+fn a_process_may_die_and_return_before_the_start() {
     let place = Place::new();
     place.write("x.jsonl", two_shoppers(5));
     let cluster = Cluster::new(&place, 3, 1);
     let first = cluster.start(0, "--input x.jsonl");
     for process in [1, 2, 1] {
         let linked = cluster.start(process, "");
-        hears(&first, "is linked");
+        wait_for_stderr(&first, "is linked");
         std::thread::sleep(Duration::from_millis(200));
         linked.signal("KILL");
         linked.end_within(PATIENCE);
@@ -122,16 +120,16 @@ fn a_process_that_goes_before_all_are_there_is_waited_for_again() {
     }
 }
 
-/// Process 0 alone is started anew while the others have a link to the one before.
+/// Process 0 is restarted while the others have links to its predecessor.
 #[test]
-fn a_new_process_0_is_another_run() {
+fn a_restarted_process_0_starts_another_run() {
     let place = Place::new();
     place.write("x.jsonl", two_shoppers(5));
     let cluster = Cluster::new(&place, 3, 1);
     let second = cluster.start(1, "");
     for _ in 0..2 {
         let first = cluster.start(0, "--input x.jsonl");
-        hears(&first, "process 1 is linked");
+        wait_for_stderr(&first, "process 1 is linked");
         first.signal("KILL");
         first.end_within(PATIENCE);
     }

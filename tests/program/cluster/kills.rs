@@ -1,5 +1,5 @@
-//! Processes are killed at random moments; all are started again, until the work is done. Nothing is lost, nothing is
-//! sent twice.
+//! Processes are killed at random moments and all are started again until the input is processed. No change is lost or
+//! emitted twice.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,24 +11,24 @@ use schema::ListKey;
 use super::{Cluster, PATIENCE, simulated};
 use crate::program::{Lists, Place, assert_same, changes, last_lists};
 
-/// One round: a log, played by two processes, each of which is started again when it fails, as a supervisor does. Up to
-/// four times one of them is killed, wherever they are, also before they have found each other.
+/// One round: two processes replay a log, and each is restarted when it fails, as a supervisor does. Up to four times one of
+/// them is killed, also before they are linked.
 fn round(seed: u8, log: &str, expected: &Lists) {
     let place = Place::new();
     place.write("x.jsonl", log);
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut draw = |below: u64| random.next_u64() % below;
     let cluster = Cluster::new(&place, 2, 1 + draw(2) as usize);
-    // Snapshots one after the other: many kills fall into one.
+    // Snapshots follow each other at once, so that many kills fall into one.
     let args = "--input x.jsonl --output out.jsonl --state state --set state.interval=1ms --set graph.audience=all \
                 --set input.batch=20";
     let mut running: Vec<_> = cluster.start_all(args).into_iter().map(Some).collect();
     let (mut kills, mut killed_at) = (0, Instant::now());
     let mut next = Duration::from_millis(150 + draw(900));
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         std::thread::sleep(Duration::from_millis(3));
-        assert!(begun.elapsed() < 3 * PATIENCE, "round {seed} does not end");
+        assert!(started.elapsed() < 3 * PATIENCE, "round {seed} does not end");
         if kills < 4
             && killed_at.elapsed() >= next
             && let Some(victim) = &running[draw(2) as usize]
@@ -43,7 +43,7 @@ fn round(seed: u8, log: &str, expected: &Lists) {
             assert!(!done.err.contains("panicked"), "{}", done.err);
             match done.code {
                 Some(0) if process == 0 => over = true,
-                // Process 0 is about to end, or is killed before it has.
+                // Process 0 is about to end, or is killed before.
                 Some(0) => {}
                 Some(3) | None => *place = Some(cluster.start(process, args)),
                 other => panic!("process {process} ended with {other:?}: {}", done.err),
@@ -63,7 +63,7 @@ fn round(seed: u8, log: &str, expected: &Lists) {
     for change in &found {
         let items: Vec<&str> = change.items.iter().map(|scored| scored.item.as_str()).collect();
         let before = lists.insert(&change.key, items.clone()).unwrap_or_default();
-        assert_ne!(before, items, "round {seed}: the list of {} is sent again", change.key);
+        assert_ne!(before, items, "round {seed}: the list of {} is emitted again", change.key);
     }
 }
 
@@ -75,13 +75,13 @@ fn rounds(seeds: std::ops::Range<u8>) {
 }
 
 #[test]
-fn killed_at_any_moment_a_cluster_goes_on() {
+fn a_cluster_recovers_from_kills_at_any_moment() {
     rounds(0..5);
 }
 
-/// `cargo test --test deltarec -- --ignored fifty_rounds`
+/// `cargo test --test deltarec -- --ignored a_cluster_recovers_in_fifty_rounds`
 #[test]
 #[ignore = "takes minutes"]
-fn killed_at_any_moment_fifty_rounds() {
+fn a_cluster_recovers_in_fifty_rounds() {
     rounds(5..55);
 }

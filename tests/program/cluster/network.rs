@@ -1,5 +1,4 @@
-//! Two machines with a network between them that is slow, loses packets, and is cut: network namespaces, where the
-//! machine lets us make some.
+//! Two machines with a network that is slow, loses packets, and is cut. Needs the right to create network namespaces.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -7,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{PATIENCE, simulated};
 use crate::program::{Done, Place, assert_same, changes, last_lists};
 
-/// Two namespaces and the cable between them, gone again with it.
+/// Two namespaces and the link between them, removed on drop.
 struct Machines {
     name: String,
 }
@@ -21,7 +20,7 @@ fn sh(command: &str) -> bool {
 }
 
 impl Machines {
-    /// `None`, and a note, where that cannot be done.
+    /// `None`, with a note on stdout, where namespaces cannot be created.
     fn new() -> Option<Self> {
         use std::hash::{BuildHasher, RandomState};
         let machines = Machines { name: format!("d{:06x}", RandomState::new().hash_one(0) & 0xff_ffff) };
@@ -72,7 +71,7 @@ fn end(place: &Place, process: usize, mut child: std::process::Child) -> Done {
         }
         if asked.elapsed() > PATIENCE {
             child.kill().unwrap();
-            panic!("process {process} still runs; it said\n{}", place.read(&format!("err{process}")));
+            panic!("process {process} is still running, with stderr\n{}", place.read(&format!("err{process}")));
         }
         std::thread::sleep(Duration::from_millis(5));
     };
@@ -80,7 +79,7 @@ fn end(place: &Place, process: usize, mut child: std::process::Child) -> Done {
 }
 
 #[test]
-fn on_a_slow_network_that_loses_packets_the_answers_are_the_same() {
+fn a_slow_and_lossy_network_does_not_change_the_answers() {
     let Some(machines) = Machines::new() else { return };
     if !machines.network("delay 5ms 2ms loss 2%") {
         println!("not run: the kernel has no netem");
@@ -97,9 +96,9 @@ fn on_a_slow_network_that_loses_packets_the_answers_are_the_same() {
     assert_same("slow and lossy", &last_lists(&changes(&place.read("out.jsonl"))), &expected, 100);
 }
 
-/// No packet says that a cable is cut.
+/// No packet reports that the link is cut.
 #[test]
-fn a_cut_network_is_noticed_and_afterwards_the_cluster_goes_on() {
+fn a_cluster_notices_a_cut_network_and_recovers() {
     let Some(machines) = Machines::new() else { return };
     let place = Place::new();
     place.write("secret", "a secret that only these processes share\n");
@@ -114,7 +113,7 @@ fn a_cut_network_is_noticed_and_afterwards_the_cluster_goes_on() {
     let done: Vec<Done> =
         children.into_iter().enumerate().map(|(process, child)| end(&place, process, child)).collect();
     println!("both ended {:?} after the cut", cut.elapsed());
-    // Both, unless all was done before the cut.
+    // Both fail, unless they had ended before the cut.
     for done in done.into_iter().filter(|done| done.code != Some(0)) {
         done.failed(3, &["is lost"]);
     }

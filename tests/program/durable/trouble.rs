@@ -114,8 +114,10 @@ fn a_place_that_cannot_be_written_stops_nothing_and_shows_in_the_exit_code() {
     fs::create_dir(place.path("state")).unwrap();
     place.write("state/groups", "a file where a folder should be");
     let done = place.begin(&arguments("out.jsonl", Some("state"), 1)).end();
-    let done =
-        done.failed(1, &["the one before stands", "where a folder should be", "a restart goes on from the one before"]);
+    let done = done.failed(
+        1,
+        &["the one before stands", "where a folder should be", "the next start resumes from the one before"],
+    );
     assert_same_stream("not written", &place.read("out.jsonl"), &place.read("expected.jsonl"));
     assert_eq!(done.summary().events, 600);
     // Put right, it goes on: from nothing, without sending anything again.

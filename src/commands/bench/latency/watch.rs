@@ -77,7 +77,7 @@ impl Sink for Watch {
     fn flush(&mut self, at: u64) -> Result<(), SinkError> {
         let now = Instant::now();
         self.written.emptied.extend(self.emptied.drain(..).map(|user| (user, now)));
-        let settled = self.progress.settled.load(Relaxed);
+        let settled = self.progress.completed.load(Relaxed);
         while self.seen < settled {
             let Some(step) = self.step() else { break };
             let from = self.seen - step.first;

@@ -1,0 +1,263 @@
+//! The plan of a run: everything that the arguments and the configuration decide before anything is opened.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail, ensure};
+use connectors::{OpenError, Uri};
+
+use super::{ClockArg, InputArgs, RunArgs};
+use crate::cluster::Member;
+use crate::config::Config;
+use crate::engine::{Clock, Show};
+use crate::failure::Failure;
+
+/// What a process is about to do.
+#[derive(Debug)]
+pub(super) enum RunPlan {
+    /// The only process, or process 0 of a cluster: it reads, coordinates and writes.
+    Coordinator(Box<CoordinatorPlan>),
+    /// Any other process of a cluster: it computes, and opens neither inputs nor outputs.
+    Follower(Box<FollowerPlan>),
+}
+
+#[derive(Debug)]
+pub(super) struct CoordinatorPlan {
+    pub(super) config: Config,
+    pub(super) workers: usize,
+    /// This process's place in the cluster, if there is one.
+    pub(super) member: Option<Member>,
+    pub(super) endpoints: Endpoints,
+}
+
+#[derive(Debug)]
+pub(super) struct FollowerPlan {
+    pub(super) config: Config,
+    pub(super) workers: usize,
+    pub(super) member: Member,
+}
+
+/// The inputs and outputs of a run, and how they are used.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    pub(super) input_args: InputArgs,
+    pub(super) inputs: Vec<Uri>,
+    pub(super) output: Uri,
+    pub(super) rejects: Option<Uri>,
+    pub(super) similar_items: Option<Uri>,
+    pub(super) similar_users: Option<Uri>,
+    pub(super) clock: Clock,
+    pub(super) show: Show,
+    /// Whether the snapshots are ignored and the inputs are read again.
+    pub(super) rebuild: bool,
+}
+
+/// What the plan needs to know of the terminal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Terminal {
+    /// Whether stderr can show a status line.
+    pub(super) has_status_line: bool,
+    pub(super) is_stdout: bool,
+}
+
+/// Plans a run. It opens nothing; paths of files are resolved to compare them. `config` includes `--state`.
+pub(super) fn plan(
+    args: RunArgs,
+    config: Config,
+    member: Option<Member>,
+    terminal: Terminal,
+) -> Result<RunPlan, Failure> {
+    let workers = usize::from(args.workers);
+    let member = match member {
+        Some(member) if member.me.process > 0 => {
+            return Ok(RunPlan::Follower(Box::new(FollowerPlan { config, workers, member })));
+        }
+        other => other,
+    };
+    let optional = |text: Option<&String>| text.map(|text| uri(text)).transpose();
+    let (inputs, output) = (args.inputs.uris()?, uri(&args.output)?);
+    let reads_topic = inputs.iter().any(|input| matches!(input, Uri::Kafka(_)));
+    let clock = match args.clock {
+        Some(ClockArg::Event) => Clock::Event,
+        Some(ClockArg::Wall) => Clock::Wall,
+        None if reads_topic => Clock::Wall,
+        None => Clock::Event,
+    };
+    // Changes on the same terminal would break the status line.
+    let shares_terminal = output == Uri::Stdio && terminal.is_stdout;
+    let show = match (args.quiet, terminal.has_status_line && !shares_terminal) {
+        (true, _) => Show::Nothing,
+        (false, true) => Show::Live,
+        (false, false) => Show::Log,
+    };
+    let endpoints = Endpoints {
+        inputs,
+        output,
+        rejects: optional(args.rejects.as_ref())?,
+        similar_items: optional(args.output_similar_items.as_ref())?,
+        similar_users: optional(args.output_similar_users.as_ref())?,
+        clock,
+        show,
+        rebuild: args.rebuild,
+        input_args: args.inputs,
+    };
+    endpoints.check().map_err(Failure::Usage)?;
+    if args.rebuild && config.state.uri.is_empty() {
+        return Err(Failure::Usage(anyhow!("--rebuild needs a state to rebuild: --state URI")));
+    }
+    Ok(RunPlan::Coordinator(Box::new(CoordinatorPlan { config, workers, member, endpoints })))
+}
+
+fn uri(text: &str) -> Result<Uri, Failure> {
+    text.parse().map_err(|error| Failure::from(OpenError::from(error)))
+}
+
+impl Endpoints {
+    /// The outputs, each with its option.
+    fn outputs(&self) -> Vec<(&'static str, &Uri)> {
+        let outputs = [
+            ("--output", Some(&self.output)),
+            ("--rejects", self.rejects.as_ref()),
+            ("--output-similar-items", self.similar_items.as_ref()),
+            ("--output-similar-users", self.similar_users.as_ref()),
+        ];
+        outputs.into_iter().filter_map(|(option, uri)| Some((option, uri?))).collect()
+    }
+
+    /// Finds conflicts between inputs and outputs.
+    fn check(&self) -> anyhow::Result<()> {
+        let stdin = self.inputs.iter().filter(|input| **input == Uri::Stdio).count();
+        ensure!(stdin <= 1, "stdin can be only one of the inputs: remove one --input -");
+        let outputs = self.outputs();
+        for (at, input) in self.inputs.iter().enumerate() {
+            let Some((option, output)) = outputs.iter().find(|(_, output)| is_same(input, output)) else { continue };
+            match input {
+                Uri::File { .. } => bail!("{option} {output} is also input {}: it would be overwritten unread", at + 1),
+                Uri::Kafka(_) => bail!("{option} {output} is also input {}: changes would be read as events", at + 1),
+                Uri::Stdio | Uri::Generate(_) => {}
+            }
+        }
+        for (at, (option, output)) in outputs.iter().enumerate() {
+            if let Some((other, _)) = outputs[..at].iter().find(|(_, other)| is_same(output, other)) {
+                bail!("{option} and {other} are the same: give them different places");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_same(a: &Uri, b: &Uri) -> bool {
+    match (a, b) {
+        (Uri::File { path: a, .. }, Uri::File { path: b, .. }) => match (resolve(a), resolve(b)) {
+            (Some(a), Some(b)) => a == b,
+            _ => a == b,
+        },
+        _ => a == b,
+    }
+}
+
+/// The path of a file without links. A file that does not exist yet is resolved by its folder.
+fn resolve(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cluster::{Hosts, Identity, Secret};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    fn args(line: &str) -> RunArgs {
+        Command::try_parse_from(["run"].into_iter().chain(line.split_whitespace())).unwrap().args
+    }
+
+    fn plan_with(line: &str, terminal: Terminal) -> Result<RunPlan, Failure> {
+        let args = args(line);
+        let mut config = Config::load(None, &[]).unwrap();
+        config.state.uri = args.state.clone().unwrap_or_default();
+        plan(args, config, None, terminal)
+    }
+
+    fn endpoints(line: &str, terminal: Terminal) -> Endpoints {
+        match plan_with(line, terminal).unwrap() {
+            RunPlan::Coordinator(plan) => plan.endpoints,
+            RunPlan::Follower(_) => panic!("a single process coordinates"),
+        }
+    }
+
+    #[test]
+    fn the_clock_is_the_walls_with_a_topic_unless_given() {
+        for (line, clock) in [
+            ("", Clock::Event),
+            ("--input a.jsonl --input kafka://b:9092/events", Clock::Wall),
+            ("--input kafka://b:9092/events --clock event", Clock::Event),
+            ("--input a.jsonl --clock wall", Clock::Wall),
+        ] {
+            assert_eq!(endpoints(line, Terminal::default()).clock, clock, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_status_line_is_not_shown_on_a_terminal_with_changes() {
+        let terminal = Terminal { has_status_line: true, is_stdout: true };
+        for (line, terminal, show) in [
+            ("--output out.jsonl", terminal, Show::Live),
+            ("", terminal, Show::Log),
+            ("", Terminal { is_stdout: false, ..terminal }, Show::Live),
+            ("--output out.jsonl", Terminal::default(), Show::Log),
+            ("--output out.jsonl --quiet", terminal, Show::Nothing),
+        ] {
+            assert_eq!(endpoints(line, terminal).show, show, "{line}");
+        }
+    }
+
+    #[test]
+    fn rejects_conflicts_of_inputs_and_outputs() {
+        for (line, part) in [
+            ("--input - --input -", "only one of the inputs"),
+            ("--input a.jsonl --output ./a.jsonl", "--output ./a.jsonl is also input 1"),
+            ("--input b.csv --input a.jsonl --rejects a.jsonl", "--rejects a.jsonl is also input 2"),
+            ("--input kafka://b:9092/x --output kafka://b:9092/x", "would be read as events"),
+            ("--rejects -", "--rejects and --output are the same"),
+            ("--output-similar-items a.jsonl --output-similar-users ./a.jsonl", "are the same"),
+            ("--rebuild", "--state URI"),
+        ] {
+            let failure = plan_with(line, Terminal::default());
+            assert!(matches!(&failure, Err(Failure::Usage(error)) if error.to_string().contains(part)), "{failure:?}");
+        }
+        plan_with("--input generate:events=5 --input - --output - --rejects r.jsonl", Terminal::default()).unwrap();
+        plan_with("--rebuild --state state", Terminal::default()).unwrap();
+    }
+
+    #[test]
+    fn processes_other_than_0_follow_and_ignore_inputs_and_outputs() {
+        let member = |process| Member {
+            hosts: Hosts::read("a:1,b:1").unwrap(),
+            me: Identity {
+                secret: Secret::new(b"0123456789abcdef").unwrap(),
+                process,
+                processes: 2,
+                workers: 3,
+                program: [0; 32],
+                configuration: [0; 32],
+            },
+            publicly: false,
+        };
+        let config = Config::load(None, &[]).unwrap();
+        let plan_of = |process| {
+            let line = "--workers 3 --input - --input - --output generate:";
+            plan(args(line), config.clone(), Some(member(process)), Terminal::default())
+        };
+        assert!(matches!(plan_of(1), Ok(RunPlan::Follower(plan)) if plan.workers == 3));
+        assert!(matches!(plan_of(0), Err(Failure::Usage(_))));
+    }
+}

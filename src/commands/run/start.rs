@@ -1,0 +1,76 @@
+//! Carries out a plan: opens inputs and outputs, links the processes, and starts the threads.
+
+use std::sync::Arc;
+
+use connectors::{RejectLog, Uri, open_sink};
+
+use super::plan::{CoordinatorPlan, Endpoints, FollowerPlan};
+use crate::cluster::GraphOptions;
+use crate::config::Config;
+use crate::engine::{self, Job, Running, Sinks, state};
+use crate::failure::Failure;
+use crate::stop::Stop;
+
+/// Starts a run. Inputs are opened first: a mistake there must not replace an output. The cluster is linked last, so that
+/// a process that cannot run does not let the others wait. `None`: the run was stopped before all processes were linked.
+pub(super) fn start(plan: CoordinatorPlan, stop: Stop) -> Result<Option<Running>, Failure> {
+    let CoordinatorPlan { config, workers, member, endpoints } = plan;
+    let mut job = open(endpoints, config, workers, stop)?;
+    if let Some(member) = member {
+        let dataflows::config::Outputs { similar_items, similar_users } = job.sinks.outputs();
+        let options = GraphOptions { resumes: job.resume.is_some(), similar_items, similar_users };
+        job.links = member.gather(options, &job.stop)?;
+        if job.links.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(engine::start(job)))
+}
+
+/// Runs a process that computes for process 0, to its end.
+pub(super) fn follow(plan: &FollowerPlan, stop: &Stop) -> Result<(), Failure> {
+    let Some(links) = plan.member.gather(GraphOptions::default(), stop)? else { return Ok(()) };
+    let saves = !plan.config.state.uri.is_empty();
+    Ok(engine::run_follower(&plan.config, links, plan.workers, saves, stop)?)
+}
+
+/// Opens the inputs and outputs of a run.
+fn open(endpoints: Endpoints, config: Config, workers: usize, stop: Stop) -> Result<Job, Failure> {
+    let Endpoints { input_args, inputs: uris, output, rejects, similar_items, similar_users, clock, show, rebuild } =
+        endpoints;
+    let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
+    let mut inputs = input_args.open(&uris, &config, dead_letters)?;
+    let (sink, resume, rejects, state) = if config.state.uri.is_empty() {
+        let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
+        (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)
+    } else {
+        let rejects = if state::is_continued(&config.state.uri)? {
+            RejectLog::append(rejects.as_ref(), &config.kafka)?
+        } else {
+            RejectLog::open(rejects.as_ref(), &config.kafka)?
+        };
+        let records = input_args.reading();
+        let asked = state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild };
+        let begun = state::begin(asked, &mut inputs)?;
+        (begun.output, begun.resume, rejects, Some(begun.state))
+    };
+    let sinks = Sinks {
+        changes: sink,
+        similar_items: similar_items.map(|uri| open_sink(&uri, &config.kafka)).transpose()?,
+        similar_users: similar_users.map(|uri| open_sink(&uri, &config.kafka)).transpose()?,
+    };
+    Ok(Job {
+        config,
+        inputs,
+        sinks,
+        rejects,
+        workers,
+        links: None,
+        clock,
+        progress: Arc::default(),
+        show,
+        stop,
+        state,
+        resume,
+    })
+}

@@ -1,0 +1,199 @@
+//! Turns records into ticks: validates each record, interns its names, and cuts the stream.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use connectors::RawEvent;
+use crossbeam_channel::Sender;
+use dataflows::config::Trending;
+use dataflows::time::MAX_MS;
+use dataflows::types::ItemId;
+use dataflows::{Event, Scope};
+use schema::{Effect, Levels, RESERVED, Reason, id64, trending_in};
+
+use super::{Break, OutputGate};
+use crate::config::Config;
+use crate::engine::clock::{Clock, now};
+use crate::engine::names::{Collision, Names};
+use crate::engine::progress::Progress;
+use crate::engine::tick::{TickInput, Waker};
+use crate::engine::{Shared, trending};
+
+/// The reader's end of the channel to the coordinator.
+pub(in crate::engine) struct TickSender {
+    pub(in crate::engine) ticks: Sender<TickInput>,
+    pub(in crate::engine) waker: Waker,
+    /// Set while the reader waits for the outside world and has sent everything it read.
+    pub(in crate::engine) waiting: Arc<AtomicBool>,
+}
+
+impl TickSender {
+    /// Runs a wait for the outside world. A stopped run does not wait for it to return.
+    pub(super) fn while_waiting<R>(&self, wait: impl FnOnce() -> R) -> R {
+        self.waiting.store(true, Release);
+        let done = wait();
+        self.waiting.store(false, Release);
+        done
+    }
+}
+
+/// What became of a record.
+pub(super) enum Admission {
+    /// It is in the tick, or counted and without effect.
+    Taken,
+    Rejected(Reason),
+    /// It is not taken yet: the output opens after this millisecond, before time advances to the record.
+    OpensFirst {
+        after: u64,
+    },
+}
+
+/// Validates records and collects the next tick.
+pub(in crate::engine) struct TickBuilder {
+    levels: Levels,
+    retention: u64,
+    max_skew: u64,
+    /// The latest timestamp allowed in stored records: fixed at the start, so that a replay repeats the decisions of the
+    /// first run. Records of a pipe are judged by their arrival, those of a topic by their own time.
+    latest: u64,
+    pub(in crate::engine) clock: Clock,
+    pub(in crate::engine) trending: Option<Trending>,
+    /// Whether rooms have trending lists.
+    rooms: bool,
+    /// The time of the run, in milliseconds.
+    pub(in crate::engine) at: u64,
+    /// The tick being collected.
+    pub(in crate::engine) tick: TickInput,
+    pub(in crate::engine) names: Arc<Names>,
+    pub(in crate::engine) progress: Arc<Progress>,
+    /// Whether a collision of two names was logged.
+    collided: bool,
+    out: TickSender,
+}
+
+impl TickBuilder {
+    pub(super) fn new(config: &Config, shared: &Shared, out: TickSender) -> Self {
+        TickBuilder {
+            levels: config.levels.clone(),
+            retention: config.graph.retention,
+            max_skew: config.input.max_skew,
+            latest: latest(config.input.max_skew),
+            clock: shared.clock,
+            at: 0,
+            trending: trending(&config.trending),
+            rooms: config.trending.rooms,
+            tick: TickInput::new(1, Vec::new()),
+            names: Arc::clone(&shared.names),
+            progress: Arc::clone(&shared.progress),
+            collided: false,
+            out,
+        }
+    }
+
+    /// Adds a record to the tick if it is valid. `arrives`: it was not there when the run started.
+    pub(super) fn admit(&mut self, record: RawEvent<'_>, arrives: bool, gate: OutputGate) -> Admission {
+        let level = match self.validate(record, arrives) {
+            Err(reason) => return Admission::Rejected(reason),
+            Ok(Effect::Ignored) => {
+                count(&self.progress.events);
+                count(&self.progress.ignored);
+                return Admission::Taken;
+            }
+            Ok(Effect::Counts(level)) => level,
+        };
+        let at = self.at.max(match self.clock {
+            Clock::Event => record.ts,
+            Clock::Wall => now(),
+        });
+        if let Some(after) = gate.opens_before(at) {
+            return Admission::OpensFirst { after };
+        }
+        count(&self.progress.events);
+        self.at = at;
+        if record.ts.saturating_add(self.retention) <= self.at {
+            count(&self.progress.expired);
+            return Admission::Taken;
+        }
+        let held_until = if record.ts > self.at { record.ts } else { 0 };
+        let (user, collision) = self.names.users().intern(record.user, self.tick.number, held_until);
+        self.report("users", record.user, collision);
+        let (item, collision) = self.names.items().intern(record.item, self.tick.number, held_until);
+        self.report("items", record.item, collision);
+        if self.tick.events.is_empty() {
+            self.tick.since = self.at;
+        }
+        self.tick.at = self.at;
+        let scope = self.retain_trending_names(record.ts, (item, record.item), record.room);
+        self.tick.events.push(Event { user, item, ts: record.ts, level, scope });
+        Admission::Taken
+    }
+
+    fn validate(&self, record: RawEvent<'_>, arrives: bool) -> Result<Effect, Reason> {
+        let effect = self.levels.effect(record.action, record.dwell_ms)?;
+        if self.trending.is_some() && record.user.starts_with(RESERVED) {
+            return Err(Reason::ReservedName { user: record.user.to_owned() });
+        }
+        let limit = match record.stamped {
+            Some(stamped) => stamped.saturating_add(self.max_skew).min(MAX_MS - 1),
+            None if arrives && record.ts > self.latest => latest(self.max_skew),
+            None => self.latest,
+        };
+        if record.ts > limit {
+            return Err(Reason::Future { ts: record.ts, limit });
+        }
+        Ok(effect)
+    }
+
+    /// Retains the names that the trending lists may show because of an event, and returns the scope of its room.
+    pub(in crate::engine) fn retain_trending_names(
+        &self,
+        ts: u64,
+        (id, item): (ItemId, &str),
+        room: Option<&str>,
+    ) -> Option<Scope> {
+        let until = self.trending.map(|trending| trending.until(ts)).filter(|until| *until > self.at)?;
+        let mut names = self.names.expiring();
+        names.retain(id, item, until);
+        let key = trending_in(room.filter(|_| self.rooms)?);
+        let scope = Scope::new(id64(&key));
+        names.retain(scope.id(), &key, until);
+        Some(scope)
+    }
+
+    /// Sends the tick, also an empty one, at the current time. Blocks until the channel has room.
+    pub(in crate::engine) fn send(&mut self) -> Result<(), Break> {
+        if self.tick.events.is_empty() {
+            (self.tick.since, self.tick.at) = (self.at, self.at);
+        }
+        self.tick.taken = self.progress.events.load(Relaxed);
+        let events = Vec::with_capacity(self.tick.events.len());
+        let next = TickInput::new(self.tick.number + 1, events);
+        let sent = self.out.ticks.send(std::mem::replace(&mut self.tick, next));
+        self.out.waker.wake();
+        sent.map_err(|_| Break::Disconnected)
+    }
+
+    pub(super) fn out(&self) -> &TickSender {
+        &self.out
+    }
+
+    /// Logs the first collision. Two names with one id64 count as one name; the chance of any collision among a hundred
+    /// million names is about one in four thousand.
+    fn report(&mut self, table: &str, name: &str, collision: Option<Collision>) {
+        let Some(Collision { id, known }) = collision else { return };
+        count(&self.progress.collisions);
+        if !std::mem::replace(&mut self.collided, true) {
+            tracing::warn!(table, known, name, id, "two names have the same id64 and count as one");
+        }
+    }
+}
+
+/// The latest timestamp that is not in the future now.
+pub(crate) fn latest(max_skew: u64) -> u64 {
+    now().saturating_add(max_skew).min(MAX_MS - 1)
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}

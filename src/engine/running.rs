@@ -1,0 +1,99 @@
+//! The end of a run: its threads are joined in one order, whatever ended it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use connectors::SinkError;
+use crossbeam_channel::Sender;
+
+use super::RunError;
+use super::compute::Workers;
+use super::progress::{Display, Progress};
+use super::reader::Rejects;
+use super::snapshot::SnapshotError;
+use super::summary::Summary;
+use super::tick::Waker;
+use crate::stop::Stop;
+
+/// A run whose threads have started.
+pub struct Running {
+    pub(super) started: Instant,
+    pub(super) progress: Arc<Progress>,
+    pub(super) stop: Stop,
+    pub(super) workers: io::Result<Workers>,
+    pub(super) writer: JoinHandle<Result<(), SinkError>>,
+    pub(super) reader: JoinHandle<Option<RunError>>,
+    pub(super) committer: Option<JoinHandle<Result<(), SnapshotError>>>,
+    /// Set once the writer is done: a snapshot that waits for it is given up.
+    pub(super) output_ended: Stop,
+    pub(super) rejects: Rejects,
+    pub(super) display: Display,
+    /// Tells the other processes whether process 0 succeeded.
+    pub(super) verdict: Sender<bool>,
+    pub(super) waker: Waker,
+}
+
+/// The workers, or the network threads between them, could not be started.
+pub(super) const NO_WORKERS: RunError = RunError::Thread("starting the workers");
+
+/// How long the end of a run that was cut short waits for a thread that may be blocked.
+const GRACE: Duration = Duration::from_millis(200);
+
+impl Running {
+    /// Waits for the end of the run, whether it succeeds or fails.
+    pub fn join(self) -> (Summary, Result<(), RunError>) {
+        // 1. The coordinator: it ends when the inputs have ended, or the run was stopped, and everything that follows from
+        //    the events read is sent to the writer.
+        let coordinated = self.workers.as_ref().map_or(Err(NO_WORKERS), Workers::wait_for_coordinator);
+        let failed = coordinated.is_err();
+        // 2. The writer: its channel is closed by now. But if a worker failed, the other workers wait for it for ever, and the
+        //    writer waits for them: it is left behind.
+        let written = join_unless(failed, self.writer);
+        // 3. The reader. One that is blocked on a pipe is left behind: everything it has read was sent.
+        let cut_short = failed || self.stop.is_set() || !matches!(written, Some(Ok(_)));
+        let read = join_unless(cut_short, self.reader);
+        // 4. The committer: a snapshot of the last tick is complete once the writer has written that tick. If the writer is
+        //    gone without it, the snapshot is given up.
+        self.output_ended.set();
+        let committed = self.committer.and_then(|committer| join_unless(failed, committer));
+        self.display.end();
+
+        let mut summary = Summary::of(&self.progress, self.started.elapsed());
+        let mut rejects = self.rejects.take();
+        summary.rejected_by = rejects.counts().clone();
+        let written = outcome(written, "the writer").unwrap_or(Ok(Ok(())));
+        let read = outcome(read, "the reader").unwrap_or(Ok(None));
+        let committed = outcome(committed, "the thread for snapshots").unwrap_or(Ok(Ok(())));
+        let result = coordinated
+            .and(written.and_then(|written| Ok(written?)))
+            .and(read.and_then(|failure| failure.map_or(Ok(()), Err)))
+            .and(rejects.close().map_err(RunError::from))
+            .and(committed.and_then(|committed| Ok(committed?)));
+        // 5. The other processes of a cluster, which end with the result of this one. Alone, nothing receives it.
+        self.verdict.send(result.is_ok()).unwrap_or_default();
+        self.waker.wake();
+        // 6. The workers. After a failure they may wait for each other for ever.
+        let ended =
+            if failed { Ok(()) } else { self.workers.map_or(Err(NO_WORKERS), |workers| workers.wait_for_all()) };
+        (summary, result.and(ended))
+    }
+}
+
+/// Joins a thread. One that may be blocked gets a short time to end, and is left behind after it: `None`.
+fn join_unless<T>(may_be_blocked: bool, thread: JoinHandle<T>) -> Option<thread::Result<T>> {
+    let deadline = Instant::now() + GRACE;
+    while may_be_blocked && !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Some(thread.join())
+}
+
+/// The value a thread returned. A panic is an error that names the thread.
+fn outcome<T>(joined: Option<thread::Result<T>>, thread: &'static str) -> Option<Result<T, RunError>> {
+    joined.map(|joined| joined.map_err(|_| RunError::Thread(thread)))
+}
