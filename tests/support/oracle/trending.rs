@@ -35,7 +35,7 @@ fn scopes(events: &[Seen]) -> BTreeMap<String, Vec<&Ev>> {
     scopes
 }
 
-/// > Subscription h(u, i, s, b) = the largest level of the events of u on i in scope s with ts in bucket b; 0 without any.
+/// > Interest h(u, i, s, b) = the largest level of the events of u on i in scope s with ts in bucket b; 0 without any.
 fn interest(scope: &[&Ev], user: &str, item: &str, bucket: i128, length: u64) -> u64 {
     let of = |event: &&&Ev| event.user == user && event.item == item && i128::from(event.ts / length) == bucket;
     scope.iter().filter(of).map(|event| u64::from(event.level)).max().unwrap_or_default()
