@@ -16,9 +16,9 @@
 mod program;
 mod support;
 #[path = "../tests/support"]
-mod twin {
+mod support_of_tests {
     pub(crate) mod oracle;
-    pub(crate) mod plain;
+    pub(crate) mod reference;
 }
 
 use std::cell::RefCell;
@@ -39,8 +39,8 @@ use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::{Input as _, Probe};
-use twin::oracle::Params;
-use twin::plain;
+use support_of_tests::oracle::Params;
+use support_of_tests::reference;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -329,11 +329,11 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
     let params = Params { audience: None, ..Params::default() };
     if shape == TEXTBOOK {
         let events = as_collection(events);
-        let history = plain::history(events.clone(), params.history);
-        let profiles = plain::profiles(events, &params);
-        let similar = plain::similar_items(plain::cooccurrence(history.clone()), history, &params);
-        let contributions = plain::of_items(profiles.clone(), similar, params.items_weight);
-        return scored(plain::lists(profiles, contributions, params.k));
+        let history = reference::history(events.clone(), params.history);
+        let profiles = reference::profiles(events, &params);
+        let similar = reference::similar_items(reference::cooccurrence(history.clone()), history, &params);
+        let contributions = reference::of_items(profiles.clone(), similar, params.items_weight);
+        return scored(reference::lists(profiles, contributions, params.k));
     }
     let gauges = Arc::default();
     let door = interactions(events, config, &ProbeHandle::new(), &gauges, None);
@@ -342,7 +342,7 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
         similar_items(door.cooccurrence, door.history, wanted, door.loading, config, &gauges).neighbours
     } else {
         // The rows that are wanted, by a join.
-        let rows = plain::similar_items(door.cooccurrence, door.history, &params);
+        let rows = reference::similar_items(door.cooccurrence, door.history, &params);
         let wanted =
             wanted.map(|interest| interest.row).threshold_named("wanted", |_, _| 1).arrange_by_self_named("wanted");
         rows.arrange_by_key_named("rows")
@@ -353,8 +353,8 @@ fn build<'scope>(shape: &str, events: Events<'scope>, config: &Config) -> Collec
     } else {
         let rows =
             neighbours.map(|(interest, neighbour)| (interest.row, (neighbour.item, u32::from(neighbour.similarity))));
-        let contributions = plain::of_items(door.profiles.clone(), rows, params.items_weight);
-        scored(plain::lists(door.profiles, contributions, params.k))
+        let contributions = reference::of_items(door.profiles.clone(), rows, params.items_weight);
+        scored(reference::lists(door.profiles, contributions, params.k))
     }
 }
 

@@ -43,10 +43,10 @@ fn bench_top_k(c: &mut Criterion) {
         let mut next = groups.iter().cycle();
         let mut top = TopK::default();
         group.throughput(Throughput::Elements(count));
-        group.bench_function(format!("choose {CAPACITY} of {count}"), |bencher| {
+        group.bench_function(format!("rebuild {CAPACITY} of {count}"), |bencher| {
             bencher.iter_batched_ref(
                 || next.next().cloned().unwrap_or_default(),
-                |candidates| top.choose(black_box(candidates), None, CAPACITY, &ids),
+                |candidates| top.rebuild(black_box(candidates), None, CAPACITY, &ids),
                 BatchSize::SmallInput,
             );
         });
@@ -56,12 +56,12 @@ fn bench_top_k(c: &mut Criterion) {
     let mut all = candidates(300, 0, &mut ids);
     let unknown: Vec<Dense> = (300..600).map(|n| ids.intern(spread(n))).collect();
     let mut top = TopK::default();
-    top.choose(&mut all, None, CAPACITY, &ids);
+    top.rebuild(&mut all, None, CAPACITY, &ids);
     group.throughput(Throughput::Elements(CALLS));
 
     // Each in turn becomes as good as another kept one, and all of those are better than the floor: nobody falls.
     let kept: Vec<Ranked<i64>> = top.best(CAPACITY).to_vec();
-    assert!(kept.iter().all(|kept| top.floor().is_some_and(|floor| kept.score > floor)), "choose other candidates");
+    assert!(kept.iter().all(|kept| top.floor().is_some_and(|floor| kept.score > floor)), "use other candidates");
     group.bench_function("update of a kept one, moves", |bencher| {
         let mut calls = turns(kept.len());
         bencher.iter(|| {
@@ -80,13 +80,13 @@ fn bench_top_k(c: &mut Criterion) {
             }
         });
     });
-    group.bench_function("revise, not kept", |bencher| {
+    group.bench_function("adjust, not kept", |bencher| {
         let mut calls = turns(unknown.len());
         bencher.iter(|| {
             calls
                 .by_ref()
                 .take(thousand())
-                .filter(|(at, _)| top.revise(black_box(unknown[*at]), &ids, |score| Some(score + 1)).is_some())
+                .filter(|(at, _)| top.adjust(black_box(unknown[*at]), &ids, |score| Some(score + 1)).is_some())
                 .count()
         });
     });

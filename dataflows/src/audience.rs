@@ -5,7 +5,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
+use crate::operators::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
 use crate::{Collection, Diff, ItemId, Time, UserId, Weight};
 
 /// A worker that needs to know a row, as one of its viewers has a use for it: of an item in the profile what is similar

@@ -3,7 +3,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{IdMap, OutputCapabilities, Stash, earlier};
+use crate::operators::{IdMap, OutputCapabilities, Stash, earlier};
 use crate::{Collection, ItemId, List, Time, UserId, ms_of};
 
 use serde::{Deserialize, Serialize};

@@ -28,7 +28,7 @@ use self::saving::Saved;
 use self::updates::Updates;
 use self::user_states::UserStates;
 use crate::gauges::{Gauges, add};
-use crate::operator::{Out, OutputCapabilities, Stash, earlier, give};
+use crate::operators::{Out, OutputCapabilities, Stash, earlier, give};
 use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
 
 /// An event as the graph sees it: valid, judged, its names interned.

@@ -7,7 +7,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
+use crate::operators::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
 use crate::{Collection, Diff, Time, ms_of};
 
 /// What is similar to an item or a user now, of which something is other than before.

@@ -7,7 +7,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
+use crate::operators::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
 use crate::{Collection, Diff, ItemId, List, Scope, Scored, Time};
 
 /// The `k` items with the largest accumulated weight above 0 of each scope, ties by id; lists lie with their scope's

@@ -11,7 +11,7 @@ use super::updates::{Moved, Updates};
 use super::users::{SLICES, Users};
 use super::{Barrier, Event, Input};
 use crate::gauges::{Gauges, set};
-use crate::operator::earlier;
+use crate::operators::earlier;
 use crate::{Config, Forgotten, MAX_MS, SnapshotSink, Time, Trending, UserId, ms_of};
 
 /// Updates are sent when there are so many: few enough to stay in the cache until they are.
