@@ -25,11 +25,11 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dataflows::{ItemId, UserId, recommendations};
+use dataflows::{GraphInput, ItemId, ListKey, UserId, recommendations};
 use deltarec::commands::bench::audience::Share;
 use support::workload::{Within, Workload, adversarial, standard};
 use support::{Loop, cpu_seconds, peak_mib};
-use timely::dataflow::operators::{Input as _, Inspect, Probe};
+use timely::dataflow::operators::{Inspect, Probe};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -330,23 +330,24 @@ fn graph(workload: Workload, batch: usize, workers: usize) -> Measured {
             let told: Rc<RefCell<Outputs>> = Rc::default();
             let telling = Rc::clone(&told);
             let (input, probe) = worker.dataflow(|scope| {
-                let (input, events) = scope.new_input();
-                let changes = recommendations(events, &config).changes;
+                let (input, streams) = GraphInput::new(scope, false);
+                let changes = recommendations(streams, &config, None).changes;
                 let (probe, _) = changes
                     .inspect(move |change| {
-                        telling.borrow_mut().tell(change.user, change.items.iter().map(|scored| scored.item));
+                        let ListKey::User(user) = change.key else { unreachable!("no trending lists are configured") };
+                        telling.borrow_mut().tell(user, change.items.iter().map(|scored| scored.item));
                     })
                     .probe();
                 (input, probe)
             });
-            let mut driver = Loop { input, probe, last: 0 };
+            let mut driver = Loop { input, probe };
             if worker.index() == 0 {
                 for events in events.chunks(batch) {
                     // What is due since the last batch is taken with this one, as COST does.
                     driver.tick_since(worker, 0, events);
                 }
             }
-            driver.input.close();
+            drop(driver);
             while worker.step_or_park(None) {}
             let mut all = all.lock().expect("no worker failed");
             let mine = told.take();

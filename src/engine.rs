@@ -28,12 +28,11 @@ use std::time::{Duration, Instant};
 
 use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use schema::{TRENDING, id64};
 use snapshots::{Manifest, RunId, Store, StoreError};
 
 pub use self::clock::Clock;
 pub(crate) use self::clock::now;
-use self::compute::{Computing, CoordinatorHandle, compute};
+use self::compute::{CoordinatorHandle, Workers, start_workers};
 use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, memory, timestamp};
@@ -186,11 +185,11 @@ impl From<RunError> for Failure {
 /// Computes for a run that process 0 steers, until that is over. `saves`: snapshots are taken.
 pub fn assist(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
     let Orders { resumes, similar_items, similar_users } = links.orders();
-    let durability = Durability { saves, handed: None, resumes };
+    let durability = Durability { snapshots: saves, writer: None, resumes };
     let told = dataflows::Outputs { similar_items, similar_users };
     let config = dataflows::Config { told, ..graph_config(config) };
-    let computing = compute(workers, Some(links), config, None, durability, stop);
-    computing.map_err(|_| NO_THREADS)?.done()
+    let workers = start_workers(workers, Some(links), config, None, durability, stop);
+    workers.map_err(|_| NO_THREADS)?.wait_for_all()
 }
 
 /// The workers, or the threads of the network between them, could not be started.
@@ -201,9 +200,8 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let started = Instant::now();
     let progress = job.progress;
     let names = Arc::new(Names::default());
-    names.passing().keep(id64(TRENDING), TRENDING, u64::MAX);
     let (feeds_in, feeds_out) = bounded(1);
-    let (settled_in, settled_out) = bounded(worker::SETTLED);
+    let (settled_in, settled_out) = bounded(worker::COMPLETED_QUEUE);
 
     let rejects = Rejects::new(job.rejects);
     let gone = Stop::default();
@@ -217,8 +215,8 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     };
     let shared =
         Shared { clock: job.clock, stop: job.stop.clone(), names: Arc::clone(&names), progress: Arc::clone(&progress) };
-    let pilot = Coordinator::new(feeds_out, settled_in, shared.clone(), conductor);
-    let waker = pilot.waker();
+    let coordinator = Coordinator::new(feeds_out, settled_in, shared.clone(), conductor);
+    let waker = coordinator.waker();
     let resumes = job.resume.is_some();
     let goes_on_from = job.resume.as_ref().and_then(|resume| resume.manifest.clone());
     let reader = Reader::new(
@@ -226,7 +224,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         job.inputs,
         rejects.clone(),
         shared.clone(),
-        pilot.waiting(),
+        coordinator.reader_waits(),
         job.state.as_ref(),
         job.resume,
     );
@@ -238,7 +236,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         .zip(saving)
         .map(|(state, saving)| save(state, saving, goes_on_from.as_deref(), workers, &names, &waker));
     let (handed, archive) = archive.unzip();
-    let durability = Durability { saves: handed.is_some(), handed, resumes };
+    let durability = Durability { snapshots: handed.is_some(), writer: handed, resumes };
 
     let reading = {
         let (stop, waker) = (job.stop.clone(), waker.clone());
@@ -255,9 +253,9 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let display = job.show.start(Arc::clone(&progress));
 
     let (verdict_in, verdict) = bounded(1);
-    let lead = Some(CoordinatorHandle { pilot, verdict });
-    let computing = compute(job.workers, job.links, config, lead, durability, &job.stop);
-    let computed = computing.as_ref().map_or(Err(NO_THREADS), Computing::steered);
+    let handle = Some(CoordinatorHandle { coordinator, outcome: verdict });
+    let computing = start_workers(job.workers, job.links, config, handle, durability, &job.stop);
+    let computed = computing.as_ref().map_or(Err(NO_THREADS), Workers::wait_for_coordinator);
     // When a worker has fallen, the others, and with them the writer, wait for it for ever: they are left behind.
     let written = (computed.is_ok() || ends_within(LEAVING, &writing)).then(|| writing.join());
     let cut_short = job.stop.is_set() || computed.is_err() || !matches!(written, Some(Ok(_)));
@@ -288,8 +286,9 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     // Nobody listens where there is no other process.
     verdict_in.send(result.is_ok()).unwrap_or_default();
     waker.wake();
-    let done =
-        computing.map_err(|_| NO_THREADS).and_then(|computing| if is_steered { computing.done() } else { Ok(()) });
+    let done = computing
+        .map_err(|_| NO_THREADS)
+        .and_then(|computing| if is_steered { computing.wait_for_all() } else { Ok(()) });
     (summary, result.and(done))
 }
 
@@ -374,7 +373,7 @@ fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
 /// What trends, if it is asked for.
 fn trending(trending: &config::Trending) -> Option<dataflows::Trending> {
     let config::Trending { k, bucket, buckets, .. } = *trending;
-    (k > 0).then(|| dataflows::Trending { k: k as usize, bucket, buckets, everywhere: id64(TRENDING) })
+    (k > 0).then(|| dataflows::Trending { k: k as usize, bucket, buckets })
 }
 
 /// The graph's own parameters. They are validated, so every number fits.

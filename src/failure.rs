@@ -1,6 +1,7 @@
 //! How a command failed, and with which exit code the program ends.
 
 use connectors::OpenError;
+use dataflows::DriverError;
 
 /// How a command failed.
 #[derive(Debug)]
@@ -16,5 +17,11 @@ pub enum Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         if error.is_usage() { Failure::Usage(error.into()) } else { Failure::Running(error.into()) }
+    }
+}
+
+impl From<DriverError> for Failure {
+    fn from(error: DriverError) -> Self {
+        Failure::Running(error.into())
     }
 }

@@ -3,7 +3,6 @@
 //! `schema` has the vocabulary, `connectors` the outside world, `dataflows` the graph; this crate wires them and adds
 //! no meaning of its own.
 
-mod alone;
 pub mod cli;
 pub mod cluster;
 pub mod commands;

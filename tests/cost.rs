@@ -31,7 +31,8 @@ fn check(params: &Params, log: &[Ev], size: usize) -> usize {
     let mut compared = 0;
     let mut arrived = 0;
     for tick in ticks(log, size) {
-        let event = |ev: &Ev| Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level };
+        let event =
+            |ev: &Ev| Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level, scope: None };
         let events: Vec<Event> = tick.events.iter().map(event).collect();
         arrived += events.len();
         let expected = lists(&log[..arrived], params, tick.at);

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Config, Forgotten, recommendations};
+use dataflows::{Config, Forgotten, GraphInput, recommendations};
 use proptest::prelude::*;
 use schema::id64;
-use timely::dataflow::operators::{Input as _, Inspect as _, Probe as _};
+use timely::dataflow::operators::{Inspect as _, Probe as _};
 
 use crate::support::graph::{Pace, Tick, config, drive, run_with};
 use crate::support::logs::measures;
@@ -175,8 +175,8 @@ fn names_of_events_without_effect_are_forgotten() {
         timely::execute(timely::Config::process(workers), move |worker| {
             let collected = Arc::clone(&collected);
             let (mut input, probe) = worker.dataflow(|scope| {
-                let (input, events) = scope.new_input();
-                let recommendations = recommendations(events, &config);
+                let (input, streams) = GraphInput::new(scope, false);
+                let recommendations = recommendations(streams, &config, None);
                 recommendations.forgotten.inspect(move |name| {
                     collected.lock().unwrap().insert(*name);
                 });

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dataflows::{
-    Config, Input, SimilarUsers, Subscription, Trending, activity, histories, interactions, interest, interest_in,
-    lists, rank_similar_users, samples, similar_items, trending,
+    Config, Event, GraphInput, ListKey, Scope, SimilarUsers, Subscriber, Subscription, Trending, activity, histories,
+    interactions, lists, profile_subscriptions, rank_similar_users, row_subscriptions, samples, similar_items,
+    trending,
 };
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::Map as _;
-use timely::dataflow::operators::{Exchange as _, Input as _, Probe};
+use timely::dataflow::operators::{Exchange as _, Probe};
 
 use crate::support::graph::{Pace, Tick, config, drive, ticks};
 use crate::support::logs::{log, params};
@@ -39,109 +40,128 @@ fn disagreements(
     timely::execute(timely::Config::process(workers), move |worker| {
         let (found, counted) = (Arc::clone(&found), Arc::clone(&counted));
         let (mut input, probe) = worker.dataflow(|scope| {
-            let (input, events) = scope.new_input();
+            let (input, streams) = GraphInput::new(scope, false);
             let config = Config { trending: Some(trends), ..config(&params) };
             let gauges = Arc::default();
-            let of_users = interactions(events.map(in_a_room), &config, &ProbeHandle::new(), &gauges, None);
-            let subscriptions = interest(of_users.profiles.clone());
+            let output = interactions(
+                streams.events.map(in_a_room),
+                streams.barriers,
+                &config,
+                &ProbeHandle::new(),
+                &gauges,
+                None,
+            );
+            let subscriptions = profile_subscriptions(output.profiles.clone());
 
             // Co-occurrence: the self-join of the interactions operator, and arrange and join.
-            let pairs = of_users.cooccurrence.clone().negate().concat(reference::cooccurrence(of_users.history.clone()));
+            let pairs = output.cooccurrence.clone().negate().concat(reference::cooccurrence(output.history.clone()));
             report(pairs, "co-occurrence", &found);
 
             // Subscriptions: a counter that emits the first and the last, and distinct.
-            let worker = of_users.profiles.inner.scope().index() as u64;
-            let expected = door
+            let subscriber = Subscriber::worker(output.profiles.inner.scope().index());
+            let expected = output
                 .profiles
                 .clone()
-                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Subscription { row: item, worker }))
-                .threshold_named("interest", |_, _| 1);
-            report(subscriptions.clone().negate().concat(expected), "interest", &found);
+                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Subscription { row: item, subscriber }))
+                .threshold_named("subscriptions to profiles", |_, _| 1);
+            report(subscriptions.clone().negate().concat(expected), "subscriptions to profiles", &found);
 
             // Similar items: the pair index, and joins and reduce, for subscribers.
-            let (pairs, history) = (of_users.cooccurrence.clone(), of_users.history.clone());
-            let neighbours = similar_items(pairs, history, subscriptions.clone(), of_users.loading, &config, &gauges).neighbours;
-            let rows =
-                reference::similar_items(of_users.cooccurrence, of_users.history.clone(), &params).arrange_by_key_named("rows");
+            let (pairs, history) = (output.cooccurrence.clone(), output.history.clone());
+            let neighbours =
+                similar_items(pairs, history, subscriptions.clone(), output.loading, &config, &gauges).neighbours;
+            let rows = reference::similar_items(output.cooccurrence, output.history.clone(), &params)
+                .arrange_by_key_named("rows");
             let subscriptions =
-                subscriptions.map(|Subscription { row, worker }| (row, worker)).arrange_by_key_named("subscriptions by item");
+                subscriptions.map(|to| (to.row, to.worker())).arrange_by_key_named("subscriptions by item");
             let expected = subscriptions.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
-            let emitted = neighbours.clone().map(|(at, row)| (at.row, at.worker, row.item, u32::from(row.similarity)));
+            let emitted =
+                neighbours.clone().map(|(at, row)| (at.row, at.worker(), row.item, u32::from(row.similarity)));
             let emitted = emitted.inspect(count("similar items", &counted));
             report(emitted.negate().concat(expected), "similar items", &found);
 
             // Histories of the audience: those of the interactions operator, and the items of its profiles.
-            let watched = of_users.watching.clone().map(|(user, (item, _))| (user, item));
+            let viewed = output.audience_histories.clone().map(|(user, (item, _))| (user, item));
             if params.users_weight > 0 {
-                let expected = of_users.profiles.clone().map(|(user, (item, _))| (user, item));
-                report(watched.negate().concat(expected), "audience's histories", &found);
+                let expected = output.profiles.clone().map(|(user, (item, _))| (user, item));
+                report(viewed.negate().concat(expected), "audience's histories", &found);
             }
 
             // Samples: replicated tables of the users of an item, and reduce and join.
-            let watching = of_users.watching.clone();
-            let subscriptions = interest_in(watching.clone(), "watched", |(_, (item, _))| *item);
-            let expected = watching.clone().map(move |(_, (item, _))| Subscription { row: item, worker });
+            let audience_histories = output.audience_histories.clone();
+            let subscriptions = row_subscriptions(audience_histories.clone(), "viewed items", |(_, (item, _))| *item);
+            let expected = audience_histories.clone().map(move |(_, (item, _))| Subscription { row: item, subscriber });
             report(
-                subscriptions.clone().negate().concat(expected.threshold_named("watched", |_, _| 1)),
-                "interest in items",
+                subscriptions.clone().negate().concat(expected.threshold_named("viewed items", |_, _| 1)),
+                "subscriptions to items",
                 &found,
             );
-            let (members, weights) = samples(of_users.history.clone(), subscriptions.clone(), &config);
-            let rows = reference::samples(of_users.history.clone(), &params);
+            let (members, weights) = samples(output.history.clone(), subscriptions.clone(), &config);
+            let rows = reference::samples(output.history.clone(), &params);
             let emitted = members
                 .clone()
-                .map(|(at, member)| ((at.row, at.worker), (member.user, member.level, u64::from(member.rarity))));
+                .map(|(at, member)| ((at.row, at.worker()), (member.user, member.level, u64::from(member.rarity))));
             let expected = for_subscribers(rows, subscriptions);
             report(emitted.negate().concat(expected), "samples", &found);
 
             // Activity: replicated sums, and join and count.
-            let on_workers = members.inner.exchange(|update| update.0.0.worker).as_collection();
+            let on_workers = members.inner.exchange(|update| update.0.0.worker()).as_collection();
             let sampled = on_workers.clone().map(|(_, member)| member.user);
-            let of_users = watching.clone().map(|(user, _)| user).concat(sampled);
-            let subscriptions = interest_in(of_users, "compared", |user| *user);
+            let of_users = audience_histories.clone().map(|(user, _)| user).concat(sampled);
+            let subscriptions = row_subscriptions(of_users, "compared users", |user| *user);
             let active = activity(weights, subscriptions.clone(), &config);
             let resolution = params.resolution;
-            let rows = reference::activity(of_users.history.clone()).map(move |(user, activity)| {
+            let rows = reference::activity(output.history.clone()).map(move |(user, activity)| {
                 (user, u32::try_from(fine_log(activity, resolution)).expect("a small number"))
             });
-            let emitted = active.clone().map(|(at, fine)| ((at.row, at.worker), fine));
+            let emitted = active.clone().map(|(at, fine)| ((at.row, at.worker()), fine));
             report(emitted.negate().concat(for_subscribers(rows, subscriptions)), "activity", &found);
 
             // Similar users: the ranking over cached rows, and joins and reduce.
-            let similar = rank_similar_users(watching.clone(), on_workers.clone(), active, &config, &gauges);
+            let similar = rank_similar_users(audience_histories.clone(), on_workers.clone(), active, &config, &gauges);
             let everywhere = on_workers
                 .map(|(at, member)| (at.row, (member.user, member.level, u64::from(member.rarity))))
                 .threshold_named("one sample each", |_, _| 1);
-            let expected = reference::similar_users(watching, everywhere, reference::activity(of_users.history.clone()), &params);
-            let emitted = similar.clone().map(|(user, like)| (user, (like.user, u32::from(like.similarity))));
+            let expected = reference::similar_users(
+                audience_histories,
+                everywhere,
+                reference::activity(output.history.clone()),
+                &params,
+            );
+            let emitted = similar.clone().map(|(user, other)| (user, (other.user, u32::from(other.similarity))));
             let emitted = emitted.inspect(count("similar users", &counted));
             report(emitted.negate().concat(expected), "similar users", &found);
 
             // Histories of similar users, for subscribers.
-            let subscriptions = interest_in(similar.clone(), "followed", |(_, like)| like.user);
-            let followed = histories(of_users.history.clone(), subscriptions.clone(), &config);
-            let emitted = followed.clone().map(|(at, of)| ((at.row, at.worker), of));
-            report(emitted.negate().concat(for_subscribers(of_users.history.clone(), subscriptions)), "histories", &found);
+            let subscriptions = row_subscriptions(similar.clone(), "followed users", |(_, other)| other.user);
+            let followed = histories(output.history.clone(), subscriptions.clone(), &config);
+            let emitted = followed.clone().map(|(at, interaction)| ((at.row, at.worker()), interaction));
+            report(
+                emitted.negate().concat(for_subscribers(output.history.clone(), subscriptions)),
+                "histories",
+                &found,
+            );
 
             // Lists: totals over cached rows, and join and reduce. Scores are not compared: the operator keeps those of
             // the last emitted list.
-            let rows = neighbours.clone().filter(|(at, _)| at.worker < u64::MAX);
-            let rows = rows
+            let rows = neighbours
+                .clone()
                 .map(|(at, row)| (at.row, (row.item, u32::from(row.similarity))))
                 .threshold_named("one row each", |_, _| 1);
-            let users = similar.clone().map(|(user, like)| (user, (like.user, u32::from(like.similarity))));
-            let contributions = reference::of_items(of_users.profiles.clone(), rows, params.items_weight)
-                .concat(reference::of_users(users, of_users.history, params.users_weight));
-            let expected = reference::lists(of_users.profiles.clone(), contributions, params.k);
+            let users = similar.clone().map(|(user, other)| (user, (other.user, u32::from(other.similarity))));
+            let contributions = reference::of_items(output.profiles.clone(), rows, params.items_weight)
+                .concat(reference::of_users(users, output.history, params.users_weight));
+            let expected = reference::lists(output.profiles.clone(), contributions, params.k);
             let expected =
                 expected.map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
             let users = (params.users_weight > 0).then_some(SimilarUsers { similar, histories: followed });
-            let emitted = lists(of_users.profiles, neighbours, users, &config, &gauges);
+            let emitted = lists(output.profiles, neighbours, users, &config, &gauges);
             let emitted = emitted.map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect()));
             let emitted = emitted.inspect(count("lists", &counted));
             let lists = report(emitted.negate().concat(expected), "lists", &found);
 
-            let trending = compare_trending(of_users.trends.expect("the configuration asks for trends"), trends.k, &found, &counted);
+            let trending =
+                compare_trending(output.trends.expect("the configuration asks for trends"), trends.k, &found, &counted);
             let (probe, _) = lists.map(drop).concat(trending).inner.probe();
             (input, probe)
         });
@@ -158,26 +178,34 @@ fn disagreements(
 /// Trending lists: boards that are rescanned where an item fell, and reduce. Scores are not compared: the operator keeps
 /// those of the last emitted list.
 fn compare_trending<'scope>(
-    weights: reference::Rows<'scope, (u64, u64)>,
+    weights: reference::Rows<'scope, (Option<Scope>, u64)>,
     k: usize,
     found: &Differences,
     counted: &Agreed,
 ) -> reference::Rows<'scope, ()> {
-    let expected = reference::trending(weights.clone(), k);
+    let expected = reference::trending(weights.clone().map(|(scope, item)| (scope_id(scope), item)), k);
     let expected = expected.map(|(scope, list)| (scope, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
-    let emitted = trending(weights, k).map(|(scope, list)| (scope, list.iter().map(|scored| scored.item).collect()));
+    let emitted =
+        trending(weights, k).map(|(key, list)| (key_id(key), list.iter().map(|scored| scored.item).collect()));
     let emitted = emitted.inspect(count("trending", counted));
     report(emitted.negate().concat(expected), "trending", found).map(drop)
 }
 
 /// Puts three quarters of the users into one of three rooms, so that there are several scopes.
-fn in_a_room(input: Input) -> Input {
-    match input {
-        Input::Event(event) if event.user % 4 < 3 => {
-            let dataflows::Event { user, item, ts, level } = event;
-            Input::InRoom { user, item, ts, level, room: user % 4 }
-        }
-        other => other,
+fn in_a_room(event: Event) -> Event {
+    let room = event.user % 4;
+    Event { scope: (room < 3).then(|| Scope::new(room + 1)), ..event }
+}
+
+fn scope_id(scope: Option<Scope>) -> u64 {
+    scope.map_or(0, Scope::id)
+}
+
+fn key_id(key: ListKey) -> u64 {
+    match key {
+        ListKey::Everywhere => 0,
+        ListKey::Room(scope) => scope.id(),
+        ListKey::User(_) => unreachable!("only trending lists"),
     }
 }
 
@@ -204,14 +232,13 @@ fn for_subscribers<'scope, V: differential_dataflow::ExchangeData + differential
     rows: reference::Rows<'scope, (u64, V)>,
     subscriptions: reference::Rows<'scope, Subscription>,
 ) -> reference::Rows<'scope, ((u64, u64), V)> {
-    let subscriptions = subscriptions.map(|Subscription { row, worker }| (row, worker)).arrange_by_key_named("subscriptions by row");
+    let subscriptions = subscriptions.map(|to| (to.row, to.worker())).arrange_by_key_named("subscriptions by row");
     let rows = rows.arrange_by_key_named("rows");
     subscriptions.join_core(rows, |row, worker, value| Some(((*row, *worker), value.clone())))
 }
 
 fn trends() -> impl Strategy<Value = Trending> {
-    let everywhere = u64::MAX;
-    (1_usize..4, 1_u64..9, 1_u32..6).prop_map(move |(k, bucket, buckets)| Trending { k, bucket, buckets, everywhere })
+    (1_usize..4, 1_u64..9, 1_u32..6).prop_map(|(k, bucket, buckets)| Trending { k, bucket, buckets })
 }
 
 proptest! {
@@ -242,7 +269,7 @@ fn compares_many_updates() {
         })
         .collect();
     let params = Params { retention: 80, audience: Some(30), history: 6, shrink: 1, ..Params::default() };
-    let trends = Trending { k: 3, bucket: 10, buckets: 3, everywhere: u64::MAX };
+    let trends = Trending { k: 3, bucket: 10, buckets: 3 };
     let (found, agreed) = disagreements(&params, trends, &ticks(&log, 3), 2);
     assert!(found.is_empty(), "{found:#?}");
     println!("agreed on {agreed:?}");

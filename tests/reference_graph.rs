@@ -29,7 +29,8 @@ fn lists_of_the_graph(ticks: &[Vec<Ev>], params: &Params) -> Vec<Lists> {
             let history = reference::history(events, params.history);
             let pairs = reference::cooccurrence(history.clone());
             let similar = reference::similar_items(pairs, history.clone(), &params);
-            let (samples, activity) = (reference::samples(history.clone(), &params), reference::activity(history.clone()));
+            let (samples, activity) =
+                (reference::samples(history.clone(), &params), reference::activity(history.clone()));
             let users = reference::similar_users(history.clone(), samples, activity, &params);
             let contributions = reference::of_items(profiles.clone(), similar, params.items_weight)
                 .concat(reference::of_users(users, history, params.users_weight));

@@ -1,4 +1,4 @@
-//! The streams that benchmarks share: the standard one and an adversarial one, and who is in the audience.
+//! The event streams of the benchmarks, a standard one and an adversarial one, and their audiences.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,18 +10,18 @@ use simulator::Options;
 
 use super::simulated;
 
-/// Events and what is to be made of them.
+/// A stream of events and the configuration for it.
 pub struct Workload {
-    /// In the order of their times.
+    /// Events in the order of their timestamps.
     pub events: Vec<Event>,
-    /// All users, also those who never come.
+    /// Number of users, including those without events.
     pub users: u32,
-    /// The semantics, with everybody in the audience.
+    /// Configuration with all users in the audience.
     pub config: Config,
 }
 
 impl Workload {
-    /// What an audience means here.
+    /// The audience of this stream for a command line argument.
     pub fn audience(&self, within: Within) -> Result<Audience, String> {
         match within {
             Within::Share(Share::All) => Ok(Audience::All),
@@ -36,7 +36,7 @@ impl Workload {
     }
 }
 
-/// The simulation's defaults but for the number of events: what is quoted unless something else is said.
+/// The simulation with its default options, except for the number of events: the standard workload of the documentation.
 pub fn standard(events: u64, users: Option<u32>, items: Option<u32>) -> Workload {
     let defaults = Options::default();
     let (users, items) = (users.unwrap_or(defaults.users), items.unwrap_or(defaults.items));
@@ -44,15 +44,15 @@ pub fn standard(events: u64, users: Option<u32>, items: Option<u32>) -> Workload
     Workload { events: simulated(Options { events, users, items, ..defaults }).collect(), users, config }
 }
 
-/// Events of a user for one of the item that everybody holds.
+/// One event in this many of a user is of the item that all users have.
 const HOT_EVERY: u32 = 8;
-/// Events of a user that are retained, on average: less than a history holds, so that it is time that takes them away.
+/// Average number of retained events of a user. Less than a full history, so that events leave by expiry.
 const RETAINED: u64 = 32;
-/// Events a second.
+/// Events per second.
 const RATE: u64 = 1_000;
 
-/// One item that every user holds and thousands of niche companions (20,000 users and 5,000 companions unless told). The
-/// retention is so short that after a while as much expires as arrives: it is counted down as much as up.
+/// One item that every user has, and thousands of niche items (by default 20,000 users and 5,000 niche items). The retention
+/// is so short that, after a while, as many events expire as arrive.
 pub fn adversarial(events: u64, users: Option<u32>, items: Option<u32>) -> Workload {
     let (users, items) = (users.unwrap_or(20_000), items.unwrap_or(5_000));
     let mut state = 0;
@@ -66,9 +66,9 @@ pub fn adversarial(events: u64, users: Option<u32>, items: Option<u32>) -> Workl
         visits[user] += 1;
         let is_hot = visits[user] % HOT_EVERY == 1;
         let item = if is_hot { hot } else { item_ids[draw(items) as usize] };
-        // Ones and twos mostly, as in real logs.
+        // Mostly low levels, as in real logs.
         let level = 1 + draw(6).min(draw(6)) as u8;
-        Event { user: user_ids[user], item, ts: 1_762_862_400_000 + n * 1_000 / RATE, level }
+        Event { user: user_ids[user], item, ts: 1_762_862_400_000 + n * 1_000 / RATE, level, scope: None }
     };
     let retention = RETAINED * u64::from(users) * 1_000 / RATE;
     let config = Config { audience: Audience::All, retention, users: 0, ..Config::default() };
@@ -84,12 +84,12 @@ fn random(state: &mut u64) -> u64 {
     z ^ z >> 31
 }
 
-/// An audience as a benchmark's command line has it.
+/// An audience as a command line argument of a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Within {
-    /// The span in milliseconds.
+    /// Users with an event within this many milliseconds.
     Span(u64),
-    /// As `deltarec bench` has it.
+    /// A share of the users, as in `deltarec bench`.
     Share(Share),
 }
 

@@ -5,111 +5,131 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operators::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
+use crate::operators::{IdMap, SlicedBuilder, UpdateBatches, shrink_if_sparse};
 use crate::{Collection, Diff, ItemId, Time, UserId, Weight};
 
-/// A worker that needs to know a row, as one of its viewers has a use for it: of an item in the profile what is similar
-/// to it, of an item in the history who has it, of a similar user what is in the history.
+/// Demand for a row. Viewers on a worker need the similar items of each item in their profiles, the holders of each item in
+/// their histories, and the histories of their similar users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Subscription {
-    /// Whose row it is: an item or a user.
+    /// Key of the row: an item or a user.
     pub row: u64,
-    /// The worker.
-    pub worker: u64,
+    /// Destination of the row.
+    pub subscriber: Subscriber,
 }
 
-/// Which items' neighbours are wanted where: the audience's profiles without the items beyond the stairs, each item once.
-/// The profiles lie with their users, so the worker that runs this is the one that wants to know.
-///
-/// Most moves of a profile leave it with the same items, and most items have other viewers on the worker: next to
-/// nothing comes out. `profiles` must come in the order of their times, as they do from one operator on the same worker.
-pub fn interest<'scope>(profiles: Collection<'scope, (UserId, (ItemId, Weight))>) -> Collection<'scope, Subscription> {
-    let worker = profiles.inner.scope().index() as u64;
-    let interest = profiles.inner.unary::<CapacityContainerBuilder<Vec<(Subscription, Time, Diff)>>, _, _, _>(
-        Pipeline,
-        "Subscription",
-        |_, _| {
-            let mut viewers: IdMap<Diff> = IdMap::default();
-            let mut updates = Vec::new();
-            move |input, output| {
-                input.for_each(|capability, data| {
-                    for ((_user, (item, weight)), time, diff) in data.drain(..) {
-                        if weight == 0 {
-                            continue;
-                        }
-                        let count = viewers.entry(item).or_default();
-                        let before = *count;
-                        *count += diff;
-                        let after = *count;
-                        if after == 0 {
-                            viewers.remove(&item);
-                        }
-                        if (before > 0) != (after > 0) {
-                            updates.push((
-                                Subscription { row: item, worker },
-                                time,
-                                Diff::from(after > 0) - Diff::from(before > 0),
-                            ));
-                        }
-                    }
-                    consolidate_updates(&mut updates);
-                    if !updates.is_empty() {
-                        let capability = capability.retain_least(0).expect("a message with data has a time");
-                        output.session(&capability).give_iterator(updates.drain(..));
-                    }
-                });
-            }
-        },
-    );
-    interest.as_collection()
+/// The destination of a row. Eight bytes, as part of every replicated value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Subscriber {
+    /// The viewers of a worker.
+    Worker(u32),
+    /// The output of changed rows. It reads a row on the worker that owns it.
+    Output,
 }
 
-/// Which rows are wanted on this worker: those that `row` finds in what there is on it, each once.
+impl Subscriber {
+    /// The subscriber for the viewers of this worker.
+    pub fn worker(index: usize) -> Self {
+        Subscriber::Worker(u32::try_from(index).expect("timely numbers workers by far fewer than 32 bits"))
+    }
+}
+
+impl Subscription {
+    /// The worker to which the row is sent. The output's rows stay where they are and must not be exchanged.
+    pub fn worker(&self) -> u64 {
+        match self.subscriber {
+            Subscriber::Worker(worker) => u64::from(worker),
+            Subscriber::Output => unreachable!("rows for the output are not exchanged"),
+        }
+    }
+}
+
+/// Subscribes this worker to the similar items of the items in its viewers' profiles, without the items beyond the stairs.
 ///
-/// Waits for a time to be complete, so updates may come in any order. Holds a counter for each row.
-pub fn interest_in<'scope, D: Clone + 'static>(
+/// `profiles` must be partitioned by user, and its updates must arrive in the order of their times, as they do from another
+/// operator on the same worker. Most updates of a profile keep the set of items, and most items have several viewers on a
+/// worker, so that few updates are emitted.
+pub fn profile_subscriptions<'scope>(
+    profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
+) -> Collection<'scope, Subscription> {
+    type Builder = CapacityContainerBuilder<Vec<(Subscription, Time, Diff)>>;
+    let subscriber = Subscriber::worker(profiles.inner.scope().index());
+    let subscriptions = profiles.inner.unary::<Builder, _, _, _>(Pipeline, "Profile subscriptions", |_, _| {
+        let mut viewers: IdMap<Diff> = IdMap::default();
+        let mut updates = Vec::new();
+        move |input, output| {
+            input.for_each(|capability, data| {
+                for ((_user, (item, weight)), time, diff) in data.drain(..) {
+                    if weight == 0 {
+                        continue;
+                    }
+                    if let Some(diff) = count(&mut viewers, item, diff) {
+                        updates.push((Subscription { row: item, subscriber }, time, diff));
+                    }
+                }
+                consolidate_updates(&mut updates);
+                if !updates.is_empty() {
+                    let capability = capability.retain_least(0).expect("a message with data has a time");
+                    output.session(&capability).give_iterator(updates.drain(..));
+                }
+            });
+        }
+    });
+    subscriptions.as_collection()
+}
+
+/// Subscribes this worker's viewers to the rows that `row` finds in the data of this worker, each row once.
+///
+/// Waits until a time is complete, so updates may arrive in any order. Memory: a counter for each row.
+pub fn row_subscriptions<'scope, D: Clone + 'static>(
     data: Collection<'scope, D>,
     name: &str,
     row: impl Fn(&D) -> u64 + 'static,
 ) -> Collection<'scope, Subscription> {
-    type Builder = CapacityContainerBuilder<Vec<(Subscription, Time, Diff)>>;
-    let worker = data.inner.scope().index() as u64;
-    let interest = data.inner.unary_frontier::<Builder, _, _, _>(Pipeline, name, |_, _| {
-        let mut held = OutputCapabilities::new(1);
-        let mut stash = Stash::new();
-        let mut counts: IdMap<Diff> = IdMap::default();
-        let mut moved: Vec<(u64, Diff)> = Vec::new();
-        move |(input, frontier), output| {
-            input.for_each(|capability, data| stash.put(held.retain(&capability), data));
-            let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
-            while let Some(time) = stash.first().filter(|time| *time < upper) {
-                for (data, _, diff) in stash.take(time).into_iter().flatten() {
-                    // What is taken back and put in its place mostly comes together.
-                    let row = row(&data);
-                    match moved.last() {
-                        Some((last, other)) if *last == row && *other == -diff => drop(moved.pop()),
-                        _ => moved.push((row, diff)),
-                    }
-                }
-                consolidate(&mut moved);
-                let capability = held.at(0, time);
-                let mut session = output.session(&capability);
-                for (row, diff) in moved.drain(..) {
-                    let count = counts.entry(row).or_default();
-                    let before = *count;
-                    *count += diff;
-                    let after = *count;
-                    if after == 0 {
-                        counts.remove(&row);
-                    }
-                    if (before > 0) != (after > 0) {
-                        session.give((Subscription { row, worker }, time, if after > 0 { 1 } else { -1 }));
-                    }
-                }
-                shrink_if_sparse(&mut counts);
+    let subscriber = Subscriber::worker(data.inner.scope().index());
+    row_subscriptions_of(subscriber, data, name, row)
+}
+
+/// As [`row_subscriptions`], for any subscriber.
+pub(crate) fn row_subscriptions_of<'scope, D: Clone + 'static>(
+    subscriber: Subscriber,
+    data: Collection<'scope, D>,
+    name: &str,
+    row: impl Fn(&D) -> u64 + 'static,
+) -> Collection<'scope, Subscription> {
+    let mut builder = SlicedBuilder::new(name, data.inner.scope());
+    let data = builder.input(data.inner, Pipeline);
+    let mut counts: IdMap<Diff> = IdMap::default();
+    let mut updates: Vec<(u64, Diff)> = Vec::new();
+    let subscriptions = builder.build_per_tick(data, move |time, batches: UpdateBatches<D>, emitted: &mut Vec<_>| {
+        for (data, _, diff) in batches.into_iter().flatten() {
+            // A retraction and its replacement are mostly adjacent.
+            let row = row(&data);
+            match updates.last() {
+                Some((last, other)) if *last == row && *other == -diff => drop(updates.pop()),
+                _ => updates.push((row, diff)),
             }
-            held.release_before(stash.first());
         }
+        consolidate(&mut updates);
+        for (row, diff) in updates.drain(..) {
+            if let Some(diff) = count(&mut counts, row, diff) {
+                emitted.push((Subscription { row, subscriber }, time, diff));
+            }
+        }
+        shrink_if_sparse(&mut counts);
     });
-    interest.as_collection()
+    subscriptions.as_collection()
+}
+
+/// Adds `diff` to a counter. Returns 1 if it became positive, -1 if it was positive and no longer is.
+#[inline]
+fn count(counts: &mut IdMap<Diff>, row: u64, diff: Diff) -> Option<Diff> {
+    let count = counts.entry(row).or_default();
+    let before = *count;
+    *count += diff;
+    let after = *count;
+    if after == 0 {
+        counts.remove(&row);
+    }
+    ((before > 0) != (after > 0)).then_some(if after > 0 { 1 } else { -1 })
 }

@@ -1,153 +1,124 @@
-use timely::container::CapacityContainerBuilder;
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::Operator;
 
-use crate::operators::{IdMap, OutputCapabilities, Stash, earlier};
-use crate::{Collection, ItemId, List, Time, UserId, ms_of};
+use crate::operators::{SlicedBuilder, UpdateBatches};
+use crate::{Collection, ItemId, List, ListKey, Time, ms_of};
 
-use serde::{Deserialize, Serialize};
-
-/// A user's new list, and how its items differ from those of the last one.
+/// A list that changed in a tick, and the difference between its items and those of the list before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ListChange {
-    /// Whose list.
-    pub user: UserId,
-    /// The millisecond of the tick.
+    /// Owner of the list.
+    pub key: ListKey,
+    /// Millisecond of the tick.
     pub at: u64,
-    /// The whole list, best first; empty when there is none any more.
+    /// The new list, best first. Empty if the owner no longer has a list.
     pub items: List,
     /// Items that were not in the list before, in the order of the new list.
     pub entered: Vec<ItemId>,
-    /// Items of the list before that are gone, in its order.
+    /// Items of the list before that are not in the new one, in the order of the list before.
     pub left: Vec<ItemId>,
 }
 
-/// What the output is known to hold when a run goes on where another one ended.
+/// The content of the output at the start of a run that resumes another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reconcile {
-    /// The list last sent to a user, best first. To be told no later than [`Reconcile::Finish`].
+    /// The list that was last written. Must come no later than [`Reconcile::Finish`].
     Known {
-        /// Whose list.
-        user: UserId,
-        /// Its items.
+        /// Owner of the list.
+        key: ListKey,
+        /// Items of the list, best first.
         items: Vec<ItemId>,
     },
-    /// With this tick the lists are compared with what the output holds: what differs is sent, and from then on every
-    /// change. Nothing is before. To be sent to every worker.
+    /// Compares the lists of this tick with the output, emits the differences, and from then on every change. Nothing is
+    /// emitted before. Must be sent to every worker.
     Finish {
-        /// The worker told.
+        /// Worker that gets this message.
         worker: u64,
     },
 }
 
 impl ListChange {
     /// `old`: the items of the list before.
-    fn between(user: UserId, at: u64, old: impl Iterator<Item = ItemId> + Clone, new: List) -> Self {
-        let is_new = |item: &ItemId| old.clone().all(|other| other != *item);
-        let entered = new.iter().map(|scored| scored.item).filter(is_new).collect();
-        let is_gone = |item: &ItemId| new.iter().all(|scored| scored.item != *item);
-        let left = old.filter(is_gone).collect();
-        ListChange { user, at, entered, left, items: new }
+    fn between(key: ListKey, at: u64, old: impl Iterator<Item = ItemId> + Clone, new: List) -> Self {
+        let entered = new.iter().map(|scored| scored.item).filter(|item| old.clone().all(|other| other != *item));
+        let entered = entered.collect();
+        let left = old.filter(|item| new.iter().all(|scored| scored.item != *item)).collect();
+        ListChange { key, at, entered, left, items: new }
     }
 }
 
-type Builder = CapacityContainerBuilder<Vec<ListChange>>;
-
-/// One record for each user whose list changed in a tick: the retraction of the old list and the new one, put together.
+/// Emits one record for each list that changed in a tick: the retraction of the old list and the new one, merged.
 ///
-/// With `output` nothing is sent until it opens; meanwhile each user's list is kept, here and in the output's last state.
+/// With `reconcile` nothing is emitted until [`Reconcile::Finish`]. Until then each list is kept twice: as it is now and
+/// as it is in the output.
 pub fn changes<'scope>(
-    lists: Collection<'scope, (UserId, List)>,
-    output: Option<Stream<'scope, Time, Vec<Reconcile>>>,
+    lists: Collection<'scope, (ListKey, List)>,
+    reconcile: Option<Stream<'scope, Time, Vec<Reconcile>>>,
 ) -> Stream<'scope, Time, Vec<ListChange>> {
-    match output {
-        None => changed(lists),
-        Some(output) => changed_from(lists, output),
+    match reconcile {
+        None => plain_changes(lists),
+        Some(reconcile) => reconciled_changes(lists, reconcile),
     }
 }
 
-fn changed<'scope>(lists: Collection<'scope, (UserId, List)>) -> Stream<'scope, Time, Vec<ListChange>> {
-    lists.inner.unary_frontier::<Builder, _, _, _>(Pipeline, "Changes", |_, _| {
-        let mut held = OutputCapabilities::new(1);
-        let mut stash = Stash::new();
-        move |(input, frontier), output| {
-            input.for_each(|capability, data| {
-                let time = held.retain(&capability);
-                stash.put(time, data);
-            });
-            let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
-            while let Some(time) = stash.first().filter(|time| *time < upper) {
-                let capability = held.at(0, time);
-                let mut session = output.session(&capability);
-                each_user(stash.take(time), |user, old, new| {
-                    session.give(ListChange::between(user, ms_of(time), items_of(&old), new));
-                });
-            }
-            held.release_before(stash.first());
-        }
+fn plain_changes<'scope>(lists: Collection<'scope, (ListKey, List)>) -> Stream<'scope, Time, Vec<ListChange>> {
+    let mut builder = SlicedBuilder::new("Changes", lists.inner.scope());
+    let lists = builder.input(lists.inner, Pipeline);
+    builder.build_per_tick(lists, |time, updates, emitted: &mut Vec<ListChange>| {
+        for_each_list(updates, |key, old, new| {
+            emitted.push(ListChange::between(key, ms_of(time), items_of(&old), new));
+        });
     })
 }
 
-fn changed_from<'scope>(
-    lists: Collection<'scope, (UserId, List)>,
-    output: Stream<'scope, Time, Vec<Reconcile>>,
+fn reconciled_changes<'scope>(
+    lists: Collection<'scope, (ListKey, List)>,
+    reconcile: Stream<'scope, Time, Vec<Reconcile>>,
 ) -> Stream<'scope, Time, Vec<ListChange>> {
-    let by_user = Exchange::new(|output: &Reconcile| match output {
-        Reconcile::Known { user, .. } => *user,
+    let by_list = Exchange::new(|message: &Reconcile| match message {
+        Reconcile::Known { key, .. } => key.placement(),
         Reconcile::Finish { worker } => *worker,
     });
-    lists.inner.binary_frontier::<_, Builder, _, _, _, _>(output, Pipeline, by_user, "Changes since", |_, _| {
-        let mut held = OutputCapabilities::new(1);
-        let mut stash = Stash::new();
-        let mut told = Stash::new();
-        let mut closed = Some(Pending::default());
-        move |(lists, lists_frontier), (outputs, outputs_frontier), out| {
-            lists.for_each(|capability, data| stash.put(held.retain(&capability), data));
-            outputs.for_each(|capability, data| told.put(held.retain(&capability), data));
-            let frontiers = [lists_frontier, outputs_frontier];
-            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
-            let upper = upper.unwrap_or(Time::MAX);
-            while let Some(time) = earlier(stash.first(), told.first()).filter(|time| *time < upper) {
-                let capability = held.at(0, time);
-                let mut session = out.session(&capability);
-                let mut opens = false;
-                for output in told.take(time).into_iter().flatten() {
-                    match (output, &mut closed) {
-                        (Reconcile::Known { user, items }, Some(closed)) => drop(closed.holds.insert(user, items)),
-                        (Reconcile::Finish { .. }, _) => opens = true,
-                        (Reconcile::Known { .. }, None) => {}
-                    }
-                }
-                each_user(stash.take(time), |user, old, new| match &mut closed {
-                    Some(closed) => drop(closed.lists.insert(user, new)),
-                    None => session.give(ListChange::between(user, ms_of(time), items_of(&old), new)),
-                });
-                if let Some(closed) = closed.take_if(|_| opens) {
-                    closed.differences(|user, old, new| {
-                        session.give(ListChange::between(user, ms_of(time), old.iter().copied(), new));
-                    });
-                }
+    let mut builder = SlicedBuilder::new("Changes", lists.inner.scope());
+    let inputs = (builder.input(lists.inner, Pipeline), builder.input(reconcile, by_list));
+    let mut pending = Some(Pending::default());
+    builder.build_per_tick(inputs, move |time, (updates, messages), emitted: &mut Vec<ListChange>| {
+        let mut finishes = false;
+        for message in messages.into_iter().flatten() {
+            match (message, &mut pending) {
+                (Reconcile::Known { key, items }, Some(pending)) => drop(pending.known.insert(key, items)),
+                (Reconcile::Known { .. }, None) => {}
+                (Reconcile::Finish { .. }, _) => finishes = true,
             }
-            held.release_before(earlier(stash.first(), told.first()));
+        }
+        for_each_list(updates, |key, old, new| match &mut pending {
+            Some(pending) => drop(pending.lists.insert(key, new)),
+            None => emitted.push(ListChange::between(key, ms_of(time), items_of(&old), new)),
+        });
+        if let Some(pending) = pending.take_if(|_| finishes) {
+            pending.for_each_difference(|key, old, new| {
+                emitted.push(ListChange::between(key, ms_of(time), old.iter().copied(), new));
+            });
         }
     })
 }
 
-/// Calls with the old and the new list of each user that has updates in one tick, in the order of their ids; an empty
-/// list stands for none.
-fn each_user(updates: Vec<Vec<((UserId, List), Time, isize)>>, mut change: impl FnMut(UserId, List, List)) {
+/// Calls `change` with the old and the new list of each owner with updates in one tick, in the order of the keys. An empty
+/// list stands for no list.
+fn for_each_list(updates: UpdateBatches<(ListKey, List)>, mut change: impl FnMut(ListKey, List, List)) {
     let mut updates: Vec<_> = updates.into_iter().flatten().collect();
-    // The records are large, so not they are put in order, but where they are.
-    let mut order: Vec<(UserId, usize)> = updates.iter().enumerate().map(|(at, update)| (update.0.0, at)).collect();
+    // The records are large, so their indices are sorted instead.
+    let mut order: Vec<(ListKey, usize)> = updates.iter().enumerate().map(|(at, update)| (update.0.0, at)).collect();
     order.sort_unstable();
-    for same in order.chunk_by(|a, b| a.0 == b.0) {
+    for of_list in order.chunk_by(|a, b| a.0 == b.0) {
         let (mut old, mut new) = (List::new(), List::new());
-        for (_, at) in same {
+        for (_, at) in of_list {
             let ((_, list), _, diff) = &mut updates[*at];
             *(if *diff > 0 { &mut new } else { &mut old }) = std::mem::take(list);
         }
-        change(same[0].0, old, new);
+        change(of_list[0].0, old, new);
     }
 }
 
@@ -155,26 +126,26 @@ fn items_of(list: &List) -> impl Iterator<Item = ItemId> + Clone {
     list.iter().map(|scored| scored.item)
 }
 
-/// What is known before the output opens.
+/// The lists before [`Reconcile::Finish`].
 #[derive(Default)]
 struct Pending {
-    /// What the output holds.
-    holds: IdMap<Vec<ItemId>>,
-    /// The lists now.
-    lists: IdMap<List>,
+    /// Lists in the output.
+    known: HashMap<ListKey, Vec<ItemId>>,
+    /// Lists now.
+    lists: HashMap<ListKey, List>,
 }
 
 impl Pending {
-    /// Calls for each user whose list is another one than the output holds, in the order of their ids.
-    fn differences(mut self, mut differs: impl FnMut(UserId, &[ItemId], List)) {
-        let mut users: Vec<UserId> = self.holds.keys().chain(self.lists.keys()).copied().collect();
-        users.sort_unstable();
-        users.dedup();
-        for user in users {
-            let held = self.holds.remove(&user).unwrap_or_default();
-            let list = self.lists.remove(&user).unwrap_or_default();
-            if !held.iter().eq(list.iter().map(|scored| &scored.item)) {
-                differs(user, &held, list);
+    /// Calls `differs` for each list that is not in the output as it is now, in the order of the keys.
+    fn for_each_difference(mut self, mut differs: impl FnMut(ListKey, &[ItemId], List)) {
+        let mut keys: Vec<ListKey> = self.known.keys().chain(self.lists.keys()).copied().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            let known = self.known.remove(&key).unwrap_or_default();
+            let list = self.lists.remove(&key).unwrap_or_default();
+            if !known.iter().copied().eq(items_of(&list)) {
+                differs(key, &known, list);
             }
         }
     }

@@ -1,4 +1,4 @@
-use crate::{Measure, Scope};
+use crate::Measure;
 
 /// Who has a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,6 @@ pub struct Trending {
     /// How many buckets count, 1 to 16, each half as much as the next younger one. `(buckets + 1) * bucket` is at most
     /// the retention.
     pub buckets: u32,
-    /// The key of the scope of all events.
-    pub everywhere: Scope,
 }
 
 impl Trending {

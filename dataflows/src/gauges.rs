@@ -1,39 +1,78 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What one worker's part of the graph says of itself: what it holds, and how much it has done since it began.
+use serde::{Deserialize, Serialize};
+
+/// State sizes and work counters of the graph on one worker.
 ///
-/// Written by the operators once per activation. Read from other threads the numbers may be a moment old, and need not
-/// be of one moment: they say when to look again and what work costs, never what to compute.
+/// The operators write them once per activation. A reader on another thread may see numbers that are slightly old and not
+/// of one moment. They tell when to look again and what work costs; no result may depend on them.
 #[derive(Debug)]
 pub struct Gauges {
-    /// The next millisecond at which something happens without an event; [`u64::MAX`] if never.
+    /// Next millisecond at which something happens without an event; [`u64::MAX`] if never.
     pub next_due: AtomicU64,
     /// Users with an interaction.
     pub users: AtomicU64,
-    /// Of them, users in the audience.
+    /// Users in the audience.
     pub audience: AtomicU64,
-    /// Ordered pairs of items with a co-occurrence: `(i, j)` and `(j, i)` are two.
+    /// Ordered pairs of items with a co-occurrence: `(i, j)` and `(j, i)` count as two.
     pub pairs: AtomicU64,
     /// Work: updates of co-occurrences.
     pub pair_updates: AtomicU64,
-    /// Work: pairs touched because a popularity crossed a threshold.
+    /// Work: pairs recomputed because a popularity crossed a threshold.
     pub crossings: AtomicU64,
-    /// Work: rankings of similar items brought up to date.
+    /// Work: rankings of similar items recomputed.
     pub rankings: AtomicU64,
-    /// Work: similarities changed and sent to workers with viewers of the item.
+    /// Work: changed similarities sent to workers with viewers of the item.
     pub similarities: AtomicU64,
-    /// Work: what a viewer and a sampled user share, taken anew as something of that user changed.
+    /// Work: overlaps of a viewer and a sampled user recomputed because the sampled user changed.
     pub shared: AtomicU64,
-    /// Work: viewers who were compared with all users in the samples of their items.
+    /// Work: viewers compared with all users in the samples of their items.
     pub comparisons: AtomicU64,
-    /// Work: similar users that came, went or became otherwise similar.
+    /// Work: similar users that were added, removed or got another similarity.
     pub similar_users: AtomicU64,
-    /// Work: totals of single candidates taken anew.
+    /// Work: totals of single candidates recomputed.
     pub totals: AtomicU64,
-    /// Work: viewers whose candidates were all gone through.
+    /// Work: viewers rescanned.
     pub rescans: AtomicU64,
     /// Work: lists that changed.
     pub lists: AtomicU64,
+}
+
+/// Names of the work counters, in the order of the stages.
+pub const STAGES: [&str; 9] =
+    ["pairs", "crossings", "rankings", "similar", "shared", "alike", "totals", "rescans", "lists"];
+
+/// A value for each of the [`STAGES`].
+pub type Work = [u64; STAGES.len()];
+
+/// State sizes of the graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateSize {
+    /// Users with an interaction.
+    pub users: u64,
+    /// Users in the audience.
+    pub audience: u64,
+    /// Ordered pairs of items with a co-occurrence.
+    pub pairs: u64,
+}
+
+impl Gauges {
+    /// Work done since the start.
+    pub fn work(&self) -> Work {
+        let Gauges { pair_updates, crossings, rankings, similarities, shared, similar_users, .. } = self;
+        let Gauges { totals, rescans, lists, .. } = self;
+        [pair_updates, crossings, rankings, similarities, shared, similar_users, totals, rescans, lists]
+            .map(|counter| counter.load(Relaxed))
+    }
+
+    /// State sizes now.
+    pub fn state_size(&self) -> StateSize {
+        StateSize {
+            users: self.users.load(Relaxed),
+            audience: self.audience.load(Relaxed),
+            pairs: self.pairs.load(Relaxed),
+        }
+    }
 }
 
 impl Default for Gauges {

@@ -4,106 +4,107 @@ use differential_dataflow::AsCollection;
 use timely::dataflow::operators::{Concat, Exchange, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 
+use crate::audience::{profile_subscriptions, row_subscriptions_of};
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Gauges, Input, ItemId, Level, ListChange, Loading, Neighbour, Reconcile, RowChange,
-    SimilarItems, SnapshotSink, Subscription, Time, Trending, UserId, changes, interactions, interest, interest_in,
-    lists, row_changes, similar_items, similar_users, trending,
+    Collection, Config, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListKey, Loading, Neighbour,
+    RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes, interactions, lists,
+    row_changes, similar_items, similar_users, trending,
 };
 
-/// What comes out of the graph.
+/// The outputs of the graph.
 pub struct Recommendations<'scope> {
-    /// Changed lists, tick by tick; with the user's worker.
+    /// Changed lists, tick by tick, each on the worker of its owner.
     pub changes: Stream<'scope, Time, Vec<ListChange>>,
-    /// Similar items where they are wanted.
+    /// Similar items for the workers whose viewers need them.
     pub neighbours: Collection<'scope, (Subscription, Neighbour)>,
-    /// Rows of similar items that changed, of all items, if they are to be told; with the item's worker.
+    /// Changed rows of similar items, for all items, if configured; each on the item's worker.
     pub similar_items: Option<Stream<'scope, Time, Vec<RowChange>>>,
-    /// Rows of similar users that changed, if they are to be told; with the user's worker.
+    /// Changed rows of similar users, if configured; each on the user's worker.
     pub similar_users: Option<Stream<'scope, Time, Vec<RowChange>>>,
-    /// Names that nothing is held of after the tick; with the worker that held it last.
+    /// Names without state after the tick, each on the worker that had the state.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
-    /// What this worker's part of the graph says of itself.
+    /// State sizes and work counters of this worker.
     pub gauges: Arc<Gauges>,
 }
 
-/// The whole graph: events in, changed lists out.
+/// The whole graph: events in, changed lists out. `snapshots` receives the chunks of snapshots on this worker.
 ///
 /// ```text
-/// events -> interactions -+-> popularity ----+
-///           (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists (top k) -> changes
-///                         +-> profiles of the audience -+-> interest ---+     |  |
-///                         |                             +------------------------+
-///                         +-> samples, activity -> similar users (top k) -----+
-///                         +-> trends -> trending (top k), lists of nobody's ----------------> changes
+/// events ---> interactions -+-> popularity ----+
+/// barriers -> (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists (top k) -> changes
+///                           +-> profiles of the audience -+-> demand -----+     |  |             |
+///                           |                             +---------------------+  |             |
+///                           +-> samples, activity -> similar users (top k) --------+             |
+///                           +-> trends -> trending (top k) ------------------------------------->+
+/// reconcile ------------------------------------------------------------------------------------>+
 /// ```
-pub fn recommendations<'scope>(events: Stream<'scope, Time, Vec<Input>>, config: &Config) -> Recommendations<'scope> {
-    durable_recommendations(events, config, Durable::default())
-}
-
-/// What a graph has beside its events when it is to survive a restart.
-#[derive(Default)]
-pub struct Durable<'scope> {
-    /// Takes snapshots.
-    pub keeper: Option<Box<dyn SnapshotSink>>,
-    /// What the output of an earlier run holds. Without it every change is sent from the beginning.
-    pub output: Option<Stream<'scope, Time, Vec<Reconcile>>>,
-}
-
-/// [`recommendations`] that can be saved, and go on where they were.
-pub fn durable_recommendations<'scope>(
-    events: Stream<'scope, Time, Vec<Input>>,
+///
+/// [`GraphInput`](crate::GraphInput) creates and feeds the inputs, [`Driver`](crate::Driver) does all of it.
+pub fn recommendations<'scope>(
+    inputs: InputStreams<'scope>,
     config: &Config,
-    durable: Durable<'scope>,
+    snapshots: Option<Box<dyn SnapshotSink>>,
 ) -> Recommendations<'scope> {
-    let done = ProbeHandle::new();
+    let probe = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
-    let Interactions { history, cooccurrence, profiles, watching, trends, forgotten: users, loading } =
-        interactions(events, config, &done, &gauges, durable.keeper);
+    let InputStreams { events, barriers, reconcile } = inputs;
+    let Interactions {
+        history,
+        cooccurrence,
+        profiles,
+        audience_histories,
+        trends,
+        forgotten: forgotten_users,
+        loading,
+    } = interactions(events, barriers, config, &probe, &gauges, snapshots);
+
     let users_source =
-        config.asks_for_similar_users().then(|| similar_users(history.clone(), watching, config, &gauges));
-    let mut interest = interest(profiles.clone());
+        config.asks_for_similar_users().then(|| similar_users(history.clone(), audience_histories, config, &gauges));
+    let mut demand = profile_subscriptions(profiles.clone());
     if config.told.similar_items {
-        interest = interest.concat(of_a_listener(history.clone()));
+        demand = demand.concat(all_items(history.clone()));
     }
-    // A listener wants to know all the while.
+    // The output of similar items has demand also while a snapshot is loaded.
     let loading = if config.told.similar_items { Loading::default() } else { loading };
-    let SimilarItems { neighbours, forgotten: items } =
-        similar_items(cooccurrence, history, interest, loading, config, &gauges);
+    let SimilarItems { neighbours, forgotten: forgotten_items } =
+        similar_items(cooccurrence, history, demand, loading, config, &gauges);
     let (neighbours, similar_items) =
-        if config.told.similar_items { told_apart(neighbours) } else { (neighbours, None) };
+        if config.told.similar_items { split_output(neighbours) } else { (neighbours, None) };
     let similar_users = users_source.as_ref().filter(|_| config.told.similar_users).map(|source| {
         let rows = source.similar.clone().map(|(of, similar)| (of, (similar.user, similar.similarity)));
-        row_changes(rows, "Similar users that changed").probe_with(&done)
+        row_changes(rows, "Changed similar users")
     });
     let users_source = users_source.filter(|_| config.users > 0);
-    let mut lists = lists(profiles, neighbours.clone(), users_source, config, &gauges);
-    if let (Some(trends), Some(Trending { k, .. })) = (trends, config.trending) {
-        lists = lists.concat(trending(trends, k));
+
+    let lists = lists(profiles, neighbours.clone(), users_source, config, &gauges);
+    let mut lists = lists.map(|(user, list)| (ListKey::User(user), list));
+    if let (Some(trends), Some(trending_config)) = (trends, config.trending) {
+        lists = lists.concat(trending(trends, trending_config.k));
     }
-    let changes = changes(lists, durable.output);
-    let changes = changes.probe_with(&done);
-    let similar_items = similar_items.map(|changes| changes.probe_with(&done));
-    Recommendations { changes, neighbours, similar_items, similar_users, forgotten: users.concat(items), gauges }
+    Recommendations {
+        changes: changes(lists, reconcile).probe_with(&probe),
+        neighbours,
+        similar_items: similar_items.map(|rows| rows.probe_with(&probe)),
+        similar_users: similar_users.map(|rows| rows.probe_with(&probe)),
+        forgotten: forgotten_users.concat(forgotten_items),
+        gauges,
+    }
 }
 
-/// Subscription of a listener who wants to know of every item that somebody has. It listens with the item, and is told apart
-/// from the viewers there by a number beyond those of the workers.
-fn of_a_listener<'scope>(history: Collection<'scope, (UserId, (ItemId, Level))>) -> Collection<'scope, Subscription> {
-    let workers = history.inner.scope().peers() as u64;
+/// Demand of the output: all items in a history, each on its own worker.
+fn all_items<'scope>(history: Collection<'scope, (UserId, (ItemId, Level))>) -> Collection<'scope, Subscription> {
     let items = history.map(|(_, (item, _))| item).inner.exchange(|update| update.0).as_collection();
-    interest_in(items, "All items", |item| *item)
-        .map(move |Subscription { row, worker }| Subscription { row, worker: worker + workers })
+    row_subscriptions_of(Subscriber::Output, items, "All items", |item| *item)
 }
 
-/// What is for viewers, and what changed for the listener.
+/// Separates the rows for viewers from the changed rows for the output.
 #[allow(clippy::type_complexity, reason = "two collections")]
-fn told_apart<'scope>(
+fn split_output<'scope>(
     neighbours: Collection<'scope, (Subscription, Neighbour)>,
 ) -> (Collection<'scope, (Subscription, Neighbour)>, Option<Stream<'scope, Time, Vec<RowChange>>>) {
-    let workers = neighbours.inner.scope().peers() as u64;
-    let for_listener = neighbours.clone().filter(move |(to, _)| to.worker >= workers);
-    let rows = for_listener.map(|(to, neighbour)| (to.row, (neighbour.item, neighbour.similarity)));
-    let changes = row_changes(rows, "Similar items that changed");
-    (neighbours.filter(move |(to, _)| to.worker < workers), Some(changes))
+    let for_output = neighbours.clone().filter(|(to, _)| to.subscriber == Subscriber::Output);
+    let rows = for_output.map(|(to, neighbour)| (to.row, (neighbour.item, neighbour.similarity)));
+    let for_viewers = neighbours.filter(|(to, _)| to.subscriber != Subscriber::Output);
+    (for_viewers, Some(row_changes(rows, "Changed similar items")))
 }

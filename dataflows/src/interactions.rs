@@ -1,11 +1,11 @@
-//! The one stateful door: events come in by user, differential collections go out.
+//! The interactions operator: takes events by user, emits differential collections.
 //!
-//! It holds each user's history anyway, so it multiplies the history with itself on the spot and emits co-occurrence
-//! already netted: a re-touch at the same level emits no pair at all, a new item `2 * history` of them.
+//! It has each user's history anyway, so it joins the history with itself and emits co-occurrence already netted: a
+//! repeated touch at the same level emits no pair, a new item emits `2 * history` of them.
 
 mod history;
 mod loading;
-mod saving;
+mod snapshots;
 mod timers;
 mod trends;
 mod updates;
@@ -24,140 +24,114 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{ProbeHandle, Stream};
 
 pub use self::loading::Loading;
-use self::saving::Saved;
+use self::snapshots::SnapshotProgress;
 use self::updates::Updates;
 use self::user_states::UserStates;
 use crate::gauges::{Gauges, add};
 use crate::operators::{Out, OutputCapabilities, Stash, earlier, give};
 use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
 
-/// An event as the graph sees it: valid, judged, its names interned.
+/// An event as the graph takes it: validated, its action mapped to a level, its names to ids. 40 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Who acted.
+    /// The user who acted.
     pub user: UserId,
-    /// The product acted on.
+    /// The item acted on.
     pub item: ItemId,
-    /// Milliseconds since the Unix epoch, below [`crate::MAX_MS`].
+    /// Milliseconds since the Unix epoch, below [`crate::MAX_MS`]. The event counts from its tick on, or from its own
+    /// timestamp on if that is later.
     pub ts: u64,
-    /// How much the action tells, 1 to 15.
+    /// Strength of the action, 1 to 15.
     pub level: Level,
+    /// The room, if rooms have trending lists.
+    pub scope: Option<Scope>,
 }
 
-/// What enters the graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
-    /// An event. It counts from its tick on, or from its own `ts` on if that is later.
-    Event(Event),
-    /// An event in a room, if rooms have trending lists: the same, and in the scope of the room.
-    InRoom {
-        /// As in [`Event`].
-        user: UserId,
-        /// As in [`Event`].
-        item: ItemId,
-        /// As in [`Event`].
-        ts: u64,
-        /// As in [`Event`].
-        level: Level,
-        /// The key of what trends in the room.
-        room: Scope,
-    },
-    /// Something that concerns all that is held. To be sent to every worker, as each holds a part.
-    Barrier {
-        /// The worker told.
-        worker: u64,
-        /// What it is told.
-        barrier: Barrier,
-    },
-}
+const _: () = assert!(size_of::<Event>() <= 40, "events are copied and retained by the million");
 
-impl Input {
-    /// The event, if it is one, and the scope of its room.
-    pub fn event(&self) -> Option<(Event, Option<Scope>)> {
-        match *self {
-            Input::Event(event) => Some((event, None)),
-            Input::InRoom { user, item, ts, level, room } => Some((Event { user, item, ts, level }, Some(room))),
-            Input::Barrier { .. } => None,
-        }
-    }
-}
-
-/// What the door is told beside events.
+/// A control record that concerns the state of all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Barrier {
-    /// From the time of this message on, everything up to tick `tick` is taken together: what falls due happens in that
-    /// tick. To be sent at the first time taken together: no worker passes that time without having read it.
+    /// Everything from the time of this barrier up to tick `tick` is taken together: what falls due happens in that tick.
+    /// Must be sent at the first of these times, because a worker that passed it without the barrier would act too early.
     Coalesce {
         /// The tick that stands for all.
         tick: Time,
     },
-    /// From this tick on a snapshot is loaded: until all of it is there nobody is in the audience.
+    /// A snapshot is loaded from this tick on. The audience is empty until [`Barrier::LoadEnd`].
     LoadBegin,
-    /// With this tick all of a snapshot is there, and the audience enters.
+    /// The snapshot is completely loaded with this tick, and the audience enters.
     LoadEnd,
-    /// What is held after this tick is to be handed to the [`SnapshotSink`], while events go on.
+    /// The state after this tick is emitted to the [`SnapshotSink`] while events continue.
     Snapshot {
-        /// Snapshots are numbered from 1, rising. Only the low 32 bits tell them apart.
+        /// Number of the snapshot, from 1, increasing. The graph distinguishes snapshots by the low 32 bits.
         number: u64,
-        /// Key groups that have not changed after this tick need not be taken; 0 for all. What was loaded has not changed
+        /// Key groups that have not changed after this tick may be left out; 0 for none. Loaded state counts as unchanged
         /// since tick 1.
         since: Time,
     },
 }
 
-/// What [`interactions`] knows of its users, as collections.
+/// A barrier on its way to one worker. [`GraphInput`](crate::GraphInput) sends each barrier to all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerBarrier {
+    /// Index of the worker.
+    pub worker: u64,
+    /// The barrier.
+    pub barrier: Barrier,
+}
+
+/// The outputs of [`interactions`].
 pub struct Interactions<'scope> {
-    /// Each user's history with the levels.
+    /// The history of each user with the levels.
     pub history: Collection<'scope, (UserId, (ItemId, Level))>,
     /// Each ordered pair of different items in one history, `min(level, level)` times.
     pub cooccurrence: Collection<'scope, (ItemId, ItemId)>,
-    /// The histories of the audience, weighted in stairs; weight 0 beyond them. Lies where the user lies.
+    /// The histories of the audience, weighted by the stairs; weight 0 beyond them. On the user's worker.
     pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
-    /// The histories of the audience with the levels, if similar users are asked for. Lies where the user lies.
-    pub watching: Collection<'scope, (UserId, (ItemId, Level))>,
-    /// What each item weighs in each scope, a part of it from every worker, if anything trends.
-    pub trends: Option<Collection<'scope, (Scope, ItemId)>>,
-    /// Users nothing is held of after the tick.
+    /// The histories of the audience with the levels; empty unless similar users are computed. On the user's worker.
+    pub audience_histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    /// The weight of each item in each scope, a part of it from every worker, if trending lists are configured.
+    pub trends: Option<Collection<'scope, (Option<Scope>, ItemId)>>,
+    /// Users without state after the tick.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
-    /// In which ticks a snapshot is loaded.
+    /// Ticks in which a snapshot is loaded.
     pub loading: Loading,
 }
 
-/// Keeps the counting events of every user and emits histories, what they imply, and their expiry.
+/// Retains the events of every user that count, and emits histories, what follows from them, and their expiry.
 ///
-/// `downstream` is a probe behind everything that follows: when a jump in time makes a crowd due, the door waits for it.
-/// `keeper` takes snapshots.
+/// `downstream` is a probe behind all operators that follow: when a jump in time makes many users due, this operator waits
+/// for them. `snapshots` receives the chunks of snapshots.
 ///
 /// Cost of an event: `2 * history` pairs for a new item, twice that when it displaces one, none for a touch that changes no
-/// level; comparing ids is O(history^2), a microsecond for the default of 50. A user's first tick emits all pairs of the
-/// history, so a batch holds up to `users * history^2` of them.
+/// level; the comparison of ids is O(history^2), a microsecond for the default of 50. A user's first tick emits all pairs of
+/// the history, so a batch emits up to `users * history^2` pairs.
 pub fn interactions<'scope>(
-    events: Stream<'scope, Time, Vec<Input>>,
+    events: Stream<'scope, Time, Vec<Event>>,
+    barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
     config: &Config,
     downstream: &ProbeHandle<Time>,
     gauges: &Arc<Gauges>,
-    keeper: Option<Box<dyn SnapshotSink>>,
+    snapshots: Option<Box<dyn SnapshotSink>>,
 ) -> Interactions<'scope> {
     let scope = events.scope();
     let mut builder = OperatorBuilder::new("Interactions".into(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
     let downstream = downstream.clone();
-    let by_user = |input: &Input| match input {
-        Input::Event(Event { user, .. }) | Input::InRoom { user, .. } => *user,
-        Input::Barrier { worker, .. } => *worker,
-    };
-    let mut input = builder.new_input(events, Exchange::new(by_user));
+    let mut events = builder.new_input(events, Exchange::new(|event: &Event| event.user));
+    let mut barriers = builder.new_input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
     let (history_out, history) = builder.new_output();
     let (pairs_out, pairs) = builder.new_output();
     let (profiles_out, profiles) = builder.new_output();
     let (forgotten_out, forgotten) = builder.new_output();
-    let (watching_out, watching) = builder.new_output();
-    // The last port, so that whoever has no use for it does without.
+    let (audience_out, audience_histories) = builder.new_output();
+    // The last port, because it is optional.
     let (trends_out, trends) = config.trending.map(|_| builder.new_output()).unzip();
     let config = config.clone();
     let gauges = Arc::clone(gauges);
     let loading = Loading::default();
-    let of_door = loading.clone();
+    let mut states = UserStates::new(config, snapshots, loading.clone());
 
     builder.build(move |_| {
         let mut outputs = Outputs {
@@ -165,65 +139,67 @@ pub fn interactions<'scope>(
             pairs: OutputBuilder::from(pairs_out),
             profiles: OutputBuilder::from(profiles_out),
             forgotten: OutputBuilder::from(forgotten_out),
-            watching: OutputBuilder::from(watching_out),
+            audience_histories: OutputBuilder::from(audience_out),
             trends: trends_out.map(OutputBuilder::from),
         };
-        let mut held = OutputCapabilities::new(5 + usize::from(outputs.trends.is_some()));
-        let mut stash: Stash<Input> = Stash::new();
-        // From which time on which tick stands for all.
-        let mut together: BTreeMap<Time, Time> = BTreeMap::new();
-        let mut ahead = Ahead::default();
-        let mut door = UserStates::new(config, keeper, of_door);
+        let mut capabilities = OutputCapabilities::new(5 + usize::from(outputs.trends.is_some()));
+        let mut stash: Stash<Event> = Stash::new();
+        let mut barrier_stash: BTreeMap<Time, Vec<Barrier>> = BTreeMap::new();
+        // Ticks that stand for all times from the key on.
+        let mut coalesced: BTreeMap<Time, Time> = BTreeMap::new();
+        let mut in_flight = InFlight::default();
 
         move |frontiers| {
-            input.for_each(|capability, data| {
-                let time = held.retain(&capability);
-                data.retain(|input| match input {
-                    Input::Barrier { barrier: Barrier::Coalesce { tick }, .. } => {
-                        together.insert(time, *tick);
-                        false
+            events.for_each(|capability, data| stash.put(capabilities.retain(&capability), data));
+            barriers.for_each(|capability, data| {
+                let time = capabilities.retain(&capability);
+                for WorkerBarrier { barrier, .. } in data.drain(..) {
+                    match barrier {
+                        Barrier::Coalesce { tick } => drop(coalesced.insert(time, tick)),
+                        barrier => barrier_stash.entry(time).or_default().push(barrier),
                     }
-                    Input::Event(_) | Input::InRoom { .. } | Input::Barrier { .. } => true,
-                });
-                if !data.is_empty() {
-                    stash.put(time, data);
                 }
             });
-            let ended = frontiers[0].frontier().is_empty();
-            // At the end of the input what has come counts; what would fall due later does not.
-            let upper = frontiers[0].frontier().first().copied();
-            let upper = upper.or(stash.last().map(|last| last + 1)).unwrap_or_default();
-            let mut sent_in_all = 0;
+            // Both inputs: no time may be passed before its barriers are here.
+            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
+            let has_ended = upper.is_none();
+            // When the inputs have ended, what has arrived counts, and what would fall due later does not.
+            let last = stash.last().max(barrier_stash.keys().next_back().copied());
+            let upper = upper.or(last.map(|last| last + 1)).unwrap_or_default();
+            let mut emitted_in_all = 0;
             loop {
-                // A jump in time can make any number of users due: no more of it at a time than those behind can take.
-                if !ahead.may_go_on(&downstream) {
+                // A jump in time can make any number of users due: emit no more at a time than is processed downstream.
+                if !in_flight.has_room(&downstream) {
                     activator.activate();
                     break;
                 }
-                let due = door.next_due().map(|due| together_at(&together, first_of(due)));
-                let Some(time) = earlier(stash.first(), due).filter(|time| *time < upper) else {
-                    together.retain(|_, tick| *tick >= upper);
+                let due = states.next_due().map(|due| coalesced_time(&coalesced, first_of(due)));
+                let arrived = earlier(stash.first(), barrier_stash.keys().next().copied());
+                let Some(time) = earlier(arrived, due).filter(|time| *time < upper) else {
+                    coalesced.retain(|_, tick| *tick >= upper);
                     break;
                 };
-                let mut sent = 0;
-                door.tick(time, stash.take(time).iter().flatten(), &mut |updates| {
+                let mut emitted = 0;
+                let barriers = barrier_stash.remove(&time).unwrap_or_default();
+                states.tick(time, stash.take(time).iter().flatten(), &barriers, &mut |updates| {
                     add(&gauges.pair_updates, updates.pairs.len());
-                    sent += updates.len();
-                    outputs.send(updates, &held, time);
+                    emitted += updates.len();
+                    outputs.emit(updates, &capabilities, time);
                 });
-                ahead.went(time, sent);
-                sent_in_all += sent;
+                in_flight.push(time, emitted);
+                emitted_in_all += emitted;
             }
-            // A snapshot goes on beside the events: little at a time when they are few, and never for more than a small
-            // part of what the events cost.
-            match door.save(SAVED_AT_ONCE + sent_in_all / 8) {
-                Saved::All => {}
-                Saved::Part => activator.activate(),
-                Saved::Waits => activator.activate_after(Duration::from_millis(1)),
+            // A snapshot advances beside the events: a little when there are few events, and never for more than a small part
+            // of what the events cost.
+            match states.advance_snapshot(SNAPSHOT_BUDGET + emitted_in_all / 8) {
+                SnapshotProgress::Complete => {}
+                SnapshotProgress::More => activator.activate(),
+                SnapshotProgress::Blocked => activator.activate_after(Duration::from_millis(1)),
             }
-            door.show(&gauges);
-            let due = door.next_due().filter(|_| !ended || stash.first().is_some()).map(first_of);
-            held.release_before(earlier(stash.first(), due));
+            states.set_gauges(&gauges);
+            let arrived = earlier(stash.first(), barrier_stash.keys().next().copied());
+            let due = states.next_due().filter(|_| !has_ended || arrived.is_some()).map(first_of);
+            capabilities.release_before(earlier(arrived, due));
         }
     });
 
@@ -231,44 +207,44 @@ pub fn interactions<'scope>(
         history: history.as_collection(),
         cooccurrence: pairs.as_collection(),
         profiles: profiles.as_collection(),
-        watching: watching.as_collection(),
+        audience_histories: audience_histories.as_collection(),
         trends: trends.map(AsCollection::as_collection),
         forgotten,
         loading,
     }
 }
 
-/// Events of a snapshot handed over at a time: some tens of microseconds.
-const SAVED_AT_ONCE: usize = 1_000;
+/// Events of a snapshot emitted per activation without input: tens of microseconds.
+const SNAPSHOT_BUDGET: usize = 1_000;
 
-/// The tick in which something due at `due` happens: its own, unless that is taken together with others.
-fn together_at(together: &BTreeMap<Time, Time>, due: Time) -> Time {
-    let told = together.range(..=due).next_back().map(|(_, tick)| *tick);
-    told.filter(|tick| *tick >= due).unwrap_or(due)
+/// The tick in which something due at `due` happens: `due`, unless a coalesced range contains it.
+fn coalesced_time(coalesced: &BTreeMap<Time, Time>, due: Time) -> Time {
+    let tick = coalesced.range(..=due).next_back().map(|(_, tick)| *tick);
+    tick.filter(|tick| *tick >= due).unwrap_or(due)
 }
 
-/// Updates sent and not yet worked off by everything behind.
+/// Ticks emitted and not yet processed by all operators downstream.
 #[derive(Default)]
-struct Ahead {
+struct InFlight {
     ticks: VecDeque<(Time, usize)>,
     updates: usize,
 }
 
-impl Ahead {
-    /// So many updates may wait; one tick is sent whatever its size.
-    const MOST: usize = 500_000;
-    /// So many ticks may wait: the buffers of a small one outweigh its updates (50,000 waiting ticks took 2 GiB).
-    const MOST_TICKS: usize = 100;
+impl InFlight {
+    /// Updates that may be in flight. One tick is emitted whatever its size.
+    const MAX_UPDATES: usize = 500_000;
+    /// Ticks that may be in flight: the buffers of a small tick outweigh its updates (50,000 ticks took 2 GiB).
+    const MAX_TICKS: usize = 100;
 
-    fn may_go_on(&mut self, downstream: &ProbeHandle<Time>) -> bool {
+    fn has_room(&mut self, downstream: &ProbeHandle<Time>) -> bool {
         while let Some((_, updates)) = self.ticks.front().filter(|(time, _)| !downstream.less_equal(time)) {
             self.updates -= updates;
             self.ticks.pop_front();
         }
-        self.updates < Self::MOST && self.ticks.len() < Self::MOST_TICKS
+        self.updates < Self::MAX_UPDATES && self.ticks.len() < Self::MAX_TICKS
     }
 
-    fn went(&mut self, time: Time, updates: usize) {
+    fn push(&mut self, time: Time, updates: usize) {
         self.ticks.push_back((time, updates));
         self.updates += updates;
     }
@@ -280,19 +256,19 @@ struct Outputs {
     pairs: Out<((ItemId, ItemId), Time, Diff)>,
     profiles: Out<((UserId, (ItemId, Weight)), Time, Diff)>,
     forgotten: Out<Forgotten>,
-    watching: Out<((UserId, (ItemId, Level)), Time, Diff)>,
-    trends: Option<Out<((Scope, ItemId), Time, Diff)>>,
+    audience_histories: Out<((UserId, (ItemId, Level)), Time, Diff)>,
+    trends: Option<Out<((Option<Scope>, ItemId), Time, Diff)>>,
 }
 
 impl Outputs {
-    fn send(&mut self, updates: &mut Updates, held: &OutputCapabilities, time: Time) {
-        give(&mut self.history, held, 0, time, &mut updates.history);
-        give(&mut self.pairs, held, 1, time, &mut updates.pairs);
-        give(&mut self.profiles, held, 2, time, &mut updates.profiles);
-        give(&mut self.forgotten, held, 3, time, &mut updates.forgotten);
-        give(&mut self.watching, held, 4, time, &mut updates.watching);
+    fn emit(&mut self, updates: &mut Updates, capabilities: &OutputCapabilities, time: Time) {
+        give(&mut self.history, capabilities, 0, time, &mut updates.history);
+        give(&mut self.pairs, capabilities, 1, time, &mut updates.pairs);
+        give(&mut self.profiles, capabilities, 2, time, &mut updates.profiles);
+        give(&mut self.forgotten, capabilities, 3, time, &mut updates.forgotten);
+        give(&mut self.audience_histories, capabilities, 4, time, &mut updates.audience_histories);
         if let Some(trends) = &mut self.trends {
-            give(trends, held, 5, time, &mut updates.trends);
+            give(trends, capabilities, 5, time, &mut updates.trends);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The graph: from behaviour events to changed recommendations, incrementally and exactly.
 //!
-//! [`recommendations`] assembles it and reads like the picture in `docs/architecture.md`. Between all stages flow
-//! differential collections, updates `(data, time, diff)`; the stages that a measurement asked for are operators of
-//! our own (`docs/decisions/0001-shape-of-the-graph.md`), each with a plain twin built from differential's operators
-//! in the tests.
+//! [`recommendations`] assembles it and reads like the picture in `docs/architecture.md`. All stages exchange differential
+//! collections, updates `(data, time, diff)`. Where measurements justified it, a stage is an operator of this crate
+//! (`docs/decisions/0001-shape-of-the-graph.md`); the tests compare each with a reference implementation of differential's
+//! operators.
 //!
-//! What the operators of our own are made of and what can be measured by itself is public too: [`TopK`] over [`Ids`].
+//! The parts of the operators that are measured on their own are public too: [`TopK`] over [`Ids`].
 //!
 //! Nothing here knows files, formats, sockets or clocks. Users and items are 64-bit ids; time is what the caller says.
 
@@ -13,8 +13,10 @@ mod audience;
 mod blend;
 mod changes;
 mod config;
+mod driver;
 mod gauges;
 mod graph;
+mod input;
 mod interactions;
 mod lists;
 mod operators;
@@ -26,13 +28,15 @@ mod time;
 mod trending;
 mod types;
 
-pub use audience::{Subscription, interest, interest_in};
+pub use audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};
 pub use blend::{BlendSources, Origin, SPREAD, shown};
 pub use changes::{ListChange, Reconcile, changes};
 pub use config::{Audience, Config, Outputs, Trending};
-pub use gauges::Gauges;
-pub use graph::{Durable, Recommendations, durable_recommendations, recommendations};
-pub use interactions::{Barrier, Event, Input, Interactions, Loading, interactions};
+pub use driver::{Driver, DriverError};
+pub use gauges::{Gauges, STAGES, StateSize, Work};
+pub use graph::{Recommendations, recommendations};
+pub use input::{GraphInput, InputStreams, OpenTick};
+pub use interactions::{Barrier, Event, Interactions, Loading, WorkerBarrier, interactions};
 pub use lists::lists;
 pub use operators::{Dense, IdHasher, IdMap, Ids, Ranked, TopK, shrink_if_sparse};
 pub use popularity::popularity;
@@ -46,4 +50,4 @@ pub use similarity::users::{
 pub use snapshot::{GROUPS, Groups, SnapshotChunk, SnapshotSink, group_of};
 pub use time::{MAX_MS, Time, first_of, ms_of, next};
 pub use trending::trending;
-pub use types::{Collection, Diff, Forgotten, ItemId, Level, List, Scope, Scored, UserId, Weight};
+pub use types::{Collection, Diff, Forgotten, ItemId, Level, List, ListKey, Scope, Scored, UserId, Weight};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 
-use self::sources::{AnySourceInput, AnySourceUpdates, SOURCES, SimilarItemsSource, SimilarUsersSource, SourceInput};
+use self::sources::{AnySourceInput, AnySourceUpdates, SOURCES, SimilarItemsSource, SimilarUsersSource, source_input};
 use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
 use crate::gauges::{Gauges, add};
 use crate::operators::{PREFETCH_BATCH, RowCache, SlicedBuilder, SlicedOperator};
@@ -33,10 +33,10 @@ pub fn lists<'scope>(
     gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, List)> {
     let mut builder = SlicedBuilder::new("Lists", profiles.inner.scope());
-    let mut sources = vec![SourceInput::<SimilarItemsSource>::boxed(&mut builder, profiles, neighbours)];
+    let mut sources = vec![source_input::<SimilarItemsSource>(&mut builder, profiles, neighbours)];
     // A source that is switched off has no inputs.
     if let Some(SimilarUsers { similar, histories }) = users {
-        sources.push(SourceInput::<SimilarUsersSource>::boxed(&mut builder, similar, histories));
+        sources.push(source_input::<SimilarUsersSource>(&mut builder, similar, histories));
     }
     let operator = Lists::new(config.k, [config.items, config.users], Arc::clone(gauges));
     builder.build(sources, config.slice, operator).as_collection()
@@ -71,7 +71,7 @@ impl Lists {
 }
 
 impl SlicedOperator for Lists {
-    type Inputs = Vec<Box<dyn AnySourceInput>>;
+    type Inputs = Vec<AnySourceInput>;
     type Outputs = Vec<((UserId, List), Time, Diff)>;
 
     fn begin(&mut self, _time: Time, updates: Vec<Box<dyn AnySourceUpdates>>, _outputs: &mut Self::Outputs) {
@@ -150,7 +150,7 @@ mod tests {
 
     use super::sources::SourceUpdates;
     use super::*;
-    use crate::{Level, SimilarUser};
+    use crate::{Level, SimilarUser, Subscriber};
 
     const ITEMS: usize = 0;
     const USERS: usize = 1;
@@ -277,7 +277,7 @@ mod tests {
             for (time, (step, (of_items, of_users))) in (0..).zip(all) {
                 let generation = u64::from(step >= half);
                 let (mut profiles, mut neighbours, mut similar, mut histories) = (vec![], vec![], vec![], vec![]);
-                let at = |row| Subscription { row, worker: 0 };
+                let at = |row| Subscription { row, subscriber: Subscriber::Worker(0) };
                 let mut weigh = |user, row, weight, diff| profiles.push(((user, (row, weight)), time, diff));
                 let mut value = |row, item, similarity, diff| {
                     neighbours.push(((at(row), Neighbour { item, similarity }), time, diff));

@@ -1,8 +1,7 @@
 //! The parts that the operators of this crate share.
 //!
 //! - [`SlicedBuilder`] drives an operator: it receives input until a tick is complete, processes the tick in slices and
-//!   holds the capabilities. [`SlicedOperator`] is what differs from one operator to the next; [`per_tick`] is the short
-//!   form for an operator that processes a tick in one go.
+//!   holds the capabilities. [`SlicedOperator`] is what differs from one operator to the next.
 //! - [`replicate_rows`] sends rows to the workers that subscribe to them, and [`RowCache`] keeps them there.
 //! - [`TopK`] maintains the best candidates of a group.
 //! - [`Ids`] and [`IdMap`] are tables by id, and [`prefetch`] loads scattered entries of them together.
@@ -29,7 +28,7 @@ pub(crate) use self::outputs::{Out, OutputBuffers, give};
 pub(crate) use self::prefetch::{PREFETCH_BATCH, load_lines, prefetch};
 pub(crate) use self::profile::Profile;
 pub(crate) use self::row_cache::{Holder, Row, RowCache, ViewerId, update_holders};
-pub(crate) use self::sliced::{SlicedBuilder, SlicedOperator, per_tick};
+pub(crate) use self::sliced::{SlicedBuilder, SlicedOperator};
 pub(crate) use self::subscriptions::{ReplicatedRows, replicate_rows};
 pub(crate) use self::top_k::{IdFilter, mask_bit};
 pub use self::top_k::{Ranked, TopK};

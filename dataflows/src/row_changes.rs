@@ -2,64 +2,54 @@ use std::cmp::Reverse;
 
 use differential_dataflow::consolidation::consolidate;
 use serde::{Deserialize, Serialize};
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::Operator;
 
-use crate::operators::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
+use crate::operators::{IdMap, SlicedBuilder, UpdateBatches, shrink_if_sparse};
 use crate::{Collection, Diff, Time, ms_of};
 
-/// What is similar to an item or a user now, of which something is other than before.
+/// The new neighbours of an item or a user whose neighbours changed in a tick.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RowChange {
     /// The item or the user.
     pub of: u64,
-    /// The millisecond of the tick.
+    /// Millisecond of the tick.
     pub at: u64,
-    /// All that is similar with its similarity, the most similar first, equal ones by id64; empty when nothing is any
-    /// more.
+    /// All neighbours with their similarities, most similar first, ties by id64. Empty if there are no neighbours any more.
     pub similar: Vec<(u64, u16)>,
 }
 
-/// One record for each row that changed in a tick. The rows must lie with their item or user. Holds all of them.
+/// Emits one record for each row that changed in a tick. Each row must be on the worker of its item or user.
+///
+/// Memory: a copy of all rows.
 pub fn row_changes<'scope>(
     rows: Collection<'scope, (u64, (u64, u16))>,
     name: &str,
 ) -> Stream<'scope, Time, Vec<RowChange>> {
-    rows.inner.unary_frontier::<CapacityContainerBuilder<Vec<RowChange>>, _, _, _>(Pipeline, name, |_, _| {
-        let mut held = OutputCapabilities::new(1);
-        let mut stash = Stash::new();
-        let mut rows: IdMap<Vec<(u64, u16)>> = IdMap::default();
-        let mut moved: Vec<((u64, (u64, u16)), Diff)> = Vec::new();
-        move |(input, frontier), output| {
-            input.for_each(|capability, data| stash.put(held.retain(&capability), data));
-            let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
-            while let Some(time) = stash.first().filter(|time| *time < upper) {
-                moved.extend(stash.take(time).into_iter().flatten().map(|(row, _, diff)| (row, diff)));
-                consolidate(&mut moved);
-                let capability = held.at(0, time);
-                let mut session = output.session(&capability);
-                for same in moved.chunk_by(|a, b| a.0.0 == b.0.0) {
-                    let of = same[0].0.0;
-                    let similar = rows.entry(of).or_default();
-                    for ((_, other), diff) in same {
-                        if *diff > 0 {
-                            similar.push(*other);
-                        } else {
-                            similar.retain(|known| known != other);
-                        }
-                    }
-                    similar.sort_unstable_by_key(|(id, similarity)| (Reverse(*similarity), *id));
-                    session.give(RowChange { of, at: ms_of(time), similar: similar.clone() });
-                    if similar.is_empty() {
-                        rows.remove(&of);
-                        shrink_if_sparse(&mut rows);
-                    }
+    let mut builder = SlicedBuilder::new(name, rows.inner.scope());
+    let input = builder.input(rows.inner, Pipeline);
+    let mut rows: IdMap<Vec<(u64, u16)>> = IdMap::default();
+    let mut updates: Vec<((u64, (u64, u16)), Diff)> = Vec::new();
+    builder.build_per_tick(input, move |time, batches: UpdateBatches<_>, emitted: &mut Vec<RowChange>| {
+        updates.extend(batches.into_iter().flatten().map(|(row, _, diff)| (row, diff)));
+        consolidate(&mut updates);
+        for of_row in updates.chunk_by(|a, b| a.0.0 == b.0.0) {
+            let of = of_row[0].0.0;
+            let similar = rows.entry(of).or_default();
+            for ((_, neighbour), diff) in of_row {
+                if *diff > 0 {
+                    similar.push(*neighbour);
+                } else {
+                    similar.retain(|known| known != neighbour);
                 }
-                moved.clear();
             }
-            held.release_before(stash.first());
+            similar.sort_unstable_by_key(|(id, similarity)| (Reverse(*similarity), *id));
+            emitted.push(RowChange { of, at: ms_of(time), similar: similar.clone() });
+            if similar.is_empty() {
+                rows.remove(&of);
+                shrink_if_sparse(&mut rows);
+            }
         }
+        updates.clear();
     })
 }

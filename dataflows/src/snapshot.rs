@@ -1,13 +1,14 @@
-//! What a snapshot takes out of the graph, and how.
+//! The interface between the graph and the program that stores snapshots.
 //!
-//! A snapshot at tick T is the events held after T, exactly. The door goes on while it is taken: a user that changes
-//! before its turn is copied first (copy on write), and the rest is handed over in small pieces between ticks.
+//! A snapshot of tick T consists of exactly the events retained after T. The interactions operator continues to process
+//! events while a snapshot is taken: a user that changes before its turn is copied first (copy on write), and the rest is
+//! emitted in small chunks between ticks.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, Scope, UserId};
+use crate::{Event, UserId};
 
-/// Key groups: users by the top eight bits of their id64, whatever the number of workers.
+/// Number of key groups. Users are grouped by the top eight bits of their id64, independently of the number of workers.
 pub const GROUPS: usize = 256;
 
 /// One flag for each key group.
@@ -18,33 +19,33 @@ pub fn group_of(user: UserId) -> u8 {
     (user >> 56) as u8
 }
 
-/// Some of the events of a key group as of the snapshot's tick, all those of a user together.
+/// Some events of one key group as of the snapshot's tick.
+///
+/// The events of one user are in one chunk, except those that only a trending list retains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotChunk {
-    /// The snapshot, as [`Barrier::Snapshot`](crate::Barrier::Snapshot) numbered it.
+    /// Number of the snapshot, as in [`Barrier::Snapshot`](crate::Barrier::Snapshot).
     pub snapshot: u64,
     /// The group.
     pub group: u8,
-    /// Events that count or will, levels and all.
+    /// Events that count now or will count later, with their scopes.
     pub events: Vec<Event>,
-    /// More of them, with the room they happened in: what trends there is made of them.
-    pub in_rooms: Vec<(Event, Scope)>,
-    /// Whether this was the worker's last piece of the group.
+    /// Whether this is the worker's last chunk of the group.
     pub last: bool,
 }
 
-/// Takes the pieces of one worker. All of it is called by the worker between ticks and must not wait.
+/// Receives the snapshot chunks of one worker. The worker calls all methods between ticks, so none of them may block.
 pub trait SnapshotSink {
-    /// A snapshot begins. `changed`: groups that changed on this worker since the tick the snapshot is measured from.
+    /// Begins a snapshot. `changed`: groups that changed on this worker since the tick that the snapshot is relative to.
     fn begin(&mut self, snapshot: u64, changed: &Groups);
 
-    /// The groups to be handed over: those that changed on any worker that shares their files. `None` while that is not
-    /// known.
+    /// The groups to store: those that changed on any worker, because workers share the files of a group. `None` until all
+    /// workers have reported.
     fn wanted(&self, snapshot: u64) -> Option<Groups>;
 
-    /// Whether a piece can be taken now.
+    /// Whether [`push`](SnapshotSink::push) may be called now.
     fn has_room(&self) -> bool;
 
-    /// Takes a piece. Pieces come in the order of their groups.
-    fn keep(&mut self, piece: SnapshotChunk);
+    /// Takes a chunk. Chunks come in the order of their groups.
+    fn push(&mut self, chunk: SnapshotChunk);
 }

@@ -1,3 +1,5 @@
+use std::num::NonZeroU64;
+
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +8,10 @@ use crate::Time;
 /// Multiplicity of an update.
 pub type Diff = isize;
 
-/// A differential collection of this graph. All of timely's and differential's types that the graph's interface
-/// shows are named here, as their paths move with every release.
+/// A differential collection of this graph.
+///
+/// The types of timely and differential that appear in the interface of the graph are named here, because their paths
+/// change between releases.
 pub type Collection<'scope, D> = VecCollection<'scope, Time, D, Diff>;
 
 /// The id64 of a user's name.
@@ -16,28 +20,68 @@ pub type UserId = u64;
 /// The id64 of an item's name.
 pub type ItemId = u64;
 
-/// The id64 of the key of a trending list, which is sent as a user's is.
-pub type Scope = UserId;
-
-/// How much an interaction tells, 1 to 15.
+/// Strength of an interaction, 1 to 15.
 pub type Level = u8;
 
-/// What an interaction weighs in its user's profile: level times stair, 0 beyond the stairs.
+/// Weight of an interaction in its user's profile: level times stair, 0 beyond the stairs.
 pub type Weight = u32;
 
-/// An item with the total of its contributions.
+/// A room with a trending list of its own, as an id64. `Option<Scope>` takes 8 bytes; `None` is the scope of all events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Scope(NonZeroU64);
+
+impl Scope {
+    /// The scope with this id64. 0 becomes 1: one more possible collision among 2^64 ids.
+    pub fn new(id: u64) -> Self {
+        Scope(NonZeroU64::new(id).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// The id64.
+    pub fn id(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// The owner of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ListKey {
+    /// A user's personal list.
+    User(UserId),
+    /// The trending list of a room.
+    Room(Scope),
+    /// The trending list of all events.
+    Everywhere,
+}
+
+impl ListKey {
+    /// The trending list of a scope.
+    pub fn trending(scope: Option<Scope>) -> Self {
+        scope.map_or(ListKey::Everywhere, ListKey::Room)
+    }
+
+    /// The id that chooses the worker on which the list is computed.
+    pub(crate) fn placement(self) -> u64 {
+        match self {
+            ListKey::User(user) => user,
+            ListKey::Room(scope) => scope.id(),
+            ListKey::Everywhere => 0,
+        }
+    }
+}
+
+/// An item with its total score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Scored {
     /// The item.
     pub item: ItemId,
-    /// Its total, source weights included.
+    /// Sum of all contributions, multiplied by the weights of their sources.
     pub score: i64,
 }
 
-/// A user's list, best first.
+/// A list, best item first.
 pub type List = Vec<Scored>;
 
-/// A name nothing is held of any more: its user has no event that counts, or no user has the item.
+/// A name without state: the user has no event that counts, or no user has the item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Forgotten {
     /// A user without state.

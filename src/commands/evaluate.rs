@@ -35,6 +35,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use connectors::Uri;
+use dataflows::Driver;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -47,7 +48,6 @@ use self::recommenders::{Graph, Popularity, RandomItems, Recency, Recommender, S
 use self::report::{Report, System};
 use self::setting::{Setting, settings};
 use self::trial::{Trial, TrialResult};
-use crate::alone::alone_with;
 use crate::commands::files::{check_writable, write};
 use crate::commands::run::InputArgs;
 use crate::commands::table::say;
@@ -290,7 +290,7 @@ fn try_graph(
     let fillings = fillings(setting, trial);
     let (trial, levels, stop) = (Arc::clone(trial), setting.config.levels.clone(), stop.clone());
     let see = see(&changes);
-    alone_with(config, workers, Some(see), move |driver| {
+    let tried = Driver::observe(&config, usize::from(workers), see, move |driver| {
         let mut graph = Graph::new(driver, Setup { log: &trial.log, levels: &levels, changes });
         let filled = fillings.iter().map(|explore| graph.filled(trial.longest(), *explore, trial.seed));
         let mut filled: Vec<_> = filled.collect();
@@ -298,7 +298,8 @@ fn try_graph(
         systems.extend(filled.iter_mut().map(|filled| filled as &mut dyn Recommender));
         let tried = trial.run(&mut systems, &mut progress, &stop);
         (tried, progress)
-    })
+    })?;
+    Ok(tried)
 }
 
 /// A retention that nothing outlives: no timestamp is later.

@@ -1,4 +1,4 @@
-//! The workers of this process: started, and listened to for how they end.
+//! Starts the workers of this process and observes how they end.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -12,106 +12,107 @@ use super::worker::{AllGauges, Coordinator, Durability, Topology};
 use super::{RunError, Stop, follower, worker};
 use crate::cluster::{Hosts, Links, Loss};
 
-/// What is heard of the workers.
+/// How a worker, or all of them, ended.
 enum End {
-    /// The first worker has nothing to steer any more: all that follows from the input is handed on.
-    Steered,
-    /// All are done. `false`: process 0 has failed.
-    Done(bool),
-    /// One of them panicked.
-    Fallen,
+    /// The coordinator has handed over everything that follows from the input.
+    Coordinator,
+    /// All workers have ended. `false`: process 0 has failed.
+    All(bool),
+    /// A worker panicked.
+    Panic,
     /// Another process of the cluster is lost.
     Lost(Loss),
 }
 
-/// Workers that run.
-pub(super) struct Computing {
+/// The running workers of this process.
+pub(super) struct Workers {
     ends: Receiver<End>,
-    /// Where the other processes are.
+    /// Addresses of the other processes.
     hosts: Option<Hosts>,
 }
 
-/// What steers a run, in process 0.
+/// The part of a run that only process 0 has.
 pub(super) struct CoordinatorHandle {
-    pub(super) pilot: Coordinator,
-    /// Comes when everything that process 0 has to do is done, with whether it was done well. For clusters.
-    pub(super) verdict: Receiver<bool>,
+    pub(super) coordinator: Coordinator,
+    /// Outcome of process 0, sent when all its threads have ended. For clusters.
+    pub(super) outcome: Receiver<bool>,
 }
 
-/// Starts the workers of this process, with links to those of others. In process 0 the first one steers.
-pub(super) fn compute(
+/// Starts the workers of this process, with links to those of other processes. In process 0 the first worker is the
+/// coordinator.
+pub(super) fn start_workers(
     workers: usize,
     links: Option<Links>,
     config: dataflows::Config,
-    lead: Option<CoordinatorHandle>,
+    coordinator: Option<CoordinatorHandle>,
     durability: Durability,
     stop: &Stop,
-) -> io::Result<Computing> {
+) -> io::Result<Workers> {
     let (ends_in, ends) = unbounded();
-    let team = Topology {
+    let topology = Topology {
         processes: links.as_ref().map_or(1, Links::processes),
         process: links.as_ref().map_or(0, Links::process),
         workers,
     };
     let hosts = links.as_ref().map(|links| links.hosts().clone());
-    let (builders, kept): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match links {
+    let (builders, guards): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match links {
         Some(links) => {
             let lost = ends_in.clone();
-            // Nobody listens any more when the run is over.
+            // After the run the receiver is gone, and a lost process no longer matters.
             Loss::listen(move |loss| lost.send(End::Lost(loss)).unwrap_or_default());
             links.into_workers(workers)?
         }
         None => timely::CommunicationConfig::Process(workers).try_build().map_err(io::Error::other)?,
     };
-    let gauges = lead.as_ref().map_or_else(AllGauges::default, |lead| lead.pilot.gauges());
-    let (lead, stop) = (Mutex::new(lead), stop.clone());
-    let fallen = ends_in.clone();
+    let gauges = coordinator.as_ref().map_or_else(AllGauges::default, |handle| handle.coordinator.gauges());
+    let (coordinator, stop) = (Mutex::new(coordinator), stop.clone());
+    let worker_ends = ends_in.clone();
     let work = move || {
-        let guards = timely::execute::execute_from(builders, kept, WorkerConfig::default(), move |worker| {
-            let _guard = TellWhenFallen(fallen.clone());
-            let (graph, mut side) = worker::build(worker, &config, &gauges, team, &durability);
-            let well = if worker.index() == 0 {
-                let lead = lead.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let CoordinatorHandle { pilot, verdict } = lead.expect("process 0 has what the first worker needs");
-                pilot.steer(worker, graph, &mut side, team);
-                fallen.send(End::Steered).unwrap_or_default();
-                if let Some(side) = side.filter(|_| team.processes > 1) {
-                    follower::part(worker, side, &verdict);
+        let workers = timely::execute::execute_from(builders, guards, WorkerConfig::default(), move |worker| {
+            let _guard = ReportPanic(worker_ends.clone());
+            let (graph, mut channel) = worker::build(worker, &config, &gauges, topology, &durability);
+            let success = if worker.index() == 0 {
+                let handle = coordinator.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let CoordinatorHandle { coordinator, outcome } = handle.expect("process 0 has the coordinator");
+                coordinator.run(worker, graph, &mut channel, topology);
+                worker_ends.send(End::Coordinator).unwrap_or_default();
+                if let Some(channel) = channel.filter(|_| topology.processes > 1) {
+                    follower::broadcast_shutdown(worker, channel, &outcome);
                 }
                 true
             } else {
-                follower::follow(worker, graph, side, &stop, team)
+                follower::worker_loop(worker, graph, channel, &stop, topology)
             };
-            // Followed to the end here, so that the guard sees a fall.
+            // The dataflows end inside this closure, so that the guard sees a panic.
             while worker.has_dataflows() {
                 worker.step_or_park(None);
             }
-            well
+            success
         });
-        // The links end with it: when the other side has ended, too.
-        let done = guards.and_then(|guards| guards.join().into_iter().collect::<Result<Vec<bool>, _>>());
-        let end = done.map_or(End::Fallen, |well| End::Done(well.into_iter().all(|well| well)));
+        // Joining also ends the links, once the other side has ended, too.
+        let results = workers.and_then(|workers| workers.join().into_iter().collect::<Result<Vec<bool>, _>>());
+        let end = results.map_or(End::Panic, |results| End::All(results.into_iter().all(|success| success)));
         ends_in.send(end).unwrap_or_default();
     };
     thread::Builder::new().name("workers".into()).spawn(work)?;
-    Ok(Computing { ends, hosts })
+    Ok(Workers { ends, hosts })
 }
 
-impl Computing {
-    /// Waits until the first worker has nothing more to steer.
-    pub(super) fn steered(&self) -> Result<(), RunError> {
+impl Workers {
+    /// Waits until the coordinator has ended.
+    pub(super) fn wait_for_coordinator(&self) -> Result<(), RunError> {
         match self.ends.recv() {
-            Ok(End::Steered | End::Done(_)) => Ok(()),
+            Ok(End::Coordinator | End::All(_)) => Ok(()),
             Ok(end) => Err(self.failure(end)),
             Err(_) => Err(RunError::Thread("a worker")),
         }
     }
 
-    /// Waits until all workers of this process are done.
-    pub(super) fn done(&self) -> Result<(), RunError> {
+    /// Waits until all workers of this process have ended.
+    pub(super) fn wait_for_all(&self) -> Result<(), RunError> {
         match self.ends.recv() {
-            Ok(End::Done(true)) => Ok(()),
-            Ok(End::Done(false)) => Err(RunError::Elsewhere),
+            Ok(End::All(true)) => Ok(()),
+            Ok(End::All(false)) => Err(RunError::Elsewhere),
             Ok(end) => Err(self.failure(end)),
             Err(_) => Err(RunError::Thread("a worker")),
         }
@@ -123,18 +124,18 @@ impl Computing {
                 let address = self.hosts.as_ref().map_or("?", |hosts| hosts.address(process)).to_owned();
                 RunError::Lost { process, address, what }
             }
-            End::Steered | End::Done(_) | End::Fallen => RunError::Thread("a worker"),
+            End::Coordinator | End::All(_) | End::Panic => RunError::Thread("a worker"),
         }
     }
 }
 
-/// Tells when its worker's thread panics. The other workers would wait for that one for ever.
-struct TellWhenFallen(Sender<End>);
+/// Reports when its thread panics. Without it the other workers would wait for the panicked one for ever.
+struct ReportPanic(Sender<End>);
 
-impl Drop for TellWhenFallen {
+impl Drop for ReportPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.send(End::Fallen).unwrap_or_default();
+            self.0.send(End::Panic).unwrap_or_default();
         }
     }
 }
@@ -144,16 +145,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fallen_worker_is_told() {
-        let (fallen, told) = unbounded();
-        let calm = fallen.clone();
-        thread::spawn(move || drop(TellWhenFallen(calm))).join().expect("it does not panic");
-        assert!(told.try_recv().is_err());
+    fn reports_a_panicked_worker() {
+        let (ends_in, ends) = unbounded();
+        let quiet = ends_in.clone();
+        thread::spawn(move || drop(ReportPanic(quiet))).join().expect("it does not panic");
+        assert!(ends.try_recv().is_err());
         let worker = thread::spawn(move || {
-            let _guard = TellWhenFallen(fallen);
+            let _guard = ReportPanic(ends_in);
             panic!("on purpose");
         });
         assert!(worker.join().is_err());
-        assert!(matches!(told.recv(), Ok(End::Fallen)));
+        assert!(matches!(ends.recv(), Ok(End::Panic)));
     }
 }

@@ -1,4 +1,4 @@
-//! The workers that do not steer, and how all processes end together.
+//! The loop of all workers but the first, and the shutdown of a cluster.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -7,62 +7,62 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use timely::worker::Worker;
 
 use super::commands::{CommandChannel, WorkerMessage};
-use super::worker::{Graph, LONGEST_SLEEP, SOON, Topology};
+use super::worker::{Graph, MAX_SLEEP, RETRY_SLEEP, Topology};
 use crate::stop::Stop;
 
-/// Tells all other processes that the run is over, once it is known whether all that process 0 has to do was done well.
-pub(super) fn part(worker: &mut Worker, mut side: CommandChannel, verdict: &Receiver<bool>) {
+/// Tells all other processes that the run is over, once `outcome` says whether process 0 succeeded.
+pub(super) fn broadcast_shutdown(worker: &mut Worker, mut channel: CommandChannel, outcome: &Receiver<bool>) {
     let well = loop {
-        match verdict.try_recv() {
+        match outcome.try_recv() {
             Ok(well) => break well,
             Err(TryRecvError::Disconnected) => break false,
             Err(TryRecvError::Empty) => {}
         }
-        side.round(|_, _| {});
-        worker.step_or_park(Some(LONGEST_SLEEP));
+        channel.round(|_, _| {});
+        worker.step_or_park(Some(MAX_SLEEP));
     };
-    side.give_all(&WorkerMessage::Over { well });
-    side.round(|_, _| {});
+    channel.give_all(&WorkerMessage::Over { well });
+    channel.round(|_, _| {});
 }
 
-/// All workers but the first: works on what the first one feeds, and tells it what it cannot see. Returns whether process 0
-/// did well, as far as it says.
-pub(super) fn follow(
+/// The loop of a worker other than the first: computes, takes its part in snapshots, and reports gauges and a request to stop
+/// from its process to the first worker. Returns whether process 0 succeeded, as far as it says.
+pub(super) fn worker_loop(
     worker: &mut Worker,
     graph: Graph,
-    side: Option<CommandChannel>,
+    channel: Option<CommandChannel>,
     stop: &Stop,
-    team: Topology,
+    topology: Topology,
 ) -> bool {
-    let Graph { input, output, probe, gauges, .. } = graph;
-    // They have no input of their own.
-    drop((input, output));
-    let Some(mut side) = side else { return true };
-    let is_elsewhere = team.process > 0;
-    let mut over = (!is_elsewhere).then_some(true);
-    let mut asks = is_elsewhere && worker.index().is_multiple_of(team.workers);
-    let (mut told, mut told_at) = ((u64::MAX, 0), Instant::now());
-    while !(probe.done() && over.is_some()) {
-        if asks && stop.is_set() {
-            asks = false;
-            side.give(0, WorkerMessage::Stop);
+    let Graph { input, probe, gauges, .. } = graph;
+    // Only the first worker feeds the graph.
+    drop(input);
+    let Some(mut channel) = channel else { return true };
+    let is_remote = topology.process > 0;
+    let mut shutdown = (!is_remote).then_some(true);
+    let mut watches_stop = is_remote && worker.index().is_multiple_of(topology.workers);
+    let (mut reported, mut reported_at) = ((u64::MAX, 0), Instant::now());
+    while !(probe.done() && shutdown.is_some()) {
+        if watches_stop && stop.is_set() {
+            watches_stop = false;
+            channel.give(0, WorkerMessage::Stop);
         }
-        let now = (gauges.next_due.load(Relaxed), gauges.audience.load(Relaxed));
-        let news = is_elsewhere && now != told;
-        if news && told_at.elapsed() >= SOON {
-            (told, told_at) = (now, Instant::now());
-            side.give(0, WorkerMessage::Gauges { next_due: now.0, audience: now.1 });
+        let current = (gauges.next_due.load(Relaxed), gauges.audience.load(Relaxed));
+        let has_news = is_remote && current != reported;
+        if has_news && reported_at.elapsed() >= RETRY_SLEEP {
+            (reported, reported_at) = (current, Instant::now());
+            channel.give(0, WorkerMessage::Gauges { next_due: current.0, audience: current.1 });
         }
-        let busy = side.round(|_, letter| {
-            if let WorkerMessage::Over { well } = letter {
-                over = Some(well);
+        let is_busy = channel.round(|_, message| {
+            if let WorkerMessage::Over { well } = message {
+                shutdown = Some(well);
             }
         });
-        if busy {
+        if is_busy {
             worker.step();
         } else {
-            worker.step_or_park(Some(if news { SOON } else { LONGEST_SLEEP }));
+            worker.step_or_park(Some(if has_news { RETRY_SLEEP } else { MAX_SLEEP }));
         }
     }
-    over.unwrap_or(true)
+    shutdown.unwrap_or(true)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use connectors::{Batch, Polled, RawEvent, RejectLog, SourcePosition};
 use crossbeam_channel::Sender;
-use dataflows::{Event, MAX_MS, Trending};
+use dataflows::{Event, ItemId, MAX_MS, Scope, Trending};
 use schema::{Effect, Levels, RESERVED, Reason, Rejected, id64, trending_in};
 use snapshots::Store;
 
@@ -239,7 +239,7 @@ impl Reader {
     /// Passes the tick on, if there is anything in it, with where the inputs go on after it.
     fn ship(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
         if self.edge.saves && !self.edge.feed.events.is_empty() {
-            self.edge.feed.told.positions = Some(self.positions());
+            self.edge.feed.directives.positions = Some(self.positions());
         }
         self.edge.ship(out)
     }
@@ -257,9 +257,10 @@ impl Reader {
     fn open(&mut self, out: &mut Out<'_>) -> Result<(), Break> {
         self.ship(out)?;
         if self.edge.saves {
-            self.edge.feed.told.positions = Some(self.positions());
+            self.edge.feed.directives.positions = Some(self.positions());
         }
-        self.edge.feed.told.opens = std::mem::replace(&mut self.edge.opening, OutputGate::Done) != OutputGate::Done;
+        self.edge.feed.directives.finish_reconcile =
+            std::mem::replace(&mut self.edge.opening, OutputGate::Done) != OutputGate::Done;
         self.edge.send(out)
     }
 
@@ -454,26 +455,20 @@ impl TickBuilder {
             self.feed.since = self.at;
         }
         self.feed.at = self.at;
-        let event_in_graph = Event { user, item, ts: event.ts, level };
-        self.trend(&event_in_graph, event.item, event.room);
-        self.feed.events.push(event_in_graph);
+        let scope = self.trend(event.ts, (item, event.item), event.room);
+        self.feed.events.push(Event { user, item, ts: event.ts, level, scope });
         Admission::Yes
     }
 
-    /// Notes for the next event of the feed the names that may trend because of it.
-    pub(super) fn trend(&mut self, event: &Event, item: &str, room: Option<&str>) {
-        let Some(until) = self.trending.map(|trending| trending.until(event.ts)).filter(|until| *until > self.at)
-        else {
-            return;
-        };
+    /// Retains the names that may trend because of an event, and returns the scope of its room.
+    pub(super) fn trend(&self, ts: u64, (id, item): (ItemId, &str), room: Option<&str>) -> Option<Scope> {
+        let until = self.trending.map(|trending| trending.until(ts)).filter(|until| *until > self.at)?;
         let mut passing = self.names.passing();
-        passing.keep(event.item, item, until);
-        if let Some(room) = room.filter(|_| self.rooms) {
-            let key = trending_in(room);
-            let id = id64(&key);
-            passing.keep(id, &key, until);
-            self.feed.rooms.push((self.feed.events.len(), id));
-        }
+        passing.keep(id, item, until);
+        let key = trending_in(room.filter(|_| self.rooms)?);
+        let scope = Scope::new(id64(&key));
+        passing.keep(scope.id(), &key, until);
+        Some(scope)
     }
 
     /// Passes the tick on, if there is anything in it; waits until there is room.

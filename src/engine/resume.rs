@@ -10,8 +10,8 @@ use std::thread;
 
 use connectors::SinkState;
 use crossbeam_channel::{Receiver, bounded};
-use dataflows::{Barrier, Event};
-use schema::id64;
+use dataflows::{Barrier, Event, ListKey, Scope};
+use schema::{TRENDING, id64, room_of};
 use snapshots::{Interactions, Manifest, Store, StoreError};
 
 use super::clock::{Clock, now};
@@ -50,14 +50,14 @@ impl Reader {
             self.load_all(manifest, out, stop)?;
         }
         for holds in holds.lists.chunks(HELD_AT_ONCE) {
-            self.edge.feed.told.holds = holds.iter().map(|(user, items)| self.edge.held(user, items)).collect();
+            self.edge.feed.directives.known = holds.iter().map(|(user, items)| self.edge.held(user, items)).collect();
             self.edge.send(out)?;
         }
-        self.edge.feed.told.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
+        self.edge.feed.directives.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
         self.edge.opening = self.opening(&holds);
-        self.edge.feed.told.opens = self.edge.opening == OutputGate::Done;
+        self.edge.feed.directives.finish_reconcile = self.edge.opening == OutputGate::Done;
         if self.edge.saves {
-            self.edge.feed.told.positions = Some(self.positions());
+            self.edge.feed.directives.positions = Some(self.positions());
         }
         self.edge.send(out)
     }
@@ -75,7 +75,7 @@ impl Reader {
     /// Lets the events of a snapshot in.
     fn load_all(&mut self, manifest: &Arc<Manifest>, out: &mut Out<'_>, stop: &Stop) -> Result<(), Break> {
         let store = self.store.clone().expect("whoever goes on from a snapshot has the store");
-        self.edge.feed.told.barrier = Some(Barrier::LoadBegin);
+        self.edge.feed.directives.barrier = Some(Barrier::LoadBegin);
         for group in decoded(&store, manifest) {
             if stop.is_set() {
                 return Err(Break::Stopped);
@@ -85,7 +85,7 @@ impl Reader {
                 self.edge.send(out)?;
             }
         }
-        if !self.edge.feed.events.is_empty() || self.edge.feed.told.barrier.is_some() {
+        if !self.edge.feed.events.is_empty() || self.edge.feed.directives.barrier.is_some() {
             self.edge.send(out)?;
         }
         Ok(())
@@ -114,9 +114,8 @@ impl Reader {
                 users.hold(user, ts);
                 items.hold(item, ts);
             }
-            let event = Event { user, item, ts, level };
-            self.edge.trend(&event, item_name, group.rows.room(row));
-            self.edge.feed.events.push(event);
+            let scope = self.edge.trend(ts, (item, item_name), group.rows.room(row));
+            self.edge.feed.events.push(Event { user, item, ts, level, scope });
         }
     }
 }
@@ -160,13 +159,23 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
 impl super::reader::TickBuilder {
     /// A list that the output holds. Its names stay known to the end of the run: a user whose last event expires before the
     /// output opens is let go of by the graph, and the end of the list is still to be sent.
-    fn held(&self, user: &str, items: &[String]) -> (u64, Vec<u64>) {
+    fn held(&self, user: &str, items: &[String]) -> (ListKey, Vec<u64>) {
         let feed = self.feed.number;
         self.names.users().intern(user, feed, u64::MAX);
         for item in items {
             self.names.items().intern(item, feed, u64::MAX);
         }
-        (id64(user), items.iter().map(|item| id64(item)).collect())
+        (self.list_key(user), items.iter().map(|item| id64(item)).collect())
+    }
+
+    /// The list of a user, or a trending list by its reserved name. Without trending lists, reserved names are users' names.
+    fn list_key(&self, name: &str) -> ListKey {
+        match name {
+            _ if self.trending.is_none() => ListKey::User(id64(name)),
+            TRENDING => ListKey::Everywhere,
+            _ if room_of(name).is_some() => ListKey::Room(Scope::new(id64(name))),
+            _ => ListKey::User(id64(name)),
+        }
     }
 }
 
@@ -237,10 +246,10 @@ mod tests {
         let feeds: Vec<TickInput> = feeds.iter().collect();
         assert!(feeds.iter().all(|feed| (feed.since, feed.at) == (NOW, NOW)));
         assert_eq!(feeds.iter().map(|feed| feed.events.len()).sum::<usize>(), 3 * 21);
-        assert_eq!(feeds.first().and_then(|feed| feed.told.barrier), Some(Barrier::LoadBegin));
+        assert_eq!(feeds.first().and_then(|feed| feed.directives.barrier), Some(Barrier::LoadBegin));
         // Where the inputs go on is told with the end of it, and not before.
-        let told = feeds.iter().position(|feed| feed.told.positions.is_some());
-        assert_eq!(told, feeds.iter().position(|feed| feed.told.barrier == Some(Barrier::LoadEnd)));
+        let told = feeds.iter().position(|feed| feed.directives.positions.is_some());
+        assert_eq!(told, feeds.iter().position(|feed| feed.directives.barrier == Some(Barrier::LoadEnd)));
         assert!(shared.names.users().get(feeds[0].events[0].user).is_some());
     }
 }

@@ -1,74 +1,62 @@
-//! What passes between the threads of a run.
+//! Messages between the threads of a run.
 
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 use connectors::SourcePosition;
-use dataflows::{Barrier, Event, Forgotten, Input, ItemId, ListChange, Scope, Time, UserId};
+use dataflows::{Barrier, Event, Forgotten, ItemId, ListChange, ListKey, Time};
 
 use super::streams::Rows;
 
-/// One tick's events, from the reader to the first worker.
+/// The input of one tick, from the reader to the first worker.
 pub(super) struct TickInput {
-    /// Feeds are numbered from 1.
+    /// Number of the tick input, from 1.
     pub(super) number: u64,
-    /// The millisecond at which it takes effect.
+    /// Millisecond at which the tick takes effect.
     pub(super) at: u64,
-    /// The first millisecond it stands for.
+    /// First millisecond that the tick stands for.
     pub(super) since: u64,
-    /// In order of arrival.
+    /// Events in the order of arrival.
     pub(super) events: Vec<Event>,
-    /// Which of them, by their places, rising, happened in which room, if rooms have trending lists.
-    pub(super) rooms: Vec<(usize, Scope)>,
-    /// Valid events of the run up to and including this tick's, ignored ones too.
+    /// Valid events of the run up to and including this tick, ignored ones included.
     pub(super) taken: u64,
-    /// What the graph is told in the same tick.
-    pub(super) told: TickDirectives,
+    /// Control records of the tick.
+    pub(super) directives: TickDirectives,
 }
 
 impl TickInput {
-    /// Nothing yet. `events`: room for them.
+    /// An empty input that reuses the memory of `events`.
     pub(super) fn new(number: u64, events: Vec<Event>) -> Self {
-        TickInput { number, at: 0, since: 0, events, rooms: Vec::new(), taken: 0, told: TickDirectives::default() }
-    }
-
-    /// What enters the graph. Leaves the feed without events.
-    pub(super) fn inputs(&mut self) -> Vec<Input> {
-        let mut inputs: Vec<Input> = std::mem::take(&mut self.events).into_iter().map(Input::Event).collect();
-        for (place, room) in std::mem::take(&mut self.rooms) {
-            if let Input::Event(Event { user, item, ts, level }) = inputs[place] {
-                inputs[place] = Input::InRoom { user, item, ts, level, room };
-            }
-        }
-        inputs
+        TickInput { number, at: 0, since: 0, events, taken: 0, directives: TickDirectives::default() }
     }
 }
 
-/// What a tick says beside its events.
+/// The control records of a tick.
 #[derive(Default)]
 pub(super) struct TickDirectives {
-    /// For every worker.
+    /// Barrier for all workers.
     pub(super) barrier: Option<Barrier>,
-    /// What the output holds: users' lists.
-    pub(super) holds: Vec<(UserId, Vec<ItemId>)>,
-    /// Whether the output opens.
-    pub(super) opens: bool,
-    /// Where the inputs go on after this tick, if anybody wants to know.
+    /// Lists that the output holds.
+    pub(super) known: Vec<(ListKey, Vec<ItemId>)>,
+    /// Whether the lists of this tick are reconciled with the output.
+    pub(super) finish_reconcile: bool,
+    /// Positions of the inputs after this tick, if snapshots are taken.
     pub(super) positions: Option<Vec<SourcePosition>>,
 }
 
-/// What is complete, from the first worker to the writer.
+/// Completed output, from the first worker to the writer.
 pub(super) struct CompletedOutput {
-    /// The millisecond up to which everything is complete, and the tick.
+    /// Millisecond up to which everything is complete.
     pub(super) at: u64,
+    /// Newest complete tick.
     pub(super) time: Time,
-    /// Valid events of the run up to there.
+    /// Valid events of the run up to that tick.
     pub(super) events: u64,
-    /// All changes since the one before, in the order of their ticks.
+    /// All changes since the last completed output, in the order of their ticks.
     pub(super) changes: Vec<ListChange>,
-    /// Rows that changed, of those asked for.
+    /// Changed rows, for the configured streams.
     pub(super) rows: Rows,
-    /// Names of which nothing was held any more, each with the millisecond and the number of the last feed before that.
+    /// Names without state, each with the millisecond of its tick and the number of the last tick input before that.
     pub(super) forgotten: Vec<(Forgotten, u64, u64)>,
 }
 
@@ -77,7 +65,7 @@ pub(super) struct CompletedOutput {
 pub(super) struct Waker(Arc<OnceLock<Thread>>);
 
 impl Waker {
-    /// To be called by the first worker itself.
+    /// Must be called on the first worker's own thread.
     pub(super) fn register(&self) {
         let thread = std::thread::current();
         self.0.get_or_init(|| thread);

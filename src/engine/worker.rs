@@ -1,7 +1,9 @@
-//! The worker loop: feeds ticks to the graph and hands on what is complete.
+//! The graph on a worker, and the coordinator: the loop of the first worker, which feeds ticks to the graph and hands over
+//! what is complete.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -10,13 +12,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use dataflows::{
-    Barrier, Config, Durable, Forgotten, Gauges, Input, ItemId, ListChange, Reconcile, RowChange, SnapshotSink, Time,
-    UserId, durable_recommendations, first_of, ms_of, next,
+    Config, Forgotten, Gauges, GraphInput, ListChange, RowChange, SnapshotSink, Time, ms_of, recommendations,
 };
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::operators::{Concat, Input as _, Probe, vec::input};
+use timely::dataflow::operators::{Concat, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 use timely::worker::Worker;
 
@@ -27,35 +28,33 @@ use super::names::Names;
 use super::progress::Progress;
 use super::snapshot::{SnapshotAggregator, SnapshotCoordinator, SnapshotHandle, WriterCommand};
 use super::streams::Rows;
-use super::tick::{CompletedOutput, TickInput, Waker};
+use super::tick::{CompletedOutput, TickDirectives, TickInput, Waker};
 use crate::console;
 use crate::stop::Stop;
 
-/// Ticks in the graph at a time: one being worked on, one arriving.
-const OUTSTANDING: usize = 2;
+/// Ticks in the graph at a time: one in progress, one arriving.
+const MAX_TICKS_IN_GRAPH: usize = 2;
 
-/// So much that is complete may wait for the writer while it flushes, if it is few changes each: a transaction takes some
-/// milliseconds, and ticks go on. More than that, and reading stops.
-pub(super) const SETTLED: usize = 16;
-const FEW: usize = 1_000;
+/// Completed outputs that may wait for the writer if they have at most [`FEW_CHANGES`] each. A transaction takes some
+/// milliseconds, and ticks continue meanwhile. Beyond this, reading stops.
+pub(super) const COMPLETED_QUEUE: usize = 16;
+const FEW_CHANGES: usize = 1_000;
 
-/// The longest sleep. The reader, the writer and other workers wake the loop; this is for whoever forgets.
-pub(super) const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// The longest sleep of a worker. The reader, the writer and other workers wake it; this bounds the delay of a lost wake-up.
+pub(super) const MAX_SLEEP: Duration = Duration::from_millis(250);
 
-/// The sleep of a worker that waits for room, or that has said something just now.
-pub(super) const SOON: Duration = Duration::from_millis(1);
+/// The sleep of a worker that waits for room, or that has just sent a report.
+pub(super) const RETRY_SLEEP: Duration = Duration::from_millis(1);
 
-/// What every worker's door says of itself.
+/// The gauges of all workers.
 pub(super) type AllGauges = Arc<Mutex<Vec<Arc<Gauges>>>>;
 
-/// By time, what came out of the graph and is not yet handed on.
+/// Output of the graph by time, not yet handed over.
 type Collected<D> = Rc<RefCell<BTreeMap<Time, Vec<D>>>>;
 
-/// The graph as the first worker steers it.
+/// The graph on one worker.
 pub(super) struct Graph {
-    pub(super) input: input::Handle<Time, Input>,
-    /// What the output of an earlier run holds; `None` if there is none.
-    pub(super) output: Option<input::Handle<Time, Reconcile>>,
+    pub(super) input: GraphInput,
     pub(super) probe: ProbeHandle<Time>,
     changes: Collected<ListChange>,
     similar_items: Collected<RowChange>,
@@ -64,65 +63,14 @@ pub(super) struct Graph {
     pub(super) gauges: Arc<Gauges>,
 }
 
-/// Builds the graph on one worker, and the letters beside it, where they are needed.
-pub(super) fn build(
-    worker: &mut Worker,
-    config: &Config,
-    gauges: &AllGauges,
-    team: Topology,
-    durable: &Durability,
-) -> (Graph, Option<CommandChannel>) {
-    let desk = durable.saves.then(|| SnapshotHandle::new(durable.handed.clone()));
-    let clerk = durable
-        .handed
-        .clone()
-        .filter(|_| worker.index() == 0)
-        .map(|handed| SnapshotAggregator::new(handed, worker.peers()));
-    let side = (durable.saves || team.processes > 1).then(|| CommandChannel::build(worker, desk.clone(), clerk));
-    let graph = build_graph(worker, config, gauges, desk, durable.resumes);
-    (graph, side)
-}
-
-fn build_graph(
-    worker: &mut Worker,
-    config: &Config,
-    gauges: &AllGauges,
-    desk: Option<SnapshotHandle>,
-    resumes: bool,
-) -> Graph {
-    let (changes, forgotten) = (Collected::default(), Collected::default());
-    let (similar_items, similar_users) = (Collected::default(), Collected::default());
-    worker.dataflow_named("deltarec", |scope| {
-        let (input, events) = scope.new_input();
-        let (output, held) = resumes.then(|| scope.new_input()).unzip();
-        let keeper = desk.map(|desk| Box::new(desk) as Box<dyn SnapshotSink>);
-        let graph = durable_recommendations(events, config, Durable { keeper, output: held });
-        gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&graph.gauges));
-        let own = graph.gauges;
-        let mut collected = collect(graph.changes, "Changes to the writer", Rc::clone(&changes)).concat(collect(
-            graph.forgotten,
-            "Names to forget",
-            Rc::clone(&forgotten),
-        ));
-        if let Some(rows) = graph.similar_items {
-            collected = collected.concat(collect(rows, "Similar items to the writer", Rc::clone(&similar_items)));
-        }
-        if let Some(rows) = graph.similar_users {
-            collected = collected.concat(collect(rows, "Similar users to the writer", Rc::clone(&similar_users)));
-        }
-        let (probe, _) = collected.probe();
-        Graph { input, output, probe, changes, similar_items, similar_users, forgotten, gauges: own }
-    })
-}
-
-/// What a worker needs to outlive a restart.
+/// Settings of the workers in a run that keeps its state.
 #[derive(Clone, Default)]
 pub(super) struct Durability {
     /// Whether snapshots are taken.
-    pub(super) saves: bool,
-    /// Where they are handed over; in the first process.
-    pub(super) handed: Option<Sender<WriterCommand>>,
-    /// Whether the run goes on where another one ended.
+    pub(super) snapshots: bool,
+    /// Commands to the snapshot writer; in process 0.
+    pub(super) writer: Option<Sender<WriterCommand>>,
+    /// Whether the run resumes another one.
     pub(super) resumes: bool,
 }
 
@@ -130,40 +78,59 @@ pub(super) struct Durability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Topology {
     pub(super) processes: usize,
-    /// This one.
+    /// Index of this process.
     pub(super) process: usize,
-    /// Workers of each.
+    /// Workers of each process.
     pub(super) workers: usize,
 }
 
+/// Builds the graph on one worker, and the command channel beside it if snapshots or other processes need one.
+pub(super) fn build(
+    worker: &mut Worker,
+    config: &Config,
+    gauges: &AllGauges,
+    topology: Topology,
+    durability: &Durability,
+) -> (Graph, Option<CommandChannel>) {
+    let snapshots = durability.snapshots.then(|| SnapshotHandle::new(durability.writer.clone()));
+    let writer = durability.writer.clone().filter(|_| worker.index() == 0);
+    let aggregator = writer.map(|writer| SnapshotAggregator::new(writer, worker.peers()));
+    let channel = (durability.snapshots || topology.processes > 1)
+        .then(|| CommandChannel::build(worker, snapshots.clone(), aggregator));
+    (Graph::build(worker, config, gauges, snapshots, durability.resumes), channel)
+}
+
 impl Graph {
-    fn advance_to(&mut self, time: Time) {
-        self.input.advance_to(time);
-        if let Some(output) = &mut self.output {
-            output.advance_to(time);
-        }
-    }
-
-    /// Tells all workers something at the current time.
-    fn send_barrier(&mut self, workers: usize, barrier: Barrier) {
-        for worker in 0..workers as u64 {
-            self.input.send(Input::Barrier { worker, barrier });
-        }
-    }
-
-    /// Tells what the output holds, and that it opens.
-    fn hold(&mut self, workers: usize, holds: Vec<(UserId, Vec<ItemId>)>, opens: bool) {
-        let Some(output) = &mut self.output else { return };
-        for (user, items) in holds {
-            output.send(Reconcile::Known { user, items });
-        }
-        if opens {
-            (0..workers as u64).for_each(|worker| output.send(Reconcile::Finish { worker }));
-        }
+    fn build(
+        worker: &mut Worker,
+        config: &Config,
+        all_gauges: &AllGauges,
+        snapshots: Option<SnapshotHandle>,
+        resumes: bool,
+    ) -> Self {
+        let (changes, forgotten) = (Collected::default(), Collected::default());
+        let (similar_items, similar_users) = (Collected::default(), Collected::default());
+        worker.dataflow_named("deltarec", |scope| {
+            let (input, streams) = GraphInput::new(scope, resumes);
+            let snapshots = snapshots.map(|handle| Box::new(handle) as Box<dyn SnapshotSink>);
+            let graph = recommendations(streams, config, snapshots);
+            let gauges = graph.gauges;
+            all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));
+            let mut collected = collect(graph.changes, "Collect changes", Rc::clone(&changes));
+            collected = collected.concat(collect(graph.forgotten, "Collect forgotten names", Rc::clone(&forgotten)));
+            if let Some(rows) = graph.similar_items {
+                collected = collected.concat(collect(rows, "Collect similar items", Rc::clone(&similar_items)));
+            }
+            if let Some(rows) = graph.similar_users {
+                collected = collected.concat(collect(rows, "Collect similar users", Rc::clone(&similar_users)));
+            }
+            let (probe, _) = collected.probe();
+            Graph { input, probe, changes, similar_items, similar_users, forgotten, gauges }
+        })
     }
 }
 
-/// Gathers a stream at the first worker.
+/// Collects a stream on the first worker.
 fn collect<'scope, D>(
     stream: Stream<'scope, Time, Vec<D>>,
     name: &str,
@@ -182,44 +149,58 @@ where
     })
 }
 
-/// Steers the graph from the first worker.
+/// Takes out everything before `upper`.
+fn take_before<D>(collected: &Collected<D>, upper: Time) -> BTreeMap<Time, Vec<D>> {
+    let mut all = collected.borrow_mut();
+    let rest = all.split_off(&upper);
+    std::mem::replace(&mut *all, rest)
+}
+
+/// The loop of the first worker.
 pub(super) struct Coordinator {
-    feeds: Receiver<TickInput>,
-    settled: Sender<CompletedOutput>,
+    tick_inputs: Receiver<TickInput>,
+    completed: Sender<CompletedOutput>,
     clock: Clock,
     stop: Stop,
     progress: Arc<Progress>,
-    /// Whether the reader waits for the outside world, with nothing left to pass on.
-    waiting: Arc<AtomicBool>,
+    /// Whether the reader waits for an external source and has passed on everything it read.
+    reader_waits: Arc<AtomicBool>,
     gauges: AllGauges,
+    /// Gauges reported by workers of other processes, by worker.
+    remote_gauges: BTreeMap<usize, Arc<Gauges>>,
     waker: Waker,
-    /// Takes snapshots.
-    conductor: Option<SnapshotCoordinator>,
+    snapshots: Option<SnapshotCoordinator>,
     names: Arc<Names>,
-    /// What workers of other processes say of themselves, by worker.
-    elsewhere: BTreeMap<usize, Arc<Gauges>>,
+    ticks: Ticks,
+    /// Completed output that the writer has not taken.
+    pending: Option<CompletedOutput>,
+    /// Whether the input has ended.
+    has_ended: bool,
 }
 
 impl Coordinator {
     pub(super) fn new(
-        feeds: Receiver<TickInput>,
-        settled: Sender<CompletedOutput>,
+        tick_inputs: Receiver<TickInput>,
+        completed: Sender<CompletedOutput>,
         shared: Shared,
-        conductor: Option<SnapshotCoordinator>,
+        snapshots: Option<SnapshotCoordinator>,
     ) -> Self {
         let Shared { clock, stop, names, progress } = shared;
         Coordinator {
-            conductor,
-            names,
-            feeds,
-            settled,
+            tick_inputs,
+            completed,
             clock,
             stop,
             progress,
-            waiting: Arc::default(),
+            reader_waits: Arc::default(),
             gauges: AllGauges::default(),
+            remote_gauges: BTreeMap::new(),
             waker: Waker::default(),
-            elsewhere: BTreeMap::new(),
+            snapshots,
+            names,
+            ticks: Ticks::default(),
+            pending: None,
+            has_ended: false,
         }
     }
 
@@ -227,245 +208,241 @@ impl Coordinator {
         self.waker.clone()
     }
 
-    pub(super) fn waiting(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.waiting)
+    pub(super) fn reader_waits(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.reader_waits)
     }
 
     pub(super) fn gauges(&self) -> AllGauges {
         Arc::clone(&self.gauges)
     }
 
-    /// Feeds, steps and hands on until the input ends or the writer is gone.
-    pub(super) fn steer(
+    /// Runs until the input has ended and everything is handed over, or the writer is gone.
+    pub(super) fn run(
         mut self,
         worker: &mut Worker,
         mut graph: Graph,
-        side: &mut Option<CommandChannel>,
-        team: Topology,
+        channel: &mut Option<CommandChannel>,
+        topology: Topology,
     ) {
         self.waker.register();
-        self.elsewhere = (team.workers..worker.peers()).map(|worker| (worker, Arc::default())).collect();
-        self.gauges.lock().unwrap_or_else(PoisonError::into_inner).extend(self.elsewhere.values().cloned());
-        let mut times = Times::default();
-        let mut waiting: Option<CompletedOutput> = None;
-        let mut ended = false;
+        self.remote_gauges = (topology.workers..worker.peers()).map(|worker| (worker, Arc::default())).collect();
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner).extend(self.remote_gauges.values().cloned());
         loop {
-            // 1. Hand on what is complete, unless the writer has not taken the last of it.
-            times.retire(&graph.probe);
-            waiting = waiting.or_else(|| complete(&graph, &mut times));
-            if let Some(settled) = waiting.take() {
-                let together = settled.changes.len() + settled.rows.len() <= FEW || self.settled.is_empty();
-                match if together { self.settled.try_send(settled) } else { Err(TrySendError::Full(settled)) } {
-                    Ok(()) => {}
-                    Err(TrySendError::Full(settled)) => waiting = Some(settled),
-                    Err(TrySendError::Disconnected(_)) => break,
+            self.ticks.retire(&graph.probe);
+            if self.hand_over(&graph).is_break() {
+                break;
+            }
+            let mut is_busy = self.feed(&mut graph.input);
+            let mut sleep = self.pass_time(&mut graph.input).min(self.begin_snapshot(&mut graph.input));
+            if let Some(channel) = channel {
+                is_busy |= channel.round(|from, message| self.on_message(from, &message, topology));
+                if channel.is_pressed() {
+                    sleep = sleep.min(RETRY_SLEEP);
                 }
             }
-            // 2. TickInput, unless results fall behind: then reading stops, as the channel fills.
-            let mut fed = false;
-            if !ended && waiting.is_none() && times.outstanding.len() < OUTSTANDING {
-                match self.feeds.try_recv() {
-                    Ok(mut feed) => {
-                        let positions = feed.told.positions.take();
-                        times.feed(&mut graph, worker.peers(), feed);
-                        if let (Some(conductor), Some(positions)) = (&mut self.conductor, positions) {
-                            conductor.fed(positions);
-                        }
-                        fed = true;
-                    }
-                    Err(TryRecvError::Disconnected) => ended = true,
-                    // Whoever waits for a pipe has passed on what it read; everybody else hangs up when it has.
-                    Err(TryRecvError::Empty) => ended = self.stop.is_set() && self.waiting.load(Acquire),
-                }
-            }
-            // 3. Let time pass, if it passes by itself, and take a snapshot when it is time for one.
-            let mut due = self.clock_tick(&mut graph, &mut times, ended);
-            due = due.min(self.save(worker, &mut graph, &mut times, ended));
-            // 4. Hear what other workers say.
-            let mut busy = fed;
-            if let Some(side) = side {
-                busy |= side.round(|from, letter| self.hear(from, &letter, team));
-                due = if side.is_pressed() { due.min(SOON) } else { due };
-            }
-            // 5. Work, or sleep until somebody wakes us.
-            if ended && times.outstanding.is_empty() && waiting.is_none() {
-                if let Some(settled) = complete(&graph, &mut times) {
-                    waiting = Some(settled);
+            if self.is_drained() {
+                self.pending = self.ticks.take_completed(&graph);
+                if self.pending.is_some() {
                     continue;
                 }
-                if self.conductor.as_ref().is_none_or(|conductor| !conductor.is_under_way()) {
+                if self.snapshots.as_ref().is_none_or(|snapshots| !snapshots.is_under_way()) {
                     break;
                 }
             }
-            if busy {
+            if is_busy {
                 worker.step();
             } else {
-                worker.step_or_park(Some(due.min(LONGEST_SLEEP)));
+                worker.step_or_park(Some(sleep.min(MAX_SLEEP)));
             }
-            self.show(&times);
+            self.show_progress();
         }
-        self.show(&times);
-        // Dropping the input ends the dataflow; what would fall due later is dropped with it.
+        self.show_progress();
+        // Dropping the input ends the dataflow, and discards what would fall due later.
     }
 
-    /// What another worker says.
-    fn hear(&self, from: usize, letter: &WorkerMessage, team: Topology) {
-        match *letter {
+    /// Hands completed output to the writer. Breaks if the writer is gone.
+    fn hand_over(&mut self, graph: &Graph) -> ControlFlow<()> {
+        let Some(output) = self.pending.take().or_else(|| self.ticks.take_completed(graph)) else {
+            return ControlFlow::Continue(());
+        };
+        // Many changes wait until the queue is empty: it bounds memory only if its entries are small.
+        let may_queue = output.changes.len() + output.rows.len() <= FEW_CHANGES || self.completed.is_empty();
+        let sent = if may_queue { self.completed.try_send(output) } else { Err(TrySendError::Full(output)) };
+        match sent {
+            Ok(()) => {}
+            Err(TrySendError::Full(output)) => self.pending = Some(output),
+            Err(TrySendError::Disconnected(_)) => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Feeds the next tick, unless results fall behind: then the channel fills up and reading stops. Returns whether it did.
+    fn feed(&mut self, input: &mut GraphInput) -> bool {
+        if self.has_ended || self.pending.is_some() || self.ticks.in_graph.len() >= MAX_TICKS_IN_GRAPH {
+            return false;
+        }
+        match self.tick_inputs.try_recv() {
+            Ok(mut tick) => {
+                let positions = tick.directives.positions.take();
+                self.ticks.feed(input, tick);
+                if let (Some(snapshots), Some(positions)) = (&mut self.snapshots, positions) {
+                    snapshots.fed(positions);
+                }
+                return true;
+            }
+            Err(TryRecvError::Disconnected) => self.has_ended = true,
+            // A reader that waits for a pipe has passed on what it read; any other reader disconnects after the last tick.
+            Err(TryRecvError::Empty) => self.has_ended = self.stop.is_set() && self.reader_waits.load(Acquire),
+        }
+        false
+    }
+
+    /// By the wall clock, advances time when something falls due without events. Returns how long nothing will.
+    fn pass_time(&mut self, input: &mut GraphInput) -> Duration {
+        if self.clock == Clock::Event || self.has_ended || !self.ticks.in_graph.is_empty() {
+            return MAX_SLEEP;
+        }
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = gauges.iter().map(|gauges| gauges.next_due.load(Relaxed)).min().unwrap_or(u64::MAX);
+        // A clock that is set back stands still until it has caught up.
+        let now = now().max(ms_of(input.last()));
+        if due <= now {
+            input.pass(now);
+            self.ticks.push(input.last());
+            // What was due on remote workers happens now; they report when they are due again.
+            let done = self.remote_gauges.values().filter(|gauges| gauges.next_due.load(Relaxed) <= now);
+            done.for_each(|gauges| gauges.next_due.store(u64::MAX, Relaxed));
+        }
+        Duration::from_millis(due.saturating_sub(now).max(1))
+    }
+
+    /// Begins a snapshot in a tick of its own when one is due. Returns when to ask again.
+    fn begin_snapshot(&mut self, input: &mut GraphInput) -> Duration {
+        let Some(snapshots) = &mut self.snapshots else { return MAX_SLEEP };
+        if snapshots.is_due(self.has_ended) {
+            self.names.hold();
+            let mut tick = input.next_tick();
+            if let Some(barrier) = snapshots.begin(tick.time(), self.has_ended) {
+                tick.barrier(barrier);
+            }
+            drop(tick);
+            self.ticks.push(input.last());
+        }
+        snapshots.wait()
+    }
+
+    /// Handles a message from another worker.
+    fn on_message(&self, from: usize, message: &WorkerMessage, topology: Topology) {
+        match *message {
             WorkerMessage::Gauges { next_due, audience } => {
-                if let Some(gauges) = self.elsewhere.get(&from) {
+                if let Some(gauges) = self.remote_gauges.get(&from) {
                     gauges.next_due.store(next_due, Relaxed);
                     gauges.audience.store(audience, Relaxed);
                 }
             }
             WorkerMessage::Stop if !self.stop.is_set() => {
-                console::say(&format!("stopping: process {} was asked to", from / team.workers));
+                console::say(&format!("stopping: process {} was asked to", from / topology.workers));
                 self.stop.set();
             }
             WorkerMessage::Stop | WorkerMessage::Over { .. } | WorkerMessage::Snapshot(_) => {}
         }
     }
 
-    /// By the wall clock, what falls due without events happens when it is due. Returns how long nothing will.
-    fn clock_tick(&self, graph: &mut Graph, times: &mut Times, ended: bool) -> Duration {
-        if self.clock == Clock::Event || ended || !times.outstanding.is_empty() {
-            return LONGEST_SLEEP;
-        }
-        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = gauges.iter().map(|gauges| gauges.next_due.load(Relaxed)).min().unwrap_or(u64::MAX);
-        // A clock that is set back stands still until it has caught up.
-        let now = now().max(ms_of(times.last));
-        if due <= now {
-            times.pass(graph, now);
-            // What was due elsewhere is being done: that worker says when it is due again.
-            let done = self.elsewhere.values().filter(|gauges| gauges.next_due.load(Relaxed) <= now);
-            done.for_each(|gauges| gauges.next_due.store(u64::MAX, Relaxed));
-        }
-        Duration::from_millis(due.saturating_sub(now).max(1))
+    /// Whether the input has ended, and the graph and the queue to the writer have nothing left of it.
+    fn is_drained(&self) -> bool {
+        self.has_ended && self.ticks.in_graph.is_empty() && self.pending.is_none()
     }
 
-    /// Takes a snapshot of the tick last fed when one is due. Returns when to ask again.
-    fn save(&mut self, worker: &Worker, graph: &mut Graph, times: &mut Times, ended: bool) -> Duration {
-        let Some(conductor) = &mut self.conductor else { return LONGEST_SLEEP };
-        if conductor.is_due(ended) {
-            self.names.hold();
-            let time = times.empty(graph);
-            if let Some(barrier) = conductor.begin(time, ended) {
-                graph.send_barrier(worker.peers(), barrier);
-            }
-            graph.advance_to(time + 1);
-        }
-        conductor.wait()
-    }
-
-    fn show(&self, times: &Times) {
+    fn show_progress(&self) {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let audience = gauges.iter().map(|gauges| gauges.audience.load(Relaxed)).sum();
         self.progress.audience.store(audience, Relaxed);
-        self.progress.watermark.store(ms_of(times.complete), Relaxed);
+        self.progress.watermark.store(ms_of(self.ticks.complete), Relaxed);
     }
 }
 
 /// The ticks of a run.
 #[derive(Default)]
-struct Times {
-    last: Time,
-    /// The newest tick that is complete everywhere.
+struct Ticks {
+    /// Newest tick that is complete on all workers.
     complete: Time,
-    /// Ticks in the graph, each with the events taken in up to it.
-    outstanding: VecDeque<(Time, u64)>,
-    /// Events taken in, those of ticks that are complete, and those of which the writer knows that.
-    taken: u64,
-    settled: u64,
-    told: (u64, Time),
-    /// Feeds by time, as far back as a name may still be forgotten, and the number of the one before.
-    feeds: VecDeque<(Time, u64)>,
-    before: u64,
+    /// Ticks in the graph, each with the number of events up to it.
+    in_graph: VecDeque<(Time, u64)>,
+    /// Events up to the last tick.
+    events: u64,
+    /// Events up to the newest complete tick.
+    complete_events: u64,
+    /// Events and tick of the last completed output.
+    reported: (u64, Time),
+    /// Times and numbers of tick inputs, as far back as a name may still be forgotten.
+    numbers: VecDeque<(Time, u64)>,
+    /// Number of the tick input before those in `numbers`.
+    number_before: u64,
 }
 
-impl Times {
-    /// Sends a tick's events. Every input advances past it at once: a tick is closed when it is sent.
-    fn feed(&mut self, graph: &mut Graph, workers: usize, mut feed: TickInput) {
-        let mut inputs = feed.inputs();
-        let since = next(self.last, feed.since);
-        self.last = next(self.last, feed.at);
-        if since < self.last {
-            // At the first time taken together, so that no worker passes it unread.
-            graph.advance_to(since);
-            graph.send_barrier(workers, Barrier::Coalesce { tick: self.last });
+impl Ticks {
+    /// Feeds a tick input to the graph.
+    fn feed(&mut self, input: &mut GraphInput, tick: TickInput) {
+        let TickInput { number, at, since, mut events, taken, directives } = tick;
+        let TickDirectives { barrier, known, finish_reconcile, positions: _ } = directives;
+        let mut tick = input.tick(since, at);
+        if let Some(barrier) = barrier {
+            tick.barrier(barrier);
         }
-        graph.advance_to(self.last);
-        if let Some(barrier) = feed.told.barrier {
-            graph.send_barrier(workers, barrier);
+        known.into_iter().for_each(|(key, items)| tick.known(key, items));
+        if finish_reconcile {
+            tick.finish_reconcile();
         }
-        graph.hold(workers, feed.told.holds, feed.told.opens);
-        graph.input.send_batch(&mut inputs);
-        graph.advance_to(self.last + 1);
-        self.taken = feed.taken;
-        self.outstanding.push_back((self.last, self.taken));
-        self.feeds.push_back((self.last, feed.number));
+        tick.events(&mut events);
+        drop(tick);
+        self.events = taken;
+        self.push(input.last());
+        self.numbers.push_back((input.last(), number));
     }
 
-    /// Lets time pass to `now` without events.
-    fn pass(&mut self, graph: &mut Graph, now: u64) {
-        self.last = first_of(now).max(self.last);
-        graph.advance_to(self.last + 1);
-        self.outstanding.push_back((self.last, self.taken));
+    /// Notes a tick that was fed.
+    fn push(&mut self, time: Time) {
+        self.in_graph.push_back((time, self.events));
     }
 
-    /// A tick without events that follows the last at once; it is left to the caller to close it.
-    fn empty(&mut self, graph: &mut Graph) -> Time {
-        self.last += 1;
-        graph.advance_to(self.last);
-        self.outstanding.push_back((self.last, self.taken));
-        self.last
-    }
-
+    /// Removes the ticks that are complete.
     fn retire(&mut self, probe: &ProbeHandle<Time>) {
-        while let Some((time, taken)) = self.outstanding.front().copied().filter(|(time, _)| !probe.less_equal(time)) {
-            (self.complete, self.settled) = (time, taken);
-            self.outstanding.pop_front();
+        while let Some((time, events)) = self.in_graph.front().copied().filter(|(time, _)| !probe.less_equal(time)) {
+            (self.complete, self.complete_events) = (time, events);
+            self.in_graph.pop_front();
         }
-        while let Some((_, number)) =
-            self.feeds.front().copied().filter(|_| self.feeds.get(1).is_some_and(|(time, _)| *time < self.complete))
-        {
-            self.before = number;
-            self.feeds.pop_front();
+        let is_old =
+            |numbers: &VecDeque<(Time, u64)>, complete| numbers.get(1).is_some_and(|(time, _)| *time < complete);
+        while is_old(&self.numbers, self.complete) {
+            self.number_before = self.numbers.pop_front().map_or(self.number_before, |(_, number)| number);
         }
     }
 
-    /// The number of the last feed taken in no later than `time`.
-    fn last_feed_before(&self, time: Time) -> u64 {
-        let feeds = self.feeds.iter().take_while(|(fed, _)| *fed <= time);
-        feeds.last().map_or(self.before, |(_, number)| *number)
+    /// The number of the last tick input no later than `time`.
+    fn number_at(&self, time: Time) -> u64 {
+        let earlier = self.numbers.iter().take_while(|(of, _)| *of <= time);
+        earlier.last().map_or(self.number_before, |(_, number)| *number)
     }
-}
 
-/// What is complete and not yet handed on: changes, names, or just the news that events are done with.
-fn complete(graph: &Graph, times: &mut Times) -> Option<CompletedOutput> {
-    let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
-    let changes = take_before(&graph.changes, upper);
-    let forgotten = take_before(&graph.forgotten, upper);
-    let rows = |of: &Collected<RowChange>| take_before(of, upper).into_values().flatten().collect();
-    let rows = Rows { similar_items: rows(&graph.similar_items), similar_users: rows(&graph.similar_users) };
-    let news = (times.settled, times.complete);
-    if changes.is_empty() && rows.is_empty() && forgotten.is_empty() && times.told == news {
-        return None;
+    /// Takes what is complete and not yet handed over: changes, rows, names, or only the progress of events.
+    fn take_completed(&mut self, graph: &Graph) -> Option<CompletedOutput> {
+        let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
+        let changes = take_before(&graph.changes, upper);
+        let forgotten = take_before(&graph.forgotten, upper);
+        let rows = |of: &Collected<RowChange>| take_before(of, upper).into_values().flatten().collect();
+        let rows = Rows { similar_items: rows(&graph.similar_items), similar_users: rows(&graph.similar_users) };
+        let progress = (self.complete_events, self.complete);
+        if changes.is_empty() && rows.is_empty() && forgotten.is_empty() && self.reported == progress {
+            return None;
+        }
+        self.reported = progress;
+        let forgotten = forgotten.into_iter().flat_map(|(time, names)| {
+            let number = self.number_at(time);
+            names.into_iter().map(move |name| (name, ms_of(time), number))
+        });
+        let forgotten = forgotten.collect();
+        let changes: Vec<ListChange> = changes.into_values().flatten().collect();
+        let at = changes.last().map_or(0, |change| change.at).max(ms_of(self.complete));
+        Some(CompletedOutput { at, time: self.complete, events: self.complete_events, changes, rows, forgotten })
     }
-    times.told = news;
-    let forgotten = forgotten
-        .into_iter()
-        .flat_map(|(time, names)| {
-            let feed = times.last_feed_before(time);
-            names.into_iter().map(move |name| (name, ms_of(time), feed))
-        })
-        .collect();
-    let changes: Vec<ListChange> = changes.into_values().flatten().collect();
-    let at = changes.last().map_or(0, |change| change.at).max(ms_of(times.complete));
-    Some(CompletedOutput { at, time: times.complete, events: times.settled, changes, rows, forgotten })
-}
-
-fn take_before<D>(collected: &Collected<D>, upper: Time) -> BTreeMap<Time, Vec<D>> {
-    let mut all = collected.borrow_mut();
-    let rest = all.split_off(&upper);
-    std::mem::replace(&mut *all, rest)
 }

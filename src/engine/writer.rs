@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use connectors::{Sink, SinkError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use dataflows::ListChange;
-use schema::{Change, Recommended};
+use dataflows::{ListChange, ListKey};
+use schema::{Change, Recommended, TRENDING};
 
 use super::names::{ExpiringNames, Names, Table};
 use super::progress::Progress;
@@ -114,7 +114,11 @@ fn named(change: &ListChange, (users, items, passing): (&Table, &Table, &Expirin
         let name = items.get(id).or_else(|| passing.get(id));
         name.expect("an item's name stays until the last list without it is written").to_owned()
     };
-    let user = users.get(change.user).or_else(|| passing.get(change.user));
+    let user = match change.key {
+        ListKey::Everywhere => Some(TRENDING),
+        ListKey::User(id) => users.get(id).or_else(|| passing.get(id)),
+        ListKey::Room(scope) => users.get(scope.id()).or_else(|| passing.get(scope.id())),
+    };
     Change {
         user: user.expect("a user's name stays until the last list is written").to_owned(),
         at: change.at,

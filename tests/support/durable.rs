@@ -1,141 +1,115 @@
-//! Runs the graph tick by tick with snapshots and what an earlier run left, on any number of workers.
+//! Runs the graph tick by tick with snapshots and a state to resume, on any number of workers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dataflows::{
-    Barrier, Config, Durable, GROUPS, Input, ListChange, Reconcile, SnapshotChunk, SnapshotSink, Time,
-    durable_recommendations, next,
+    Barrier, Config, Event, GROUPS, GraphInput, ListChange, ListKey, SnapshotChunk, SnapshotSink, Time, recommendations,
 };
-use timely::dataflow::operators::{Input as _, Inspect, Probe};
+use timely::dataflow::operators::{Inspect, Probe};
 
-/// Inputs taken together, as [`Tick`](super::graph::Tick).
+/// Events taken together, as [`Tick`](super::graph::Tick).
 #[derive(Clone, Debug)]
-pub(crate) struct Inputs {
+pub(crate) struct EventTick {
     pub(crate) at: u64,
     pub(crate) since: u64,
-    pub(crate) inputs: Vec<Input>,
+    pub(crate) events: Vec<Event>,
 }
 
-/// What a run goes on from.
+/// The state that a run resumes.
 #[derive(Clone, Default)]
-pub(crate) struct From {
-    pub(crate) inputs: Vec<Input>,
+pub(crate) struct ResumeState {
+    pub(crate) events: Vec<Event>,
     pub(crate) at: u64,
-    pub(crate) lists: Vec<(u64, Vec<u64>)>,
+    pub(crate) lists: Vec<(ListKey, Vec<u64>)>,
 }
 
-/// What a run did.
-pub(crate) struct Ran {
-    /// In no order.
+/// The output of a run.
+pub(crate) struct RunOutput {
+    /// Changes in no order.
     pub(crate) changes: Vec<(Time, ListChange)>,
-    pub(crate) pieces: Vec<SnapshotChunk>,
+    pub(crate) chunks: Vec<SnapshotChunk>,
 }
 
-/// Pieces of a snapshot.
-pub(crate) type Pieces = Arc<Mutex<Vec<SnapshotChunk>>>;
+/// Chunks of a snapshot, from all workers.
+pub(crate) type Chunks = Arc<Mutex<Vec<SnapshotChunk>>>;
 
-/// Runs all ticks; with `snapshot_after` a snapshot is taken of the tick with that index, while the next ones go on.
-/// `keeper`: what puts the pieces there, on each worker.
+/// Runs all ticks. With `snapshot_after` a snapshot is taken of the tick with that index, while the next ones continue.
+/// `sink` makes the snapshot sink of a worker.
 pub(crate) fn run<K: SnapshotSink + 'static>(
     config: &Config,
-    ticks: Vec<Inputs>,
+    ticks: Vec<EventTick>,
     snapshot_after: Option<usize>,
-    from: Option<From>,
+    resume: Option<ResumeState>,
     workers: usize,
-    keeper: fn(Pieces) -> K,
-) -> Ran {
-    let (changes, pieces): (Arc<Mutex<Vec<_>>>, Pieces) = Default::default();
-    let (collected, kept) = (Arc::clone(&changes), Arc::clone(&pieces));
+    sink: fn(Chunks) -> K,
+) -> RunOutput {
+    let (changes, chunks): (Arc<Mutex<Vec<_>>>, Chunks) = Default::default();
+    let (all_changes, all_chunks) = (Arc::clone(&changes), Arc::clone(&chunks));
     let config = config.clone();
     timely::execute(timely::Config::process(workers), move |worker| {
-        let (collected, kept, resumes) = (Arc::clone(&collected), Arc::clone(&kept), from.is_some());
-        let keeper = Box::new(keeper(Arc::clone(&kept)));
-        let (mut input, mut output, probe) = worker.dataflow(|scope| {
-            let (input, events) = scope.new_input();
-            let (output, held) = resumes.then(|| scope.new_input()).unzip();
-            let durable = Durable { keeper: Some(keeper), output: held };
-            let changes = durable_recommendations(events, &config, durable).changes;
+        let (collected, chunks) = (Arc::clone(&all_changes), Arc::clone(&all_chunks));
+        let sink = Box::new(sink(Arc::clone(&chunks)));
+        let (mut input, probe) = worker.dataflow(|scope| {
+            let (input, streams) = GraphInput::new(scope, resume.is_some());
+            let changes = recommendations(streams, &config, Some(sink)).changes;
             let inspected = changes.inspect_core(move |batch| {
                 if let Ok((stamp, changes)) = batch {
                     let time = *stamp.least().unwrap();
                     collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
                 }
             });
-            let (probe, _) = inspected.probe();
-            (input, output, probe)
+            (input, inspected.probe().0)
         });
         if worker.index() != 0 {
             return;
         }
-        let workers = worker.peers() as u64;
-        let mut last: Time = 0;
-        if let (Some(from), Some(output)) = (&from, &mut output) {
-            // A user may come in two ticks, and the last one brings nothing but that it is the last.
-            let (some, rest) = from.inputs.split_at(from.inputs.len() / 2);
-            for (barrier, inputs) in [(Some(Barrier::LoadBegin), some), (None, rest), (Some(Barrier::LoadEnd), &[])] {
-                last = next(last, from.at);
-                input.advance_to(last);
-                output.advance_to(last);
-                if let Some(barrier) = barrier {
-                    (0..workers).for_each(|worker| input.send(Input::Barrier { worker, barrier }));
-                }
-                for event in inputs {
-                    input.send(*event);
-                }
-            }
-            for (user, items) in &from.lists {
-                output.send(Reconcile::Known { user: *user, items: items.clone() });
-            }
-            (0..workers).for_each(|worker| output.send(Reconcile::Finish { worker }));
+        if let Some(resume) = &resume {
+            load(&mut input, resume);
         }
         for (at, tick) in ticks.iter().enumerate() {
-            let since = next(last, tick.since);
-            last = next(last, tick.at);
-            if since < last {
-                input.advance_to(since);
-                let barrier = Barrier::Coalesce { tick: last };
-                (0..workers).for_each(|worker| input.send(Input::Barrier { worker, barrier }));
-            }
-            input.advance_to(last);
-            if let Some(output) = &mut output {
-                output.advance_to(last);
-            }
-            for event in &tick.inputs {
-                input.send(*event);
-            }
+            let mut open = input.tick(tick.since, tick.at);
+            open.events(&mut tick.events.clone());
             if snapshot_after == Some(at) {
-                let barrier = Barrier::Snapshot { number: 7, since: 0 };
-                (0..workers).for_each(|worker| input.send(Input::Barrier { worker, barrier }));
+                open.barrier(Barrier::Snapshot { number: 7, since: 0 });
             }
-            input.advance_to(last + 1);
-            if let Some(output) = &mut output {
-                output.advance_to(last + 1);
-            }
+            drop(open);
             worker.step();
         }
-        // There may have been no tick at all.
-        input.advance_to(last + 1);
-        if let Some(output) = &mut output {
-            output.advance_to(last + 1);
-        }
-        worker.step_while(|| probe.less_than(&(last + 1)));
+        worker.step_while(|| probe.less_than(&input.time()));
         if snapshot_after.is_some() {
-            let all_of = GROUPS * worker.peers();
-            worker.step_while(|| kept.lock().unwrap().iter().filter(|piece| piece.last).count() < all_of);
+            let last_chunks = GROUPS * worker.peers();
+            worker.step_while(|| chunks.lock().unwrap().iter().filter(|chunk| chunk.last).count() < last_chunks);
         }
     })
     .unwrap();
     let changes = std::mem::take(&mut *changes.lock().unwrap());
-    let pieces = std::mem::take(&mut *pieces.lock().unwrap());
-    Ran { changes, pieces }
+    let chunks = std::mem::take(&mut *chunks.lock().unwrap());
+    RunOutput { changes, chunks }
 }
 
-/// Each user's list after all changes, users without one left out.
-pub(crate) fn lists<'c>(changes: impl IntoIterator<Item = &'c ListChange>) -> Vec<(u64, Vec<u64>)> {
+/// Loads a state in three ticks: the events of a user may be in two of them, and the last one has no events.
+fn load(input: &mut GraphInput, resume: &ResumeState) {
+    let ResumeState { events, at, lists } = resume;
+    let (first, second) = events.split_at(events.len() / 2);
+    let mut tick = input.tick(*at, *at);
+    tick.barrier(Barrier::LoadBegin);
+    tick.events(&mut first.to_vec());
+    drop(tick);
+    input.tick(*at, *at).events(&mut second.to_vec());
+    let mut tick = input.tick(*at, *at);
+    tick.barrier(Barrier::LoadEnd);
+    for (key, items) in lists {
+        tick.known(*key, items.clone());
+    }
+    tick.finish_reconcile();
+}
+
+/// The lists after all changes, without empty ones.
+pub(crate) fn lists<'c>(changes: impl IntoIterator<Item = &'c ListChange>) -> Vec<(ListKey, Vec<u64>)> {
     let mut lists = BTreeMap::new();
     for change in changes {
-        lists.insert(change.user, change.items.iter().map(|scored| scored.item).collect::<Vec<_>>());
+        lists.insert(change.key, change.items.iter().map(|scored| scored.item).collect::<Vec<_>>());
     }
     lists.into_iter().filter(|(_, items)| !items.is_empty()).collect()
 }

@@ -1,27 +1,26 @@
-//! Runs the graph tick by tick on any number of workers, on names, so that its output can be held against the oracle's.
+//! Runs the graph tick by tick on any number of workers, with names, so that its output can be compared with the oracle's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Audience, Barrier, Config, Event, Input, ListChange, Outputs, Time, next, recommendations};
+use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, Outputs, Time, recommendations};
 use schema::id64;
 use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::vec::input::Handle;
-use timely::dataflow::operators::{Input as _, Inspect, Probe};
+use timely::dataflow::operators::{Inspect, Probe};
 use timely::worker::Worker;
 
 use super::oracle::changes::Record;
 use super::oracle::measures::Measure;
 use super::oracle::{Ev, Params};
 
-/// Events taken together, and the millisecond from which on.
+/// Events taken together.
 #[derive(Clone, Debug)]
 pub(crate) struct Tick {
-    /// The millisecond that the tick takes effect.
+    /// Millisecond at which the tick takes effect.
     pub(crate) at: u64,
-    /// The first millisecond that it stands for; `at` unless several are taken together.
+    /// First millisecond that it stands for; `at` unless several are taken together.
     pub(crate) since: u64,
-    /// In the order of arrival.
+    /// Events in the order of arrival.
     pub(crate) events: Vec<Ev>,
 }
 
@@ -62,19 +61,19 @@ pub(crate) fn config(params: &Params) -> Config {
         users: params.users_weight,
         told: Outputs::default(),
         trending: None,
-        // Tiny histories get tiny slices, so that operators stop in the midst of a tick.
+        // Tiny histories get tiny slices, so that operators yield in the middle of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
     }
 }
 
-/// Whether the driver waits for each tick or sends all of them and then looks.
+/// Whether the driver waits for each tick, or sends all of them first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     Wait,
     Rush,
 }
 
-/// All changes of a run, by tick and then by user.
+/// All changes of a run, sorted by tick and then by user.
 pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<Record> {
     run_with(&config(params), ticks, workers, pace)
 }
@@ -92,8 +91,8 @@ pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pa
     timely::execute(timely::Config::process(workers), move |worker| {
         let collected = Arc::clone(&collected);
         let (mut input, probe) = worker.dataflow(|scope| {
-            let (input, events) = scope.new_input();
-            let changes = recommendations(events, &config).changes;
+            let (input, streams) = GraphInput::new(scope, false);
+            let changes = recommendations(streams, &config, None).changes;
             let (probe, _) = changes
                 .inspect_core(move |batch| {
                     if let Ok((stamp, changes)) = batch {
@@ -115,7 +114,10 @@ pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pa
         .drain(..)
         .map(|(time, change)| {
             let record = Record {
-                user: name(change.user),
+                user: match change.key {
+                    ListKey::User(user) => name(user),
+                    ListKey::Room(_) | ListKey::Everywhere => unreachable!("no trending lists are configured"),
+                },
                 at: change.at,
                 items: change.items.iter().map(|scored| (name(scored.item), scored.score)).collect(),
                 entered: change.entered.iter().map(|item| name(*item)).collect(),
@@ -128,42 +130,29 @@ pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pa
     records.into_iter().map(|(_, record)| record).collect()
 }
 
-/// Feeds all ticks and steps until they are through.
+/// Feeds all ticks and steps until they are complete.
 pub(crate) fn drive(
     worker: &mut Worker,
-    input: &mut Handle<Time, Input>,
+    input: &mut GraphInput,
     probe: &ProbeHandle<Time>,
     ticks: &[Tick],
     pace: Pace,
 ) {
-    let mut last = 0;
-    for tick in ticks {
-        advance(input, &mut last, tick, worker.peers());
-        for event in &tick.events {
-            let event = Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level: event.level };
-            input.send(Input::Event(event));
-        }
-        input.advance_to(last + 1);
+    for Tick { since, at, events } in ticks {
+        input.tick(*since, *at).events(&mut events.iter().map(event).collect());
         if pace == Pace::Wait {
-            worker.step_while(|| probe.less_than(&(last + 1)));
+            worker.step_while(|| probe.less_than(&input.time()));
         }
     }
-    worker.step_while(|| probe.less_than(&(last + 1)));
+    worker.step_while(|| probe.less_than(&input.time()));
 }
 
-/// Moves the input to a tick and says what is taken together, as the program does.
-fn advance(input: &mut Handle<Time, Input>, last: &mut Time, tick: &Tick, workers: usize) {
-    let since = next(*last, tick.since);
-    *last = next(*last, tick.at);
-    if since < *last {
-        input.advance_to(since);
-        (0..workers as u64)
-            .for_each(|worker| input.send(Input::Barrier { worker, barrier: Barrier::Coalesce { tick: *last } }));
-    }
-    input.advance_to(*last);
+/// The event as the graph takes it.
+pub(crate) fn event(ev: &Ev) -> Event {
+    Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level, scope: None }
 }
 
-/// The lists that all changes up to and including millisecond `at` leave, empty ones left out.
+/// The lists after all changes up to and including millisecond `at`, without empty ones.
 pub(crate) fn lists_at(records: &[Record], at: u64) -> BTreeMap<String, Vec<(String, i64)>> {
     let mut lists = BTreeMap::new();
     for record in records.iter().filter(|record| record.at <= at) {

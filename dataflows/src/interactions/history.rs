@@ -1,8 +1,8 @@
-//! What is kept of one user: the counting events that can still matter, and the history they make.
+//! The retained events of one user, and the history that they make.
 
 use crate::{Audience, Config, ItemId, Level};
 
-/// A kept event. Better kept small: a user has up to `history` of them and a few more.
+/// A retained event. Kept small: a user has up to `history` of them and a few more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Touch {
     pub(super) item: ItemId,
@@ -10,7 +10,7 @@ pub(super) struct Touch {
 }
 
 impl Touch {
-    /// A level fits four bits, a timestamp below 2^44 the rest.
+    /// A level takes four bits, and a timestamp below 2^44 the other sixty.
     pub(super) fn new(item: ItemId, ts: u64, level: Level) -> Self {
         Touch { item, ts_and_level: ts << 4 | u64::from(level) }
     }
@@ -23,16 +23,16 @@ impl Touch {
         (self.ts_and_level & 15) as Level
     }
 
-    /// The order of a history: touched descending, then id64 ascending; the higher level of equal touches first.
+    /// The order of a history: descending by timestamp, then ascending by id64, then descending by level.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         other.ts().cmp(&self.ts()).then(self.item.cmp(&other.item)).then(other.level().cmp(&self.level()))
     }
 }
 
-/// One item of a history, at its rank.
+/// One item of a history.
 pub(super) type Interaction = (ItemId, Level);
 
-/// A user's kept events, newest first.
+/// A user's retained events, newest first.
 #[derive(Debug, Default)]
 pub(super) struct Touches(Vec<Touch>);
 
@@ -41,17 +41,17 @@ impl Touches {
         self.0.is_empty()
     }
 
-    /// What is kept, newest first.
+    /// The retained events, newest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Touch> {
         self.0.iter()
     }
 
-    /// Takes new events in any order and keeps, as of `now`, what counts and can still matter. Leaves the history they
-    /// make in `history`.
+    /// Adds new events in any order and retains, as of `now`, those that count and can still matter. Writes the history that
+    /// they make into `history`.
     ///
-    /// Read newest first, an event counts if it is retained and fewer than `history` items were touched after it, which
-    /// are the distinct items read before it. It can still matter if no later event of its item has at least its level.
-    /// What fails either test fails it for good, so the state is a function of the set of events.
+    /// Read newest first, an event counts if it is within the retention and fewer than `history` items were touched after it;
+    /// these are the distinct items read before it. It can still matter if no later event of its item has at least its level.
+    /// An event that fails a test fails it for ever, so the state is a function of the set of events.
     pub(super) fn absorb(&mut self, new: &[Touch], now: u64, config: &Config, history: &mut Vec<Interaction>) {
         if !new.is_empty() {
             self.0.extend_from_slice(new);
@@ -76,19 +76,19 @@ impl Touches {
         });
     }
 
-    /// The history: newest first, each item once, with the highest level of its events.
+    /// Writes the history into `into`: newest item first, each item once, with the highest level of its events.
     pub(super) fn history(&self, into: &mut Vec<Interaction>) {
         into.clear();
         for touch in &self.0 {
             match into.iter_mut().find(|(item, _)| *item == touch.item) {
-                // Later events come first, so the level only rises.
+                // An older event is retained only if its level is higher.
                 Some((_, level)) => *level = touch.level(),
                 None => into.push((touch.item, touch.level())),
             }
         }
     }
 
-    /// Whether the user is in the audience at `now`: the newest event is kept whatever else is.
+    /// Whether the user is in the audience at `now`. The newest event is always among the retained ones.
     pub(super) fn in_audience(&self, now: u64, config: &Config) -> bool {
         match (self.0.first(), config.audience) {
             (None, _) => false,
@@ -102,7 +102,7 @@ impl Touches {
         Some(config.expires(self.0.last()?.ts()))
     }
 
-    /// When the user leaves the audience, if it is in it at `now`.
+    /// When the user leaves the audience, if it is in the audience at `now`.
     pub(super) fn exit(&self, now: u64, config: &Config) -> Option<u64> {
         match config.audience {
             Audience::All => None,

@@ -1,17 +1,17 @@
-//! When a snapshot is loaded, for those behind the door.
+//! The ticks in which a snapshot is loaded, known to the operators downstream.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::Time;
 
-/// In which ticks a snapshot is loaded, shared by the operators of one worker. The door tells it; whoever comes to a tick
-/// that is complete knows of it, as the door has passed that tick.
+/// The ticks in which a snapshot is loaded, shared by the operators of one worker. The interactions operator writes it. An
+/// operator that reads it at a complete tick sees it up to date, because the interactions operator has passed that tick.
 ///
-/// In these ticks nobody is in the audience, so what only matters to viewers can wait for the end of them.
+/// The audience is empty in these ticks, so work that only viewers need can wait until the end of them.
 #[derive(Clone, Debug)]
 pub struct Loading {
-    /// The first tick, and the one with which all is there.
+    /// First tick, and the tick that completes the load. [`Time::MAX`] while unknown.
     ticks: Rc<Cell<(Time, Time)>>,
 }
 
@@ -27,20 +27,20 @@ impl Loading {
         self.ticks.set((time, Time::MAX));
     }
 
-    /// With this tick all is there.
+    /// Loading is complete with this tick.
     pub(super) fn end(&self, time: Time) {
         self.ticks.set((self.ticks.get().0, time));
     }
 
-    /// Whether the door, where it is now, has more to load.
-    pub(super) fn is_under_way(&self) -> bool {
+    /// Whether the interactions operator is loading now.
+    pub(super) fn is_loading(&self) -> bool {
         let (first, last) = self.ticks.get();
         first < last && last == Time::MAX
     }
 
-    /// Until when loading goes on after `time`, at least, if it does; everything before `upper` is complete. Loading that the
-    /// end of the input has cut short is over.
-    pub(crate) fn goes_on_after(&self, time: Time, upper: Time) -> Option<Time> {
+    /// If tick `time` is part of a load: a tick up to which the load surely continues. Everything before `upper` is complete. A
+    /// load that the end of the input has cut short is over.
+    pub(crate) fn continues_until(&self, time: Time, upper: Time) -> Option<Time> {
         let (first, last) = self.ticks.get();
         (first..last).contains(&time).then_some(last.min(upper)).filter(|until| *until < Time::MAX)
     }

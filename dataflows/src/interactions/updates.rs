@@ -1,17 +1,17 @@
-//! What a change of a user's history means for the collections that go out.
+//! The updates of the output collections that follow from a changed history.
 
 use super::history::Touch;
-use super::trends::Weights;
+use super::trends::WeightUpdates;
 use crate::{Config, Diff, Forgotten, ItemId, Level, Time, UserId, Weight};
 
-/// An item before and after a tick.
-pub(super) struct Moved {
+/// An item of a history before and after a tick: rank and level, `None` if it is not in the history.
+pub(super) struct ItemChange {
     pub(super) item: ItemId,
     pub(super) old: Option<(usize, Level)>,
     pub(super) new: Option<(usize, Level)>,
 }
 
-impl Moved {
+impl ItemChange {
     fn levels(&self) -> (Level, Level) {
         (self.old.map_or(0, |(_, level)| level), self.new.map_or(0, |(_, level)| level))
     }
@@ -24,28 +24,28 @@ pub(super) struct Updates {
     pub(super) history: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
     pub(super) pairs: Vec<((ItemId, ItemId), Time, Diff)>,
     pub(super) profiles: Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
-    pub(super) watching: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
+    pub(super) audience_histories: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
     pub(super) forgotten: Vec<Forgotten>,
-    pub(super) trends: Weights,
+    pub(super) trends: WeightUpdates,
 }
 
 impl Updates {
     pub(super) fn len(&self) -> usize {
-        self.history.len() + self.pairs.len() + self.profiles.len() + self.watching.len() + self.trends.len()
+        self.history.len() + self.pairs.len() + self.profiles.len() + self.audience_histories.len() + self.trends.len()
     }
 
-    /// What the changed levels of a user mean for the history and for all pairs in it.
-    pub(super) fn interactions(&mut self, user: UserId, moved: &mut [Moved]) {
-        // The changed ones to the front, so that each pair with a changed member is met once.
+    /// Adds the changes of the history and of all pairs in it. Reorders `items`.
+    pub(super) fn push_interactions(&mut self, user: UserId, items: &mut [ItemChange]) {
+        // Items with a changed level first, so that each pair with such an item is visited once.
         let mut changed = 0;
-        for index in 0..moved.len() {
-            let (old, new) = moved[index].levels();
+        for index in 0..items.len() {
+            let (old, new) = items[index].levels();
             if old != new {
-                moved.swap(changed, index);
+                items.swap(changed, index);
                 changed += 1;
             }
         }
-        for (index, a) in moved[..changed].iter().enumerate() {
+        for (index, a) in items[..changed].iter().enumerate() {
             let (old, new) = a.levels();
             if old > 0 {
                 self.history.push(((user, (a.item, old)), self.time, -1));
@@ -53,9 +53,9 @@ impl Updates {
             if new > 0 {
                 self.history.push(((user, (a.item, new)), self.time, 1));
             }
-            // First all pairs of `a`, then all with it: runs with one item in common are counted faster.
+            // All pairs (a, b) before all pairs (b, a): runs with one common item are counted faster.
             let first = self.pairs.len();
-            for b in &moved[index + 1..] {
+            for b in &items[index + 1..] {
                 let (b_old, b_new) = b.levels();
                 let diff = Diff::from(new.min(b_new)) - Diff::from(old.min(b_old));
                 if diff != 0 {
@@ -69,42 +69,51 @@ impl Updates {
         }
     }
 
-    /// What the changed ranks and levels mean for the profile, which is out only while the user is in the audience.
-    pub(super) fn profile(&mut self, user: UserId, moved: &[Moved], was_in: bool, is_in: bool, config: &Config) {
-        if !was_in && !is_in {
-            return;
-        }
+    /// Adds the changes of the profile, which is emitted only while the user is in the audience.
+    pub(super) fn push_profile(
+        &mut self,
+        user: UserId,
+        items: &[ItemChange],
+        was_in: bool,
+        is_in: bool,
+        config: &Config,
+    ) {
         let weight = |(rank, level): (usize, Level)| Weight::from(level) * config.stair(rank);
-        for moved in moved {
-            let old = moved.old.filter(|_| was_in).map(weight);
-            let new = moved.new.filter(|_| is_in).map(weight);
-            if old != new {
-                self.profiles.extend(old.map(|old| ((user, (moved.item, old)), self.time, -1)));
-                self.profiles.extend(new.map(|new| ((user, (moved.item, new)), self.time, 1)));
-            }
-        }
+        push_audience(&mut self.profiles, self.time, user, items, (was_in, is_in), weight);
     }
 
-    /// What the changed levels mean for the histories of the audience.
-    pub(super) fn watching(&mut self, user: UserId, moved: &[Moved], was_in: bool, is_in: bool) {
-        if !was_in && !is_in {
-            return;
-        }
-        for moved in moved {
-            let old = moved.old.filter(|_| was_in).map(|(_, level)| level);
-            let new = moved.new.filter(|_| is_in).map(|(_, level)| level);
-            if old != new {
-                self.watching.extend(old.map(|old| ((user, (moved.item, old)), self.time, -1)));
-                self.watching.extend(new.map(|new| ((user, (moved.item, new)), self.time, 1)));
-            }
-        }
+    /// Adds the changes of the history of a user in the audience.
+    pub(super) fn push_audience_history(&mut self, user: UserId, items: &[ItemChange], was_in: bool, is_in: bool) {
+        push_audience(&mut self.audience_histories, self.time, user, items, (was_in, is_in), |(_, level)| level);
     }
 
-    /// An event that changes nothing still carried the name of an item, perhaps one that nobody has: an interaction
-    /// that comes and goes lets the item's worker see that and have the name forgotten.
-    pub(super) fn without_effect(&mut self, user: UserId, touch: &Touch) {
+    /// Adds an interaction and its retraction for an event that changes nothing. The event brought the name of an item, maybe
+    /// one that no user has; this lets the item's worker notice and forget the name.
+    pub(super) fn push_without_effect(&mut self, user: UserId, touch: &Touch) {
         let interaction = (user, (touch.item, touch.level()));
         self.history.push((interaction, self.time, 1));
         self.history.push((interaction, self.time, -1));
+    }
+}
+
+/// Adds the changes of a collection that has values of items while the user is in the audience.
+fn push_audience<V: PartialEq>(
+    updates: &mut Vec<((UserId, (ItemId, V)), Time, Diff)>,
+    time: Time,
+    user: UserId,
+    items: &[ItemChange],
+    (was_in, is_in): (bool, bool),
+    value: impl Fn((usize, Level)) -> V,
+) {
+    if !was_in && !is_in {
+        return;
+    }
+    for change in items {
+        let old = change.old.filter(|_| was_in).map(&value);
+        let new = change.new.filter(|_| is_in).map(&value);
+        if old != new {
+            updates.extend(old.map(|old| ((user, (change.item, old)), time, -1)));
+            updates.extend(new.map(|new| ((user, (change.item, new)), time, 1)));
+        }
     }
 }

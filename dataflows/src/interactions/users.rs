@@ -1,57 +1,57 @@
-//! Users in slices of their key groups: what a snapshot copies at a time, and what a growing table moves at a time.
+//! The user table, in slices of the key groups. A snapshot copies a slice at a time, and a growing table rehashes one.
 
 use super::history::Touches;
-use super::timers::Timer;
+use super::timers::UserTimers;
 use crate::operators::{IdMap, shrink_if_sparse};
 use crate::{GROUPS, UserId};
 
 /// Slices of a key group.
-pub(super) const SLICES_OF_GROUP: usize = 16;
+pub(super) const SLICES_PER_GROUP: usize = 16;
 
 /// All slices.
-pub(super) const SLICES: usize = GROUPS * SLICES_OF_GROUP;
+pub(super) const SLICES: usize = GROUPS * SLICES_PER_GROUP;
 
-/// The slice of a user: the top bits of the id64. The worker is chosen by the low ones.
+/// The slice of a user: the top bits of the id64. The low bits choose the worker.
 pub(super) fn slice_of(user: UserId) -> usize {
     (user >> (u64::BITS - SLICES.ilog2())) as usize
 }
 
-/// Everything held of one user.
+/// The state of one user.
 #[derive(Default)]
-pub(super) struct User {
+pub(super) struct UserState {
     pub(super) touches: Touches,
-    pub(super) timer: Timer,
-    /// Whether the profile is out.
+    pub(super) timers: UserTimers,
+    /// Whether the profile is emitted.
     pub(super) in_audience: bool,
-    /// The last snapshot that has this user as it was, or that it came after.
-    pub(super) saved: u32,
+    /// Number of the last snapshot that copied this user, or that began before the user was created.
+    pub(super) snapshot: u32,
 }
 
-/// Users by id.
-pub(super) struct Users {
-    slices: Vec<IdMap<User>>,
+/// User states by id.
+pub(super) struct UserTable {
+    slices: Vec<IdMap<UserState>>,
     len: u64,
 }
 
-impl Users {
+impl UserTable {
     pub(super) fn new() -> Self {
-        Users { slices: (0..SLICES).map(|_| IdMap::default()).collect(), len: 0 }
+        UserTable { slices: (0..SLICES).map(|_| IdMap::default()).collect(), len: 0 }
     }
 
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    pub(super) fn get_mut(&mut self, id: UserId) -> Option<&mut User> {
+    pub(super) fn get_mut(&mut self, id: UserId) -> Option<&mut UserState> {
         self.slices[slice_of(id)].get_mut(&id)
     }
 
-    /// The user, which comes into being if need be.
-    pub(super) fn get_or_add(&mut self, id: UserId) -> &mut User {
+    /// The user, created if absent.
+    pub(super) fn get_or_add(&mut self, id: UserId) -> &mut UserState {
         let len = &mut self.len;
         self.slices[slice_of(id)].entry(id).or_insert_with(|| {
             *len += 1;
-            User::default()
+            UserState::default()
         })
     }
 
@@ -62,7 +62,7 @@ impl Users {
     }
 
     /// The users of one slice, in no order.
-    pub(super) fn slice(&self, slice: usize) -> impl Iterator<Item = (UserId, &User)> {
+    pub(super) fn slice(&self, slice: usize) -> impl Iterator<Item = (UserId, &UserState)> {
         self.slices[slice].iter().map(|(id, user)| (*id, user))
     }
 }

@@ -27,43 +27,36 @@ pub(super) trait Source: 'static {
     /// A member of a viewer: the key of a row and its weight.
     type Member: Clone + 'static;
     /// A row entry: an item and its value.
-    type Entry: Clone + 'static;
+    type Entry: differential_dataflow::ExchangeData;
 
     fn member(member: &Self::Member) -> (u64, Weight);
     fn entry(entry: &Self::Entry) -> (ItemId, u32);
     fn intern(rows: &mut RowCache, row: u64) -> Dense;
 }
 
+/// The inputs of any source: dynamic once a tick, static for each record.
+pub(super) type AnySourceInput = Box<dyn StashedInputs<Batches = Box<dyn AnySourceUpdates>>>;
+
 /// The inputs of a source.
-pub(super) struct SourceInput<S: Source> {
+struct SourceInput<S: Source> {
     members: StashedInput<((UserId, S::Member), Time, Diff)>,
     rows: StashedInput<((Subscription, S::Entry), Time, Diff)>,
 }
 
-impl<S: Source> SourceInput<S> {
-    /// `members` must be located with the viewers; rows are sent there.
-    pub(super) fn boxed<'scope>(
-        builder: &mut SlicedBuilder<'scope>,
-        members: Collection<'scope, (UserId, S::Member)>,
-        rows: Collection<'scope, (Subscription, S::Entry)>,
-    ) -> Box<dyn AnySourceInput>
-    where
-        S::Entry: differential_dataflow::ExchangeData,
-    {
-        let to_viewers = |update: &((Subscription, S::Entry), Time, Diff)| update.0.0.worker;
-        let members = builder.input(members.inner, Pipeline);
-        Box::new(SourceInput::<S> { members, rows: builder.input(rows.inner, Exchange::new(to_viewers)) })
-    }
+/// Adds the inputs of a source. `members` must be located with the viewers; rows are sent there.
+pub(super) fn source_input<'scope, S: Source>(
+    builder: &mut SlicedBuilder<'scope>,
+    members: Collection<'scope, (UserId, S::Member)>,
+    rows: Collection<'scope, (Subscription, S::Entry)>,
+) -> AnySourceInput {
+    let to_viewers = |update: &((Subscription, S::Entry), Time, Diff)| update.0.0.worker();
+    let members = builder.input(members.inner, Pipeline);
+    Box::new(SourceInput::<S> { members, rows: builder.input(rows.inner, Exchange::new(to_viewers)) })
 }
 
-/// A [`SourceInput`] of any source: dynamic once a tick, static for each record.
-pub(super) trait AnySourceInput {
-    fn receive(&mut self, capabilities: &mut OutputCapabilities);
-    fn first(&self) -> Option<Time>;
-    fn take(&mut self, time: Time) -> Box<dyn AnySourceUpdates>;
-}
+impl<S: Source> StashedInputs for SourceInput<S> {
+    type Batches = Box<dyn AnySourceUpdates>;
 
-impl<S: Source> AnySourceInput for SourceInput<S> {
     fn receive(&mut self, capabilities: &mut OutputCapabilities) {
         self.members.receive(capabilities);
         self.rows.receive(capabilities);
@@ -73,24 +66,8 @@ impl<S: Source> AnySourceInput for SourceInput<S> {
         earlier(self.members.first(), self.rows.first())
     }
 
-    fn take(&mut self, time: Time) -> Box<dyn AnySourceUpdates> {
-        Box::new(SourceUpdates::<S> { members: self.members.take(time), rows: self.rows.take(time) })
-    }
-}
-
-impl StashedInputs for Vec<Box<dyn AnySourceInput>> {
-    type Batches = Vec<Box<dyn AnySourceUpdates>>;
-
-    fn receive(&mut self, capabilities: &mut OutputCapabilities) {
-        self.iter_mut().for_each(|source| source.receive(capabilities));
-    }
-
-    fn first(&self) -> Option<Time> {
-        self.iter().filter_map(|source| source.first()).min()
-    }
-
     fn take(&mut self, time: Time) -> Self::Batches {
-        self.iter_mut().map(|source| source.take(time)).collect()
+        Box::new(SourceUpdates::<S> { members: self.members.take(time), rows: self.rows.take(time) })
     }
 }
 

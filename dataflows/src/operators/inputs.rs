@@ -56,7 +56,7 @@ impl<D: 'static> StashedInput<D> {
     }
 }
 
-/// All inputs of an operator: one [`StashedInput`], an optional one, or a tuple of them.
+/// All inputs of an operator: one [`StashedInput`], an optional one, or a pair or list of inputs.
 pub(crate) trait StashedInputs: 'static {
     /// The records of one time.
     type Batches;
@@ -120,20 +120,18 @@ impl<A: StashedInputs, B: StashedInputs> StashedInputs for (A, B) {
     }
 }
 
-impl<A: StashedInputs, B: StashedInputs, C: StashedInputs> StashedInputs for (A, B, C) {
-    type Batches = (A::Batches, B::Batches, C::Batches);
+impl<B: 'static> StashedInputs for Vec<Box<dyn StashedInputs<Batches = B>>> {
+    type Batches = Vec<B>;
 
     fn receive(&mut self, capabilities: &mut OutputCapabilities) {
-        self.0.receive(capabilities);
-        self.1.receive(capabilities);
-        self.2.receive(capabilities);
+        self.iter_mut().for_each(|input| input.receive(capabilities));
     }
 
     fn first(&self) -> Option<Time> {
-        earlier(self.0.first(), earlier(self.1.first(), self.2.first()))
+        self.iter().filter_map(|input| input.first()).min()
     }
 
     fn take(&mut self, time: Time) -> Self::Batches {
-        (self.0.take(time), self.1.take(time), self.2.take(time))
+        self.iter_mut().map(|input| input.take(time)).collect()
     }
 }

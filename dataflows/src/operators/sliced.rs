@@ -6,7 +6,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 use super::capabilities::{OutputCapabilities, complete_before, earlier};
-use super::inputs::{Batches, StashedInput, StashedInputs};
+use super::inputs::{StashedInput, StashedInputs};
 use super::outputs::OutputBuffers;
 use crate::Time;
 
@@ -28,7 +28,8 @@ pub(crate) trait SlicedOperator: 'static {
     fn deactivate(&mut self, _done_before: Time) {}
 }
 
-/// Builds a [`SlicedOperator`]: [`SlicedBuilder::input`] for each input, then [`SlicedBuilder::build`].
+/// Builds a [`SlicedOperator`]: [`SlicedBuilder::input`] for each input, then [`SlicedBuilder::build`], or
+/// [`SlicedBuilder::build_per_tick`] for an operator that processes a tick in one go.
 pub(crate) struct SlicedBuilder<'scope> {
     builder: OperatorBuilder<'scope, Time>,
     activator: Activator,
@@ -41,9 +42,12 @@ impl<'scope> SlicedBuilder<'scope> {
         SlicedBuilder { builder, activator }
     }
 
-    pub(crate) fn input<D: 'static, P>(&mut self, stream: Stream<'scope, Time, Vec<D>>, pact: P) -> StashedInput<D>
+    pub(crate) fn input<D: Clone + 'static, P>(
+        &mut self,
+        stream: Stream<'scope, Time, Vec<D>>,
+        pact: P,
+    ) -> StashedInput<D>
     where
-        D: Clone,
         P: ParallelizationContract<Time, Vec<D>>,
         P::Puller: 'static,
     {
@@ -88,41 +92,36 @@ impl<'scope> SlicedBuilder<'scope> {
         });
         streams
     }
+
+    /// As [`SlicedBuilder::build`]. `logic` gets each complete tick: its time, its input, and buffers for its output.
+    pub(crate) fn build_per_tick<I: StashedInputs, O: OutputBuffers>(
+        self,
+        inputs: I,
+        logic: impl FnMut(Time, I::Batches, &mut O) + 'static,
+    ) -> O::Streams<'scope> {
+        self.build(inputs, usize::MAX, PerTick { logic, ports: PhantomData })
+    }
 }
 
-/// An operator with one input that processes each complete tick in one go: `logic` gets the time, the records and a
-/// buffer for what it emits.
-pub(crate) fn per_tick<'scope, D: Clone + 'static, R: Clone + 'static, P>(
-    name: &str,
-    stream: Stream<'scope, Time, Vec<D>>,
-    pact: P,
-    logic: impl FnMut(Time, Batches<D>, &mut Vec<R>) + 'static,
-) -> Stream<'scope, Time, Vec<R>>
-where
-    P: ParallelizationContract<Time, Vec<D>>,
-    P::Puller: 'static,
-{
-    let mut builder = SlicedBuilder::new(name, stream.scope());
-    let input = builder.input(stream, pact);
-    builder.build(input, usize::MAX, PerTick { logic, records: PhantomData })
-}
-
-struct PerTick<L, D, R> {
+struct PerTick<L, I, O> {
     logic: L,
-    records: PhantomData<(D, R)>,
+    ports: PhantomData<(I, O)>,
 }
 
-impl<D: 'static, R: Clone + 'static, L: FnMut(Time, Batches<D>, &mut Vec<R>) + 'static> SlicedOperator
-    for PerTick<L, D, R>
+impl<I, O, L> SlicedOperator for PerTick<L, I, O>
+where
+    I: StashedInputs,
+    O: OutputBuffers,
+    L: FnMut(Time, I::Batches, &mut O) + 'static,
 {
-    type Inputs = StashedInput<D>;
-    type Outputs = Vec<R>;
+    type Inputs = I;
+    type Outputs = O;
 
-    fn begin(&mut self, time: Time, input: Batches<D>, outputs: &mut Vec<R>) {
+    fn begin(&mut self, time: Time, input: I::Batches, outputs: &mut O) {
         (self.logic)(time, input, outputs);
     }
 
-    fn advance(&mut self, _time: Time, _fuel: &mut usize, _outputs: &mut Vec<R>) -> bool {
+    fn advance(&mut self, _time: Time, _fuel: &mut usize, _outputs: &mut O) -> bool {
         true
     }
 }

@@ -6,7 +6,7 @@ use differential_dataflow::{AsCollection, ExchangeData};
 use timely::dataflow::channels::pact::Exchange;
 
 use super::{IdMap, SlicedBuilder, SlicedOperator, StashedInput, UpdateBatches, shrink_if_sparse};
-use crate::{Collection, Diff, Subscription, Time, UserId};
+use crate::{Collection, Diff, Subscriber, Subscription, Time, UserId};
 
 /// Rows by the id64 of an item or a user.
 pub(crate) trait ReplicatedRows: 'static {
@@ -55,8 +55,8 @@ pub(crate) fn replicate_rows<'scope, D: ExchangeData, R: ReplicatedRows>(
 struct Replication<D, R: ReplicatedRows> {
     split: fn(&D) -> (u64, R::Update),
     rows: R,
-    /// Workers by row.
-    subscribers: IdMap<Vec<u64>>,
+    /// Subscribers by row.
+    subscribers: IdMap<Vec<Subscriber>>,
     /// Updates of the tick, by row.
     updates: Vec<(u64, R::Update, Diff)>,
     /// Number of updates that are applied.
@@ -65,12 +65,12 @@ struct Replication<D, R: ReplicatedRows> {
 
 impl<D: ExchangeData, R: ReplicatedRows> Replication<D, R> {
     /// Adds or removes a subscriber. Subscriptions are netted within a tick.
-    fn subscribe(&mut self, Subscription { row, worker }: Subscription, diff: Diff) {
+    fn subscribe(&mut self, Subscription { row, subscriber }: Subscription, diff: Diff) {
         let subscribers = self.subscribers.entry(row).or_default();
         if diff > 0 {
-            subscribers.push(worker);
+            subscribers.push(subscriber);
         } else {
-            subscribers.retain(|subscriber| *subscriber != worker);
+            subscribers.retain(|known| *known != subscriber);
             if subscribers.is_empty() {
                 self.subscribers.remove(&row);
                 shrink_if_sparse(&mut self.subscribers);
@@ -116,8 +116,8 @@ impl<D: ExchangeData, R: ReplicatedRows> SlicedOperator for Replication<D, R> {
             let row = updates[0].0;
             let subscribers = self.subscribers.get(&row).map_or(&[][..], Vec::as_slice);
             self.rows.apply(row, updates, &mut |value, diff| {
-                let subscription = |worker: &u64| Subscription { row, worker: *worker };
-                emitted.extend(subscribers.iter().map(|worker| ((subscription(worker), value.clone()), time, diff)));
+                let subscription = |subscriber: &Subscriber| Subscription { row, subscriber: *subscriber };
+                emitted.extend(subscribers.iter().map(|to| ((subscription(to), value.clone()), time, diff)));
             });
             self.applied += updates.len();
         }

@@ -1,22 +1,22 @@
-//! Scratch space to add up the candidates of one viewer after another.
+//! Reusable memory in which the candidates of one viewer after another are summed up.
 
 use super::Dense;
 
-/// Initial total of an excluded item: no sum makes up for it.
+/// Start value of an item that must not be listed: no sum of contributions makes it positive.
 const EXCLUDED: i64 = i64::MIN / 2;
 
-/// Totals by item. All are 0 between two uses.
+/// Totals by item, all 0 between two uses.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     totals: Vec<i64>,
-    /// Items with a total, each once, and one unused slot at the end.
+    /// Items with a total, each once, in the first `used_len` slots. One slot more than items, as [`Totals::add`] writes
+    /// before it knows whether an item is new.
     used: Vec<Dense>,
-    /// Number of items with a total.
-    len: usize,
+    used_len: usize,
 }
 
 impl Totals {
-    /// Grows the tables for items below `bound`.
+    /// Allocates memory for items below `bound`.
     pub(crate) fn reserve(&mut self, bound: usize) {
         if self.totals.len() < bound {
             self.totals.resize(bound, 0);
@@ -24,7 +24,7 @@ impl Totals {
         }
     }
 
-    /// Excludes items. Must precede all contributions.
+    /// Excludes items. Must be called before any contribution is added to them.
     pub(crate) fn exclude(&mut self, items: impl Iterator<Item = Dense>) {
         self.add(items.map(|item| (item, EXCLUDED)));
     }
@@ -32,25 +32,25 @@ impl Totals {
     /// Adds contributions. None of them may be 0.
     #[inline]
     pub(crate) fn add(&mut self, contributions: impl Iterator<Item = (Dense, i64)>) {
-        // Free of branches: a branch on the first contribution would be mispredicted half of the time.
+        // Branchless: whether an item is new is unpredictable, so a branch would be mispredicted half of the time.
         let (totals, used) = (self.totals.as_mut_slice(), self.used.as_mut_slice());
         for (item, contribution) in contributions {
             let total = &mut totals[item as usize];
-            used[self.len] = item;
-            self.len += usize::from(*total == 0);
+            used[self.used_len] = item;
+            self.used_len += usize::from(*total == 0);
             *total += contribution;
         }
     }
 
-    /// The total of an item so far; 0 if it is excluded.
+    /// The total of an item so far.
     pub(crate) fn get(&self, item: Dense) -> i64 {
         self.totals.get(item as usize).map_or(0, |total| (*total).max(0))
     }
 
-    /// Removes all totals and returns those above 0.
+    /// Takes out all items with a total that are not excluded, and resets the totals to 0.
     #[inline]
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Dense, i64)> {
-        let used = &self.used[..std::mem::take(&mut self.len)];
+        let used = &self.used[..std::mem::take(&mut self.used_len)];
         let totals = &mut self.totals;
         let drained = used.iter().map(|item| (*item, std::mem::take(&mut totals[*item as usize])));
         drained.filter(|(_, total)| *total > 0)
@@ -67,7 +67,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_a_map_round_after_round(
+        fn equals_a_map_in_every_round(
             rounds in prop::collection::vec(
                 (prop::collection::vec((0_u32..40, 1_i64..9), 0..60), prop::collection::hash_set(0_u32..40, 0..9)),
                 1..5,

@@ -141,7 +141,7 @@ fn count<'scope, F: Formula>(
     let to_first_worker = |_: &((), Time, Diff)| 0;
     let populations = population
         .map(|population| StashedInput::new(builder.new_input(population.inner, Exchange::new(to_first_worker))));
-    let mut inputs = (pairs, popularities, populations);
+    let mut inputs = (pairs, (popularities, populations));
     let (mut ports, (messages, forgotten)) = Outputs::ports(&mut builder);
 
     builder.build(move |_| {
@@ -165,7 +165,7 @@ fn count<'scope, F: Formula>(
                 }
                 counting = Some(time);
                 // 2. Count what has arrived.
-                let (pairs, popularities, populations) = inputs.take(time);
+                let (pairs, (popularities, populations)) = inputs.take(time);
                 pairs.iter().for_each(|updates| index.count(updates));
                 for (item, _, diff) in popularities.into_iter().flatten() {
                     *popularity_diffs.entry(item).or_default() += diff;
@@ -177,7 +177,7 @@ fn count<'scope, F: Formula>(
                 // 3. The tick is complete. Nothing is ranked while a snapshot is loaded, so crossings in between do not
                 // matter: they were more than a quarter of the loading time.
                 counting = None;
-                loading_until = loading.goes_on_after(time, upper);
+                loading_until = loading.continues_until(time, upper);
                 if loading_until.is_some() {
                     continue;
                 }

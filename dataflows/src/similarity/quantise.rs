@@ -125,7 +125,7 @@ fn largest_power(m: u32, n: u32) -> u64 {
 /// Whether `x^m <= 2^n`.
 fn at_most_power(x: u64, m: u32, n: u32) -> bool {
     let floor = floor_of_log2_times(x, m.into());
-    floor < n.into() || (floor == n.into() && x.is_power_of_two())
+    floor < u64::from(n) || (floor == u64::from(n) && x.is_power_of_two())
 }
 
 /// The least x with `steps * log2(x) >= n`.

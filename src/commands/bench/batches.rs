@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use dataflows::Event;
+use dataflows::{Driver, Event, StateSize};
 use serde::{Deserialize, Serialize};
 
 use super::audience::Share;
@@ -14,10 +14,9 @@ use super::machine::{Machine, memory};
 use super::sample::{Percentiles, Sample, figure};
 use super::simulated::EventStream;
 use super::{Setup, check_writable, mib, named, per, whole};
-use crate::alone::{Driver, StateSize, alone};
 use crate::commands::table::{Table, say};
 use crate::config::Audience;
-use crate::engine::grouped;
+use crate::engine::{graph_config, grouped};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -116,7 +115,7 @@ pub(super) fn measure(task: &BatchesTask, stop: &Stop) -> Result<Option<Measured
     let mut maker = EventStream::new(task.setup.endless()?, config.levels.clone(), None)?;
     let (events, events_to_load) = (task.events, task.preload);
     let (patience, stop) = (Duration::from_secs(task.seconds), stop.clone());
-    let measured = alone(&config, task.workers, move |driver| {
+    let measured = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
         let started = Instant::now();
         let mut popularity = Popularity::default();
         let loaded = preload(driver, &mut maker, events_to_load, &stop, |event| popularity.count(event.item));
@@ -144,7 +143,7 @@ pub(super) fn measure(task: &BatchesTask, stop: &Stop) -> Result<Option<Measured
             let events_per_s = per(events, busy.as_secs_f64());
             measured.sizes.push(Size { batch, batches, events, events_per_s, latency: latency.percentiles() });
         }
-        (measured.held, measured.rss_bytes) = (driver.held(), memory().0);
+        (measured.held, measured.rss_bytes) = (driver.state_size(), memory().0);
         measured.tenths = fanout.tenths();
         measured
     })?;

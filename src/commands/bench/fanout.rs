@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use dataflows::ItemId;
+use dataflows::{ItemId, STAGES, Work};
 use serde::{Deserialize, Serialize};
 
 use super::sample::figure;
 use super::{per, whole};
-use crate::alone::{STAGES, Work};
 use crate::commands::table::Table;
 use crate::engine::grouped;
 

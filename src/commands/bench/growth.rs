@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use dataflows::{Driver, StateSize};
 use serde::{Deserialize, Serialize};
 use simulator::Options;
 
@@ -14,11 +15,10 @@ use super::sample::{Percentiles, Sample, figure};
 use super::simulated::{ENDLESS, EventStream};
 use super::throughput::Cpu;
 use super::{Setup, check_writable, mib, per};
-use crate::alone::{StateSize, alone};
 use crate::commands::table::{Table, say};
 use crate::config::Audience;
 use crate::console;
-use crate::engine::grouped;
+use crate::engine::{graph_config, grouped};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -139,7 +139,7 @@ pub(super) fn measure(task: &GrowthTask, stop: &Stop) -> Result<Option<Measured>
     config.graph.history = task.size.history;
     let mut maker = EventStream::new(options(&task.setup, task.size)?, config.levels.clone(), None)?;
     let (load, events, asked) = (task.size.events, task.measured, stop.clone());
-    let measured = alone(&config, task.workers, move |driver| {
+    let measured = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
         preload(driver, &mut maker, load, &asked, |_| {});
         let (mut cpu, mut busy, mut done) = (Cpu::default(), Duration::ZERO, 0);
         while done < events && !asked.is_set() {
@@ -157,7 +157,7 @@ pub(super) fn measure(task: &GrowthTask, stop: &Stop) -> Result<Option<Measured>
         }
         let each = |seconds: f64| 1e6 * seconds / per(done.max(1), 1.0);
         Measured {
-            held: driver.held(),
+            held: driver.state_size(),
             cpu_us_per_event: cpu.0.map(each),
             us_per_event: each(busy.as_secs_f64()),
             single: single.percentiles(),

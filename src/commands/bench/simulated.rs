@@ -31,7 +31,7 @@ impl SimulatedEvent {
     /// As the graph takes it.
     pub(super) fn event(&self) -> Event {
         let name = |prefix, number| id64(&format!("{prefix}{number}"));
-        Event { user: name('u', self.user), item: name('p', self.item), ts: self.ts, level: self.level }
+        Event { user: name('u', self.user), item: name('p', self.item), ts: self.ts, level: self.level, scope: None }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use connectors::{InputOptions, OpenError, Uri, open_lines, open_sink, open_source};
+use dataflows::{Driver, StateSize};
 use serde::{Deserialize, Serialize};
 
 use super::audience::Share;
@@ -15,13 +16,12 @@ use super::machine::{Machine, cpu_seconds, memory};
 use super::sample::figure;
 use super::simulated::EventStream;
 use super::{Setup, check_writable, mib, per, processes, whole};
-use crate::alone::{StateSize, alone};
 use crate::cluster::Orders;
 use crate::commands::generate;
 use crate::commands::run::{ClusterArgs, member};
 use crate::commands::table::{Table, say};
 use crate::config::Audience;
-use crate::engine::{Input, Job, Summary, assist, grouped, run};
+use crate::engine::{Input, Job, Summary, assist, graph_config, grouped, run};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -154,7 +154,7 @@ pub(super) fn graph(task: &GraphTask, stop: &Stop) -> Result<Option<Measured>, F
     config.graph.history = task.history.unwrap_or(config.graph.history);
     let mut maker = EventStream::new(task.setup.bounded()?, config.levels.clone(), None)?;
     let (batch, asked) = (task.batch as usize, stop.clone());
-    let measured = alone(&config, task.workers, move |driver| {
+    let measured = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
         let mut before = None;
         let (mut busy, mut cpu, mut events) = (Duration::ZERO, Cpu::default(), 0);
         while !asked.is_set() {
@@ -165,12 +165,12 @@ pub(super) fn graph(task: &GraphTask, stop: &Stop) -> Result<Option<Measured>, F
             let started = Instant::now();
             cpu.during(|| driver.tick(&next));
             busy += started.elapsed();
-            before.get_or_insert_with(|| (memory().0, driver.held()));
+            before.get_or_insert_with(|| (memory().0, driver.state_size()));
             events += next.len() as u64;
         }
         let (rss_after, peak_bytes) = memory();
         let changes = driver.work().last().copied().unwrap_or(0);
-        let (seconds, cpu_seconds, held) = (busy.as_secs_f64(), cpu.0, driver.held());
+        let (seconds, cpu_seconds, held) = (busy.as_secs_f64(), cpu.0, driver.state_size());
         let (rss_before, held_before) = before.unwrap_or((rss_after, held));
         Measured { events, seconds, cpu_seconds, rss_before, rss_after, peak_bytes, changes, held_before, held }
     })?;

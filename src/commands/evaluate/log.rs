@@ -110,6 +110,7 @@ impl Log {
             item: self.items[event.item as usize],
             ts: event.ts,
             level,
+            scope: None,
         })
     }
 }
@@ -177,6 +178,6 @@ pub(super) mod tests {
         assert_eq!(events, [(1, 0, 3), (0, 0, 5), (1, 1, 5)]);
         assert_eq!(log.users, [id64("b"), id64("a")]);
         let event = log.event(&log.events[0], &Levels::default()).unwrap();
-        assert_eq!(event, Event { user: id64("a"), item: id64("x"), ts: 3, level: 1 });
+        assert_eq!(event, Event { user: id64("a"), item: id64("x"), ts: 3, level: 1, scope: None });
     }
 }

@@ -131,7 +131,7 @@ impl SnapshotSink for SnapshotHandle {
         }
     }
 
-    fn keep(&mut self, piece: SnapshotChunk) {
+    fn push(&mut self, piece: SnapshotChunk) {
         match &mut self.0.borrow_mut().way {
             // Nobody listens only when the run is over.
             Route::Here(handed) => handed.send(WriterCommand::SnapshotChunk(piece)).unwrap_or_default(),
@@ -254,16 +254,16 @@ mod tests {
         let (sender, handed) = writer_channel();
         let mut clerk = SnapshotAggregator::new(sender, 2);
         let mut away = SnapshotHandle::new(None);
-        let piece = SnapshotChunk { snapshot: 7, group: 0, events: Vec::new(), in_rooms: Vec::new(), last: false };
+        let piece = SnapshotChunk { snapshot: 7, group: 0, events: Vec::new(), last: false };
         for _ in 0..WAITING / UNDER_WAY {
             while away.has_room() {
-                away.keep(piece.clone());
+                away.push(piece.clone());
             }
             away.say().into_iter().for_each(|word| clerk.hear(1, word));
             clerk.say().into_iter().for_each(|(_, word)| away.hear(&word));
         }
         while away.has_room() {
-            away.keep(piece.clone());
+            away.push(piece.clone());
         }
         away.say().into_iter().for_each(|word| clerk.hear(1, word));
         assert!(clerk.say().is_empty() && clerk.is_pressed() && !away.has_room(), "the thread has not taken any");

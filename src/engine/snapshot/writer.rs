@@ -134,9 +134,7 @@ impl SnapshotWriter {
             return;
         }
         let open = &mut writing.open[group];
-        let events = piece.events.iter().map(|event| (*event, None));
-        let in_rooms = piece.in_rooms.iter().map(|(event, room)| (*event, Some(*room)));
-        for (Event { user, item, ts, level }, room) in events.chain(in_rooms) {
+        for &Event { user, item, ts, level, scope } in &piece.events {
             if !open.push_known(user, item, ts, level) {
                 // The reader and the writer need the names too: they are looked at only for those that are new here.
                 let (users, items, passing) = (self.names.users(), self.names.items(), self.names.passing());
@@ -145,10 +143,10 @@ impl SnapshotWriter {
                 let item_name = item_name.expect("names are held while a snapshot is taken");
                 open.push((user, user_name), (item, item_name), ts, level);
             }
-            if let Some(room) = room {
+            if let Some(scope) = scope {
                 let passing = self.names.passing();
-                let key = passing.get(room).expect("names are held while a snapshot is taken");
-                open.in_room(room, room_of(key).expect("whoever is in a room has the key of one"));
+                let key = passing.get(scope.id()).expect("names are held while a snapshot is taken");
+                open.in_room(scope.id(), room_of(key).expect("whoever is in a room has the key of one"));
             }
         }
         writing.handed_over[group] += usize::from(piece.last);

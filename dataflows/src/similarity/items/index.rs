@@ -336,7 +336,7 @@ impl<F: Formula> Index<F> {
     pub(super) fn subscribe(&mut self, subscription: Subscription, diff: Diff) {
         let item = self.intern(subscription.row);
         let row = self.rows[item as usize].get_or_insert_default();
-        row.subscribe(subscription.worker, diff);
+        row.subscribe(subscription.subscriber, diff);
         mark_dirty(row, item, &mut self.dirty);
     }
 
@@ -378,8 +378,8 @@ impl<F: Formula> Index<F> {
                 self.fill_neighbours(item, ranking);
             }
             let (ids, name) = (&self.ids, self.ids.name(item));
-            row.emit(&self.neighbours, &mut self.scratch, &mut |worker, Similar { partner, similarity }, diff| {
-                emit(Subscription { row: name, worker }, Neighbour { item: ids.name(partner), similarity }, diff);
+            row.emit(&self.neighbours, &mut self.scratch, &mut |subscriber, Similar { partner, similarity }, diff| {
+                emit(Subscription { row: name, subscriber }, Neighbour { item: ids.name(partner), similarity }, diff);
             });
             row.age();
             if let Some(ranking) = &row.ranking {

@@ -1,7 +1,7 @@
 //! An item with subscribers: its ranking, and the neighbours that were emitted.
 
-use crate::Diff;
 use crate::operators::{Dense, TopK, load_lines};
+use crate::{Diff, Subscriber};
 
 /// A partner and its similarity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +34,19 @@ pub(super) struct Row {
     idle_updates: u8,
     /// Whether the row is in the list of dirty rows.
     pub(super) dirty: bool,
-    /// Subscribed workers, each with the multiplicity of its subscription.
-    subscribers: Vec<(u64, Diff)>,
-    /// Workers to which `neighbours` were emitted.
-    synced: Vec<u64>,
+    /// Subscribers, each with the multiplicity of its subscription.
+    subscribers: Vec<(Subscriber, Diff)>,
+    /// Subscribers to which `neighbours` were emitted.
+    synced: Vec<Subscriber>,
     /// Neighbours that were emitted last, best first.
     neighbours: Vec<Similar>,
 }
 
 impl Row {
     /// Adds or removes a subscriber.
-    pub(super) fn subscribe(&mut self, worker: u64, diff: Diff) {
-        match self.subscribers.iter().position(|(subscriber, _)| *subscriber == worker) {
-            None => self.subscribers.push((worker, diff)),
+    pub(super) fn subscribe(&mut self, subscriber: Subscriber, diff: Diff) {
+        match self.subscribers.iter().position(|(known, _)| *known == subscriber) {
+            None => self.subscribers.push((subscriber, diff)),
             Some(at) => {
                 self.subscribers[at].1 += diff;
                 if self.subscribers[at].1 == 0 {
@@ -79,12 +79,12 @@ impl Row {
         &mut self,
         neighbours: &[Similar],
         scratch: &mut [u16],
-        emit: &mut impl FnMut(u64, Similar, Diff),
+        emit: &mut impl FnMut(Subscriber, Similar, Diff),
     ) {
-        self.synced.retain(|worker| {
-            let stays = self.subscribers.iter().any(|(subscriber, _)| subscriber == worker);
+        self.synced.retain(|subscriber| {
+            let stays = self.subscribers.iter().any(|(known, _)| known == subscriber);
             if !stays {
-                self.neighbours.iter().for_each(|neighbour| emit(*worker, *neighbour, -1));
+                self.neighbours.iter().for_each(|neighbour| emit(*subscriber, *neighbour, -1));
             }
             stays
         });
@@ -98,24 +98,24 @@ impl Row {
             if *before == inserted.similarity {
                 *before = 0;
             } else {
-                self.synced.iter().for_each(|worker| emit(*worker, *inserted, 1));
+                self.synced.iter().for_each(|subscriber| emit(*subscriber, *inserted, 1));
             }
         }
         for removed in old {
             if std::mem::take(&mut scratch[removed.partner as usize]) > 0 {
-                self.synced.iter().for_each(|worker| emit(*worker, *removed, -1));
+                self.synced.iter().for_each(|subscriber| emit(*subscriber, *removed, -1));
             }
         }
         if !(old.is_empty() && new.is_empty()) {
             self.neighbours.clear();
             self.neighbours.extend_from_slice(neighbours);
         }
-        for (worker, _) in &self.subscribers {
-            if !self.synced.contains(worker) {
+        for (subscriber, _) in &self.subscribers {
+            if !self.synced.contains(subscriber) {
                 for neighbour in neighbours {
-                    emit(*worker, *neighbour, 1);
+                    emit(*subscriber, *neighbour, 1);
                 }
-                self.synced.push(*worker);
+                self.synced.push(*subscriber);
             }
         }
     }
@@ -136,9 +136,9 @@ mod tests {
     #[test]
     fn drops_a_ranking_that_stays_without_subscribers() {
         let mut row = Row { ranking: Some(TopK::default()), ..Row::default() };
-        row.subscribe(7, 1);
+        row.subscribe(Subscriber::Worker(7), 1);
         (0..1_000).for_each(|_| row.age());
-        row.subscribe(7, -1);
+        row.subscribe(Subscriber::Worker(7), -1);
         for _ in 0..IDLE_UPDATES {
             row.age();
             assert!(row.ranking.is_some());

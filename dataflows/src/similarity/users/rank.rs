@@ -24,11 +24,11 @@ pub fn rank_similar_users<'scope>(
 ) -> Collection<'scope, (UserId, SimilarUser)> {
     let mut builder = SlicedBuilder::new("Similar users", audience_histories.inner.scope());
     let members = builder.input(members.inner, Pipeline);
-    let to_viewers = |update: &((Subscription, u32), Time, Diff)| update.0.0.worker;
+    let to_viewers = |update: &((Subscription, u32), Time, Diff)| update.0.0.worker();
     let activity = builder.input(activity.inner, Exchange::new(to_viewers));
     let histories = builder.input(audience_histories.inner, Pipeline);
     let operator = UserRanking::new(config, Arc::clone(gauges));
-    builder.build((members, activity, histories), config.slice, operator).as_collection()
+    builder.build((histories, (members, activity)), config.slice, operator).as_collection()
 }
 
 /// Probes that cost as much as one recomputed total, a unit of fuel.
@@ -52,19 +52,17 @@ impl UserRanking {
 
 impl SlicedOperator for UserRanking {
     type Inputs = (
-        StashedInput<((Subscription, Member), Time, Diff)>,
-        StashedInput<((Subscription, u32), Time, Diff)>,
         StashedInput<((UserId, (ItemId, Level)), Time, Diff)>,
+        (StashedInput<((Subscription, Member), Time, Diff)>, StashedInput<((Subscription, u32), Time, Diff)>),
     );
     type Outputs = Vec<((UserId, SimilarUser), Time, Diff)>;
 
     fn begin(
         &mut self,
         _time: Time,
-        (members, activity, histories): (
-            UpdateBatches<(Subscription, Member)>,
-            UpdateBatches<(Subscription, u32)>,
+        (histories, (members, activity)): (
             UpdateBatches<(UserId, (ItemId, Level))>,
+            (UpdateBatches<(Subscription, Member)>, UpdateBatches<(Subscription, u32)>),
         ),
         _outputs: &mut Self::Outputs,
     ) {
@@ -135,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::similarity::quantise::{phase, phased};
-    use crate::{Logarithm, Similarity};
+    use crate::{Logarithm, Similarity, Subscriber};
 
     const USERS: u64 = 10;
     const ITEMS: u64 = 8;
@@ -263,10 +261,10 @@ mod tests {
 
                 let (mut member_updates, mut activity_updates, mut history_updates) = (vec![], vec![], vec![]);
                 members.set(levels, |(row, user), (level, rarity), diff| {
-                    member_updates.push(((Subscription { row, worker: 0 }, Member { user, level, rarity }), time, diff));
+                    member_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, Member { user, level, rarity }), time, diff));
                 });
                 activity.set(fines, |row, fine, diff| {
-                    activity_updates.push(((Subscription { row, worker: 0 }, fine), time, diff));
+                    activity_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, fine), time, diff));
                 });
                 histories.set(watched, |(user, item), level, diff| {
                     history_updates.push(((user, (item, level)), time, diff));
@@ -276,7 +274,7 @@ mod tests {
                     activity_updates.reverse();
                     history_updates.reverse();
                 }
-                let input = (vec![member_updates], vec![activity_updates], vec![history_updates]);
+                let input = (vec![history_updates], (vec![member_updates], vec![activity_updates]));
                 let mut outputs = Vec::new();
                 operator.begin(time, input, &mut outputs);
                 while !operator.advance(time, &mut slice.clone(), &mut outputs) {}

@@ -4,23 +4,22 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dataflows::{BlendSources, IdMap, ItemId, ListChange, UserId, shown};
-use schema::{Levels, TRENDING, id64};
+use dataflows::{BlendSources, Driver, IdMap, ItemId, ListChange, ListKey, shown};
+use schema::Levels;
 
 use super::super::known::TrainingStats;
 use super::super::log::{Log, Logged};
 use super::{Learnt, Recommender};
-use crate::alone::Driver;
 
 /// Changed lists on their way from the workers.
-pub(in super::super) type Changes = Arc<Mutex<Vec<(UserId, Vec<ItemId>)>>>;
+pub(in super::super) type Changes = Arc<Mutex<Vec<(ListKey, Vec<ItemId>)>>>;
 
 /// What looks at the changes of all workers.
 pub(in super::super) fn see(changes: &Changes) -> impl Fn(&ListChange) + Clone + Send + Sync + 'static {
     let changes = Arc::clone(changes);
     move |change| {
         let items = change.items.iter().map(|scored| scored.item).collect();
-        changes.lock().unwrap_or_else(PoisonError::into_inner).push((change.user, items));
+        changes.lock().unwrap_or_else(PoisonError::into_inner).push((change.key, items));
     }
 }
 
@@ -79,12 +78,12 @@ impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
 
     /// Takes over what has changed.
     fn follow(&mut self) {
-        for (user, items) in self.setup.changes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for (key, items) in self.setup.changes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let Lists { of_users, trending, .. } = &mut *self.lists.borrow_mut();
-            let list = match self.users.get(&user) {
-                Some(user) => &mut of_users[*user as usize],
-                None if user == id64(TRENDING) => trending,
-                None => unreachable!("the log names users, and no rooms"),
+            let list = match key {
+                ListKey::User(user) => &mut of_users[self.users[&user] as usize],
+                ListKey::Everywhere => trending,
+                ListKey::Room(_) => unreachable!("the log has no rooms"),
             };
             *list = items;
         }

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::Subscriber;
 use crate::similarity::measure::{Cosine, Count, Jaccard, Llr, Measure};
 
 const ITEMS: u64 = 30;
 
 /// The input of a tick: levels of users for items (0: removed), and items that one of two workers subscribes to or
 /// unsubscribes from.
-type Step = (Vec<(u64, u64, u8)>, Vec<(u64, u64)>);
+type Step = (Vec<(u64, u64, u8)>, Vec<(u64, u32)>);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let level = (0..12_u64, (0..ITEMS, 0..ITEMS), prop::sample::select(vec![0_u8, 0, 0, 1, 1, 2, 6, 15]));
     let level = level.prop_map(|(user, (item, skew), level)| (user, item * skew / ITEMS, level));
-    let toggle = (0..ITEMS, 0..2_u64);
+    let toggle = (0..ITEMS, 0..2_u32);
     let few = (prop::collection::vec(level.clone(), 0..6), prop::collection::vec(toggle.clone(), 0..2));
     let many = (prop::collection::vec(level, 0..120), prop::collection::vec(toggle, 0..40));
     prop::collection::vec(prop_oneof![4 => few, 1 => many], 1..120)
@@ -30,8 +31,8 @@ struct Model<F> {
     config: Config,
     workers: [Index<F>; 2],
     levels: BTreeMap<u64, BTreeMap<u64, u8>>,
-    subscriptions: BTreeSet<(u64, u64)>,
-    emitted: BTreeMap<(ItemId, u64), BTreeMap<(ItemId, u16), Diff>>,
+    subscriptions: BTreeSet<(u64, u32)>,
+    emitted: BTreeMap<(ItemId, Subscriber), BTreeMap<(ItemId, u16), Diff>>,
 }
 
 impl<F: Formula> Model<F> {
@@ -105,7 +106,7 @@ impl<F: Formula> Model<F> {
         subscriptions.retain(|(item, _)| self.popularity(*item) > 0);
         for (item, worker) in subscriptions.symmetric_difference(&self.subscriptions) {
             let diff = if subscriptions.contains(&(*item, *worker)) { 1 } else { -1 };
-            let subscription = Subscription { row: name(*item), worker: *worker };
+            let subscription = Subscription { row: name(*item), subscriber: Subscriber::Worker(*worker) };
             self.workers[Self::owner(subscription.row)].subscribe(subscription, diff);
         }
         self.subscriptions = subscriptions;
@@ -114,7 +115,7 @@ impl<F: Formula> Model<F> {
             worker.sort_touched();
             let emitted = &mut self.emitted;
             while !worker.rank(&mut fuel.clone(), &mut |subscription, neighbour, diff| {
-                let row = emitted.entry((subscription.row, subscription.worker)).or_default();
+                let row = emitted.entry((subscription.row, subscription.subscriber)).or_default();
                 let count = row.entry((neighbour.item, neighbour.similarity)).or_default();
                 *count += diff;
                 if *count == 0 {
@@ -128,7 +129,7 @@ impl<F: Formula> Model<F> {
         self.emitted.retain(|_, row| !row.is_empty());
     }
 
-    fn expected(&self) -> BTreeMap<(ItemId, u64), BTreeMap<(ItemId, u16), Diff>> {
+    fn expected(&self) -> BTreeMap<(ItemId, Subscriber), BTreeMap<(ItemId, u16), Diff>> {
         let Index { logarithm, formula, .. } = &self.workers[0];
         let fine: Vec<u32> = (0..ITEMS).map(|item| logarithm.fine(formula.popularity(self.popularity(item)))).collect();
         let population = formula.population(self.population());
@@ -152,7 +153,7 @@ impl<F: Formula> Model<F> {
             let row: BTreeMap<_, _> =
                 ranked.into_iter().map(|(_, partner, similarity)| ((partner, similarity), 1)).collect();
             if !row.is_empty() {
-                rows.insert((name(*item), *worker), row);
+                rows.insert((name(*item), Subscriber::Worker(*worker)), row);
             }
         }
         rows
