@@ -25,7 +25,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dataflows::{GraphInput, ItemId, ListKey, UserId, recommendations};
+use dataflows::types::{ItemId, UserId};
+use dataflows::{GraphInput, ListKey, recommendations};
 use deltarec::commands::bench::audience::Share;
 use support::workload::{Within, Workload, adversarial, standard};
 use support::{Loop, cpu_seconds, peak_mib};

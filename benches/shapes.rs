@@ -27,10 +27,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataflows::{
-    Audience, Collection, Config, Event, GraphInput, IdMap, InputStreams, ItemId, List, Neighbour, Scored, Subscriber,
-    Subscription, UserId, interactions, lists, profile_subscriptions, similar_items,
+use dataflows::ids::IdMap;
+use dataflows::operators::{
+    Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
 };
+use dataflows::types::{Collection, ItemId, List, Scored, UserId};
+use dataflows::{Audience, Config, Event, GraphInput, InputStreams};
 use differential_dataflow::AsCollection;
 use simulator::Options;
 use support::{Loop, histogram, ms, peak_mib, record, simulated};

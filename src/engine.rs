@@ -186,7 +186,7 @@ impl From<RunError> for Failure {
 pub fn assist(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
     let Orders { resumes, similar_items, similar_users } = links.orders();
     let durability = Durability { snapshots: saves, writer: None, resumes };
-    let told = dataflows::Outputs { similar_items, similar_users };
+    let told = dataflows::config::Outputs { similar_items, similar_users };
     let config = dataflows::Config { told, ..graph_config(config) };
     let workers = start_workers(workers, Some(links), config, None, durability, stop);
     workers.map_err(|_| NO_THREADS)?.wait_for_all()
@@ -371,9 +371,9 @@ fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
 }
 
 /// What trends, if it is asked for.
-fn trending(trending: &config::Trending) -> Option<dataflows::Trending> {
+fn trending(trending: &config::Trending) -> Option<dataflows::config::Trending> {
     let config::Trending { k, bucket, buckets, .. } = *trending;
-    (k > 0).then(|| dataflows::Trending { k: k as usize, bucket, buckets })
+    (k > 0).then(|| dataflows::config::Trending { k: k as usize, bucket, buckets })
 }
 
 /// The graph's own parameters. They are validated, so every number fits.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dataflows::{Event, Scored};
+use dataflows::Event;
+use dataflows::types::Scored;
 use proptest::prelude::*;
 use schema::id64;
 

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Config, Forgotten, GraphInput, recommendations};
+use dataflows::types::Forgotten;
+use dataflows::{Config, GraphInput, recommendations};
 use proptest::prelude::*;
 use schema::id64;
 use timely::dataflow::operators::{Inspect as _, Probe as _};

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use dataflows::{
-    Config, Event, GraphInput, ListKey, Scope, SimilarUsers, Subscriber, Subscription, Trending, activity, histories,
-    interactions, lists, profile_subscriptions, rank_similar_users, row_subscriptions, samples, similar_items,
-    trending,
+use dataflows::config::Trending;
+use dataflows::operators::{
+    SimilarUsers, Subscriber, Subscription, activity, histories, interactions, lists, profile_subscriptions,
+    rank_similar_users, row_subscriptions, samples, similar_items, trending,
 };
+use dataflows::{Config, Event, GraphInput, ListKey, Scope};
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use timely::dataflow::ProbeHandle;

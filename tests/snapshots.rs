@@ -1,7 +1,9 @@
 //! A snapshot taken while events continue is of one tick exactly, and a graph that resumes from it emits what the original
 //! graph emits after that tick.
 
-use dataflows::{Event, GROUPS, Groups, ListChange, ListKey, SnapshotChunk, SnapshotSink, Time, group_of, ms_of, next};
+use dataflows::snapshot::{GROUPS, Groups, SnapshotChunk, SnapshotSink, group_of};
+use dataflows::time::{Time, ms_of, next};
+use dataflows::{Event, ListChange, ListKey};
 use proptest::prelude::*;
 
 use crate::support::durable::{self, Chunks, EventTick, ResumeState, RunOutput};

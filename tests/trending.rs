@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use dataflows::{
-    Config, Event, GROUPS, Groups, ListChange, ListKey, Scope, SnapshotChunk, SnapshotSink, Trending as GraphTrending,
-    ms_of, next,
-};
+use dataflows::config::Trending as GraphTrending;
+use dataflows::snapshot::{GROUPS, Groups, SnapshotChunk, SnapshotSink};
+use dataflows::time::{ms_of, next};
+use dataflows::{Config, Event, ListChange, ListKey, Scope};
 use proptest::prelude::*;
 use schema::{TRENDING, id64, trending_in};
 

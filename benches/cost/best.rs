@@ -1,6 +1,6 @@
 //! The best of a row, kept sorted while scores change.
 
-use dataflows::ItemId;
+use dataflows::types::ItemId;
 
 /// `2 q(C_ij) - q_ij(N_j + shrink)`.
 pub(crate) type Score = i32;

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use dataflows::{Audience, Config, Event, ItemId, Level};
+use dataflows::types::{ItemId, Level};
+use dataflows::{Audience, Config, Event};
 
 use super::names::{Items, Users};
 use super::viewers::Viewers;

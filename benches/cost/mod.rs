@@ -23,7 +23,8 @@ mod viewers;
 
 use std::time::{Duration, Instant};
 
-use dataflows::{Config, Event, Scored, UserId};
+use dataflows::types::{Scored, UserId};
+use dataflows::{Config, Event};
 
 use histories::{Differences, Histories};
 use names::{Items, Users};

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use dataflows::{ItemId, UserId};
+use dataflows::types::{ItemId, UserId};
 
 /// Ids are hashes already.
 #[derive(Clone, Copy, Default)]

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use dataflows::{Config, ItemId, Logarithm, Similarity};
+use dataflows::Config;
+use dataflows::operators::{Logarithm, Similarity};
+use dataflows::types::ItemId;
 
 use super::best::{ABSENT, Best, EVERYTHING, Entry, Hit, NOTHING, Score};
 use super::names::PHASES;

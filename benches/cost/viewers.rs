@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use dataflows::{Config, ItemId, Level, Scored, UserId};
+use dataflows::Config;
+use dataflows::types::{ItemId, Level, Scored, UserId};
 
 use super::names::Users;
 use super::rows::Rows;

@@ -7,7 +7,8 @@ pub mod workload;
 use simulator::{Generator, Options};
 use std::time::{Duration, Instant};
 
-use dataflows::{Event, GraphInput, Time};
+use dataflows::time::Time;
+use dataflows::{Event, GraphInput};
 use hdrhistogram::Histogram;
 use schema::{Effect, Levels, id64};
 use timely::dataflow::ProbeHandle;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use dataflows::{Audience, Config, Event, UserId};
+use dataflows::types::UserId;
+use dataflows::{Audience, Config, Event};
 use deltarec::commands::bench::audience::{Share, span_of_share};
 use schema::id64;
 use simulator::Options;

@@ -12,7 +12,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use dataflows::{Diff, ItemId, ListChange, ListKey, Neighbour, Scored, Subscriber, Subscription, Time};
+use dataflows::operators::{Neighbour, Subscriber, Subscription};
+use dataflows::time::Time;
+use dataflows::types::{Diff, ItemId, Scored};
+use dataflows::{ListChange, ListKey};
 use timely::ExchangeData;
 use timely::bytes::arc::BytesMut;
 use timely::dataflow::channels::ContainerBytes;

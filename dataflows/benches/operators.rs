@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use dataflows::{Audience, Config, Dense, Event, Gauges, GraphInput, Ids, Ranked, TopK, interactions};
+use dataflows::gauges::Gauges;
+use dataflows::ids::{Dense, Ids};
+use dataflows::operators::{Ranked, TopK, interactions};
+use dataflows::{Audience, Config, Event, GraphInput};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::worker::Worker;
@@ -123,7 +126,7 @@ const START: u64 = 1_763_900_000_000;
 /// The interactions operator, with users whose histories are full.
 struct UserStates {
     input: GraphInput,
-    probe: ProbeHandle<dataflows::Time>,
+    probe: ProbeHandle<dataflows::time::Time>,
     gauges: Arc<Gauges>,
     /// The next one.
     round: u64,

@@ -1,4 +1,6 @@
-use crate::Measure;
+//! The parameters of the graph.
+
+pub use crate::similarity::measure::Measure;
 
 /// Who has a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! State sizes and work counters of a running graph.
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ pub const MAX_MS: u64 = u64::MAX >> SEQUENCE_BITS;
 /// The first time of a millisecond.
 ///
 /// ```
-/// use dataflows::{first_of, ms_of, next};
+/// use dataflows::time::{first_of, ms_of, next};
 ///
 /// let first = next(0, 1_000);
 /// let second = next(first, 1_000);

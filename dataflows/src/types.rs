@@ -1,3 +1,5 @@
+//! The vocabulary of the graph: ids, lists, collections.
+
 use std::num::NonZeroU64;
 
 use differential_dataflow::VecCollection;

@@ -303,7 +303,7 @@ fn try_graph(
 }
 
 /// A retention that nothing outlives: no timestamp is later.
-const NEVER: u64 = dataflows::MAX_MS;
+const NEVER: u64 = dataflows::time::MAX_MS;
 
 #[cfg(test)]
 mod tests {

@@ -156,7 +156,7 @@ pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
         None => None,
         Some(member) => {
             let resumes = resume.is_some();
-            let dataflows::Outputs { similar_items, similar_users } = streams.told();
+            let dataflows::config::Outputs { similar_items, similar_users } = streams.told();
             match member.gather(Orders { resumes, similar_items, similar_users }, &stop)? {
                 Some(links) => Some(links),
                 None => return Ok(()),

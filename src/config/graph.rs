@@ -1,4 +1,4 @@
-use dataflows::Measure;
+use dataflows::config::Measure;
 
 use super::reader::Reader;
 use super::rules::{MAX_DURATION, audience, duration, integer, measure, stairs};

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use dataflows::Measure;
+use dataflows::config::Measure;
 use schema::MAX_LEVEL;
 
 use super::graph::Audience;

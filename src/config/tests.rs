@@ -5,7 +5,7 @@ mod overrides;
 use std::path::Path;
 
 use connectors::{KafkaOptions, Security};
-use dataflows::Measure;
+use dataflows::config::Measure;
 use schema::Levels;
 
 use super::*;

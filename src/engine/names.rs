@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dataflows::{Forgotten, IdMap, shrink_if_sparse};
+use dataflows::ids::{IdMap, shrink_if_sparse};
+use dataflows::types::Forgotten;
 use schema::id64;
 
 /// Names of users and of items.

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use connectors::{Batch, Polled, RawEvent, RejectLog, SourcePosition};
 use crossbeam_channel::Sender;
-use dataflows::{Event, ItemId, MAX_MS, Scope, Trending};
+use dataflows::config::Trending;
+use dataflows::time::MAX_MS;
+use dataflows::types::ItemId;
+use dataflows::{Event, Scope};
 use schema::{Effect, Levels, RESERVED, Reason, Rejected, id64, trending_in};
 use snapshots::Store;
 

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use connectors::SourcePosition;
 use crossbeam_channel::{Sender, unbounded};
-use dataflows::{Barrier, Time};
+use dataflows::Barrier;
+use dataflows::time::Time;
 
 pub(super) use self::committer::SnapshotCommitter;
 pub use self::committer::SnapshotError;

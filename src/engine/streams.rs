@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use connectors::{Lines, SinkError};
-use dataflows::RowChange;
+use dataflows::operators::RowChange;
 use schema::{ItemName, Similar, SimilarTo, UserName};
 
 use super::names::{Names, Table};
@@ -39,8 +39,11 @@ const NAMED_AT_ONCE: usize = 64;
 
 impl Streams {
     /// What the graph has to tell for them.
-    pub(crate) fn told(&self) -> dataflows::Outputs {
-        dataflows::Outputs { similar_items: self.similar_items.is_some(), similar_users: self.similar_users.is_some() }
+    pub(crate) fn told(&self) -> dataflows::config::Outputs {
+        dataflows::config::Outputs {
+            similar_items: self.similar_items.is_some(),
+            similar_users: self.similar_users.is_some(),
+        }
     }
 
     pub(super) fn write(&mut self, rows: &Rows, names: &Arc<Names>) -> Result<(), SinkError> {

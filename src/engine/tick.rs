@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 use connectors::SourcePosition;
-use dataflows::{Barrier, Event, Forgotten, ItemId, ListChange, ListKey, Time};
+use dataflows::time::Time;
+use dataflows::types::{Forgotten, ItemId};
+use dataflows::{Barrier, Event, ListChange, ListKey};
 
 use super::streams::Rows;
 

@@ -11,9 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
-use dataflows::{
-    Config, Forgotten, Gauges, GraphInput, ListChange, RowChange, SnapshotSink, Time, ms_of, recommendations,
-};
+use dataflows::gauges::Gauges;
+use dataflows::operators::RowChange;
+use dataflows::snapshot::SnapshotSink;
+use dataflows::time::{Time, ms_of};
+use dataflows::types::Forgotten;
+use dataflows::{Config, GraphInput, ListChange, recommendations};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;

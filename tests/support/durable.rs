@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use dataflows::{
-    Barrier, Config, Event, GROUPS, GraphInput, ListChange, ListKey, SnapshotChunk, SnapshotSink, Time, recommendations,
-};
+use dataflows::snapshot::{GROUPS, SnapshotChunk, SnapshotSink};
+use dataflows::time::Time;
+use dataflows::{Barrier, Config, Event, GraphInput, ListChange, ListKey, recommendations};
 use timely::dataflow::operators::{Inspect, Probe};
 
 /// Events taken together, as [`Tick`](super::graph::Tick).

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, Outputs, Time, recommendations};
+use dataflows::config::Outputs;
+use dataflows::time::Time;
+use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, recommendations};
 use schema::id64;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Inspect, Probe};
@@ -46,10 +48,10 @@ pub(crate) fn config(params: &Params) -> Config {
         retention: params.retention,
         audience: params.audience.map_or(Audience::All, Audience::Within),
         similarity: match params.similarity {
-            Measure::Cosine => dataflows::Measure::Cosine,
-            Measure::Jaccard => dataflows::Measure::Jaccard,
-            Measure::Llr => dataflows::Measure::Llr,
-            Measure::Count => dataflows::Measure::Count,
+            Measure::Cosine => dataflows::config::Measure::Cosine,
+            Measure::Jaccard => dataflows::config::Measure::Jaccard,
+            Measure::Llr => dataflows::config::Measure::Llr,
+            Measure::Count => dataflows::config::Measure::Count,
         },
         min_cooccurrence: u32::try_from(params.min_cooccurrence).unwrap(),
         shrink: u32::try_from(params.shrink).unwrap(),

@@ -31,7 +31,8 @@ impl<S: Ord> Ranked<S> {
 /// have fallen, it passes all of them to [`TopK::rebuild`].
 ///
 /// ```
-/// use dataflows::{Ids, Ranked, TopK};
+/// use dataflows::ids::Ids;
+/// use dataflows::operators::{Ranked, TopK};
 ///
 /// let mut ids = Ids::default();
 /// let [a, b, c] = [10, 11, 12].map(|item| ids.intern(item));

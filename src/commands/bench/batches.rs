@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use dataflows::{Driver, Event, StateSize};
+use dataflows::gauges::StateSize;
+use dataflows::{Driver, Event};
 use serde::{Deserialize, Serialize};
 
 use super::audience::Share;

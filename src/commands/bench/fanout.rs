@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use dataflows::{ItemId, STAGES, Work};
+use dataflows::gauges::{STAGES, Work};
+use dataflows::types::ItemId;
 use serde::{Deserialize, Serialize};
 
 use super::sample::figure;

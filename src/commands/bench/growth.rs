@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use dataflows::{Driver, StateSize};
+use dataflows::Driver;
+use dataflows::gauges::StateSize;
 use serde::{Deserialize, Serialize};
 use simulator::Options;
 

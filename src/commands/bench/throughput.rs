@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use connectors::{InputOptions, OpenError, Uri, open_lines, open_sink, open_source};
-use dataflows::{Driver, StateSize};
+use dataflows::Driver;
+use dataflows::gauges::StateSize;
 use serde::{Deserialize, Serialize};
 
 use super::audience::Share;

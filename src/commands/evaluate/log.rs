@@ -1,7 +1,9 @@
 //! A log in memory: what counts of it, in the order of time, names as numbers.
 
 use connectors::{Batch, Polled, RawEvent, RejectLog};
-use dataflows::{Event, IdMap, ItemId, UserId};
+use dataflows::Event;
+use dataflows::ids::IdMap;
+use dataflows::types::{ItemId, UserId};
 use schema::{Effect, Levels, Reason, id64};
 
 use super::progress::Progress;

@@ -1,7 +1,7 @@
 //! Every key can be set by a file and by `--set`, and sets its own field and no other.
 
 use connectors::Delivery;
-use dataflows::Measure;
+use dataflows::config::Measure;
 
 use super::*;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connectors::SourcePosition;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use dataflows::{first_of, ms_of};
+use dataflows::time::{first_of, ms_of};
 use jiff::Timestamp;
 use snapshots::{Depth, GroupFile, InputPosition, Manifest, RunId, Store, StoreError};
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use dataflows::{GROUPS, Groups, SnapshotChunk, SnapshotSink};
+use dataflows::snapshot::{GROUPS, Groups, SnapshotChunk, SnapshotSink};
 use serde::{Deserialize, Serialize};
 
 /// Pieces under way, some thousand events each: the pace of the writing, and what it takes in memory. Workers that look

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
-use dataflows::{Event, GROUPS, Groups, SnapshotChunk};
+use dataflows::Event;
+use dataflows::snapshot::{GROUPS, Groups, SnapshotChunk};
 use schema::room_of;
 use serde::{Deserialize, Serialize};
 use snapshots::{GroupFile, Interactions, Packed, RunId, Store, StoreError};

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use dataflows::ItemId;
+use dataflows::types::ItemId;
 
 use super::super::known::TrainingStats;
 use super::super::random::{Purpose, Random};

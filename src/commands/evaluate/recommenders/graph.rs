@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dataflows::{BlendSources, Driver, IdMap, ItemId, ListChange, ListKey, shown};
+use dataflows::blend::{BlendSources, blend};
+use dataflows::ids::IdMap;
+use dataflows::types::ItemId;
+use dataflows::{Driver, ListChange, ListKey};
 use schema::Levels;
 
 use super::super::known::TrainingStats;
@@ -127,7 +130,7 @@ impl Recommender for Filled<'_> {
         let (explore, seed) = (self.explore, self.seed);
         let filling = BlendSources { everywhere: trending, new: &new, explore, seed, ..BlendSources::default() };
         let seen = |item| known.touched(user, numbers[&item]);
-        let list = shown(self.log.users[user as usize], &of_users[user as usize], &filling, seen, self.length);
+        let list = blend(self.log.users[user as usize], &of_users[user as usize], &filling, seen, self.length);
         into.extend(list.iter().map(|(item, _)| numbers[item]));
     }
 
