@@ -44,5 +44,5 @@ pub mod ids {
 }
 
 // Inside the crate every name is at the top.
-#[allow(unused_imports, reason = "the names that a module needs change with the module")]
+#[allow(unused_imports, clippy::wildcard_imports, reason = "the names that a module needs change with the module")]
 use {config::*, gauges::*, ids::*, operators::*, snapshot::*, time::*, types::*};

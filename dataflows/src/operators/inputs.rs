@@ -91,7 +91,9 @@ impl<I: StashedInputs<Batches: Default>> StashedInputs for Option<I> {
     type Batches = I::Batches;
 
     fn receive(&mut self, capabilities: &mut OutputCapabilities) {
-        self.iter_mut().for_each(|input| input.receive(capabilities));
+        if let Some(input) = self {
+            input.receive(capabilities);
+        }
     }
 
     fn first(&self) -> Option<Time> {
@@ -124,7 +126,9 @@ impl<B: 'static> StashedInputs for Vec<Box<dyn StashedInputs<Batches = B>>> {
     type Batches = Vec<B>;
 
     fn receive(&mut self, capabilities: &mut OutputCapabilities) {
-        self.iter_mut().for_each(|input| input.receive(capabilities));
+        for input in self {
+            input.receive(capabilities);
+        }
     }
 
     fn first(&self) -> Option<Time> {

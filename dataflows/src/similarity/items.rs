@@ -166,7 +166,9 @@ fn count<'scope, F: Formula>(
                 counting = Some(time);
                 // 2. Count what has arrived.
                 let (pairs, (popularities, populations)) = inputs.take(time);
-                pairs.iter().for_each(|updates| index.count(updates));
+                for updates in &pairs {
+                    index.count(updates);
+                }
                 for (item, _, diff) in popularities.into_iter().flatten() {
                     *popularity_diffs.entry(item).or_default() += diff;
                 }
