@@ -1,14 +1,14 @@
-//! The shapes of the graph side by side: the textbook of arrange, join and reduce, and each of our own operators put in
-//! its place, alone and together. All stages have differential collections at their borders, so they can be mixed. Beside
-//! them the COST program (`benches/cost/mod.rs`), the same lists by one thread without dataflow.
+//! Compares shapes of the graph: the reference implementation of arrange, join and reduce, and each operator of this
+//! project in place of its stages, alone and together. All stages have differential collections at their borders, so they
+//! can be mixed. The COST program (`benches/cost/mod.rs`) computes the same lists in one thread without dataflow.
 //!
 //! ```text
 //! cargo bench --bench shapes
-//! cargo bench --bench shapes -- --smoke     # few events; ends with 1 if the graph has become much slower or larger
+//! cargo bench --bench shapes -- --smoke     # few events; exits with 1 if the graph is much slower or larger than it was
 //! ```
 //!
-//! Each program runs in a process of its own, so that its memory is its own: a load in batches, then single events in a
-//! closed loop. The lists at the end must be the same for all, else it ends with 1.
+//! Each program runs in a process of its own, so that its memory can be measured: a load in batches, then single events
+//! in a closed loop. Exits with 1 unless all programs end with the same lists.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs, unreachable_pub, dead_code)]
 
@@ -16,9 +16,9 @@
 mod program;
 mod support;
 #[path = "../tests/support"]
-mod twin {
+mod test_support {
     pub(crate) mod oracle;
-    pub(crate) mod plain;
+    pub(crate) mod reference;
 }
 
 use std::cell::RefCell;
@@ -36,28 +36,30 @@ use dataflows::{Audience, Config, Event, GraphInput, InputStreams};
 use differential_dataflow::AsCollection;
 use simulator::Options;
 use support::{Loop, histogram, ms, peak_mib, record, simulated};
+use test_support::oracle::Params;
+use test_support::reference;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::Operator;
-use twin::oracle::Params;
-use twin::plain;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The COST program: one thread, flat arrays and hash tables, no dataflow.
 const COST: &str = "COST";
-const TEXTBOOK: &str = "textbook";
-/// All of ours.
-const OURS: &str = "door+index+look-up";
-const PROGRAMS: [&str; 6] = [COST, TEXTBOOK, "door", "door+index", "door+look-up", OURS];
+const REFERENCE: &str = "reference";
+/// The graph of the program: all operators of this project.
+const GRAPH: &str = "interactions+items+lists";
+const PROGRAMS: [&str; 6] = [COST, REFERENCE, "interactions", "interactions+items", "interactions+lists", GRAPH];
 
-/// Events of the load and single ones behind it.
+/// Number of events.
 #[derive(Clone, Copy)]
 struct Size {
+    /// Events that are loaded in batches.
     load: usize,
+    /// Events that follow one by one.
     singles: usize,
 }
 
@@ -65,22 +67,21 @@ const FULL: Size = Size { load: 40_000, singles: 1_000 };
 const SMOKE: Size = Size { load: 20_000, singles: 200 };
 const BATCH: usize = 1_000;
 
-// The smoke's limits, far from noise: on a shared machine of two cores with three times as much to do as it could, the
-// graph loaded 13 to 29 times as fast as the textbook, at 0.28 to 0.51 of COST's rate, with a quarter of the textbook's
-// memory. Only a change of the program should fail them.
+// Limits of the smoke test, far from noise: on a shared machine of two cores with a load of six, the graph loaded 13 to 29
+// times as fast as the reference, at 0.28 to 0.51 of COST's rate, with a quarter of the reference's memory.
 
-/// The graph loads at least so many times as fast as the textbook.
-const LEAST_OF_TEXTBOOK: f64 = 8.0;
-/// The graph's load rate is at least this share of COST's.
+/// Least load rate of the graph, as a multiple of the reference's.
+const LEAST_OF_REFERENCE: f64 = 8.0;
+/// Least load rate of the graph, as a share of COST's.
 const LEAST_OF_COST: f64 = 0.15;
-/// The graph's peak memory is at most this share of the textbook's.
-const MOST_OF_TEXTBOOKS_MEMORY: f64 = 0.5;
-/// Of the graph and of COST, by turns, the fastest run counts: they are over so soon that others can get in the way.
+/// Largest peak memory of the graph, as a share of the reference's.
+const MAX_OF_REFERENCE_MEMORY: f64 = 0.5;
+/// Runs of the graph and of COST, alternating. The fastest counts: they are so short that other processes disturb them.
 const SMOKE_ROUNDS: usize = 5;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    let number = |at: usize| arguments[at].parse().expect("this program writes numbers");
+    let number = |at: usize| arguments[at].parse().expect("the arguments are numbers");
     if let Some(at) = arguments.iter().position(|argument| argument == "--program") {
         println!("{}", measure(&arguments[at + 1], Size { load: number(at + 2), singles: number(at + 3) }).line());
         return ExitCode::SUCCESS;
@@ -95,21 +96,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// What a program came to.
-struct Measured {
-    /// Events a second.
+/// The result of a program.
+struct ProgramResult {
+    /// Load rate in events a second.
     load: f64,
-    /// Of single events, in ms: p50, p99, the longest.
+    /// Latencies of single events in ms: p50, p99, maximum.
     singles: [f64; 3],
     peak_mib: u64,
     lists: usize,
-    /// What is in the lists; none if not all events were taken.
+    /// Digest of the lists; `None` if the program was cut short.
     digest: Option<u64>,
 }
 
-impl Measured {
+impl ProgramResult {
     fn line(&self) -> String {
-        let Measured { load, singles: [p50, p99, max], peak_mib, lists, digest } = self;
+        let ProgramResult { load, singles: [p50, p99, max], peak_mib, lists, digest } = self;
         let digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
         format!("{load} {p50} {p99} {max} {peak_mib} {lists} {digest}")
     }
@@ -118,7 +119,7 @@ impl Measured {
         let mut words = line.split_whitespace();
         let mut figure = || words.next()?.parse::<f64>().ok();
         let (load, singles) = (figure()?, [figure()?, figure()?, figure()?]);
-        Some(Measured {
+        Some(ProgramResult {
             load,
             singles,
             peak_mib: words.next()?.parse().ok()?,
@@ -127,15 +128,15 @@ impl Measured {
         })
     }
 
-    fn row(&self, program: &str, cost: &Measured) -> String {
-        let Measured { load, singles: [p50, p99, max], peak_mib, lists, digest } = self;
+    fn row(&self, program: &str, cost: &ProgramResult) -> String {
+        let ProgramResult { load, singles: [p50, p99, max], peak_mib, lists, digest } = self;
         let lists = digest.map_or("(cut short)".to_owned(), |digest| format!("{lists} lists, {digest:016x}"));
         let share = format!("{:.1}%", 100.0 * load / cost.load);
         format!("{program:<20} {load:>12.0} {share:>8} {p50:>10.3} {p99:>10.3} {max:>10.3} {peak_mib:>8}  {lists}")
     }
 }
 
-fn head(size: Size) {
+fn print_header(size: Size) {
     let Size { load, singles } = size;
     println!(
         "{load} events of 20,000 users and 10,000 items loaded {BATCH} at a time, then {singles} one by one; audience all, 1 worker"
@@ -146,9 +147,9 @@ fn head(size: Size) {
     );
 }
 
-/// All of them, in one table.
+/// Runs all programs and prints one table.
 fn compare() -> Result<(), String> {
-    head(FULL);
+    print_header(FULL);
     let cost = start(COST, FULL)?;
     println!("{}", cost.row(COST, &cost));
     for program in &PROGRAMS[1..] {
@@ -159,37 +160,37 @@ fn compare() -> Result<(), String> {
     Ok(())
 }
 
-/// Textbook, graph and COST on few events: the same lists, and ratios beyond doubt.
+/// Runs reference, graph and COST on few events, and checks lists and ratios.
 #[allow(clippy::cast_precision_loss)]
 fn smoke() -> Result<(), String> {
-    head(SMOKE);
+    print_header(SMOKE);
     let (mut costs, mut graphs) = (Vec::new(), Vec::new());
     for _ in 0..SMOKE_ROUNDS {
         costs.push(start(COST, SMOKE)?);
-        graphs.push(start(OURS, SMOKE)?);
+        graphs.push(start(GRAPH, SMOKE)?);
     }
-    let by_load = |a: &&Measured, b: &&Measured| a.load.total_cmp(&b.load);
+    let by_load = |a: &&ProgramResult, b: &&ProgramResult| a.load.total_cmp(&b.load);
     let cost = costs.iter().max_by(by_load).expect("there are rounds");
     let graph = graphs.iter().max_by(by_load).expect("there are rounds");
-    let textbook = start(TEXTBOOK, SMOKE)?;
-    for (program, found) in [(COST, cost), (TEXTBOOK, &textbook), (OURS, graph)] {
+    let reference = start(REFERENCE, SMOKE)?;
+    for (program, found) in [(COST, cost), (REFERENCE, &reference), (GRAPH, graph)] {
         println!("{}", found.row(program, cost));
     }
-    same_lists(TEXTBOOK, &textbook, cost)?;
-    graphs.iter().try_for_each(|graph| same_lists(OURS, graph, cost))?;
+    same_lists(REFERENCE, &reference, cost)?;
+    graphs.iter().try_for_each(|graph| same_lists(GRAPH, graph, cost))?;
 
-    let of_textbook = graph.load / textbook.load;
+    let of_reference = graph.load / reference.load;
     let of_cost = graph.load / cost.load;
     let peak = graphs.iter().map(|graph| graph.peak_mib).max().unwrap_or(0);
-    let memory = peak as f64 / textbook.peak_mib as f64;
+    let memory = peak as f64 / reference.peak_mib as f64;
     println!(
-        "the graph loads {of_textbook:.1} times as fast as the textbook (at least {LEAST_OF_TEXTBOOK}), at {of_cost:.2} of \
-         COST's rate (at least {LEAST_OF_COST}), with {memory:.2} of the textbook's memory (at most \
-         {MOST_OF_TEXTBOOKS_MEMORY})"
+        "the graph loads {of_reference:.1} times as fast as the reference (at least {LEAST_OF_REFERENCE}), at {of_cost:.2} of \
+         COST's rate (at least {LEAST_OF_COST}), with {memory:.2} of the reference's memory (at most \
+         {MAX_OF_REFERENCE_MEMORY})"
     );
-    if of_textbook < LEAST_OF_TEXTBOOK {
+    if of_reference < LEAST_OF_REFERENCE {
         return Err(format!(
-            "the graph's load rate is {of_textbook:.2} times the textbook's, less than the {LEAST_OF_TEXTBOOK} it should be"
+            "the graph's load rate is {of_reference:.2} times the reference's, less than the {LEAST_OF_REFERENCE} it should be"
         ));
     }
     if of_cost < LEAST_OF_COST {
@@ -197,38 +198,38 @@ fn smoke() -> Result<(), String> {
             "the graph's load rate is {of_cost:.3} of the COST program's, less than the {LEAST_OF_COST} it should be"
         ));
     }
-    // Where the system tells no memory there is nothing to compare.
-    if textbook.peak_mib > 0 && memory > MOST_OF_TEXTBOOKS_MEMORY {
+    // 0 where the system does not report memory.
+    if reference.peak_mib > 0 && memory > MAX_OF_REFERENCE_MEMORY {
         return Err(format!(
-            "the graph's peak memory is {memory:.2} of the textbook's, more than the {MOST_OF_TEXTBOOKS_MEMORY} it should be"
+            "the graph's peak memory is {memory:.2} of the reference's, more than the {MAX_OF_REFERENCE_MEMORY} it should be"
         ));
     }
     Ok(())
 }
 
-fn same_lists(program: &str, found: &Measured, cost: &Measured) -> Result<(), String> {
-    // What was cut short has nothing to compare.
+fn same_lists(program: &str, found: &ProgramResult, cost: &ProgramResult) -> Result<(), String> {
+    // A program that was cut short has no digest.
     if found.digest.is_none_or(|digest| (Some(digest), found.lists) == (cost.digest, cost.lists)) {
         return Ok(());
     }
-    Err(format!("the lists of {program} are not those of {COST}"))
+    Err(format!("the lists of {program} differ from those of {COST}"))
 }
 
-fn start(program: &str, size: Size) -> Result<Measured, String> {
-    let itself = std::env::current_exe().expect("this program has a path");
+fn start(program: &str, size: Size) -> Result<ProgramResult, String> {
+    let program_path = std::env::current_exe().expect("this program has a path");
     let arguments = ["--program", program, &size.load.to_string(), &size.singles.to_string()];
-    let output = Command::new(itself).args(arguments).output().expect("this program starts again");
+    let output = Command::new(program_path).args(arguments).output().expect("this program can be started again");
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
-    let found = Measured::parse(&String::from_utf8_lossy(&output.stdout));
+    let found = ProgramResult::parse(&String::from_utf8_lossy(&output.stdout));
     found.filter(|_| output.status.success()).ok_or(format!("{program} failed"))
 }
 
-/// The present lists, as whoever gets the changes would keep them.
+/// The current lists, as a consumer of the changes would keep them.
 #[derive(Default)]
 struct Lists(IdMap<Vec<(List, isize)>>);
 
 impl Lists {
-    /// Within a tick the new list may come before the old one goes.
+    /// Within a tick the insertion may precede the retraction.
     fn update(&mut self, user: UserId, list: &List, diff: isize) {
         let lists = self.0.entry(user).or_default();
         match lists.iter().position(|(known, _)| known == list) {
@@ -248,7 +249,7 @@ impl Lists {
         lists.extend((!list.is_empty()).then(|| (list.clone(), 1)));
     }
 
-    /// How many there are and what is in them. Scores are not compared: ours keep those of the last sent list.
+    /// Number and digest of the lists, without scores: the graph keeps those of the last emitted list.
     fn digest(&self) -> (usize, u64) {
         let items = |list: &List| list.iter().map(|scored| scored.item).collect::<Vec<_>>();
         let all = self.0.iter().flat_map(|(user, lists)| lists.iter().map(|(list, diff)| (*user, items(list), *diff)));
@@ -258,7 +259,7 @@ impl Lists {
     }
 }
 
-fn measure(program: &str, size: Size) -> Measured {
+fn measure(program: &str, size: Size) -> ProgramResult {
     let config = Config { audience: Audience::All, users: 0, ..Config::default() };
     let options =
         Options { events: 2 * (size.load + size.singles) as u64, users: 20_000, items: 10_000, ..Options::default() };
@@ -292,31 +293,31 @@ fn measure(program: &str, size: Size) -> Measured {
     })
 }
 
-/// A load in batches, then single events, each when everything that follows from the one before is out.
+/// Measures a load in batches, then single events, each after the previous one is completely processed.
 #[allow(clippy::cast_precision_loss)]
 fn clocked(
     events: &[Event],
     size: Size,
     lists: &RefCell<Lists>,
     mut tick: impl FnMut(&[Event]) -> Duration,
-) -> Measured {
+) -> ProgramResult {
     let started = Instant::now();
     for batch in events[..size.load].chunks(BATCH) {
         tick(batch);
     }
     let loaded = started.elapsed();
     let mut single = histogram();
-    let patience = Instant::now();
+    let first = Instant::now();
     for event in &events[size.load..] {
-        // The slowest shapes are not waited for to the end.
-        if patience.elapsed() < Duration::from_secs(60) {
+        // Cuts the slowest shapes short.
+        if first.elapsed() < Duration::from_secs(60) {
             record(&mut single, tick(&[*event]));
         }
     }
-    // Before the lists are put in order.
+    // Before the digest allocates.
     let peak_mib = peak_mib().unwrap_or(0);
     let (lists, digest) = lists.borrow().digest();
-    Measured {
+    ProgramResult {
         load: size.load as f64 / loaded.as_secs_f64(),
         singles: [0.5, 0.99, 1.0].map(|quantile| ms(&single, quantile)),
         peak_mib,
@@ -329,38 +330,38 @@ type Events<'scope> = timely::dataflow::Stream<'scope, u64, Vec<Event>>;
 
 fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) -> Collection<'scope, (UserId, List)> {
     let params = Params { audience: None, ..Params::default() };
-    if shape == TEXTBOOK {
+    if shape == REFERENCE {
         let events = as_collection(streams.events);
-        let history = plain::history(events.clone(), params.history);
-        let profiles = plain::profiles(events, &params);
-        let similar = plain::similar_items(plain::cooccurrence(history.clone()), history, &params);
-        let contributions = plain::of_items(profiles.clone(), similar, params.items_weight);
-        return scored(plain::lists(profiles, contributions, params.k));
+        let history = reference::history(events.clone(), params.history);
+        let profiles = reference::profiles(events, &params);
+        let similar = reference::similar_items(reference::cooccurrence(history.clone()), history, &params);
+        let contributions = reference::of_items(profiles.clone(), similar, params.items_weight);
+        return scored(reference::lists(profiles, contributions, params.k));
     }
     let gauges = Arc::default();
-    let door = interactions(streams.events, streams.barriers, config, &ProbeHandle::new(), &gauges, None);
-    let wanted = profile_subscriptions(door.profiles.clone());
-    let neighbours = if shape.contains("index") {
-        similar_items(door.cooccurrence, door.history, wanted, door.loading, config, &gauges).neighbours
+    let users = interactions(streams.events, streams.barriers, config, &ProbeHandle::new(), &gauges, None);
+    let subscriptions = profile_subscriptions(users.profiles.clone());
+    let neighbours = if shape.contains("items") {
+        similar_items(users.cooccurrence, users.history, subscriptions, users.loading, config, &gauges).neighbours
     } else {
-        // The rows that are wanted, by a join.
-        let rows = plain::similar_items(door.cooccurrence, door.history, &params);
-        let wanted =
-            wanted.map(|interest| interest.row).threshold_named("wanted", |_, _| 1).arrange_by_self_named("wanted");
+        // The rows with a subscriber, by a join.
+        let rows = reference::similar_items(users.cooccurrence, users.history, &params);
+        let subscribed = subscriptions.map(|subscription| subscription.row);
+        let subscribed = subscribed.threshold_named("subscribed", |_, _| 1).arrange_by_self_named("subscribed");
         rows.arrange_by_key_named("rows")
-            .join_core(wanted, |item: &ItemId, row: &(ItemId, u32), ()| Some(delivered(*item, *row)))
+            .join_core(subscribed, |item: &ItemId, row: &(ItemId, u32), ()| Some(replicated(*item, *row)))
     };
-    if shape.contains("look-up") {
-        lists(door.profiles, neighbours, None, config, &gauges)
+    if shape.contains("lists") {
+        lists(users.profiles, neighbours, None, config, &gauges)
     } else {
-        let rows =
-            neighbours.map(|(interest, neighbour)| (interest.row, (neighbour.item, u32::from(neighbour.similarity))));
-        let contributions = plain::of_items(door.profiles.clone(), rows, params.items_weight);
-        scored(plain::lists(door.profiles, contributions, params.k))
+        let rows = neighbours
+            .map(|(subscription, neighbour)| (subscription.row, (neighbour.item, u32::from(neighbour.similarity))));
+        let contributions = reference::of_items(users.profiles.clone(), rows, params.items_weight);
+        scored(reference::lists(users.profiles, contributions, params.k))
     }
 }
 
-fn delivered(item: ItemId, (neighbour, similarity): (ItemId, u32)) -> (Subscription, Neighbour) {
+fn replicated(item: ItemId, (neighbour, similarity): (ItemId, u32)) -> (Subscription, Neighbour) {
     let similarity = u16::try_from(similarity).expect("at most 1024");
     (Subscription { row: item, subscriber: Subscriber::Worker(0) }, Neighbour { item: neighbour, similarity })
 }
@@ -371,10 +372,10 @@ fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8
             move |input, output| {
                 input.for_each(|capability, events| {
                     let time = *capability.least().expect("a message with data has a time");
-                    let held = capability.retain_least(0).expect("a message with data has a time");
+                    let retained = capability.retain_least(0).expect("a message with data has a time");
                     let updates =
                         events.drain(..).map(|event| ((event.user, (event.item, event.ts, event.level)), time, 1));
-                    output.session(&held).give_iterator(updates);
+                    output.session(&retained).give_iterator(updates);
                 });
             }
         })

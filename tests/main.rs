@@ -9,7 +9,7 @@ mod support {
     pub(crate) mod graph;
     pub(crate) mod logs;
     pub(crate) mod oracle;
-    pub(crate) mod plain;
+    pub(crate) mod reference;
 }
 
 /// The single-threaded program that the graph is measured against.
@@ -23,14 +23,14 @@ mod hostile;
 /// A source without an end and a slow output.
 mod live;
 mod oracle_units;
-mod plain_graph;
 /// The program, as its users use and misuse it.
 mod program;
 /// The logs of real shops, where they are at hand.
 mod real_logs;
+/// Each operator of the graph against its reference implementation.
+mod reference_equivalence;
+mod reference_graph;
 /// What is taken out of a graph, and going on from it.
 mod snapshots;
 /// What trends, against the oracle.
 mod trending;
-/// Each operator beside its plain twin.
-mod twins;

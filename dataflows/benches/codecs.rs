@@ -1,14 +1,13 @@
-//! What a record costs that leaves its process: timely's encoding of the containers that it sends to another one (bincode,
-//! by the very calls timely makes), records/s and bytes a record.
+//! Cost of a record that is sent to another process: timely's encoding of containers (bincode, by the calls that timely
+//! makes), in records/s and bytes a record.
 //!
 //! ```text
 //! cargo bench -p dataflows --bench codecs
 //! ```
 //!
-//! Co-occurring pairs and similar items are what workers send each other; a changed list is what would go to a writer
-//! elsewhere.
+//! Workers exchange co-occurring pairs and similar items. A changed list is the output.
 
-#![expect(clippy::print_stdout, reason = "what criterion has no place for")]
+#![expect(clippy::print_stdout, reason = "sizes, which criterion does not report")]
 
 use std::hint::black_box;
 
@@ -24,7 +23,7 @@ use timely::dataflow::channels::ContainerBytes;
 const RECORDS: usize = 1_000;
 const TIME: Time = 1_763_900_000_000 << 20;
 
-/// Spreads numbers over the 64 bits, as the id64 of names do.
+/// Spreads numbers over 64 bits, like the id64 of names.
 fn spread(n: usize) -> u64 {
     let n = (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (n ^ n >> 31).wrapping_mul(0xBF58_476D_1CE4_E5B9)
@@ -34,10 +33,10 @@ fn bench<R: ExchangeData + PartialEq + std::fmt::Debug>(c: &mut Criterion, name:
     let records: Vec<R> = (0..RECORDS).map(record).collect();
     let mut bytes = Vec::with_capacity(records.length_in_bytes());
     records.into_bytes(&mut bytes);
-    assert_eq!(bytes.len(), records.length_in_bytes(), "{name}: the length is told beforehand");
-    // As it arrives: a part of what the network thread read.
+    assert_eq!(bytes.len(), records.length_in_bytes(), "{name}: the announced length is exact");
+    // As received: a part of the buffer of the network thread.
     let arrived = BytesMut::from(bytes.clone()).freeze();
-    assert_eq!(Vec::<R>::from_bytes(arrived.clone()), records, "{name}: what arrives is what was sent");
+    assert_eq!(Vec::<R>::from_bytes(arrived.clone()), records, "{name}: decoding restores the records");
     println!("{name}: {} bytes for {RECORDS} records, {} a record", bytes.len(), bytes.len() / RECORDS);
 
     let mut group = c.benchmark_group("codecs");
@@ -45,7 +44,7 @@ fn bench<R: ExchangeData + PartialEq + std::fmt::Debug>(c: &mut Criterion, name:
     group.bench_function(format!("{name}, encode"), |bencher| {
         bencher.iter(|| {
             bytes.clear();
-            // Timely asks for the length first, to make room.
+            // Timely asks for the length first, to reserve capacity.
             bytes.reserve(black_box(&records).length_in_bytes());
             black_box(&records).into_bytes(&mut bytes);
             bytes.len()

@@ -1,4 +1,4 @@
-//! The parts of the graph by themselves: the structure behind all rankings, and the door alone in a dataflow.
+//! Parts of the graph in isolation: [`TopK`], the structure behind all rankings, and the interactions operator.
 //!
 //! ```text
 //! cargo bench -p dataflows --bench operators
@@ -18,19 +18,19 @@ use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::worker::Worker;
 
-/// As for the similar items of an item: 30 and as many in reserve.
+/// Capacity as for similar items: 30 and as many in reserve.
 const CAPACITY: usize = 60;
 /// Calls that are timed together.
 const CALLS: u64 = 1_000;
 
-/// Spreads numbers over the 64 bits, one to one, as the id64 of names do.
+/// A bijection that spreads numbers over 64 bits, like the id64 of names.
 fn spread(n: u64) -> u64 {
     let n = (n ^ n >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let n = (n ^ n >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     n ^ n >> 31
 }
 
-/// Candidates with scores of a wide range, some of them equal; other scores for each `seed`.
+/// Candidates with scores over a wide range, some of them equal. `seed` selects the scores.
 fn candidates(count: u64, seed: u64, ids: &mut Ids) -> Vec<Ranked<i64>> {
     let score = |n: u64| i64::try_from(spread(seed << 32 | (n + 1)) % 10_000).expect("a small number") + 1_000;
     (0..count).map(|n| Ranked { score: score(n), id: ids.intern(spread(n)) }).collect()
@@ -40,15 +40,15 @@ fn bench_top_k(c: &mut Criterion) {
     let mut group = c.benchmark_group("top_k");
     for count in [300, 3_000] {
         let mut ids = Ids::default();
-        // Several groups by turns: the order of a single one would be learnt by the branch predictor.
+        // Alternates between groups: the branch predictor would learn the order of a single one.
         let groups: Vec<_> = (0..64).map(|seed| candidates(count, seed, &mut ids)).collect();
         let mut next = groups.iter().cycle();
         let mut top = TopK::default();
         group.throughput(Throughput::Elements(count));
-        group.bench_function(format!("choose {CAPACITY} of {count}"), |bencher| {
+        group.bench_function(format!("rebuild {CAPACITY} of {count}"), |bencher| {
             bencher.iter_batched_ref(
                 || next.next().cloned().unwrap_or_default(),
-                |candidates| top.choose(black_box(candidates), None, CAPACITY, &ids),
+                |candidates| top.rebuild(black_box(candidates), None, CAPACITY, &ids),
                 BatchSize::SmallInput,
             );
         });
@@ -58,16 +58,16 @@ fn bench_top_k(c: &mut Criterion) {
     let mut all = candidates(300, 0, &mut ids);
     let unknown: Vec<Dense> = (300..600).map(|n| ids.intern(spread(n))).collect();
     let mut top = TopK::default();
-    top.choose(&mut all, None, CAPACITY, &ids);
+    top.rebuild(&mut all, None, CAPACITY, &ids);
     group.throughput(Throughput::Elements(CALLS));
 
-    // Each in turn becomes as good as another kept one, and all of those are better than the floor: nobody falls.
+    // Each candidate in turn gets the score of another kept one. All scores are above the floor, so none falls.
     let kept: Vec<Ranked<i64>> = top.best(CAPACITY).to_vec();
-    assert!(kept.iter().all(|kept| top.floor().is_some_and(|floor| kept.score > floor)), "choose other candidates");
+    assert!(kept.iter().all(|kept| top.floor().is_some_and(|floor| kept.score > floor)), "use other candidates");
     group.bench_function("update of a kept one, moves", |bencher| {
-        let mut calls = turns(kept.len());
+        let mut calls = rounds(kept.len());
         bencher.iter(|| {
-            for (at, turn) in calls.by_ref().take(thousand()) {
+            for (at, turn) in calls.by_ref().take(calls_at_once()) {
                 let score = kept[(at + 7 * turn) % kept.len()].score;
                 top.update(black_box(kept[at].id), Some(score), CAPACITY, &ids);
             }
@@ -75,29 +75,29 @@ fn bench_top_k(c: &mut Criterion) {
     });
     group.bench_function("update of a kept one, same score", |bencher| {
         let now = top.best(CAPACITY).to_vec();
-        let mut calls = turns(now.len());
+        let mut calls = rounds(now.len());
         bencher.iter(|| {
-            for (at, _) in calls.by_ref().take(thousand()) {
+            for (at, _) in calls.by_ref().take(calls_at_once()) {
                 top.update(black_box(now[at].id), Some(now[at].score), CAPACITY, &ids);
             }
         });
     });
-    group.bench_function("revise, not kept", |bencher| {
-        let mut calls = turns(unknown.len());
+    group.bench_function("adjust, not kept", |bencher| {
+        let mut calls = rounds(unknown.len());
         bencher.iter(|| {
             calls
                 .by_ref()
-                .take(thousand())
-                .filter(|(at, _)| top.revise(black_box(unknown[*at]), &ids, |score| Some(score + 1)).is_some())
+                .take(calls_at_once())
+                .filter(|(at, _)| top.adjust(black_box(unknown[*at]), &ids, |score| Some(score + 1)).is_some())
                 .count()
         });
     });
     group.bench_function("update below the floor", |bencher| {
         let below = top.floor().map(|floor| floor - 1);
         assert!(below.is_some() && top.best(CAPACITY).len() == CAPACITY, "some are kept and some are not");
-        let mut calls = turns(unknown.len());
+        let mut calls = rounds(unknown.len());
         bencher.iter(|| {
-            for (at, _) in calls.by_ref().take(thousand()) {
+            for (at, _) in calls.by_ref().take(calls_at_once()) {
                 top.update(black_box(unknown[at]), below, CAPACITY, &ids);
             }
         });
@@ -105,12 +105,12 @@ fn bench_top_k(c: &mut Criterion) {
     group.finish();
 }
 
-fn thousand() -> usize {
+fn calls_at_once() -> usize {
     usize::try_from(CALLS).expect("a small number")
 }
 
-/// Goes round for ever: place and number of the turn.
-fn turns(places: usize) -> impl Iterator<Item = (usize, usize)> {
+/// Cycles through `places` forever: index and number of the round.
+fn rounds(places: usize) -> impl Iterator<Item = (usize, usize)> {
     (0_usize..).map(move |n| (n % places, n / places))
 }
 
@@ -123,7 +123,7 @@ const ITEMS: u64 = 10_000;
 const STEP: u64 = 1_000;
 const START: u64 = 1_763_900_000_000;
 
-/// The door alone, with users whose histories are full.
+/// The interactions operator, with users whose histories are full.
 struct UserStates {
     input: GraphInput,
     probe: ProbeHandle<dataflows::time::Time>,
@@ -146,12 +146,12 @@ impl UserStates {
             out.forgotten.probe_with(&probe);
             input
         });
-        let mut door = UserStates { input, probe, gauges, round: 0 };
-        while door.round < HISTORY {
-            let batch = door.batch(door.round);
-            door.tick(worker, &batch);
+        let mut states = UserStates { input, probe, gauges, round: 0 };
+        while states.round < HISTORY {
+            let batch = states.batch(states.round);
+            states.tick(worker, &batch);
         }
-        door
+        states
     }
 
     fn now(&self) -> u64 {
@@ -169,7 +169,7 @@ impl UserStates {
         (0..USERS).map(event).collect()
     }
 
-    /// Feeds a batch and waits until everything that follows from it is out.
+    /// Feeds a batch and waits until it is completely processed.
     fn tick(&mut self, worker: &mut Worker, batch: &[Event]) -> Duration {
         let started = Instant::now();
         let now = self.now();
@@ -179,7 +179,7 @@ impl UserStates {
         started.elapsed()
     }
 
-    /// Lets time pass until just before millisecond `ms`, and waits until everything that falls due is out.
+    /// Advances the time to just before millisecond `ms`, and waits for all expiries until then.
     fn pass(&mut self, worker: &mut Worker, ms: u64) -> Duration {
         let started = Instant::now();
         self.input.pass(ms - 1);
@@ -206,8 +206,8 @@ impl UserStates {
     }
 }
 
-/// A closed loop; `measure` is timed by itself, what it prepares is not. `pairs`: updates that an event makes.
-fn bench_door(
+/// A closed loop. `measure` returns the measured time, without that of its preparations. `pairs`: pair updates of an event.
+fn bench_user_states(
     c: &mut Criterion,
     worker: &mut Worker,
     name: &str,
@@ -217,41 +217,37 @@ fn bench_door(
 ) {
     let mut group = c.benchmark_group("interactions");
     group.throughput(Throughput::Elements(USERS)).sample_size(20);
-    let mut door = UserStates::new(worker, retention);
+    let mut states = UserStates::new(worker, retention);
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|times| {
-            let before = door.pairs();
-            let took = (0..times).map(|_| measure(&mut door, worker)).sum();
-            assert_eq!(
-                door.pairs() - before,
-                times * USERS * pairs,
-                "{name}: another amount of work than it should be"
-            );
+            let before = states.pairs();
+            let took = (0..times).map(|_| measure(&mut states, worker)).sum();
+            assert_eq!(states.pairs() - before, times * USERS * pairs, "{name}: unexpected amount of work");
             took
         });
     });
-    door.end(worker);
+    states.end(worker);
     group.finish();
 }
 
 fn bench_interactions(c: &mut Criterion, worker: &mut Worker) {
     let month = Config::default().retention;
-    // Each displaces the oldest one. An item comes or goes with 49 others, in both directions; the two never meet.
-    bench_door(c, worker, "new items", month, 4 * (HISTORY - 1), |door, worker| {
-        let batch = door.batch(door.round);
-        door.tick(worker, &batch)
+    // Each displaces the oldest item. Both pair with the 49 others, in both directions, but not with each other.
+    bench_user_states(c, worker, "new items", month, 4 * (HISTORY - 1), |states, worker| {
+        let batch = states.batch(states.round);
+        states.tick(worker, &batch)
     });
-    // The oldest item of each user.
-    bench_door(c, worker, "re-touches, same level", month, 0, |door, worker| {
-        let batch = door.batch(door.round % HISTORY);
-        door.tick(worker, &batch)
+    // Touches the oldest item of each user again.
+    bench_user_states(c, worker, "re-touches, same level", month, 0, |states, worker| {
+        let batch = states.batch(states.round % HISTORY);
+        states.tick(worker, &batch)
     });
-    // Just before the round that would be one too many the oldest one expires. Its place is taken again off the clock.
+    // The oldest item expires just before the round after a full history. It is replaced outside the measurement.
     let retention = HISTORY * STEP - STEP / 2;
-    bench_door(c, worker, "expiry of a batch", retention, 4 * (HISTORY - 1), |door, worker| {
-        let took = door.pass(worker, door.now());
-        let batch = door.batch(door.round);
-        door.tick(worker, &batch);
+    bench_user_states(c, worker, "expiry of a batch", retention, 4 * (HISTORY - 1), |states, worker| {
+        let took = states.pass(worker, states.now());
+        let batch = states.batch(states.round);
+        states.tick(worker, &batch);
         took
     });
 }
@@ -259,7 +255,7 @@ fn bench_interactions(c: &mut Criterion, worker: &mut Worker) {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     bench_top_k(&mut criterion);
-    // Criterion cannot be sent to a worker, so it is made there anew.
+    // Criterion is not `Send`, so the worker makes its own.
     timely::execute_directly(|worker| {
         let mut criterion = Criterion::default().configure_from_args();
         bench_interactions(&mut criterion, worker);

@@ -5,7 +5,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
+use crate::operators::{IdMap, SlicedBuilder, UpdateBatches, shrink_if_sparse};
 use crate::{Collection, Diff, ItemId, Time, UserId, Weight};
 
 /// Demand for a row. Viewers on a worker need the similar items of each item in their profiles, the holders of each item in
@@ -97,36 +97,26 @@ pub(crate) fn row_subscriptions_of<'scope, D: Clone + 'static>(
     name: &str,
     row: impl Fn(&D) -> u64 + 'static,
 ) -> Collection<'scope, Subscription> {
-    type Builder = CapacityContainerBuilder<Vec<(Subscription, Time, Diff)>>;
-    let subscriptions = data.inner.unary_frontier::<Builder, _, _, _>(Pipeline, name, |_, _| {
-        let mut capabilities = OutputCapabilities::new(1);
-        let mut stash = Stash::new();
-        let mut counts: IdMap<Diff> = IdMap::default();
-        let mut updates: Vec<(u64, Diff)> = Vec::new();
-        move |(input, frontier), output| {
-            input.for_each(|capability, data| stash.put(capabilities.retain(&capability), data));
-            let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
-            while let Some(time) = stash.first().filter(|time| *time < upper) {
-                for (data, _, diff) in stash.take(time).into_iter().flatten() {
-                    // A retraction and its replacement are mostly adjacent.
-                    let row = row(&data);
-                    match updates.last() {
-                        Some((last, other)) if *last == row && *other == -diff => drop(updates.pop()),
-                        _ => updates.push((row, diff)),
-                    }
-                }
-                consolidate(&mut updates);
-                let capability = capabilities.at(0, time);
-                let mut session = output.session(&capability);
-                for (row, diff) in updates.drain(..) {
-                    if let Some(diff) = count(&mut counts, row, diff) {
-                        session.give((Subscription { row, subscriber }, time, diff));
-                    }
-                }
-                shrink_if_sparse(&mut counts);
+    let mut builder = SlicedBuilder::new(name, data.inner.scope());
+    let data = builder.input(data.inner, Pipeline);
+    let mut counts: IdMap<Diff> = IdMap::default();
+    let mut updates: Vec<(u64, Diff)> = Vec::new();
+    let subscriptions = builder.build_per_tick(data, move |time, batches: UpdateBatches<D>, emitted: &mut Vec<_>| {
+        for (data, _, diff) in batches.into_iter().flatten() {
+            // A retraction and its replacement are mostly adjacent.
+            let row = row(&data);
+            match updates.last() {
+                Some((last, other)) if *last == row && *other == -diff => drop(updates.pop()),
+                _ => updates.push((row, diff)),
             }
-            capabilities.release_before(stash.first());
         }
+        consolidate(&mut updates);
+        for (row, diff) in updates.drain(..) {
+            if let Some(diff) = count(&mut counts, row, diff) {
+                emitted.push((Subscription { row, subscriber }, time, diff));
+            }
+        }
+        shrink_if_sparse(&mut counts);
     });
     subscriptions.as_collection()
 }

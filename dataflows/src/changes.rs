@@ -1,11 +1,9 @@
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{OutputCapabilities, Stash, earlier};
+use crate::operators::{SlicedBuilder, UpdateBatches};
 use crate::{Collection, ItemId, List, ListKey, Time, ms_of};
 
 /// A list that changed in a tick, and the difference between its items and those of the list before.
@@ -51,8 +49,6 @@ impl ListChange {
     }
 }
 
-type Builder = CapacityContainerBuilder<Vec<ListChange>>;
-
 /// Emits one record for each list that changed in a tick: the retraction of the old list and the new one, merged.
 ///
 /// With `reconcile` nothing is emitted until [`Reconcile::Finish`]. Until then each list is kept twice: as it is now and
@@ -68,21 +64,12 @@ pub fn changes<'scope>(
 }
 
 fn plain_changes<'scope>(lists: Collection<'scope, (ListKey, List)>) -> Stream<'scope, Time, Vec<ListChange>> {
-    lists.inner.unary_frontier::<Builder, _, _, _>(Pipeline, "Changes", |_, _| {
-        let mut capabilities = OutputCapabilities::new(1);
-        let mut stash = Stash::new();
-        move |(input, frontier), output| {
-            input.for_each(|capability, data| stash.put(capabilities.retain(&capability), data));
-            let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
-            while let Some(time) = stash.first().filter(|time| *time < upper) {
-                let capability = capabilities.at(0, time);
-                let mut session = output.session(&capability);
-                for_each_list(stash.take(time), |key, old, new| {
-                    session.give(ListChange::between(key, ms_of(time), items_of(&old), new));
-                });
-            }
-            capabilities.release_before(stash.first());
-        }
+    let mut builder = SlicedBuilder::new("Changes", lists.inner.scope());
+    let lists = builder.input(lists.inner, Pipeline);
+    builder.build_per_tick(lists, |time, updates, emitted: &mut Vec<ListChange>| {
+        for_each_list(updates, |key, old, new| {
+            emitted.push(ListChange::between(key, ms_of(time), items_of(&old), new));
+        });
     })
 }
 
@@ -94,46 +81,33 @@ fn reconciled_changes<'scope>(
         Reconcile::Known { key, .. } => key.placement(),
         Reconcile::Finish { worker } => *worker,
     });
-    lists.inner.binary_frontier::<_, Builder, _, _, _, _>(reconcile, Pipeline, by_list, "Changes", |_, _| {
-        let mut capabilities = OutputCapabilities::new(1);
-        let mut list_stash = Stash::new();
-        let mut reconcile_stash = Stash::new();
-        let mut pending = Some(Pending::default());
-        move |(lists, lists_frontier), (reconcile, reconcile_frontier), output| {
-            lists.for_each(|capability, data| list_stash.put(capabilities.retain(&capability), data));
-            reconcile.for_each(|capability, data| reconcile_stash.put(capabilities.retain(&capability), data));
-            let frontiers = [lists_frontier, reconcile_frontier];
-            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
-            let upper = upper.unwrap_or(Time::MAX);
-            while let Some(time) = earlier(list_stash.first(), reconcile_stash.first()).filter(|time| *time < upper) {
-                let capability = capabilities.at(0, time);
-                let mut session = output.session(&capability);
-                let mut finishes = false;
-                for message in reconcile_stash.take(time).into_iter().flatten() {
-                    match (message, &mut pending) {
-                        (Reconcile::Known { key, items }, Some(pending)) => drop(pending.known.insert(key, items)),
-                        (Reconcile::Known { .. }, None) => {}
-                        (Reconcile::Finish { .. }, _) => finishes = true,
-                    }
-                }
-                for_each_list(list_stash.take(time), |key, old, new| match &mut pending {
-                    Some(pending) => drop(pending.lists.insert(key, new)),
-                    None => session.give(ListChange::between(key, ms_of(time), items_of(&old), new)),
-                });
-                if let Some(pending) = pending.take_if(|_| finishes) {
-                    pending.for_each_difference(|key, old, new| {
-                        session.give(ListChange::between(key, ms_of(time), old.iter().copied(), new));
-                    });
-                }
+    let mut builder = SlicedBuilder::new("Changes", lists.inner.scope());
+    let inputs = (builder.input(lists.inner, Pipeline), builder.input(reconcile, by_list));
+    let mut pending = Some(Pending::default());
+    builder.build_per_tick(inputs, move |time, (updates, messages), emitted: &mut Vec<ListChange>| {
+        let mut finishes = false;
+        for message in messages.into_iter().flatten() {
+            match (message, &mut pending) {
+                (Reconcile::Known { key, items }, Some(pending)) => drop(pending.known.insert(key, items)),
+                (Reconcile::Known { .. }, None) => {}
+                (Reconcile::Finish { .. }, _) => finishes = true,
             }
-            capabilities.release_before(earlier(list_stash.first(), reconcile_stash.first()));
+        }
+        for_each_list(updates, |key, old, new| match &mut pending {
+            Some(pending) => drop(pending.lists.insert(key, new)),
+            None => emitted.push(ListChange::between(key, ms_of(time), items_of(&old), new)),
+        });
+        if let Some(pending) = pending.take_if(|_| finishes) {
+            pending.for_each_difference(|key, old, new| {
+                emitted.push(ListChange::between(key, ms_of(time), old.iter().copied(), new));
+            });
         }
     })
 }
 
 /// Calls `change` with the old and the new list of each owner with updates in one tick, in the order of the keys. An empty
 /// list stands for no list.
-fn for_each_list(updates: Vec<Vec<((ListKey, List), Time, isize)>>, mut change: impl FnMut(ListKey, List, List)) {
+fn for_each_list(updates: UpdateBatches<(ListKey, List)>, mut change: impl FnMut(ListKey, List, List)) {
     let mut updates: Vec<_> = updates.into_iter().flatten().collect();
     // The records are large, so their indices are sorted instead.
     let mut order: Vec<(ListKey, usize)> = updates.iter().enumerate().map(|(at, update)| (update.0.0, at)).collect();

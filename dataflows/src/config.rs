@@ -1,6 +1,6 @@
 //! The parameters of the graph.
 
-pub use crate::measure::Measure;
+pub use crate::similarity::measure::Measure;
 
 /// Who has a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use self::snapshots::SnapshotProgress;
 use self::updates::Updates;
 use self::user_states::UserStates;
 use crate::gauges::{Gauges, add};
-use crate::operator::{Out, OutputCapabilities, Stash, earlier, give};
+use crate::operators::{Out, OutputCapabilities, Stash, earlier, give};
 use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
 
 /// An event as the graph takes it: validated, its action mapped to a level, its names to ids. 40 bytes.

@@ -12,30 +12,21 @@
 pub mod blend;
 pub mod config;
 pub mod gauges;
+pub mod operators;
 pub mod snapshot;
 pub mod time;
 pub mod types;
 
 mod audience;
 mod changes;
-mod dense;
 mod driver;
 mod graph;
 mod input;
 mod interactions;
 mod lists;
-mod measure;
-mod operator;
 mod popularity;
-mod profile;
-mod quantise;
 mod row_changes;
-mod rows;
-mod similar_items;
-mod similar_users;
-mod subscriptions;
-mod top_k;
-mod totals;
+mod similarity;
 mod trending;
 
 pub use changes::ListChange;
@@ -48,28 +39,10 @@ pub use types::{ListKey, Scope};
 
 /// Maps and dense numbers for ids.
 pub mod ids {
-    pub use crate::dense::{Dense, Ids};
-    pub use crate::operator::{IdHasher, IdMap, shrink_if_sparse};
-}
-
-/// The stages of the graph, for tests, measurements and other graphs.
-pub mod operators {
-    pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};
-    pub use crate::changes::{Reconcile, changes};
-    pub use crate::input::OpenTick;
-    pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions};
-    pub use crate::lists::lists;
-    pub use crate::popularity::popularity;
-    pub use crate::quantise::{Logarithm, Similarity};
-    pub use crate::row_changes::{RowChange, row_changes};
-    pub use crate::similar_items::{Neighbour, SimilarItems, similar_items};
-    pub use crate::similar_users::{
-        Member, SimilarUser, SimilarUsers, activity, histories, look_up, samples, similar_users,
-    };
-    pub use crate::top_k::{Ranked, TopK};
-    pub use crate::trending::trending;
+    pub use crate::operators::dense::{Dense, Ids};
+    pub use crate::operators::id_map::{IdHasher, IdMap, shrink_if_sparse};
 }
 
 // Inside the crate every name is at the top.
-#[allow(unused_imports, reason = "the names that a module needs change with the module")]
+#[allow(unused_imports, clippy::wildcard_imports, reason = "the names that a module needs change with the module")]
 use {config::*, gauges::*, ids::*, operators::*, snapshot::*, time::*, types::*};

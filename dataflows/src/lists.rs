@@ -1,36 +1,30 @@
-//! Every viewer's list: a look-up over the rows that lie with the viewers, not a join that stores contributions.
+//! The list of each viewer, computed from rows that are cached with the viewers.
 //!
-//! A source gives a viewer weighted rows: similar items of each item of the profile, the history of each similar user. A
-//! viewer keeps these weights, k best, reserve and floor. When the value of a candidate in a row changes, or the weight of a
-//! row, totals that are kept move along, and the floor rises by as much as any other may have risen. Only a candidate that
-//! may come near the best is totalled anew, with one probe for each row held; nobody stores contributions, and leaving the
-//! audience is a drop.
+//! A source gives a viewer weighted rows: similar items of each item of the profile, the history of each similar user. The
+//! operator stores these weights and the k best candidates with a reserve and a floor. When the value of a candidate or the
+//! weight of a row changes, the totals of kept candidates are adjusted, and the floor rises by the largest possible rise of
+//! any other candidate. Only a candidate that may enter the k best is totalled again, with one probe into each row of the
+//! viewer. Contributions are not stored, so a viewer that leaves the audience costs no more than dropping its state.
 
+mod sources;
 mod viewers;
 
 use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use self::viewers::{CandidateDelta, ITEMS, RowDelta, USERS, Viewers, Work};
-use crate::dense::Dense;
+use self::sources::{AnySourceInput, AnySourceUpdates, SOURCES, SimilarItemsSource, SimilarUsersSource, source_input};
+use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
 use crate::gauges::{Gauges, add};
-use crate::operator::{Out, OutputCapabilities, Stash, TOGETHER, complete_before, earlier, give};
-use crate::rows::Rows;
-use crate::{
-    Collection, Config, Diff, ItemId, Level, List, Neighbour, SimilarUser, SimilarUsers, Subscription, Time, UserId,
-    Weight,
-};
+use crate::operators::{PREFETCH_BATCH, RowCache, SlicedBuilder, SlicedOperator};
+use crate::{Collection, Config, Diff, ItemId, List, Neighbour, SimilarUsers, Subscription, Time, UserId, Weight};
 
-/// Keeps each viewer's `k` best items, totalled over the sources; empty lists are not in the collection.
+/// Maintains the `k` best items of each viewer over all sources. Empty lists are not in the collection.
 ///
-/// `profiles` must lie where the viewers do, and so the similar users; rows are sent there. Cost of an update of a profile:
-/// a pass over the rows the viewer holds, `stairs * neighbours` and `similar_users * history` candidates; of a similar user:
-/// a pass over what it has; of a changed value in a row: a look at each holder's kept candidates, and one probe into each
-/// row held by each holder whose list it can reach. A row that a whole crowd holds is worked off in slices.
+/// `profiles` must be located with the viewers, as are the similar users; rows are sent there. Cost of a profile update: a
+/// pass over the rows of the viewer, `stairs * neighbours` and `similar_users * history` candidates. Cost of a similar user:
+/// a pass over its history. Cost of a changed value in a row: a search among the kept candidates of each holder, and one
+/// probe into each row of each holder whose list may change. A row with many holders is processed in slices.
 pub fn lists<'scope>(
     profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
     neighbours: Collection<'scope, (Subscription, Neighbour)>,
@@ -38,168 +32,80 @@ pub fn lists<'scope>(
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, List)> {
-    let scope = profiles.inner.scope();
-    let mut builder = OperatorBuilder::new("Lists".into(), scope);
-    let mut profiles = builder.new_input(profiles.inner, Pipeline);
-    let to_viewers = |update: &((Subscription, Neighbour), Time, Diff)| update.0.0.worker();
-    let mut neighbours = builder.new_input(neighbours.inner, Exchange::new(to_viewers));
+    let mut builder = SlicedBuilder::new("Lists", profiles.inner.scope());
+    let mut sources = vec![source_input::<SimilarItemsSource>(&mut builder, profiles, neighbours)];
     // A source that is switched off has no inputs.
-    let mut users = users.map(|users| {
-        let to_viewers = |update: &((Subscription, (ItemId, Level)), Time, Diff)| update.0.0.worker();
-        let similar = builder.new_input(users.similar.inner, Pipeline);
-        (similar, builder.new_input(users.histories.inner, Exchange::new(to_viewers)))
-    });
-    let (out, lists) = builder.new_output();
-    let mut rows = Rows::default();
-    let mut viewers = Viewers::new(config.k, [config.items, config.users]);
-    let slice = config.slice;
-    let gauges = Arc::clone(gauges);
-
-    let activator = scope.activator_for(builder.operator_info().address);
-    builder.build(move |_| {
-        let mut out: Out<((UserId, List), Time, Diff)> = OutputBuilder::from(out);
-        let mut held = OutputCapabilities::new(1);
-        let mut stashes = Stashes::new();
-        let mut tick: Option<Tick> = None;
-        let mut updates = Vec::new();
-
-        move |frontiers| {
-            profiles.for_each(|capability, data| stashes.profiles.put(held.retain(&capability), data));
-            neighbours.for_each(|capability, data| stashes.neighbours.put(held.retain(&capability), data));
-            if let Some((similar, histories)) = &mut users {
-                similar.for_each(|capability, data| stashes.similar.put(held.retain(&capability), data));
-                histories.for_each(|capability, data| stashes.histories.put(held.retain(&capability), data));
-            }
-            let upper = complete_before(frontiers);
-
-            let mut fuel = slice;
-            loop {
-                let complete = stashes.first().filter(|time| *time < upper);
-                let Some(mut now) = tick
-                    .take()
-                    .or_else(|| complete.map(|time| Tick::begin(time, &stashes.take(time), &mut viewers, &mut rows)))
-                else {
-                    break;
-                };
-                let time = now.time;
-                let done = now.advance(&mut fuel, &mut viewers, &mut rows, &mut |user, list, diff| {
-                    updates.push(((user, list), time, diff));
-                });
-                give(&mut out, &held, 0, time, &mut updates);
-                if !done {
-                    tick = Some(now);
-                    activator.activate();
-                    break;
-                }
-            }
-            let Work { totals, rescans, lists } = std::mem::take(&mut viewers.work);
-            add(&gauges.totals, totals);
-            add(&gauges.rescans, rescans);
-            add(&gauges.lists, lists);
-            let now = tick.as_ref().map(|tick| tick.time);
-            held.release_before(earlier(now, stashes.first()));
-        }
-    });
-    lists.as_collection()
-}
-
-/// What has come of each input and is not yet complete.
-struct Stashes {
-    profiles: Stash<((UserId, (ItemId, Weight)), Time, Diff)>,
-    neighbours: Stash<((Subscription, Neighbour), Time, Diff)>,
-    similar: Stash<((UserId, SimilarUser), Time, Diff)>,
-    histories: Stash<((Subscription, (ItemId, Level)), Time, Diff)>,
-}
-
-impl Stashes {
-    fn new() -> Self {
-        Stashes { profiles: Stash::new(), neighbours: Stash::new(), similar: Stash::new(), histories: Stash::new() }
+    if let Some(SimilarUsers { similar, histories }) = users {
+        sources.push(source_input::<SimilarUsersSource>(&mut builder, similar, histories));
     }
-
-    fn first(&self) -> Option<Time> {
-        let (items, users) = ((&self.profiles, &self.neighbours), (&self.similar, &self.histories));
-        let first = [items.0.first(), items.1.first(), users.0.first(), users.1.first()];
-        first.into_iter().flatten().min()
-    }
-
-    fn take(&mut self, time: Time) -> Updates {
-        Updates {
-            profiles: self.profiles.take(time),
-            neighbours: self.neighbours.take(time),
-            similar: self.similar.take(time),
-            histories: self.histories.take(time),
-        }
-    }
+    let operator = Lists::new(config.k, [config.items, config.users], Arc::clone(gauges));
+    builder.build(sources, config.slice, operator).as_collection()
 }
 
-/// All that a tick brings, in the containers in which it came.
-#[derive(Default)]
-struct Updates {
-    profiles: Vec<Vec<((UserId, (ItemId, Weight)), Time, Diff)>>,
-    neighbours: Vec<Vec<((Subscription, Neighbour), Time, Diff)>>,
-    similar: Vec<Vec<((UserId, SimilarUser), Time, Diff)>>,
-    histories: Vec<Vec<((Subscription, (ItemId, Level)), Time, Diff)>>,
-}
+/// Fuel to flush a viewer, at most.
+const FLUSH: usize = 16;
 
-/// What settling a viewer costs at most, in totals taken anew.
-const SETTLING: usize = 16;
+/// If a tick would apply more changed rows a viewer than this, all affected viewers are rescanned instead: most of them
+/// would be in the end. Small in tests, which have few viewers and must cover both cases.
+const MAX_ROWS_PER_VIEWER: usize = if cfg!(test) { 2 } else { 16 };
 
-/// When a tick would touch each viewer more often than this, all candidates of the viewers it reaches are gone through:
-/// most would be in the end. Small in tests, which have few viewers and are to see both.
-const MOST_TOUCHES: usize = if cfg!(test) { 2 } else { 16 };
-
-/// A tick being worked off, in slices.
-struct Tick {
-    time: Time,
-    /// Candidates whose value changed, row by row, and how far their holders have been told.
+struct Lists {
+    viewers: Viewers,
+    rows: RowCache,
+    /// Changed candidates of the tick, grouped by row.
     changed: Vec<CandidateDelta>,
-    /// Whether so much changed that holders are not told what: all of their totals are taken anew.
-    takes_all: bool,
+    /// Whether the holders of changed rows are rescanned instead of getting each change.
+    rescan: bool,
+    /// First change of the current row.
     row: usize,
+    /// Next holder of the current row.
     holder: usize,
+    gauges: Arc<Gauges>,
 }
 
-impl Tick {
-    /// Applies the updates of a tick to rows, profiles and similar users.
-    fn begin(time: Time, updates: &Updates, viewers: &mut Viewers, rows: &mut Rows) -> Self {
-        debug_assert!(viewers.unsettled.is_empty(), "the tick before is done");
-        // 1. Profiles and similar users, by rows as they were.
-        viewers.profile(&updates.profiles, rows);
-        viewers.follow(&updates.similar, rows);
-        // 2. Rows: from now on every total is taken from values as they are at the end of the tick.
-        let mut changed: Vec<CandidateDelta> = Vec::new();
-        let similarity = |neighbour: &Neighbour| (neighbour.item, u32::from(neighbour.similarity));
-        change(&mut changed, ITEMS, &updates.neighbours, Rows::intern, similarity, rows);
-        let level = |(item, level): &(ItemId, Level)| (*item, u32::from(*level));
-        change(&mut changed, USERS, &updates.histories, Rows::intern_user, level, rows);
-        viewers.hold(rows);
-        let touches: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
-        let takes_all = touches > MOST_TOUCHES * viewers.len();
-        Tick { time, changed, takes_all, row: 0, holder: 0 }
+impl Lists {
+    fn new(k: usize, weights: [i64; SOURCES], gauges: Arc<Gauges>) -> Self {
+        let (viewers, rows) = (Viewers::new(k, weights), RowCache::default());
+        Lists { viewers, rows, changed: Vec::new(), rescan: false, row: 0, holder: 0, gauges }
+    }
+}
+
+impl SlicedOperator for Lists {
+    type Inputs = Vec<AnySourceInput>;
+    type Outputs = Vec<((UserId, List), Time, Diff)>;
+
+    fn begin(&mut self, _time: Time, updates: Vec<Box<dyn AnySourceUpdates>>, _outputs: &mut Self::Outputs) {
+        let Lists { viewers, rows, changed, .. } = self;
+        debug_assert!(viewers.dirty.is_empty(), "the previous tick is done");
+        // 1. Profiles and similar users, with the rows as of before the tick.
+        for (source, updates) in updates.iter().enumerate() {
+            updates.apply_members(source, viewers, rows);
+        }
+        // 2. Rows. All totals from here on use the values at the end of the tick.
+        for (source, updates) in updates.iter().enumerate() {
+            updates.apply_rows(source, changed, rows);
+        }
+        viewers.update_holders(rows);
+        let applied: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
+        self.rescan = applied > MAX_ROWS_PER_VIEWER * viewers.len();
     }
 
-    /// Goes on until the tick is done or the fuel is used up; tells which lists changed. Returns whether it is done.
-    fn advance(
-        &mut self,
-        fuel: &mut usize,
-        viewers: &mut Viewers,
-        rows: &mut Rows,
-        tell: &mut impl FnMut(UserId, List, Diff),
-    ) -> bool {
-        // 3. Candidates whose value in a row that is held changed.
+    fn advance(&mut self, time: Time, fuel: &mut usize, outputs: &mut Self::Outputs) -> bool {
+        let Lists { viewers, rows, .. } = self;
+        // 3. Changed candidates, for each holder of their row.
         while let Some(CandidateDelta { row, .. }) = self.changed.get(self.row).copied() {
             let changed = self.changed[self.row..].chunk_by(|a, b| a.row == b.row).next().unwrap_or_default();
-            let crowd = RowDelta::new(changed);
+            let delta = RowDelta::new(changed);
             while let Some(holder) = rows.get(row).holders.get(self.holder) {
                 if *fuel == 0 {
                     return false;
                 }
-                if self.takes_all {
+                if self.rescan {
                     *fuel -= 1;
-                    viewers.surprise(*holder);
+                    viewers.mark_rescan(*holder);
                 } else {
                     *fuel = fuel.saturating_sub(changed.len());
-                    viewers.touch(*holder, &crowd, rows);
+                    viewers.apply_row(*holder, &delta, rows);
                 }
                 self.holder += 1;
             }
@@ -209,55 +115,30 @@ impl Tick {
         self.changed.clear();
         self.row = 0;
         // 4. Lists.
-        while !viewers.unsettled.is_empty() {
-            viewers.peek(rows);
-            for _ in 0..TOGETHER {
-                let Some(viewer) = viewers.unsettled.pop() else { break };
-                if let Some((user, old, new)) = viewers.settle(viewer, rows) {
-                    for (list, diff) in [(old, -1), (new, 1)] {
-                        if !list.is_empty() {
-                            tell(user, list, diff);
-                        }
-                    }
+        while !viewers.dirty.is_empty() {
+            viewers.prefetch_dirty(rows);
+            for _ in 0..PREFETCH_BATCH {
+                let Some(viewer) = viewers.dirty.pop() else { break };
+                if let Some((user, old, new)) = viewers.flush(viewer, rows) {
+                    let lists = [(old, -1), (new, 1)].into_iter().filter(|(list, _)| !list.is_empty());
+                    outputs.extend(lists.map(|(list, diff)| ((user, list), time, diff)));
                 }
-                *fuel = fuel.saturating_sub(SETTLING);
-                if *fuel == 0 && !viewers.unsettled.is_empty() {
+                *fuel = fuel.saturating_sub(FLUSH);
+                if *fuel == 0 && !viewers.dirty.is_empty() {
                     return false;
                 }
             }
         }
-        // 5. Names that nothing refers to any more.
+        // 5. Ids without references.
         rows.release();
         true
     }
-}
 
-/// Applies updates of the rows of a source, which come row by row, and notes which candidates have another value.
-fn change<V>(
-    changed: &mut Vec<CandidateDelta>,
-    source: usize,
-    updates: &[Vec<((Subscription, V), Time, Diff)>],
-    intern: impl Fn(&mut Rows, u64) -> Dense,
-    split: impl Fn(&V) -> (ItemId, u32),
-    rows: &mut Rows,
-) {
-    let updates = updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.row == b.0.0.row));
-    let updates: Vec<_> = updates.map(|same| (intern(rows, same[0].0.0.row), same)).collect();
-    for some in updates.chunks(TOGETHER) {
-        std::hint::black_box(some.iter().fold(0, |seen, (row, _)| seen ^ rows.get(*row).peek()));
-        for (row, same) in some {
-            let first = changed.len();
-            for ((_, of), _, diff) in *same {
-                let (item, value) = split(of);
-                let item = rows.intern(item);
-                let (old, new) = rows.update(*row, item, value, *diff);
-                // A retraction and an insertion of one row come close together: they are one change.
-                match changed[first..].iter_mut().find(|changed| changed.item == item) {
-                    Some(changed) => changed.new = new,
-                    None => changed.push(CandidateDelta { source, row: *row, item, old, new }),
-                }
-            }
-        }
+    fn deactivate(&mut self, _done_before: Time) {
+        let Work { totals, rescans, lists } = std::mem::take(&mut self.viewers.work);
+        add(&self.gauges.totals, totals);
+        add(&self.gauges.rescans, rescans);
+        add(&self.gauges.lists, lists);
     }
 }
 
@@ -267,20 +148,24 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::sources::SourceUpdates;
     use super::*;
-    use crate::Subscriber;
+    use crate::{Level, SimilarUser, Subscriber};
 
-    /// Weights of a viewer set anew (none: the viewer leaves).
+    const ITEMS: usize = 0;
+    const USERS: usize = 1;
+
+    /// New weights of a viewer (none: the viewer leaves).
     type Sets = Vec<(u64, Vec<(u64, Weight)>)>;
-    /// Values of candidates in rows (0: none any more).
+    /// Values of candidates in rows (0: removed).
     type Changes = Vec<(u64, u64, u16)>;
-    /// What a tick brings: profiles and similarities of items; similar users and levels of items in their histories.
+    /// The input of a tick: profiles and similarities of items; similar users and levels of items in their histories.
     type Step = ((Sets, Changes), (Sets, Changes));
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let profile = (0..6_u64, prop::collection::vec((0..14_u64, 0..4_u32), 0..5));
         let similarity = (0..14_u64, 0..14_u64, prop::sample::select(vec![0_u16, 0, 0, 1, 1, 2, 3, 50, 1024]));
-        // Most ticks leave the profiles as they are: then totals are taken one by one.
+        // Most ticks do not change profiles: then totals are recomputed one by one.
         let profiles = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(profile, 0..4)];
         let items = (profiles, prop::collection::vec(similarity, 0..16));
         let similar = (0..6_u64, prop::collection::vec((0..9_u64, 1..1_025_u32), 0..4));
@@ -291,20 +176,20 @@ mod tests {
     }
 
     fn name(item: u64, generation: u64) -> ItemId {
-        // Several agree in the low six bits.
+        // Several names agree in the low six bits.
         (item + 100 * generation).wrapping_mul(0x9E37_79B9_7F4A_7C15) & !0x38
     }
 
-    /// By viewer, what each row weighs; by row, what each candidate is worth.
+    /// The model of a source: weights of rows by viewer, and values of candidates by row.
     #[derive(Default)]
-    struct Source {
+    struct SourceModel {
         weights: BTreeMap<UserId, BTreeMap<u64, Weight>>,
         rows: BTreeMap<u64, BTreeMap<ItemId, u16>>,
     }
 
-    impl Source {
-        /// Sets weights and values and tells the differences, in no order but that what comes in a row comes before
-        /// what goes.
+    impl SourceModel {
+        /// Sets weights and values and emits the differences, in no order except that insertions into a row precede
+        /// retractions.
         fn apply(
             &mut self,
             (sets, changes): (Sets, Changes),
@@ -326,8 +211,8 @@ mod tests {
             self.change(changes.into_iter().map(named).collect(), value);
         }
 
-        fn change(&mut self, moved: BTreeMap<(u64, ItemId), u16>, value: &mut impl FnMut(u64, ItemId, u16, Diff)) {
-            for ((row, item), new) in moved {
+        fn change(&mut self, changes: BTreeMap<(u64, ItemId), u16>, value: &mut impl FnMut(u64, ItemId, u16, Diff)) {
+            for ((row, item), new) in changes {
                 let values = self.rows.entry(row).or_default();
                 let old = if new > 0 { values.insert(item, new) } else { values.remove(&item) };
                 if new > 0 {
@@ -353,7 +238,7 @@ mod tests {
         }
     }
 
-    fn expected(user: UserId, sources: &[Source; 2], k: usize, weights: [i64; 2]) -> Vec<ItemId> {
+    fn expected(user: UserId, sources: &[SourceModel; 2], k: usize, weights: [i64; 2]) -> Vec<ItemId> {
         let mut totals: BTreeMap<ItemId, i64> = BTreeMap::new();
         sources.iter().zip(weights).for_each(|(source, weight)| source.add(user, weight, &mut totals));
         let profile = &sources[ITEMS].weights[&user];
@@ -368,28 +253,27 @@ mod tests {
     }
 
     proptest! {
-        /// Against totals from scratch, with retractions and insertions in any order and in several containers, the
-        /// catalogue changed halfway so that ids are used again; and in the end nothing is held of anything.
+        /// Compares with totals from scratch. Retractions and insertions come in any order and in several containers. The
+        /// catalogue is replaced halfway, so that ids are reused. At the end all state is empty.
         #[test]
-        fn equals_totals_from_scratch_and_lets_go_of_everything(
+        fn equals_totals_from_scratch_and_releases_all_state(
             steps in steps(),
             k in prop::sample::select(vec![1_usize, 2, 3, 20]),
             items in prop::sample::select(vec![0_i64, 1, 4, 4]),
             users in prop::sample::select(vec![0_i64, 1, 50]),
             slice in prop::sample::select(vec![1_usize, 3, 1_000]),
             pieces in prop::sample::select(vec![1_usize, 2, 100]),
-            turn in any::<u64>(),
+            seed in any::<u64>(),
         ) {
-            let mut viewers = Viewers::new(k, [items, users]);
-            let mut rows = Rows::default();
-            let mut sources = [Source::default(), Source::default()];
+            let mut operator = Lists::new(k, [items, users], Arc::default());
+            let mut sources = [SourceModel::default(), SourceModel::default()];
             let mut lists: BTreeMap<UserId, List> = BTreeMap::new();
-            let (half, mut random) = (steps.len() / 2, turn | 1);
+            let (half, mut random) = (steps.len() / 2, seed | 1);
             let nothing = || (0..6).map(|user| (user, Vec::new())).collect();
-            let everybody_leaves: Step = ((nothing(), Vec::new()), (nothing(), Vec::new()));
+            let removal: Step = ((nothing(), Vec::new()), (nothing(), Vec::new()));
             let mut all: Vec<(usize, Step)> = steps.into_iter().enumerate().collect();
-            all.push((usize::MAX, everybody_leaves.clone()));
-            all.insert(half, (usize::MAX, everybody_leaves));
+            all.push((usize::MAX, removal.clone()));
+            all.insert(half, (usize::MAX, removal));
             for (time, (step, (of_items, of_users))) in (0..).zip(all) {
                 let generation = u64::from(step >= half);
                 let (mut profiles, mut neighbours, mut similar, mut histories) = (vec![], vec![], vec![], vec![]);
@@ -416,7 +300,7 @@ mod tests {
                 if step == usize::MAX {
                     sources[USERS].clear(&mut value);
                 }
-                // Profiles in any order, and similar users every other time.
+                // Profiles come in any order, similar users in every other tick.
                 let mut place = |at: usize| {
                     random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
                     (random >> 33) as usize % (at + 1)
@@ -425,18 +309,18 @@ mod tests {
                 if place(1) == 0 {
                     (1..similar.len()).rev().for_each(|at| similar.swap(at, place(at)));
                 }
-                let updates = Updates {
-                    profiles: vec![profiles],
-                    neighbours: neighbours.chunks(pieces).map(<[_]>::to_vec).collect(),
-                    similar: similar.chunks(pieces).map(<[_]>::to_vec).collect(),
-                    histories: histories.chunks(pieces).map(<[_]>::to_vec).collect(),
+                let of_items = SourceUpdates::<SimilarItemsSource> {
+                    members: vec![profiles],
+                    rows: neighbours.chunks(pieces).map(<[_]>::to_vec).collect(),
                 };
-                let mut tick = Tick::begin(time, &updates, &mut viewers, &mut rows);
-                let mut told = Vec::new();
-                while !tick.advance(&mut slice.clone(), &mut viewers, &mut rows, &mut |user, list, diff| {
-                    told.push((user, list, diff));
-                }) {}
-                for (user, list, diff) in told {
+                let of_users = SourceUpdates::<SimilarUsersSource> {
+                    members: similar.chunks(pieces).map(<[_]>::to_vec).collect(),
+                    rows: histories.chunks(pieces).map(<[_]>::to_vec).collect(),
+                };
+                let mut outputs = Vec::new();
+                operator.begin(time, vec![Box::new(of_items), Box::new(of_users)], &mut outputs);
+                while !operator.advance(time, &mut slice.clone(), &mut outputs) {}
+                for ((user, list), _, diff) in outputs {
                     if diff < 0 {
                         prop_assert_eq!(lists.remove(&user), Some(list));
                     } else {
@@ -450,8 +334,8 @@ mod tests {
                     prop_assert_eq!(list, expected(*user, &sources, k, [items, users]), "user {} at {}", user, time);
                 }
                 if step == usize::MAX {
-                    prop_assert!(rows.is_empty(), "an item or a user is held");
-                    prop_assert!(viewers.is_empty(), "a viewer is held");
+                    prop_assert!(operator.rows.is_empty(), "an item or a user is left");
+                    prop_assert!(operator.viewers.is_empty(), "a viewer is left");
                 }
             }
         }

@@ -2,12 +2,10 @@ use std::cmp::Reverse;
 
 use differential_dataflow::consolidation::consolidate;
 use serde::{Deserialize, Serialize};
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
+use crate::operators::{IdMap, SlicedBuilder, UpdateBatches, shrink_if_sparse};
 use crate::{Collection, Diff, Time, ms_of};
 
 /// The new neighbours of an item or a user whose neighbours changed in a tick.
@@ -28,39 +26,30 @@ pub fn row_changes<'scope>(
     rows: Collection<'scope, (u64, (u64, u16))>,
     name: &str,
 ) -> Stream<'scope, Time, Vec<RowChange>> {
-    rows.inner.unary_frontier::<CapacityContainerBuilder<Vec<RowChange>>, _, _, _>(Pipeline, name, |_, _| {
-        let mut capabilities = OutputCapabilities::new(1);
-        let mut stash = Stash::new();
-        let mut rows: IdMap<Vec<(u64, u16)>> = IdMap::default();
-        let mut updates: Vec<((u64, (u64, u16)), Diff)> = Vec::new();
-        move |(input, frontier), output| {
-            input.for_each(|capability, data| stash.put(capabilities.retain(&capability), data));
-            let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
-            while let Some(time) = stash.first().filter(|time| *time < upper) {
-                updates.extend(stash.take(time).into_iter().flatten().map(|(row, _, diff)| (row, diff)));
-                consolidate(&mut updates);
-                let capability = capabilities.at(0, time);
-                let mut session = output.session(&capability);
-                for of_row in updates.chunk_by(|a, b| a.0.0 == b.0.0) {
-                    let of = of_row[0].0.0;
-                    let similar = rows.entry(of).or_default();
-                    for ((_, neighbour), diff) in of_row {
-                        if *diff > 0 {
-                            similar.push(*neighbour);
-                        } else {
-                            similar.retain(|known| known != neighbour);
-                        }
-                    }
-                    similar.sort_unstable_by_key(|(id, similarity)| (Reverse(*similarity), *id));
-                    session.give(RowChange { of, at: ms_of(time), similar: similar.clone() });
-                    if similar.is_empty() {
-                        rows.remove(&of);
-                        shrink_if_sparse(&mut rows);
-                    }
+    let mut builder = SlicedBuilder::new(name, rows.inner.scope());
+    let input = builder.input(rows.inner, Pipeline);
+    let mut rows: IdMap<Vec<(u64, u16)>> = IdMap::default();
+    let mut updates: Vec<((u64, (u64, u16)), Diff)> = Vec::new();
+    builder.build_per_tick(input, move |time, batches: UpdateBatches<_>, emitted: &mut Vec<RowChange>| {
+        updates.extend(batches.into_iter().flatten().map(|(row, _, diff)| (row, diff)));
+        consolidate(&mut updates);
+        for of_row in updates.chunk_by(|a, b| a.0.0 == b.0.0) {
+            let of = of_row[0].0.0;
+            let similar = rows.entry(of).or_default();
+            for ((_, neighbour), diff) in of_row {
+                if *diff > 0 {
+                    similar.push(*neighbour);
+                } else {
+                    similar.retain(|known| known != neighbour);
                 }
-                updates.clear();
             }
-            capabilities.release_before(stash.first());
+            similar.sort_unstable_by_key(|(id, similarity)| (Reverse(*similarity), *id));
+            emitted.push(RowChange { of, at: ms_of(time), similar: similar.clone() });
+            if similar.is_empty() {
+                rows.remove(&of);
+                shrink_if_sparse(&mut rows);
+            }
         }
+        updates.clear();
     })
 }

@@ -4,11 +4,9 @@ use std::cmp::Reverse;
 
 use differential_dataflow::AsCollection;
 use hashbrown::HashMap;
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::generic::Operator;
 
-use crate::operator::{IdMap, OutputCapabilities, Stash, shrink_if_sparse};
+use crate::operators::{IdMap, SlicedBuilder, UpdateBatches, shrink_if_sparse};
 use crate::{Collection, Diff, ItemId, List, ListKey, Scope, Scored, Time};
 
 /// The `k` items with the largest positive weight of each scope, ties by id.
@@ -21,34 +19,25 @@ use crate::{Collection, Diff, ItemId, List, ListKey, Scope, Scored, Time};
 pub fn trending(weights: Collection<'_, (Option<Scope>, ItemId)>, k: usize) -> Collection<'_, (ListKey, List)> {
     let by_scope =
         Exchange::new(|update: &((Option<Scope>, ItemId), Time, Diff)| ListKey::trending(update.0.0).placement());
-    let lists = weights.inner.unary_frontier::<CapacityContainerBuilder<_>, _, _, _>(by_scope, "Trending", |_, _| {
-        let mut capabilities = OutputCapabilities::new(1);
-        let mut stash = Stash::new();
-        let mut rankings: HashMap<Option<Scope>, Ranking> = HashMap::default();
-        move |(input, frontier), output| {
-            input.for_each(|capability, data| stash.put(capabilities.retain(&capability), data));
-            let upper = frontier.frontier().first().copied().unwrap_or(Time::MAX);
-            while let Some(time) = stash.first().filter(|time| *time < upper) {
-                let mut updates: Vec<_> = stash.take(time).into_iter().flatten().collect();
-                updates.sort_unstable_by_key(|((scope, item), ..)| (*scope, *item));
-                let capability = capabilities.at(0, time);
-                let mut session = output.session(&capability);
-                for of_scope in updates.chunk_by(|a, b| a.0.0 == b.0.0) {
-                    let scope = of_scope[0].0.0;
-                    let ranking = rankings.entry(scope).or_default();
-                    for of_item in of_scope.chunk_by(|a, b| a.0.1 == b.0.1) {
-                        ranking.add(of_item[0].0.1, of_item.iter().map(|(.., diff)| *diff as i64).sum(), k);
-                    }
-                    if let Some((old, new)) = ranking.flush(k) {
-                        let lists = [(old, -1), (new, 1)].into_iter().filter(|(list, _)| !list.is_empty());
-                        session.give_iterator(lists.map(|(list, diff)| ((ListKey::trending(scope), list), time, diff)));
-                    }
-                    if ranking.totals.is_empty() {
-                        rankings.remove(&scope);
-                    }
-                }
+    let mut builder = SlicedBuilder::new("Trending", weights.inner.scope());
+    let weights = builder.input(weights.inner, by_scope);
+    let mut rankings: HashMap<Option<Scope>, Ranking> = HashMap::default();
+    let lists = builder.build_per_tick(weights, move |time, batches: UpdateBatches<_>, emitted: &mut Vec<_>| {
+        let mut updates: Vec<_> = batches.into_iter().flatten().collect();
+        updates.sort_unstable_by_key(|((scope, item), ..)| (*scope, *item));
+        for of_scope in updates.chunk_by(|a, b| a.0.0 == b.0.0) {
+            let scope = of_scope[0].0.0;
+            let ranking = rankings.entry(scope).or_default();
+            for of_item in of_scope.chunk_by(|a, b| a.0.1 == b.0.1) {
+                ranking.add(of_item[0].0.1, of_item.iter().map(|(.., diff)| *diff as i64).sum(), k);
             }
-            capabilities.release_before(stash.first());
+            if let Some((old, new)) = ranking.flush(k) {
+                let lists = [(old, -1), (new, 1)].into_iter().filter(|(list, _)| !list.is_empty());
+                emitted.extend(lists.map(|(list, diff)| ((ListKey::trending(scope), list), time, diff)));
+            }
+            if ranking.totals.is_empty() {
+                rankings.remove(&scope);
+            }
         }
     });
     lists.as_collection()

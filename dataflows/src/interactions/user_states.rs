@@ -11,7 +11,7 @@ use super::updates::{ItemChange, Updates};
 use super::users::{SLICES, UserTable};
 use super::{Barrier, Event};
 use crate::gauges::{Gauges, set};
-use crate::operator::earlier;
+use crate::operators::earlier;
 use crate::{Config, Forgotten, MAX_MS, SnapshotSink, Time, UserId, ms_of};
 
 /// Number of updates that are emitted together: few enough to stay in the cache until then.

@@ -2,7 +2,7 @@
 
 use super::history::Touches;
 use super::timers::UserTimers;
-use crate::operator::{IdMap, shrink_if_sparse};
+use crate::operators::{IdMap, shrink_if_sparse};
 use crate::{GROUPS, UserId};
 
 /// Slices of a key group.

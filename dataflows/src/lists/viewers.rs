@@ -1,38 +1,31 @@
-//! The viewers of this worker: profiles, rankings, and the lists they were sent last.
+//! The viewers of this worker: profiles, rankings, and the emitted lists.
 
-use crate::dense::Dense;
-use crate::operator::{IdMap, TOGETHER, shrink_if_sparse};
-use crate::profile::Profile;
-use crate::rows::{Rows, ViewerId, hold};
-use crate::top_k::{Ranked, TopK, bit};
-use crate::totals::Totals;
-use crate::{Diff, ItemId, List, Scored, SimilarUser, UserId, Weight};
+use super::sources::{OWN_ITEMS, SOURCES, Source};
+use crate::operators::{
+    Dense, IdMap, PREFETCH_BATCH, Profile, Ranked, Row, RowCache, TopK, Totals, UpdateBatches, ViewerId, load_lines,
+    mask_bit, prefetch, shrink_if_sparse, update_holders,
+};
+use crate::{Diff, List, Scored, Time, UserId};
 
-/// The sources of recommendations. Rows of similar items weigh what the profile says, rows of similar users (their
-/// histories) what their similarity is.
-pub(super) const ITEMS: usize = 0;
-pub(super) const USERS: usize = 1;
-const SOURCES: usize = 2;
-
-/// What a tick has done to a viewer so far.
+/// The effect of a tick on a viewer so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing.
-    Settled,
-    /// Some candidates may have another total.
-    Touched,
-    /// All totals may be others: the profile is, or too many candidates are touched to take them one by one.
+    /// No effect.
+    Clean,
+    /// Some totals may have changed.
+    Dirty,
+    /// All totals may have changed: the profile has, or too many candidates have to recompute them one by one.
     Rescan,
 }
 
-/// A candidate taken by itself costs a look into each row of the profile; about so many cost as much as a pass over all
-/// candidates.
-const MOST_TOUCHED: usize = 4;
+/// The total of a single candidate takes a probe into each row of the viewer. More than this many cost as much as a
+/// rescan.
+const MAX_RAISED: usize = 4;
 
-/// What decides of most touches that they are of no account. Apart from the rest, so that a crowd's lies close together.
+/// Hot fields: enough to discard most updates. Kept in a separate array so that a batch stays in cache.
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    /// The kept candidates, as [`TopK::mask`] tells; perhaps some more.
+struct HotFields {
+    /// [`TopK::mask`] of the kept candidates, perhaps with further bits.
     kept: u64,
     state: State,
 }
@@ -40,26 +33,27 @@ struct Head {
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
-    /// Of each source.
+    /// Weights of rows, by source.
     profiles: [Profile; SOURCES],
     ranking: TopK<i64>,
+    /// List that was emitted last.
     list: List,
-    /// Candidates that are not kept and whose total this tick may have raised.
-    touched: Vec<Dense>,
+    /// Candidates that are not kept and whose total may have risen in this tick.
+    raised: Vec<Dense>,
 }
 
-/// What has been done since somebody looked.
+/// Work since the gauges were last updated.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    /// Totals of single candidates taken anew.
+    /// Recomputed totals of single candidates.
     pub(super) totals: usize,
-    /// Viewers whose candidates were all gone through.
+    /// Rescanned viewers.
     pub(super) rescans: usize,
-    /// Lists that changed.
+    /// Changed lists.
     pub(super) lists: usize,
 }
 
-/// A candidate of a row that went from one value to another.
+/// A changed value of a candidate in a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CandidateDelta {
     pub(super) source: usize,
@@ -69,19 +63,19 @@ pub(super) struct CandidateDelta {
     pub(super) new: u32,
 }
 
-/// What the holders of one row are told.
+/// All changes of a row in a tick.
 pub(super) struct RowDelta<'a> {
-    /// The changed candidates of the row.
-    pub(super) changed: &'a [CandidateDelta],
-    /// Their places in a [`TopK::mask`].
+    /// Changed candidates; at least one.
+    changed: &'a [CandidateDelta],
+    /// Bits of the candidates in a [`TopK::mask`].
     items: u64,
-    /// Whether one of them rises.
+    /// Whether a value rises.
     rises: bool,
 }
 
 impl<'a> RowDelta<'a> {
     pub(super) fn new(changed: &'a [CandidateDelta]) -> Self {
-        let items = changed.iter().fold(0, |items, changed| items | bit(changed.item));
+        let items = changed.iter().fold(0, |items, changed| items | mask_bit(changed.item));
         RowDelta { changed, items, rises: changed.iter().any(|changed| changed.new > changed.old) }
     }
 }
@@ -89,17 +83,17 @@ impl<'a> RowDelta<'a> {
 /// All viewers of a worker.
 pub(super) struct Viewers {
     k: usize,
-    /// Of the sources.
+    /// Weights of the sources.
     weights: [i64; SOURCES],
     ids: IdMap<ViewerId>,
     viewers: Vec<Viewer>,
-    /// By viewer.
-    heads: Vec<Head>,
+    /// Hot fields by viewer.
+    hot: Vec<HotFields>,
     free: Vec<ViewerId>,
-    /// Viewers to be looked at when the tick is complete, each once.
-    pub(super) unsettled: Vec<ViewerId>,
-    /// Viewers whose profile or similar users changed in this tick.
-    moved: Vec<ViewerId>,
+    /// Viewers to flush, each once.
+    pub(super) dirty: Vec<ViewerId>,
+    /// Viewers with changed members in this tick.
+    changed_members: Vec<ViewerId>,
     pub(super) work: Work,
     totals: Totals,
     candidates: Vec<Ranked<i64>>,
@@ -112,10 +106,10 @@ impl Viewers {
             weights,
             ids: IdMap::default(),
             viewers: Vec::new(),
-            heads: Vec::new(),
+            hot: Vec::new(),
             free: Vec::new(),
-            unsettled: Vec::new(),
-            moved: Vec::new(),
+            dirty: Vec::new(),
+            changed_members: Vec::new(),
             work: Work::default(),
             totals: Totals::default(),
             candidates: Vec::new(),
@@ -127,188 +121,200 @@ impl Viewers {
         self.ids.is_empty() && self.free.len() == self.viewers.len()
     }
 
-    /// Adds up a tick's updates to the profiles, in any order. All totals of these viewers are others.
-    pub(super) fn profile<T>(&mut self, updates: &[Vec<((UserId, (ItemId, Weight)), T, Diff)>], rows: &mut Rows) {
-        // What is taken back and put in its place mostly comes together.
-        let mut last: Option<(ItemId, Dense)> = None;
+    /// Applies the updates of the viewers' own items, in any order. These viewers are rescanned.
+    pub(super) fn apply_own_items<S: Source>(
+        &mut self,
+        updates: &UpdateBatches<(UserId, S::Member)>,
+        rows: &mut RowCache,
+    ) {
+        // A retraction and its insertion are mostly adjacent.
+        let mut last: Option<(u64, Dense)> = None;
         for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
-            let id = self.of(same[0].0.0);
-            self.moved.push(id);
-            self.unsettle(id, State::Rescan);
-            let profile = &mut self.viewers[id as usize].profiles[ITEMS];
+            let id = self.viewer_of(same[0].0.0);
+            self.changed_members.push(id);
+            self.mark(id, State::Rescan);
+            let profile = &mut self.viewers[id as usize].profiles[OWN_ITEMS];
             if profile.is_empty() {
                 profile.reserve(same.len());
             }
-            for ((_, (item, weight)), _, diff) in same {
+            for ((_, member), _, diff) in same {
+                let (item, weight) = S::member(member);
                 let row = match last {
-                    Some((same, row)) if same == *item => row,
-                    _ => rows.intern(*item),
+                    Some((same, row)) if same == item => row,
+                    _ => S::intern(rows, item),
                 };
-                last = Some((*item, row));
-                if profile.add(row, *weight, *diff) {
-                    rows.mention(row);
-                }
-            }
-        }
-    }
-
-    /// Adds up a tick's updates of similar users, in any order, while the rows are as they were before the tick. A viewer
-    /// whose profile is as it was goes on from its totals: most have one similar user who is a little more or less so.
-    pub(super) fn follow<T>(&mut self, updates: &[Vec<((UserId, SimilarUser), T, Diff)>], rows: &mut Rows) {
-        let of_viewers: Vec<_> = updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)).collect();
-        for some in of_viewers.chunks(TOGETHER) {
-            let first = self.moved.len();
-            for same in some {
-                let id = self.of(same[0].0.0);
-                self.moved.push(id);
-            }
-            let profiles = self.moved[first..].iter().map(|id| &self.viewers[*id as usize].profiles[USERS]);
-            std::hint::black_box(profiles.fold(0, |seen, profile| seen ^ profile.peek()));
-            for (same, at) in some.iter().zip(first..) {
-                self.follow_one(self.moved[at], same, rows);
-            }
-        }
-    }
-
-    fn follow_one<T>(&mut self, id: ViewerId, updates: &[((UserId, SimilarUser), T, Diff)], rows: &mut Rows) {
-        // What is taken back and put in its place comes together.
-        for same in updates.chunk_by(|a, b| a.0.1.user == b.0.1.user) {
-            let row = rows.intern_user(same[0].0.1.user);
-            let profile = &mut self.viewers[id as usize].profiles[USERS];
-            let mut more = 0;
-            for ((_, similar), _, diff) in same {
-                let weight = Weight::from(similar.similarity);
-                more += i64::from(weight) * *diff as i64;
+                last = Some((item, row));
                 if profile.add(row, weight, *diff) {
-                    rows.mention(row);
+                    rows.add_reference(row);
                 }
-            }
-            let more = more * self.weights[USERS];
-            if more != 0 && self.heads[id as usize].state != State::Rescan {
-                let moves = rows.get(row).candidates().map(|(item, value)| (item, more * i64::from(value)));
-                self.shift(id, moves, rows);
             }
         }
     }
 
-    /// After all updates of a tick: viewers hold the rows of what has a weight now, and only those.
-    pub(super) fn hold(&mut self, rows: &mut Rows) {
-        let moved = std::mem::take(&mut self.moved);
-        for some in moved.chunks(TOGETHER) {
-            let pending = || some.iter().flat_map(|id| &self.viewers[*id as usize].profiles).flat_map(Profile::pending);
-            std::hint::black_box(pending().fold(0, |seen, row| seen ^ rows.get(row).holders.len()));
-            std::hint::black_box(
-                pending().fold(0, |seen, row| seen ^ rows.get(row).holders.last().map_or(0, |id| *id)),
-            );
-            for id in some {
-                for source in [ITEMS, USERS] {
-                    hold(&mut self.viewers, *id, |viewer| &mut viewer.profiles[source], |_| *id, rows);
+    /// Applies the updates of members of another source, in any order, with the rows as of before the tick. Totals are
+    /// adjusted unless the viewer is rescanned anyway: mostly one member has a slightly different weight.
+    pub(super) fn apply_members<S: Source>(
+        &mut self,
+        source: usize,
+        updates: &UpdateBatches<(UserId, S::Member)>,
+        rows: &mut RowCache,
+    ) {
+        let by_viewer: Vec<_> = updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)).collect();
+        for batch in by_viewer.chunks(PREFETCH_BATCH) {
+            let first = self.changed_members.len();
+            for same in batch {
+                let id = self.viewer_of(same[0].0.0);
+                self.changed_members.push(id);
+            }
+            let changed = self.changed_members[first..].iter();
+            prefetch(changed.map(|id| self.viewers[*id as usize].profiles[source].load()));
+            for (same, at) in batch.iter().zip(first..) {
+                self.apply_members_of::<S>(self.changed_members[at], source, same, rows);
+            }
+        }
+    }
+
+    fn apply_members_of<S: Source>(
+        &mut self,
+        id: ViewerId,
+        source: usize,
+        updates: &[((UserId, S::Member), Time, Diff)],
+        rows: &mut RowCache,
+    ) {
+        // A retraction and its insertion are adjacent.
+        for same in updates.chunk_by(|a, b| S::member(&a.0.1).0 == S::member(&b.0.1).0) {
+            let row = S::intern(rows, S::member(&same[0].0.1).0);
+            let profile = &mut self.viewers[id as usize].profiles[source];
+            let mut change = 0;
+            for ((_, member), _, diff) in same {
+                let (_, weight) = S::member(member);
+                change += i64::from(weight) * *diff as i64;
+                if profile.add(row, weight, *diff) {
+                    rows.add_reference(row);
+                }
+            }
+            let change = change * self.weights[source];
+            if change != 0 && self.hot[id as usize].state != State::Rescan {
+                let deltas = rows.get(row).candidates().map(|(item, value)| (item, change * i64::from(value)));
+                self.apply_delta(id, deltas, rows);
+            }
+        }
+    }
+
+    /// After all updates of a tick: makes the viewers holders of exactly the rows with a weight.
+    pub(super) fn update_holders(&mut self, rows: &mut RowCache) {
+        let changed = std::mem::take(&mut self.changed_members);
+        for batch in changed.chunks(PREFETCH_BATCH) {
+            let profiles = || batch.iter().flat_map(|id| &self.viewers[*id as usize].profiles);
+            prefetch(profiles().flat_map(Profile::pending).map(|row| rows.get(row).holders.len()));
+            let last = |row| rows.get(row).holders.last().map_or(0, |id| *id);
+            prefetch(profiles().flat_map(Profile::pending).map(last));
+            for id in batch {
+                for source in 0..SOURCES {
+                    update_holders(&mut self.viewers, *id, |viewer| &mut viewer.profiles[source], |_| *id, rows);
                 }
                 if self.viewers[*id as usize].has_left() {
-                    self.unsettle(*id, State::Rescan);
+                    self.mark(*id, State::Rescan);
                 }
             }
         }
     }
 
-    /// Candidates of a row that the viewer holds went from one value to another.
+    /// Applies the changes of a row to one of its holders.
     #[inline]
-    pub(super) fn touch(&mut self, id: ViewerId, crowd: &RowDelta, rows: &Rows) {
-        let head = &self.heads[id as usize];
-        if head.state == State::Rescan || !(crowd.rises || head.kept & crowd.items != 0) {
+    pub(super) fn apply_row(&mut self, id: ViewerId, delta: &RowDelta, rows: &RowCache) {
+        let hot = &self.hot[id as usize];
+        if hot.state == State::Rescan || !(delta.rises || hot.kept & delta.items != 0) {
             return;
         }
-        let CandidateDelta { source, row, .. } = crowd.changed[0];
+        let CandidateDelta { source, row, .. } = delta.changed[0];
         let weight = i64::from(self.viewers[id as usize].profiles[source].weight(row)) * self.weights[source];
-        let moves = crowd.changed.iter();
-        let moves = moves.map(|changed| (changed.item, weight * (i64::from(changed.new) - i64::from(changed.old))));
-        self.shift(id, moves, rows);
+        let deltas = delta.changed.iter();
+        let deltas = deltas.map(|changed| (changed.item, weight * (i64::from(changed.new) - i64::from(changed.old))));
+        self.apply_delta(id, deltas, rows);
     }
 
-    /// The totals of candidates, by one row, are so much more than they were. What is kept moves along; of the others only
-    /// a bound is known, which rises by the largest move. One that may come to be among the best is looked at.
+    /// Applies changes of totals that come from one row. Totals of kept candidates are adjusted. Of the others only a bound
+    /// is known, the floor, which rises by the largest change. A candidate that may enter the k best is recorded as raised.
     #[inline]
-    fn shift(&mut self, id: ViewerId, moves: impl Iterator<Item = (Dense, i64)>, rows: &Rows) {
-        let head = &mut self.heads[id as usize];
+    fn apply_delta(&mut self, id: ViewerId, deltas: impl Iterator<Item = (Dense, i64)>, rows: &RowCache) {
+        let hot = &mut self.hot[id as usize];
         let viewer = &mut self.viewers[id as usize];
-        let (mut lift, mut concerns) = (0, false);
-        for (item, more) in moves {
-            let total = |total: i64| Some(total + more).filter(|total| *total > 0);
-            let is_kept = head.kept & bit(item) != 0;
-            if let Some(rank) = is_kept.then(|| viewer.ranking.revise(item, rows.ids(), total)).flatten() {
-                // What moves in the reserve concerns nobody.
-                concerns |= rank < self.k;
-            } else if more > lift && !viewer.has_seen(item) {
-                if viewer.ranking.room(self.k).is_some_and(|room| more < room) {
-                    lift = more;
-                } else if !viewer.touched.contains(&item) {
-                    viewer.touched.push(item);
-                    concerns = true;
+        let (mut rise, mut is_visible) = (0, false);
+        for (item, delta) in deltas {
+            let total = |total: i64| Some(total + delta).filter(|total| *total > 0);
+            let may_be_kept = hot.kept & mask_bit(item) != 0;
+            if let Some(rank) = may_be_kept.then(|| viewer.ranking.adjust(item, rows.ids(), total)).flatten() {
+                // A change within the reserve changes no list.
+                is_visible |= rank < self.k;
+            } else if delta > rise && !viewer.has_seen(item) {
+                if viewer.ranking.slack(self.k).is_some_and(|slack| delta < slack) {
+                    rise = delta;
+                } else if !viewer.raised.contains(&item) {
+                    viewer.raised.push(item);
+                    is_visible = true;
                 }
             }
         }
-        viewer.ranking.lift(lift);
-        if concerns || viewer.ranking.is_short(self.k) {
-            let state = if viewer.touched.len() > MOST_TOUCHED { State::Rescan } else { State::Touched };
-            self.unsettle(id, state);
+        viewer.ranking.raise_floor(rise);
+        if is_visible || viewer.ranking.needs_rescan(self.k) {
+            let state = if viewer.raised.len() > MAX_RAISED { State::Rescan } else { State::Dirty };
+            self.mark(id, state);
         }
     }
 
-    /// How many there are.
+    /// Number of viewers.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// All totals of a viewer may be others.
+    /// Marks a viewer for a rescan.
     #[inline]
-    pub(super) fn surprise(&mut self, id: ViewerId) {
-        self.unsettle(id, State::Rescan);
+    pub(super) fn mark_rescan(&mut self, id: ViewerId) {
+        self.mark(id, State::Rescan);
     }
 
-    /// Reads what settling the next [`TOGETHER`] viewers will read, so that all of it is waited for together.
-    pub(super) fn peek(&self, rows: &Rows) {
+    /// Prefetches what [`Viewers::flush`] reads of the next dirty viewers.
+    pub(super) fn prefetch_dirty(&self, rows: &RowCache) {
         let next = || {
-            let next = self.unsettled.iter().rev().take(TOGETHER);
-            next.map(|id| (&self.viewers[*id as usize], self.heads[*id as usize].state))
+            let next = self.dirty.iter().rev().take(PREFETCH_BATCH);
+            next.map(|id| (&self.viewers[*id as usize], self.hot[*id as usize].state))
         };
-        let viewers = next().map(|(viewer, _)| {
-            let list = viewer.list.iter().step_by(4).fold(0, |seen, scored| seen ^ scored.item);
-            viewer.ranking.peek() ^ list as u32
-        });
-        std::hint::black_box(viewers.fold(0, |seen, line| seen ^ line));
-        // The rows are looked at only for totals taken anew.
-        let profiles = || {
-            let looked_at = next().filter(|(viewer, state)| *state == State::Rescan || !viewer.touched.is_empty());
-            looked_at.flat_map(|(viewer, _)| viewer.held(self.weights))
+        let list = |viewer: &Viewer| load_lines(&viewer.list, |scored| scored.item as u32);
+        prefetch(next().map(|(viewer, _)| viewer.ranking.load() ^ list(viewer)));
+        // Only recomputed totals read rows.
+        let rows_read = || {
+            let next = next().filter(|(viewer, state)| *state == State::Rescan || !viewer.raised.is_empty());
+            next.flat_map(|(viewer, _)| viewer.weighted_rows(self.weights)).map(|(row, _)| rows.get(row))
         };
-        std::hint::black_box(profiles().fold(0, |seen, (item, _)| seen ^ rows.get(item).len()));
-        std::hint::black_box(profiles().fold(0, |seen, (item, _)| seen ^ rows.get(item).peek()));
+        prefetch(rows_read().map(Row::len));
+        prefetch(rows_read().map(Row::load));
     }
 
-    /// Settles a viewer; if its list is another sequence of items than the last one sent, says what it was and is.
-    pub(super) fn settle(&mut self, id: ViewerId, rows: &Rows) -> Option<(UserId, List, List)> {
-        let state = std::mem::replace(&mut self.heads[id as usize].state, State::Settled);
+    /// Flushes a viewer. Returns the old and the new list if the sequence of items changed.
+    pub(super) fn flush(&mut self, id: ViewerId, rows: &RowCache) -> Option<(UserId, List, List)> {
+        let state = std::mem::replace(&mut self.hot[id as usize].state, State::Clean);
         let viewer = &mut self.viewers[id as usize];
-        let mut touched = std::mem::take(&mut viewer.touched);
-        if state == State::Touched {
-            self.work.totals += touched.len();
-            for item in &touched {
+        let mut raised = std::mem::take(&mut viewer.raised);
+        if state == State::Dirty {
+            self.work.totals += raised.len();
+            for item in &raised {
                 let total = viewer.total(*item, self.weights, rows);
                 let total = Some(total).filter(|total| *total > 0);
                 viewer.ranking.update(*item, total, capacity(self.k), rows.ids());
             }
         }
-        touched.clear();
-        viewer.touched = touched;
-        if state == State::Rescan || viewer.ranking.is_short(self.k) {
+        raised.clear();
+        viewer.raised = raised;
+        if state == State::Rescan || viewer.ranking.needs_rescan(self.k) {
             self.rescan(id, rows);
         }
         let viewer = &mut self.viewers[id as usize];
-        self.heads[id as usize].kept = viewer.ranking.mask();
-        let moved = viewer.ranking.has_moved(self.k);
+        self.hot[id as usize].kept = viewer.ranking.mask();
+        let order_changed = viewer.ranking.take_order_changed(self.k);
         let best = viewer.ranking.best(self.k);
         let name = |ranked: &Ranked<i64>| rows.ids().name(ranked.id);
-        let same = !moved || best.iter().map(name).eq(viewer.list.iter().map(|scored| scored.item));
+        let same = !order_changed || best.iter().map(name).eq(viewer.list.iter().map(|scored| scored.item));
         let change = (!same).then(|| {
             let list: List = best.iter().map(|ranked| Scored { item: name(ranked), score: ranked.score }).collect();
             let old = std::mem::replace(&mut viewer.list, list.clone());
@@ -318,25 +324,24 @@ impl Viewers {
         if viewer.has_left() {
             self.ids.remove(&viewer.user);
             shrink_if_sparse(&mut self.ids);
-            // The place is used again; what was in it is freed now.
+            // The slot is reused; its memory is freed now.
             *viewer = Viewer::new(0);
             self.free.push(id);
         }
         change
     }
 
-    /// Goes through all candidates of a viewer: those of the rows it holds.
-    fn rescan(&mut self, id: ViewerId, rows: &Rows) {
+    /// Totals all candidates in the rows of a viewer.
+    fn rescan(&mut self, id: ViewerId, rows: &RowCache) {
         self.work.rescans += 1;
         let viewer = &mut self.viewers[id as usize];
         self.totals.reserve(rows.ids().bound());
-        // Seen items, as a contribution of minus infinity.
-        self.totals.exclude(viewer.profiles[ITEMS].items().iter().copied());
-        for (row, weight) in viewer.held(self.weights) {
+        self.totals.exclude(viewer.profiles[OWN_ITEMS].items().iter().copied());
+        for (row, weight) in viewer.weighted_rows(self.weights) {
             self.totals.add(rows.get(row).candidates().map(|(item, value)| (item, weight * i64::from(value))));
         }
-        // The k best so far are mostly among the k best again. If all of them still score, the k-th best scores at least
-        // as much as the worst of them, and what scores much less need not be ranked.
+        // The k best so far are mostly among the k best again. If all of them still have a score, the new k-th best scores
+        // at least as much as the worst of them, and candidates that score much less need not be ranked.
         let best = viewer.ranking.best(self.k);
         let worst = best.iter().map(|ranked| self.totals.get(ranked.id)).min().filter(|_| best.len() == self.k);
         let cut = worst.map_or(0, |worst| worst - worst / 4);
@@ -349,10 +354,10 @@ impl Viewers {
             }
         }
         let floor = Some(floor).filter(|floor| *floor > 0);
-        viewer.ranking.choose(&mut self.candidates, floor, capacity(self.k), rows.ids());
+        viewer.ranking.rebuild(&mut self.candidates, floor, capacity(self.k), rows.ids());
     }
 
-    fn of(&mut self, user: UserId) -> ViewerId {
+    fn viewer_of(&mut self, user: UserId) -> ViewerId {
         *self.ids.entry(user).or_insert_with(|| {
             let new = Viewer::new(user);
             if let Some(id) = self.free.pop() {
@@ -360,18 +365,18 @@ impl Viewers {
                 return id;
             }
             self.viewers.push(new);
-            self.heads.push(Head { kept: 0, state: State::Settled });
+            self.hot.push(HotFields { kept: 0, state: State::Clean });
             ViewerId::try_from(self.viewers.len() - 1).expect("fewer viewers than 2^32")
         })
     }
 
-    fn unsettle(&mut self, id: ViewerId, state: State) {
-        let head = &mut self.heads[id as usize];
-        if head.state == State::Settled {
-            self.unsettled.push(id);
+    fn mark(&mut self, id: ViewerId, state: State) {
+        let hot = &mut self.hot[id as usize];
+        if hot.state == State::Clean {
+            self.dirty.push(id);
         }
-        if head.state != State::Rescan {
-            head.state = state;
+        if hot.state != State::Rescan {
+            hot.state = state;
         }
     }
 }
@@ -379,37 +384,37 @@ impl Viewers {
 impl Viewer {
     fn new(user: UserId) -> Self {
         let profiles = Default::default();
-        Viewer { user, profiles, ranking: TopK::default(), list: List::new(), touched: Vec::new() }
+        Viewer { user, profiles, ranking: TopK::default(), list: List::new(), raised: Vec::new() }
     }
 
-    /// Whether nothing is known of the viewer any more.
+    /// Whether the viewer has no members of any source.
     fn has_left(&self) -> bool {
         self.profiles.iter().all(Profile::is_empty)
     }
 
-    /// Whether the viewer has the item, which then is not listed.
+    /// Whether the item is in the viewer's history, and so excluded from the list.
     #[inline]
     fn has_seen(&self, item: Dense) -> bool {
-        self.profiles[ITEMS].items().contains(&item)
+        self.profiles[OWN_ITEMS].items().contains(&item)
     }
 
-    /// The rows held, each with what it weighs in the total, source weight included.
+    /// The rows with a weight, and their weights including that of the source.
     #[inline]
-    fn held(&self, weights: [i64; SOURCES]) -> impl Iterator<Item = (Dense, i64)> {
+    fn weighted_rows(&self, weights: [i64; SOURCES]) -> impl Iterator<Item = (Dense, i64)> {
         let sources = self.profiles.iter().zip(weights).filter(|(_, weight)| *weight > 0);
         sources.flat_map(|(profile, weight)| profile.weights().map(move |(row, own)| (row, weight * i64::from(own))))
     }
 
-    /// Total of a candidate, 0 if it was seen: a look into each row held.
-    fn total(&self, item: Dense, weights: [i64; SOURCES], rows: &Rows) -> i64 {
+    /// The total of a candidate; 0 if it is excluded. One probe into each row.
+    fn total(&self, item: Dense, weights: [i64; SOURCES], rows: &RowCache) -> i64 {
         if self.has_seen(item) {
             return 0;
         }
-        self.held(weights).map(|(row, weight)| weight * i64::from(rows.get(row).value(item))).sum()
+        self.weighted_rows(weights).map(|(row, weight)| weight * i64::from(rows.get(row).value(item))).sum()
     }
 }
 
-/// A reserve as large as the list itself, so that a viewer is seldom gone through again.
+/// Capacity of a ranking: a reserve as large as the list itself, so that rescans are rare.
 fn capacity(k: usize) -> usize {
     2 * k
 }

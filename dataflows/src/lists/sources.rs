@@ -1,0 +1,117 @@
+//! Sources of candidates. To add one, implement [`Source`] in a file of its own and add it to [`lists`](super::lists) and
+//! [`SOURCES`].
+
+mod similar_items;
+mod similar_users;
+
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+
+pub(super) use self::similar_items::SimilarItemsSource;
+pub(super) use self::similar_users::SimilarUsersSource;
+use super::viewers::{CandidateDelta, Viewers};
+use crate::operators::{
+    Dense, OutputCapabilities, PREFETCH_BATCH, RowCache, SlicedBuilder, StashedInput, StashedInputs, UpdateBatches,
+    earlier, prefetch,
+};
+use crate::{Collection, Diff, ItemId, Subscription, Time, UserId, Weight};
+
+/// Number of sources; each viewer has a profile for each.
+pub(super) const SOURCES: usize = 2;
+
+/// The source with the items of the viewers' own histories. These items are excluded from the list.
+pub(super) const OWN_ITEMS: usize = 0;
+
+/// A source of candidates. It gives each viewer weighted members, and each member has a row of weighted items. The total of
+/// an item is the sum of member weight times item weight, times the weight of the source.
+pub(super) trait Source: 'static {
+    /// A member of a viewer: the key of a row and its weight.
+    type Member: Clone + 'static;
+    /// A row entry: an item and its value.
+    type Entry: differential_dataflow::ExchangeData;
+
+    fn member(member: &Self::Member) -> (u64, Weight);
+    fn entry(entry: &Self::Entry) -> (ItemId, u32);
+    fn intern(rows: &mut RowCache, row: u64) -> Dense;
+}
+
+/// The inputs of any source: dynamic once a tick, static for each record.
+pub(super) type AnySourceInput = Box<dyn StashedInputs<Batches = Box<dyn AnySourceUpdates>>>;
+
+/// The inputs of a source.
+struct SourceInput<S: Source> {
+    members: StashedInput<((UserId, S::Member), Time, Diff)>,
+    rows: StashedInput<((Subscription, S::Entry), Time, Diff)>,
+}
+
+/// Adds the inputs of a source. `members` must be located with the viewers; rows are sent there.
+pub(super) fn source_input<'scope, S: Source>(
+    builder: &mut SlicedBuilder<'scope>,
+    members: Collection<'scope, (UserId, S::Member)>,
+    rows: Collection<'scope, (Subscription, S::Entry)>,
+) -> AnySourceInput {
+    let to_viewers = |update: &((Subscription, S::Entry), Time, Diff)| update.0.0.worker();
+    let members = builder.input(members.inner, Pipeline);
+    Box::new(SourceInput::<S> { members, rows: builder.input(rows.inner, Exchange::new(to_viewers)) })
+}
+
+impl<S: Source> StashedInputs for SourceInput<S> {
+    type Batches = Box<dyn AnySourceUpdates>;
+
+    fn receive(&mut self, capabilities: &mut OutputCapabilities) {
+        self.members.receive(capabilities);
+        self.rows.receive(capabilities);
+    }
+
+    fn first(&self) -> Option<Time> {
+        earlier(self.members.first(), self.rows.first())
+    }
+
+    fn take(&mut self, time: Time) -> Self::Batches {
+        Box::new(SourceUpdates::<S> { members: self.members.take(time), rows: self.rows.take(time) })
+    }
+}
+
+/// The updates of a source in one tick.
+pub(super) struct SourceUpdates<S: Source> {
+    pub(super) members: UpdateBatches<(UserId, S::Member)>,
+    pub(super) rows: UpdateBatches<(Subscription, S::Entry)>,
+}
+
+/// [`SourceUpdates`] of any source. `source` is the index of the source.
+pub(super) trait AnySourceUpdates {
+    fn apply_members(&self, source: usize, viewers: &mut Viewers, rows: &mut RowCache);
+
+    /// Applies row updates, which arrive grouped by row, and records the candidates whose value changed.
+    fn apply_rows(&self, source: usize, changed: &mut Vec<CandidateDelta>, rows: &mut RowCache);
+}
+
+impl<S: Source> AnySourceUpdates for SourceUpdates<S> {
+    fn apply_members(&self, source: usize, viewers: &mut Viewers, rows: &mut RowCache) {
+        if source == OWN_ITEMS {
+            viewers.apply_own_items::<S>(&self.members, rows);
+        } else {
+            viewers.apply_members::<S>(source, &self.members, rows);
+        }
+    }
+
+    fn apply_rows(&self, source: usize, changed: &mut Vec<CandidateDelta>, rows: &mut RowCache) {
+        let by_row = self.rows.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.row == b.0.0.row));
+        let by_row: Vec<_> = by_row.map(|same| (S::intern(rows, same[0].0.0.row), same)).collect();
+        for batch in by_row.chunks(PREFETCH_BATCH) {
+            prefetch(batch.iter().map(|(row, _)| rows.get(*row).load()));
+            for (row, same) in batch {
+                let first = changed.len();
+                for ((_, entry), _, diff) in *same {
+                    let (item, value) = S::entry(entry);
+                    let item = rows.intern(item);
+                    let (old, new) = rows.update(*row, item, value, *diff);
+                    // A retraction and an insertion of one candidate are close together: they make one change.
+                    match changed[first..].iter_mut().find(|changed| changed.item == item) {
+                        Some(changed) => changed.new = new,
+                        None => changed.push(CandidateDelta { source, row: *row, item, old, new }),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The stages of the graph, for tests, measurements and other graphs, and the parts that they share.
+//!
+//! - `SlicedBuilder` drives an operator: it receives input until a tick is complete, processes the tick in slices and holds
+//!   the capabilities. `SlicedOperator` is what differs from one operator to the next.
+//! - `replicate_rows` sends rows to the workers that subscribe to them, and `RowCache` keeps them there.
+//! - [`TopK`] maintains the best candidates of a group.
+//! - [`Ids`](crate::ids::Ids) and [`IdMap`](crate::ids::IdMap) are tables by id, and `prefetch` loads scattered entries of
+//!   them together.
+
+mod capabilities;
+pub(crate) mod dense;
+pub(crate) mod id_map;
+mod inputs;
+mod outputs;
+mod prefetch;
+mod profile;
+mod row_cache;
+mod sliced;
+mod subscriptions;
+mod top_k;
+mod totals;
+
+pub(crate) use self::capabilities::{OutputCapabilities, complete_before, earlier};
+pub(crate) use self::dense::{Dense, Ids, RecentIds, slot_mut};
+pub(crate) use self::id_map::{IdMap, shrink_if_sparse};
+pub(crate) use self::inputs::{Batches, Stash, StashedInput, StashedInputs, UpdateBatches};
+pub(crate) use self::outputs::{Out, OutputBuffers, give};
+pub(crate) use self::prefetch::{PREFETCH_BATCH, load_lines, prefetch};
+pub(crate) use self::profile::Profile;
+pub(crate) use self::row_cache::{Holder, Row, RowCache, ViewerId, update_holders};
+pub(crate) use self::sliced::{SlicedBuilder, SlicedOperator};
+pub(crate) use self::subscriptions::{ReplicatedRows, replicate_rows};
+pub(crate) use self::top_k::{IdFilter, mask_bit};
+pub use self::top_k::{Ranked, TopK};
+pub(crate) use self::totals::Totals;
+pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};
+pub use crate::changes::{Reconcile, changes};
+pub use crate::input::OpenTick;
+pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions};
+pub use crate::lists::lists;
+pub use crate::popularity::popularity;
+pub use crate::row_changes::{RowChange, row_changes};
+pub use crate::similarity::items::{Neighbour, SimilarItems, similar_items};
+pub use crate::similarity::quantise::{Logarithm, Similarity};
+pub use crate::similarity::users::{
+    Member, SimilarUser, SimilarUsers, activity, histories, rank_similar_users, samples, similar_users,
+};
+pub use crate::trending::trending;

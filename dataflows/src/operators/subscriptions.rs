@@ -1,0 +1,127 @@
+//! Demand-driven replication of rows: a worker that subscribes to a row gets all of it once, and differences after that.
+//!
+//! The output equals a join of rows and subscriptions, without an arrangement of either.
+
+use differential_dataflow::{AsCollection, ExchangeData};
+use timely::dataflow::channels::pact::Exchange;
+
+use super::{IdMap, SlicedBuilder, SlicedOperator, StashedInput, UpdateBatches, shrink_if_sparse};
+use crate::{Collection, Diff, Subscriber, Subscription, Time, UserId};
+
+/// Rows by the id64 of an item or a user.
+pub(crate) trait ReplicatedRows: 'static {
+    /// An update of a row, as it arrives.
+    type Update: Copy + 'static;
+    /// An entry of a row, as subscribers see it.
+    type Value: ExchangeData;
+
+    /// Applies all updates of a row in a tick and emits the changed entries.
+    fn apply(&mut self, row: u64, updates: &[(u64, Self::Update, Diff)], emit: &mut impl FnMut(Self::Value, Diff));
+
+    /// Emits all entries of a row.
+    fn emit_row(&self, row: u64, emit: &mut impl FnMut(Self::Value));
+
+    /// Continues with what follows from the last updates beside the rows; an emitted user costs a unit of fuel. Returns
+    /// whether that is done.
+    fn advance(&mut self, _fuel: &mut usize, _emit: &mut impl FnMut(UserId, Diff)) -> bool {
+        true
+    }
+}
+
+/// Rows for their subscribers, to be exchanged by worker, and the users emitted by [`ReplicatedRows::advance`].
+pub(crate) type Replicated<'scope, V> = (Collection<'scope, (Subscription, V)>, Collection<'scope, UserId>);
+
+/// Maintains `rows` on their workers and sends them to the subscribers. `split` finds the row of an update.
+///
+/// Cost: an emitted update for each subscriber of a row and each changed entry. Sliced; an update costs a unit of fuel.
+pub(crate) fn replicate_rows<'scope, D: ExchangeData, R: ReplicatedRows>(
+    name: &str,
+    updates: Collection<'scope, D>,
+    split: fn(&D) -> (u64, R::Update),
+    subscriptions: Collection<'scope, Subscription>,
+    rows: R,
+    slice: usize,
+) -> Replicated<'scope, R::Value> {
+    let mut builder = SlicedBuilder::new(name, updates.inner.scope());
+    let by_row = Exchange::new(move |update: &(D, Time, Diff)| split(&update.0).0);
+    let updates = builder.input(updates.inner, by_row);
+    let by_row = Exchange::new(|update: &(Subscription, Time, Diff)| update.0.row);
+    let subscriptions = builder.input(subscriptions.inner, by_row);
+    let replication = Replication { split, rows, subscribers: IdMap::default(), updates: Vec::new(), applied: 0 };
+    let (rows, users) = builder.build((updates, subscriptions), slice, replication);
+    (rows.as_collection(), users.as_collection())
+}
+
+struct Replication<D, R: ReplicatedRows> {
+    split: fn(&D) -> (u64, R::Update),
+    rows: R,
+    /// Subscribers by row.
+    subscribers: IdMap<Vec<Subscriber>>,
+    /// Updates of the tick, by row.
+    updates: Vec<(u64, R::Update, Diff)>,
+    /// Number of updates that are applied.
+    applied: usize,
+}
+
+impl<D: ExchangeData, R: ReplicatedRows> Replication<D, R> {
+    /// Adds or removes a subscriber. Subscriptions are netted within a tick.
+    fn subscribe(&mut self, Subscription { row, subscriber }: Subscription, diff: Diff) {
+        let subscribers = self.subscribers.entry(row).or_default();
+        if diff > 0 {
+            subscribers.push(subscriber);
+        } else {
+            subscribers.retain(|known| *known != subscriber);
+            if subscribers.is_empty() {
+                self.subscribers.remove(&row);
+                shrink_if_sparse(&mut self.subscribers);
+            }
+        }
+    }
+}
+
+impl<D: ExchangeData, R: ReplicatedRows> SlicedOperator for Replication<D, R> {
+    type Inputs = (StashedInput<(D, Time, Diff)>, StashedInput<(Subscription, Time, Diff)>);
+    type Outputs = (Vec<((Subscription, R::Value), Time, Diff)>, Vec<(UserId, Time, Diff)>);
+
+    fn begin(
+        &mut self,
+        time: Time,
+        (updates, subscriptions): (UpdateBatches<D>, UpdateBatches<Subscription>),
+        (emitted, _): &mut Self::Outputs,
+    ) {
+        // New subscribers get rows as they were before the tick, so that changes are the same for all subscribers.
+        for (subscription, _, diff) in subscriptions.into_iter().flatten() {
+            self.rows.emit_row(subscription.row, &mut |value| emitted.push(((subscription, value), time, diff)));
+            self.subscribe(subscription, diff);
+        }
+        self.applied = 0;
+        let split = |(data, _, diff): (D, Time, Diff)| {
+            let (row, update) = (self.split)(&data);
+            (row, update, diff)
+        };
+        self.updates = updates.into_iter().flatten().map(split).collect();
+        self.updates.sort_by_key(|(row, ..)| *row);
+    }
+
+    fn advance(&mut self, time: Time, fuel: &mut usize, (emitted, users): &mut Self::Outputs) -> bool {
+        loop {
+            if !self.rows.advance(fuel, &mut |user, diff| users.push((user, time, diff))) {
+                return false;
+            }
+            let Some(updates) = self.updates[self.applied..].chunk_by(|a, b| a.0 == b.0).next() else { break };
+            if *fuel == 0 {
+                return false;
+            }
+            *fuel = fuel.saturating_sub(updates.len());
+            let row = updates[0].0;
+            let subscribers = self.subscribers.get(&row).map_or(&[][..], Vec::as_slice);
+            self.rows.apply(row, updates, &mut |value, diff| {
+                let subscription = |subscriber: &Subscriber| Subscription { row, subscriber: *subscriber };
+                emitted.extend(subscribers.iter().map(|to| ((subscription(to), value.clone()), time, diff)));
+            });
+            self.applied += updates.len();
+        }
+        self.updates = Vec::new();
+        true
+    }
+}

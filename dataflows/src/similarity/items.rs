@@ -1,0 +1,299 @@
+//! Similar items: maintains the best neighbours of every item with a subscriber, from co-occurrence and popularity.
+//!
+//! Two operators share an index of pairs. *Count* adds up pairs and popularities on the worker that owns the item. When a
+//! popularity crosses a threshold, it notifies all workers, and the owners of the items whose ranking may change. *Rank*
+//! updates the rankings and emits changed neighbours to the subscribers of the item.
+
+mod index;
+mod pairs;
+mod population;
+mod row;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use differential_dataflow::AsCollection;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
+
+use self::index::{Crossing, Index};
+use self::population::population;
+use super::measure::{Cosine, Count, Formula, Jaccard, Llr, Measure};
+use crate::gauges::{Gauges, add, set};
+use crate::operators::{
+    Batches, IdMap, OutputBuffers, OutputCapabilities, SlicedBuilder, SlicedOperator, StashedInput, StashedInputs,
+    UpdateBatches, complete_before, earlier,
+};
+use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Loading, Subscription, Time, UserId, popularity};
+
+/// A similar item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Id of the similar item.
+    pub item: ItemId,
+    /// Similarity by the configured measure, 1 to 1024.
+    pub similarity: u16,
+}
+
+/// The rows of the similarity matrix, for their subscribers.
+pub struct SimilarItems<'scope> {
+    /// Neighbours by item, for each subscriber. Located with the item; to be exchanged by worker.
+    pub neighbours: Collection<'scope, (Subscription, Neighbour)>,
+    /// Items that are no longer in any history.
+    pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
+}
+
+/// A message from *Count* to *Rank*.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum RankInput {
+    /// To every worker: an item's fine logarithm of its popularity.
+    Fine { worker: u64, item: ItemId, fine: u32 },
+    /// To every worker: the fine logarithm of the population.
+    Population { worker: u64, fine: u32 },
+    /// To every worker: the item is no longer in any history.
+    Gone { worker: u64, item: ItemId },
+    /// To the owner of `item`: the rank of `partner` among its candidates changed.
+    Rank { item: ItemId, partner: ItemId, count: u32, fine: u32 },
+    /// To the same worker: the tick is counted, and there may be rows to rank.
+    Counted { worker: u64 },
+}
+
+impl RankInput {
+    fn route(&self) -> u64 {
+        match *self {
+            RankInput::Fine { worker, .. }
+            | RankInput::Population { worker, .. }
+            | RankInput::Gone { worker, .. }
+            | RankInput::Counted { worker } => worker,
+            RankInput::Rank { item, .. } => item,
+        }
+    }
+}
+
+/// Maintains the best neighbours of every item with a subscriber.
+///
+/// Cost of a pair update: one probe into a table of the item; a ranking is updated only if the quantised count changes.
+/// Cost of a popularity update: nothing unless its fine logarithm changes, then a message to each worker and one for each
+/// pair in the crossed phases, a sixty-fourth of the pairs at a time. Memory: 8 bytes a slot of the pair tables, about 14
+/// a pair.
+pub fn similar_items<'scope>(
+    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
+    history: Collection<'scope, (UserId, (ItemId, Level))>,
+    subscriptions: Collection<'scope, Subscription>,
+    loading: Loading,
+    config: &Config,
+    gauges: &Arc<Gauges>,
+) -> SimilarItems<'scope> {
+    let population = (config.similarity == Measure::Llr).then(|| population(history.clone()));
+    let counts = Counts { cooccurrence, popularity: popularity(history), population, loading };
+    match config.similarity {
+        Measure::Cosine => by_formula::<Cosine>(counts, subscriptions, config, gauges),
+        Measure::Jaccard => by_formula::<Jaccard>(counts, subscriptions, config, gauges),
+        Measure::Llr => by_formula::<Llr>(counts, subscriptions, config, gauges),
+        Measure::Count => by_formula::<Count>(counts, subscriptions, config, gauges),
+    }
+}
+
+/// The inputs of *Count*.
+struct Counts<'scope> {
+    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
+    popularity: Collection<'scope, ItemId>,
+    /// Population, if the measure reads it.
+    population: Option<Collection<'scope, ()>>,
+    loading: Loading,
+}
+
+fn by_formula<'scope, F: Formula>(
+    counts: Counts<'scope>,
+    subscriptions: Collection<'scope, Subscription>,
+    config: &Config,
+    gauges: &Arc<Gauges>,
+) -> SimilarItems<'scope> {
+    let index = Rc::new(RefCell::new(Index::<F>::new(config)));
+    let (messages, forgotten, count) = count(counts, Rc::clone(&index), Arc::clone(gauges));
+    let rank = Rank { index, count, gone: Vec::new(), gauges: Arc::clone(gauges) };
+    let neighbours = rank.build(messages, subscriptions, config.slice.div_ceil(RANKING));
+    SimilarItems { neighbours, forgotten }
+}
+
+/// Counts pairs and popularities. The activator resumes it when the rankings it waits for are done.
+///
+/// Not a [`SlicedOperator`]: it counts pairs as they arrive, before their tick is complete.
+fn count<'scope, F: Formula>(
+    Counts { cooccurrence, popularity, population, loading }: Counts<'scope>,
+    index: Rc<RefCell<Index<F>>>,
+    gauges: Arc<Gauges>,
+) -> (Stream<'scope, Time, Vec<RankInput>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
+    type Outputs = (Vec<RankInput>, Vec<Forgotten>);
+
+    let scope = cooccurrence.inner.scope();
+    let (me, peers) = (scope.index() as u64, scope.peers() as u64);
+    let mut builder = OperatorBuilder::new("Count".into(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let by_item = |update: &((ItemId, ItemId), Time, Diff)| update.0.0;
+    let pairs = StashedInput::new(builder.new_input(cooccurrence.inner, Exchange::new(by_item)));
+    let by_item = |update: &(ItemId, Time, Diff)| update.0;
+    let popularities = StashedInput::new(builder.new_input(popularity.inner, Exchange::new(by_item)));
+    let to_first_worker = |_: &((), Time, Diff)| 0;
+    let populations = population
+        .map(|population| StashedInput::new(builder.new_input(population.inner, Exchange::new(to_first_worker))));
+    let mut inputs = (pairs, (popularities, populations));
+    let (mut ports, (messages, forgotten)) = Outputs::ports(&mut builder);
+
+    builder.build(move |_| {
+        let mut capabilities = OutputCapabilities::new(2);
+        // The tick that is being counted. More input may arrive for it.
+        let mut counting: Option<Time> = None;
+        let mut popularity_diffs: IdMap<Diff> = IdMap::default();
+        let mut population_diff = 0;
+        // While a snapshot is loaded: the time at which loading ends, at the earliest.
+        let mut loading_until: Option<Time> = None;
+        let mut outputs = Outputs::default();
+
+        move |frontiers| {
+            inputs.receive(&mut capabilities);
+            let upper = complete_before(frontiers);
+            let mut index = index.borrow_mut();
+            while let Some(time) = earlier(earlier(counting, inputs.first()), loading_until) {
+                // 1. Wait until all earlier ticks are complete and ranked.
+                if upper < time || index.ranked_before < time {
+                    break;
+                }
+                counting = Some(time);
+                // 2. Count what has arrived.
+                let (pairs, (popularities, populations)) = inputs.take(time);
+                for updates in &pairs {
+                    index.count(updates);
+                }
+                for (item, _, diff) in popularities.into_iter().flatten() {
+                    *popularity_diffs.entry(item).or_default() += diff;
+                }
+                population_diff += populations.into_iter().flatten().map(|((), _, diff)| diff).sum::<Diff>();
+                if upper == time {
+                    break;
+                }
+                // 3. The tick is complete. Nothing is ranked while a snapshot is loaded, so crossings in between do not
+                // matter: they were more than a quarter of the loading time.
+                counting = None;
+                loading_until = loading.continues_until(time, upper);
+                if loading_until.is_some() {
+                    continue;
+                }
+                // 4. Apply the changed popularities and emit the crossings.
+                let (messages, forgotten) = &mut outputs;
+                for (item, diff) in popularity_diffs.drain() {
+                    let touched = index.update_popularity(item, diff, &mut |crossing| match crossing {
+                        Crossing::Rank { item, partner, count, fine } => {
+                            messages.push(RankInput::Rank { item, partner, count, fine });
+                        }
+                        Crossing::Fine(item, fine) => {
+                            messages.extend((0..peers).map(|worker| RankInput::Fine { worker, item, fine }));
+                        }
+                        Crossing::Gone(item) => {
+                            messages.extend((0..peers).map(|worker| RankInput::Gone { worker, item }));
+                            forgotten.push(Forgotten::Item(item));
+                        }
+                    });
+                    add(&gauges.crossings, touched);
+                }
+                if let Some(fine) = index.update_population(std::mem::take(&mut population_diff)) {
+                    messages.extend((0..peers).map(|worker| RankInput::Population { worker, fine }));
+                }
+                messages.push(RankInput::Counted { worker: me });
+                outputs.flush(&mut ports, &capabilities, time);
+            }
+            set(&gauges.pairs, index.pair_count);
+            capabilities.release_before(earlier(earlier(counting, inputs.first()), loading_until));
+        }
+    });
+    (messages, forgotten, activator)
+}
+
+/// Updates rankings tick by tick, then lets *Count* continue.
+struct Rank<F> {
+    index: Rc<RefCell<Index<F>>>,
+    count: Activator,
+    /// Items to release at the end of the tick.
+    gone: Vec<ItemId>,
+    gauges: Arc<Gauges>,
+}
+
+/// Approximate cost of ranking a row, in units of [`Config::slice`].
+const RANKING: usize = 10;
+
+impl<F: Formula> Rank<F> {
+    fn build<'scope>(
+        self,
+        messages: Stream<'scope, Time, Vec<RankInput>>,
+        subscriptions: Collection<'scope, Subscription>,
+        slice: usize,
+    ) -> Collection<'scope, (Subscription, Neighbour)> {
+        let mut builder = SlicedBuilder::new("Rank", messages.scope());
+        let messages = builder.input(messages, Exchange::new(RankInput::route));
+        let by_item = |update: &(Subscription, Time, Diff)| update.0.row;
+        let subscriptions = builder.input(subscriptions.inner, Exchange::new(by_item));
+        builder.build((messages, subscriptions), slice, self).as_collection()
+    }
+}
+
+impl<F: Formula> SlicedOperator for Rank<F> {
+    type Inputs = (StashedInput<RankInput>, StashedInput<(Subscription, Time, Diff)>);
+    type Outputs = Vec<((Subscription, Neighbour), Time, Diff)>;
+
+    fn begin(
+        &mut self,
+        _time: Time,
+        (messages, subscriptions): (Batches<RankInput>, UpdateBatches<Subscription>),
+        _outputs: &mut Self::Outputs,
+    ) {
+        let mut index = self.index.borrow_mut();
+        // Crossings are compared with the popularities before the tick, so they come first.
+        for message in messages.iter().flatten() {
+            if let RankInput::Rank { item, partner, count, fine } = *message {
+                index.cross(item, partner, count, fine);
+            }
+        }
+        for message in messages.iter().flatten() {
+            match *message {
+                RankInput::Fine { item, fine, .. } => index.set_fine(item, fine),
+                RankInput::Population { fine, .. } => index.set_population(fine),
+                RankInput::Gone { item, .. } => self.gone.push(item),
+                RankInput::Rank { .. } | RankInput::Counted { .. } => {}
+            }
+        }
+        index.apply_crossings();
+        for (subscription, _, diff) in subscriptions.iter().flatten() {
+            index.subscribe(*subscription, *diff);
+        }
+        index.sort_touched();
+    }
+
+    fn advance(&mut self, time: Time, fuel: &mut usize, outputs: &mut Self::Outputs) -> bool {
+        let mut index = self.index.borrow_mut();
+        let (fuel_before, emitted_before) = (*fuel, outputs.len());
+        let done = index.rank(fuel, &mut |subscription, neighbour, diff| {
+            outputs.push(((subscription, neighbour), time, diff));
+        });
+        add(&self.gauges.rankings, fuel_before - *fuel);
+        add(&self.gauges.similarities, outputs.len() - emitted_before);
+        if done {
+            // Nothing refers to these items any more.
+            for item in self.gone.drain(..) {
+                index.release(item);
+            }
+        }
+        done
+    }
+
+    fn deactivate(&mut self, done_before: Time) {
+        let mut index = self.index.borrow_mut();
+        if index.ranked_before < done_before {
+            index.ranked_before = done_before;
+            self.count.activate();
+        }
+    }
+}

@@ -1,0 +1,290 @@
+use std::sync::Arc;
+
+use differential_dataflow::AsCollection;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+
+use super::viewers::{Viewers, Work};
+use super::{Member, SimilarUser};
+use crate::gauges::{Gauges, add};
+use crate::operators::{Dense, PREFETCH_BATCH, SlicedBuilder, SlicedOperator, StashedInput, UpdateBatches};
+use crate::{Collection, Config, Diff, ItemId, Level, Subscription, Time, UserId};
+
+/// Maintains the users most similar to each viewer.
+///
+/// `audience_histories` and `members` must be located with the viewers; `activity` is sent there. Cost of a change of a
+/// viewer's history: a pass over `history * sample` members. Cost of a change of a sampled user: a probe for each viewer of
+/// each item that samples the user. On average these are `sample` times the audience's share of all users, whatever the
+/// popularity of the item.
+pub fn rank_similar_users<'scope>(
+    audience_histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    members: Collection<'scope, (Subscription, Member)>,
+    activity: Collection<'scope, (Subscription, u32)>,
+    config: &Config,
+    gauges: &Arc<Gauges>,
+) -> Collection<'scope, (UserId, SimilarUser)> {
+    let mut builder = SlicedBuilder::new("Similar users", audience_histories.inner.scope());
+    let members = builder.input(members.inner, Pipeline);
+    let to_viewers = |update: &((Subscription, u32), Time, Diff)| update.0.0.worker();
+    let activity = builder.input(activity.inner, Exchange::new(to_viewers));
+    let histories = builder.input(audience_histories.inner, Pipeline);
+    let operator = UserRanking::new(config, Arc::clone(gauges));
+    builder.build((histories, (members, activity)), config.slice, operator).as_collection()
+}
+
+/// Probes that cost as much as one recomputed total, a unit of fuel.
+const PROBES: usize = 32;
+/// Fuel to flush a viewer, at most.
+const FLUSH: usize = 100;
+
+struct UserRanking {
+    viewers: Viewers,
+    /// Users with a change in this tick, each with an item that may no longer sample it, if that is the change. Sorted,
+    /// and processed from the end.
+    changed: Vec<(Dense, Option<Dense>)>,
+    gauges: Arc<Gauges>,
+}
+
+impl UserRanking {
+    fn new(config: &Config, gauges: Arc<Gauges>) -> Self {
+        UserRanking { viewers: Viewers::new(config), changed: Vec::new(), gauges }
+    }
+}
+
+impl SlicedOperator for UserRanking {
+    type Inputs = (
+        StashedInput<((UserId, (ItemId, Level)), Time, Diff)>,
+        (StashedInput<((Subscription, Member), Time, Diff)>, StashedInput<((Subscription, u32), Time, Diff)>),
+    );
+    type Outputs = Vec<((UserId, SimilarUser), Time, Diff)>;
+
+    fn begin(
+        &mut self,
+        _time: Time,
+        (histories, (members, activity)): (
+            UpdateBatches<(UserId, (ItemId, Level))>,
+            (UpdateBatches<(Subscription, Member)>, UpdateBatches<(Subscription, u32)>),
+        ),
+        _outputs: &mut Self::Outputs,
+    ) {
+        let UserRanking { viewers, changed, .. } = self;
+        for ((Subscription { row: item, .. }, member), _, diff) in members.iter().flatten() {
+            let (user, item) = viewers.update_sample(*item, *member, *diff);
+            changed.push((user, Some(item)));
+        }
+        for ((Subscription { row: user, .. }, fine), _, diff) in activity.iter().flatten() {
+            changed.push((viewers.update_activity(*user, *fine, *diff), None));
+        }
+        for ((user, (item, level)), _, diff) in histories.iter().flatten() {
+            viewers.update_history(*user, *item, *level, *diff);
+        }
+        viewers.update_holders();
+        changed.sort_unstable();
+        changed.dedup();
+        let mut users: Vec<Dense> = changed.iter().map(|(user, _)| *user).collect();
+        users.dedup();
+        if viewers.rescan_costs_less(users.into_iter()) {
+            viewers.mark_all_for_rescan();
+            changed.clear();
+        }
+    }
+
+    fn advance(&mut self, time: Time, fuel: &mut usize, outputs: &mut Self::Outputs) -> bool {
+        let UserRanking { viewers, changed, .. } = self;
+        while let Some((user, _)) = changed.last() {
+            if *fuel == 0 {
+                return false;
+            }
+            let first = changed.partition_point(|changed| changed.0 < *user);
+            let probes = viewers.apply_user(*user, changed[first..].iter().filter_map(|(_, item)| *item));
+            changed.truncate(first);
+            *fuel = fuel.saturating_sub(1 + probes / PROBES);
+        }
+        let mut flushed = 0;
+        loop {
+            if *fuel == 0 {
+                return false;
+            }
+            if flushed % PREFETCH_BATCH == 0 {
+                viewers.prefetch_dirty();
+            }
+            if !viewers.flush(&mut |user, similar, diff| outputs.push(((user, similar), time, diff))) {
+                break;
+            }
+            flushed += 1;
+            *fuel = fuel.saturating_sub(FLUSH);
+        }
+        viewers.release();
+        true
+    }
+
+    fn deactivate(&mut self, _done_before: Time) {
+        let Work { shared, rescans, similar } = std::mem::take(&mut self.viewers.work);
+        add(&self.gauges.shared, shared);
+        add(&self.gauges.comparisons, rescans);
+        add(&self.gauges.similar_users, similar);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::similarity::quantise::{phase, phased};
+    use crate::{Logarithm, Similarity, Subscriber};
+
+    const USERS: u64 = 10;
+    const ITEMS: u64 = 8;
+
+    /// The input of a tick: members of samples (level 0: removed), rarities of items, activities of users, and levels of
+    /// viewers (0: removed).
+    type Step = (Vec<(u64, u64, u8)>, Vec<(u64, u8)>, Vec<(u64, u64)>, Vec<(u64, u64, u8)>);
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let level = prop::sample::select(vec![0_u8, 0, 1, 1, 2, 15]);
+        let of_item = (0..ITEMS, 0..USERS, level);
+        let members = prop_oneof![
+            3 => prop::collection::vec(of_item.clone(), 0..4),
+            1 => prop::collection::vec(of_item.clone(), 0..40)
+        ];
+        let rarities = prop::collection::vec((0..ITEMS, 1_u8..4), 0..2);
+        let activities = prop::collection::vec((0..USERS, 1_u64..60), 0..3);
+        let histories = prop_oneof![2 => Just(Vec::new()), 2 => prop::collection::vec(of_item, 0..8)];
+        prop::collection::vec((members, rarities, activities, histories), 1..60)
+    }
+
+    /// Some users and items share a name, and several names agree in the low six bits.
+    fn name(n: u64, generation: u64) -> u64 {
+        (n + 100 * generation).wrapping_mul(0x9E37_79B9_7F4A_7C15) & !0x38
+    }
+
+    /// Consolidates the changes of a tick.
+    struct Consolidated<K, V>(BTreeMap<K, V>);
+
+    impl<K: Ord + Copy, V: PartialEq + Copy> Consolidated<K, V> {
+        fn set(&mut self, now: BTreeMap<K, V>, mut update: impl FnMut(K, V, Diff)) {
+            let before = std::mem::replace(&mut self.0, now);
+            for (key, old) in before.iter().filter(|(key, old)| self.0.get(key) != Some(old)) {
+                update(*key, *old, -1);
+            }
+            for (key, new) in self.0.iter().filter(|(key, new)| before.get(key) != Some(new)) {
+                update(*key, *new, 1);
+            }
+        }
+    }
+
+    type Emitted = BTreeMap<(UserId, SimilarUser), Diff>;
+
+    fn expected(
+        members: &BTreeMap<(ItemId, UserId), (Level, u8)>,
+        activity: &BTreeMap<UserId, u32>,
+        histories: &BTreeMap<(UserId, ItemId), Level>,
+        config: &Config,
+    ) -> Emitted {
+        let (logarithm, similarity) = (Logarithm::new(config.resolution), Similarity::new(config.resolution));
+        let viewers: BTreeSet<UserId> = histories.keys().map(|(user, _)| *user).collect();
+        let mut emitted = Emitted::new();
+        for u in viewers {
+            let mut shared: BTreeMap<UserId, u64> = BTreeMap::new();
+            for ((_, item), own) in histories.range((u, 0)..=(u, u64::MAX)) {
+                for ((_, v), (level, rarity)) in members.range((*item, 0)..=(*item, u64::MAX)) {
+                    *shared.entry(*v).or_default() += u64::from(*level.min(own)) * u64::from(*rarity);
+                }
+            }
+            shared.remove(&u);
+            let against = |of: UserId, v: UserId| phased(activity[&of], phase(u, v)).cast_signed();
+            let ranked = shared
+                .into_iter()
+                .map(|(v, shared)| (against(v, v) - 2 * logarithm.q(shared).cast_signed(), v, against(u, v)));
+            let mut ranked: Vec<_> = ranked.collect();
+            ranked.sort_unstable();
+            for (negative, user, own) in ranked.into_iter().take(config.similar_users) {
+                emitted.insert((u, SimilarUser { user, similarity: similarity.of(-negative - own) }), 1);
+            }
+        }
+        emitted
+    }
+
+    proptest! {
+        /// Compares with ranking from scratch after each tick. All users are replaced halfway, so that ids are reused. At
+        /// the end all state is empty.
+        #[test]
+        fn equals_ranking_from_scratch_and_releases_all_state(
+            steps in steps(),
+            similar_users in prop::sample::select(vec![1_usize, 2, 3, 20]),
+            resolution in prop::sample::select(vec![1_u32, 2, 4]),
+            slice in prop::sample::select(vec![1_usize, 3, 1_000]),
+            reversed in any::<bool>(),
+        ) {
+            let config = Config { resolution, similar_users, ..Config::default() };
+            let mut operator = UserRanking::new(&config, Arc::default());
+            let (mut members, mut histories) = (Consolidated(BTreeMap::new()), Consolidated(BTreeMap::new()));
+            let mut activity = Consolidated(BTreeMap::new());
+            let mut rarities: BTreeMap<ItemId, u8> = BTreeMap::new();
+            let mut activities: BTreeMap<UserId, u64> = BTreeMap::new();
+            let mut emitted = Emitted::new();
+            let half = steps.len() / 2;
+            let mut all: Vec<Option<Step>> = steps.into_iter().map(Some).collect();
+            all.push(None);
+            all.insert(half, None);
+            for (time, step) in (0..).zip(all) {
+                let generation = u64::from(time > half as u64);
+                let (mut levels, mut watched) = (members.0.clone(), histories.0.clone());
+                let is_empty = step.is_none();
+                match step {
+                    None => {
+                        levels.clear();
+                        watched.clear();
+                    }
+                    Some((sampled, rare, active, viewed)) => {
+                        rarities.extend(rare.iter().map(|(item, rarity)| (name(*item, generation), *rarity)));
+                        activities.extend(active.iter().map(|(user, sum)| (name(*user, generation), *sum)));
+                        for (item, user, level) in sampled {
+                            levels.insert((name(item, generation), name(user, generation)), (level, 1));
+                        }
+                        for (item, user, level) in viewed {
+                            watched.insert((name(user, generation), name(item, generation)), level);
+                        }
+                    }
+                }
+                levels.retain(|_, (level, _)| *level > 0);
+                watched.retain(|_, level| *level > 0);
+                for ((item, _), (_, rarity)) in &mut levels {
+                    *rarity = rarities.get(item).copied().unwrap_or(1);
+                }
+                let compared = levels.keys().map(|(_, user)| *user).chain(watched.keys().map(|(user, _)| *user));
+                let logarithm = Logarithm::new(resolution);
+                let fine = |user| (user, logarithm.fine(activities.get(&user).copied().unwrap_or(1)));
+                let fines: BTreeMap<UserId, u32> = compared.map(fine).collect();
+
+                let (mut member_updates, mut activity_updates, mut history_updates) = (vec![], vec![], vec![]);
+                members.set(levels, |(row, user), (level, rarity), diff| {
+                    member_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, Member { user, level, rarity }), time, diff));
+                });
+                activity.set(fines, |row, fine, diff| {
+                    activity_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, fine), time, diff));
+                });
+                histories.set(watched, |(user, item), level, diff| {
+                    history_updates.push(((user, (item, level)), time, diff));
+                });
+                if reversed {
+                    member_updates.reverse();
+                    activity_updates.reverse();
+                    history_updates.reverse();
+                }
+                let input = (vec![history_updates], (vec![member_updates], vec![activity_updates]));
+                let mut outputs = Vec::new();
+                operator.begin(time, input, &mut outputs);
+                while !operator.advance(time, &mut slice.clone(), &mut outputs) {}
+                for (similar, _, diff) in outputs {
+                    *emitted.entry(similar).or_default() += diff;
+                }
+                emitted.retain(|_, diff| *diff != 0);
+                prop_assert_eq!(&emitted, &expected(&members.0, &activity.0, &histories.0, &config), "after tick {}", time);
+                prop_assert!(!is_empty || operator.viewers.is_empty(), "state is left");
+            }
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The viewers of this worker: their histories, their most similar users, and the emitted ones.
+
+use super::{Member, SimilarUser};
+use crate::operators::{
+    Dense, Holder, IdFilter, IdMap, PREFETCH_BATCH, Profile, Ranked, RowCache, TopK, Totals, ViewerId, load_lines,
+    prefetch, shrink_if_sparse, slot_mut, update_holders,
+};
+use crate::similarity::quantise::{phase, phased};
+use crate::{Config, Diff, ItemId, Level, Logarithm, Similarity, UserId, Weight};
+
+/// A viewer of an item, and the level of the viewer for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ItemViewer {
+    viewer: ViewerId,
+    level: u32,
+}
+
+impl Holder for ItemViewer {
+    fn viewer(self) -> ViewerId {
+        self.viewer
+    }
+}
+
+/// The level of a member and the rarity of the item, packed into the value of a row.
+#[derive(Clone, Copy, Debug)]
+struct Share(u32);
+
+impl Share {
+    fn of(member: Member) -> Self {
+        Share(u32::from(member.rarity) << 8 | u32::from(member.level))
+    }
+
+    /// `min(level(u, i), level(v, i)) * f_i`.
+    fn with(self, level: u32) -> u32 {
+        (self.0 & 0xFF).min(level) * (self.0 >> 8)
+    }
+}
+
+/// The effect of a tick on a viewer so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No effect.
+    Clean,
+    /// The similarity of a kept user may have changed.
+    Dirty,
+    /// The history of the viewer changed, and with it all similarities.
+    Rescan,
+}
+
+/// Hot fields: enough to discard most updates. Kept in a separate array so that a batch stays in cache.
+#[derive(Clone, Copy, Debug)]
+struct HotFields {
+    /// Floor of the ranking. A user that scores less, before and after, changes nothing.
+    threshold: i32,
+    me: Dense,
+    state: State,
+}
+
+#[derive(Debug)]
+struct Viewer {
+    user: UserId,
+    /// History, with levels as weights.
+    history: Profile,
+    ranking: TopK<i32>,
+    /// Similar users that were emitted last, best first.
+    emitted: Vec<Similar>,
+}
+
+/// A user and its similarity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Similar {
+    user: Dense,
+    similarity: u16,
+}
+
+/// Members of a rescan that cost as much as one probe of a viewer, with everything that follows from it.
+const MEMBERS_PER_PROBE: usize = 8;
+/// A tick with fewer changed users than one in this many viewers is not weighed against a rescan.
+const VIEWERS_PER_USER: usize = 4;
+
+/// Work since the gauges were last updated.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Recomputed shares of a viewer and a user.
+    pub(super) shared: usize,
+    /// Rescanned viewers.
+    pub(super) rescans: usize,
+    /// Emitted changes of similar users.
+    pub(super) similar: usize,
+}
+
+/// All viewers of a worker, and the samples of their items.
+///
+/// A membership (item, user) is in two rows: the user in the row of the item, with all users that a viewer of the item is
+/// compared with, and the item in the row of the user, with all viewers that are compared with the user.
+pub(super) struct Viewers {
+    /// Number of similar users of a viewer.
+    keep: usize,
+    /// Rise of a score when the square of the shared weight doubles.
+    step: i32,
+    rows: RowCache<ItemViewer>,
+    /// Fine logarithms of activity, for sampled users and viewers.
+    activity: Vec<u32>,
+    ids: IdMap<ViewerId>,
+    viewers: Vec<Viewer>,
+    /// Hot fields by viewer.
+    hot: Vec<HotFields>,
+    /// Kept users by viewer, with false positives.
+    kept: Vec<IdFilter>,
+    free: Vec<ViewerId>,
+    /// Viewers to flush when the tick is complete, each once.
+    dirty: Vec<ViewerId>,
+    /// Viewers and their items with a level that this tick may have changed.
+    changed_levels: Vec<(ViewerId, Dense)>,
+    pub(super) work: Work,
+    logarithm: Logarithm,
+    similarity: Similarity,
+    /// Scratch space by viewer: 1 plus the weight shared with the current user, or 0.
+    shared: Vec<u32>,
+    /// Viewers with an entry in `shared`.
+    reached: Vec<ViewerId>,
+    /// Reached viewers whose ranking may change, with the score of the user.
+    affected: Vec<(ViewerId, Option<i32>)>,
+    totals: Totals,
+    candidates: Vec<Ranked<i32>>,
+    similar: Vec<Similar>,
+}
+
+impl Viewers {
+    pub(super) fn new(config: &Config) -> Self {
+        Viewers {
+            keep: config.similar_users,
+            step: config.resolution.cast_signed(),
+            rows: RowCache::default(),
+            activity: Vec::new(),
+            ids: IdMap::default(),
+            viewers: Vec::new(),
+            hot: Vec::new(),
+            kept: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            changed_levels: Vec::new(),
+            work: Work::default(),
+            logarithm: Logarithm::new(config.resolution),
+            similarity: Similarity::new(config.resolution),
+            shared: Vec::new(),
+            reached: Vec::new(),
+            affected: Vec::new(),
+            totals: Totals::default(),
+            candidates: Vec::new(),
+            similar: Vec::new(),
+        }
+    }
+
+    /// Step 1: applies an update of the sample of an item. Returns the dense ids of user and item.
+    pub(super) fn update_sample(&mut self, item: ItemId, member: Member, diff: Diff) -> (Dense, Dense) {
+        let (item, user) = (self.rows.intern(item), self.rows.intern_user(member.user));
+        let share = Share::of(member);
+        self.rows.update(item, user, share.0, diff);
+        self.rows.update(user, item, share.0, diff);
+        (user, item)
+    }
+
+    /// Step 2: applies an update of a user's activity, a fine logarithm. Retraction and insertion add up to the new value.
+    pub(super) fn update_activity(&mut self, user: UserId, fine: u32, diff: Diff) -> Dense {
+        let dense = self.rows.intern_user(user);
+        let activity = slot_mut(&mut self.activity, dense);
+        *activity = if diff > 0 { activity.wrapping_add(fine) } else { activity.wrapping_sub(fine) };
+        // All similarities of the viewer itself change.
+        if let Some(viewer) = self.ids.get(&user).copied() {
+            self.mark(viewer, State::Dirty);
+        }
+        dense
+    }
+
+    /// Step 3: applies an update of a viewer's history.
+    pub(super) fn update_history(&mut self, user: UserId, item: ItemId, level: Level, diff: Diff) {
+        let viewer = self.viewer_of(user);
+        self.mark(viewer, State::Rescan);
+        let item = self.rows.intern(item);
+        if self.viewers[viewer as usize].history.add(item, Weight::from(level), diff) {
+            self.rows.add_reference(item);
+        }
+        self.changed_levels.push((viewer, item));
+    }
+
+    /// Step 4, after steps 1 to 3: makes the viewers holders of the rows of their items, with their levels.
+    pub(super) fn update_holders(&mut self) {
+        for id in &self.dirty {
+            let holder = |level| ItemViewer { viewer: *id, level };
+            update_holders(&mut self.viewers, *id, |viewer| &mut viewer.history, holder, &mut self.rows);
+        }
+        for (viewer, item) in self.changed_levels.drain(..) {
+            if let Some((level, slot)) = self.viewers[viewer as usize].history.share(item) {
+                self.rows.get_mut(item).holders[slot as usize].level = level;
+            }
+        }
+    }
+
+    /// Whether a rescan of all viewers costs less than applying the changes of these users one by one.
+    pub(super) fn rescan_costs_less(&self, users: impl ExactSizeIterator<Item = Dense>) -> bool {
+        // Most ticks are decided here: each membership has at least one viewer.
+        if users.len() < self.ids.len() / VIEWERS_PER_USER {
+            return false;
+        }
+        let probes: usize = users
+            .flat_map(|user| self.rows.get(user).candidates())
+            .map(|(item, _)| self.rows.get(item).holders.len())
+            .sum();
+        let others = self.ids.values().filter(|id| self.hot[**id as usize].state != State::Rescan);
+        let items = others.flat_map(|id| self.viewers[*id as usize].history.weights());
+        let members: usize = items.map(|(item, _)| self.rows.get(item).len()).sum();
+        probes * MEMBERS_PER_PROBE > members
+    }
+
+    /// Instead of step 5: marks all viewers for a rescan.
+    pub(super) fn mark_all_for_rescan(&mut self) {
+        let ids: Vec<ViewerId> = self.ids.values().copied().collect();
+        for id in ids {
+            self.mark(id, State::Rescan);
+        }
+    }
+
+    /// Step 5: compares a changed user with all viewers that share an item with it, or did share one of `removed`. Returns
+    /// the number of probes.
+    pub(super) fn apply_user(&mut self, user: Dense, removed: impl Iterator<Item = Dense>) -> usize {
+        self.shared.resize(self.viewers.len(), 0);
+        let mut probes = 0;
+        let removed = removed.map(|item| (item, 0));
+        for (item, share) in self.rows.get(user).candidates().chain(removed) {
+            let holders = &self.rows.get(item).holders;
+            probes += holders.len();
+            for holder in holders {
+                let shared = &mut self.shared[holder.viewer as usize];
+                if *shared == 0 {
+                    *shared = 1;
+                    self.reached.push(holder.viewer);
+                }
+                *shared += Share(share).with(holder.level);
+            }
+        }
+        self.work.shared += self.reached.len();
+        let fine = self.activity.get(user as usize).copied().unwrap_or(0);
+        for viewer in self.reached.drain(..) {
+            let shared = std::mem::take(&mut self.shared[viewer as usize]) - 1;
+            let hot = &self.hot[viewer as usize];
+            if hot.state == State::Rescan || hot.me == user {
+                continue;
+            }
+            let score = score(u64::from(shared), fine, hot.me, user, &self.logarithm);
+            if score.is_some_and(|score| score >= hot.threshold) || self.kept[viewer as usize].may_contain(user) {
+                self.affected.push((viewer, score));
+            }
+        }
+        for batch in self.affected.chunks(PREFETCH_BATCH) {
+            let rankings = || batch.iter().map(|(viewer, _)| &self.viewers[*viewer as usize].ranking);
+            prefetch(rankings().map(|ranking| ranking.best(1).len()));
+            prefetch(rankings().map(TopK::load));
+            for (viewer, score) in batch {
+                let hot = &mut self.hot[*viewer as usize];
+                let ranking = &mut self.viewers[*viewer as usize].ranking;
+                let changed = ranking.update(user, *score, capacity(self.keep), self.rows.ids());
+                self.kept[*viewer as usize].add(user);
+                hot.threshold = ranking.floor().unwrap_or(i32::MIN);
+                // A change within the reserve changes no output.
+                let is_visible = changed < self.keep || ranking.needs_rescan(self.keep);
+                if is_visible && hot.state == State::Clean {
+                    hot.state = State::Dirty;
+                    self.dirty.push(*viewer);
+                }
+            }
+        }
+        self.affected.clear();
+        probes
+    }
+
+    /// Prefetches what [`Viewers::flush`] reads of the next dirty viewers.
+    pub(super) fn prefetch_dirty(&self) {
+        let next = || self.dirty.iter().rev().take(PREFETCH_BATCH).map(|id| &self.viewers[*id as usize]);
+        prefetch(next().map(|viewer| viewer.user ^ viewer.emitted.len() as u64));
+        prefetch(next().map(|viewer| viewer.ranking.load() ^ load_lines(&viewer.emitted, |similar| similar.user)));
+    }
+
+    /// Step 6: flushes one dirty viewer: emits the changes of its similar users. Returns whether there was one.
+    pub(super) fn flush(&mut self, emit: &mut impl FnMut(UserId, SimilarUser, Diff)) -> bool {
+        let Some(id) = self.dirty.pop() else { return false };
+        let state = std::mem::replace(&mut self.hot[id as usize].state, State::Clean);
+        if state == State::Rescan || self.viewers[id as usize].ranking.needs_rescan(self.keep) {
+            self.rescan(id);
+        }
+        let hot = &mut self.hot[id as usize];
+        let viewer = &mut self.viewers[id as usize];
+        hot.threshold = viewer.ranking.floor().unwrap_or(i32::MIN);
+        self.kept[id as usize] = viewer.ranking.id_filter();
+        let own = self.activity.get(hot.me as usize).copied().unwrap_or(0);
+        self.similar.clear();
+        self.similar.extend(viewer.ranking.best(self.keep).iter().map(|ranked| {
+            let exponent = ranked.score - against(own, hot.me, ranked.id);
+            Similar { user: ranked.id, similarity: self.similarity.of(exponent) }
+        }));
+        if self.similar != viewer.emitted {
+            let ids = self.rows.ids();
+            let mut emit = |Similar { user, similarity }: &Similar, diff: Diff| {
+                self.work.similar += 1;
+                emit(viewer.user, SimilarUser { user: ids.name(*user), similarity: *similarity }, diff);
+            };
+            // Mostly the same users in the same order have a new similarity, as their viewer became more active. A
+            // retraction directly precedes its insertion, so that downstream operators look the user up once.
+            for (rank, now) in self.similar.iter().enumerate() {
+                let is_it = |was: &&Similar| was.user == now.user;
+                let was = viewer.emitted.get(rank).filter(is_it).or_else(|| viewer.emitted.iter().find(is_it));
+                if was != Some(now) {
+                    if let Some(was) = was {
+                        emit(was, -1);
+                    }
+                    emit(now, 1);
+                }
+            }
+            for (rank, was) in viewer.emitted.iter().enumerate() {
+                let is_it = |now: &Similar| now.user == was.user;
+                if !self.similar.get(rank).is_some_and(is_it) && !self.similar.iter().any(is_it) {
+                    emit(was, -1);
+                }
+            }
+            viewer.emitted.clone_from(&self.similar);
+        }
+        if viewer.history.is_empty() {
+            self.ids.remove(&viewer.user);
+            shrink_if_sparse(&mut self.ids);
+            self.rows.remove_reference(hot.me);
+            *viewer = Viewer::new(0);
+            self.free.push(id);
+        }
+        true
+    }
+
+    /// Step 7: releases users and items without references.
+    pub(super) fn release(&mut self) {
+        self.rows.release();
+    }
+
+    /// Compares a viewer with all users in the samples of its items.
+    fn rescan(&mut self, id: ViewerId) {
+        self.work.rescans += 1;
+        let me = self.hot[id as usize].me;
+        let viewer = &mut self.viewers[id as usize];
+        let rows = &self.rows;
+        self.totals.reserve(rows.ids().bound());
+        let history = || viewer.history.weights();
+        prefetch(history().map(|(item, _)| rows.get(item).load()));
+        self.totals.exclude(std::iter::once(me));
+        for (item, level) in history() {
+            let members = rows.get(item).candidates();
+            self.totals.add(members.map(|(user, share)| (user, i64::from(Share(share).with(level)))));
+        }
+        let (activity, logarithm) = (&self.activity, &self.logarithm);
+        let score = |user: Dense, shared: i64| {
+            score(shared.unsigned_abs(), activity[user as usize], me, user, logarithm).unwrap_or(i32::MIN)
+        };
+        // The best so far are mostly among the best again. Users that score a step less than the worst of them need not be
+        // ranked.
+        let best = viewer.ranking.best(self.keep);
+        let scores = best.iter().map(|ranked| score(ranked.id, self.totals.get(ranked.id)));
+        let worst = scores.min().filter(|_| best.len() == self.keep);
+        let cut = worst.map_or(i32::MIN, |worst| worst.saturating_sub(self.step));
+        let mut floor = None;
+        for (id, shared) in self.totals.drain() {
+            let score = score(id, shared);
+            if score >= cut {
+                self.candidates.push(Ranked { score, id });
+            } else {
+                floor = floor.max(Some(score));
+            }
+        }
+        viewer.ranking.rebuild(&mut self.candidates, floor, capacity(self.keep), rows.ids());
+    }
+
+    fn viewer_of(&mut self, user: UserId) -> ViewerId {
+        if let Some(id) = self.ids.get(&user) {
+            return *id;
+        }
+        let me = self.rows.intern_user(user);
+        self.rows.add_reference(me);
+        let hot = HotFields { threshold: i32::MIN, me, state: State::Clean };
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.viewers.push(Viewer::new(user));
+            self.hot.push(hot);
+            self.kept.push(IdFilter::default());
+            ViewerId::try_from(self.viewers.len() - 1).expect("fewer viewers than 2^32")
+        });
+        self.viewers[id as usize].user = user;
+        self.hot[id as usize] = hot;
+        self.kept[id as usize] = IdFilter::default();
+        self.ids.insert(user, id);
+        id
+    }
+
+    fn mark(&mut self, id: ViewerId, state: State) {
+        let hot = &mut self.hot[id as usize];
+        if hot.state == State::Clean {
+            self.dirty.push(id);
+        }
+        if hot.state != State::Rescan {
+            hot.state = state;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+            && self.free.len() == self.viewers.len()
+            && self.rows.is_empty()
+            && self.activity.iter().all(|fine| *fine == 0)
+    }
+}
+
+impl Viewer {
+    fn new(user: UserId) -> Self {
+        Viewer { user, history: Profile::default(), ranking: TopK::default(), emitted: Vec::new() }
+    }
+}
+
+/// `2 q(W_uv) - q_uv(M_v)`; `None` if nothing is shared.
+fn score(shared: u64, fine: u32, me: Dense, user: Dense, logarithm: &Logarithm) -> Option<i32> {
+    (shared > 0).then(|| 2 * logarithm.q(shared).cast_signed() - against(fine, me, user))
+}
+
+/// `q_uv(M)`: the deduction for activity.
+fn against(fine: u32, u: Dense, v: Dense) -> i32 {
+    phased(fine, phase(u64::from(u), u64::from(v))).cast_signed()
+}
+
+/// Capacity of a ranking: a reserve as large as the output, so that rescans are rare.
+fn capacity(keep: usize) -> usize {
+    2 * keep
+}

@@ -1,0 +1,280 @@
+//! Each operator of the graph next to its reference implementation in one dataflow. Their difference must be empty at
+//! every time, also while events expire and viewers come and go.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use dataflows::config::Trending;
+use dataflows::operators::{
+    SimilarUsers, Subscriber, Subscription, activity, histories, interactions, lists, profile_subscriptions,
+    rank_similar_users, row_subscriptions, samples, similar_items, trending,
+};
+use dataflows::{Config, Event, GraphInput, ListKey, Scope};
+use differential_dataflow::AsCollection;
+use proptest::prelude::*;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::vec::Map as _;
+use timely::dataflow::operators::{Exchange as _, Probe};
+
+use crate::support::graph::{Pace, Tick, config, drive, ticks};
+use crate::support::logs::{log, params};
+use crate::support::oracle::Params;
+use crate::support::oracle::exact::fine_log;
+use crate::support::reference;
+
+type Differences = Arc<Mutex<Vec<String>>>;
+
+/// Number of compared updates by stage.
+type Agreed = Arc<Mutex<BTreeMap<&'static str, usize>>>;
+
+/// Runs both. Returns their differences, and the number of compared updates by stage.
+fn disagreements(
+    params: &Params,
+    trends: Trending,
+    ticks: &[Tick],
+    workers: usize,
+) -> (Vec<String>, BTreeMap<&'static str, usize>) {
+    let differences = Differences::default();
+    let agreed = Agreed::default();
+    let (found, counted) = (Arc::clone(&differences), Arc::clone(&agreed));
+    let (params, ticks) = (params.clone(), ticks.to_vec());
+    timely::execute(timely::Config::process(workers), move |worker| {
+        let (found, counted) = (Arc::clone(&found), Arc::clone(&counted));
+        let (mut input, probe) = worker.dataflow(|scope| {
+            let (input, streams) = GraphInput::new(scope, false);
+            let config = Config { trending: Some(trends), ..config(&params) };
+            let gauges = Arc::default();
+            let output = interactions(
+                streams.events.map(in_a_room),
+                streams.barriers,
+                &config,
+                &ProbeHandle::new(),
+                &gauges,
+                None,
+            );
+            let subscriptions = profile_subscriptions(output.profiles.clone());
+
+            // Co-occurrence: the self-join of the interactions operator, and arrange and join.
+            let pairs = output.cooccurrence.clone().negate().concat(reference::cooccurrence(output.history.clone()));
+            report(pairs, "co-occurrence", &found);
+
+            // Subscriptions: a counter that emits the first and the last, and distinct.
+            let subscriber = Subscriber::worker(output.profiles.inner.scope().index());
+            let expected = output
+                .profiles
+                .clone()
+                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Subscription { row: item, subscriber }))
+                .threshold_named("subscriptions to profiles", |_, _| 1);
+            report(subscriptions.clone().negate().concat(expected), "subscriptions to profiles", &found);
+
+            // Similar items: the pair index, and joins and reduce, for subscribers.
+            let (pairs, history) = (output.cooccurrence.clone(), output.history.clone());
+            let neighbours =
+                similar_items(pairs, history, subscriptions.clone(), output.loading, &config, &gauges).neighbours;
+            let rows = reference::similar_items(output.cooccurrence, output.history.clone(), &params)
+                .arrange_by_key_named("rows");
+            let subscriptions =
+                subscriptions.map(|to| (to.row, to.worker())).arrange_by_key_named("subscriptions by item");
+            let expected = subscriptions.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
+            let emitted =
+                neighbours.clone().map(|(at, row)| (at.row, at.worker(), row.item, u32::from(row.similarity)));
+            let emitted = emitted.inspect(count("similar items", &counted));
+            report(emitted.negate().concat(expected), "similar items", &found);
+
+            // Histories of the audience: those of the interactions operator, and the items of its profiles.
+            let viewed = output.audience_histories.clone().map(|(user, (item, _))| (user, item));
+            if params.users_weight > 0 {
+                let expected = output.profiles.clone().map(|(user, (item, _))| (user, item));
+                report(viewed.negate().concat(expected), "audience's histories", &found);
+            }
+
+            // Samples: replicated tables of the users of an item, and reduce and join.
+            let audience_histories = output.audience_histories.clone();
+            let subscriptions = row_subscriptions(audience_histories.clone(), "viewed items", |(_, (item, _))| *item);
+            let expected = audience_histories.clone().map(move |(_, (item, _))| Subscription { row: item, subscriber });
+            report(
+                subscriptions.clone().negate().concat(expected.threshold_named("viewed items", |_, _| 1)),
+                "subscriptions to items",
+                &found,
+            );
+            let (members, weights) = samples(output.history.clone(), subscriptions.clone(), &config);
+            let rows = reference::samples(output.history.clone(), &params);
+            let emitted = members
+                .clone()
+                .map(|(at, member)| ((at.row, at.worker()), (member.user, member.level, u64::from(member.rarity))));
+            let expected = for_subscribers(rows, subscriptions);
+            report(emitted.negate().concat(expected), "samples", &found);
+
+            // Activity: replicated sums, and join and count.
+            let on_workers = members.inner.exchange(|update| update.0.0.worker()).as_collection();
+            let sampled = on_workers.clone().map(|(_, member)| member.user);
+            let of_users = audience_histories.clone().map(|(user, _)| user).concat(sampled);
+            let subscriptions = row_subscriptions(of_users, "compared users", |user| *user);
+            let active = activity(weights, subscriptions.clone(), &config);
+            let resolution = params.resolution;
+            let rows = reference::activity(output.history.clone()).map(move |(user, activity)| {
+                (user, u32::try_from(fine_log(activity, resolution)).expect("a small number"))
+            });
+            let emitted = active.clone().map(|(at, fine)| ((at.row, at.worker()), fine));
+            report(emitted.negate().concat(for_subscribers(rows, subscriptions)), "activity", &found);
+
+            // Similar users: the ranking over cached rows, and joins and reduce.
+            let similar = rank_similar_users(audience_histories.clone(), on_workers.clone(), active, &config, &gauges);
+            let everywhere = on_workers
+                .map(|(at, member)| (at.row, (member.user, member.level, u64::from(member.rarity))))
+                .threshold_named("one sample each", |_, _| 1);
+            let expected = reference::similar_users(
+                audience_histories,
+                everywhere,
+                reference::activity(output.history.clone()),
+                &params,
+            );
+            let emitted = similar.clone().map(|(user, other)| (user, (other.user, u32::from(other.similarity))));
+            let emitted = emitted.inspect(count("similar users", &counted));
+            report(emitted.negate().concat(expected), "similar users", &found);
+
+            // Histories of similar users, for subscribers.
+            let subscriptions = row_subscriptions(similar.clone(), "followed users", |(_, other)| other.user);
+            let followed = histories(output.history.clone(), subscriptions.clone(), &config);
+            let emitted = followed.clone().map(|(at, interaction)| ((at.row, at.worker()), interaction));
+            report(
+                emitted.negate().concat(for_subscribers(output.history.clone(), subscriptions)),
+                "histories",
+                &found,
+            );
+
+            // Lists: totals over cached rows, and join and reduce. Scores are not compared: the operator keeps those of
+            // the last emitted list.
+            let rows = neighbours
+                .clone()
+                .map(|(at, row)| (at.row, (row.item, u32::from(row.similarity))))
+                .threshold_named("one row each", |_, _| 1);
+            let users = similar.clone().map(|(user, other)| (user, (other.user, u32::from(other.similarity))));
+            let contributions = reference::of_items(output.profiles.clone(), rows, params.items_weight)
+                .concat(reference::of_users(users, output.history, params.users_weight));
+            let expected = reference::lists(output.profiles.clone(), contributions, params.k);
+            let expected =
+                expected.map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
+            let users = (params.users_weight > 0).then_some(SimilarUsers { similar, histories: followed });
+            let emitted = lists(output.profiles, neighbours, users, &config, &gauges);
+            let emitted = emitted.map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect()));
+            let emitted = emitted.inspect(count("lists", &counted));
+            let lists = report(emitted.negate().concat(expected), "lists", &found);
+
+            let trending =
+                compare_trending(output.trends.expect("the configuration asks for trends"), trends.k, &found, &counted);
+            let (probe, _) = lists.map(drop).concat(trending).inner.probe();
+            (input, probe)
+        });
+        if worker.index() == 0 {
+            drive(worker, &mut input, &probe, &ticks, Pace::Rush);
+        }
+    })
+    .unwrap();
+    let found = differences.lock().unwrap().clone();
+    let agreed = agreed.lock().unwrap().clone();
+    (found, agreed)
+}
+
+/// Trending lists: boards that are rescanned where an item fell, and reduce. Scores are not compared: the operator keeps
+/// those of the last emitted list.
+fn compare_trending<'scope>(
+    weights: reference::Rows<'scope, (Option<Scope>, u64)>,
+    k: usize,
+    found: &Differences,
+    counted: &Agreed,
+) -> reference::Rows<'scope, ()> {
+    let expected = reference::trending(weights.clone().map(|(scope, item)| (scope_id(scope), item)), k);
+    let expected = expected.map(|(scope, list)| (scope, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
+    let emitted =
+        trending(weights, k).map(|(key, list)| (key_id(key), list.iter().map(|scored| scored.item).collect()));
+    let emitted = emitted.inspect(count("trending", counted));
+    report(emitted.negate().concat(expected), "trending", found).map(drop)
+}
+
+/// Puts three quarters of the users into one of three rooms, so that there are several scopes.
+fn in_a_room(event: Event) -> Event {
+    let room = event.user % 4;
+    Event { scope: (room < 3).then(|| Scope::new(room + 1)), ..event }
+}
+
+fn scope_id(scope: Option<Scope>) -> u64 {
+    scope.map_or(0, Scope::id)
+}
+
+fn key_id(key: ListKey) -> u64 {
+    match key {
+        ListKey::Everywhere => 0,
+        ListKey::Room(scope) => scope.id(),
+        ListKey::User(_) => unreachable!("only trending lists"),
+    }
+}
+
+/// Counts the updates of a stage.
+fn count<D>(stage: &'static str, agreed: &Agreed) -> impl FnMut(&D) + use<D> {
+    let agreed = Arc::clone(agreed);
+    move |_| *agreed.lock().unwrap().entry(stage).or_default() += 1
+}
+
+fn report<'scope, D>(
+    difference: reference::Rows<'scope, D>,
+    stage: &'static str,
+    found: &Differences,
+) -> reference::Rows<'scope, D>
+where
+    D: differential_dataflow::ExchangeData + differential_dataflow::Hashable,
+{
+    let found = Arc::clone(found);
+    difference.consolidate().inspect(move |update| found.lock().unwrap().push(format!("{stage}: {update:?}")))
+}
+
+/// Rows joined with their subscriptions.
+fn for_subscribers<'scope, V: differential_dataflow::ExchangeData + differential_dataflow::Hashable>(
+    rows: reference::Rows<'scope, (u64, V)>,
+    subscriptions: reference::Rows<'scope, Subscription>,
+) -> reference::Rows<'scope, ((u64, u64), V)> {
+    let subscriptions = subscriptions.map(|to| (to.row, to.worker())).arrange_by_key_named("subscriptions by row");
+    let rows = rows.arrange_by_key_named("rows");
+    subscriptions.join_core(rows, |row, worker, value| Some(((*row, *worker), value.clone())))
+}
+
+fn trends() -> impl Strategy<Value = Trending> {
+    (1_usize..4, 1_u64..9, 1_u32..6).prop_map(|(k, bucket, buckets)| Trending { k, bucket, buckets })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_operator_equals_its_reference(
+        params in params(),
+        trends in trends(),
+        log in log(80),
+        workers in prop::sample::select(vec![1_usize, 2, 4]),
+        size in prop::sample::select(vec![1_usize, 7, 1000]),
+    ) {
+        let (found, _) = disagreements(&params, trends, &ticks(&log, size), workers);
+        prop_assert!(found.is_empty(), "{:#?}", found);
+    }
+}
+
+/// The comparison above would also hold for empty collections.
+#[test]
+fn compares_many_updates() {
+    let log: Vec<_> = (0..200_u64)
+        .map(|n| crate::support::oracle::Ev {
+            user: format!("u{}", n % 9),
+            item: format!("p{}", n * n % 23),
+            level: 1 + (n % 5) as u8,
+            ts: 1_000 + n,
+        })
+        .collect();
+    let params = Params { retention: 80, audience: Some(30), history: 6, shrink: 1, ..Params::default() };
+    let trends = Trending { k: 3, bucket: 10, buckets: 3 };
+    let (found, agreed) = disagreements(&params, trends, &ticks(&log, 3), 2);
+    assert!(found.is_empty(), "{found:#?}");
+    println!("agreed on {agreed:?}");
+    for (stage, floor) in [("similar items", 1_000), ("similar users", 1_000), ("lists", 300), ("trending", 100)] {
+        assert!(agreed[stage] > floor, "only {} updates of {stage} were compared", agreed[stage]);
+    }
+}
