@@ -1,7 +1,7 @@
 use connectors::{Format, InputOptions, OpenError};
 use schema::{Position, Reason};
 
-use crate::support::{columns, csv, filtered, read, source};
+use crate::support::{Owned, columns, csv, filtered, read, source};
 
 const HEADER: &str = "user,item,action,ts\n";
 
@@ -33,7 +33,7 @@ fn line_ends_byte_order_marks_and_blank_lines_do_not_matter() {
     let other = csv("\u{feff}\r\n\nuser,item,action,ts\r\n\r\n\"u1\",i1,pv,\"1\"\r\n\n\r\nu2,i2,pv,2\r");
     assert_eq!(plain.users(), other.users());
     assert_eq!(other.events[1].ts, 2);
-    assert_eq!(other.events.iter().map(|event| event.line()).collect::<Vec<_>>(), [5, 8]);
+    assert_eq!(other.events.iter().map(Owned::line).collect::<Vec<_>>(), [5, 8]);
     assert!(other.rejected.is_empty(), "{:?}", other.rejected);
 }
 
