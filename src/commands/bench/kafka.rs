@@ -3,7 +3,7 @@
 
 mod clients;
 
-use simulator::{Generated, Generator};
+use simulator::{EventRef, Generator};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -439,7 +439,7 @@ fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Resul
     Ok(replays)
 }
 
-fn owned(event: &Generated<'_>, ts: u64) -> Event {
+fn owned(event: &EventRef<'_>, ts: u64) -> Event {
     Event {
         user: event.user.to_owned(),
         item: event.item.to_owned(),
