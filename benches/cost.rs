@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dataflows::{ItemId, UserId, recommendations};
-use deltarec::commands::bench::audience::Share;
+use deltarec::commands::bench::audience::AudienceShare;
 use support::workload::{Within, Workload, adversarial, standard};
 use support::{Loop, cpu_seconds, peak_mib};
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
@@ -56,7 +56,7 @@ impl Arguments {
             events: 5_000_000,
             users: None,
             items: None,
-            audience: Within::Share(Share::Percent(10.0)),
+            audience: Within::Share(AudienceShare::Percent(10.0)),
             batch: 10_000,
             rounds: 1,
             adversarial: false,

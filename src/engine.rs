@@ -36,7 +36,7 @@ pub(crate) use self::clock::now;
 use self::compute::{Computing, CoordinatorHandle, compute};
 use self::names::Names;
 pub use self::progress::{Progress, Show};
-pub(crate) use self::progress::{grouped, memory, timestamp};
+pub(crate) use self::progress::{grouped, timestamp};
 use self::reader::{Reader, Rejects};
 pub(crate) use self::reader::{latest, rejected};
 pub use self::resume::Resume;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use dataflows::{Audience, Config, Event, UserId};
-use deltarec::commands::bench::audience::{Share, span_of_share};
+use deltarec::commands::bench::audience::{AudienceShare, span_of_share};
 use schema::id64;
 use simulator::Options;
 
@@ -24,9 +24,9 @@ impl Workload {
     /// What an audience means here.
     pub fn audience(&self, within: Within) -> Result<Audience, String> {
         match within {
-            Within::Share(Share::All) => Ok(Audience::All),
+            Within::Share(AudienceShare::All) => Ok(Audience::All),
             Within::Span(span) => Ok(Audience::Within(span)),
-            Within::Share(Share::Percent(percent)) => {
+            Within::Share(AudienceShare::Percent(percent)) => {
                 let visits: Vec<(UserId, u64)> = self.events.iter().map(|event| (event.user, event.ts)).collect();
                 span_of_share(&visits, u64::from(self.users), percent / 100.0).map(Audience::Within).map_err(|most| {
                     format!("no span of time has more than {:.1}% of the users; take more events", 100.0 * most)
@@ -90,7 +90,7 @@ pub enum Within {
     /// The span in milliseconds.
     Span(u64),
     /// As `deltarec bench` has it.
-    Share(Share),
+    Share(AudienceShare),
 }
 
 impl FromStr for Within {

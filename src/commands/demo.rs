@@ -1,6 +1,5 @@
 //! `deltarec demo`: the main job end to end on simulated events, with a few viewers to look at.
 
-use simulator::{Generator, Options};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use clap::Args;
 use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
 use schema::Change;
+use simulator::Options;
 
-use crate::commands::generate;
+use crate::commands::simulation::generator;
 use crate::config::Config;
 use crate::engine::{Input, Job, Simulated, Summary, grouped, run, timestamp};
 use crate::failure::Failure;
@@ -55,7 +55,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         seed: args.seed,
         ..Options::default()
     };
-    let generator = Generator::new(options).map_err(|errors| Failure::Usage(generate::mistakes(&errors)))?;
+    let generator = generator(options).map_err(Failure::Usage)?;
     let from = args.events / WARM_AFTER;
     let followed = Arc::new(Followed { most: args.viewers, from, viewers: Mutex::default() });
     let opening = format!(

@@ -9,23 +9,23 @@
 //! | `setting` | configurations to compare |
 //! | `recommenders` | the graph, driven tick by tick, and three baselines |
 //! | `trial`, `known` | lists made, then compared with what was done, then learnt |
-//! | `judge`, `metrics`, `shapes` | what a list is worth, and what it is like |
+//! | `scores`, `metrics`, `shapes` | what a list is worth, and what it is like |
 //! | `bootstrap` | how sure that is |
 //! | `report`, `picture` | tables, JSON, SVG |
 
 mod bootstrap;
-mod judge;
-mod known;
+mod charts;
+mod list_metrics;
 mod log;
 mod metrics;
-mod picture;
 mod progress;
 mod protocol;
 mod random;
 mod recommenders;
 mod report;
+mod scores;
 mod setting;
-mod shapes;
+mod training_stats;
 mod trial;
 
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ use self::bootstrap::Bootstrap;
 use self::log::Log;
 use self::progress::Progress;
 use self::protocol::{Cut, Protocol};
-use self::recommenders::{Graph, Popularity, RandomItems, Recency, Recommender, Setup, see};
+use self::recommenders::{Graph, GraphSetup, Popularity, RandomItems, Recency, Recommender, record_changes};
 use self::report::{Report, System};
 use self::setting::{Setting, settings};
 use self::trial::{Trial, TrialResult};
@@ -105,7 +105,7 @@ pub struct EvaluateArgs {
     /// Lengths at which lists are looked at
     #[arg(long, value_name = "K,...", value_delimiter = ',', default_values_t = [5, 10, 20], value_parser = clap::value_parser!(u16).range(1..=1000))]
     k: Vec<u16>,
-    /// Judge also lists whose last N places try new items, those that nobody has touched before but somebody will
+    /// SystemScores also lists whose last N places try new items, those that nobody has touched before but somebody will
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1000))]
     explore: Vec<u16>,
     /// Resamples of users for the 95% intervals; 0 for none
@@ -225,7 +225,7 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
         write(path, &format!("{:#}\n", report.json()))?;
     }
     if let Some(path) = &args.picture {
-        picture::draw(path, &report).map_err(Failure::Running)?;
+        charts::draw(path, &report).map_err(Failure::Running)?;
     }
     Ok(())
 }
@@ -242,11 +242,11 @@ fn try_all(
     let mut systems = Vec::new();
     for setting in settings {
         progress.begin(setting.name.clone(), trial.cases());
-        let (tried, given_back) = try_graph(args.workers, setting, trial, progress, stop)?;
-        progress = given_back;
+        let (tried, progress_back) = try_graph(args.workers, setting, trial, progress, stop)?;
+        progress = progress_back;
         let Some(tried) = tried else { return Ok(None) };
         progress.begin(format!("{}: resampling", setting.name), 0);
-        let filled = fillings(setting, trial).into_iter().map(|explore| match explore {
+        let filled = explore_variants(setting, trial).into_iter().map(|explore| match explore {
             0 => format!("{} filled", setting.name),
             explore => format!("{} explore={explore}", setting.name),
         });
@@ -266,7 +266,7 @@ fn try_all(
 }
 
 /// Of a graph's lists that are filled up, how many places try new items: first none, if something trends.
-fn fillings(setting: &Setting, trial: &Trial) -> Vec<usize> {
+fn explore_variants(setting: &Setting, trial: &Trial) -> Vec<usize> {
     let trends = (setting.config.trending.k > 0).then_some(0);
     trends.into_iter().chain(trial.explore.iter().copied()).collect()
 }
@@ -286,13 +286,13 @@ fn try_graph(
         config.retention = NEVER;
         config.audience = dataflows::Audience::All;
     }
-    let changes = recommenders::Changes::default();
-    let fillings = fillings(setting, trial);
+    let changes = recommenders::ChangeBuffer::default();
+    let explore_variants = explore_variants(setting, trial);
     let (trial, levels, stop) = (Arc::clone(trial), setting.config.levels.clone(), stop.clone());
-    let see = see(&changes);
+    let see = record_changes(&changes);
     alone_with(config, workers, Some(see), move |driver| {
-        let mut graph = Graph::new(driver, Setup { log: &trial.log, levels: &levels, changes });
-        let filled = fillings.iter().map(|explore| graph.filled(trial.longest(), *explore, trial.seed));
+        let mut graph = Graph::new(driver, GraphSetup { log: &trial.log, levels: &levels, changes });
+        let filled = explore_variants.iter().map(|explore| graph.filled(trial.longest(), *explore, trial.seed));
         let mut filled: Vec<_> = filled.collect();
         let mut systems: Vec<&mut dyn Recommender> = vec![&mut graph];
         systems.extend(filled.iter_mut().map(|filled| filled as &mut dyn Recommender));

@@ -12,7 +12,7 @@ use crate::stop::Stop;
 
 /// An event of the log: 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Logged {
+pub(super) struct LogEvent {
     pub(super) ts: u64,
     pub(super) user: u32,
     pub(super) item: u32,
@@ -26,7 +26,7 @@ const NO_DWELL: u32 = u32::MAX;
 /// The events that count, by time; of equal times in the order of the inputs, then of their lines.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    pub(super) events: Vec<Logged>,
+    pub(super) events: Vec<LogEvent>,
     /// Ids by number, in the order in which they came.
     pub(super) users: Vec<UserId>,
     pub(super) items: Vec<ItemId>,
@@ -34,13 +34,13 @@ pub(super) struct Log {
     /// Valid events too weak to tell anything.
     pub(super) ignored: u64,
     pub(super) rejected: u64,
-    /// Whether there was more than was to be taken.
+    /// Whether there was more than was to be relevant.
     pub(super) cut: bool,
 }
 
 impl Log {
-    /// Reads all inputs, judges events as a run with this configuration would, and puts them in order. At most `most`
-    /// events are taken. `None`: it was stopped.
+    /// Reads all inputs, scores events as a run with this configuration would, and puts them in order. At most `most`
+    /// events are relevant. `None`: it was stopped.
     pub(super) fn read(
         inputs: Vec<Input>,
         config: &Config,
@@ -94,7 +94,7 @@ impl Log {
     }
 
     /// How much an event tells by other levels than those it was read with; nothing at all if they ignore or reject it.
-    fn level(&self, event: &Logged, levels: &Levels) -> Option<u8> {
+    fn level(&self, event: &LogEvent, levels: &Levels) -> Option<u8> {
         let dwell_ms = Some(event.dwell_ms).filter(|ms| *ms != NO_DWELL).map(i64::from);
         match levels.effect(&self.actions[usize::from(event.action)], dwell_ms) {
             Ok(Effect::Counts(level)) => Some(level),
@@ -103,7 +103,7 @@ impl Log {
     }
 
     /// As the graph takes it.
-    pub(super) fn event(&self, event: &Logged, levels: &Levels) -> Option<Event> {
+    pub(super) fn event(&self, event: &LogEvent, levels: &Levels) -> Option<Event> {
         let level = self.level(event, levels)?;
         Some(Event {
             user: self.users[event.user as usize],
@@ -131,8 +131,8 @@ impl Builder {
             actions.len() - 1
         });
         let dwell_ms = event.dwell_ms.map_or(NO_DWELL, |ms| u32::try_from(ms).unwrap_or(NO_DWELL - 1));
-        let action = u16::try_from(action).expect("only actions of the configuration are taken");
-        self.log.events.push(Logged { ts: event.ts, user, item, dwell_ms, action });
+        let action = u16::try_from(action).expect("only actions of the configuration are relevant");
+        self.log.events.push(LogEvent { ts: event.ts, user, item, dwell_ms, action });
     }
 }
 
@@ -141,7 +141,7 @@ fn number(numbers: &mut IdMap<u32>, ids: &mut Vec<u64>, name: &str) -> u32 {
     let id = id64(name);
     *numbers.entry(id).or_insert_with(|| {
         ids.push(id);
-        u32::try_from(ids.len() - 1).expect("fewer events than 2^32 are taken")
+        u32::try_from(ids.len() - 1).expect("fewer events than 2^32 are relevant")
     })
 }
 

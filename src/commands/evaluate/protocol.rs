@@ -51,7 +51,7 @@ impl Cut {
 pub(super) struct Case {
     pub(super) user: u32,
     /// Each item once.
-    pub(super) taken: Vec<u32>,
+    pub(super) relevant: Vec<u32>,
 }
 
 /// A protocol applied to a log.
@@ -86,14 +86,14 @@ impl Protocol {
                 let mut of_user = vec![None; log.users.len()];
                 for event in &log.events[from..] {
                     let case = *of_user[event.user as usize].get_or_insert_with(|| {
-                        cases.push(Case { user: event.user, taken: Vec::new() });
+                        cases.push(Case { user: event.user, relevant: Vec::new() });
                         cases.len() - 1
                     });
-                    cases[case].taken.push(event.item);
+                    cases[case].relevant.push(event.item);
                 }
                 for case in &mut cases {
-                    case.taken.sort_unstable();
-                    case.taken.dedup();
+                    case.relevant.sort_unstable();
+                    case.relevant.dedup();
                 }
                 Plan { train: positions(0..from), expires: true, steps: Steps::Static(cases) }
             }
@@ -113,12 +113,12 @@ fn leave_last_out(log: &Log) -> Plan {
         *position == last[log.events[*position].user as usize] && counts[log.events[*position].user as usize] > 1
     };
     let (held_out, train): (Vec<usize>, Vec<usize>) = (0..log.events.len()).partition(is_held_out);
-    let case = |position: usize| Case { user: log.events[position].user, taken: vec![log.events[position].item] };
+    let case = |position: usize| Case { user: log.events[position].user, relevant: vec![log.events[position].item] };
     Plan { train: positions(train), expires: false, steps: Steps::Static(held_out.into_iter().map(case).collect()) }
 }
 
 fn positions(of: impl IntoIterator<Item = usize>) -> Vec<u32> {
-    of.into_iter().map(|position| u32::try_from(position).expect("fewer events than 2^32 are taken")).collect()
+    of.into_iter().map(|position| u32::try_from(position).expect("fewer events than 2^32 are relevant")).collect()
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
 
     fn static_cases(plan: &Plan) -> Vec<(u32, Vec<u32>)> {
         let Steps::Static(cases) = &plan.steps else { panic!("not static") };
-        cases.iter().map(|case| (case.user, case.taken.clone())).collect()
+        cases.iter().map(|case| (case.user, case.relevant.clone())).collect()
     }
 
     #[test]

@@ -3,16 +3,16 @@
 mod baselines;
 mod graph;
 
-use super::known::TrainingStats;
-use super::log::Logged;
+use super::log::LogEvent;
+use super::training_stats::TrainingStats;
 
 pub(super) use self::baselines::{Popularity, RandomItems, Recency};
-pub(super) use self::graph::{Changes, Graph, Setup, see};
+pub(super) use self::graph::{ChangeBuffer, Graph, GraphSetup, record_changes};
 
 /// An event that is learnt.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Learnt {
-    pub(super) event: Logged,
+pub(super) struct TrainingEvent {
+    pub(super) event: LogEvent,
     /// The user had not touched the item before.
     pub(super) new: bool,
 }
@@ -20,7 +20,7 @@ pub(super) struct Learnt {
 /// Something that makes lists and learns.
 pub(super) trait Recommender {
     /// Takes in what is known before anything is predicted, in the order of time.
-    fn load(&mut self, events: &[Learnt]) {
+    fn load(&mut self, events: &[TrainingEvent]) {
         self.learn(events);
     }
 
@@ -31,5 +31,5 @@ pub(super) trait Recommender {
     fn list(&mut self, user: u32, known: &TrainingStats, into: &mut Vec<u32>);
 
     /// Takes in what has been predicted.
-    fn learn(&mut self, events: &[Learnt]);
+    fn learn(&mut self, events: &[TrainingEvent]);
 }

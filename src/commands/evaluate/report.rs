@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::EvaluateArgs;
-use super::bootstrap::{Bootstrap, Estimate};
-use super::judge::{GROUPS, Group};
+use super::bootstrap::{Bootstrap, Estimate, Tally};
+use super::list_metrics::LIST_METRICS;
 use super::metrics::METRICS;
 use super::protocol::{Cut, Protocol};
+use super::scores::{ITEM_GROUPS, ItemGroup, SystemScores};
 use super::setting::Setting;
-use super::shapes::SHAPES;
 use super::trial::{Trial, TrialResult};
 use crate::commands::table::Table;
 use crate::config::Audience;
@@ -21,16 +21,16 @@ pub(super) struct System {
     pub(super) name: String,
     /// `key=value` of what is swept.
     sets: Vec<String>,
-    /// In the order of [`GROUPS`].
-    groups: Vec<Scores>,
+    /// In the order of [`ITEM_GROUPS`].
+    groups: Vec<GroupScores>,
     /// Whether there was a list, then the shapes at each k.
     lists: Vec<Estimate>,
     /// At each k.
     coverage: Vec<f64>,
 }
 
-/// Of one group of items taken.
-struct Scores {
+/// Of one group of items relevant.
+struct GroupScores {
     cases: u64,
     users: usize,
     /// Each metric at each k.
@@ -38,18 +38,18 @@ struct Scores {
 }
 
 impl System {
-    /// The systems, each with its name and what is swept in it, that were tried together.
+    /// The systems of one trial. `names` has the name and the swept settings of each.
     pub(super) fn all<'n>(
         names: impl IntoIterator<Item = (&'n str, &'n [String])>,
-        tried: TrialResult,
+        trial: TrialResult,
         bootstrap: &Bootstrap,
     ) -> Vec<Self> {
-        let TrialResult { judges, users, catalogue } = tried;
-        let system = |((name, sets), judge): ((&str, &[String]), super::judge::Judge)| {
-            let tallies: Vec<_> = judge.groups.iter().chain([&judge.lists]).collect();
+        let TrialResult { scores, users, catalogue } = trial;
+        let system = |((name, sets), scores): ((&str, &[String]), SystemScores)| {
+            let tallies: Vec<_> = scores.groups.iter().chain([&scores.lists]).collect();
             let mut estimates = bootstrap.estimates(&users, &tallies);
             let lists = estimates.pop().expect("one for each tally");
-            let scores = |(tally, estimates): (&super::bootstrap::Tally, Vec<Estimate>)| Scores {
+            let group_scores = |(tally, estimates): (&Tally, Vec<Estimate>)| GroupScores {
                 cases: tally.cases(),
                 users: tally.users().len(),
                 estimates,
@@ -57,16 +57,16 @@ impl System {
             System {
                 name: name.to_owned(),
                 sets: sets.to_vec(),
-                groups: judge.groups.iter().zip(estimates).map(scores).collect(),
+                groups: scores.groups.iter().zip(estimates).map(group_scores).collect(),
                 lists,
-                coverage: judge.coverage.shares(catalogue),
+                coverage: scores.coverage.shares(catalogue),
             }
         };
-        names.into_iter().zip(judges).map(system).collect()
+        names.into_iter().zip(scores).map(system).collect()
     }
 
-    fn group(&self, group: Group) -> &Scores {
-        let at = GROUPS.iter().position(|other| *other == group).expect("all groups are there");
+    fn group(&self, group: ItemGroup) -> &GroupScores {
+        let at = ITEM_GROUPS.iter().position(|other| *other == group).expect("all groups are there");
         &self.groups[at]
     }
 }
@@ -107,7 +107,7 @@ impl Report {
 
     /// A metric of new items.
     pub(super) fn estimate(&self, system: usize, metric: usize, k: usize) -> &Estimate {
-        &self.systems[system].group(Group::New).estimates[self.column(metric, k)]
+        &self.systems[system].group(ItemGroup::New).estimates[self.column(metric, k)]
     }
 
     fn column(&self, measure: usize, k: usize) -> usize {
@@ -152,7 +152,7 @@ impl Report {
         let mut table = Table::new(&["system", "coverage", "popularity", "diversity", "has a list"]);
         let k = self.ks.iter().position(|k| *k == self.at).expect("it is looked at");
         for system in &self.systems {
-            let shapes = (0..SHAPES.len()).map(|shape| figure(&system.lists[1 + self.column(shape, self.at)]));
+            let shapes = (0..LIST_METRICS.len()).map(|shape| figure(&system.lists[1 + self.column(shape, self.at)]));
             let coverage = format!("{:.4}", system.coverage[k]);
             let answered = system.lists[0].mean.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
             table.row([system.name.clone(), coverage].into_iter().chain(shapes).chain([answered]));
@@ -165,10 +165,10 @@ impl Report {
         let sets = &self.systems[0].sets;
         let systems: Vec<&System> =
             self.systems.iter().filter(|system| system.sets == *sets || system.sets.is_empty()).collect();
-        let mut header = vec!["items taken", "lists", "users"];
+        let mut header = vec!["items relevant", "lists", "users"];
         header.extend(systems.iter().map(|system| system.name.as_str()));
         let mut table = Table::new(&header);
-        for group in GROUPS {
+        for group in ITEM_GROUPS {
             let scores = self.systems[0].group(group);
             let rates = systems.iter().map(|system| {
                 let estimate = &system.group(group).estimates[self.column(0, self.at)];
@@ -202,9 +202,9 @@ impl Report {
             names.zip(estimates).map(|(name, estimate)| (name, json!(estimate))).collect()
         };
         let metrics: Vec<&str> = METRICS.iter().map(|metric| metric.name()).collect();
-        let shapes: Vec<&str> = SHAPES.iter().map(|shape| shape.name()).collect();
+        let shapes: Vec<&str> = LIST_METRICS.iter().map(|shape| shape.name()).collect();
         let system = |(at, system): (usize, &System)| {
-            let groups = GROUPS.iter().zip(&system.groups).map(|(group, scores)| {
+            let groups = ITEM_GROUPS.iter().zip(&system.groups).map(|(group, scores)| {
                 let figures = at_each_k(&metrics, &scores.estimates);
                 (group.name().to_owned(), json!({"lists": scores.cases, "users": scores.users, "metrics": figures}))
             });
@@ -239,13 +239,13 @@ fn title(metric: &str) -> &'static str {
     }
 }
 
-fn words(group: Group) -> &'static str {
+fn words(group: ItemGroup) -> &'static str {
     match group {
-        Group::New => "new",
-        Group::Warm => "new, user and item known",
-        Group::ColdUsers => "new, user unknown",
-        Group::ColdItems => "new, item unknown",
-        Group::Repeats => "repeats",
+        ItemGroup::New => "new",
+        ItemGroup::Warm => "new, user and item known",
+        ItemGroup::ColdUsers => "new, user unknown",
+        ItemGroup::ColdItems => "new, item unknown",
+        ItemGroup::Repeats => "repeats",
     }
 }
 
@@ -281,7 +281,8 @@ fn cut(from: Cut) -> String {
 
 fn heading(args: &EvaluateArgs, protocol: Protocol, trial: &Trial, settings: &[Setting]) -> String {
     let log = &trial.log;
-    let span = |at: Option<&super::log::Logged>| at.and_then(|event| timestamp(event.ts)).unwrap_or_else(|| "?".into());
+    let span =
+        |at: Option<&super::log::LogEvent>| at.and_then(|event| timestamp(event.ts)).unwrap_or_else(|| "?".into());
     let how = match protocol {
         Protocol::Last => {
             "the last event of each user (with two or more) from all other events; nothing expires, everybody has a list"

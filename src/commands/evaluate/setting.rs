@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 
 /// More would be asked for by mistake.
-const MOST: usize = 200;
+const MAX_SETTINGS: usize = 200;
 
 /// A configuration and what is different about it.
 pub(super) struct Setting {
@@ -33,8 +33,10 @@ pub(super) fn settings(
     let sweeps =
         sweeps.iter().map(|text| sweep(text, protocol)).collect::<Result<Vec<_>, _>>().map_err(Failure::Usage)?;
     let count = sweeps.iter().try_fold(1_usize, |count, (_, values)| count.checked_mul(values.len()));
-    if count.is_none_or(|count| count > MOST) {
-        return Err(Failure::Usage(anyhow!("--sweep: more than {MOST} combinations; sweep fewer keys at a time")));
+    if count.is_none_or(|count| count > MAX_SETTINGS) {
+        return Err(Failure::Usage(anyhow!(
+            "--sweep: more than {MAX_SETTINGS} combinations; sweep fewer keys at a time"
+        )));
     }
     let mut combinations = vec![Vec::new()];
     for (key, values) in &sweeps {
@@ -148,7 +150,7 @@ mod tests {
             ("graph.history=0", "graph.history must be"),
         ] {
             let Err(Failure::Usage(error)) = settings(None, &[], &[text.to_owned()], Protocol::Last) else {
-                panic!("{text} was taken")
+                panic!("{text} was relevant")
             };
             assert!(error.to_string().contains(part), "{text}: {error}");
         }

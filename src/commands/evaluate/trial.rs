@@ -1,13 +1,13 @@
 //! A log, cut by a protocol, put to one system or several at once.
 
-use super::judge::Judge;
-use super::known::TrainingStats;
-use super::log::{Log, Logged};
+use super::list_metrics::Catalogue;
+use super::log::{Log, LogEvent};
 use super::progress::Progress;
 use super::protocol::{Plan, Steps};
 use super::random::{Purpose, Random};
-use super::recommenders::{Learnt, Recommender};
-use super::shapes::Catalogue;
+use super::recommenders::{Recommender, TrainingEvent};
+use super::scores::SystemScores;
+use super::training_stats::TrainingStats;
 use crate::stop::Stop;
 
 /// Lists of which what takes long is measured, about.
@@ -26,7 +26,7 @@ pub(super) struct Trial {
 /// What came of it.
 pub(super) struct TrialResult {
     /// Of each system.
-    pub(super) judges: Vec<Judge>,
+    pub(super) scores: Vec<SystemScores>,
     /// Users with a case, in the order of the first.
     pub(super) users: Vec<u32>,
     /// Items that were known in the end, or all of the log where new ones are tried.
@@ -66,17 +66,18 @@ impl Trial {
     ) -> Option<TrialResult> {
         let log = &self.log;
         let mut known = TrainingStats::new(log.users.len(), log.items.len());
-        let learn = |known: &mut TrainingStats, event: &Logged| Learnt { event: *event, new: known.learn(event) };
+        let learn =
+            |known: &mut TrainingStats, event: &LogEvent| TrainingEvent { event: *event, new: known.learn(event) };
         let train = self.plan.train.iter().map(|position| learn(&mut known, &log.events[*position as usize]));
-        let train: Vec<Learnt> = train.collect();
+        let train: Vec<TrainingEvent> = train.collect();
         for system in systems.iter_mut() {
             system.load(&train);
         }
         drop(train);
 
-        let mut court = Scorer {
+        let mut scorer = Scorer {
             trial: self,
-            judges: systems.iter().map(|_| Judge::new(&self.ks, log.items.len())).collect(),
+            scores: systems.iter().map(|_| SystemScores::new(&self.ks, log.items.len())).collect(),
             users: Vec::new(),
             has_case: vec![false; log.users.len()],
             sample: Random::new(self.seed, Purpose::Sample),
@@ -93,7 +94,7 @@ impl Trial {
                     if stop.is_set() {
                         return None;
                     }
-                    court.hear(systems, case.user, &case.taken, &known);
+                    scorer.score(systems, case.user, &case.relevant, &known);
                     progress.at(done);
                 }
             }
@@ -103,14 +104,14 @@ impl Trial {
                     if stop.is_set() {
                         return None;
                     }
-                    let events = &log.events[next..next + together(&log.events[next..], *tick)];
+                    let events = &log.events[next..next + batch_len(&log.events[next..], *tick)];
                     for system in systems.iter_mut() {
                         system.advance(events[0].ts);
                     }
                     for event in events {
-                        court.hear(systems, event.user, &[event.item], &known);
+                        scorer.score(systems, event.user, &[event.item], &known);
                     }
-                    let learnt: Vec<Learnt> = events.iter().map(|event| learn(&mut known, event)).collect();
+                    let learnt: Vec<TrainingEvent> = events.iter().map(|event| learn(&mut known, event)).collect();
                     for system in systems.iter_mut() {
                         system.learn(&learnt);
                     }
@@ -120,13 +121,13 @@ impl Trial {
             }
         }
         let catalogue = if self.explore.is_empty() { known.catalogue() } else { log.items.len() };
-        Some(TrialResult { judges: court.judges, users: court.users, catalogue })
+        Some(TrialResult { scores: scorer.scores, users: scorer.users, catalogue })
     }
 }
 
 /// How many of the next events may be predicted from one state: at most `tick`, and no user's second event, which is to be
 /// predicted from the first.
-fn together(events: &[Logged], tick: usize) -> usize {
+fn batch_len(events: &[LogEvent], tick: usize) -> usize {
     let mut users = std::collections::HashSet::new();
     events.iter().take(tick).take_while(|event| users.insert(event.user)).count()
 }
@@ -134,7 +135,7 @@ fn together(events: &[Logged], tick: usize) -> usize {
 /// Where lists and deeds meet.
 struct Scorer<'t> {
     trial: &'t Trial,
-    judges: Vec<Judge>,
+    scores: Vec<SystemScores>,
     users: Vec<u32>,
     has_case: Vec<bool>,
     sample: Random,
@@ -142,16 +143,16 @@ struct Scorer<'t> {
 }
 
 impl Scorer<'_> {
-    fn hear(&mut self, systems: &mut [&mut dyn Recommender], user: u32, taken: &[u32], known: &TrainingStats) {
+    fn score(&mut self, systems: &mut [&mut dyn Recommender], user: u32, relevant: &[u32], known: &TrainingStats) {
         if !std::mem::replace(&mut self.has_case[user as usize], true) {
             self.users.push(user);
         }
         // Drawn once for all systems, so that they are compared on the same lists.
         let sampled = self.sample.below(self.trial.cases().max(1)) < SAMPLED;
-        for (system, judge) in systems.iter_mut().zip(&mut self.judges) {
+        for (system, scores) in systems.iter_mut().zip(&mut self.scores) {
             self.list.clear();
             system.list(user, known, &mut self.list);
-            judge.judge(user, &self.list, taken, known, &self.trial.catalogue, sampled);
+            scores.scores(user, &self.list, relevant, known, &self.trial.catalogue, sampled);
         }
     }
 }
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn a_user_comes_once_into_a_tick() {
         let log = log(&[("a", "x", 1), ("b", "x", 2), ("a", "y", 3), ("c", "y", 4)]);
-        assert_eq!([1, 2, 3, 9].map(|tick| together(&log.events, tick)), [1, 2, 2, 2]);
-        assert_eq!(together(&log.events[1..], 9), 3);
+        assert_eq!([1, 2, 3, 9].map(|tick| batch_len(&log.events, tick)), [1, 2, 2, 2]);
+        assert_eq!(batch_len(&log.events[1..], 9), 3);
     }
 }

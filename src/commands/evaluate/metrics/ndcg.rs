@@ -10,7 +10,7 @@ impl Metric for Ndcg {
     }
 
     fn value(&self, hits: &Hits, k: usize) -> f64 {
-        let best: f64 = (0..hits.taken.min(k)).map(discount).sum();
+        let best: f64 = (0..hits.relevant.min(k)).map(discount).sum();
         hits.within(k).map(discount).sum::<f64>() / best
     }
 }
@@ -23,10 +23,10 @@ fn discount(rank: usize) -> f64 {
 #[cfg(test)]
 #[test]
 fn later_hits_are_worth_less() {
-    // One item taken, at rank 2: 1 / log2(4) = 0.5 of at most 1.
+    // One item relevant, at rank 2: 1 / log2(4) = 0.5 of at most 1.
     super::assert_values(&Ndcg, &[12], &[(2, 0.0), (3, 0.5), (5, 0.5)]);
     super::assert_values(&Ndcg, &[10], &[(1, 1.0)]);
-    // Ranks 1 and 4 of three taken: (1/log2(3) + 1/log2(6)) / (1 + 1/log2(3) + 1/2) = 1.0177826 / 2.1309298.
+    // Ranks 1 and 4 of three relevant: (1/log2(3) + 1/log2(6)) / (1 + 1/log2(3) + 1/2) = 1.0177826 / 2.1309298.
     let (third, sixth) = (1.0 / 3_f64.log2(), 1.0 / 6_f64.log2());
     super::assert_values(&Ndcg, &[14, 11, 99], &[(2, third / (1.0 + third)), (5, (third + sixth) / (1.5 + third))]);
     assert!(((third + sixth) / (1.5 + third) - 0.477_624).abs() < 1e-6);

@@ -1,6 +1,6 @@
 use super::{Hits, Metric};
 
-/// The share of what was taken that is among the first k. With one item taken it is the hit rate.
+/// The share of what was relevant that is among the first k. With one item relevant it is the hit rate.
 pub(super) struct Recall;
 
 impl Metric for Recall {
@@ -10,7 +10,7 @@ impl Metric for Recall {
 
     #[allow(clippy::cast_precision_loss)]
     fn value(&self, hits: &Hits, k: usize) -> f64 {
-        hits.within(k).count() as f64 / hits.taken as f64
+        hits.within(k).count() as f64 / hits.relevant as f64
     }
 }
 

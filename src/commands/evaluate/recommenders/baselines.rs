@@ -5,21 +5,21 @@ use std::collections::{BTreeSet, HashMap};
 
 use dataflows::ItemId;
 
-use super::super::known::TrainingStats;
 use super::super::random::{Purpose, Random};
-use super::{Learnt, Recommender};
+use super::super::training_stats::TrainingStats;
+use super::{Recommender, TrainingEvent};
 
 /// Items by a number that changes, the largest first, equal ones by id.
-struct Board {
+struct RankedItems {
     ids: Vec<ItemId>,
     of: HashMap<u32, u64>,
     order: BTreeSet<(Reverse<u64>, ItemId, u32)>,
     length: usize,
 }
 
-impl Board {
+impl RankedItems {
     fn new(ids: &[ItemId], length: usize) -> Self {
-        Board { ids: ids.to_vec(), of: HashMap::new(), order: BTreeSet::new(), length }
+        RankedItems { ids: ids.to_vec(), of: HashMap::new(), order: BTreeSet::new(), length }
     }
 
     fn set(&mut self, item: u32, to: impl FnOnce(u64) -> u64) {
@@ -37,11 +37,11 @@ impl Board {
 }
 
 /// What most users have touched.
-pub(in super::super) struct Popularity(Board);
+pub(in super::super) struct Popularity(RankedItems);
 
 impl Popularity {
     pub(in super::super) fn new(ids: &[ItemId], length: usize) -> Self {
-        Popularity(Board::new(ids, length))
+        Popularity(RankedItems::new(ids, length))
     }
 }
 
@@ -50,7 +50,7 @@ impl Recommender for Popularity {
         self.0.list(user, known, into);
     }
 
-    fn learn(&mut self, events: &[Learnt]) {
+    fn learn(&mut self, events: &[TrainingEvent]) {
         for learnt in events.iter().filter(|learnt| learnt.new) {
             self.0.set(learnt.event.item, |users| users + 1);
         }
@@ -59,13 +59,13 @@ impl Recommender for Popularity {
 
 /// What was touched last by anybody.
 pub(in super::super) struct Recency {
-    board: Board,
+    board: RankedItems,
     learnt: u64,
 }
 
 impl Recency {
     pub(in super::super) fn new(ids: &[ItemId], length: usize) -> Self {
-        Recency { board: Board::new(ids, length), learnt: 0 }
+        Recency { board: RankedItems::new(ids, length), learnt: 0 }
     }
 }
 
@@ -74,8 +74,8 @@ impl Recommender for Recency {
         self.board.list(user, known, into);
     }
 
-    fn learn(&mut self, events: &[Learnt]) {
-        for Learnt { event, .. } in events {
+    fn learn(&mut self, events: &[TrainingEvent]) {
+        for TrainingEvent { event, .. } in events {
             self.learnt += 1;
             self.board.set(event.item, |_| self.learnt);
         }
@@ -117,8 +117,8 @@ impl Recommender for RandomItems {
         }
     }
 
-    fn learn(&mut self, events: &[Learnt]) {
-        for Learnt { event, .. } in events {
+    fn learn(&mut self, events: &[TrainingEvent]) {
+        for TrainingEvent { event, .. } in events {
             if !std::mem::replace(&mut self.is_in[event.item as usize], true) {
                 self.pool.push(event.item);
             }
@@ -145,7 +145,7 @@ mod tests {
         let mut known = TrainingStats::new(4, 3);
         for event in &log.events {
             let new = known.learn(event);
-            recommender.learn(&[Learnt { event: *event, new }]);
+            recommender.learn(&[TrainingEvent { event: *event, new }]);
         }
         let mut list = Vec::new();
         recommender.list(user, &known, &mut list);

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use super::log::Logged;
+use super::log::LogEvent;
 
 /// What was known when something was predicted: who had come, what there was, and who had touched what.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl TrainingStats {
     }
 
     /// Returns whether the user had not touched the item before.
-    pub(super) fn learn(&mut self, event: &Logged) -> bool {
+    pub(super) fn learn(&mut self, event: &LogEvent) -> bool {
         self.users[event.user as usize] = true;
         self.items[event.item as usize] = true;
         self.touched.insert((event.user, event.item))

@@ -1,10 +1,10 @@
-use super::{Catalogue, Shape};
+use super::{Catalogue, ListMetric};
 
 /// The mean popularity of the items, popularity being the share of all users who have touched the item. High: everybody
 /// is shown what everybody knows.
 pub(super) struct Popularity;
 
-impl Shape for Popularity {
+impl ListMetric for Popularity {
     fn name(&self) -> &'static str {
         "popularity"
     }

@@ -1,11 +1,11 @@
-use super::{Catalogue, Shape};
+use super::{Catalogue, ListMetric};
 
 /// Intra-list diversity: one minus the mean similarity of two items of the list, similarity being the cosine of the sets of
 /// users who have touched them (as Smyth and Mc Clave 2001, with behaviour instead of attributes). 0: all the same; 1: no user has
 /// touched two of them.
 pub(super) struct Diversity;
 
-impl Shape for Diversity {
+impl ListMetric for Diversity {
     fn name(&self) -> &'static str {
         "diversity"
     }

@@ -4,7 +4,7 @@ mod coverage;
 mod diversity;
 mod popularity;
 
-use super::log::Logged;
+use super::log::LogEvent;
 
 pub(super) use self::coverage::Coverage;
 use self::diversity::Diversity;
@@ -19,7 +19,7 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    pub(super) fn new<'e>(items: usize, events: impl Iterator<Item = &'e Logged>) -> Self {
+    pub(super) fn new<'e>(items: usize, events: impl Iterator<Item = &'e LogEvent>) -> Self {
         let mut users = vec![Vec::new(); items];
         let mut all = std::collections::HashSet::new();
         for event in events {
@@ -54,7 +54,7 @@ impl Catalogue {
 }
 
 /// A measure of the first k items of a list by themselves; nothing where it has no meaning. Averaged over lists.
-pub(super) trait Shape: Sync {
+pub(super) trait ListMetric: Sync {
     fn name(&self) -> &'static str;
     fn value(&self, list: &[u32], catalogue: &Catalogue) -> Option<f64>;
     /// Whether it takes so long that a sample of the lists must do.
@@ -64,7 +64,7 @@ pub(super) trait Shape: Sync {
 }
 
 /// In the order in which they are told.
-pub(super) static SHAPES: [&dyn Shape; 2] = [&Popularity, &Diversity];
+pub(super) static LIST_METRICS: [&dyn ListMetric; 2] = [&Popularity, &Diversity];
 
 #[cfg(test)]
 fn catalogue() -> Catalogue {
