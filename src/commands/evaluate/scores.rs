@@ -1,22 +1,22 @@
-//! What becomes of a list once it is known what its user did: the figures of one system.
+//! Scores of one system: accuracy of its lists against the relevant items, and other properties of the lists.
 
 use super::bootstrap::Tally;
 use super::list_metrics::{Catalogue, Coverage, LIST_METRICS};
 use super::metrics::{Hits, METRICS};
 use super::training_stats::TrainingStats;
 
-/// Items relevant, told apart by what was known of them and of their user.
+/// Group of relevant items, by what the training events have of the item and its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ItemGroup {
-    /// All that the user had not touched before.
+    /// Items that the user had not touched before.
     New,
-    /// Of them, known items relevant by known users: what a system can know something of.
+    /// New items, where user and item have earlier events.
     Warm,
-    /// Of the new ones, those of users without any event before.
+    /// New items of users without earlier events.
     ColdUsers,
-    /// Of the new ones, items that nobody had touched before.
+    /// New items without earlier events.
     ColdItems,
-    /// What the user had touched before: nobody recommends it, so it counts apart.
+    /// Items that the user had touched before. They are never recommended, so they are counted separately.
     Repeats,
 }
 
@@ -34,24 +34,24 @@ impl ItemGroup {
         }
     }
 
-    fn holds(self, user: u32, item: u32, known: &TrainingStats) -> bool {
-        let repeat = known.touched(user, item);
+    fn contains(self, user: u32, item: u32, training: &TrainingStats) -> bool {
+        let repeat = training.has_interacted(user, item);
         match self {
             ItemGroup::New => !repeat,
-            ItemGroup::Warm => !repeat && known.user(user) && known.item(item),
-            ItemGroup::ColdUsers => !repeat && !known.user(user),
-            ItemGroup::ColdItems => !repeat && !known.item(item),
+            ItemGroup::Warm => !repeat && training.has_user(user) && training.has_item(item),
+            ItemGroup::ColdUsers => !repeat && !training.has_user(user),
+            ItemGroup::ColdItems => !repeat && !training.has_item(item),
             ItemGroup::Repeats => repeat,
         }
     }
 }
 
-/// Judges the lists of one system.
+/// Scores of the lists of one system.
 pub(super) struct SystemScores {
     ks: Vec<usize>,
-    /// Of each group every metric at every k.
+    /// Every metric at every k, by group.
     pub(super) groups: Vec<Tally>,
-    /// Whether there was a list at all, then every shape at every k.
+    /// Whether the list was not empty, then every list metric at every k.
     pub(super) lists: Tally,
     pub(super) coverage: Coverage,
 }
@@ -66,32 +66,33 @@ impl SystemScores {
         }
     }
 
-    /// A user had this list and took these items, each once. `sampled`: also what takes long is measured of it.
-    pub(super) fn scores(
+    /// Adds the list of a user with the relevant items, each once. `sampled` enables the slow list metrics.
+    pub(super) fn add(
         &mut self,
         user: u32,
         list: &[u32],
         relevant: &[u32],
-        known: &TrainingStats,
+        training: &TrainingStats,
         catalogue: &Catalogue,
         sampled: bool,
     ) {
         let SystemScores { ks, groups, lists, coverage } = self;
         for (group, tally) in ITEM_GROUPS.iter().zip(groups) {
-            let relevant: Vec<u32> = relevant.iter().copied().filter(|item| group.holds(user, *item, known)).collect();
+            let relevant: Vec<u32> =
+                relevant.iter().copied().filter(|item| group.contains(user, *item, training)).collect();
             if !relevant.is_empty() {
                 let hits = Hits::of(list, &relevant);
                 let values = METRICS.iter().flat_map(|metric| ks.iter().map(|k| Some(metric.value(&hits, *k))));
                 tally.add(user, values);
             }
         }
-        let shapes = LIST_METRICS.iter().flat_map(|shape| {
-            let measured = sampled || !shape.is_slow();
-            let value = move |k: &usize| shape.value(&list[..list.len().min(*k)], catalogue);
+        let properties = LIST_METRICS.iter().flat_map(|metric| {
+            let measured = sampled || !metric.is_slow();
+            let value = move |k: &usize| metric.value(&list[..list.len().min(*k)], catalogue);
             ks.iter().map(move |k| if measured { value(k) } else { None })
         });
         let answered = f64::from(u8::from(!list.is_empty()));
-        lists.add(user, [Some(answered)].into_iter().chain(shapes));
+        lists.add(user, [Some(answered)].into_iter().chain(properties));
         coverage.add(list);
     }
 }
