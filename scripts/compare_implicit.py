@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""How fast the batch library `implicit` makes everybody's list from scratch, on one thread, beside our bulk load.
+"""Measures how fast the batch library `implicit` computes all lists on one thread, for comparison with a bulk load.
 
-Run by hand (pip install implicit), on the same events as the graph:
+Run manually (pip install implicit), on the same events as the graph:
 
-    cargo run --release -- generate events=1000000 --output /tmp/events.jsonl
+    cargo run --release -- generate --events 1000000 --output /tmp/events.jsonl
     scripts/compare_implicit.py /tmp/events.jsonl
     cargo bench --bench cost -- --only graph-1 --events 1000000 --batch 1000000 --audience all
 
-Both start from integer ids in memory and end with ten items for each user who has any; reading and names are not
-counted on either side. As close as the library comes: histories of the 50 newest items with the highest level of each,
-cosine of the levels, 30 neighbours an item, and profiles of the 16 newest items weighted in the same stairs. It does not
-quantise, shrink, or take the smaller of two levels, so its lists are others: this compares work, not answers.
+Both start with integer ids in memory and end with ten items per user; reading and names are not counted. The closest
+configuration of the library: histories of the 50 newest items with the highest level of each, cosine of the levels, 30
+neighbours per item, and profiles of the 16 newest items with the same weights. The library does not quantise, shrink or
+take the smaller of two levels, so its lists differ: this compares work, not results.
 """
 
 import json
@@ -34,7 +34,7 @@ HISTORY, NEIGHBOURS, K = 50, 30, 10
 
 
 def level(event):
-    """What the default levels make of an event; 0 if it is ignored."""
+    """Level of an event by the default levels; 0 if it is ignored."""
     if event["action"] != "watch":
         return LEVELS[event["action"]]
     dwell = event["dwell_ms"]
@@ -46,40 +46,40 @@ def read(path):
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             event = json.loads(line)
-            if told := level(event):
+            if levels := level(event):
                 user = users.setdefault(event["user"], len(users))
                 item = items.setdefault(event["item"], len(items))
-                rows.append((user, item, told, event["ts"]))
+                rows.append((user, item, levels, event["ts"]))
     return np.array(rows, dtype=np.int64), len(users), len(items)
 
 
 def histories(events):
-    """The newest items of each user: user, item, level and rank, newest first."""
-    user, item, told, ts = events.T
-    order = np.lexsort((-told, -ts, item, user))
-    user, item, told, ts = user[order], item[order], told[order], ts[order]
+    """User, item, level and rank of the newest items of each user, newest first."""
+    user, item, levels, ts = events.T
+    order = np.lexsort((-levels, -ts, item, user))
+    user, item, levels, ts = user[order], item[order], levels[order], ts[order]
     first = np.r_[True, (user[1:] != user[:-1]) | (item[1:] != item[:-1])]
     starts = np.flatnonzero(first)
-    user, item, ts, told = user[starts], item[starts], ts[starts], np.maximum.reduceat(told, starts)
+    user, item, ts, levels = user[starts], item[starts], ts[starts], np.maximum.reduceat(levels, starts)
     order = np.lexsort((item, -ts, user))
-    user, item, told = user[order], item[order], told[order]
+    user, item, levels = user[order], item[order], levels[order]
     begins = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])
     rank = np.arange(len(user)) - np.repeat(begins, np.diff(np.r_[begins, len(user)]))
     kept = rank < HISTORY
-    return user[kept], item[kept], told[kept], rank[kept]
+    return user[kept], item[kept], levels[kept], rank[kept]
 
 
 def main():
     events, users, items = read(sys.argv[1])
     started = time.perf_counter()
-    user, item, told, rank = histories(events)
-    seen = csr_matrix((told.astype(np.float32), (user, item)), shape=(users, items))
+    user, item, levels, rank = histories(events)
+    seen = csr_matrix((levels.astype(np.float32), (user, item)), shape=(users, items))
     prepared = time.perf_counter()
     model = CosineRecommender(K=NEIGHBOURS + 1, num_threads=1)  # an item is among its own neighbours
     model.fit(seen, show_progress=False)
     fitted = time.perf_counter()
     near = rank < len(STAIRS)
-    weights = told[near] * np.array(STAIRS)[rank[near]]
+    weights = levels[near] * np.array(STAIRS)[rank[near]]
     profiles = csr_matrix((weights.astype(np.float32), (user[near], item[near])), shape=(users, items))
     model.recommend(np.arange(users), profiles, N=K, filter_already_liked_items=True)
     done = time.perf_counter()

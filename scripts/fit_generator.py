@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures what the event generator is fitted to, from real logs. Prints one table; needs the standard library only.
+"""Measures the statistics of real logs that the event generator is fitted to. Needs the standard library only.
 
-    fit_generator.py DATA_FOLDER                 the real logs (see docs/generator.md for which)
-    fit_generator.py --events EVENTS.jsonl[.gz]  the same numbers of a generated log, to put beside them
-    fit_generator.py --thinned EVENTS.jsonl[.gz] the same of 2 h 10 min of it, thinned to the slice's events per user
+    fit_generator.py DATA_FOLDER                 the real logs (listed in docs/generator.md)
+    fit_generator.py --events EVENTS.jsonl[.gz]  the same statistics of a generated log, for comparison
+    fit_generator.py --thinned EVENTS.jsonl[.gz] of 2 h 10 min of it, thinned to the events per user of the Taobao slice
 
-The Taobao slice lasts 2 h 10 min, so whatever needs a past (a repeat, an earlier view) is a lower bound.
+The Taobao slice lasts 2 h 10 min, so statistics that need earlier events (repeats, earlier views) are lower bounds.
 """
 
 import bisect
@@ -18,7 +18,7 @@ import pathlib
 import random
 import sys
 
-SESSION_GAP = 30 * 60  # seconds without an event that end a session where the log names none
+SESSION_GAP = 30 * 60  # seconds without an event that end a session, for logs without session ids
 ALIASES = {"pv": "view", "fav": "favourite", "buy": "purchase"}
 FUNNEL = ("view", "cart", "favourite", "purchase")
 
@@ -34,7 +34,7 @@ def quantiles(values, at=(0.5, 0.9, 0.99)):
 
 
 def popularity(name, counts):
-    """Head shares, and the Zipf exponent as the slope of log count over log rank, ranks spaced evenly in the log."""
+    """Shares of the head, and the Zipf exponent: the slope of log count over log rank at evenly spaced log ranks."""
     ranked = sorted(counts.values(), reverse=True)
     total = sum(ranked)
     show(f"{name}: items", len(ranked))
@@ -55,7 +55,7 @@ def popularity(name, counts):
 
 
 def activity(name, counts):
-    """Users differ in activity by a lognormal factor: its sd, by maximum likelihood of the counts of users seen at all."""
+    """Standard deviation of lognormal activity, by maximum likelihood of the event counts of users with any event."""
     seen = collections.Counter(counts)
     nodes = [-4 + 8 * (n + 0.5) / 80 for n in range(80)]
     weights = [math.exp(-z * z / 2) for z in nodes]
@@ -238,18 +238,18 @@ def of_events(path):
 
 
 def of_thinned(path, seconds=7811, target=1.66):
-    """How the log would look if only some of its events had been kept: what may have happened to the Taobao slice."""
+    """Statistics of a random sample of the events, as the Taobao slice may be one."""
     opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
     with opened as lines:
         events = [json.loads(line) for line in lines]
-    # The slice knows no watching and no talking.
+    # The slice has only visits and the funnel.
     events = [e for e in events if e["ts"] < events[0]["ts"] + 1000 * seconds and e["action"] in ("view", "click", *FUNNEL)]
-    dice = random.Random(1)
-    drawn = [dice.random() for _ in events]
+    generator = random.Random(1)
+    draws = [generator.random() for _ in events]
     low, high = 0.0, 1.0
     for _ in range(20):
         keep = (low + high) / 2
-        kept = [e for e, draw in zip(events, drawn) if draw < keep]
+        kept = [e for e, draw in zip(events, draws) if draw < keep]
         per_user = len(kept) / max(1, len({e["user"] for e in kept}))
         low, high = (keep, high) if per_user < target else (low, keep)
     show("thinned: share of events kept", keep)

@@ -33,7 +33,7 @@ pub(crate) use self::clock::now;
 use self::compute::start_workers;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
-pub(crate) use self::progress::{grouped, memory, timestamp};
+pub(crate) use self::progress::{grouped, timestamp};
 pub(crate) use self::reader::{latest, rejected};
 pub use self::running::Running;
 pub use self::simulated::Simulated;

@@ -9,4 +9,5 @@ pub mod config;
 pub mod console;
 pub mod engine;
 pub mod failure;
+mod proc;
 pub mod stop;

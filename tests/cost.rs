@@ -1,4 +1,4 @@
-//! The yardstick of `benches/cost.rs` is only one if it does the same work: its lists are the oracle's.
+//! The COST program of `benches/cost.rs` is a valid baseline only if its lists equal the oracle's.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,10 +16,10 @@ use crate::support::oracle::{Ev, Params, lists};
 #[allow(dead_code, reason = "its counters are for the benchmark")]
 mod program;
 
-/// Runs both on the same batches and compares all lists after each, scores of fresh changes included. Returns how many
-/// lists there were.
+/// Runs COST and the oracle on the same batches, and compares all lists after each batch, with the scores of the changed
+/// ones. Returns the number of compared lists.
 fn check(params: &Params, log: &[Ev], size: usize) -> usize {
-    // The source and the measure it has.
+    // COST has one source and one measure.
     let params = &Params { users_weight: 0, similarity: Measure::Cosine, ..params.clone() };
     let mut program = program::Cost::new(&config(params));
     let names: HashMap<u64, &str> =
@@ -28,7 +28,7 @@ fn check(params: &Params, log: &[Ev], size: usize) -> usize {
         list.iter().map(|scored| (names[&scored.item].to_owned(), scored.score)).collect()
     };
     let items = |list: &[(String, i64)]| -> Vec<String> { list.iter().map(|(item, _)| item.clone()).collect() };
-    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut emitted: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut compared = 0;
     let mut arrived = 0;
     for tick in ticks(log, size) {
@@ -40,12 +40,12 @@ fn check(params: &Params, log: &[Ev], size: usize) -> usize {
         for (user, list) in program.batch(&events) {
             let (user, list) = (names[user].to_owned(), named(list));
             assert_eq!(list, expected.get(&user).cloned().unwrap_or_default(), "{user} at {}", tick.at);
-            let before = told.insert(user.clone(), items(&list)).unwrap_or_default();
-            assert_ne!(before, items(&list), "{user} was told the same list again at {}", tick.at);
+            let before = emitted.insert(user.clone(), items(&list)).unwrap_or_default();
+            assert_ne!(before, items(&list), "an unchanged list of {user} was emitted at {}", tick.at);
         }
-        told.retain(|_, list| !list.is_empty());
+        emitted.retain(|_, list| !list.is_empty());
         let expected: BTreeMap<_, _> = expected.iter().map(|(user, list)| (user.clone(), items(list))).collect();
-        assert_eq!(told, expected, "at {}", tick.at);
+        assert_eq!(emitted, expected, "at {}", tick.at);
         compared += expected.len();
     }
     compared
@@ -54,9 +54,9 @@ fn check(params: &Params, log: &[Ev], size: usize) -> usize {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Everything collides: histories of a few items, short rows, equal and late times, expiry within the log.
+    /// Short histories and rows, equal and late timestamps, expiry within the log.
     #[test]
-    fn small_logs_of_all_kinds(
+    fn small_random_logs_match_the_oracle(
         params in params(),
         log in log(120),
         size in prop::sample::select(vec![1_usize, 2, 7, 40, 1000]),
@@ -65,8 +65,8 @@ proptest! {
     }
 }
 
-/// A shop that goes on for many times its retention, for the numbers drawn from a seed.
-fn shop(seed: u64, events: usize, users: u64, items: u64) -> Vec<Ev> {
+/// A random log, much longer than the retention.
+fn random_log(seed: u64, events: usize, users: u64, items: u64) -> Vec<Ev> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut draw = move |below: u64| {
         state ^= state << 13;
@@ -78,7 +78,7 @@ fn shop(seed: u64, events: usize, users: u64, items: u64) -> Vec<Ev> {
     let one = |_| {
         clock += draw(2_000);
         let late = if draw(20) == 0 { draw(60_000) } else { 0 };
-        // The lower of two draws: some items are popular.
+        // The minimum of two draws makes some items popular.
         let item = draw(items).min(draw(items));
         Ev { user: format!("u{}", draw(users)), item: format!("p{item}"), level: 1 + draw(6) as u8, ts: clock - late }
     };
@@ -86,7 +86,7 @@ fn shop(seed: u64, events: usize, users: u64, items: u64) -> Vec<Ev> {
 }
 
 #[test]
-fn tiny_histories_and_rows_under_expiry() {
+fn short_histories_and_rows_match_under_expiry() {
     for seed in 1..=6 {
         let params = Params {
             history: 3,
@@ -96,23 +96,23 @@ fn tiny_histories_and_rows_under_expiry() {
             audience: (seed % 2 == 0).then_some(40_000),
             ..Params::default()
         };
-        assert!(check(&params, &shop(seed, 1_500, 20, 60), 25) > 200);
+        assert!(check(&params, &random_log(seed, 1_500, 20, 60), 25) > 200);
     }
 }
 
 #[test]
-fn the_defaults_under_expiry() {
+fn default_parameters_match_under_expiry() {
     for seed in 1..=3 {
         let params = Params { retention: 400_000, audience: Some(100_000), ..Params::default() };
-        assert!(check(&params, &shop(seed, 2_000, 25, 400), 100) > 200);
+        assert!(check(&params, &random_log(seed, 2_000, 25, 400), 100) > 200);
     }
 }
 
 #[test]
-fn short_rows_of_a_large_catalogue() {
-    // Rows of many counts and few neighbours: cuts, reserves and scans.
+fn short_rows_match_with_a_large_catalogue() {
+    // Rows with many counts and few neighbours exercise cuts, reserves and rescans.
     for seed in 1..=3 {
         let params = Params { neighbours: 3, retention: 300_000, audience: None, ..Params::default() };
-        assert!(check(&params, &shop(seed, 2_000, 30, 150), 50) > 200);
+        assert!(check(&params, &random_log(seed, 2_000, 30, 150), 50) > 200);
     }
 }

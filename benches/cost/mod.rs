@@ -1,26 +1,26 @@
-//! The yardstick for the graph ("Scalability! But at what COST?", `McSherry`, Isard and Murray, 2015): the same lists by one
-//! thread with flat arrays and hash tables, no dataflow, written to be as fast as a day's work makes it.
+//! The single-threaded baseline of the graph ("Scalability! But at what COST?", `McSherry`, Isard and Murray, 2015): the
+//! same lists, with flat arrays and hash tables, without dataflow.
 //!
-//! It takes batches; a batch's tick is the largest timestamp so far, and everything due until then is taken with it.
+//! It processes batches. The tick of a batch is the largest timestamp so far; all timers due by then fire with the batch.
 //!
 //! ```text
-//! batch ─> histories: what each user's interactions were and are ─┬─> popularities ─┐
-//!                                                                 ├─> pairs ────────┴─> rows: the best of each item ─┐
-//!                                                                 └─> viewers: profiles ─────────────────────────────┴─> lists
+//! batch ─> histories: changed interactions ─┬─> popularities ─┐
+//!                                           ├─> pairs ────────┴─> rows: top neighbours of each item ─┐
+//!                                           └─> viewers: profiles ───────────────────────────────────┴─> lists
 //! ```
 //!
-//! Each stage works through the whole batch before the next one, so that each has the caches to itself.
+//! Each stage processes the whole batch before the next stage starts, so that its data stays in cache.
 //!
-//! What it does not do and the graph does: forget names (an item or user costs some bytes for ever), share the work,
-//! be looked into while it runs.
+//! Unlike the graph it never frees the names of users and items, has no parallelism and exposes no state while it runs.
 
-mod best;
 mod histories;
 mod names;
 mod pairs;
 mod rows;
+mod top_entries;
 mod viewers;
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use dataflows::types::{Scored, UserId};
@@ -32,37 +32,44 @@ use pairs::Pairs;
 use rows::Rows;
 use viewers::Viewers;
 
-/// Where the time went.
+/// Loads cache lines before they are needed, so that the cache misses overlap: the loads do not depend on each other.
+/// `values` reads one value per cache line.
+#[inline]
+fn prefetch(values: impl Iterator<Item = u32>) {
+    black_box(values.fold(0, |combined, value| combined ^ value));
+}
+
+/// Time by stage.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spent {
-    /// Numbering names, histories, expiry, differences.
+pub(crate) struct StageTimes {
+    /// Interning, histories, expiry.
     pub(crate) histories: Duration,
-    /// Popularities, and what their steps move in the rows.
+    /// Popularities and the resulting score changes.
     pub(crate) popularity: Duration,
-    /// Making, grouping and counting pairs.
+    /// Enumerating, grouping and counting pairs.
     pub(crate) pairs: Duration,
-    /// Moving what changed in the rows and ranking rows anew.
+    /// Applying score changes and rescanning rows.
     pub(crate) rows: Duration,
-    /// Lists.
+    /// Lists of viewers.
     pub(crate) lists: Duration,
 }
 
-/// How much was done.
+/// Work counters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Work {
-    /// Changes of a co-occurrence, each direction for itself; changes by several users are several.
+    /// Co-occurrence updates, per user and direction.
     pub(crate) pairs: u64,
-    /// Rows scanned from end to end.
+    /// Full scans of rows.
     pub(crate) scans: u64,
-    /// Entries of rows that moved, came or went.
+    /// Entries moved in, into or out of rows.
     pub(crate) moves: u64,
     /// Lists computed.
     pub(crate) lists: u64,
-    /// Lists whose sequence had changed.
+    /// Lists with a changed sequence.
     pub(crate) changes: u64,
 }
 
-/// The program.
+/// The baseline program.
 pub(crate) struct Cost {
     t: u64,
     users: Users,
@@ -72,12 +79,11 @@ pub(crate) struct Cost {
     pairs: Pairs,
     rows: Rows,
     viewers: Viewers,
-    spent: Spent,
+    times: StageTimes,
     work: Work,
 }
 
 impl Cost {
-    /// With nothing in it.
     pub(crate) fn new(config: &Config) -> Self {
         Cost {
             t: 0,
@@ -88,12 +94,12 @@ impl Cost {
             pairs: Pairs::default(),
             rows: Rows::new(config),
             viewers: Viewers::new(config),
-            spent: Spent::default(),
+            times: StageTimes::default(),
             work: Work::default(),
         }
     }
 
-    /// Takes a batch and returns the users whose sequence of items is another than before, each with its new list.
+    /// Applies a batch. Returns the users with a changed sequence of items, with their new lists.
     pub(crate) fn batch(&mut self, events: &[Event]) -> &[(UserId, Vec<Scored>)] {
         let started = Instant::now();
         self.t = events.iter().map(|event| event.ts).fold(self.t, u64::max);
@@ -106,17 +112,17 @@ impl Cost {
         self.histories.advance(self.t, items, &mut self.differences, &mut self.viewers);
         let histories_done = Instant::now();
 
-        // Rows that are given up are so before they are cared for, new ones are ranked when all is counted.
-        let (wanted, unwanted) = self.viewers.interest_changes();
-        self.rows.fade(unwanted);
+        // Rows are released before their updates; new rows are ranked after all updates.
+        let (subscribed, unsubscribed) = self.viewers.subscription_changes();
+        self.rows.release(unsubscribed);
         self.rows.change_popularities(self.differences.popularities(), &self.pairs);
         let popularity_done = Instant::now();
 
         self.work.pairs += self.pairs.apply(&self.differences, &mut self.rows);
         let pairs_done = Instant::now();
 
-        self.rows.apply_hits(items);
-        self.rows.rank(wanted, &self.pairs, items);
+        self.rows.apply_score_changes(items);
+        self.rows.rank(subscribed, &self.pairs, items);
         self.rows.publish();
         let rows_done = Instant::now();
 
@@ -126,25 +132,25 @@ impl Cost {
         self.work.scans = self.rows.scans;
         self.work.moves = self.rows.moves;
         self.work.changes += self.viewers.changes().len() as u64;
-        self.spent.histories += histories_done - started;
-        self.spent.popularity += popularity_done - histories_done;
-        self.spent.pairs += pairs_done - popularity_done;
-        self.spent.rows += rows_done - pairs_done;
-        self.spent.lists += lists_done - rows_done;
+        self.times.histories += histories_done - started;
+        self.times.popularity += popularity_done - histories_done;
+        self.times.pairs += pairs_done - popularity_done;
+        self.times.rows += rows_done - pairs_done;
+        self.times.lists += lists_done - rows_done;
         self.viewers.changes()
     }
 
-    /// Where the time went so far.
-    pub(crate) fn spent(&self) -> Spent {
-        self.spent
+    /// Time by stage so far.
+    pub(crate) fn times(&self) -> StageTimes {
+        self.times
     }
 
-    /// How much was done so far.
+    /// Work so far.
     pub(crate) fn work(&self) -> Work {
         self.work
     }
 
-    /// Co-occurrences above zero, each direction for itself, and the bytes they are stored in.
+    /// Number of co-occurrences above zero, both directions, and the bytes of their tables.
     pub(crate) fn cells(&self) -> (u64, u64) {
         self.pairs.size()
     }

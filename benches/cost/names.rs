@@ -1,32 +1,12 @@
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+//! Interning of user and item ids.
 
+use dataflows::ids::IdMap;
 use dataflows::types::{ItemId, UserId};
 
-/// Ids are hashes already.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("ids are written as u64");
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        self.0 = id;
-    }
-}
-
-type Numbers = HashMap<u64, u32, BuildHasherDefault<Identity>>;
-
-/// Users by dense numbers, in the order they came.
+/// Users with dense numbers, in order of appearance.
 #[derive(Default)]
 pub(crate) struct Users {
-    numbers: Numbers,
+    numbers: IdMap<u32>,
     ids: Vec<UserId>,
 }
 
@@ -47,20 +27,21 @@ impl Users {
     }
 }
 
-/// Number of phases of the quantised logarithm: the phase of two items is the xor of the low bits of their ids.
+/// Number of phases of the quantised logarithm. The phase of two items is the xor of the low bits of their ids.
 pub(crate) const PHASES: u32 = 64;
 
-/// Items by nearly dense numbers whose low six bits are those of the id: the phase of a pair is then in its numbers, and
-/// what is sorted by number can be searched by phase. The price is some numbers that no item has.
+/// Items with nearly dense numbers that have the low six bits of the id. The phase of a pair then follows from the numbers,
+/// and tables sorted by number can be searched by phase. Some numbers are unused.
 pub(crate) struct Items {
-    numbers: Numbers,
+    numbers: IdMap<u32>,
     ids: Vec<ItemId>,
-    of_class: [u32; PHASES as usize],
+    /// Number of items by phase class.
+    class_sizes: [u32; PHASES as usize],
 }
 
 impl Default for Items {
     fn default() -> Self {
-        Items { numbers: Numbers::default(), ids: Vec::new(), of_class: [0; PHASES as usize] }
+        Items { numbers: IdMap::default(), ids: Vec::new(), class_sizes: [0; PHASES as usize] }
     }
 }
 
@@ -68,19 +49,19 @@ impl Items {
     pub(crate) fn number(&mut self, id: ItemId) -> u32 {
         *self.numbers.entry(id).or_insert_with(|| {
             let class = (id % u64::from(PHASES)) as u32;
-            let before = &mut self.of_class[class as usize];
-            let number = *before * PHASES + class;
-            *before += 1;
-            assert!(number < super::pairs::MOST_ITEMS, "too many items");
+            let size = &mut self.class_sizes[class as usize];
+            let number = *size * PHASES + class;
+            *size += 1;
+            assert!(number < super::pairs::MAX_ITEMS, "too many items");
             if self.ids.len() <= number as usize {
-                self.ids.resize((*before * PHASES) as usize, 0);
+                self.ids.resize((*size * PHASES) as usize, 0);
             }
             self.ids[number as usize] = id;
             number
         })
     }
 
-    /// The id of each number.
+    /// Ids by number.
     pub(crate) fn ids(&self) -> &[ItemId] {
         &self.ids
     }

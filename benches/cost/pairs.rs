@@ -1,25 +1,26 @@
-//! Co-occurrence: how much any two items are held together, and the changes of a batch.
+//! Co-occurrence counts, and their changes by a batch.
 
-use super::histories::{Differences, Met};
+use super::histories::{Differences, LevelChange};
 use super::names::PHASES;
+use super::prefetch;
 use super::rows::Rows;
 
-/// A count of an item's row: one more than the other item's number above the count; 0 is free.
+/// Slot of a row: the number of the other item plus one in the high half, the count in the low half; 0 if free.
 type Slot = u64;
 
-const LEAST_SLOTS: usize = PHASES as usize;
+const MIN_SLOTS: usize = PHASES as usize;
 
-/// The counts of one item with others: a hash table with linear probing whose home slots are sorted by the other item's
-/// phase class (the low six bits of its number), so that the counts of a class lie together.
+/// Counts of one item with others: a hash table with linear probing. Home slots are ordered by the phase class of the other
+/// item (the low six bits of its number), so that the counts of a class are adjacent.
 ///
-/// Counts that fell to zero keep their slots until the table is rebuilt.
+/// Counts of zero keep their slots until the table is rebuilt.
 #[derive(Default)]
 struct Row {
     slots: Box<[Slot]>,
     used: usize,
 }
 
-/// Where a search for an item starts, in a table of `slots` (a power of two).
+/// Home slot of an item in a table of `slots` (a power of two).
 #[inline]
 fn home(item: u32, slots: usize) -> usize {
     let class = u64::from(item % PHASES) << 58;
@@ -38,7 +39,7 @@ fn count_of(slot: Slot) -> u32 {
 }
 
 impl Row {
-    /// Adds to a count and returns what it was and is.
+    /// Adds to a count. Returns the old and the new count.
     #[inline]
     fn add(&mut self, item: u32, change: i32) -> (u32, u32) {
         let key = u64::from(item + 1) << 32;
@@ -49,7 +50,7 @@ impl Row {
                 let slot = &mut self.slots[at & mask];
                 if *slot & !0xFFFF_FFFF == key {
                     let old = count_of(*slot);
-                    let new = old.checked_add_signed(change).expect("pairs leave that came");
+                    let new = old.checked_add_signed(change).expect("a count is not negative");
                     *slot = key | u64::from(new);
                     return (old, new);
                 }
@@ -59,7 +60,7 @@ impl Row {
                 at += 1;
             }
         }
-        let new = u32::try_from(change).expect("pairs leave that came");
+        let new = u32::try_from(change).expect("a count is not negative");
         self.insert(key | u64::from(new));
         (0, new)
     }
@@ -68,7 +69,7 @@ impl Row {
     fn insert(&mut self, slot: Slot) {
         if (self.used + 1) * 4 > self.slots.len() * 3 {
             let live = self.slots.iter().filter(|slot| count_of(**slot) > 0).count();
-            let slots = ((live + 1) * 2).next_power_of_two().max(LEAST_SLOTS);
+            let slots = ((live + 1) * 2).next_power_of_two().max(MIN_SLOTS);
             let old = std::mem::replace(&mut self.slots, vec![0; slots].into());
             self.used = live;
             for slot in old.into_iter().filter(|slot| count_of(*slot) > 0) {
@@ -89,10 +90,10 @@ impl Row {
     }
 }
 
-/// Most items, as a pending change has 27 bits for one.
-pub(crate) const MOST_ITEMS: u32 = 1 << 27;
+/// Limit of item numbers: a [`Change`] has 27 bits for one.
+pub(crate) const MAX_ITEMS: u32 = 1 << 27;
 
-/// A change of at most 15 either way, with the other item.
+/// Change of a count by at most 15 in either direction, with the other item.
 #[derive(Clone, Copy, Default)]
 struct Change(u32);
 
@@ -106,26 +107,27 @@ impl Change {
     }
 }
 
-/// Changes whose places are read ahead of counting: that many cache lines are in the second-level cache with ease.
-const AHEAD: usize = 256;
+/// Changes with prefetched slots. That many cache lines fit into the second-level cache.
+const PREFETCH_BATCH: usize = 256;
 
-/// All co-occurrences, both directions stored.
+/// All co-occurrences, stored in both directions.
 #[derive(Default)]
 pub(crate) struct Pairs {
     rows: Vec<Row>,
-    /// Of each item how many changes, then where the next one goes.
+    /// Number of changes by row, later the position of the next change.
     starts: Vec<u32>,
+    /// Changes of the batch, grouped by row.
     changes: Vec<Change>,
 }
 
-/// The changes of one user: changed items with each other and with the rest. Each pair once.
+/// Calls `visit` for each changed pair of one user: changed items with each other and with the other items.
 #[inline]
-fn for_each_pair(changed: &[Met], others: &[Met], mut found: impl FnMut(u32, u32, i32)) {
+fn for_each_pair(changed: &[LevelChange], others: &[LevelChange], mut visit: impl FnMut(u32, u32, i32)) {
     for (n, a) in changed.iter().enumerate() {
-        let mut pair = |b: &Met| {
+        let mut pair = |b: &LevelChange| {
             let change = i32::from(a.new.min(b.new)) - i32::from(a.old.min(b.old));
             if change != 0 {
-                found(a.item, b.item, change);
+                visit(a.item, b.item, change);
             }
         };
         changed[n + 1..].iter().for_each(&mut pair);
@@ -139,11 +141,10 @@ impl Pairs {
         self.starts.resize(items + 1, 0);
     }
 
-    /// Counts a batch. Its changes are grouped by row first: a row is then fetched once and not once a change.
-    /// Returns how many changes there were, each direction counted.
-    pub(crate) fn apply(&mut self, differences: &Differences, ranked: &mut Rows) -> u64 {
-        // Counted into the entry behind the row's, so that after the running sum an entry is its row's start and, when
-        // the row is filled, its end.
+    /// Applies a batch. A counting sort groups its changes by row, so that each row is fetched once. Returns the number of
+    /// changes, both directions.
+    pub(crate) fn apply(&mut self, differences: &Differences, rows: &mut Rows) -> u64 {
+        // After the prefix sum an entry is the start of its row; after the distribution it is the end.
         self.starts.fill(0);
         for (changed, others) in differences.users() {
             for_each_pair(changed, others, |a, b, _| {
@@ -167,39 +168,35 @@ impl Pairs {
                 }
             });
         }
-        self.count(ranked);
+        self.count(rows);
         u64::from(total)
     }
 
-    /// Counts the grouped changes. Where a change goes is mostly not in the caches, and a search that waits for memory
-    /// before it knows where to go on keeps the next ones waiting: so a few rows' worth of places is read first, all at
-    /// once, with nothing depending on what is there.
+    /// Applies the grouped changes. Most slots are not in cache, and a probe sequence that waits for memory delays the
+    /// next one, so the home slots of several rows are prefetched together.
     fn count(&mut self, ranked: &mut Rows) {
         let (mut row, mut start) = (0, 0);
         while row < self.rows.len() {
             let (first, from) = (row, start);
-            let mut seen = 0;
-            while row < self.rows.len() && start < from + AHEAD {
+            while row < self.rows.len() && start < from + PREFETCH_BATCH {
                 let slots = &*self.rows[row].slots;
                 let end = self.starts[row] as usize;
                 if !slots.is_empty() {
-                    for change in &self.changes[start..end] {
-                        seen ^= slots[home(change.parts().0, slots.len())];
-                    }
+                    let homes = self.changes[start..end].iter().map(|change| home(change.parts().0, slots.len()));
+                    prefetch(homes.map(|home| slots[home] as u32));
                 }
                 (row, start) = (row + 1, end);
             }
-            std::hint::black_box(seen);
             let mut start = from;
             for (item, row) in self.rows[first..row].iter_mut().enumerate() {
                 let item = first + item;
                 let end = self.starts[item] as usize;
                 let changes = self.changes[start..end].iter().map(|change| change.parts());
                 start = end;
-                if let Some(judge) = ranked.judge(item as u32) {
+                if let Some(filter) = ranked.filter(item as u32) {
                     for (other, change) in changes {
                         let (old, new) = row.add(other, change);
-                        judge.look(ranked, other, old, new);
+                        filter.push_if_relevant(ranked, other, old, new);
                     }
                 } else {
                     for (other, change) in changes {
@@ -210,32 +207,32 @@ impl Pairs {
         }
     }
 
-    /// The counts above zero of an item.
+    /// Counts above zero of an item.
     pub(crate) fn row(&self, item: u32) -> impl Iterator<Item = (u32, u32)> {
         let live = self.rows[item as usize].slots.iter().filter(|slot| count_of(**slot) > 0);
         live.map(|slot| (item_of(*slot), count_of(*slot)))
     }
 
-    /// The counts above zero of an item with those of a phase class.
+    /// Visits the counts above zero of an item with the items of a phase class.
     #[inline]
-    pub(crate) fn class(&self, item: u32, class: u32, mut found: impl FnMut(u32, u32)) {
+    pub(crate) fn for_each_in_class(&self, item: u32, class: u32, mut visit: impl FnMut(u32, u32)) {
         let slots = &self.rows[item as usize].slots;
         if slots.is_empty() {
             return;
         }
         let homes = slots.len() / PHASES as usize;
         let first = homes * class as usize;
-        // Those that found their home taken follow, up to the first free slot.
+        // Displaced entries follow the home slots, up to the first free slot.
         let homes = slots[first..first + homes].iter();
         let beyond = slots[first + homes.len()..].iter().chain(slots.iter()).take_while(|slot| **slot != 0);
         for slot in homes.chain(beyond) {
             if count_of(*slot) > 0 && item_of(*slot) % PHASES == class {
-                found(item_of(*slot), count_of(*slot));
+                visit(item_of(*slot), count_of(*slot));
             }
         }
     }
 
-    /// Counts above zero and bytes.
+    /// Number of counts above zero, and bytes of all tables.
     pub(crate) fn size(&self) -> (u64, u64) {
         let live = (0..self.rows.len()).map(|item| self.row(item as u32).count() as u64).sum();
         let bytes = self.rows.iter().map(|row| size_of_val(&*row.slots) as u64).sum();

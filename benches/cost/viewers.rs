@@ -1,4 +1,4 @@
-//! Who is looked after, what they are recommended.
+//! The audience and its lists.
 
 use std::cmp::Reverse;
 
@@ -6,51 +6,54 @@ use dataflows::Config;
 use dataflows::types::{ItemId, Level, Scored, UserId};
 
 use super::names::Users;
+use super::prefetch;
 use super::rows::Rows;
 
-const NOBODY: u32 = u32::MAX;
+const NO_VIEWER: u32 = u32::MAX;
 
 /// A user in the audience.
 struct Viewer {
     user: u32,
-    /// The profile or the history may have changed in this batch.
+    /// Whether the history may have changed in this batch.
     touched: bool,
-    /// The items of the history, newest first.
+    /// Items of the history, newest first.
     items: Vec<u32>,
-    /// What the newest of them weigh.
+    /// Weights of the newest items, which are the profile.
     weights: Vec<u32>,
-    /// The items last told, best first.
+    /// Items of the emitted list, best first.
     list: Vec<u32>,
 }
 
 impl Viewer {
-    /// Items and weights.
+    /// Items and weights of the profile.
     fn profile(&self) -> impl Iterator<Item = (u32, u32)> {
         self.items.iter().copied().zip(self.weights.iter().copied())
     }
 }
 
-/// A total with this bit belongs to an item in the history.
+/// Bit of a total that marks an item of the history.
 const SEEN: u32 = 1 << 31;
 
 /// The audience.
 pub(crate) struct Viewers {
     viewers: Vec<Viewer>,
-    /// Of each user the position in `viewers`.
+    /// Position in `viewers` by user.
     positions: Vec<u32>,
-    /// Lists that are empty because their users left.
+    /// Users who left the audience with a list.
     left: Vec<u32>,
-    /// Of each item how many profiles it is in.
-    interest: Vec<u32>,
-    /// Items whose interest was or became none in this batch, and whether it was some at the batch's start.
-    interesting: Vec<u32>,
+    /// Number of profiles by item.
+    subscribers: Vec<u32>,
+    /// Items that gained the first or lost the last subscriber in this batch.
+    changed_items: Vec<u32>,
+    /// Whether an item had subscribers before this batch.
     before: Vec<bool>,
-    /// Totals of one list, zero in between, and the items that have one.
+    /// Totals of one list by item; all zero between two lists.
     totals: Vec<u32>,
+    /// Items with a total.
     reached: Box<[u32]>,
     best: Vec<(u32, u32)>,
     changes: Vec<(UserId, Vec<Scored>)>,
-    /// Of each rank what it weighs.
+    /// Weights by rank.
     stairs: Vec<u32>,
     k: usize,
     weight: i64,
@@ -65,8 +68,8 @@ impl Viewers {
             viewers: Vec::new(),
             positions: Vec::new(),
             left: Vec::new(),
-            interest: Vec::new(),
-            interesting: Vec::new(),
+            subscribers: Vec::new(),
+            changed_items: Vec::new(),
             before: Vec::new(),
             totals: Vec::new(),
             reached: Box::default(),
@@ -79,28 +82,28 @@ impl Viewers {
     }
 
     pub(crate) fn grow(&mut self, items: usize) {
-        self.interest.resize(items, 0);
+        self.subscribers.resize(items, 0);
         self.before.resize(items, false);
         self.totals.resize(items, 0);
         if self.reached.len() <= items {
-            // One more than can be, as the next place is always written to.
+            // One more than the number of items, because the next slot is always written.
             self.reached = vec![0; items + 1].into();
         }
     }
 
-    /// A user was touched: whether it is in the audience, and its interactions, newest first.
+    /// Updates a user: whether it is in the audience, and its interactions, newest first.
     pub(crate) fn update(&mut self, user: u32, inside: bool, interactions: impl Iterator<Item = (u32, Level)>) {
         if self.positions.len() <= user as usize {
-            self.positions.resize(user as usize + 1, NOBODY);
+            self.positions.resize(user as usize + 1, NO_VIEWER);
         }
         let mut position = self.positions[user as usize];
         if !inside {
-            if position != NOBODY {
+            if position != NO_VIEWER {
                 self.leave(position);
             }
             return;
         }
-        if position == NOBODY {
+        if position == NO_VIEWER {
             position = self.viewers.len() as u32;
             self.positions[user as usize] = position;
             self.viewers.push(Viewer { user, touched: true, items: Vec::new(), weights: Vec::new(), list: Vec::new() });
@@ -108,61 +111,59 @@ impl Viewers {
         let viewer = &mut self.viewers[position as usize];
         viewer.touched = true;
         let (mut items, mut weights) = (std::mem::take(&mut viewer.items), std::mem::take(&mut viewer.weights));
-        let known = weights.len();
-        items[..known].iter().for_each(|item| self.lose_interest(*item));
+        items[..weights.len()].iter().for_each(|item| self.unsubscribe(*item));
         items.clear();
         weights.clear();
         for (rank, (item, level)) in interactions.enumerate() {
             items.push(item);
             weights.extend(self.stairs.get(rank).map(|stair| u32::from(level) * stair));
         }
-        items[..weights.len()].iter().for_each(|item| self.take_interest(*item));
+        items[..weights.len()].iter().for_each(|item| self.subscribe(*item));
         let viewer = &mut self.viewers[position as usize];
         (viewer.items, viewer.weights) = (items, weights);
     }
 
     fn leave(&mut self, position: u32) {
         let viewer = self.viewers.swap_remove(position as usize);
-        self.positions[viewer.user as usize] = NOBODY;
+        self.positions[viewer.user as usize] = NO_VIEWER;
         if let Some(moved) = self.viewers.get(position as usize) {
             self.positions[moved.user as usize] = position;
         }
-        viewer.profile().for_each(|(item, _)| self.lose_interest(item));
+        viewer.profile().for_each(|(item, _)| self.unsubscribe(item));
         if !viewer.list.is_empty() {
             self.left.push(viewer.user);
         }
     }
 
-    fn take_interest(&mut self, item: u32) {
-        let interest = &mut self.interest[item as usize];
-        *interest += 1;
-        if *interest == 1 {
-            self.interesting.push(item);
+    fn subscribe(&mut self, item: u32) {
+        let subscribers = &mut self.subscribers[item as usize];
+        *subscribers += 1;
+        if *subscribers == 1 {
+            self.changed_items.push(item);
         }
     }
 
-    fn lose_interest(&mut self, item: u32) {
-        let interest = &mut self.interest[item as usize];
-        *interest -= 1;
-        if *interest == 0 {
-            self.interesting.push(item);
+    fn unsubscribe(&mut self, item: u32) {
+        let subscribers = &mut self.subscribers[item as usize];
+        *subscribers -= 1;
+        if *subscribers == 0 {
+            self.changed_items.push(item);
         }
     }
 
-    /// The items that are in profiles since this batch, and those that are in none any more.
-    pub(crate) fn interest_changes(&mut self) -> (std::vec::IntoIter<u32>, std::vec::IntoIter<u32>) {
-        let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
-        for item in self.interesting.drain(..) {
-            let now = self.interest[item as usize] > 0;
+    /// Items that gained the first or lost the last subscriber in this batch.
+    pub(crate) fn subscription_changes(&mut self) -> (std::vec::IntoIter<u32>, std::vec::IntoIter<u32>) {
+        let (mut subscribed, mut unsubscribed) = (Vec::new(), Vec::new());
+        for item in self.changed_items.drain(..) {
+            let now = self.subscribers[item as usize] > 0;
             if std::mem::replace(&mut self.before[item as usize], now) != now {
-                if now { &mut wanted } else { &mut unwanted }.push(item);
+                if now { &mut subscribed } else { &mut unsubscribed }.push(item);
             }
         }
-        (wanted.into_iter(), unwanted.into_iter())
+        (subscribed.into_iter(), unsubscribed.into_iter())
     }
 
-    /// Computes the lists of those who were touched or have a changed row in their profile, and notes which changed.
-    /// Returns how many were computed.
+    /// Computes the lists of viewers with a changed history or a changed row in the profile. Returns how many were computed.
     pub(crate) fn refresh(&mut self, rows: &Rows, users: &Users, ids: &[ItemId]) -> u64 {
         self.changes.clear();
         for user in self.left.drain(..) {
@@ -189,16 +190,15 @@ impl Viewers {
         computed
     }
 
-    /// Leaves a viewer's list in `best`.
+    /// Computes the list of a viewer into `best`.
     fn rank(&mut self, viewer: &Viewer, rows: &Rows, ids: &[ItemId]) {
         self.best.clear();
         if self.weight <= 0 {
             return;
         }
-        // The rows' cache lines first, all at once.
         let lines = viewer.profile().flat_map(|(item, _)| rows.neighbours(item).iter().step_by(8));
-        std::hint::black_box(lines.fold(0, |seen, neighbour| seen ^ neighbour.item));
-        // Whether an item was reached before is a toss-up, which a processor guesses wrong: so it is not asked.
+        prefetch(lines.map(|neighbour| neighbour.item));
+        // Branch-free: whether an item was reached before is unpredictable.
         let mut reached = 0;
         for item in &viewer.items {
             let total = &mut self.totals[*item as usize];
@@ -214,11 +214,10 @@ impl Viewers {
                 *total += weight * neighbour.similarity;
             }
         }
-        // The k-th best is at least as good as the worst of the last list, if that has k items that may still be listed:
-        // mostly so, and then few others come into question.
-        let may = |total: u32| (total < SEEN).then_some(total);
-        let of_last = viewer.list.iter().map(|item| may(self.totals[*item as usize]).unwrap_or(0));
-        let least = if viewer.list.len() == self.k { of_last.min().unwrap_or(0).max(1) } else { 1 };
+        // If all k items of the last list are still eligible, the smallest of their totals is a lower bound of the k-th best.
+        let eligible = |total: u32| if total < SEEN { total } else { 0 };
+        let last_totals = viewer.list.iter().map(|item| eligible(self.totals[*item as usize]));
+        let least = if viewer.list.len() == self.k { last_totals.min().unwrap_or(0).max(1) } else { 1 };
         for &item in &self.reached[..reached] {
             let total = std::mem::take(&mut self.totals[item as usize]);
             if total >= least && total < SEEN {
@@ -234,7 +233,7 @@ impl Viewers {
         self.best.truncate(self.k);
     }
 
-    /// The lists that changed in the last batch.
+    /// Changed lists of the last batch.
     pub(crate) fn changes(&self) -> &[(UserId, Vec<Scored>)] {
         &self.changes
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use dataflows::types::UserId;
 use dataflows::{Audience, Config, Event};
-use deltarec::commands::bench::audience::{Share, span_of_share};
+use deltarec::commands::bench::audience::{AudienceShare, span_of_share};
 use schema::id64;
 use simulator::Options;
 
@@ -25,9 +25,9 @@ impl Workload {
     /// The audience of this stream for a command line argument.
     pub fn audience(&self, within: Within) -> Result<Audience, String> {
         match within {
-            Within::Share(Share::All) => Ok(Audience::All),
+            Within::Share(AudienceShare::All) => Ok(Audience::All),
             Within::Span(span) => Ok(Audience::Within(span)),
-            Within::Share(Share::Percent(percent)) => {
+            Within::Share(AudienceShare::Percent(percent)) => {
                 let visits: Vec<(UserId, u64)> = self.events.iter().map(|event| (event.user, event.ts)).collect();
                 span_of_share(&visits, u64::from(self.users), percent / 100.0).map(Audience::Within).map_err(|most| {
                     format!("no span of time has more than {:.1}% of the users; take more events", 100.0 * most)
@@ -90,8 +90,8 @@ fn random(state: &mut u64) -> u64 {
 pub enum Within {
     /// Users with an event within this many milliseconds.
     Span(u64),
-    /// A share of the users, as in `deltarec bench`.
-    Share(Share),
+    /// As `deltarec bench` has it.
+    Share(AudienceShare),
 }
 
 impl FromStr for Within {

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What quantised logarithms cost: the lists of docs/semantics.md with any resolution, and with exact numbers.
+"""Cost of quantised logarithms: the lists of docs/semantics.md with several resolutions, and with exact numbers.
 
     DELTAREC_DATA=folder scripts/quality/exact.py [LOG...] [--deltarec target/release/deltarec]
 
-(pip install numpy scipy xxhash). Leave-last-out with full ranking. With a resolution the arithmetic is that of the
-semantics to the bit; with --deltarec the program's own figures must be the same to the last digit, which is checked.
-"exact" is the same with C^2 / (N + shrink) in the place of the rounded logarithms, and nothing else changed.
+(pip install numpy scipy xxhash). Leave-last-out with full ranking. With a resolution the arithmetic equals that of the
+semantics bit for bit; --deltarec checks that the metrics of the program are the same. "exact" replaces the rounded
+logarithms by C^2 / (N + shrink) and changes nothing else.
 """
 
 import argparse
@@ -24,7 +24,7 @@ KS = [5, 10, 20]
 
 
 class Log:
-    """A split with numbers for names; items are numbered in the order of their id64, so that ties go by number."""
+    """A split with numbers instead of names. Items are numbered in the order of their id64, so ties are by number."""
 
     def __init__(self, events):
         train, held = logs.leave_last_out(events)
@@ -42,7 +42,7 @@ class Log:
 
 
 def histories(rows):
-    """The newest items of each user, newest first: user, item, level, rank. The level is that of the events that count."""
+    """User, item, level and rank of the newest items of each user, newest first. Displaced events do not count."""
     user, item, level, ts = rows.T
     order = np.lexsort((item, -ts, user))
     user, item, level, ts = user[order], item[order], level[order], ts[order]
@@ -72,7 +72,7 @@ def floor_log2(times, values):
 
 
 def similarities(log, s):
-    """Kept neighbours with their similarity, as a matrix; `s` None: exact."""
+    """Matrix of the similarities of the kept neighbours; exact if `s` is None."""
     shape = (len(log.users), len(log.items))
     popularity = np.bincount(log.item, weights=log.level, minlength=shape[1]).astype(np.int64)
     together = csr_matrix((shape[1], shape[1]), dtype=np.int64)
@@ -100,7 +100,7 @@ def similarities(log, s):
 
 
 def lists(log, similar):
-    """The best items of each user, as (user, item, rank)."""
+    """The top items of each user as (user, item, rank)."""
     weight = np.zeros(HISTORY, dtype=np.int64)
     for step, end in reversed(list(enumerate(STAIRS))):
         weight[:end] = 1 << (len(STAIRS) - 1 - step)

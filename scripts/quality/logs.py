@@ -1,6 +1,6 @@
-"""The real logs of docs/quality.md: how they are read, here and by deltarec, and one way to cut them.
+"""The real logs of docs/quality.md: readers, arguments of deltarec, and the leave-last-out split.
 
-They are no part of the project. They are looked for in the folder that DELTAREC_DATA names.
+The logs are not part of the project. DELTAREC_DATA names their folder.
 """
 
 import csv
@@ -21,7 +21,7 @@ def local(text):
     return int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp()) * 1000
 
 
-# name: file, columns of user, item, action (or an action for all) and time, how time is read here and there, what is kept
+# name: file, user column, item column, (action of all rows, action column), time column, parser, format, positive column
 LOGS = {
     "movielens": ("movielens_small_ratings.csv.gz", "userId", "movieId", ("like", None), "timestamp", seconds, "s", None),
     "retail": (
@@ -41,7 +41,7 @@ def path(name):
 
 
 def arguments(name):
-    """What tells deltarec to read the log."""
+    """Arguments of deltarec for the log."""
     _, user, item, (action, column), ts, _, form, positive = LOGS[name]
     columns = f"user={user},item={item},ts={ts}:{form}" + (f",action={column}" if column else "")
     arguments = ["--input", str(path(name)), "--columns", columns]
@@ -50,7 +50,7 @@ def arguments(name):
 
 
 def read(name):
-    """(user, item, level, ts) in the order of time, equal times in the order of the file."""
+    """(user, item, level, ts), ordered by time, then by position in the file."""
     _, user, item, (action, column), ts, parse, _, positive = LOGS[name]
     events = []
     with gzip.open(path(name), "rt", encoding="utf-8", newline="") as lines:
@@ -62,7 +62,7 @@ def read(name):
 
 
 def leave_last_out(events):
-    """The events that are learnt, and the item of each user's last event where there are two or more."""
+    """Training events, and the item of the last event of each user with two or more."""
     last, count = {}, {}
     for at, (user, *_) in enumerate(events):
         last[user] = at

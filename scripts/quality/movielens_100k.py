@@ -4,10 +4,10 @@
     pip download --no-deps recbole && unzip recbole-*.whl 'recbole/dataset_example/ml-100k/ml-100k.inter'
     scripts/quality/movielens_100k.py recbole/dataset_example/ml-100k/ml-100k.inter [target/release/deltarec]
 
-(pip install numpy scipy xxhash). Also for Jaccard and the log-likelihood ratio. The protocol: all 100,000 ratings count, whatever their stars; each user's ratings by (timestamp,
-item); the last one is held out; all items the user has not rated are ranked, equal scores by the smaller item; plain cosine of
-the sets of users, 100 neighbours an item, equal ones by the smaller item; the score of i is the sum of the similarities to those
-of the user's items that have i among their neighbours.
+(pip install numpy scipy xxhash). Also for Jaccard and the log-likelihood ratio. The protocol: all 100,000 ratings, whatever
+their stars; the ratings of a user ordered by (timestamp, item); the last one is held out; all items that the user has not
+rated are ranked, ties by the smaller item; plain cosine of the sets of users, 100 neighbours per item, ties by the smaller
+item; the score of i is the sum of the similarities to those items of the user that have i among their neighbours.
 """
 
 import csv
@@ -42,7 +42,7 @@ def jaccard(both, one, other, neither):
 
 
 def llr(both, one, other, neither):
-    """The log-likelihood ratio, by entropies."""
+    """Log-likelihood ratio, by entropies."""
     x = lambda k: k * np.log(np.where(k > 0, k, 1))
     total = both + one + other + neither
     table = x(both) + x(one) + x(other) + x(neither) + x(total)
@@ -51,13 +51,13 @@ def llr(both, one, other, neither):
 
 
 def sought(both, one, other, neither):
-    """The root of the ratio, and nothing for what is together no more often than by chance."""
+    """Root of the ratio; 0 for pairs that co-occur no more often than by chance."""
     by_chance = (both + one) * (both + other) / (both + one + other + neither)
     return np.where(both > by_chance, np.sqrt(llr(both, one, other, neither)), 0)
 
 
 def similarities(has, order=None, measure=cosine, similarity=None):
-    """Of each item its nearest others; equal ones by the smaller number, or by `order`."""
+    """Nearest items of each item; ties by the smaller number, or by `order`."""
     together = (has.T @ has).toarray().astype(float)
     np.fill_diagonal(together, 0)
     pairs = np.count_nonzero(np.triu(together))
@@ -78,8 +78,8 @@ def similarities(has, order=None, measure=cosine, similarity=None):
 
 
 def ranks_of(scores, train, held, place=None):
-    """The rank from 0 of each held-out item among what its user has not rated; beyond K it is of no account. `place`: of
-    each item, by which equal scores are ordered."""
+    """Rank from 0 of each held-out item among the items that its user has not rated, K if it has no score. `place` orders
+    items with equal scores."""
     ranks = []
     for user, item, _ in held:
         score = scores(user)
@@ -120,7 +120,7 @@ def main():
         of = {"sought": "llr, its root, only what is sought"}.get(measure.__name__, measure.__name__)
         tell(f"{of}, all items", ranks_of(lambda user: other[rated[user]].sum(axis=0), rated, held), of_all)
         tell(f"{of}, last ten items", ranks_of(lambda user: other[rated[user][-10:]].sum(axis=0), rated, held), of_ten)
-    # From there to the graph in two steps: its order of equals, and its similarities of 1 to 1,024.
+    # Two steps towards the graph: its order of ties, and its similarities from 1 to 1,024.
     order = np.array(sorted(range(items), key=lambda item: xxhash.xxh3_64_intdigest(str(item).encode())))
     place = np.argsort(order)
     similar, *_ = similarities(has, order)
@@ -133,8 +133,8 @@ def main():
 
 
 def graph(program, train, held):
-    """deltarec as near to the protocol as its configuration goes. Its ties in time go by id64, so each rating gets a
-    millisecond of its own within its second, in the order of the protocol."""
+    """deltarec, configured as closely to the protocol as possible. It orders equal times by id64, so each rating gets its
+    own millisecond within its second, in the order of the protocol."""
     rows = np.concatenate([train, held])
     rows = rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
     with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +146,7 @@ def graph(program, train, held):
                 within = within + 1 if (user, ts) == last else 0
                 last = (user, ts)
                 out.writerow([user, item, ts * 1000 + within])
-        # One source: users' similarity is another matter.
+        # Similar items only.
         alone = ["sources.users=0"]
         plain = [*alone, "neighbours=100", "shrink=0", "stairs=[10]", "history=1000"]
         resolutions, similarities = "resolution=2,4,8,16", "similarity=cosine,jaccard,llr,count"

@@ -1,6 +1,6 @@
-//! A simulation of live commerce: rooms go live and show their products in turn, viewers come, linger, look, talk, buy
-//! and leave. Seeded, event by event, the same on every machine. docs/generator.md says what is fitted to real logs
-//! and what is chosen.
+//! A seeded simulation of live commerce: rooms go live and show products in turn; viewers arrive, watch, visit products,
+//! comment, buy and leave. The same options give the same events on every machine. docs/generator.md lists which
+//! parameters are fitted to real logs and which are chosen.
 //!
 //! ```
 //! use simulator::{Generator, Options};
@@ -12,12 +12,12 @@
 
 mod options;
 mod parameters;
+mod population;
 mod quantiles;
 mod random;
 mod rooms;
 mod simulation;
 mod tastes;
-mod viewers;
 
 use std::fmt::Write;
 
@@ -25,31 +25,31 @@ use schema::Event;
 use serde::Serialize;
 
 pub use options::{Options, OptionsError};
-use simulation::{Simulation, Step};
+use simulation::{NumberedEvent, Simulation};
 
-/// One simulated event, borrowed from its [`Generator`]. Serialised it is the same line as its [`Event`].
+/// One simulated event, borrowed from its [`Generator`]. It serialises to the same JSON line as its [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Generated<'a> {
-    /// Who acted.
+pub struct EventRef<'a> {
+    /// User name.
     pub user: &'a str,
-    /// The product acted on.
+    /// Product.
     pub item: &'a str,
-    /// What was done.
+    /// Action.
     pub action: &'static str,
     /// Milliseconds since the Unix epoch.
     pub ts: u64,
-    /// How long the user had watched, for `watch`.
+    /// Watch time in milliseconds, for `watch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dwell_ms: Option<i64>,
-    /// The live room it happened in.
+    /// Live room.
     pub room: &'a str,
-    /// What was said, for `comment`.
+    /// Text of a `comment`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<&'static str>,
 }
 
-impl From<Generated<'_>> for Event {
-    fn from(event: Generated<'_>) -> Self {
+impl From<EventRef<'_>> for Event {
+    fn from(event: EventRef<'_>) -> Self {
         Event {
             user: event.user.into(),
             item: event.item.into(),
@@ -63,70 +63,68 @@ impl From<Generated<'_>> for Event {
     }
 }
 
-/// Makes the events of its [`Options`], one after the other, in the order of their timestamps.
+/// Generates the events of its [`Options`] in timestamp order.
 ///
-/// It is an [`Iterator`] of owned events, and by [`Generator::next_event`] a visitor that allocates nothing. Both advance
-/// the same log. Memory is in proportion to users and rooms; nothing is kept per event.
+/// It is an [`Iterator`] of owned events; [`Generator::next_event`] lends the next event without allocating. Both advance
+/// the same log. Memory is proportional to users and rooms, not to events.
 #[derive(Clone, Debug)]
 pub struct Generator {
     options: Options,
     simulation: Simulation,
-    made: u64,
+    generated: u64,
     user: String,
     item: String,
     room: String,
 }
 
 impl Generator {
-    /// A generator at its first event. All mistakes of the options are returned.
+    /// A generator positioned at its first event. Returns all errors of the options.
     pub fn new(options: Options) -> Result<Self, Vec<OptionsError>> {
         options.validate()?;
         let (user, item, room) = (String::new(), String::new(), String::new());
-        Ok(Generator { simulation: Simulation::new(&options), options, made: 0, user, item, room })
+        Ok(Generator { simulation: Simulation::new(&options), options, generated: 0, user, item, room })
     }
 
-    /// The options it was made with.
+    /// The options of this generator.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// The next event, until there were [`Options::events`].
-    pub fn next_event(&mut self) -> Option<Generated<'_>> {
-        let step = self.step()?;
-        name(&mut self.user, "u", step.user);
-        name(&mut self.item, "p", step.item);
-        name(&mut self.room, "room", step.room);
-        Some(Generated {
+    /// The next event; `None` after [`Options::events`] events.
+    pub fn next_event(&mut self) -> Option<EventRef<'_>> {
+        let event = self.advance()?;
+        format_name(&mut self.user, "u", event.user);
+        format_name(&mut self.item, "p", event.item);
+        format_name(&mut self.room, "room", event.room);
+        Some(EventRef {
             user: &self.user,
             item: &self.item,
-            action: step.action.name(),
-            ts: self.ts(&step),
-            dwell_ms: step.dwell_ms,
+            action: event.action.name(),
+            ts: self.options.start + event.at / 1_000_000,
+            dwell_ms: event.dwell_ms,
             room: &self.room,
-            text: step.text,
+            text: event.text,
         })
     }
 
-    /// How many events were generated or skipped.
+    /// Number of events generated or skipped.
     pub fn generated(&self) -> u64 {
-        self.made
+        self.generated
     }
 
-    /// Advances to where `generated` events precede the next one, which must not lie behind. A simulation cannot be
-    /// entered in the middle, so all events up to there are generated and dropped. Returns `false`, and stays where it is, if
-    /// there is no such place in this log.
+    /// Seeks forward until `generated` events precede the next one. The simulation has no random access: all events up to
+    /// there are generated and dropped. Returns `false` and does not move if the position lies behind or beyond the end.
     pub fn skip_to(&mut self, generated: u64) -> bool {
-        if !(self.made..=self.options.events).contains(&generated) {
+        if !(self.generated..=self.options.events).contains(&generated) {
             return false;
         }
-        while self.made < generated {
-            self.step();
+        while self.generated < generated {
+            self.advance();
         }
         true
     }
 
-    /// How many latent tastes there are. An item `pN` and a room `roomN` are of taste `N % tastes`: the truth that a
-    /// recommender is to find out.
+    /// Number of latent tastes. Item `pN` and room `roomN` have taste `N % tastes`: the ground truth for a recommender.
     pub fn tastes(&self) -> u32 {
         self.simulation.tastes().count()
     }
@@ -136,16 +134,12 @@ impl Generator {
         self.simulation.tastes().of_user(number)
     }
 
-    fn step(&mut self) -> Option<Step> {
-        if self.made == self.options.events {
+    fn advance(&mut self) -> Option<NumberedEvent> {
+        if self.generated == self.options.events {
             return None;
         }
-        self.made += 1;
-        Some(self.simulation.step())
-    }
-
-    fn ts(&self, step: &Step) -> u64 {
-        self.options.start + step.at / 1_000_000
+        self.generated += 1;
+        Some(self.simulation.next_event())
     }
 }
 
@@ -157,7 +151,7 @@ impl Iterator for Generator {
     }
 }
 
-fn name(buffer: &mut String, prefix: &str, number: u32) {
+fn format_name(buffer: &mut String, prefix: &str, number: u32) {
     buffer.clear();
     write!(buffer, "{prefix}{number}").expect("writing to a string does not fail");
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use schema::MAX_TS;
 
-/// What to simulate. [`Options::default`] is a million events of a hundred thousand users.
+/// Options of a simulation. The default is a million events of a hundred thousand users.
 ///
 /// ```
 /// use simulator::Options;
@@ -12,23 +12,23 @@ use schema::MAX_TS;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How many events, from 0.
+    /// Number of events, from 0.
     pub events: u64,
-    /// How many users, `u0`, `u1`, ...
+    /// Number of users, `u0`, `u1`, ...
     pub users: u32,
-    /// How many items, `p0`, `p1`, ...
+    /// Number of items, `p0`, `p1`, ...
     pub items: u32,
-    /// How many rooms, `room0`, `room1`, ...
+    /// Number of rooms, `room0`, `room1`, ...
     pub rooms: u32,
-    /// Events per second of simulated time, on average.
+    /// Mean number of events per second of simulated time.
     pub rate: u64,
-    /// Where the randomness starts: the same options give the same events on every machine.
+    /// Seed of the random numbers. The same options give the same events on every machine.
     pub seed: u64,
-    /// Time zero of the simulation, in milliseconds since the Unix epoch.
+    /// Start of the simulated time, in milliseconds since the Unix epoch.
     pub start: u64,
 }
 
-/// 2025-11-11T12:00:00Z, so that a run can be repeated tomorrow.
+/// 2025-11-11T12:00:00Z. Fixed, so that runs are reproducible.
 const START: u64 = 1_762_862_400_000;
 
 impl Default for Options {
@@ -37,7 +37,7 @@ impl Default for Options {
     }
 }
 
-/// As `generate:` takes it.
+/// Formats as a `generate:` URI.
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Options { events, users, items, rooms, rate, seed, start } = self;
@@ -48,104 +48,105 @@ impl fmt::Display for Options {
     }
 }
 
-/// Largest number of users and of items; both are numbered in 32 bits and held in memory.
-const MOST_NAMES: u64 = 1_000_000_000;
-const MOST_ROOMS: u64 = 1_000_000;
-const MOST_RATE: u64 = 1_000_000;
-/// A hundred years: nanoseconds of it are counted in 64 bits.
-const MOST_SECONDS: u64 = 100 * 366 * 86_400;
+/// Users and items are numbered in 32 bits; users are held in memory.
+const MAX_NAMES: u64 = 1_000_000_000;
+const MAX_ROOMS: u64 = 1_000_000;
+const MAX_RATE: u64 = 1_000_000;
+/// A hundred years. Its nanoseconds fit into 64 bits.
+const MAX_SECONDS: u64 = 100 * 366 * 86_400;
 
-/// Options that cannot be.
+/// Error of an option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
-    /// No such option.
-    #[error("generate: unknown option `{key}`; there are events, users, items, rooms, rate, seed and start")]
+    /// Unknown option.
+    #[error("generate: unknown option `{key}`; expected events, users, items, rooms, rate, seed or start")]
     Unknown {
-        /// The option, as given.
+        /// Option as given.
         key: String,
     },
-    /// A part that is no `option=value`.
+    /// Text that is not `option=value`.
     #[error("generate: expected option=value, found `{part}`")]
     NotAssigned {
-        /// The part between two commas.
+        /// Text between two commas.
         part: String,
     },
-    /// An option given twice.
+    /// Option that is given twice.
     #[error("generate: `{key}` is given twice")]
-    Twice {
-        /// The option.
+    Duplicate {
+        /// Name of the option.
         key: &'static str,
     },
-    /// A value that does not read as one.
+    /// Value that cannot be parsed.
     #[error("generate: {key}={value}: expected {expected}")]
-    Unreadable {
-        /// The option.
+    Invalid {
+        /// Name of the option.
         key: &'static str,
-        /// The value, as given.
+        /// Value as given.
         value: String,
-        /// What belongs there.
+        /// Description of valid values.
         expected: &'static str,
     },
-    /// A value outside of what can be simulated.
-    #[error("generate: {key}={value}: expected {least} to {most}")]
+    /// Value outside its range.
+    #[error("generate: {key}={value}: expected {min} to {max}")]
     OutOfRange {
-        /// The option.
+        /// Name of the option.
         key: &'static str,
-        /// The value.
+        /// Value as given.
         value: u64,
-        /// The smallest that would do.
-        least: u64,
-        /// The largest that would do.
-        most: u64,
+        /// Smallest valid value.
+        min: u64,
+        /// Largest valid value.
+        max: u64,
     },
-    /// Too long a log.
+    /// Log that takes too much simulated time.
     #[error("generate: {events} events at {rate} a second take more than a hundred years; raise rate or lower events")]
     TooLong {
-        /// Option `events`.
+        /// Value of `events`.
         events: u64,
-        /// Option `rate`.
+        /// Value of `rate`.
         rate: u64,
     },
 }
 
 impl Options {
-    /// Reads what follows `generate:`, `option=value` separated by commas, the defaults for the rest. All mistakes are returned.
+    /// Parses the part of a URI after `generate:`: `option=value` separated by commas. Options that are not given have
+    /// their defaults. Returns all errors.
     pub fn parse(text: &str) -> Result<Self, Vec<OptionsError>> {
+        Options::from_assignments(text.split(','))
+    }
+
+    /// Parses `option=value` texts; empty ones are skipped. Returns all errors.
+    pub fn from_assignments<'a>(assignments: impl IntoIterator<Item = &'a str>) -> Result<Self, Vec<OptionsError>> {
         let mut options = Options::default();
         let mut errors = Vec::new();
         let mut given = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in assignments.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
             match options.assign(part) {
-                Ok(key) if given.contains(&key) => errors.push(OptionsError::Twice { key }),
+                Ok(key) if given.contains(&key) => errors.push(OptionsError::Duplicate { key }),
                 Ok(key) => given.push(key),
                 Err(error) => errors.push(error),
             }
         }
-        errors.extend(options.mistakes());
+        errors.extend(options.validate().err().into_iter().flatten());
         if errors.is_empty() { Ok(options) } else { Err(errors) }
     }
 
-    /// Checks options that were not parsed. All mistakes are returned.
+    /// Checks the ranges of all options. Returns all errors.
     pub fn validate(&self) -> Result<(), Vec<OptionsError>> {
-        let errors = self.mistakes();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-
-    fn mistakes(&self) -> Vec<OptionsError> {
         let ranges = [
-            ("users", u64::from(self.users), 1, MOST_NAMES),
-            ("items", u64::from(self.items), 1, MOST_NAMES),
-            ("rooms", u64::from(self.rooms), 1, MOST_ROOMS),
-            ("rate", self.rate, 1, MOST_RATE),
-            ("start", self.start, 0, MAX_TS - 2 * MOST_SECONDS * 1_000),
+            ("users", u64::from(self.users), 1, MAX_NAMES),
+            ("items", u64::from(self.items), 1, MAX_NAMES),
+            ("rooms", u64::from(self.rooms), 1, MAX_ROOMS),
+            ("rate", self.rate, 1, MAX_RATE),
+            ("start", self.start, 0, MAX_TS - 2 * MAX_SECONDS * 1_000),
         ];
-        let outside = ranges.into_iter().filter(|(_, value, least, most)| !(least..=most).contains(&value));
+        let outside = ranges.into_iter().filter(|(_, value, min, max)| !(min..=max).contains(&value));
         let mut errors: Vec<OptionsError> =
-            outside.map(|(key, value, least, most)| OptionsError::OutOfRange { key, value, least, most }).collect();
-        if self.rate > 0 && self.events / self.rate > MOST_SECONDS {
+            outside.map(|(key, value, min, max)| OptionsError::OutOfRange { key, value, min, max }).collect();
+        if self.rate > 0 && self.events / self.rate > MAX_SECONDS {
             errors.push(OptionsError::TooLong { events: self.events, rate: self.rate });
         }
-        errors
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     fn assign(&mut self, part: &str) -> Result<&'static str, OptionsError> {
@@ -153,31 +154,31 @@ impl Options {
         let (key, value) = part.split_once('=').ok_or_else(not_assigned)?;
         let value = value.trim();
         match key.trim() {
-            "events" => whole("events", value).map(|events| self.events = events).map(|()| "events"),
-            "users" => whole("users", value).map(|users| self.users = users).map(|()| "users"),
-            "items" => whole("items", value).map(|items| self.items = items).map(|()| "items"),
-            "rooms" => whole("rooms", value).map(|rooms| self.rooms = rooms).map(|()| "rooms"),
-            "rate" => whole("rate", value).map(|rate| self.rate = rate).map(|()| "rate"),
-            "seed" => whole("seed", value).map(|seed| self.seed = seed).map(|()| "seed"),
-            "start" => moment(value).map(|start| self.start = start).map(|()| "start"),
+            "events" => integer("events", value).map(|events| self.events = events).map(|()| "events"),
+            "users" => integer("users", value).map(|users| self.users = users).map(|()| "users"),
+            "items" => integer("items", value).map(|items| self.items = items).map(|()| "items"),
+            "rooms" => integer("rooms", value).map(|rooms| self.rooms = rooms).map(|()| "rooms"),
+            "rate" => integer("rate", value).map(|rate| self.rate = rate).map(|()| "rate"),
+            "seed" => integer("seed", value).map(|seed| self.seed = seed).map(|()| "seed"),
+            "start" => timestamp(value).map(|start| self.start = start).map(|()| "start"),
             key => Err(OptionsError::Unknown { key: key.into() }),
         }
     }
 }
 
-/// A whole number; underscores may group its digits.
-fn whole<T: std::str::FromStr>(key: &'static str, value: &str) -> Result<T, OptionsError> {
+/// Parses a whole number; underscores may group its digits.
+fn integer<T: std::str::FromStr>(key: &'static str, value: &str) -> Result<T, OptionsError> {
     let expected = if size_of::<T>() == 4 { "a whole number below 2^32" } else { "a whole number below 2^64" };
-    let unreadable = |_| OptionsError::Unreadable { key, value: value.into(), expected };
-    value.replace('_', "").parse().map_err(unreadable)
+    let invalid = |_| OptionsError::Invalid { key, value: value.into(), expected };
+    value.replace('_', "").parse().map_err(invalid)
 }
 
-/// Milliseconds since the epoch, or a date and time as `2025-11-11T12:00:00Z`.
-fn moment(value: &str) -> Result<u64, OptionsError> {
+/// Parses milliseconds since the epoch, or a date and time such as `2025-11-11T12:00:00Z`.
+fn timestamp(value: &str) -> Result<u64, OptionsError> {
     let expected = "a time such as 2025-11-11T12:00:00Z, or milliseconds since 1970";
     let date = || value.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_millisecond()).ok());
-    let unreadable = || OptionsError::Unreadable { key: "start", value: value.into(), expected };
-    whole("start", value).ok().or_else(date).ok_or_else(unreadable)
+    let invalid = || OptionsError::Invalid { key: "start", value: value.into(), expected };
+    integer("start", value).ok().or_else(date).ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -185,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_text_is_the_default_and_text_comes_back_the_same() {
+    fn empty_text_is_the_default_and_options_survive_a_round_trip() {
         assert_eq!(Options::parse(""), Ok(Options::default()));
         let options = Options { events: 3, users: 4, items: 5, rooms: 6, rate: 7, seed: 8, start: 9 };
         let text = options.to_string();
@@ -193,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_a_date_or_milliseconds() {
+    fn start_is_a_date_or_milliseconds() {
         assert_eq!(Options::parse("start=2025-11-11T12:00:00Z"), Ok(Options::default()));
         assert_eq!(Options::parse("start=2025-11-11T20:00:00+08:00"), Ok(Options::default()));
         assert_eq!(Options::parse("start=12").unwrap().start, 12);
     }
 
     #[test]
-    fn every_mistake_is_reported() {
+    fn reports_all_errors() {
         let errors = Options::parse("users=0,rooms,rate=x,sed=1,items=-1,seed=1,seed=2,start=soon").unwrap_err();
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -208,15 +209,15 @@ mod tests {
             [
                 "generate: expected option=value, found `rooms`",
                 "generate: rate=x: expected a whole number below 2^64",
-                "generate: unknown option `sed`; there are events, users, items, rooms, rate, seed and start",
+                "generate: unknown option `sed`; expected events, users, items, rooms, rate, seed or start",
                 "generate: items=-1: expected a whole number below 2^32",
                 "generate: `seed` is given twice",
                 "generate: start=soon: expected a time such as 2025-11-11T12:00:00Z, or milliseconds since 1970",
                 "generate: users=0: expected 1 to 1000000000",
             ]
         );
-        let wrong = Options { items: 0, rooms: 0, rate: 0, start: MAX_TS, ..Options::default() };
-        assert_eq!(wrong.validate().unwrap_err().len(), 4);
+        let invalid = Options { items: 0, rooms: 0, rate: 0, start: MAX_TS, ..Options::default() };
+        assert_eq!(invalid.validate().unwrap_err().len(), 4);
         let long = Options { events: u64::MAX, rate: 1, ..Options::default() };
         assert!(matches!(long.validate().unwrap_err()[..], [OptionsError::TooLong { .. }]));
     }

@@ -1,6 +1,6 @@
-//! Every number of the simulation. *Fitted* ones were measured by `scripts/fit_generator.py` on a public log; *chosen*
-//! ones are plausible and no log at hand could tell. The table in docs/generator.md says which log, and what the
-//! generated log measures beside it.
+//! All parameters of the simulation. *Fitted* ones were measured on a public log by `scripts/fit_generator.py`; *chosen*
+//! ones are plausible values that no available log contains. docs/generator.md names the log of each and compares it
+//! with the generated log.
 
 use crate::random::Chance;
 
@@ -25,65 +25,64 @@ pub(crate) const COMMENTS_PER_LIKE: (f64, f64) = (1_250.0, 1.25);
 /// Fitted, Facebook live: shares per thousand likes of a stream.
 pub(crate) const SHARES_PER_LIKE: (f64, f64) = (264.0, 1.17);
 
-/// Fitted, Serenade: milliseconds from one event of a session to the next are lognormal (median, deviation), such that
-/// the gaps between page visits, which is what the log holds, come out right; cut off where a session
-/// is held to have ended.
+/// Fitted, Serenade: milliseconds between events of a session; lognormal (median, deviation, cap). The log holds page
+/// visits only, so the fit is to the gaps between visits. The cap is the gap that ends a session.
 pub(crate) const GAP_MS: (f64, f64, f64) = (19_000.0, 1.55, 1_800_000.0);
-/// Fitted, Serenade: page visits per session are lognormal, in thousandths. At least [`FEWEST_VISITS`].
+/// Fitted, Serenade: page visits per session in thousandths; lognormal. At least [`FEWEST_VISITS`].
 pub(crate) const VISITS: (f64, f64, f64) = (3_000.0, 0.86, 1_000_000.0);
-/// Fitted: the log has no session of one click.
+/// Fitted: the log has no session with one click.
 pub(crate) const FEWEST_VISITS: u64 = 2;
-/// Fitted, Serenade: a later visit of a session goes to an item visited before.
+/// Fitted, Serenade: a visit after the first goes to an item visited in this session.
 pub(crate) const REVISIT: Chance = Chance::of(0.368);
-/// Fitted, Taobao: how unequally active users are (deviation of the logarithm).
+/// Fitted, Taobao: activity of users (deviation of the logarithm).
 pub(crate) const ACTIVITY: f64 = 1.0;
-/// Fitted, Facebook live: how unequally rooms are visited, by the reactions a video gets (deviation of the logarithm).
+/// Fitted, Facebook live: size of rooms, by the reactions to a video (deviation of the logarithm).
 pub(crate) const ROOM_SIZE: f64 = 1.88;
 // Fitted, Serenade (ranks 100 to 5000): items are drawn with the Zipf exponent 1/2, see `Random::zipf`.
 
-/// Chosen: a first visit is a `click`, not a `view`. A visit to an item seen before is always a `click`.
+/// Chosen: a first visit is a `click`, not a `view`. A revisit is always a `click`.
 pub(crate) const CLICK: Chance = Chance::of(0.15);
-/// Chosen: a cart, favourite or purchase concerns an item visited in the session; else the one on show, straight from
-/// the video. (Taobao's slice is too thin to tell: it gives lower bounds of a few percent.)
+/// Chosen: a cart, favourite or purchase concerns an item visited in the session; else the one on show. (Taobao's slice is
+/// too sparse: it gives lower bounds of a few percent.)
 pub(crate) const AFTER_VISIT: Chance = Chance::of(0.85);
-/// Chosen: of those, the purchases that take what lies in the cart.
+/// Chosen: a purchase takes the item in the cart, if there is one.
 pub(crate) const FROM_CART: Chance = Chance::of(0.6);
-/// Chosen: a new visit goes to the product on show: from this at the start of its show ...
+/// Chosen: a new visit goes to the product on show; probability at the start of the show.
 pub(crate) const ATTENTION_FIRST: f64 = 0.7;
-/// ... falling evenly to this at its end.
+/// Chosen: the same at the end of the show; it falls linearly.
 pub(crate) const ATTENTION_LAST: f64 = 0.25;
-/// Chosen: of the other new visits, those to other products of the stream; the rest browses by taste.
+/// Chosen: another new visit goes to another product of the stream; else it browses by taste.
 pub(crate) const WITHIN_STREAM: Chance = Chance::of(0.4);
 /// Chosen: browsing stays within the viewer's tastes.
 pub(crate) const TASTE_BROWSES: Chance = Chance::of(0.9);
-/// Chosen: a room is picked by taste; else by size alone.
+/// Chosen: a room is picked by taste; else by size.
 pub(crate) const TASTE_PICKS_ROOM: Chance = Chance::of(0.8);
-/// Chosen: of a viewer's two tastes the first decides.
+/// Chosen: the first taste of a viewer decides; else the second.
 pub(crate) const FIRST_TASTE: Chance = Chance::of(0.7);
 /// Chosen: a product of a stream is of the room's taste; else of any.
 pub(crate) const STREAM_TASTE: Chance = Chance::of(0.85);
 /// Chosen: a viewer changes rooms after an event.
 pub(crate) const SWITCH: Chance = Chance::of(0.04);
-/// Chosen: a viewer whose stream ends goes to another; else leaves.
+/// Chosen: a viewer changes rooms when the stream ends; else leaves.
 pub(crate) const STAYS_AFTER_END: Chance = Chance::of(0.5);
-/// Chosen: who comes back starts in the room of last time, if it is live.
+/// Chosen: a returning user starts in the room of the previous session, if it is live.
 pub(crate) const SAME_ROOM: Chance = Chance::of(0.4);
 
 /// Chosen: products of a stream.
 pub(crate) const PRODUCTS: (u64, u64) = (30, 60);
-/// Chosen: how long a product is on show, ms.
+/// Chosen: duration of a show, ms.
 pub(crate) const SHOW_MS: (u64, u64) = (90_000, 300_000);
-/// Chosen: how long a stream lasts, ms.
+/// Chosen: duration of a stream, ms.
 pub(crate) const STREAM_MS: (u64, u64) = (3_600_000, 10_800_000);
-/// Chosen: how long a room is dark between two streams, ms.
+/// Chosen: pause between two streams of a room, ms.
 pub(crate) const DARK_MS: (u64, u64) = (1_800_000, 3_600_000);
 
-/// Chosen: at most one user in this many is in a session at a time; beyond that, time runs faster.
+/// Chosen: at most one user in this many has a session at a time; a higher rate speeds up time instead.
 pub(crate) const USERS_PER_SESSION: u64 = 10;
-/// Chosen: tastes, at most; there are as many as leave each at least two rooms and a hundred items.
+/// Chosen: maximal number of tastes; fewer when a taste would have less than two rooms or a hundred items.
 pub(crate) const TASTES: u32 = 25;
 
-/// Chosen: what is said. `text` never changes a recommendation, so a few phrases do.
+/// Chosen: comments. `text` never changes a recommendation, so a few phrases suffice.
 pub(crate) const COMMENTS: [&str; 12] = [
     "how much is it?",
     "多少钱",

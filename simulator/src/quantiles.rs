@@ -2,13 +2,13 @@ use crate::random::Random;
 
 const STEPS: usize = 2_048;
 
-/// A distribution as a table of its quantiles, linear in between: one draw, one look-up, no arithmetic on floats while
-/// events are made. The tables are built with `libm`, which computes the same bits on every machine.
+/// A distribution as a table of quantiles with linear interpolation. A draw is one look-up without floating-point
+/// arithmetic. The tables are built with `libm`, which computes the same bits on every machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Quantiles(Vec<u64>);
 
 impl Quantiles {
-    /// `value(p)` at evenly spaced p, the first and the last kept half a step away from 0 and 1.
+    /// Tabulates `value(p)` at evenly spaced p; the first and the last are half a step away from 0 and 1.
     #[expect(clippy::cast_precision_loss, reason = "a few thousand steps")]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, quantiles are positive")]
     fn tabulate(value: impl Fn(f64) -> f64) -> Self {
@@ -17,14 +17,14 @@ impl Quantiles {
         Quantiles((0..=STEPS).map(|step| libm::round(value(at(step))) as u64).collect())
     }
 
-    /// A lognormal with this median and this standard deviation of the logarithm, cut off at `most`.
+    /// A lognormal distribution with this median and standard deviation of the logarithm, capped at `most`.
     pub(crate) fn lognormal(median: f64, deviation: f64, most: f64) -> Self {
         Quantiles::tabulate(|p| (median * libm::exp(deviation * normal_quantile(p))).min(most))
     }
 
-    /// Which of `users` acts, when their activity is lognormal with this deviation: user `n` has the activity of the
-    /// quantile n / users. The share of all activity that lies below quantile q is cdf(quantile(q) - deviation), and
-    /// this is its inverse, so no table of users is needed.
+    /// Distribution of the acting user when the activity of users is lognormal with this deviation. User `n` has the
+    /// activity of quantile n / users. The share of all activity below quantile q is cdf(quantile(q) - deviation); this
+    /// is its inverse, so no table of users is needed.
     pub(crate) fn by_activity(users: u32, deviation: f64) -> Self {
         let users = f64::from(users);
         Quantiles::tabulate(|p| users * normal_cdf(normal_quantile(p) + deviation))
@@ -37,26 +37,26 @@ impl Quantiles {
     /// The value at `fraction` / 2^32.
     #[expect(clippy::cast_possible_truncation, reason = "a fraction of a difference of 64 bits")]
     pub(crate) fn at(&self, fraction: u32) -> u64 {
-        let place = u64::from(fraction) * STEPS as u64;
-        let step = usize::try_from(place >> 32).expect("below the number of steps");
+        let position = u64::from(fraction) * STEPS as u64;
+        let step = usize::try_from(position >> 32).expect("below the number of steps");
         let (low, high) = (self.0[step], self.0[step + 1]);
-        low + (((u128::from(high - low)) * u128::from(place & 0xffff_ffff)) >> 32) as u64
+        low + (((u128::from(high - low)) * u128::from(position & 0xffff_ffff)) >> 32) as u64
     }
 
-    /// The exact mean of what [`Quantiles::draw`] draws, rounding aside.
+    /// Mean of [`Quantiles::draw`], exact up to rounding.
     pub(crate) fn mean(&self) -> u64 {
         let inner: u64 = self.0[1..STEPS].iter().sum();
         (inner + u64::midpoint(self.0[0], self.0[STEPS])) / STEPS as u64
     }
 
-    /// Every value times `up / down`.
+    /// Every value multiplied by `up / down`.
     pub(crate) fn scaled(&self, up: u64, down: u64) -> Self {
         let scale = |value: &u64| u64::try_from(u128::from(*value) * u128::from(up) / u128::from(down));
         Quantiles(self.0.iter().map(|value| scale(value).unwrap_or(u64::MAX >> 16)).collect())
     }
 
-    /// What is left of a draw that was under way at a moment picked at random: long draws are met more often (they are
-    /// taken with a probability that grows with their length), and any point of them is as likely as any other.
+    /// Residual time of a renewal interval at a random moment: draws are accepted with a probability proportional to
+    /// their length (length bias), and the moment is uniform within the interval.
     pub(crate) fn residual(&self, random: &mut Random) -> u64 {
         loop {
             let whole = self.draw(random);
@@ -71,7 +71,7 @@ fn normal_cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x / std::f64::consts::SQRT_2)
 }
 
-/// The inverse by halving: slow, short and exact to the last digits, and it runs a few thousand times in all.
+/// The inverse by bisection: exact to the last digits; it runs a few thousand times in all.
 fn normal_quantile(p: f64) -> f64 {
     let (mut low, mut high) = (-9.0, 9.0);
     for _ in 0..60 {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lognormal_has_its_quantiles_and_its_mean() {
+    fn lognormal_matches_its_quantiles_and_mean() {
         let table = Quantiles::lognormal(50_000.0, 1.0, f64::MAX);
         assert_eq!(table.at(1 << 31), 50_000);
         let one_sigma = table.at(3_613_547_970);
@@ -101,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn activity_is_shared_as_the_lognormal_says() {
+    fn activity_is_distributed_as_lognormal() {
         let table = Quantiles::by_activity(1_000_000, 1.0);
-        // The most active tenth of users has 1 - cdf(1.2816 - 1) = 38.9 % of all activity.
+        // Activity of the most active tenth of users: 1 - cdf(1.2816 - 1) = 38.9 %.
         let mut random = Random::new(1);
         let top = (0..100_000).filter(|_| table.draw(&mut random) >= 900_000).count();
         assert!(top.abs_diff(38_900) < 600, "{top}");

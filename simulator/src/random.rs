@@ -1,7 +1,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A probability as the share of 2^32 that a draw of 32 bits is compared with.
+/// A probability in units of 2^-32, compared with a draw of 32 bits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chance(u64);
 
@@ -23,8 +23,8 @@ impl Chance {
     }
 }
 
-/// Reproducible randomness: `ChaCha8`, and on top of it integers only. The samplers are our own because those of `rand`
-/// may change what they draw from one version to the next.
+/// Reproducible random numbers: `ChaCha8` and integer arithmetic. The samplers of `rand` are not used because their draws
+/// may change between versions.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(ChaCha8Rng);
 
@@ -44,19 +44,19 @@ impl Random {
         u64::from(self.0.next_u32()) < chance.0
     }
 
-    /// Uniform below `n`. The bias of at most n / 2^64 is beneath notice.
+    /// Uniform below `n`, with a bias of at most n / 2^64.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         ((u128::from(self.0.next_u64()) * u128::from(n)) >> 64) as u64
     }
 
-    /// Uniform below `n`, for what is counted in 32 bits.
+    /// Uniform below a 32-bit `n`.
     pub(crate) fn index(&mut self, n: u32) -> u32 {
         ((u64::from(self.0.next_u32()) * u64::from(n)) >> 32) as u32
     }
 
-    /// One of a few.
-    pub(crate) fn one_of<'a, T>(&mut self, few: &'a [T]) -> &'a T {
-        &few[self.index(u32::try_from(few.len()).expect("few")) as usize]
+    /// A uniformly drawn element of a slice that is not empty.
+    pub(crate) fn one_of<'a, T>(&mut self, elements: &'a [T]) -> &'a T {
+        &elements[self.index(u32::try_from(elements.len()).expect("a length of 32 bits")) as usize]
     }
 
     /// Uniform from `from` to `to`, both included.
@@ -64,7 +64,7 @@ impl Random {
         from + self.below(to - from + 1)
     }
 
-    /// A rank below `n`, drawn with a probability falling as rank^-1/2: the inverse of that law is a square.
+    /// A Zipf-distributed rank below `n` with exponent 1/2, whose inverse distribution function is a square.
     #[expect(clippy::cast_possible_truncation, reason = "below an n of 32 bits")]
     pub(crate) fn zipf(&mut self, n: u32) -> u32 {
         let x = u64::from(self.0.next_u32());
@@ -72,8 +72,8 @@ impl Random {
     }
 }
 
-/// Thirty-two well-mixed bits of a pair, for what a user must have without anything being stored (`SplitMix64`).
-pub(crate) fn mixed(seed: u64, user: u32, salt: u64) -> u32 {
+/// 32-bit hash of seed, user and salt (`SplitMix64`), for properties of users that are computed instead of stored.
+pub(crate) fn hash32(seed: u64, user: u32, salt: u64) -> u32 {
     let mut x = seed ^ (u64::from(user) << 8 | salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_fall_as_their_inverse_root() {
+    fn zipf_ranks_have_exponent_one_half() {
         let mut random = Random::new(3);
         let mut counts = [0_u32; 100];
         for _ in 0..1_000_000 {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn chances_and_ranges_keep_their_borders() {
+    fn draws_stay_within_inclusive_bounds() {
         let mut random = Random::new(1);
         assert!((0..1_000).all(|_| random.happens(Chance::of(1.0)) && !random.happens(Chance::of(0.0))));
         assert!((0..1_000).all(|_| (5..=7).contains(&random.between((5, 7)))));
@@ -107,10 +107,10 @@ mod tests {
         assert_eq!(random.below(1), 0);
     }
 
-    /// The first words of the `ChaCha8` key stream of key 1, as the definition of the cipher gives them: a change of
-    /// library, machine or byte order would show here.
+    /// The first words of the `ChaCha8` key stream of key 1, from the definition of the cipher. Detects a change of the
+    /// library, the machine or the byte order.
     #[test]
-    fn the_stream_of_a_seed_stands() {
+    fn the_key_stream_of_a_seed_is_pinned() {
         let mut random = Random::new(1);
         let draws = [random.fraction(), random.fraction(), random.fraction()];
         assert_eq!(draws, DRAWS, "{draws:#x?}");

@@ -7,74 +7,74 @@ use crate::quantiles::Quantiles;
 use crate::random::{Chance, Random};
 use crate::tastes::Tastes;
 
-/// One stream of a room: what is shown, and how its viewers behave.
+/// Current stream of a room: its products and the behaviour of its viewers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Room {
-    /// Which stream of the room this is.
+    /// Number of the stream in this room.
     pub(crate) stream: u32,
     /// Comments per thousand likes.
     pub(crate) comments: u64,
     /// Shares per thousand likes.
     pub(crate) shares: u64,
-    live_from: u64,
-    live_until: u64,
+    live_start: u64,
+    live_end: u64,
     products: Vec<u32>,
-    shown: usize,
-    shown_from: u64,
-    shown_until: u64,
+    on_show: usize,
+    show_start: u64,
+    show_end: u64,
 }
 
 impl Room {
-    /// The product being shown.
+    /// The product on show.
     pub(crate) fn product(&self) -> u32 {
-        self.products[self.shown]
+        self.products[self.on_show]
     }
 
-    /// Any product of the stream.
+    /// A uniformly drawn product of the stream.
     pub(crate) fn any_product(&self, random: &mut Random) -> u32 {
         *random.one_of(&self.products)
     }
 
-    /// The chance that a new visit goes to the product on show: a burst when it comes on, then less and less.
+    /// Probability that a new visit goes to the product on show; it falls linearly during the show.
     pub(crate) fn attention(&self, now: u64) -> Chance {
         const FIRST: u64 = Chance::of(ATTENTION_FIRST).parts();
         const LAST: u64 = Chance::of(ATTENTION_LAST).parts();
-        let length = self.shown_until - self.shown_from;
-        let gone = now.saturating_sub(self.shown_from).min(length);
-        Chance::from_parts(FIRST - (FIRST - LAST) * (gone * 1_024 / length) / 1_024)
+        let length = self.show_end - self.show_start;
+        let elapsed = now.saturating_sub(self.show_start).min(length);
+        Chance::from_parts(FIRST - (FIRST - LAST) * (elapsed * 1_024 / length) / 1_024)
     }
 
     fn is_live(&self, now: u64) -> bool {
-        self.live_from <= now && now < self.live_until
+        self.live_start <= now && now < self.live_end
     }
 }
 
-/// All rooms, brought forward in time when somebody looks at one.
+/// All rooms. A room is advanced in time only when it is accessed.
 #[derive(Clone, Debug)]
 pub(crate) struct Rooms {
     all: Vec<Room>,
-    /// Room numbers grouped by taste, with the running sum of their sizes: a draw of a group is a search in its slice.
+    /// Cumulative size and room number, grouped by taste. Drawing from a group is a binary search in its slice.
     grouped: Vec<(u64, u32)>,
-    /// Where the group of each taste starts; one more than there are tastes.
+    /// Start of the group of each taste, and the end of the last one.
     groups: Vec<usize>,
     tastes: Tastes,
     comments: Quantiles,
     shares: Quantiles,
-    /// How much faster than real viewers the log runs, in thousandths.
-    haste: u64,
+    /// Speed of the log relative to real viewers, in thousandths.
+    speedup: u64,
 }
 
 impl Rooms {
-    pub(crate) fn new(options: &Options, tastes: Tastes, haste: u64, random: &mut Random) -> Self {
-        let (grouped, groups) = sized(options.rooms, tastes, random);
+    pub(crate) fn new(options: &Options, tastes: Tastes, speedup: u64, random: &mut Random) -> Self {
+        let (grouped, groups) = rooms_by_taste(options.rooms, tastes, random);
         let (median, deviation) = COMMENTS_PER_LIKE;
         let comments = Quantiles::lognormal(median, deviation, 1e5);
         let (median, deviation) = SHARES_PER_LIKE;
         let shares = Quantiles::lognormal(median, deviation, 1e5);
         let all = vec![Room::default(); options.rooms as usize];
-        let mut rooms = Rooms { all, grouped, groups, tastes, comments, shares, haste };
+        let mut rooms = Rooms { all, grouped, groups, tastes, comments, shares, speedup };
         for room in 0..options.rooms {
-            rooms.place_in_time(room, random);
+            rooms.init_phase(room, random);
         }
         rooms
     }
@@ -83,27 +83,27 @@ impl Rooms {
         &self.all[room as usize]
     }
 
-    /// Whether the room is live, after it has moved on to `now`: to the next product, the end, the next stream.
+    /// Advances the room to `now` (next product, end, next stream) and returns whether it is live.
     pub(crate) fn is_live(&mut self, room: u32, now: u64, random: &mut Random) -> bool {
-        while now >= self.get(room).live_until {
-            let dark = self.hasten(random.between(DARK_MS));
-            self.go_live(room, self.get(room).live_until + dark, random);
+        while now >= self.get(room).live_end {
+            let dark = self.to_log_time(random.between(DARK_MS));
+            self.go_live(room, self.get(room).live_end + dark, random);
         }
-        let haste = self.haste;
+        let speedup = self.speedup;
         let room = &mut self.all[room as usize];
         if !room.is_live(now) {
             return false;
         }
-        while now >= room.shown_until {
-            room.shown = (room.shown + 1) % room.products.len();
-            room.shown_from = room.shown_until;
-            room.shown_until += nanos(random.between(SHOW_MS), haste);
+        while now >= room.show_end {
+            room.on_show = (room.on_show + 1) % room.products.len();
+            room.show_start = room.show_end;
+            room.show_end += nanos(random.between(SHOW_MS), speedup);
         }
         true
     }
 
-    /// A live room for a viewer with this taste. Who finds the favourite rooms dark goes where most
-    /// are, or anywhere; and if all were dark, the host of the last one goes live: a viewer is always somewhere.
+    /// A live room for a viewer with this taste: by taste, then by size, then any. If all tries hit dark rooms, the last
+    /// one goes live, so that a viewer always has a room.
     pub(crate) fn pick(&mut self, taste: u32, now: u64, random: &mut Random) -> u32 {
         let all = 0..self.grouped.len();
         let group = self.groups[taste as usize]..self.groups[taste as usize + 1];
@@ -122,21 +122,21 @@ impl Rooms {
         room
     }
 
-    fn draw(&self, of: std::ops::Range<usize>, random: &mut Random) -> u32 {
-        let before = of.start.checked_sub(1).map_or(0, |last| self.grouped[last].0);
-        let of = &self.grouped[of];
-        let at = before + random.below(of[of.len() - 1].0 - before);
-        of[of.partition_point(|(sum, _)| *sum <= at)].1
+    fn draw(&self, range: std::ops::Range<usize>, random: &mut Random) -> u32 {
+        let before = range.start.checked_sub(1).map_or(0, |last| self.grouped[last].0);
+        let group = &self.grouped[range];
+        let at = before + random.below(group[group.len() - 1].0 - before);
+        group[group.partition_point(|(sum, _)| *sum <= at)].1
     }
 
-    /// The state of a room at time 0: dark or live as often as rooms are, and somewhere in the middle of it.
-    fn place_in_time(&mut self, room: u32, random: &mut Random) {
+    /// Puts the room at a random phase of its live/dark cycle at time 0.
+    fn init_phase(&mut self, room: u32, random: &mut Random) {
         let (stream, dark) = (random.between(STREAM_MS), random.between(DARK_MS));
-        let (stream, dark) = (self.hasten(stream), self.hasten(dark));
+        let (stream, dark) = (self.to_log_time(stream), self.to_log_time(dark));
         let phase = random.below(stream + dark);
         if phase < stream {
             self.go_live(room, 0, random);
-            self.all[room as usize].live_until = stream - phase;
+            self.all[room as usize].live_end = stream - phase;
         } else {
             self.go_live(room, stream + dark - phase, random);
         }
@@ -145,8 +145,8 @@ impl Rooms {
     fn go_live(&mut self, room: u32, from: u64, random: &mut Random) {
         let products = random.between(PRODUCTS);
         let taste = self.tastes.of(room);
-        let live_until = from + self.hasten(random.between(STREAM_MS));
-        let shown_until = from + self.hasten(random.between(SHOW_MS));
+        let live_end = from + self.to_log_time(random.between(STREAM_MS));
+        let show_end = from + self.to_log_time(random.between(SHOW_MS));
         let (comments, shares) = (self.comments.draw(random), self.shares.draw(random));
         let tastes = self.tastes;
         let room = &mut self.all[room as usize];
@@ -158,22 +158,22 @@ impl Rooms {
         );
         room.stream = room.stream.wrapping_add(1);
         (room.comments, room.shares) = (comments, shares);
-        (room.live_from, room.live_until) = (from, live_until);
-        (room.shown, room.shown_from, room.shown_until) = (0, from, shown_until);
+        (room.live_start, room.live_end) = (from, live_end);
+        (room.on_show, room.show_start, room.show_end) = (0, from, show_end);
     }
 
-    fn hasten(&self, ms: u64) -> u64 {
-        nanos(ms, self.haste)
+    fn to_log_time(&self, ms: u64) -> u64 {
+        nanos(ms, self.speedup)
     }
 }
 
-/// Milliseconds of the simulation's own pace as nanoseconds of the log.
-fn nanos(ms: u64, haste: u64) -> u64 {
-    (ms * 1_000_000_000 / haste).max(1)
+/// Converts milliseconds at real pace to nanoseconds of the log.
+fn nanos(ms: u64, speedup: u64) -> u64 {
+    (ms * 1_000_000_000 / speedup).max(1)
 }
 
-/// Rooms by taste with their sizes. The sizes are the same evenly spaced quantiles for every seed; the seed says who has which.
-fn sized(rooms: u32, tastes: Tastes, random: &mut Random) -> (Vec<(u64, u32)>, Vec<usize>) {
+/// Rooms by taste with their sizes. The sizes are the same evenly spaced quantiles for every seed; the seed permutes them.
+fn rooms_by_taste(rooms: u32, tastes: Tastes, random: &mut Random) -> (Vec<(u64, u32)>, Vec<usize>) {
     let sizes = Quantiles::lognormal(1_000.0, ROOM_SIZE, 1e9);
     let mut order: Vec<u32> = (0..rooms).collect();
     for last in (1..rooms).rev() {

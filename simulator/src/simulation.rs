@@ -6,13 +6,13 @@ use crate::parameters::{
     ACTIVITY, AFTER_VISIT, CLICK, COMMENTS, FROM_CART, GAP_MS, REVISIT, SAME_ROOM, STAYS_AFTER_END, SWITCH,
     TASTE_BROWSES, USERS_PER_SESSION, WITHIN_STREAM, per_visit,
 };
+use crate::population::{Population, Session};
 use crate::quantiles::Quantiles;
 use crate::random::Random;
 use crate::rooms::{Room, Rooms};
 use crate::tastes::Tastes;
-use crate::viewers::{Users, Viewer};
 
-/// What a viewer does, with `View` for any page visit until it is known whether it is a click.
+/// Action of a viewer. `View` stands for any page visit until [`Simulation::visit`] decides whether it is a click.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     View,
@@ -43,7 +43,7 @@ impl Action {
         }
     }
 
-    /// Draws an action with the weights of `per_visit`; how much is said and shared depends on the stream.
+    /// Draws an action with the weights of `per_visit`. The weights of comments and shares depend on the stream.
     fn draw(room: &Room, random: &mut Random) -> Self {
         let weights = [
             (Action::View, 1_000_000),
@@ -67,9 +67,9 @@ impl Action {
     }
 }
 
-/// One event, by numbers.
+/// One event; user, item and room are numbers, not names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct NumberedEvent {
     pub(crate) user: u32,
     pub(crate) item: u32,
     pub(crate) room: u32,
@@ -80,17 +80,17 @@ pub(crate) struct Step {
     pub(crate) text: Option<&'static str>,
 }
 
-/// The simulation itself: a fixed number of sessions, each with the time of its next event. When one ends, another user
-/// takes its place, so the events of all are a sum of independent renewals and their mean rate is exact.
+/// Discrete-event simulation with a fixed number of sessions, each with the time of its next event. When a session ends,
+/// another user takes its slot. All events together are a sum of independent renewal processes, so their mean rate is exact.
 #[derive(Clone, Debug)]
 pub(crate) struct Simulation {
     random: Random,
     tastes: Tastes,
     rooms: Rooms,
-    users: Users,
-    viewers: Vec<Viewer>,
-    /// When each viewer acts next; ties go to the lower number.
-    next: BinaryHeap<Reverse<(u64, u32)>>,
+    users: Population,
+    sessions: Vec<Session>,
+    /// Time of the next event and session slot; ties go to the lower slot.
+    schedule: BinaryHeap<Reverse<(u64, u32)>>,
     gaps: Quantiles,
 }
 
@@ -99,26 +99,26 @@ impl Simulation {
         let mut random = Random::new(options.seed);
         let tastes = Tastes::new(options);
         let (median, deviation, most) = GAP_MS;
-        let real = Quantiles::lognormal(median, deviation, most);
-        let wanted = options.rate * real.mean() / 1_000;
-        let sessions = wanted.clamp(1, (u64::from(options.users) / USERS_PER_SESSION).max(1));
-        // Too few users for the rate: everybody, host or viewer, lives this many thousandths as fast.
-        let haste = options.rate * real.mean() / sessions;
-        let gaps = real.scaled(1_000_000_000, haste);
+        let gaps_ms = Quantiles::lognormal(median, deviation, most);
+        let needed = options.rate * gaps_ms.mean() / 1_000;
+        let sessions = needed.clamp(1, (u64::from(options.users) / USERS_PER_SESSION).max(1));
+        // With too few users for the rate, all viewers and hosts act faster by this factor, in thousandths.
+        let speedup = options.rate * gaps_ms.mean() / sessions;
+        let gaps = gaps_ms.scaled(1_000_000_000, speedup);
         let mut simulation = Simulation {
-            rooms: Rooms::new(options, tastes, haste, &mut random),
-            users: Users::new(options.users, ACTIVITY),
-            viewers: Vec::new(),
-            next: BinaryHeap::new(),
+            rooms: Rooms::new(options, tastes, speedup, &mut random),
+            users: Population::new(options.users, ACTIVITY),
+            sessions: Vec::new(),
+            schedule: BinaryHeap::new(),
             random,
             tastes,
             gaps,
         };
-        for session in 0..u32::try_from(sessions).expect("fewer sessions than users") {
-            let viewer = simulation.arrival(0);
-            simulation.viewers.push(viewer);
+        for slot in 0..u32::try_from(sessions).expect("fewer sessions than users") {
+            let session = simulation.start_session(0);
+            simulation.sessions.push(session);
             let first = simulation.gaps.residual(&mut simulation.random);
-            simulation.next.push(Reverse((first, session)));
+            simulation.schedule.push(Reverse((first, slot)));
         }
         simulation
     }
@@ -127,140 +127,147 @@ impl Simulation {
         self.tastes
     }
 
-    /// The next event. There is always one.
-    pub(crate) fn step(&mut self) -> Step {
-        let mut soonest = self.next.peek_mut().expect("there is at least one session, and none is taken out");
-        let Reverse((now, session)) = *soonest;
-        *soonest = Reverse((now + self.gaps.draw(&mut self.random), session));
-        drop(soonest); // sifts it to its new place
-        let mut viewer = std::mem::take(&mut self.viewers[session as usize]);
-        let step = self.act(&mut viewer, now);
-        self.viewers[session as usize] = viewer;
-        step
+    /// The next event. The simulation never ends.
+    pub(crate) fn next_event(&mut self) -> NumberedEvent {
+        let mut first = self.schedule.peek_mut().expect("at least one session, and none is removed");
+        let Reverse((now, slot)) = *first;
+        *first = Reverse((now + self.gaps.draw(&mut self.random), slot));
+        drop(first); // restores the heap order
+        let mut session = std::mem::take(&mut self.sessions[slot as usize]);
+        let event = self.act(&mut session, now);
+        self.sessions[slot as usize] = session;
+        event
     }
 
-    fn act(&mut self, viewer: &mut Viewer, now: u64) -> Step {
+    fn act(&mut self, session: &mut Session, now: u64) -> NumberedEvent {
         let mut action = loop {
-            self.settle(viewer, now);
-            // It begins with a visit, and ends where a visit would follow the last one: so the other actions keep
-            // their number per visit.
-            let action =
-                if viewer.begun { Action::draw(self.rooms.get(viewer.room), &mut self.random) } else { Action::View };
-            if action != Action::View || viewer.visits_left > 0 {
+            self.ensure_live_room(session, now);
+            // A session starts with a visit and ends when a visit is drawn after its last one. That keeps the number of
+            // other actions per visit.
+            let action = if session.started {
+                Action::draw(self.rooms.get(session.room), &mut self.random)
+            } else {
+                Action::View
+            };
+            if action != Action::View || session.visits_left > 0 {
                 break action;
             }
-            self.users.leave(viewer);
-            *viewer = self.arrival(now);
+            self.users.end_session(session);
+            *session = self.start_session(now);
         };
-        if action == Action::Watch && viewer.since == now {
-            action = Action::View; // just come in: nothing has been watched yet
+        if action == Action::Watch && session.since == now {
+            action = Action::View; // nothing was watched yet
         }
-        viewer.begun = true;
-        let (action, item) = self.object(viewer, action, now);
+        session.started = true;
+        let (action, item) = self.choose_item(session, action, now);
         let dwell_ms =
-            (action == Action::Watch).then(|| i64::try_from((now - viewer.since) / 1_000_000).unwrap_or(i64::MAX));
+            (action == Action::Watch).then(|| i64::try_from((now - session.since) / 1_000_000).unwrap_or(i64::MAX));
         let text = (action == Action::Comment).then(|| *self.random.one_of(&COMMENTS));
-        viewer.since = now;
-        let step = Step { user: viewer.user, item, room: viewer.room, action, at: now, dwell_ms, text };
+        session.since = now;
+        let event = NumberedEvent { user: session.user, item, room: session.room, action, at: now, dwell_ms, text };
         if self.random.happens(SWITCH) {
-            self.change_room(viewer, now);
+            self.change_room(session, now);
         }
-        step
+        event
     }
 
-    /// Sees to it that the viewer is in a live room: when the stream has ended, in another, or gone.
-    fn settle(&mut self, viewer: &mut Viewer, now: u64) {
-        let live = self.rooms.is_live(viewer.room, now, &mut self.random);
-        let ended = !live || self.rooms.get(viewer.room).stream != viewer.stream;
-        if ended && viewer.begun && !self.random.happens(STAYS_AFTER_END) {
-            self.users.leave(viewer);
-            *viewer = self.arrival(now);
+    /// Ensures that the session is in a live room. When its stream has ended, the viewer changes rooms, or leaves and
+    /// another session takes the slot.
+    fn ensure_live_room(&mut self, session: &mut Session, now: u64) {
+        let live = self.rooms.is_live(session.room, now, &mut self.random);
+        let ended = !live || self.rooms.get(session.room).stream != session.stream;
+        if ended && session.started && !self.random.happens(STAYS_AFTER_END) {
+            self.users.end_session(session);
+            *session = self.start_session(now);
         } else if ended {
-            self.change_room(viewer, now);
+            self.change_room(session, now);
         }
     }
 
-    fn change_room(&mut self, viewer: &mut Viewer, now: u64) {
-        let taste = self.tastes.deciding(viewer.user, &mut self.random);
+    fn change_room(&mut self, session: &mut Session, now: u64) {
+        let taste = self.tastes.deciding(session.user, &mut self.random);
         let room = self.rooms.pick(taste, now, &mut self.random);
-        self.enter(viewer, room, now);
+        self.enter(session, room, now);
     }
 
-    /// Somebody comes: to the room of last time, or to one by taste.
-    fn arrival(&mut self, now: u64) -> Viewer {
-        let (mut viewer, last_room) = self.users.arrive(&mut self.random);
-        let known = last_room
+    /// Starts a session of another user, in the room of the previous session or in one by taste.
+    fn start_session(&mut self, now: u64) -> Session {
+        let (mut session, last_room) = self.users.start_session(&mut self.random);
+        let same_room = last_room
             .filter(|_| self.random.happens(SAME_ROOM))
             .filter(|room| self.rooms.is_live(*room, now, &mut self.random));
-        let room = known.unwrap_or_else(|| {
-            let taste = self.tastes.deciding(viewer.user, &mut self.random);
+        let room = same_room.unwrap_or_else(|| {
+            let taste = self.tastes.deciding(session.user, &mut self.random);
             self.rooms.pick(taste, now, &mut self.random)
         });
-        self.enter(&mut viewer, room, now);
-        viewer
+        self.enter(&mut session, room, now);
+        session
     }
 
-    fn enter(&self, viewer: &mut Viewer, room: u32, now: u64) {
-        (viewer.room, viewer.stream, viewer.since) = (room, self.rooms.get(room).stream, now);
+    fn enter(&self, session: &mut Session, room: u32, now: u64) {
+        (session.room, session.stream, session.since) = (room, self.rooms.get(room).stream, now);
     }
 
-    /// Which item an action concerns, and whether a visit is a view or a click.
-    fn object(&mut self, viewer: &mut Viewer, action: Action, now: u64) -> (Action, u32) {
+    /// Chooses the item of an action, and for a visit whether it is a view or a click.
+    fn choose_item(&mut self, session: &mut Session, action: Action, now: u64) -> (Action, u32) {
         match action {
-            Action::View | Action::Click => self.visit(viewer, now),
-            Action::Cart | Action::Favourite | Action::Purchase => (action, self.wanted(viewer, action)),
-            _ => (action, self.rooms.get(viewer.room).product()),
+            Action::View | Action::Click => self.visit(session, now),
+            Action::Cart | Action::Favourite | Action::Purchase => (action, self.target_item(session, action)),
+            _ => (action, self.rooms.get(session.room).product()),
         }
     }
 
-    fn visit(&mut self, viewer: &mut Viewer, now: u64) -> (Action, u32) {
-        viewer.visits_left = viewer.visits_left.saturating_sub(1);
-        let again =
-            if viewer.begun && self.random.happens(REVISIT) { viewer.visited_before(&mut self.random) } else { None };
-        if let Some(item) = again {
+    fn visit(&mut self, session: &mut Session, now: u64) -> (Action, u32) {
+        session.visits_left = session.visits_left.saturating_sub(1);
+        let revisited = if session.started && self.random.happens(REVISIT) {
+            session.random_visited(&mut self.random)
+        } else {
+            None
+        };
+        if let Some(item) = revisited {
             return (Action::Click, item);
         }
-        let item = self.something_new(viewer, now);
-        viewer.remember(item);
+        let item = self.new_item(session, now);
+        session.remember(item);
         (if self.random.happens(CLICK) { Action::Click } else { Action::View }, item)
     }
 
-    /// Something the viewer has not just visited, as far as a few tries find it.
-    fn something_new(&mut self, viewer: &Viewer, now: u64) -> u32 {
-        let mut item = self.something(viewer, now);
+    /// An item that the viewer has not visited recently; best effort, four tries.
+    fn new_item(&mut self, session: &Session, now: u64) -> u32 {
+        let mut item = self.candidate_item(session, now);
         for _ in 0..3 {
-            if !viewer.has_visited(item) {
+            if !session.has_visited(item) {
                 break;
             }
-            item = self.something(viewer, now);
+            item = self.candidate_item(session, now);
         }
         item
     }
 
-    /// The product on show if it gets attention, else another one of the stream, else anything of the viewer's tastes.
-    fn something(&mut self, viewer: &Viewer, now: u64) -> u32 {
-        let room = self.rooms.get(viewer.room);
+    /// The product on show if it gets attention, else another product of the stream, else an item of the viewer's tastes.
+    fn candidate_item(&mut self, session: &Session, now: u64) -> u32 {
+        let room = self.rooms.get(session.room);
         let random = &mut self.random;
         if random.happens(room.attention(now)) {
             room.product()
         } else if random.happens(WITHIN_STREAM) {
             room.any_product(random)
         } else if random.happens(TASTE_BROWSES) {
-            self.tastes.item(self.tastes.deciding(viewer.user, random), random)
+            self.tastes.item(self.tastes.deciding(session.user, random), random)
         } else {
             self.tastes.any_item(random)
         }
     }
 
-    /// What goes into the cart, the favourites or the parcel.
-    fn wanted(&mut self, viewer: &mut Viewer, action: Action) -> u32 {
+    /// The item of a cart, favourite or purchase.
+    fn target_item(&mut self, session: &mut Session, action: Action) -> u32 {
         let random = &mut self.random;
-        let visited = if random.happens(AFTER_VISIT) { viewer.visited_before(random) } else { None };
-        let mut item = visited.unwrap_or_else(|| self.rooms.get(viewer.room).product());
+        let visited = if random.happens(AFTER_VISIT) { session.random_visited(random) } else { None };
+        let mut item = visited.unwrap_or_else(|| self.rooms.get(session.room).product());
         match action {
-            Action::Cart => viewer.cart = Some(item),
+            Action::Cart => session.cart = Some(item),
             Action::Purchase if random.happens(FROM_CART) => {
-                item = viewer.cart.take().unwrap_or(item);
+                item = session.cart.take().unwrap_or(item);
             }
             _ => {}
         }

@@ -1,9 +1,9 @@
 use crate::Options;
 use crate::parameters::{FIRST_TASTE, TASTES};
-use crate::random::{Random, mixed};
+use crate::random::{Random, hash32};
 
-/// Latent tastes: what there is to learn. Taste `k` owns the items and rooms whose number leaves `k` when divided by the
-/// number of tastes, its most popular item first; a user has a first and a second taste. Nothing is stored.
+/// Latent tastes, the structure that a recommender can learn. Taste `k` has the items and rooms with number `n % count == k`,
+/// the most popular items first. A user has a first and a second taste. All are computed, not stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tastes {
     count: u32,
@@ -26,15 +26,15 @@ impl Tastes {
         number % self.count
     }
 
-    /// A user's first and second taste. Some tastes are more common than others.
+    /// First and second taste of a user. Tastes are not equally common.
     pub(crate) fn of_user(self, user: u32) -> [u32; 2] {
         [0, 1].map(|salt| {
-            let x = u64::from(mixed(self.seed, user, salt));
+            let x = u64::from(hash32(self.seed, user, salt));
             u32::try_from((u128::from(x * x) * u128::from(self.count)) >> 64).expect("below the number of tastes")
         })
     }
 
-    /// The one of a user's tastes that decides this time.
+    /// Draws the taste that decides the next choice of a user.
     pub(crate) fn deciding(self, user: u32, random: &mut Random) -> u32 {
         let [first, second] = self.of_user(user);
         if random.happens(FIRST_TASTE) { first } else { second }

@@ -1,4 +1,5 @@
-//! The simulation against what it was fitted to (docs/generator.md), and against its own promises.
+//! Checks the simulation against the statistics it was fitted to (docs/generator.md), and its guarantees: determinism,
+//! order, rate, validity.
 
 #![expect(clippy::cast_precision_loss, reason = "counts of a log as shares")]
 
@@ -9,14 +10,14 @@ use schema::{Event, Levels, check_name, check_ts, id64};
 use simulator::{Generator, Options};
 
 fn generator(text: &str) -> Generator {
-    Options::parse(text).and_then(Generator::new).expect("options that can be")
+    Options::parse(text).and_then(Generator::new).expect("valid options")
 }
 
 fn events(text: &str) -> Vec<Event> {
     generator(text).collect()
 }
 
-/// A log at the pace of real viewers: there are users enough for the rate, so nothing is hastened.
+/// A log at the pace of real viewers: there are enough users for the rate, so time is not sped up.
 const REAL_PACE: &str = "events=600000,rate=50";
 
 fn real_pace() -> &'static [Event] {
@@ -50,27 +51,27 @@ fn quantile(values: &mut [u64], percent: usize) -> u64 {
 }
 
 #[track_caller]
-fn near(what: &str, found: f64, expected: f64, relative: f64) {
+fn assert_near(what: &str, found: f64, expected: f64, relative: f64) {
     assert!((found / expected - 1.0).abs() < relative, "{what}: {found:.4}, expected {expected:.4} within {relative}");
 }
 
 #[track_caller]
-fn within(what: &str, found: f64, least: f64, most: f64) {
+fn assert_within(what: &str, found: f64, least: f64, most: f64) {
     assert!((least..=most).contains(&found), "{what}: {found:.4}, expected {least} to {most}");
 }
 
 #[test]
-fn a_seed_is_a_log() {
+fn the_same_seed_gives_the_same_log() {
     let log = events("events=5000,seed=7");
     assert_eq!(log, events("events=5000,seed=7"));
     assert_ne!(log, events("events=5000,seed=8"));
     assert_eq!(log, events("events=9000,seed=7")[..5000], "a longer log begins with the shorter one");
 }
 
-/// Holds on every machine and for every build. When the simulation is changed on purpose, this changes with it, and the
-/// table in docs/generator.md is to be measured again.
+/// The same on every machine and for every build. An intended change of the simulation changes this digest; then measure
+/// the table in docs/generator.md again.
 #[test]
-fn the_bytes_of_the_default_log_stand() {
+fn the_bytes_of_the_default_log_are_pinned() {
     let lines: Vec<String> = events("events=20000").iter().map(|event| serde_json::to_string(event).unwrap()).collect();
     assert_eq!(id64(&lines.join("\n")), DIGEST, "first line: {}", lines[0]);
 }
@@ -78,7 +79,7 @@ fn the_bytes_of_the_default_log_stand() {
 const DIGEST: u64 = 3_812_491_841_257_275_807;
 
 #[test]
-fn borrowed_and_owned_events_are_the_same_line() {
+fn borrowed_and_owned_events_serialise_to_the_same_line() {
     let mut borrowed = generator("events=2000");
     for owned in events("events=2000") {
         let event = borrowed.next_event().unwrap();
@@ -88,7 +89,7 @@ fn borrowed_and_owned_events_are_the_same_line() {
 }
 
 #[test]
-fn time_never_goes_back_and_the_rate_is_the_one_asked_for() {
+fn timestamps_are_ordered_and_the_rate_is_as_configured() {
     for (text, rate) in [
         ("events=300000", 1_000.0),
         ("events=300000,rate=50", 50.0),
@@ -99,7 +100,7 @@ fn time_never_goes_back_and_the_rate_is_the_one_asked_for() {
         assert!(log.is_sorted_by_key(|event| event.ts), "{text}");
         let start = Options::default().start;
         assert!(log[0].ts >= start && log[0].ts < start + 10_000, "{text}: {}", log[0].ts);
-        near(text, log.len() as f64 * 1_000.0 / (log[log.len() - 1].ts - start) as f64, rate, 0.03);
+        assert_near(text, log.len() as f64 * 1_000.0 / (log[log.len() - 1].ts - start) as f64, rate, 0.03);
     }
 }
 
@@ -118,8 +119,8 @@ fn every_event_is_valid() {
         assert_eq!(event.text.is_some(), event.action == "comment");
         let before = last_of_user.insert(&event.user, event.ts);
         if let (Some(dwell), Some(before)) = (event.dwell_ms, before) {
-            let away = i64::try_from(event.ts - before).unwrap();
-            assert!(dwell <= away + 1, "{event:?} watched longer than since the last event, {away} ms ago");
+            let elapsed = i64::try_from(event.ts - before).unwrap();
+            assert!(dwell <= elapsed + 1, "{event:?}: the last event of the user is only {elapsed} ms old");
         }
     }
     let actions: BTreeSet<&str> = real_pace().iter().map(|event| event.action.as_str()).collect();
@@ -127,7 +128,7 @@ fn every_event_is_valid() {
 }
 
 #[test]
-fn tiny_worlds_work() {
+fn small_numbers_of_users_items_and_rooms_work() {
     for text in [
         "events=2000,users=1,items=1,rooms=1,rate=1",
         "events=2000,users=1,items=1,rooms=1,rate=1000000",
@@ -143,45 +144,45 @@ fn tiny_worlds_work() {
     assert_eq!(errors.len(), 2);
 }
 
-/// Fitted to Taobao's slice.
+/// Fitted to the Taobao log.
 #[test]
-fn carts_favourites_and_purchases_follow_page_visits_as_in_the_log() {
+fn carts_favourites_and_purchases_per_visit_match_the_log() {
     let log = real_pace();
     let visits = count(log, "view") + count(log, "click");
-    near("cart", count(log, "cart") / visits, 0.0616, 0.05);
-    near("favourite", count(log, "favourite") / visits, 0.0344, 0.05);
-    near("purchase", count(log, "purchase") / visits, 0.0254, 0.05);
-    within("visits among all", visits / log.len() as f64, 0.45, 0.6);
+    assert_near("cart", count(log, "cart") / visits, 0.0616, 0.05);
+    assert_near("favourite", count(log, "favourite") / visits, 0.0344, 0.05);
+    assert_near("purchase", count(log, "purchase") / visits, 0.0254, 0.05);
+    assert_within("visits among all", visits / log.len() as f64, 0.45, 0.6);
 }
 
-/// Fitted to the videos of Facebook's live sellers; fifty rooms leave a wide margin.
+/// Fitted to the videos of live sellers on Facebook; the margins are wide because there are only fifty rooms.
 #[test]
-fn comments_and_shares_per_like_are_those_of_live_videos_and_differ_from_room_to_room() {
+fn comments_and_shares_per_like_match_the_log_and_vary_between_rooms() {
     let log = real_pace();
     let likes = count(log, "like");
-    within("comments per like", count(log, "comment") / likes, 1.25, 4.0);
-    within("shares per like", count(log, "share") / likes, 0.2, 0.9);
+    assert_within("comments per like", count(log, "comment") / likes, 1.25, 4.0);
+    assert_within("shares per like", count(log, "share") / likes, 0.2, 0.9);
     let mut rooms: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
     for event in log {
         let [likes, comments] = rooms.entry(event.room.as_deref().unwrap()).or_default();
         *likes += u64::from(event.action == "like");
         *comments += u64::from(event.action == "comment");
     }
-    // A room's size is lognormal with deviation 1.88; tastes and switching level that a little.
+    // Room sizes are lognormal with deviation 1.88; tastes and room changes reduce the spread.
     let logs: Vec<f64> = rooms.values().map(|[likes, _]| (*likes as f64).max(1.0).ln()).collect();
     let mean = logs.iter().sum::<f64>() / logs.len() as f64;
     let variance = logs.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / logs.len() as f64;
-    within("deviation of the likes of rooms", variance.sqrt(), 1.2, 2.0);
+    assert_within("deviation of the likes of rooms", variance.sqrt(), 1.2, 2.0);
     let busy = rooms.into_values().filter(|[likes, _]| *likes >= 30);
     let mut ratios: Vec<u64> = busy.map(|[likes, comments]| 1_000 * comments / likes).collect();
     assert!(quantile(&mut ratios, 90) > 3 * quantile(&mut ratios, 10), "{ratios:?}");
 }
 
-/// Fitted to Serenade: visits per session, the time between them, how many go to an item of the same session.
+/// Fitted to Serenade: visits per session, gaps between visits, share of revisits.
 #[test]
-fn sessions_are_as_long_and_as_slow_as_in_the_log() {
+fn session_lengths_gaps_and_revisits_match_the_log() {
     let (mut lengths, mut gaps) = (Vec::new(), Vec::new());
-    let (mut again, mut later) = (0.0, 0.0);
+    let (mut revisits, mut later) = (0.0, 0.0);
     for visits in by_user(real_pace()).into_values() {
         let visits: Vec<&Event> = visits.into_iter().filter(|event| is_visit(event)).collect();
         for session in visits.chunk_by(|a, b| b.ts - a.ts <= 30 * 60_000) {
@@ -189,21 +190,21 @@ fn sessions_are_as_long_and_as_slow_as_in_the_log() {
             gaps.extend(session.windows(2).map(|pair| pair[1].ts - pair[0].ts));
             for (index, event) in session.iter().enumerate().skip(1) {
                 later += 1.0;
-                again += f64::from(session[..index].iter().any(|before| before.item == event.item));
+                revisits += f64::from(session[..index].iter().any(|before| before.item == event.item));
             }
         }
     }
-    within("median visits", quantile(&mut lengths, 50) as f64, 3.0, 4.0);
-    within("p90 visits", quantile(&mut lengths, 90) as f64, 8.0, 12.0);
-    within("p99 visits", quantile(&mut lengths, 99) as f64, 18.0, 30.0);
-    near("median gap, ms", quantile(&mut gaps, 50) as f64, 49_000.0, 0.1);
-    near("p90 gap, ms", quantile(&mut gaps, 90) as f64, 389_000.0, 0.15);
-    near("visits to an item of the session", again / later, 0.368, 0.08);
+    assert_within("median visits", quantile(&mut lengths, 50) as f64, 3.0, 4.0);
+    assert_within("p90 visits", quantile(&mut lengths, 90) as f64, 8.0, 12.0);
+    assert_within("p99 visits", quantile(&mut lengths, 99) as f64, 18.0, 30.0);
+    assert_near("median gap, ms", quantile(&mut gaps, 50) as f64, 49_000.0, 0.1);
+    assert_near("p90 gap, ms", quantile(&mut gaps, 90) as f64, 389_000.0, 0.15);
+    assert_near("visits to an item of the session", revisits / later, 0.368, 0.08);
 }
 
-/// Chosen, no log tells: most of what is wanted was looked at before.
+/// Chosen, not fitted: most items in carts, favourites and purchases were visited before.
 #[test]
-fn what_is_bought_was_mostly_looked_at_before() {
+fn most_purchases_follow_a_visit() {
     for action in ["cart", "favourite", "purchase"] {
         let mut visited = BTreeSet::new();
         let (mut after, mut all) = (0.0, 0.0);
@@ -215,13 +216,14 @@ fn what_is_bought_was_mostly_looked_at_before() {
                 after += f64::from(visited.contains(&(&event.user, &event.item)));
             }
         }
-        within(action, after / all, 0.85, 0.95);
+        assert_within(action, after / all, 0.85, 0.95);
     }
 }
 
-/// The exponent is fitted to Serenade (0.44 for ranks 10 to 1000); the head is heavier by choice: what is on show is seen.
+/// The exponent is fitted to Serenade (0.44 for ranks 10 to 1000). The head is heavier on purpose: products on show get
+/// most of the attention.
 #[test]
-fn popularity_is_zipf_with_the_head_that_live_rooms_make() {
+fn popularity_is_zipf_with_a_heavy_head() {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for event in real_pace() {
         *counts.entry(&event.item).or_default() += 1;
@@ -229,31 +231,31 @@ fn popularity_is_zipf_with_the_head_that_live_rooms_make() {
     let mut ranked: Vec<f64> = counts.into_values().map(|count| count as f64).collect();
     ranked.sort_unstable_by(|a, b| b.total_cmp(a));
     let total: f64 = ranked.iter().sum();
-    within("items", ranked.len() as f64, 17_000.0, 20_000.0);
-    within("exponent", (ranked[9] / ranked[999]).log10() / 2.0, 0.35, 0.7);
-    within("top 1 %", ranked[..200].iter().sum::<f64>() / total, 0.15, 0.45);
-    within("hottest item", ranked[0] / total, 0.002, 0.03);
+    assert_within("items", ranked.len() as f64, 17_000.0, 20_000.0);
+    assert_within("exponent", (ranked[9] / ranked[999]).log10() / 2.0, 0.35, 0.7);
+    assert_within("top 1 %", ranked[..200].iter().sum::<f64>() / total, 0.15, 0.45);
+    assert_within("hottest item", ranked[0] / total, 0.002, 0.03);
 }
 
-/// Fitted to Taobao's slice: activity is lognormal with deviation 1.
+/// Fitted to the Taobao log: activity is lognormal with deviation 1.
 #[test]
-fn users_are_unequally_active() {
+fn user_activity_is_skewed() {
     let log = events("");
     let users = by_user(&log);
     let mut counts: Vec<u64> = users.values().map(|events| events.len() as u64).collect();
     let items = |events: &[&Event]| events.iter().map(|event| &event.item).collect::<BTreeSet<_>>().len();
     let most = users.values().map(|events| items(events)).max().unwrap();
     assert!(most > 50, "{most} items");
-    within("users seen", counts.len() as f64, 50_000.0, 75_000.0);
-    within("median", quantile(&mut counts, 50) as f64, 8.0, 16.0);
-    within("p99 over median", quantile(&mut counts, 99) as f64 / quantile(&mut counts, 50) as f64, 4.0, 12.0);
+    assert_within("users seen", counts.len() as f64, 50_000.0, 75_000.0);
+    assert_within("median", quantile(&mut counts, 50) as f64, 8.0, 16.0);
+    assert_within("p99 over median", quantile(&mut counts, 99) as f64 / quantile(&mut counts, 50) as f64, 4.0, 12.0);
 }
 
 #[test]
-fn there_is_something_to_learn() {
+fn users_prefer_items_of_their_tastes() {
     let log = real_pace();
-    let world = generator(REAL_PACE);
-    let tastes = world.tastes();
+    let reference = generator(REAL_PACE);
+    let tastes = reference.tastes();
     let taste = |event: &Event| number(&event.item, "p") % tastes;
     let same = |pairs: &mut dyn Iterator<Item = (&Event, &Event)>| {
         let (mut same, mut all) = (0.0, 0.0);
@@ -264,17 +266,17 @@ fn there_is_something_to_learn() {
         same / all
     };
     let users = by_user(log);
-    let of_one_user = same(&mut users.values().flat_map(|of| of.windows(2).map(|pair| (pair[0], pair[1]))));
-    // Strangers at about the same time, so that what is on show in the big rooms is no part of the lift.
-    let of_strangers = same(&mut log.windows(2).map(|pair| (&pair[0], &pair[1])).filter(|(a, b)| a.user != b.user));
-    assert!(of_one_user > 4.0 * of_strangers, "pairs of one taste: {of_one_user:.3} against {of_strangers:.3}");
+    let same_user = same(&mut users.values().flat_map(|events| events.windows(2).map(|pair| (pair[0], pair[1]))));
+    // Different users at about the same time, so that products on show in large rooms do not count as lift.
+    let other_users = same(&mut log.windows(2).map(|pair| (&pair[0], &pair[1])).filter(|(a, b)| a.user != b.user));
+    assert!(same_user > 4.0 * other_users, "pairs of one taste: {same_user:.3} against {other_users:.3}");
 
-    let own = log.iter().filter(|event| world.tastes_of_user(number(&event.user, "u")).contains(&taste(event)));
-    within("events within the user's tastes", own.count() as f64 / log.len() as f64, 0.6, 0.9);
+    let own = log.iter().filter(|event| reference.tastes_of_user(number(&event.user, "u")).contains(&taste(event)));
+    assert_within("events within the user's tastes", own.count() as f64 / log.len() as f64, 0.6, 0.9);
 }
 
 #[test]
-fn rooms_go_live_show_one_product_after_the_other_and_end() {
+fn streams_show_one_product_at_a_time_and_end() {
     let log = real_pace();
     let mut rooms: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
     for event in log {
@@ -284,11 +286,11 @@ fn rooms_go_live_show_one_product_after_the_other_and_end() {
     let busy: Vec<&Vec<&Event>> = rooms.values().filter(|events| events.len() > 6_000).collect();
     assert!(busy.len() >= 10, "{}", busy.len());
     for events in busy {
-        // A stream lasts three hours at most, and the room is dark for half an hour at least.
+        // A stream lasts at most three hours; the pause until the next one is at least half an hour.
         let streams: Vec<&[&Event]> = events.chunk_by(|a, b| b.ts - a.ts < 20 * 60_000).collect();
         let longest = streams.iter().map(|stream| stream[stream.len() - 1].ts - stream[0].ts).max().unwrap();
         assert!(longest <= 10_800_000, "{:?} is live for {longest} ms", events[0].room);
-        // A like is for the product on show, and that is on for a minute and a half at least.
+        // A like is for the product on show; a show lasts at least a minute and a half.
         for stream in streams {
             let likes: Vec<&&Event> = stream.iter().filter(|event| event.action == "like").collect();
             let shows: Vec<_> = likes.chunk_by(|a, b| a.item == b.item).collect();

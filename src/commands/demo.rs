@@ -1,6 +1,5 @@
-//! `deltarec demo`: the main job end to end on simulated events, with a few viewers to look at.
+//! `deltarec demo`: recommends on simulated events and prints the events and list changes of a few viewers.
 
-use simulator::{Generator, Options};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use clap::Args;
 use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
 use schema::{Change, ListKey};
+use simulator::Options;
 
-use crate::commands::generate;
+use crate::commands::simulation::generator;
 use crate::config::Config;
 use crate::engine::{Input, Job, Simulated, Summary, grouped, run, timestamp};
 use crate::failure::Failure;
@@ -18,13 +18,13 @@ use crate::stop::Stop;
 /// Arguments of `deltarec demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// How many events to simulate
+    /// Number of simulated events
     #[arg(long, default_value_t = 60_000)]
     events: u64,
-    /// Where the randomness starts
+    /// Seed of the simulation
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many viewers to follow
+    /// Number of viewers to follow
     #[arg(long, default_value_t = 3)]
     viewers: usize,
     /// Worker threads
@@ -32,15 +32,15 @@ pub struct DemoArgs {
     workers: u16,
 }
 
-/// Viewers are chosen among those with so many events once one in so many of all events is over: then there is something
-/// to recommend.
-const WARM: u32 = 5;
-const WARM_AFTER: u64 = 4;
+/// Events that a viewer needs to be followed.
+const MIN_EVENTS: u32 = 5;
+/// Viewers are chosen after 1 / WARM_UP of all events, when the graph has data to recommend from.
+const WARM_UP: u64 = 4;
 
-/// Changes shown of each viewer.
-const SHOWN: u32 = 8;
+/// Changes printed per viewer.
+const MAX_CHANGES: u32 = 8;
 
-/// Events in a tick: small, so that lists change in front of one's eyes.
+/// Small ticks, so that each event changes the lists on its own.
 const TICK: &str = "input.batch=20";
 
 /// Runs the demo.
@@ -55,137 +55,134 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         seed: args.seed,
         ..Options::default()
     };
-    let generator = Generator::new(options).map_err(|errors| Failure::Usage(generate::mistakes(&errors)))?;
-    let from = args.events / WARM_AFTER;
-    let followed = Arc::new(Followed { most: args.viewers, from, viewers: Mutex::default() });
-    let opening = format!(
+    let generator = generator(options).map_err(Failure::Usage)?;
+    let tracker = Arc::new(Tracker { limit: args.viewers, from: args.events / WARM_UP, state: Mutex::default() });
+    let introduction = format!(
         "{} simulated events of live commerce: 5,000 viewers, 2,000 products, 20 rooms (seed {}).\n\
-         After a quarter of them, {} viewers are followed: what they do, and how their recommendations change with it\n\
+         After a quarter of the events, {} viewers are followed: their events and the changes of their recommendations\n\
          (+ entered, - left, = the whole list, best first).\n",
         grouped(args.events),
         args.seed,
         args.viewers
     );
-    if unseen(say(&opening))? {
+    if is_closed(print(&introduction))? {
         return Ok(());
     }
-    let source = Box::new(Tapped { inner: Simulated::new(generator), followed: Arc::clone(&followed) });
-    let screen = Box::new(Screen { followed, acknowledged: None });
-    let job = Job::new(config, vec![Input { source, waits: false }], screen);
+    let source = Box::new(TrackedSource { inner: Simulated::new(generator), tracker: Arc::clone(&tracker) });
+    let sink = Box::new(TrackedSink { tracker, acknowledged: None });
+    let job = Job::new(config, vec![Input { source, waits: false }], sink);
     let (summary, result) = run(Job { workers: usize::from(args.workers), stop, ..job });
     result.map_err(|error| Failure::Running(error.into()))?;
-    unseen(say(&closing(&summary)))?;
+    is_closed(print(&closing(&summary)))?;
     Ok(())
 }
 
-/// Whether nobody looks any more, which is no failure.
-fn unseen(said: Result<(), SinkError>) -> Result<bool, Failure> {
-    match said {
+/// Whether the reader of stdout has closed it, which is not an error.
+fn is_closed(printed: Result<(), SinkError>) -> Result<bool, Failure> {
+    match printed {
         Err(error) if error.closed => Ok(true),
-        said => said.map(|()| false).map_err(|error| Failure::Running(error.into())),
+        printed => printed.map(|()| false).map_err(|error| Failure::Running(error.into())),
     }
 }
 
 fn closing(summary: &Summary) -> String {
     format!(
-        "\n{summary}\n\nNext: deltarec generate events=100000 --output events.jsonl.gz\n      \
+        "\n{summary}\n\nNext: deltarec generate --events 100000 --output events.jsonl.gz\n      \
          deltarec run --input events.jsonl.gz --output changes.jsonl"
     )
 }
 
-/// Viewers looked at. The generator runs ahead of the lists, so what viewers did waits here for the lists to come by.
-struct Followed {
-    /// How many are looked at.
-    most: usize,
-    /// From this event on they are chosen.
+/// Collects the events of the followed viewers. The source is ahead of the sink, so events wait here for the changes that
+/// follow from them.
+struct Tracker {
+    /// Number of viewers to follow.
+    limit: usize,
+    /// Number of events after which viewers are chosen.
     from: u64,
-    viewers: Mutex<Viewers>,
+    state: Mutex<TrackerState>,
 }
 
 #[derive(Default)]
-struct Viewers {
-    seen: u64,
-    events: HashMap<String, u32>,
-    chosen: HashMap<String, Viewer>,
+struct TrackerState {
+    events: u64,
+    events_by_user: HashMap<String, u32>,
+    followed: HashMap<String, FollowedViewer>,
 }
 
-/// One viewer looked at.
 #[derive(Default)]
-struct Viewer {
-    /// What they did and when, since their last change shown.
-    did: Vec<(u64, String)>,
-    /// Changes that others' doings made meanwhile.
-    others: u32,
-    /// When they were chosen: what came before is not shown.
+struct FollowedViewer {
+    /// Time and description of the events since the last printed change.
+    events: Vec<(u64, String)>,
+    /// Number of changes caused by other users meanwhile.
+    other_changes: u32,
+    /// Time when the viewer was chosen; earlier changes are not printed.
     since: u64,
-    shown: u32,
+    printed: u32,
 }
 
-impl Followed {
-    fn viewers(&self) -> MutexGuard<'_, Viewers> {
-        self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
+impl Tracker {
+    fn state(&self) -> MutexGuard<'_, TrackerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn saw(&self, event: RawEvent<'_>) {
-        let mut viewers = self.viewers();
-        viewers.seen += 1;
-        let warm = viewers.seen > self.from && viewers.chosen.len() < self.most;
-        let events = viewers.events.entry(event.user.to_owned()).or_insert(0);
+    fn observe(&self, event: RawEvent<'_>) {
+        let mut state = self.state();
+        state.events += 1;
+        let choosing = state.events > self.from && state.followed.len() < self.limit;
+        let events = state.events_by_user.entry(event.user.to_owned()).or_insert(0);
         *events += 1;
-        if warm && *events >= WARM && !viewers.chosen.contains_key(event.user) {
-            viewers.chosen.insert(event.user.to_owned(), Viewer { since: event.ts, ..Viewer::default() });
+        if choosing && *events >= MIN_EVENTS && !state.followed.contains_key(event.user) {
+            let viewer = FollowedViewer { since: event.ts, ..FollowedViewer::default() };
+            state.followed.insert(event.user.to_owned(), viewer);
         }
-        if let Some(viewer) = viewers.chosen.get_mut(event.user) {
-            viewer.did.push((event.ts, format!("{} {}", event.action, event.item)));
+        if let Some(viewer) = state.followed.get_mut(event.user) {
+            viewer.events.push((event.ts, format!("{} {}", event.action, event.item)));
         }
     }
 
-    /// What to show for a change: those that follow something the viewer did, with a count of the others.
+    /// The text for a change that follows events of a followed viewer, with the number of changes caused by others.
     fn describe(&self, change: &Change) -> Option<String> {
         let ListKey::User(user) = &change.key else { return None };
-        let mut viewers = self.viewers();
-        let viewer = viewers.chosen.get_mut(user)?;
-        if viewer.shown == SHOWN || change.at < viewer.since {
+        let mut state = self.state();
+        let viewer = state.followed.get_mut(user)?;
+        if viewer.printed == MAX_CHANGES || change.at < viewer.since {
             return None;
         }
-        let later = viewer.did.split_off(viewer.did.partition_point(|(ts, _)| *ts <= change.at));
-        let did: Vec<String> = std::mem::replace(&mut viewer.did, later).into_iter().map(|(_, what)| what).collect();
-        if did.is_empty() && !change.items.is_empty() {
-            viewer.others += 1;
+        let later = viewer.events.split_off(viewer.events.partition_point(|(ts, _)| *ts <= change.at));
+        let events = std::mem::replace(&mut viewer.events, later);
+        let events: Vec<String> = events.into_iter().map(|(_, event)| event).collect();
+        if events.is_empty() && !change.items.is_empty() {
+            viewer.other_changes += 1;
             return None;
         }
-        viewer.shown += 1;
-        let others = match std::mem::take(&mut viewer.others) {
+        viewer.printed += 1;
+        let others = match std::mem::take(&mut viewer.other_changes) {
             0 => String::new(),
-            1 => "  (and 1 change by what others did)".to_owned(),
-            times => format!("  (and {times} changes by what others did)"),
+            1 => "  (and 1 change caused by others)".to_owned(),
+            count => format!("  (and {count} changes caused by others)"),
         };
-        let moved = change
-            .entered
-            .iter()
-            .map(|item| format!("+{item}"))
-            .chain(change.left.iter().map(|item| format!("-{item}")));
-        let moved: Vec<String> = moved.collect();
+        let entered = change.entered.iter().map(|item| format!("+{item}"));
+        let moved: Vec<String> = entered.chain(change.left.iter().map(|item| format!("-{item}"))).collect();
         let items: Vec<&str> = change.items.iter().map(|recommended| recommended.item.as_str()).collect();
         let indent = "\n                               ";
         Some(format!(
             "{}  {:<8} {}{others}{indent}{}{indent}= {}",
             timestamp(change.at).unwrap_or_default(),
             user,
-            if did.is_empty() { "nothing for 30 minutes".to_owned() } else { did.join(", ") },
-            if moved.is_empty() { "(another order)".to_owned() } else { moved.join(" ") },
+            if events.is_empty() { "no event for 30 minutes".to_owned() } else { events.join(", ") },
+            if moved.is_empty() { "(new order)".to_owned() } else { moved.join(" ") },
             if items.is_empty() { "no list: left the audience".to_owned() } else { items.join(" ") },
         ))
     }
 }
 
-/// The generator, overheard.
-struct Tapped {
+/// A source that shows its events to the tracker.
+struct TrackedSource {
     inner: Simulated,
-    followed: Arc<Followed>,
+    tracker: Arc<Tracker>,
 }
 
-impl Source for Tapped {
+impl Source for TrackedSource {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -194,7 +191,7 @@ impl Source for Tapped {
         let start = into.len();
         let polled = self.inner.poll(into)?;
         for event in (start..into.len()).filter_map(|at| into.get(at)) {
-            self.followed.saw(event);
+            self.tracker.observe(event);
         }
         Ok(polled)
     }
@@ -208,19 +205,19 @@ impl Source for Tapped {
     }
 }
 
-/// Shows the changes of the viewers followed.
-struct Screen {
-    followed: Arc<Followed>,
+/// Prints the changes of the followed viewers.
+struct TrackedSink {
+    tracker: Arc<Tracker>,
     acknowledged: Option<u64>,
 }
 
-impl Sink for Screen {
+impl Sink for TrackedSink {
     fn name(&self) -> &'static str {
-        "the screen"
+        "stdout"
     }
 
     fn write(&mut self, change: &Change) -> Result<(), SinkError> {
-        self.followed.describe(change).map_or(Ok(()), |lines| say(&lines))
+        self.tracker.describe(change).map_or(Ok(()), |lines| print(&lines))
     }
 
     fn flush(&mut self, at: u64) -> Result<(), SinkError> {
@@ -237,11 +234,11 @@ impl Sink for Screen {
     }
 }
 
-fn say(text: &str) -> Result<(), SinkError> {
+fn print(text: &str) -> Result<(), SinkError> {
     writeln!(io::stdout(), "{text}").map_err(|error| SinkError {
         sink_name: "stdout".into(),
         what: format!("cannot write: {error}"),
-        advice: "run it with a terminal or a file to write to".into(),
+        advice: "redirect stdout to a terminal or a file".into(),
         closed: error.kind() == io::ErrorKind::BrokenPipe,
         cause: Some(error),
     })

@@ -1,31 +1,31 @@
-//! `deltarec evaluate`: how good the lists are, on a log, through the very same graph.
+//! `deltarec evaluate`: measures the quality of the lists on a log, with the graph of production.
 //!
-//! What is measured how is in docs/evaluation.md.
+//! docs/evaluation.md describes the methods.
 //!
-//! | file | what it owns |
+//! | file | content |
 //! | --- | --- |
-//! | `log` | the events that count, in memory |
-//! | `protocol` | which of them are predicted, and from what |
+//! | `log` | the events with an effect, in memory |
+//! | `protocol` | split of the log into training events and test cases |
 //! | `setting` | configurations to compare |
 //! | `recommenders` | the graph, driven tick by tick, and three baselines |
-//! | `trial`, `known` | lists made, then compared with what was done, then learnt |
-//! | `judge`, `metrics`, `shapes` | what a list is worth, and what it is like |
-//! | `bootstrap` | how sure that is |
-//! | `report`, `picture` | tables, JSON, SVG |
+//! | `trial`, `training_stats` | the loop: recommend, score, train |
+//! | `scores`, `metrics`, `list_metrics` | accuracy of the lists, and their other properties |
+//! | `bootstrap` | confidence intervals |
+//! | `report`, `charts` | tables, JSON, SVG |
 
 mod bootstrap;
-mod judge;
-mod known;
+mod charts;
+mod list_metrics;
 mod log;
 mod metrics;
-mod picture;
 mod progress;
 mod protocol;
 mod random;
 mod recommenders;
 mod report;
-mod setting;
-mod shapes;
+mod scores;
+mod settings;
+mod training_stats;
 mod trial;
 
 use std::path::PathBuf;
@@ -44,9 +44,9 @@ use self::bootstrap::Bootstrap;
 use self::log::Log;
 use self::progress::Progress;
 use self::protocol::{Cut, Protocol};
-use self::recommenders::{Graph, Popularity, RandomItems, Recency, Recommender, Setup, see};
+use self::recommenders::{Graph, GraphSetup, Popularity, RandomItems, Recency, Recommender, record_changes};
 use self::report::{Report, System};
-use self::setting::{Setting, settings};
+use self::settings::{Setting, settings};
 use self::trial::{Trial, TrialResult};
 use crate::commands::files::{check_writable, write};
 use crate::commands::run::InputArgs;
@@ -58,90 +58,90 @@ use crate::stop::Stop;
 /// Examples of `deltarec evaluate --help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  # the last event of every user, predicted from all the rest
+  # the last event of every user, predicted from all other events
   deltarec evaluate --input events.jsonl.gz
 
-  # every event predicted from the state just before it, then learnt; the first fifth only learnt
+  # every event predicted from the state just before it; the first fifth is for training only
   deltarec evaluate --input events.jsonl.gz --protocol prequential --from 20%
 
-  # what is bought in the last fifth of the time, from what was known before; a picture, and all figures
+  # purchases in the last fifth of the events, predicted from the events before; with a chart and a report
   deltarec evaluate --input sales.csv --columns \"user=customer,item=sku,ts=at:%Y-%m-%d %H:%M:%S\" --action purchase \\
                     --protocol time --from 80% --set graph.retention=365d --picture quality.svg --json quality.json
 
-  # which setting is better, and is it sure?
+  # compare settings, with confidence intervals
   deltarec evaluate --input events.jsonl.gz --sweep graph.resolution=2,4,8,16 --sweep graph.history=20,50
   deltarec evaluate --input events.jsonl.gz --sweep graph.similarity=cosine,jaccard,llr,count
 
-  # what do lists gain that are filled up with what trends, and what does a place for something new cost?
+  # the gain of lists filled up with trending items, and the cost of one or two positions for new items
   deltarec evaluate --input events.jsonl.gz --protocol prequential --k 10 --set trending.k=20 --explore 1,2
 
-Seen items are not recommended; what users do with them again is counted apart, as repeats. Everybody has a list
-(graph.audience=all) unless --set says otherwise. Lists are as long as the largest --k; what stands further down
-counts as not found.";
+Items that a user has touched are not recommended; repeated events are counted separately. All users have a list
+(graph.audience=all) unless --set says otherwise. Lists are as long as the largest --k; items beyond count as not found.";
 
 /// Arguments of `deltarec evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Configuration file; every key and its default is in deltarec.toml
+    /// Configuration file; deltarec.toml lists all keys and their defaults
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Set one key of the configuration, e.g. graph.history=20; may be repeated, the last one wins
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Compare values of a key, graph.* or levels.*; may be repeated: every combination. Differences are told to the first
+    /// Compare values of a key, graph.*, levels.* or trending.*; may be repeated for all combinations. The first setting is
+    /// the reference of the differences
     #[arg(long = "sweep", value_name = "KEY=A,B,...")]
     sweeps: Vec<String>,
     #[command(flatten)]
     inputs: InputArgs,
-    /// What is predicted from what
+    /// Split of the log into training events and predicted events
     #[arg(long, value_enum, default_value_t = ProtocolArg::Last)]
     protocol: ProtocolArg,
-    /// prequential, time: where predicting begins: a share of the events, a date or a time; default 0% and 80%
+    /// prequential, time: start of the predictions: a share of the events, a date or a time; default 0% and 80%
     #[arg(long, value_name = "SHARE|TIME")]
     from: Option<Cut>,
-    /// prequential: most events predicted from one state; more is quicker and a little behind the times
+    /// prequential: largest number of events predicted from one state; more is faster, with slightly older states
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tick: Option<u32>,
-    /// Lengths at which lists are looked at
+    /// Lengths of the evaluated lists
     #[arg(long, value_name = "K,...", value_delimiter = ',', default_values_t = [5, 10, 20], value_parser = clap::value_parser!(u16).range(1..=1000))]
     k: Vec<u16>,
-    /// Judge also lists whose last N places try new items, those that nobody has touched before but somebody will
+    /// Evaluate also lists with new items at the last N positions: items without events so far
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1000))]
     explore: Vec<u16>,
-    /// Resamples of users for the 95% intervals; 0 for none
+    /// Number of bootstrap resamples of the users for the 95% intervals; 0 for no intervals
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
     resamples: u32,
-    /// Where the randomness of intervals, baselines and --explore starts
+    /// Seed of the intervals, the baselines and --explore
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Take the first N events at most: they are held in memory, 24 bytes each
+    /// Read at most N events: they are held in memory, 24 bytes each
     #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u32).range(1..))]
     events: u32,
     /// Worker threads of the graph
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
-    /// Write all figures as JSON; the same log, settings and seed give the same bytes
+    /// Write all results as JSON; the same log, settings and seed give the same bytes
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw them
+    /// Draw hit rate and NDCG
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
-    /// No progress on stderr
+    /// Show no progress on stderr
     #[arg(long)]
     quiet: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ProtocolArg {
-    /// The last event of each user from all other events, whenever they were: nothing expires
+    /// The last event of each user, from all other events, earlier or later; nothing expires
     Last,
-    /// Each event from the state just before it; then it is learnt
+    /// Each event, from the state just before it
     Prequential,
-    /// All that is done from --from on, from what was known then
+    /// All events from --from on, from the state at that time
     Time,
 }
 
-/// `80%`, `2025-11-23` or `2025-11-23T12:00:00`, in UTC unless it has an offset.
+/// Parses `80%`, `2025-11-23` or `2025-11-23T12:00:00`, in UTC unless an offset is given.
 impl FromStr for Cut {
     type Err = String;
 
@@ -160,19 +160,19 @@ impl FromStr for Cut {
 
 impl EvaluateArgs {
     fn protocol(&self) -> anyhow::Result<Protocol> {
-        let stray = |option: &str, given: bool, of: &str| {
-            anyhow::ensure!(!given, "{option} is for --protocol {of}");
+        let reject = |option: &str, misplaced: bool, protocols: &str| {
+            anyhow::ensure!(!misplaced, "{option} is for --protocol {protocols}");
             Ok(())
         };
         let prequential = self.protocol == ProtocolArg::Prequential;
-        stray("--tick", self.tick.is_some() && !prequential, "prequential")?;
+        reject("--tick", self.tick.is_some() && !prequential, "prequential")?;
         let last = self.protocol == ProtocolArg::Last;
-        stray("--from", self.from.is_some() && last, "prequential or time")?;
-        // There the new items are those held out, and few: whoever knows them knows what is looked for.
-        stray("--explore", !self.explore.is_empty() && last, "prequential or time")?;
+        reject("--from", self.from.is_some() && last, "prequential or time")?;
+        // With `last` the only new items are the held-out ones, so exploring them would leak the answers.
+        reject("--explore", !self.explore.is_empty() && last, "prequential or time")?;
         anyhow::ensure!(
             self.explore.is_empty() || self.k.len() == 1,
-            "--explore takes the last places of a list: say how long one is by a single --k, e.g. --k 10"
+            "--explore takes the last positions of a list: give its length by a single --k, e.g. --k 10"
         );
         Ok(match self.protocol {
             ProtocolArg::Last => Protocol::Last,
@@ -185,15 +185,15 @@ impl EvaluateArgs {
     }
 }
 
-/// Evaluates and tells.
+/// Runs the evaluation and writes its report.
 pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     let protocol = args.protocol().map_err(Failure::Usage)?;
     let settings = settings(args.config.as_deref(), &args.sets, &args.sweeps, protocol)?;
-    let first = settings.first().expect("there is one setting at least");
+    let first = settings.first().expect("at least one setting");
     check_writable([&args.json, &args.picture])?;
     let uris = args.inputs.uris()?;
     if let Some(uri) = uris.iter().find(|uri| matches!(uri, Uri::Kafka(_))) {
-        return Err(Failure::Usage(anyhow!("{uri} has no end: evaluate a log that has one, a file or a pipe")));
+        return Err(Failure::Usage(anyhow!("{uri} has no end: evaluate a file or a pipe")));
     }
     let inputs = args.inputs.open(&uris, &first.config, false)?;
     let mut ks: Vec<usize> = args.k.iter().map(|k| usize::from(*k)).collect();
@@ -202,10 +202,10 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
 
     let mut progress = Progress::new(!args.quiet);
     progress.begin("reading".into(), 0);
-    let most = args.events as usize;
-    let Some(log) = Log::read(inputs, &first.config, most, &mut progress, stop)? else { return Ok(()) };
+    let limit = args.events as usize;
+    let Some(log) = Log::read(inputs, &first.config, limit, &mut progress, stop)? else { return Ok(()) };
     if log.cut {
-        tracing::warn!("the log has more than {most} events: the rest is not read (--events N takes more)");
+        tracing::warn!(limit, "the log is truncated; raise --events to read more");
     }
     let plan = protocol.plan(&log);
     let explore = args.explore.iter().map(|explore| usize::from(*explore)).collect();
@@ -215,23 +215,23 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
             "there is nothing to predict: {} events of {} users were read{}",
             trial.log.events.len(),
             trial.log.users.len(),
-            if args.protocol == ProtocolArg::Last { ", nobody has two" } else { ", none of them after --from" }
+            if args.protocol == ProtocolArg::Last { ", no user has two" } else { ", none of them after --from" }
         )));
     }
-    let Some(systems) = try_all(args, &settings, &trial, progress, stop)? else { return Ok(()) };
+    let Some(systems) = evaluate_all(args, &settings, &trial, progress, stop)? else { return Ok(()) };
     let report = Report::new(args, protocol, &settings, &trial, systems);
     say(&report.tables())?;
     if let Some(path) = &args.json {
         write(path, &format!("{:#}\n", report.json()))?;
     }
     if let Some(path) = &args.picture {
-        picture::draw(path, &report).map_err(Failure::Running)?;
+        charts::draw(path, &report).map_err(Failure::Running)?;
     }
     Ok(())
 }
 
-/// Every setting, then the baselines. `None`: it was stopped.
-fn try_all(
+/// Evaluates all settings, then the baselines. `None` if it was stopped.
+fn evaluate_all(
     args: &EvaluateArgs,
     settings: &[Setting],
     trial: &Arc<Trial>,
@@ -242,16 +242,16 @@ fn try_all(
     let mut systems = Vec::new();
     for setting in settings {
         progress.begin(setting.name.clone(), trial.cases());
-        let (tried, given_back) = try_graph(args.workers, setting, trial, progress, stop)?;
-        progress = given_back;
-        let Some(tried) = tried else { return Ok(None) };
+        let (result, returned) = evaluate_graph(args.workers, setting, trial, progress, stop)?;
+        progress = returned;
+        let Some(result) = result else { return Ok(None) };
         progress.begin(format!("{}: resampling", setting.name), 0);
-        let filled = fillings(setting, trial).into_iter().map(|explore| match explore {
+        let blended = explore_variants(setting, trial).into_iter().map(|explore| match explore {
             0 => format!("{} filled", setting.name),
             explore => format!("{} explore={explore}", setting.name),
         });
-        let names: Vec<String> = [setting.name.clone()].into_iter().chain(filled).collect();
-        systems.extend(System::all(names.iter().map(|name| (name.as_str(), &setting.sets[..])), tried, &bootstrap));
+        let names: Vec<String> = [setting.name.clone()].into_iter().chain(blended).collect();
+        systems.extend(System::all(names.iter().map(|name| (name.as_str(), &setting.sets[..])), result, &bootstrap));
     }
     let (ids, length) = (&trial.log.items, trial.longest());
     let mut popularity = Popularity::new(ids, length);
@@ -259,20 +259,20 @@ fn try_all(
     let mut random = RandomItems::new(args.seed, ids.len(), length);
     let baselines: &mut [&mut dyn Recommender] = &mut [&mut popularity, &mut recency, &mut random];
     progress.begin("baselines".into(), trial.cases());
-    let Some(tried) = trial.run(baselines, &mut progress, stop) else { return Ok(None) };
+    let Some(result) = trial.run(baselines, &mut progress, stop) else { return Ok(None) };
     progress.begin("baselines: resampling".into(), 0);
-    systems.extend(System::all(["popularity", "recency", "random"].map(|name| (name, &[][..])), tried, &bootstrap));
+    systems.extend(System::all(["popularity", "recency", "random"].map(|name| (name, &[][..])), result, &bootstrap));
     Ok(Some(systems))
 }
 
-/// Of a graph's lists that are filled up, how many places try new items: first none, if something trends.
-fn fillings(setting: &Setting, trial: &Trial) -> Vec<usize> {
-    let trends = (setting.config.trending.k > 0).then_some(0);
-    trends.into_iter().chain(trial.explore.iter().copied()).collect()
+/// Number of positions for new items in each variant of the blended lists; the variant 0 exists if trending is on.
+fn explore_variants(setting: &Setting, trial: &Trial) -> Vec<usize> {
+    let trending = (setting.config.trending.k > 0).then_some(0);
+    trending.into_iter().chain(trial.explore.iter().copied()).collect()
 }
 
-/// The graph in one setting; gives the progress back.
-fn try_graph(
+/// Evaluates the graph in one setting. Returns the progress as well, which the driver thread owns meanwhile.
+fn evaluate_graph(
     workers: u16,
     setting: &Setting,
     trial: &Arc<Trial>,
@@ -282,27 +282,26 @@ fn try_graph(
     let mut config = graph_config(&setting.config);
     config.k = trial.longest();
     if !trial.plan.expires {
-        // The lists are of no particular time: everything counts and everybody has one.
         config.retention = NEVER;
         config.audience = dataflows::Audience::All;
     }
-    let changes = recommenders::Changes::default();
-    let fillings = fillings(setting, trial);
+    let changes = recommenders::ChangeBuffer::default();
+    let explore_variants = explore_variants(setting, trial);
     let (trial, levels, stop) = (Arc::clone(trial), setting.config.levels.clone(), stop.clone());
-    let see = see(&changes);
-    let tried = Driver::observe(&config, usize::from(workers), see, move |driver| {
-        let mut graph = Graph::new(driver, Setup { log: &trial.log, levels: &levels, changes });
-        let filled = fillings.iter().map(|explore| graph.filled(trial.longest(), *explore, trial.seed));
-        let mut filled: Vec<_> = filled.collect();
+    let observer = record_changes(&changes);
+    let result = Driver::observe(&config, usize::from(workers), observer, move |driver| {
+        let mut graph = Graph::new(driver, GraphSetup { log: &trial.log, levels: &levels, changes });
+        let blended = explore_variants.iter().map(|explore| graph.blended(trial.longest(), *explore, trial.seed));
+        let mut blended: Vec<_> = blended.collect();
         let mut systems: Vec<&mut dyn Recommender> = vec![&mut graph];
-        systems.extend(filled.iter_mut().map(|filled| filled as &mut dyn Recommender));
-        let tried = trial.run(&mut systems, &mut progress, &stop);
-        (tried, progress)
-    })?;
-    Ok(tried)
+        systems.extend(blended.iter_mut().map(|blended| blended as &mut dyn Recommender));
+        let result = trial.run(&mut systems, &mut progress, &stop);
+        (result, progress)
+    });
+    Ok(result?)
 }
 
-/// A retention that nothing outlives: no timestamp is later.
+/// A retention longer than any timestamp.
 const NEVER: u64 = dataflows::time::MAX_MS;
 
 #[cfg(test)]
@@ -310,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_is_a_share_or_a_time() {
+    fn parses_shares_dates_and_times() {
         let cut = |text: &str| text.parse::<Cut>();
         assert_eq!(cut("80%"), Ok(Cut::Share(0.8)));
         assert_eq!(cut("2025-11-23"), Ok(Cut::At(1_763_856_000_000)));

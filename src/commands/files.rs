@@ -1,4 +1,4 @@
-//! Files that a command writes in the end.
+//! Output files of commands.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use anyhow::Context;
 
 use crate::failure::Failure;
 
-/// What is wrong with a file is said before anything is measured.
+/// Checks before a long run that its output files can be written.
 pub(crate) fn check_writable<'p>(paths: impl IntoIterator<Item = &'p Option<PathBuf>>) -> Result<(), Failure> {
     for path in paths.into_iter().flatten() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() || path.is_dir() {
             let path = path.display();
             return Err(Failure::Usage(anyhow::anyhow!(
-                "{path} cannot be written: name a file in a folder that exists"
+                "{path} cannot be written: give a file in a folder that exists"
             )));
         }
     }

@@ -5,13 +5,13 @@ use std::io::{self, Write as _};
 
 use crate::failure::Failure;
 
-/// A table of figures: columns as wide as they must be, to the right.
+/// A table of figures with right-aligned columns.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// With a header; units belong in there.
+    /// A table with a header, which includes the units.
     pub(crate) fn new(header: &[&str]) -> Self {
         Table { rows: vec![header.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
@@ -42,7 +42,7 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// Writes to stdout. Nobody looking any more is no failure.
+/// Writes a line to stdout. A closed pipe is not an error.
 pub(crate) fn say(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_their_header() {
+    fn aligns_columns_with_their_header() {
         let mut table = Table::new(&["rate/s", "p50 ms"]);
         table.row(["1,000".into(), "0.123".into()]);
         table.row(["100,000".into(), "1".into()]);

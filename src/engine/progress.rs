@@ -149,7 +149,7 @@ impl Progress {
         if let Some(lag) = self.lag() {
             add(format_args!("{lag}"));
         }
-        if let Some(bytes) = memory("VmRSS:") {
+        if let Some(bytes) = crate::proc::resident_bytes() {
             add(format_args!("{} MiB", bytes >> 20));
         }
         line
@@ -178,13 +178,6 @@ pub(crate) fn grouped(number: u64) -> String {
 pub(crate) fn timestamp(ms: u64) -> Option<String> {
     let time = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
     (ms > 0).then(|| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
-/// Memory of this process in bytes, from a field of `/proc/self/status`. `None` on systems without this file.
-pub(crate) fn memory(field: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use connectors::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
 use schema::Position;
-use simulator::{Generated, Generator};
+use simulator::{EventRef, Generator};
 
 /// Events per [`Source::poll`].
 const BATCH: u64 = 4_096;
@@ -36,8 +36,8 @@ impl Source for Simulated {
             let Some(event) = self.generator.next_event() else {
                 return Ok(Polled::Finished);
             };
-            let Generated { user, item, action, ts, dwell_ms, room, .. } = event;
-            into.push(RawEvent { dwell_ms, room: Some(room), ..RawEvent::new(user, item, action, ts, position) });
+            let EventRef { user, item, action, ts, dwell_ms, room, .. } = event;
+            into.push(RawEvent { user, item, action, ts, dwell_ms, room: Some(room), position, stamped: None });
         }
         Ok(Polled::Ready)
     }

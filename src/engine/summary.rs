@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::progress::{Progress, grouped, memory, rounded};
+use super::progress::{Progress, grouped, rounded};
 
 /// The result of a run in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Summary {
             rejected_by: BTreeMap::new(),
             changes: progress.changes.load(Relaxed),
             elapsed,
-            peak_memory: memory("VmHWM:"),
+            peak_memory: crate::proc::peak_bytes(),
         }
     }
 

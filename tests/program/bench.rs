@@ -1,4 +1,4 @@
-//! The harness: figures that add up, whatever they are on this machine.
+//! `deltarec bench`: the figures are consistent, whatever they are on this machine.
 
 use std::thread;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::{Done, Place};
 
-/// A shop so small that even a build for tests is quick with it.
-const SHOP: &str = "users=2000,items=300,rooms=5";
+/// A simulation small enough for a debug build.
+const SIMULATION: &str = "--users 2000 --items 300 --rooms 5";
 
 fn bench(place: &Place, args: &str) -> Done {
     let args: Vec<&str> = ["bench"].into_iter().chain(args.split_whitespace()).collect();
     let done = place.deltarec(&args).well();
     println!("{}", done.out);
-    assert!(done.out.lines().all(|line| line.chars().count() <= 110), "wider than 110 columns:\n{}", done.out);
+    assert!(done.out.lines().all(|line| line.chars().count() <= 110), "more than 110 columns:\n{}", done.out);
     done
 }
 
@@ -27,20 +27,20 @@ fn report(place: &Place, name: &str) -> Value {
 }
 
 fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 #[track_caller]
 fn assert_percentiles(value: &Value, count: u64) {
     assert_eq!(number(&value["count"]), count);
     let of = |name: &str| value[name].as_f64().unwrap();
-    let rising = [0.0, of("p50_ms"), of("p90_ms"), of("p99_ms"), of("p999_ms"), of("max_ms"), 60_000.0];
-    assert!(rising.is_sorted() && (count == 0 || of("p50_ms") > 0.0), "{value}");
+    let ascending = [0.0, of("p50_ms"), of("p90_ms"), of("p99_ms"), of("p999_ms"), of("max_ms"), 60_000.0];
+    assert!(ascending.is_sorted() && (count == 0 || of("p50_ms") > 0.0), "{value}");
 }
 
-/// Everything offered is done with and recorded.
+/// All scheduled events of a step are completed and recorded.
 #[track_caller]
-fn assert_adds_up(step: &Value, rate: u64, seconds: u64) {
+fn assert_step_is_complete(step: &Value, rate: u64, seconds: u64) {
     let (scheduled, settled, warm_up) =
         (number(&step["scheduled"]), number(&step["settled"]), number(&step["warm_up"]));
     assert_eq!((number(&step["rate"]), scheduled), (rate, rate * seconds));
@@ -52,29 +52,30 @@ fn assert_adds_up(step: &Value, rate: u64, seconds: u64) {
 }
 
 #[test]
-fn latency_adds_up_and_a_hopeless_rate_is_seen() {
+fn latency_completes_steps_and_detects_overload() {
     let place = Place::new();
     let done = bench(
         &place,
         &format!(
-            "latency {SHOP} --preload 20000 --rates 300,1000000 --seconds 2 --audience 10% --json l.json --picture l.svg"
+            "latency {SIMULATION} --preload 20000 --rates 300,1000000 --seconds 2 --audience 10% --json l.json \
+             --picture l.svg"
         ),
     );
     let results = &report(&place, "l.json")["results"];
     let steps = results[0]["steps"].as_array().unwrap();
-    assert_adds_up(&steps[0], 300, 2);
-    assert_adds_up(&steps[1], 1_000_000, 2);
+    assert_step_is_complete(&steps[0], 300, 2);
+    assert_step_is_complete(&steps[1], 1_000_000, 2);
     assert!(["cut", "late"].contains(&steps[1]["verdict"].as_str().unwrap()), "{}", steps[1]["verdict"]);
-    // A tenth of 2,000 users, as calibrated.
+    // Calibrated to a tenth of 2,000 users.
     assert!((100..400).contains(&number(&steps[0]["audience"])), "{}", steps[0]["audience"]);
     for kind in ["changing", "joining", "staying", "leaving"] {
         assert_percentiles(&steps[0][kind], number(&steps[0][kind]["count"]));
         assert!(number(&steps[0][kind]["count"]) > 0, "{kind}");
     }
-    // The test may share the machine with others, which can make any rate too much.
+    // On a busy machine any rate can be too high.
     if steps[0]["verdict"] == "held" {
         assert_eq!(number(&results[0]["saturation"]), 300);
-        assert_adds_up(&steps[2], 150, 2);
+        assert_step_is_complete(&steps[2], 150, 2);
         assert!(done.out.contains("saturation: 300 events/s"));
     }
     for part in ["p99.9 ms", "CPU us/ev", "changing a list", "leaving", "1 worker, audience 10% ("] {
@@ -82,8 +83,8 @@ fn latency_adds_up_and_a_hopeless_rate_is_seen() {
     }
 
     let svg = place.read("l.svg");
-    let picture = roxmltree::Document::parse(&svg).unwrap();
-    let texts: Vec<&str> = picture.descendants().filter_map(|node| node.text()).map(str::trim).collect();
+    let chart = roxmltree::Document::parse(&svg).unwrap();
+    let texts: Vec<&str> = chart.descendants().filter_map(|node| node.text()).map(str::trim).collect();
     for text in [
         "Latency at each rate",
         "How rare a latency is",
@@ -98,28 +99,32 @@ fn latency_adds_up_and_a_hopeless_rate_is_seen() {
 }
 
 #[test]
-fn latency_takes_combinations_and_everybody_in_the_audience() {
+fn latency_measures_combinations_and_an_audience_of_all_users() {
     let place = Place::new();
     bench(
         &place,
-        &format!("latency {SHOP} --preload 3000 --rates 200 --seconds 2 --audience all --workers 1,2 --json l.json"),
+        &format!(
+            "latency {SIMULATION} --preload 3000 --rates 200 --seconds 2 --audience all --workers 1,2 --json l.json"
+        ),
     );
     let results = report(&place, "l.json")["results"].clone();
     for (at, workers) in [1, 2].into_iter().enumerate() {
-        let measured = &results[at];
-        assert_eq!((number(&measured["workers"]), measured["audience"].as_str()), (workers, Some("all")));
-        assert_eq!(number(&measured["preload"]["events"]), 3_000);
-        assert!(measured["span_ms"].is_null());
-        assert_adds_up(&measured["steps"][0], 200, 2);
-        assert_eq!(number(&measured["steps"][0]["leaving"]["count"]), 0);
+        let result = &results[at];
+        assert_eq!((number(&result["workers"]), result["audience"].as_str()), (workers, Some("all")));
+        assert_eq!(number(&result["preload"]["events"]), 3_000);
+        assert!(result["span_ms"].is_null());
+        assert_step_is_complete(&result["steps"][0], 200, 2);
+        assert_eq!(number(&result["steps"][0]["leaving"]["count"]), 0);
     }
 }
 
 #[test]
-fn batches_tell_of_time_and_of_work() {
+fn batches_report_latency_and_work() {
     let place = Place::new();
-    let done =
-        bench(&place, &format!("batches {SHOP} --preload 5000 --events 300 --workers 2 --seconds 60 --json b.json"));
+    let done = bench(
+        &place,
+        &format!("batches {SIMULATION} --preload 5000 --events 300 --workers 2 --seconds 60 --json b.json"),
+    );
     let results = &report(&place, "b.json")["results"];
     assert_eq!(number(&results["preload_events"]), 5_000);
     for (at, (batch, batches)) in [(1, 300), (10, 100), (100, 100), (1_000, 100)].into_iter().enumerate() {
@@ -135,15 +140,15 @@ fn batches_tell_of_time_and_of_work() {
 }
 
 #[test]
-fn throughput_is_the_same_work_twice() {
+fn throughput_does_the_same_work_with_and_without_files() {
     let place = Place::new();
-    let done = bench(&place, &format!("throughput events=20000,{SHOP} --batch 1000 --json t.json"));
+    let done = bench(&place, &format!("throughput --events 20000 {SIMULATION} --batch 1000 --json t.json"));
     let results = &report(&place, "t.json")["results"];
     let (files, graph) = (&results["file_to_file"], &results["graph_alone"]);
     assert_eq!(number(&files["events"]), 20_000);
-    // What the levels ignore is not offered to the graph alone.
+    // Events that the levels ignore are not fed to the graph alone.
     assert!((15_000..20_000).contains(&number(&graph["events"])));
-    // Ticks hold the same events.
+    // Both have the same events in each tick.
     assert_eq!(number(&files["changes"]), number(&graph["changes"]));
     assert!(number(&files["changes"]) > 1_000 && number(&graph["held"]["pairs"]) > 1_000);
     assert!(number(&results["memory"]["users"]) > 500 && number(&results["memory"]["viewers"]) > 50);
@@ -151,7 +156,7 @@ fn throughput_is_the_same_work_twice() {
 }
 
 #[test]
-fn growth_has_a_row_for_each_thing() {
+fn growth_has_a_row_for_each_dimension() {
     let place = Place::new();
     bench(&place, "growth --scale 0.02 --events 1000 --json g.json");
     let rows = report(&place, "g.json")["results"].clone();
@@ -165,7 +170,7 @@ fn growth_has_a_row_for_each_thing() {
 }
 
 #[test]
-fn mistakes_are_told_before_anything_is_measured() {
+fn rejects_invalid_arguments_before_measuring() {
     let place = Place::new();
     for (args, parts) in [
         (&["latency", "--rates", ""][..], &["--rates", "''"][..]),
@@ -182,6 +187,8 @@ fn mistakes_are_told_before_anything_is_measured() {
         ),
         (&["latency", "--workers", "0"], &["--workers", "1..=1024"]),
         (&["latency", "events=1000"], &["leave events= out", "--preload N"]),
+        (&["latency", "--users", "0"], &["users=0: expected 1 to"]),
+        (&["latency", "users=5", "--users", "6"], &["`users` is given twice"]),
         (&["latency", "uesrs=1000"], &["unknown option `uesrs`"]),
         (&["latency", "--set", "graph.kk=1"], &["unknown key graph.kk"]),
         (&["latency", "--picture", "no/such/folder.svg"], &["no/such/folder.svg", "folder that exists"]),
@@ -190,6 +197,7 @@ fn mistakes_are_told_before_anything_is_measured() {
         (&["throughput", "--batch", "0"], &["--batch", "1..=10000000"]),
         (&["growth", "--scale", "0"], &["--scale", "0.01 to 1000"]),
         (&["growth", "users=5"], &["`users=5`", "--scale X"]),
+        (&["growth", "--users", "5"], &["`users=5`", "--scale X"]),
         (&["child", "{}"], &["for the program itself"]),
         (&["speed"], &["speed", "deltarec bench"]),
         (&[], &["latency", "batches", "throughput", "growth"]),
@@ -205,10 +213,10 @@ fn mistakes_are_told_before_anything_is_measured() {
 }
 
 #[test]
-fn interrupted_it_ends_and_keeps_what_it_has() {
+fn an_interrupted_benchmark_writes_its_report() {
     let place = Place::new();
-    let args = ["bench", "latency", SHOP, "--preload", "2000", "--rates", "100", "--seconds", "60", "--json", "l.json"];
-    let running = place.start(&args);
+    let args = format!("bench latency {SIMULATION} --preload 2000 --rates 100 --seconds 60 --json l.json");
+    let running = place.start(&args.split_whitespace().collect::<Vec<_>>());
     running.until(Duration::from_secs(20), "the heading", |out| out.contains("steps of 60 s"));
     thread::sleep(Duration::from_millis(500));
     running.signal("INT");

@@ -1,4 +1,4 @@
-//! `deltarec evaluate`: its figures are those of the oracle's lists, and they tell good lists from bad ones.
+//! `deltarec evaluate`: its metrics equal those of the oracle's lists, and they distinguish good lists from bad ones.
 
 #![allow(clippy::cast_precision_loss)]
 
@@ -16,8 +16,8 @@ use crate::support::oracle::{self, Ev, Params};
 
 const K: [usize; 2] = [3, 10];
 
-/// Nothing expires, everybody has a list.
-fn timeless() -> Params {
+/// Parameters without expiry, with a list for all users.
+fn without_expiry() -> Params {
     Params { retention: u64::MAX >> 21, audience: None, ..Params::default() }
 }
 
@@ -29,7 +29,7 @@ fn evaluate(place: &Place, args: &str) -> Value {
     serde_json::from_str(&place.read("out.json")).unwrap()
 }
 
-/// Simulated events in `x.jsonl`, those that count in the order of time.
+/// Writes simulated events to `x.jsonl` and returns those with an effect, ordered by time.
 fn simulated(place: &Place, simulation: &str) -> Vec<Ev> {
     place.deltarec(&["generate", simulation, "--output", "x.jsonl"]).well();
     let text = place.read("x.jsonl");
@@ -39,7 +39,7 @@ fn simulated(place: &Place, simulation: &str) -> Vec<Ev> {
     events
 }
 
-/// Sums of hit rate, recall, NDCG and MRR at each k, and of how many lists.
+/// Sums of hit rate, recall, NDCG and MRR at each k, and the number of lists.
 struct Expected {
     ks: &'static [usize],
     sums: BTreeMap<String, f64>,
@@ -57,16 +57,16 @@ impl Expected {
         Expected { ks, sums: BTreeMap::new(), lists: 0 }
     }
 
-    fn add(&mut self, list: &[String], taken: &BTreeSet<String>) {
+    fn add(&mut self, list: &[String], relevant: &BTreeSet<String>) {
         self.lists += 1;
         for &k in self.ks {
-            let hits: Vec<usize> = (0..list.len().min(k)).filter(|rank| taken.contains(&list[*rank])).collect();
+            let hits: Vec<usize> = (0..list.len().min(k)).filter(|rank| relevant.contains(&list[*rank])).collect();
             let gain = |ranks: &[usize]| ranks.iter().map(|rank| 1.0 / (2.0 + *rank as f64).log2()).sum::<f64>();
-            let best: Vec<usize> = (0..taken.len().min(k)).collect();
+            let ideal: Vec<usize> = (0..relevant.len().min(k)).collect();
             let values = [
                 ("hit_rate", if hits.is_empty() { 0.0 } else { 1.0 }),
-                ("recall", hits.len() as f64 / taken.len() as f64),
-                ("ndcg", gain(&hits) / gain(&best)),
+                ("recall", hits.len() as f64 / relevant.len() as f64),
+                ("ndcg", gain(&hits) / gain(&ideal)),
                 ("mrr", hits.first().map_or(0.0, |rank| 1.0 / (1.0 + *rank as f64))),
             ];
             for (name, value) in values {
@@ -75,15 +75,16 @@ impl Expected {
         }
     }
 
+    /// Compares with a group of the report. `floor`: a hit rate that shows that the comparison is not trivial.
     #[track_caller]
-    fn assert_is(&self, group: &Value, floor: f64) {
+    fn assert_equals(&self, group: &Value, floor: f64) {
         assert_eq!(group["lists"].as_u64(), Some(self.lists));
         for (name, sum) in &self.sums {
             let (found, expected) = (group["metrics"][name]["mean"].as_f64().unwrap(), sum / self.lists as f64);
             assert!((found - expected).abs() < 1e-12, "{name}: {found}, not {expected}");
         }
-        let best = self.sums["hit_rate@10"] / self.lists as f64;
-        assert!(best > floor, "only {best}: there is little to compare");
+        let hit_rate = self.sums["hit_rate@10"] / self.lists as f64;
+        assert!(hit_rate > floor, "a hit rate of only {hit_rate}");
     }
 }
 
@@ -92,37 +93,37 @@ fn touched<'e>(events: &'e [Ev], user: &str) -> BTreeSet<&'e str> {
 }
 
 #[test]
-fn the_last_event_of_each_user_is_looked_for_in_the_oracles_list() {
+fn last_scores_the_oracles_lists() {
     let place = Place::new();
     let events = simulated(&place, "events=3000,users=300,items=120,rooms=4,seed=3");
     let last: BTreeMap<&str, usize> = events.iter().enumerate().map(|(at, event)| (&*event.user, at)).collect();
-    let is_held = |at: usize| {
+    let is_held_out = |at: usize| {
         let user = &events[at].user;
         last[&**user] == at && events.iter().filter(|event| event.user == *user).count() > 1
     };
-    let train: Vec<Ev> = (0..events.len()).filter(|at| !is_held(*at)).map(|at| events[at].clone()).collect();
-    let lists = unscored(oracle::lists(&train, &Params { k: 10, ..timeless() }, train.last().unwrap().ts));
+    let train: Vec<Ev> = (0..events.len()).filter(|at| !is_held_out(*at)).map(|at| events[at].clone()).collect();
+    let lists = unscored(oracle::lists(&train, &Params { k: 10, ..without_expiry() }, train.last().unwrap().ts));
     let (mut new, mut repeats) = (Expected::default(), Expected::default());
-    for held in (0..events.len()).filter(|at| is_held(*at)).map(|at| &events[at]) {
-        let list = lists.get(&held.user).cloned().unwrap_or_default();
-        let repeat = touched(&train, &held.user).contains(&*held.item);
-        if repeat { &mut repeats } else { &mut new }.add(&list, &BTreeSet::from([held.item.clone()]));
+    for event in (0..events.len()).filter(|at| is_held_out(*at)).map(|at| &events[at]) {
+        let list = lists.get(&event.user).cloned().unwrap_or_default();
+        let repeat = touched(&train, &event.user).contains(&*event.item);
+        if repeat { &mut repeats } else { &mut new }.add(&list, &BTreeSet::from([event.item.clone()]));
     }
     let report = evaluate(&place, "--input x.jsonl --k 3,10 --resamples 50 --workers 2");
     let items = &report["systems"][0]["items"];
-    new.assert_is(&items["new"], 0.1);
+    new.assert_equals(&items["new"], 0.1);
     assert_eq!(items["repeats"]["lists"].as_u64(), Some(repeats.lists));
     assert!(repeats.lists > 10 && repeats.sums["hit_rate@10"] == 0.0);
     assert_eq!(report["log"]["events"].as_u64(), Some(events.len() as u64));
 
-    // Again, on another number of workers: the same bytes.
+    // Another number of workers gives the same bytes.
     let before = place.read("out.json");
     evaluate(&place, "--input x.jsonl --k 3,10 --resamples 50 --workers 1");
     assert_eq!(place.read("out.json"), before);
 }
 
 #[test]
-fn each_event_is_predicted_from_the_oracles_state_just_before_it() {
+fn prequential_scores_the_oracles_lists_just_before_each_event() {
     let place = Place::new();
     // 25 seconds, of which 10 are retained.
     let events = simulated(&place, "events=600,users=40,items=30,rooms=2,rate=20,seed=11");
@@ -142,18 +143,18 @@ fn each_event_is_predicted_from_the_oracles_state_just_before_it() {
     let report =
         evaluate(&place, &format!("--protocol prequential --from 20% --input x.jsonl --k 3,10 --resamples 0 {sets}"));
     let items = &report["systems"][0]["items"];
-    new.assert_is(&items["new"], 0.1);
+    new.assert_equals(&items["new"], 0.1);
     assert_eq!(items["cold_users"]["lists"].as_u64(), Some(cold_users));
     let answered = report["systems"][0]["lists"]["answered"]["mean"].as_f64().unwrap();
 
-    // Who is not in the audience has no list.
+    // Users outside the audience have no list.
     let report =
         evaluate(&place, &format!("--protocol prequential --input x.jsonl --set graph.audience=100ms {sets} --tick 7"));
     assert!(report["systems"][0]["lists"]["answered"]["mean"].as_f64().unwrap() < 0.7 * answered);
 }
 
-/// `docs/trending.md`, "The rule", without a room.
-fn shown(
+/// The blended list by the rule of `docs/trending.md`, without a room.
+fn blended(
     user: &str,
     personal: &[String],
     trends: &[String],
@@ -176,37 +177,38 @@ fn shown(
 
 const SEED: u64 = 5;
 
-/// Lists as they are, filled up with what trends, and with new items on the last places; cold users and items apart.
+/// Unchanged lists, lists with trending items, and lists with new items at the last positions; also for cold users and cold
+/// items alone.
 #[test]
-fn filled_lists_are_the_oracles_filled_up_by_the_rule() {
+fn blended_lists_are_the_oracles_lists_blended_by_the_rule() {
     let place = Place::new();
     let events = simulated(&place, "events=600,users=120,items=60,rooms=2,rate=20,seed=12");
     let params = Params { k: 10, retention: 10_000, audience: None, ..Params::default() };
     let trending = Trending { k: 15, bucket: 1_000, buckets: 5 };
     let seen: Vec<_> = events.iter().map(|event| (event.clone(), None)).collect();
     let all: BTreeSet<&str> = events.iter().map(|event| event.item.as_str()).collect();
-    // By system: as they are, filled, one place and two for new items; of each all new items, cold users, cold items.
+    // By system (unchanged, trending, one and two positions for new items), for all new items, cold users and cold items.
     let mut expected = [(); 4].map(|()| ["new", "cold_users", "cold_items"].map(|group| (group, Expected::at(&[10]))));
     for (at, event) in events.iter().enumerate() {
         let before = &events[..at];
-        let known = touched(before, &event.user);
-        if known.contains(&*event.item) {
+        let seen_items = touched(before, &event.user);
+        if seen_items.contains(&*event.item) {
             continue;
         }
         let now = before.last().map_or(0, |last| last.ts).max(event.ts - 1);
         let list = unscored(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
         let trends = unscored(trends(&seen[..at], trending, now)).remove(TRENDING).unwrap_or_default();
-        let there: BTreeSet<&str> = before.iter().map(|event| event.item.as_str()).collect();
-        let new: Vec<&str> = all.difference(&there).copied().collect();
-        let filled = [0, 1, 2].map(|explore| shown(&event.user, &list, &trends, &new, explore, &known));
-        let is_of = |group: &str| match group {
-            "cold_users" => known.is_empty(),
-            "cold_items" => !there.contains(&*event.item),
+        let old: BTreeSet<&str> = before.iter().map(|event| event.item.as_str()).collect();
+        let new: Vec<&str> = all.difference(&old).copied().collect();
+        let variants = [0, 1, 2].map(|explore| blended(&event.user, &list, &trends, &new, explore, &seen_items));
+        let is_in = |group: &str| match group {
+            "cold_users" => seen_items.is_empty(),
+            "cold_items" => !old.contains(&*event.item),
             _ => true,
         };
-        let taken = BTreeSet::from([event.item.clone()]);
-        for (list, groups) in [list].iter().chain(&filled).zip(&mut expected) {
-            groups.iter_mut().filter(|(group, _)| is_of(group)).for_each(|(_, expected)| expected.add(list, &taken));
+        let relevant = BTreeSet::from([event.item.clone()]);
+        for (list, groups) in [list].iter().chain(&variants).zip(&mut expected) {
+            groups.iter_mut().filter(|(group, _)| is_in(group)).for_each(|(_, expected)| expected.add(list, &relevant));
         }
     }
     let sets = "--set graph.retention=10s --set trending.k=15 --set trending.bucket=1s --set trending.buckets=5";
@@ -216,17 +218,17 @@ fn filled_lists_are_the_oracles_filled_up_by_the_rule() {
     let systems = report["systems"].as_array().unwrap();
     let names: Vec<&str> = systems[..4].iter().map(|system| system["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["deltarec", "deltarec filled", "deltarec explore=1", "deltarec explore=2"]);
-    // What there is to compare at least: without new items nobody finds one.
+    // Minimal hit rates; without positions for new items no cold item is found.
     let floors = [[0.05, -1.0, -1.0], [0.1, 0.1, -1.0], [0.1, 0.1, 0.03], [0.1, 0.1, 0.03]];
     for ((groups, system), floors) in expected.iter().zip(systems).zip(floors) {
         for ((group, expected), floor) in groups.iter().zip(floors) {
-            expected.assert_is(&system["items"][group], floor);
+            expected.assert_equals(&system["items"][group], floor);
         }
     }
 }
 
 #[test]
-fn what_is_done_after_a_time_is_looked_for_in_the_list_of_that_time() {
+fn time_scores_the_oracles_lists_at_the_cut() {
     let place = Place::new();
     let events = simulated(&place, "events=3000,users=200,items=120,rooms=4,rate=100,seed=4");
     let cut = events[events.len().div_ceil(2)].ts; // half of the events, rounded
@@ -236,17 +238,17 @@ fn what_is_done_after_a_time_is_looked_for_in_the_list_of_that_time() {
     let mut new = Expected::default();
     for user in future.iter().map(|event| &event.user).collect::<BTreeSet<_>>() {
         let before = touched(train, user);
-        let taken = touched(future, user).into_iter().filter(|item| !before.contains(item));
-        let taken: BTreeSet<String> = taken.map(str::to_owned).collect();
-        if !taken.is_empty() {
-            new.add(&lists.get(user).cloned().unwrap_or_default(), &taken);
+        let relevant = touched(future, user).into_iter().filter(|item| !before.contains(item));
+        let relevant: BTreeSet<String> = relevant.map(str::to_owned).collect();
+        if !relevant.is_empty() {
+            new.add(&lists.get(user).cloned().unwrap_or_default(), &relevant);
         }
     }
     let report =
         evaluate(&place, "--protocol time --from 50% --input x.jsonl --k 3,10 --resamples 0 --set graph.retention=12s");
-    new.assert_is(&report["systems"][0]["items"]["new"], 0.2);
+    new.assert_equals(&report["systems"][0]["items"]["new"], 0.2);
 
-    // Items of the future alone are of the catalogue where they are tried, and only there.
+    // Items without training events are in the catalogue only with --explore.
     let cut = events[events.len().div_ceil(20)].ts;
     let known = events.iter().filter(|event| event.ts < cut).map(|event| &event.item).collect::<BTreeSet<_>>().len();
     let all = events.iter().map(|event| &event.item).collect::<BTreeSet<_>>().len();
@@ -257,9 +259,9 @@ fn what_is_done_after_a_time_is_looked_for_in_the_list_of_that_time() {
     assert!(report["systems"][1]["items"]["cold_items"]["metrics"]["hit_rate@10"]["mean"].as_f64().unwrap() > 0.0);
 }
 
-/// A floor on quality, and a proof that it is one: the same events with their items dealt out anew fall below it.
+/// A floor on quality. As a control, the same events with permuted items fall below it.
 #[test]
-fn lists_beat_popularity_and_chance_does_not() {
+fn lists_beat_popularity_and_permuted_items_do_not() {
     const SHOP: &str = "events=30000,users=2000,items=400,rooms=10,seed=7";
     const FLOOR: f64 = 0.12;
     let place = Place::new();
@@ -268,7 +270,7 @@ fn lists_beat_popularity_and_chance_does_not() {
         report["systems"][system]["items"]["new"]["metrics"]["ndcg@10"]["mean"].as_f64().unwrap()
     };
     let above_popularity = |report: &Value| -> f64 {
-        // Popularity's difference to the graph.
+        // The difference of popularity to the graph.
         assert_eq!(report["systems"][1]["name"], "popularity");
         -report["systems"][1]["difference_to_first"]["ndcg@10"]["high"].as_f64().unwrap()
     };
@@ -286,14 +288,14 @@ fn lists_beat_popularity_and_chance_does_not() {
         events[at].item = std::mem::replace(&mut events[other].item, item);
     }
     let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
-    place.write("dealt.jsonl", lines.join("\n"));
-    let dealt = evaluate(&place, "--input dealt.jsonl --resamples 200");
-    println!("dealt anew: {} {}", ndcg(&dealt, 0), above_popularity(&dealt));
-    assert!(ndcg(&dealt, 0) < FLOOR && above_popularity(&dealt) < 0.0);
+    place.write("permuted.jsonl", lines.join("\n"));
+    let permuted = evaluate(&place, "--input permuted.jsonl --resamples 200");
+    println!("permuted: {} {}", ndcg(&permuted, 0), above_popularity(&permuted));
+    assert!(ndcg(&permuted, 0) < FLOOR && above_popularity(&permuted) < 0.0);
 }
 
 #[test]
-fn similarities_are_compared() {
+fn compares_similarity_measures() {
     let place = Place::new();
     simulated(&place, "events=2000,users=150,items=80,rooms=3,seed=2");
     let sweep = "--sweep graph.similarity=cosine,jaccard,llr,count --set graph.sources.users=0";
@@ -303,11 +305,11 @@ fn similarities_are_compared() {
     assert_eq!(names, ["cosine", "jaccard", "llr", "count"].map(|measure| format!("similarity={measure}")));
     let ndcg = |at: usize| systems[at]["items"]["new"]["metrics"]["ndcg@10"]["mean"].to_string();
     let found: BTreeSet<String> = (0..4).map(ndcg).collect();
-    assert_eq!(found.len(), 4, "each has lists of its own: {found:?}");
+    assert_eq!(found.len(), 4, "four different results: {found:?}");
 }
 
 #[test]
-fn settings_are_compared_in_tables_json_and_a_picture() {
+fn compares_settings_in_tables_json_and_a_chart() {
     let place = Place::new();
     simulated(&place, "events=2000,users=150,items=80,rooms=3,seed=2");
     let sweep = "--sweep graph.resolution=2,16 --sweep graph.stairs=[1],[2,4,8,16] --picture out.svg";
@@ -323,11 +325,11 @@ fn settings_are_compared_in_tables_json_and_a_picture() {
         let [low, mean, high] = ["low", "mean", "high"].map(|part| estimate[part].as_f64().unwrap());
         assert!(low <= mean && mean <= high && low < high, "{estimate}");
         let lists = &system["lists"];
-        for shape in ["coverage@10", "coverage@20"].map(|name| &lists[name]) {
-            assert!((0.0..=1.0).contains(&shape.as_f64().unwrap()));
+        for coverage in ["coverage@10", "coverage@20"].map(|name| &lists[name]) {
+            assert!((0.0..=1.0).contains(&coverage.as_f64().unwrap()));
         }
-        for shape in ["popularity@5", "diversity@10"].map(|name| &lists[name]["mean"]) {
-            assert!((0.0..=1.0).contains(&shape.as_f64().unwrap()));
+        for mean in ["popularity@5", "diversity@10"].map(|name| &lists[name]["mean"]) {
+            assert!((0.0..=1.0).contains(&mean.as_f64().unwrap()));
         }
     }
     let first = &systems[0]["difference_to_first"]["hit_rate@10"];
@@ -344,12 +346,12 @@ fn settings_are_compared_in_tables_json_and_a_picture() {
 }
 
 #[test]
-fn what_cannot_be_evaluated_is_said() {
+fn rejects_invalid_arguments_and_logs() {
     let place = Place::new();
     place.write("two.jsonl", event("a", "x", "view", 5) + &event("b", "x", "view", 6));
     place.write("odd.jsonl", event("a", "x", "view", 5) + "garbage\n" + &event("a", "y", "view", 6));
     let cases: &[(&str, &[&str])] = &[
-        ("--input two.jsonl", &["nothing to predict", "2 events of 2 users", "nobody has two"]),
+        ("--input two.jsonl", &["nothing to predict", "2 events of 2 users", "no user has two"]),
         ("--input two.jsonl --protocol time --from 2030-01-01", &["nothing to predict", "--from"]),
         ("--input odd.jsonl --tick 5", &["--tick", "prequential"]),
         ("--input odd.jsonl --from 5%", &["--from", "prequential or time"]),

@@ -51,7 +51,11 @@ fn usage_errors_exit_with_2_and_name_the_remedy() {
             &["generate", "evnts=5,users=0,seed"],
             &["unknown option `evnts`", "generate: users=0: expected 1 to", "found `seed`"],
         ),
-        (&["generate", "events=5", "--output", "x.txt"], &["`x.txt`", "PATH.jsonl"]),
+        (
+            &["generate", "seed=1", "--users", "0", "--seed", "2"],
+            &["generate: users=0: expected 1 to", "`seed` is given twice"],
+        ),
+        (&["generate", "--events", "5", "--output", "x.txt"], &["`x.txt`", "PATH.jsonl"]),
     ];
     for (args, parts) in cases {
         let mut args = args.to_vec();
@@ -118,7 +122,7 @@ fn help_and_version_exit_with_0_and_show_examples() {
     for (args, parts) in [
         (&["--help"][..], &["run", "generate", "demo"][..]),
         (&["run", "--help"], &["Examples:", "deltarec run --input events.jsonl.gz", "--clock wall", "Exit codes: 0"]),
-        (&["generate", "--help"], &["Examples:", "deltarec generate events=100000,seed=7 --output", "rate"]),
+        (&["generate", "--help"], &["Examples:", "deltarec generate --events 100000 --seed 7 --output", "--rate"]),
         (&["demo", "--help"], &["Example", "deltarec demo --events"]),
     ] {
         let done = place.deltarec(args).well();

@@ -1,4 +1,4 @@
-//! `deltarec bench batches`: a closed loop over the warm graph alone.
+//! `deltarec bench batches`: closed-loop latency of small batches on a warm graph.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -8,15 +8,14 @@ use dataflows::gauges::StateSize;
 use dataflows::{Driver, Event};
 use serde::{Deserialize, Serialize};
 
-use super::audience::Share;
-use super::child::{Task, ask};
-use super::fanout::{Fanout, Popularity, Tenth};
-use super::machine::{Machine, memory};
-use super::sample::{Percentiles, Sample, figure};
-use super::simulated::EventStream;
-use super::{Setup, check_writable, mib, named, per, whole};
+use super::audience::AudienceShare;
+use super::child::{ChildTask, run_in_child};
+use super::event_stream::EventStream;
+use super::fanout::{FanoutStats, Popularity, Tenth};
+use super::histogram::{LatencyHistogram, Percentiles, figure};
+use super::machine::{Machine, resident_bytes};
+use super::{CommonArgs, check_writable, describe, mib, per, rounded};
 use crate::commands::table::{Table, say};
-use crate::config::Audience;
 use crate::engine::{graph_config, grouped};
 use crate::failure::Failure;
 use crate::stop::Stop;
@@ -25,36 +24,36 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   deltarec bench batches
   deltarec bench batches --workers 2 --audience all
-  deltarec bench batches users=1_000_000,items=200_000,rate=10_000 --preload 5000000 --json batches.json
+  deltarec bench batches --users 1_000_000 --items 200_000 --rate 10_000 --preload 5000000 --json batches.json
 
-The graph alone: no names, no reading, no writing. A batch goes in when everything that follows from the
-one before is out.";
+Measures the graph alone, without names, inputs and outputs. The next batch is fed when all changes of the previous one
+have been emitted.";
 
 #[derive(Debug, Args)]
 pub(super) struct BatchesArgs {
     #[command(flatten)]
-    setup: Setup,
-    /// Events taken in before anything is measured
+    common: CommonArgs,
+    /// Events loaded before the measurement
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     preload: u64,
-    /// Events to measure with each size of batch, and at least 100 batches
+    /// Events measured with each batch size, and at least 100 batches
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// Longest time for each size of batch
+    /// Time limit for each batch size, in seconds
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
-    /// Users in the audience, as a share of all users, or `all`
+    /// Users in the audience: a share of all users, or `all`
     #[arg(long, value_name = "SHARE", default_value = "10%")]
-    audience: Share,
+    audience: AudienceShare,
     /// Worker threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
 }
 
-/// For the child.
+/// Task of the child process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct BatchesTask {
-    setup: Setup,
+    common: CommonArgs,
     preload: u64,
     events: u64,
     seconds: u64,
@@ -62,25 +61,25 @@ pub(super) struct BatchesTask {
     workers: u16,
 }
 
-/// Events in a batch. Single events come first: they are also what fan-out is told of.
+/// Batch sizes. Single events also give the work by item popularity.
 const SIZES: [usize; 4] = [1, 10, 100, 1_000];
-const FEWEST_BATCHES: u64 = 100;
-/// Events in a batch of the preload.
-pub(super) const LOADED_AT_ONCE: usize = 10_000;
+const MIN_BATCHES: u64 = 100;
+/// Batch size of the preload.
+const PRELOAD_BATCH: usize = 10_000;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Measured {
+pub(super) struct BatchesResult {
     preload_events: u64,
     preload_seconds: f64,
     held: StateSize,
     rss_bytes: u64,
-    sizes: Vec<Size>,
-    /// By the popularity of the item, the most popular tenth of the items first.
+    sizes: Vec<BatchSizeResult>,
+    /// Work by item popularity, most popular tenth of the items first.
     tenths: Vec<Tenth>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Size {
+struct BatchSizeResult {
     batch: usize,
     batches: u64,
     events: u64,
@@ -88,50 +87,50 @@ struct Size {
     latency: Percentiles,
 }
 
-/// Feeds so many events in large batches, and into `seen` which items they were of.
+/// Feeds `events` events in large batches and calls `observe` for each. Returns how many were fed.
 pub(super) fn preload(
     driver: &mut Driver<'_>,
-    maker: &mut EventStream,
+    stream: &mut EventStream,
     events: u64,
     stop: &Stop,
-    mut seen: impl FnMut(&Event),
+    mut observe: impl FnMut(&Event),
 ) -> u64 {
     let mut loaded = 0;
     while loaded < events && !stop.is_set() {
-        let count = (events - loaded).min(LOADED_AT_ONCE as u64);
-        let batch = maker.events(usize::try_from(count).expect("at most a batch"));
+        let count = (events - loaded).min(PRELOAD_BATCH as u64);
+        let batch = stream.events(usize::try_from(count).expect("at most a batch"));
         if batch.is_empty() {
             break;
         }
-        batch.iter().for_each(&mut seen);
+        batch.iter().for_each(&mut observe);
         driver.tick(&batch);
         loaded += batch.len() as u64;
     }
     loaded
 }
 
-/// The child's side.
-pub(super) fn measure(task: &BatchesTask, stop: &Stop) -> Result<Option<Measured>, Failure> {
-    let config = task.setup.with_audience(task.span.map_or(Audience::All, Audience::Within))?;
-    let mut maker = EventStream::new(task.setup.endless()?, config.levels.clone(), None)?;
+/// Runs in the child process.
+pub(super) fn measure(task: &BatchesTask, stop: &Stop) -> Result<Option<BatchesResult>, Failure> {
+    let config = task.common.with_audience(task.span)?;
+    let mut stream = EventStream::new(task.common.endless()?, config.levels.clone(), None)?;
     let (events, events_to_load) = (task.events, task.preload);
-    let (patience, stop) = (Duration::from_secs(task.seconds), stop.clone());
-    let measured = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
+    let (time_limit, stop) = (Duration::from_secs(task.seconds), stop.clone());
+    let result = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
         let started = Instant::now();
         let mut popularity = Popularity::default();
-        let loaded = preload(driver, &mut maker, events_to_load, &stop, |event| popularity.count(event.item));
-        let mut measured = Measured {
+        let loaded = preload(driver, &mut stream, events_to_load, &stop, |event| popularity.count(event.item));
+        let mut result = BatchesResult {
             preload_events: loaded,
             preload_seconds: started.elapsed().as_secs_f64(),
-            ..Measured::default()
+            ..BatchesResult::default()
         };
-        let mut fanout = Fanout::new(&popularity);
+        let mut fanout = FanoutStats::new(&popularity);
         for batch in SIZES {
-            let mut latency = Sample::default();
+            let mut latency = LatencyHistogram::default();
             let (mut busy, mut batches) = (Duration::ZERO, 0);
-            let enough = (events / batch as u64).max(if batch == 1 { 1 } else { FEWEST_BATCHES.min(events) });
-            while batches < enough && busy < patience && !stop.is_set() {
-                let next = maker.events(batch);
+            let target = (events / batch as u64).max(if batch == 1 { 1 } else { MIN_BATCHES.min(events) });
+            while batches < target && busy < time_limit && !stop.is_set() {
+                let next = stream.events(batch);
                 let before = (batch == 1).then(|| driver.work());
                 let took = driver.tick(&next);
                 if let (Some(before), [event]) = (before, &next[..]) {
@@ -142,22 +141,22 @@ pub(super) fn measure(task: &BatchesTask, stop: &Stop) -> Result<Option<Measured
             }
             let events = batches * batch as u64;
             let events_per_s = per(events, busy.as_secs_f64());
-            measured.sizes.push(Size { batch, batches, events, events_per_s, latency: latency.percentiles() });
+            result.sizes.push(BatchSizeResult { batch, batches, events, events_per_s, latency: latency.percentiles() });
         }
-        (measured.held, measured.rss_bytes) = (driver.state_size(), memory().0);
-        measured.tenths = fanout.tenths();
-        measured
+        (result.held, result.rss_bytes) = (driver.state_size(), resident_bytes());
+        result.tenths = fanout.tenths();
+        result
     })?;
-    Ok(Some(measured).filter(|measured| measured.sizes.iter().any(|size| size.batches > 0)))
+    Ok(Some(result).filter(|result| result.sizes.iter().any(|size| size.batches > 0)))
 }
 
-impl Measured {
+impl BatchesResult {
     fn tables(&self) -> String {
         let mut text = format!(
-            "preload: {} events in {} s, {} events/s\n{} users, {} of them in the audience, {} pairs, {} MiB in the end\n\n",
+            "preload: {} events in {} s, {} events/s\n{} users, {} of them in the audience, {} pairs, {} MiB at the end\n\n",
             grouped(self.preload_events),
             figure(self.preload_seconds),
-            whole(per(self.preload_events, self.preload_seconds)),
+            rounded(per(self.preload_events, self.preload_seconds)),
             grouped(self.held.users),
             grouped(self.held.audience),
             grouped(self.held.pairs),
@@ -167,9 +166,9 @@ impl Measured {
             Table::new(&["batch", "batches", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "events/s"]);
         for size in &self.sizes {
             let cells = [grouped(size.batch as u64), grouped(size.batches)].into_iter().chain(size.latency.cells());
-            table.row(cells.chain([whole(size.events_per_s)]));
+            table.row(cells.chain([rounded(size.events_per_s)]));
         }
-        write!(text, "{table}\nwork of single events by the popularity of their item (tenths of the items)\n\n{}", {
+        write!(text, "{table}\nwork of single events by item popularity (tenths of the items)\n\n{}", {
             super::fanout::tables(&self.tenths)
         })
         .expect("writing to a string does not fail");
@@ -177,33 +176,30 @@ impl Measured {
     }
 }
 
-/// Measures in a process of its own.
+/// Runs the benchmark in a child process and prints its tables.
 pub(super) fn main(args: &BatchesArgs, stop: &Stop) -> Result<(), Failure> {
-    let options = args.setup.endless()?;
-    let config = args.setup.config()?;
-    check_writable([&args.setup.json])?;
-    let span = match args.audience.audience(&options, &config, args.preload)? {
-        Audience::All => None,
-        Audience::Within(ms) => Some(ms),
-    };
+    let options = args.common.endless()?;
+    let config = args.common.config()?;
+    check_writable([&args.common.json])?;
+    let span = args.audience.span(&options, &config, args.preload)?;
     say(&format!(
         "{}\n{}\nclosed loop, graph alone, {} worker(s), audience {}\n",
         Machine::this(),
-        named(&options),
+        describe(&options),
         args.workers,
         args.audience
     ))?;
     let task = BatchesTask {
-        setup: args.setup.clone(),
+        common: args.common.clone(),
         preload: args.preload,
         events: args.events,
         seconds: args.seconds,
         span,
         workers: args.workers,
     };
-    let measured = ask::<Measured>(&Task::Batches(task), stop)?;
-    if let Some(measured) = &measured {
-        say(&measured.tables())?;
+    let result = run_in_child::<BatchesResult>(&ChildTask::Batches(task), stop)?;
+    if let Some(result) = &result {
+        say(&result.tables())?;
     }
-    args.setup.report("batches", &options, &measured)
+    args.common.report("batches", &options, &result)
 }

@@ -1,4 +1,4 @@
-//! A measurement in a process of its own: its memory is its own, and nothing is warm from the one before.
+//! Runs a measurement in a child process, so that its memory figures are its own and its caches start cold.
 
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
@@ -19,9 +19,9 @@ use crate::commands::table;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
-/// What a child is to measure.
+/// Measurement of a child process, passed as JSON on its command line.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Task {
+pub(super) enum ChildTask {
     Latency(LatencyTask),
     Batches(BatchesTask),
     Replay(ReplayTask),
@@ -30,63 +30,63 @@ pub(super) enum Task {
     Recovery(RecoveryTask),
 }
 
-/// Has a child measure, and waits for what it found: nothing, if it was stopped before it found anything.
-pub(super) fn ask<R: DeserializeOwned>(task: &Task, stop: &Stop) -> Result<Option<R>, Failure> {
-    answer(task, stop).map_err(Failure::Running)
+/// Starts a child process and waits for its result. `None` if it was stopped before it had one.
+pub(super) fn run_in_child<R: DeserializeOwned>(task: &ChildTask, stop: &Stop) -> Result<Option<R>, Failure> {
+    spawn_and_wait(task, stop).map_err(Failure::Running)
 }
 
-fn answer<R: DeserializeOwned>(task: &Task, stop: &Stop) -> anyhow::Result<Option<R>> {
-    let itself = std::env::current_exe().context("cannot find this program to start it again")?;
-    let mut child = Command::new(itself)
+fn spawn_and_wait<R: DeserializeOwned>(task: &ChildTask, stop: &Stop) -> anyhow::Result<Option<R>> {
+    let program = std::env::current_exe().context("cannot find this program to start it again")?;
+    let mut child = Command::new(program)
         .args(["bench", "child", &serde_json::to_string(task)?])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start this program again")?;
-    // Open for as long as it is to go on: it also ends when this process is no more.
-    let mut going_on = child.stdin.take();
-    let mut stdout = child.stdout.take().context("a child has a stdout")?;
-    let hearing = thread::spawn(move || {
+    // The child runs while its stdin is open, so it also ends when this process dies.
+    let mut keep_alive = child.stdin.take();
+    let mut stdout = child.stdout.take().context("the child process has no stdout")?;
+    let reader = thread::spawn(move || {
         let mut text = String::new();
         stdout.read_to_string(&mut text).map(|_| text)
     });
     let status = loop {
-        if let Some(status) = child.try_wait().context("cannot wait for the measuring process")? {
+        if let Some(status) = child.try_wait().context("cannot wait for the child process")? {
             break status;
         }
         if stop.is_set() {
-            drop(going_on.take());
+            drop(keep_alive.take());
         }
         thread::sleep(Duration::from_millis(20));
     };
-    anyhow::ensure!(status.success(), "the measuring process failed ({status}); it says why above");
-    let text = hearing.join().map_err(|_| anyhow::anyhow!("cannot hear the measuring process"))?;
-    let text = text.context("cannot hear the measuring process")?;
-    serde_json::from_str(&text).context("cannot make out what the measuring process says")
+    anyhow::ensure!(status.success(), "the child process failed ({status}); see its message above");
+    let text = reader.join().map_err(|_| anyhow::anyhow!("the reader of the child process panicked"))?;
+    let text = text.context("cannot read from the child process")?;
+    serde_json::from_str(&text).context("cannot parse the result of the child process")
 }
 
-/// The child's side.
+/// Runs in the child process: measures and prints the result as JSON.
 pub(super) fn main(task: &str, stop: &Stop) -> Result<(), Failure> {
-    let task: Task = serde_json::from_str(task)
+    let task: ChildTask = serde_json::from_str(task)
         .map_err(|error| Failure::Usage(anyhow::anyhow!("`bench child` is for the program itself: {error}")))?;
-    let asked = stop.clone();
+    let parent_stop = stop.clone();
     thread::spawn(move || {
-        // Nothing is ever written to it: it ends, or fails, when the measurement is to end.
+        // The parent writes nothing; it closes the pipe to stop the measurement.
         let end = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        tracing::debug!("asked to end: {end:?}");
-        asked.set();
+        tracing::debug!(?end, "stopped by the parent process");
+        parent_stop.set();
     });
-    let found = match task {
-        Task::Latency(task) => told(latency::measure(&task, stop)?.as_ref()),
-        Task::Batches(task) => told(batches::measure(&task, stop)?.as_ref()),
-        Task::Replay(task) => told(throughput::replay(&task, stop)?.as_ref()),
-        Task::Graph(task) => told(throughput::graph(&task, stop)?.as_ref()),
-        Task::Growth(task) => told(growth::measure(&task, stop)?.as_ref()),
-        Task::Recovery(task) => told(recovery::measure(&task, stop)?.as_ref()),
+    let result = match task {
+        ChildTask::Latency(task) => to_json(latency::measure(&task, stop)?.as_ref()),
+        ChildTask::Batches(task) => to_json(batches::measure(&task, stop)?.as_ref()),
+        ChildTask::Replay(task) => to_json(throughput::replay(&task, stop)?.as_ref()),
+        ChildTask::Graph(task) => to_json(throughput::graph(&task, stop)?.as_ref()),
+        ChildTask::Growth(task) => to_json(growth::measure(&task, stop)?.as_ref()),
+        ChildTask::Recovery(task) => to_json(recovery::measure(&task, stop)?.as_ref()),
     };
-    table::say(&found?)
+    table::say(&result?)
 }
 
-fn told<R: Serialize>(found: Option<&R>) -> Result<String, Failure> {
-    serde_json::to_string(&found).map_err(|error| Failure::Running(error.into()))
+fn to_json<R: Serialize>(result: Option<&R>) -> Result<String, Failure> {
+    serde_json::to_string(&result).map_err(|error| Failure::Running(error.into()))
 }

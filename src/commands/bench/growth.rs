@@ -1,4 +1,4 @@
-//! `deltarec bench growth`: what an event costs when what there is grows tenfold, one thing after the other.
+//! `deltarec bench growth`: cost of an event when one dimension of the workload grows tenfold.
 
 use std::time::Duration;
 
@@ -8,16 +8,15 @@ use dataflows::gauges::StateSize;
 use serde::{Deserialize, Serialize};
 use simulator::Options;
 
-use super::audience::Share;
+use super::audience::AudienceShare;
 use super::batches::preload;
-use super::child::{Task, ask};
-use super::machine::{Machine, memory};
-use super::sample::{Percentiles, Sample, figure};
-use super::simulated::{ENDLESS, EventStream};
-use super::throughput::Cpu;
-use super::{Setup, check_writable, mib, per};
+use super::child::{ChildTask, run_in_child};
+use super::event_stream::EventStream;
+use super::histogram::{LatencyHistogram, Percentiles, figure};
+use super::machine::{Machine, resident_bytes};
+use super::throughput::CpuStopwatch;
+use super::{CommonArgs, check_writable, mib, per};
 use crate::commands::table::{Table, say};
-use crate::config::Audience;
 use crate::console;
 use crate::engine::{graph_config, grouped};
 use crate::failure::Failure;
@@ -28,17 +27,17 @@ Examples:
   deltarec bench growth                            # a few minutes
   deltarec bench growth --scale 10 --json growth.json
 
-Each row has ten times as much of one thing as the first row, and as much of everything else. SIMULATION
-may say rooms, rate and seed; events, users and items are what grows.";
+Each row has ten times as much of one dimension as the first row, and the same of all others. Of the simulation, --rooms,
+--rate, --seed and --start may be given; events, users and items are what grows.";
 
 #[derive(Debug, Args)]
 pub(super) struct GrowthArgs {
     #[command(flatten)]
-    setup: Setup,
-    /// Multiplies events, users, items and audience of all rows
+    common: CommonArgs,
+    /// Factor for events, users, items and audience of all rows
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = scale)]
     scale: f64,
-    /// Events to measure in each row
+    /// Events measured in each row
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     events: u64,
     /// Worker threads
@@ -51,28 +50,28 @@ fn scale(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("expected a number from 0.01 to 1000: `{text}`"))
 }
 
-/// What there is in a row.
+/// Workload of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Size {
+struct WorkloadSize {
     events: u64,
     users: u64,
     items: u64,
     history: u32,
-    /// Users in the audience.
+    /// Number of users in the audience.
     viewers: u64,
 }
 
-const FIRST: Size = Size { events: 200_000, users: 20_000, items: 4_000, history: 10, viewers: 400 };
+const FIRST: WorkloadSize = WorkloadSize { events: 200_000, users: 20_000, items: 4_000, history: 10, viewers: 400 };
 const TENFOLD: u64 = 10;
-/// Single events measured in each row, for their percentiles.
+/// Single events measured in each row for the percentiles.
 const SINGLES: u64 = 5_000;
 const BATCH: usize = 1_000;
 
-impl Size {
+impl WorkloadSize {
     fn scaled(self, scale: f64) -> Self {
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let times = |count: u64| ((count as f64 * scale) as u64).max(1);
-        Size {
+        WorkloadSize {
             events: times(self.events),
             users: times(self.users),
             items: times(self.items),
@@ -85,27 +84,27 @@ impl Size {
     fn rows(self) -> [(&'static str, Self); 6] {
         [
             ("(as a start)", self),
-            ("events", Size { events: self.events * TENFOLD, ..self }),
-            ("users", Size { users: self.users * TENFOLD, ..self }),
-            ("items", Size { items: self.items * TENFOLD, ..self }),
-            ("history", Size { history: self.history * 10, ..self }),
-            ("audience", Size { viewers: self.viewers * TENFOLD, ..self }),
+            ("events", WorkloadSize { events: self.events * TENFOLD, ..self }),
+            ("users", WorkloadSize { users: self.users * TENFOLD, ..self }),
+            ("items", WorkloadSize { items: self.items * TENFOLD, ..self }),
+            ("history", WorkloadSize { history: self.history * 10, ..self }),
+            ("audience", WorkloadSize { viewers: self.viewers * TENFOLD, ..self }),
         ]
     }
 }
 
-/// One row, for a child.
+/// Task of the child process: one row.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GrowthTask {
-    setup: Setup,
-    size: Size,
+    common: CommonArgs,
+    size: WorkloadSize,
     span: Option<u64>,
     measured: u64,
     workers: u16,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Measured {
+pub(super) struct GrowthResult {
     held: StateSize,
     cpu_us_per_event: Option<f64>,
     us_per_event: f64,
@@ -114,87 +113,82 @@ pub(super) struct Measured {
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
+struct GrowthRow {
     grown: &'static str,
-    size: Size,
+    size: WorkloadSize,
     #[serde(flatten)]
-    measured: Measured,
+    measured: GrowthResult,
 }
 
-fn options(setup: &Setup, size: Size) -> Result<Options, Failure> {
-    let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    let given = setup.bounded()?;
-    let (defaults, users, items) = (Options::default(), number(size.users), number(size.items));
-    if (given.events, given.users, given.items) != (defaults.events, defaults.users, defaults.items) {
+fn options(common: &CommonArgs, size: WorkloadSize) -> Result<Options, Failure> {
+    if ["events", "users", "items"].iter().any(|key| common.simulation.has(key)) {
         return Err(Failure::Usage(anyhow::anyhow!(
             "`{}`: events, users and items are what grows here; leave them out and say --scale X",
-            setup.simulation
+            common.simulation
         )));
     }
-    Ok(Options { events: ENDLESS, users, items, ..given })
+    let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    Ok(Options { users: number(size.users), items: number(size.items), ..common.endless()? })
 }
 
-/// The child's side.
-pub(super) fn measure(task: &GrowthTask, stop: &Stop) -> Result<Option<Measured>, Failure> {
-    let mut config = task.setup.with_audience(task.span.map_or(Audience::All, Audience::Within))?;
+/// Runs in the child process.
+pub(super) fn measure(task: &GrowthTask, stop: &Stop) -> Result<Option<GrowthResult>, Failure> {
+    let mut config = task.common.with_audience(task.span)?;
     config.graph.history = task.size.history;
-    let mut maker = EventStream::new(options(&task.setup, task.size)?, config.levels.clone(), None)?;
-    let (load, events, asked) = (task.size.events, task.measured, stop.clone());
-    let measured = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
-        preload(driver, &mut maker, load, &asked, |_| {});
-        let (mut cpu, mut busy, mut done) = (Cpu::default(), Duration::ZERO, 0);
-        while done < events && !asked.is_set() {
-            let batch = maker.events(BATCH);
-            busy += cpu.during(|| driver.tick(&batch));
+    let mut stream = EventStream::new(options(&task.common, task.size)?, config.levels.clone(), None)?;
+    let (load, events, stopped) = (task.size.events, task.measured, stop.clone());
+    let result = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
+        preload(driver, &mut stream, load, &stopped, |_| {});
+        let (mut cpu, mut busy, mut done) = (CpuStopwatch::default(), Duration::ZERO, 0);
+        while done < events && !stopped.is_set() {
+            let batch = stream.events(BATCH);
+            busy += cpu.measure(|| driver.tick(&batch));
             done += batch.len() as u64;
         }
-        let mut single = Sample::default();
+        let mut single = LatencyHistogram::default();
         for _ in 0..SINGLES.min(events) {
-            if asked.is_set() {
+            if stopped.is_set() {
                 break;
             }
-            let event = maker.events(1);
+            let event = stream.events(1);
             single.record(driver.tick(&event));
         }
-        let each = |seconds: f64| 1e6 * seconds / per(done.max(1), 1.0);
-        Measured {
+        let us_per_event = |seconds: f64| 1e6 * seconds / per(done.max(1), 1.0);
+        GrowthResult {
             held: driver.state_size(),
-            cpu_us_per_event: cpu.0.map(each),
-            us_per_event: each(busy.as_secs_f64()),
+            cpu_us_per_event: cpu.0.map(us_per_event),
+            us_per_event: us_per_event(busy.as_secs_f64()),
             single: single.percentiles(),
-            rss_bytes: memory().0,
+            rss_bytes: resident_bytes(),
         }
     })?;
-    Ok((!stop.is_set()).then_some(measured))
+    Ok((!stop.is_set()).then_some(result))
 }
 
-/// Measures row after row, each in a process of its own.
+/// Measures each row in a child process and prints the table.
 pub(super) fn main(args: &GrowthArgs, stop: &Stop) -> Result<(), Failure> {
-    let config = args.setup.config()?;
-    check_writable([&args.setup.json])?;
+    let config = args.common.config()?;
+    check_writable([&args.common.json])?;
     let first = FIRST.scaled(args.scale);
-    let simulation = options(&args.setup, first)?;
-    let mut rows: Vec<Row> = Vec::new();
+    let simulation = options(&args.common, first)?;
+    let mut rows: Vec<GrowthRow> = Vec::new();
     for (grown, size) in first.rows() {
-        let options = options(&args.setup, size)?;
-        // The same number of viewers in all rows but the audience's, whatever share of the users they are.
-        let share = Share::Percent(100.0 * per(size.viewers, per(size.users, 1.0)));
-        let span = match share.audience(&options, &config, size.events)? {
-            Audience::All => None,
-            Audience::Within(ms) => Some(ms),
-        };
+        let options = options(&args.common, size)?;
+        // The number of viewers is fixed, so their share of the users differs between rows.
+        let share = AudienceShare::Percent(100.0 * per(size.viewers, per(size.users, 1.0)));
+        let span = share.span(&options, &config, size.events)?;
         if stop.is_set() {
             break;
         }
-        let (setup, measured, workers) = (args.setup.clone(), args.events, args.workers);
-        let task = Task::Growth(GrowthTask { setup, size, span, measured, workers });
-        if let Some(measured) = ask::<Measured>(&task, stop)? {
-            console::say(&format!("ten times {grown}: {} us an event", figure(measured.us_per_event)));
-            rows.push(Row { grown, size, measured });
+        let (common, measured, workers) = (args.common.clone(), args.events, args.workers);
+        let task = ChildTask::Growth(GrowthTask { common, size, span, measured, workers });
+        if let Some(measured) = run_in_child::<GrowthResult>(&task, stop)? {
+            console::say(&format!("ten times {grown}: {} us per event", figure(measured.us_per_event)));
+            rows.push(GrowthRow { grown, size, measured });
         }
     }
     say(&format!(
-        "{}\n{} worker(s), graph alone: {} events in batches of {}, then {} single ones\n",
+        "{}\n{} worker(s), graph alone: {} events in batches of {}, then {} single events\n",
         Machine::this(),
         args.workers,
         grouped(args.events),
@@ -214,7 +208,7 @@ pub(super) fn main(args: &GrowthArgs, stop: &Stop) -> Result<(), Failure> {
         "p99 ms",
         "MiB",
     ]);
-    for Row { grown, size, measured } in &rows {
+    for GrowthRow { grown, size, measured } in &rows {
         let [p50, _, p99, ..] = measured.single.cells();
         table.row([
             (*grown).to_owned(),
@@ -231,7 +225,7 @@ pub(super) fn main(args: &GrowthArgs, stop: &Stop) -> Result<(), Failure> {
         ]);
     }
     say(&table.to_string())?;
-    args.setup.report("growth", &simulation, &rows)
+    args.common.report("growth", &simulation, &rows)
 }
 
 #[cfg(test)]
@@ -239,11 +233,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_grows_one_thing() {
+    fn each_row_grows_one_dimension() {
         let rows = FIRST.scaled(0.5).rows();
-        assert_eq!(rows[0].1, Size { events: 100_000, users: 10_000, items: 2_000, history: 10, viewers: 200 });
-        let factors = |size: Size| {
-            let of = |size: Size| [size.events, size.users, size.items, u64::from(size.history), size.viewers];
+        assert_eq!(rows[0].1, WorkloadSize { events: 100_000, users: 10_000, items: 2_000, history: 10, viewers: 200 });
+        let factors = |size: WorkloadSize| {
+            let of = |size: WorkloadSize| [size.events, size.users, size.items, u64::from(size.history), size.viewers];
             let (grown, first) = (of(size), of(rows[0].1));
             std::array::from_fn::<u64, 5, _>(|at| grown[at] / first[at])
         };

@@ -1,9 +1,8 @@
-//! `deltarec bench kafka`: from the moment an event is due at its producer until its change is at a consumer, beside the
-//! broker's own round trip in the same run; and a replay between topics beside one between files.
+//! `deltarec bench kafka`: latency from the scheduled production of an event to the consumption of its change, next to the
+//! round trip of the broker alone; and a replay between topics next to one between files.
 
 mod clients;
 
-use simulator::{Generated, Generator};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,47 +12,49 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use connectors::{Delivery, InputOptions, Uri, continue_sink, open_lines, open_sink, open_source};
-use hdrhistogram::Histogram;
 use schema::Event;
 use serde::Serialize;
+use simulator::{EventRef, Generator, Options};
 
 use self::clients::Clients;
-use super::{Setup, check_writable, named, whole};
-use crate::commands::generate;
+use super::histogram::{LatencyHistogram, Percentiles};
+use super::{CommonArgs, check_writable, describe, rounded};
+use crate::commands::simulation::generator;
 use crate::commands::table::{Table, say};
 use crate::config::{Audience, Config};
 use crate::console;
 use crate::engine::{Clock, Input, Job, Progress, Resume, RunError, Summary, run};
 use crate::failure::Failure;
+use crate::proc::MachineTime;
 use crate::stop::Stop;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   eval \"$(scripts/kafka start)\"
   deltarec bench kafka
-  deltarec bench kafka users=10000,items=2000 --rates 1000,10000 --seconds 30 --json kafka.json
+  deltarec bench kafka --users 10000 --items 2000 --rates 1000,10000 --seconds 30 --json kafka.json
 
-One event in ten is a probe: a new user looks at a well-known item that was just touched. Its list is its own event's, so it
-is known which event a record at the consumer comes from. Times are from the schedule (open loop); events of the first second
-are not recorded. `busy` is the share of all cores that anybody on the machine used, the broker included.";
+One event in ten is a probe: a new user views an item with many events. The list of a new user results from that event
+alone, so the consumer can match a change with its event. Latency is measured from the schedule (open loop); events of the
+first second are not recorded. `busy` is the share of all cores in use by all processes, including the broker.";
 
 #[derive(Debug, Args)]
 pub(super) struct KafkaArgs {
     #[command(flatten)]
-    setup: Setup,
-    /// The broker; left out: what the environment variable `DELTAREC_KAFKA` names
+    common: CommonArgs,
+    /// Address of the broker [default: the environment variable `DELTAREC_KAFKA`]
     #[arg(long, value_name = "HOST:PORT")]
     broker: Option<String>,
     /// Events per second
     #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_name = "N,...")]
     rates: Vec<u64>,
-    /// Seconds at each rate
+    /// Duration of each rate in seconds
     #[arg(long, default_value_t = 20, value_name = "N")]
     seconds: u64,
-    /// Events that are there before, of users who do not watch now
+    /// Events loaded before, of users outside the audience
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     preload: u64,
-    /// Events of the replay between topics and between files; 0 leaves it out
+    /// Events of the replay between topics and between files; 0 for no replay
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     replay: u64,
     /// Worker threads
@@ -61,24 +62,25 @@ pub(super) struct KafkaArgs {
     workers: u16,
 }
 
-/// What was measured of one rate.
+/// Result of one rate.
 #[derive(Debug, Serialize)]
-struct Step {
+struct KafkaStep {
     delivery: &'static str,
     rate: u64,
-    /// Probes that were recorded, of which so many gave a list.
+    /// Number of recorded probes.
     probes: u64,
+    /// Number of probes with a change at the consumer.
     arrived: u64,
-    /// Changed lists a second.
+    /// Changed lists per second.
     changes: u64,
-    /// Share of the machine's cores in use by anybody; where the system tells.
+    /// Share of the cores of the machine in use by all processes.
     busy: Option<f64>,
-    change_ms: Quantiles,
-    broker_ms: Quantiles,
+    change_ms: KafkaLatency,
+    broker_ms: KafkaLatency,
 }
 
 #[derive(Debug, Serialize)]
-struct Quantiles {
+struct KafkaLatency {
     p50: f64,
     p90: f64,
     p99: f64,
@@ -87,65 +89,65 @@ struct Quantiles {
 }
 
 #[derive(Debug, Serialize)]
-struct Replay {
+struct ReplayRun {
     between: &'static str,
     events: u64,
     seconds: f64,
     changes: u64,
 }
 
-/// Partitions of the topics.
 const PARTITIONS: i32 = 8;
-/// When no probe has come for so long, none will.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Time without an arrival after which the remaining probes are given up.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One event of so many is a probe.
-const PROBE_EVERY: u64 = 10;
-/// An item with so many events before has similar items: a probe's list comes of the probe.
-const WELL_KNOWN: u32 = 20;
-/// So long nothing is recorded.
+/// One event in this many is a probe.
+const PROBE_INTERVAL: u64 = 10;
+/// Events of an item after which it has similar items, so that a probe gets a list.
+const MIN_ITEM_EVENTS: u32 = 20;
+/// Time at the start of each rate that is not recorded.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Echoes per second.
+/// Records per second of the round-trip measurement.
 const ECHO_RATE: u64 = 200;
 
-/// See the module.
+/// Runs all rates with both kinds of delivery, then the replay, and prints the tables.
 pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
-    check_writable([&args.setup.json])?;
+    check_writable([&args.common.json])?;
     let broker = args.broker.clone().or_else(|| std::env::var("DELTAREC_KAFKA").ok()).ok_or_else(|| {
         Failure::Usage(anyhow!("no broker: give --broker HOST:PORT, or start one with eval \"$(scripts/kafka start)\""))
     })?;
-    let options = args.setup.endless()?;
-    let config = args.setup.config()?;
+    let options = args.common.endless()?;
+    let config = args.common.config()?;
     let mut steps = Vec::new();
     let mut replays = Vec::new();
     for (delivery, name) in [(Delivery::Transactional, "transactional"), (Delivery::Idempotent, "idempotent")] {
         let mut config = config.clone();
         config.kafka.delivery = delivery;
-        let mut live = Live::start(args, &broker, &config, stop).map_err(Failure::Running)?;
+        let mut live = LiveRun::start(args, &options, &broker, &config, stop).map_err(Failure::Running)?;
         for rate in args.rates.iter().copied().take_while(|_| !stop.is_set()) {
-            let step = live.offer(rate, args.seconds, name).map_err(Failure::Running)?;
+            let step = live.step(rate, args.seconds, name).map_err(Failure::Running)?;
             console::say(&format!(
                 "{name}, {} events/s: p50 {:.2} ms, p99 {:.2} ms",
                 step.rate, step.change_ms.p50, step.change_ms.p99
             ));
             steps.push(step);
         }
-        live.end().map_err(Failure::Running)?;
+        live.finish().map_err(Failure::Running)?;
     }
     if args.replay > 0 && !stop.is_set() {
         replays = replay(args, &broker, &config, stop)?;
     }
-    show(&steps, &replays)?;
-    args.setup.report("kafka", &options, &serde_json::json!({ "latency": steps, "replay": replays }))
+    print_tables(&steps, &replays)?;
+    args.common.report("kafka", &options, &serde_json::json!({ "latency": steps, "replay": replays }))
 }
 
-fn show(steps: &[Step], replays: &[Replay]) -> Result<(), Failure> {
+fn print_tables(steps: &[KafkaStep], replays: &[ReplayRun]) -> Result<(), Failure> {
     let columns =
         ["delivery", "events/s", "what", "p50 ms", "p90", "p99", "p99.9", "max", "probes", "changes/s", "busy"];
     let mut table = Table::new(&columns);
     for step in steps {
-        for (what, of) in [("event to change", &step.change_ms), ("broker alone", &step.broker_ms)] {
-            let quantiles = [of.p50, of.p90, of.p99, of.p999, of.max].map(|ms| format!("{ms:.2}"));
+        for (what, latency) in [("event to change", &step.change_ms), ("broker alone", &step.broker_ms)] {
+            let KafkaLatency { p50, p90, p99, p999, max } = latency;
+            let quantiles = [p50, p90, p99, p999, max].map(|ms| format!("{ms:.2}"));
             let more = if what == "broker alone" {
                 Default::default()
             } else {
@@ -161,15 +163,15 @@ fn show(steps: &[Step], replays: &[Replay]) -> Result<(), Failure> {
     if let [files, topics] = replays {
         let mut table = Table::new(&["replay", "events", "seconds", "events/s", "changes", "ratio"]);
         #[allow(clippy::cast_precision_loss)]
-        let rate = |of: &Replay| of.events as f64 / of.seconds;
-        for of in [files, topics] {
+        let rate = |replay: &ReplayRun| replay.events as f64 / replay.seconds;
+        for replay in [files, topics] {
             table.row([
-                of.between.to_owned(),
-                of.events.to_string(),
-                format!("{:.1}", of.seconds),
-                whole(rate(of)),
-                of.changes.to_string(),
-                format!("{:.2}", rate(of) / rate(files)),
+                replay.between.to_owned(),
+                replay.events.to_string(),
+                format!("{:.1}", replay.seconds),
+                rounded(rate(replay)),
+                replay.changes.to_string(),
+                format!("{:.2}", rate(replay) / rate(files)),
             ]);
         }
         say(&table.to_string())?;
@@ -177,8 +179,8 @@ fn show(steps: &[Step], replays: &[Replay]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A run between two topics, with a producer and consumers beside it.
-struct Live {
+/// A run between two topics, with its producer and its consumer.
+struct LiveRun {
     clients: Clients,
     events: Generator,
     input: String,
@@ -186,16 +188,16 @@ struct Live {
     running: JoinHandle<(Summary, Result<(), RunError>)>,
     progress: Arc<Progress>,
     stop: Stop,
-    /// Events of each item so far.
-    known: HashMap<String, u32>,
-    /// Probes that have not arrived: when their event was due.
+    /// Number of preloaded events by item.
+    item_events: HashMap<String, u32>,
+    /// Scheduled time of the probes that have not arrived.
     due: Arc<Mutex<HashMap<String, Instant>>>,
-    latencies: Arc<Mutex<Histogram<u64>>>,
+    latencies: Arc<Mutex<LatencyHistogram>>,
     probes: u64,
 }
 
-impl Live {
-    fn start(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> anyhow::Result<Self> {
+impl LiveRun {
+    fn start(args: &KafkaArgs, options: &Options, broker: &str, config: &Config, stop: &Stop) -> anyhow::Result<Self> {
         let clients = Clients::new(broker)?;
         let tag = format!("{}-{}", std::process::id(), now_ms());
         let topic = |what: &str| format!("bench-{what}-{tag}");
@@ -203,72 +205,81 @@ impl Live {
         for name in [&input, &output, &echo] {
             clients.create(name, PARTITIONS, name == &output)?;
         }
-        let options = generate::options(&args.setup.simulation)?;
-        let endless = simulator::Options { events: super::ENDLESS, ..options };
-        let mut events = Generator::new(endless).map_err(|errors| generate::mistakes(&errors))?;
-        // Before everybody's time in the audience, well within the retention.
-        let before = match config.graph.audience {
+        let mut events = generator(options.clone())?;
+        // Old enough that no preloaded user is in the audience, but within the retention.
+        let age = match config.graph.audience {
             Audience::All => 0,
             Audience::Within(ms) => ms + 1,
         };
-        let ts = now_ms() - before.min(config.graph.retention / 2);
-        let mut load = clients.producer()?;
-        let mut known = HashMap::new();
+        let ts = now_ms() - age.min(config.graph.retention / 2);
+        let mut producer = clients.producer()?;
+        let mut item_events = HashMap::new();
         for _ in 0..args.preload {
             let Some(event) = events.next_event() else { break };
-            *known.entry(event.item.to_owned()).or_insert(0) += 1;
-            load.send(&input, &owned(&event, ts))?;
+            *item_events.entry(event.item.to_owned()).or_insert(0) += 1;
+            producer.send(&input, &owned(&event, ts))?;
         }
-        load.flush()?;
+        producer.flush()?;
         let progress = Arc::new(Progress::default());
-        let (job, ends) = job(args, config.clone(), broker, (&input, &output), Clock::Wall, &progress)?;
+        let (job, run_stop) = job(args, config.clone(), broker, (&input, &output), Clock::Wall, &progress)?;
         let running = thread::spawn(move || run(job));
-        let wanted = args.preload;
-        while progress.completed.load(Relaxed) + progress.ignored.load(Relaxed) < wanted
+        while progress.completed.load(Relaxed) + progress.ignored.load(Relaxed) < args.preload
             && !running.is_finished()
             && !stop.is_set()
         {
             thread::sleep(Duration::from_millis(20));
         }
         let due: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
-        let latencies = Arc::new(Mutex::new(histogram()));
-        let (waiting, measured, consumer) = (Arc::clone(&due), Arc::clone(&latencies), clients.consumer(&output)?);
-        let until = ends.clone();
+        let latencies: Arc<Mutex<LatencyHistogram>> = Arc::default();
+        let (pending, recorder, consumer) = (Arc::clone(&due), Arc::clone(&latencies), clients.consumer(&output)?);
+        let stopped = run_stop.clone();
         thread::spawn(move || {
-            while !until.is_set() {
+            while !stopped.is_set() {
                 let Some(key) = consumer.next_key() else { continue };
                 let arrived = Instant::now();
-                if let Some(due) = locked(&waiting).remove(&key) {
-                    record(&measured, arrived.saturating_duration_since(due));
+                if let Some(due) = locked(&pending).remove(&key) {
+                    locked(&recorder).record(arrived.saturating_duration_since(due));
                 }
             }
         });
-        Ok(Live { clients, events, input, echo, running, progress, stop: ends, known, due, latencies, probes: 0 })
+        Ok(LiveRun {
+            clients,
+            events,
+            input,
+            echo,
+            running,
+            progress,
+            stop: run_stop,
+            item_events,
+            due,
+            latencies,
+            probes: 0,
+        })
     }
 
-    /// Offers events at a rate, each when it is due, however the run keeps up.
-    fn offer(&mut self, rate: u64, seconds: u64, delivery: &'static str) -> anyhow::Result<Step> {
-        locked(&self.latencies).reset();
+    /// Produces events at a fixed rate, each when it is due, whether or not the run keeps up.
+    fn step(&mut self, rate: u64, seconds: u64, delivery: &'static str) -> anyhow::Result<KafkaStep> {
+        *locked(&self.latencies) = LatencyHistogram::default();
         locked(&self.due).clear();
-        let over = Stop::default();
-        let echo = self.echo(&over)?;
+        let echo_stop = Stop::default();
+        let echo = self.start_echo(&echo_stop)?;
         let mut producer = self.clients.producer()?;
-        let begun = Instant::now();
-        let before = (self.progress.changes.load(Relaxed), Cores::now());
+        let start = Instant::now();
+        let (changes, time) = (self.progress.changes.load(Relaxed), MachineTime::now());
         let mut probes = 0;
         let mut item = String::new();
         for number in 0..rate * seconds {
-            let due = begun + Duration::from_nanos(number * 1_000_000_000 / rate);
+            let due = start + Duration::from_nanos(number * 1_000_000_000 / rate);
             while Instant::now() < due {
                 producer.poll();
                 let left = due.saturating_duration_since(Instant::now());
                 thread::sleep(left.min(Duration::from_millis(1)));
             }
             let ts = now_ms();
-            if number % PROBE_EVERY == PROBE_EVERY - 1 && !item.is_empty() {
+            if number % PROBE_INTERVAL == PROBE_INTERVAL - 1 && !item.is_empty() {
                 self.probes += 1;
                 let user = format!("probe-{}", self.probes);
-                if due >= begun + WARM_UP {
+                if due >= start + WARM_UP {
                     probes += 1;
                     locked(&self.due).insert(user.clone(), due);
                 }
@@ -285,56 +296,56 @@ impl Live {
                 producer.send(&self.input, &event)?;
             } else if let Some(event) = self.events.next_event() {
                 let event = owned(&event, ts);
-                if self.known.get(&event.item).is_some_and(|events| *events >= WELL_KNOWN) {
+                if self.item_events.get(&event.item).is_some_and(|events| *events >= MIN_ITEM_EVENTS) {
                     item.clone_from(&event.item);
                 }
                 producer.send(&self.input, &event)?;
             }
         }
         producer.flush()?;
-        let busy = before.1.zip(Cores::now()).map(|(before, now)| now.busy_since(&before));
+        let busy = time.zip(MachineTime::now()).map(|(before, now)| now.busy_since(&before));
         self.wait_for_probes();
-        let changes = self.progress.changes.load(Relaxed) - before.0;
-        over.set();
-        let broker = echo.join().map_err(|_| anyhow!("the echo failed"))??;
+        let changes = self.progress.changes.load(Relaxed) - changes;
+        echo_stop.set();
+        let broker = echo.join().map_err(|_| anyhow!("the round-trip thread panicked"))?;
         let latencies = locked(&self.latencies);
-        Ok(Step {
+        Ok(KafkaStep {
             delivery,
             rate,
             probes,
-            arrived: latencies.len(),
+            arrived: latencies.count(),
             changes: changes / seconds.max(1),
             busy,
-            change_ms: quantiles(&latencies),
-            broker_ms: quantiles(&broker),
+            change_ms: KafkaLatency::of(&latencies),
+            broker_ms: KafkaLatency::of(&broker),
         })
     }
 
-    /// Waits while probes come: a run that is behind is measured to its end, or its latest would be left out. What has no
-    /// list (an item without similar ones) never comes.
+    /// Waits while probes arrive, so that a run that is behind is measured to its end. Probes of items without similar items
+    /// never arrive.
     fn wait_for_probes(&self) {
-        let mut left = (locked(&self.due).len(), Instant::now());
-        while left.0 > 0 && left.1.elapsed() < SILENCE {
+        let (mut pending, mut since) = (locked(&self.due).len(), Instant::now());
+        while pending > 0 && since.elapsed() < PROBE_TIMEOUT {
             thread::sleep(Duration::from_millis(20));
             let now = locked(&self.due).len();
-            if now < left.0 {
-                left = (now, Instant::now());
+            if now < pending {
+                (pending, since) = (now, Instant::now());
             }
         }
     }
 
-    /// The broker's own round trip meanwhile: produced with the same acknowledgements, consumed.
-    fn echo(&self, over: &Stop) -> anyhow::Result<JoinHandle<anyhow::Result<Histogram<u64>>>> {
+    /// Measures the round trip of the broker meanwhile, with the same acknowledgements.
+    fn start_echo(&self, stop: &Stop) -> anyhow::Result<JoinHandle<LatencyHistogram>> {
         let producer = self.clients.producer()?;
         let consumer = self.clients.consumer(&self.echo)?;
-        let (topic, over) = (self.echo.clone(), over.clone());
+        let (topic, stop) = (self.echo.clone(), stop.clone());
         let sent: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
-        let (waiting, ended) = (Arc::clone(&sent), over.clone());
+        let (pending, stopped) = (Arc::clone(&sent), stop.clone());
         thread::spawn(move || {
             let mut number = 0_u64;
-            while !ended.is_set() {
+            while !stopped.is_set() {
                 let key = number.to_string();
-                locked(&waiting).insert(key.clone(), Instant::now());
+                locked(&pending).insert(key.clone(), Instant::now());
                 if producer.send_key(&topic, &key).is_err() {
                     break;
                 }
@@ -344,25 +355,25 @@ impl Live {
             }
         });
         Ok(thread::spawn(move || {
-            let measured = Mutex::new(histogram());
-            while !over.is_set() {
+            let mut latencies = LatencyHistogram::default();
+            while !stop.is_set() {
                 let Some(key) = consumer.next_key() else { continue };
                 if let Some(at) = locked(&sent).remove(&key) {
-                    record(&measured, at.elapsed());
+                    latencies.record(at.elapsed());
                 }
             }
-            Ok(measured.into_inner().unwrap_or_else(PoisonError::into_inner))
+            latencies
         }))
     }
 
-    fn end(self) -> anyhow::Result<()> {
+    fn finish(self) -> anyhow::Result<()> {
         self.stop.set();
-        let (_, result) = self.running.join().map_err(|_| anyhow!("the run failed"))?;
-        result.context("the run between the topics")
+        let (_, result) = self.running.join().map_err(|_| anyhow!("the run panicked"))?;
+        result.context("the run between the topics failed")
     }
 }
 
-/// A run between two topics, and what ends it.
+/// A run between two topics, and the flag that stops it.
 fn job(
     args: &KafkaArgs,
     config: Config,
@@ -387,13 +398,13 @@ fn job(
     Ok((job, stop))
 }
 
-/// The same log file to file, and topic to topic.
-fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Result<Vec<Replay>, Failure> {
-    let folder = tempfile::tempdir().context("a folder for the files").map_err(Failure::Running)?;
+/// Replays the same log from file to file and from topic to topic.
+fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Result<Vec<ReplayRun>, Failure> {
+    let folder = tempfile::tempdir().context("cannot create a folder for the files").map_err(Failure::Running)?;
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let uri = |name: &str| path(name).parse::<Uri>().map_err(connectors::OpenError::from);
-    let options = simulator::Options { events: args.replay, ..args.setup.endless()? };
-    console::say(&format!("replay of {}", named(&options)));
+    let options = Options { events: args.replay, ..args.common.endless()? };
+    console::say(&format!("replay of {}", describe(&options)));
     let clients = Clients::new(broker).map_err(Failure::Running)?;
     let tag = format!("{}-{}", std::process::id(), now_ms());
     let (input, output) = (format!("bench-replay-{tag}"), format!("bench-replayed-{tag}"));
@@ -402,7 +413,7 @@ fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Resul
         clients.create(&output, PARTITIONS, true)?;
         let mut lines = open_lines(&uri("in.jsonl")?)?;
         let mut producer = clients.producer()?;
-        let mut events = Generator::new(options).map_err(|errors| generate::mistakes(&errors))?;
+        let mut events = generator(options)?;
         while let Some(event) = events.next_event() {
             let event = owned(&event, event.ts);
             lines.write(&event)?;
@@ -417,30 +428,29 @@ fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Resul
         Job::new(config.clone(), vec![Input { source, waits: false }], open_sink(&uri("out.jsonl")?, &config.kafka)?);
     let (summary, result) = run(Job { workers: usize::from(args.workers), stop: stop.clone(), ..files });
     result.map_err(|error| Failure::Running(error.into()))?;
-    let of = |between, summary: &Summary, seconds: Duration| Replay {
+    let replay = |between, summary: &Summary, elapsed: Duration| ReplayRun {
         between,
         events: summary.events,
-        seconds: seconds.as_secs_f64(),
+        seconds: elapsed.as_secs_f64(),
         changes: summary.changes,
     };
-    let mut replays = vec![of("file to file", &summary, summary.elapsed)];
+    let files = replay("file to file", &summary, summary.elapsed);
     let progress = Arc::new(Progress::default());
-    let begun = Instant::now();
-    let (job, ends) =
+    let start = Instant::now();
+    let (job, run_stop) =
         job(args, config.clone(), broker, (&input, &output), Clock::Event, &progress).map_err(Failure::Running)?;
     let running = thread::spawn(move || run(job));
     while progress.events.load(Relaxed) < summary.events && !running.is_finished() && !stop.is_set() {
         thread::sleep(Duration::from_millis(2));
     }
-    // Until the comparison is in the topic as well.
-    ends.set();
-    let (summary, result) = running.join().map_err(|_| Failure::Running(anyhow!("the run failed")))?;
+    // The time includes the flush to the output topic.
+    run_stop.set();
+    let (summary, result) = running.join().map_err(|_| Failure::Running(anyhow!("the run panicked")))?;
     result.map_err(|error| Failure::Running(error.into()))?;
-    replays.push(of("topic to topic", &summary, begun.elapsed()));
-    Ok(replays)
+    Ok(vec![files, replay("topic to topic", &summary, start.elapsed())])
 }
 
-fn owned(event: &Generated<'_>, ts: u64) -> Event {
+fn owned(event: &EventRef<'_>, ts: u64) -> Event {
     Event {
         user: event.user.to_owned(),
         item: event.item.to_owned(),
@@ -458,43 +468,11 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Hundredths of a second that the machine's cores have worked and rested.
-struct Cores {
-    busy: u64,
-    idle: u64,
-}
-
-impl Cores {
-    /// The first line of `/proc/stat` (proc(5)): user, nice, system, idle, iowait, irq, softirq, steal.
-    fn now() -> Option<Self> {
-        let stat = std::fs::read_to_string("/proc/stat").ok()?;
-        let times: Vec<u64> =
-            stat.lines().next()?.split_whitespace().skip(1).map_while(|time| time.parse().ok()).collect();
-        let [user, nice, system, idle, iowait, irq, softirq, ..] = times[..] else { return None };
-        Some(Cores { busy: user + nice + system + irq + softirq, idle: idle + iowait })
+impl KafkaLatency {
+    fn of(histogram: &LatencyHistogram) -> Self {
+        let Percentiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = histogram.percentiles();
+        KafkaLatency { p50: p50_ms, p90: p90_ms, p99: p99_ms, p999: p999_ms, max: max_ms }
     }
-
-    #[allow(clippy::cast_precision_loss)]
-    fn busy_since(&self, before: &Self) -> f64 {
-        let (busy, idle) = ((self.busy - before.busy) as f64, self.idle.saturating_sub(before.idle) as f64);
-        busy / (busy + idle).max(1.0)
-    }
-}
-
-/// Microseconds, up to ten minutes.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds and digits that fit")
-}
-
-fn record(into: &Mutex<Histogram<u64>>, latency: Duration) {
-    locked(into).saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
-}
-
-fn quantiles(of: &Histogram<u64>) -> Quantiles {
-    #[allow(clippy::cast_precision_loss)]
-    let ms = |us: u64| us as f64 / 1e3;
-    let at = |quantile| ms(of.value_at_quantile(quantile));
-    Quantiles { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: ms(of.max()) }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

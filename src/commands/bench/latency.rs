@@ -1,10 +1,15 @@
-//! `deltarec bench latency`: an open loop through the whole program.
+//! `deltarec bench latency`: an open-loop load test of the whole program.
+//!
+//! The [`scheduler`] prepares steps of events at a fixed rate. The [`open_loop`] source emits each event when it is due,
+//! whether or not the program keeps up, so that queueing counts (no coordinated omission). The [`recorder`] is the sink;
+//! it records when all changes of an event have been written. [`rate_search`] picks the rates.
 
-mod conduct;
-mod paced;
+mod chart;
+mod open_loop;
+mod rate_search;
+mod recorder;
+mod scheduler;
 mod step;
-mod sweep;
-mod watch;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,95 +17,90 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::conduct::measure;
-use self::sweep::FASTEST;
-pub(super) use self::sweep::{LIMIT, Verdict};
-use super::audience::Share;
-use super::child::{Task, ask};
+use self::rate_search::{MAX_RATE, Verdict};
+pub(super) use self::scheduler::measure;
+use super::audience::AudienceShare;
+use super::child::{ChildTask, run_in_child};
+use super::histogram::{Percentiles, figure};
 use super::machine::Machine;
-use super::sample::{Percentiles, figure};
-use super::{Setup, check_writable, mib, named, picture, whole};
+use super::{CommonArgs, check_writable, describe, mib, rounded};
 use crate::commands::table::{Table, say};
-use crate::config::Audience;
 use crate::engine::grouped;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  # find the rate that this machine sustains (about three minutes)
+  # find the highest rate that this machine sustains (about three minutes)
   deltarec bench latency
 
-  # the real thing: long steps, three audiences, one and two threads, figures and a picture to keep
+  # long steps, three audiences, one and two threads, with a report and a chart
   deltarec bench latency --seconds 60 --audience 1%,10%,all --workers 1,2 \\
                          --json latency.json --picture latency.svg
 
-  # with 5 M interactions held, and each rate once more while snapshots are taken
-  deltarec bench latency users=250_000 --interactions 5000000 --preload 200000 --rates 2000,5000 --seconds 30 --snapshots 10
+  # a state of 5 M interactions; each rate also while snapshots are taken
+  deltarec bench latency --users 250_000 --interactions 5000000 --preload 200000 --rates 2000,5000 \\
+                         --seconds 30 --snapshots 10
 
   # two rates, a larger shop
-  deltarec bench latency users=1_000_000,items=200_000,rate=10_000 --preload 5000000 --rates 5000,20000
+  deltarec bench latency --users 1_000_000 --items 200_000 --rate 10_000 --preload 5000000 --rates 5000,20000
 
-Latency runs from the moment an event is due until everything that follows from it has been written.
-A rate is held when 99 of 100 events take at most 50 ms and no backlog grows; see docs/performance.md.";
+Latency is the time from the moment when an event is due until all its changes have been written.
+A rate is held if 99 of 100 events take at most 50 ms and the backlog does not grow; see docs/performance.md.";
 
-/// Seconds of each step that are not recorded.
+/// Seconds at the start of each step that are not recorded.
 const WARM_UP: u64 = 1;
 
-/// Most events of a step: they are made before it begins.
-const MOST_PREPARED: u64 = 50_000_000;
+/// Limit of the events of a step, which are generated before it starts.
+const MAX_STEP_EVENTS: u64 = 50_000_000;
 
 #[derive(Debug, Args)]
 pub(super) struct LatencyArgs {
     #[command(flatten)]
-    setup: Setup,
-    /// Events taken in as fast as possible before anything is measured
+    common: CommonArgs,
+    /// Events loaded as fast as possible before the first step
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     preload: u64,
-    /// Events per second to offer, one step each [default: 1000, 5000, 20000, twice as many until it is too much, then
-    /// in between; in the end half of what is sustained]
-    #[arg(long, value_name = "RATE,...", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=FASTEST))]
+    /// Events per second, one step each [default: 1000, 5000, 20000, doubled until the rate is not held, then a bisection,
+    /// and at last half of the highest rate held]
+    #[arg(long, value_name = "RATE,...", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=MAX_RATE))]
     rates: Vec<u64>,
-    /// Length of a step; its first second is not recorded
+    /// Length of a step in seconds; its first second is not recorded
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
-    /// Interactions held before that, from a snapshot of the simulation's first events
+    /// Interactions loaded before the preload, from a snapshot of the first simulated events
     #[arg(long, value_name = "N", default_value_t = 0)]
     interactions: u64,
-    /// Measure each rate once more while a snapshot is begun every so many seconds
+    /// Measure each rate once more while a snapshot is started every S seconds
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     snapshots: Option<u64>,
-    /// Users in the audience, as shares of all users, or `all`
+    /// Users in the audience: shares of all users, or `all`
     #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_value = "10%")]
-    audience: Vec<Share>,
+    audience: Vec<AudienceShare>,
     /// Worker threads
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Vec<u16>,
-    /// Draw latency against rate, and the percentiles, of the first audience and number of workers
+    /// Draw latency by rate and by percentile, for the first audience and number of workers
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
 }
 
-/// One combination, for a child.
+/// Task of the child process: one combination of audience and workers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LatencyTask {
-    setup: Setup,
+    common: CommonArgs,
     preload: u64,
     interactions: u64,
     snapshots: Option<u64>,
     rates: Vec<u64>,
     seconds: u64,
-    share: Share,
-    /// What the share means: a span in ms, or nothing for all.
+    share: AudienceShare,
+    /// Span of the audience in ms; `None` for all users.
     span: Option<u64>,
     workers: u16,
 }
 
 impl LatencyTask {
-    fn audience(&self) -> Audience {
-        self.span.map_or(Audience::All, Audience::Within)
-    }
-
     fn title(&self) -> String {
         title(self.workers, &self.share.to_string())
     }
@@ -110,16 +110,16 @@ fn title(workers: u16, audience: &str) -> String {
     format!("{workers} worker{}, audience {audience}", if workers == 1 { "" } else { "s" })
 }
 
-/// What one combination gave.
+/// Result of one combination.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Measured {
-    pub(super) workers: u16,
-    pub(super) audience: String,
-    /// How long an event keeps its user in the audience, in simulated time.
+pub(super) struct LatencyResult {
+    workers: u16,
+    audience: String,
+    /// Time that an event keeps its user in the audience, in simulated time.
     span_ms: Option<u64>,
     preload: Preload,
-    pub(super) steps: Vec<Outcome>,
-    /// The highest rate that was held, if a higher one was not.
+    steps: Vec<StepResult>,
+    /// Highest rate held, if a higher rate was not.
     saturation: Option<u64>,
     peak_bytes: u64,
 }
@@ -132,14 +132,16 @@ struct Preload {
     rss_bytes: u64,
 }
 
-/// What one step gave.
+/// Result of one step.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Outcome {
-    pub(super) rate: u64,
-    pub(super) verdict: Verdict,
-    /// Events planned, of them those offered and done with (all, unless it was cut short), of those the unrecorded ones.
+pub(super) struct StepResult {
+    rate: u64,
+    verdict: Verdict,
+    /// Number of events of the step.
     scheduled: u64,
+    /// Events completed: all, unless the step was aborted.
     settled: u64,
+    /// Completed events that were not recorded.
     warm_up: u64,
     achieved_per_s: f64,
     changes: u64,
@@ -149,36 +151,36 @@ pub(super) struct Outcome {
     backlog_at_end: u64,
     audience: u64,
     rss_bytes: u64,
-    /// The longest time in which nothing was done with although something was due.
+    /// Longest time without a completed event while one was due.
     pause_ms: f64,
-    /// The same rate while snapshots were taken.
+    /// Same rate while snapshots were taken.
     snapshots: Option<WithSnapshots>,
-    pub(super) all: Percentiles,
+    all: Percentiles,
     changing: Percentiles,
     joining: Percentiles,
     staying: Percentiles,
     leaving: Percentiles,
 }
 
-/// A rate while snapshots were taken.
+/// Result of a step while snapshots were taken.
 #[derive(Debug, Serialize, Deserialize)]
 struct WithSnapshots {
-    /// Snapshots completed within the step.
+    /// Number of snapshots completed within the step.
     taken: u64,
     verdict: Verdict,
     pause_ms: f64,
     all: Percentiles,
 }
 
-impl Outcome {
-    fn line(&self) -> String {
+impl StepResult {
+    fn summary(&self) -> String {
         let [p50, _, p99, ..] = self.all.cells();
-        format!("{} events/s: p50 {p50} ms, p99 {p99} ms, {}", grouped(self.rate), self.verdict.words())
+        format!("{} events/s: p50 {p50} ms, p99 {p99} ms, {}", grouped(self.rate), self.verdict.name())
     }
 }
 
-impl Measured {
-    pub(super) fn title(&self) -> String {
+impl LatencyResult {
+    fn title(&self) -> String {
         title(self.workers, &self.audience)
     }
 
@@ -206,24 +208,24 @@ impl Measured {
             "verdict",
         ]);
         for step in &self.steps {
-            let cells = [grouped(step.rate), whole(step.achieved_per_s)].into_iter().chain(step.all.cells());
+            let cells = [grouped(step.rate), rounded(step.achieved_per_s)].into_iter().chain(step.all.cells());
             table.row(cells.chain([
-                whole(step.changes_per_s),
+                rounded(step.changes_per_s),
                 step.cpu_us_per_event.map_or_else(|| "-".to_owned(), figure),
                 mib(step.rss_bytes),
-                step.verdict.words().to_owned(),
+                step.verdict.name().to_owned(),
             ]));
         }
         let saturation = match self.saturation {
             Some(rate) => format!("saturation: {} events/s", grouped(rate)),
-            None if self.steps.iter().all(|step| step.verdict == Verdict::StateSize) => {
+            None if self.steps.iter().all(|step| step.verdict == Verdict::Held) => {
                 "saturation: not reached at these rates".to_owned()
             }
             None => "saturation: below these rates".to_owned(),
         };
         let mut kinds =
             Table::new(&["offered/s", "events", "count", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"]);
-        for step in self.steps.iter().filter(|step| step.verdict == Verdict::StateSize) {
+        for step in self.steps.iter().filter(|step| step.verdict == Verdict::Held) {
             for (kind, latencies) in [
                 ("changing a list", &step.changing),
                 ("joining", &step.joining),
@@ -242,11 +244,11 @@ impl Measured {
         text
     }
 
-    /// Each rate without snapshots and with them.
+    /// Each rate without and with snapshots.
     fn snapshots(&self) -> Table {
-        let head =
+        let header =
             ["offered/s", "snapshots", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "pause ms", "p99 ratio"];
-        let mut table = Table::new(&head);
+        let mut table = Table::new(&header);
         for step in &self.steps {
             let Some(with) = &step.snapshots else { continue };
             let ratio = if step.all.p99_ms > 0.0 { with.all.p99_ms / step.all.p99_ms } else { 0.0 };
@@ -265,47 +267,43 @@ fn whole_seconds(ms: u64) -> f64 {
     ms as f64 / 1e3
 }
 
-/// Measures every combination, each in a process of its own.
+/// Measures each combination in a child process and prints its tables.
 pub(super) fn main(args: &LatencyArgs, stop: &Stop) -> Result<(), Failure> {
-    let options = args.setup.endless()?;
-    let config = args.setup.config()?;
-    check_writable([&args.setup.json, &args.picture])?;
+    let options = args.common.endless()?;
+    let config = args.common.config()?;
+    check_writable([&args.common.json, &args.picture])?;
     let fastest = args.rates.iter().max().copied().unwrap_or(0);
-    if fastest * args.seconds > MOST_PREPARED {
+    if fastest * args.seconds > MAX_STEP_EVENTS {
         return Err(Failure::Usage(anyhow::anyhow!(
-            "--rates {fastest} for --seconds {} are more than {} events, too many to prepare: lower one of them",
+            "--rates {fastest} for --seconds {} are more than {} events, which are held in memory: lower one of them",
             args.seconds,
-            grouped(MOST_PREPARED)
+            grouped(MAX_STEP_EVENTS)
         )));
     }
-    let audiences = args.audience.iter().map(|share| Ok((*share, share.audience(&options, &config, args.preload)?)));
+    let audiences = args.audience.iter().map(|share| Ok((*share, share.span(&options, &config, args.preload)?)));
     let audiences = audiences.collect::<Result<Vec<_>, Failure>>()?;
-    let (machine, simulation) = (Machine::this(), named(&options));
-    say(&format!("{machine}\n{simulation}\nsteps of {} s, open loop, times from the schedule\n", args.seconds))?;
+    let (machine, simulation) = (Machine::this(), describe(&options));
+    say(&format!("{machine}\n{simulation}\nsteps of {} s, open loop, latency from the schedule\n", args.seconds))?;
 
-    let mut results: Vec<Measured> = Vec::new();
-    for (share, audience) in audiences {
+    let mut results: Vec<LatencyResult> = Vec::new();
+    for (share, span) in audiences {
         for workers in &args.workers {
-            let span = match audience {
-                Audience::All => None,
-                Audience::Within(ms) => Some(ms),
-            };
-            let (setup, rates) = (args.setup.clone(), args.rates.clone());
+            let (common, rates) = (args.common.clone(), args.rates.clone());
             let (preload, seconds, workers) = (args.preload, args.seconds, *workers);
             let (interactions, snapshots) = (args.interactions, args.snapshots);
-            let task = LatencyTask { setup, preload, interactions, snapshots, rates, seconds, share, span, workers };
-            let task = Task::Latency(task);
+            let task = LatencyTask { common, preload, interactions, snapshots, rates, seconds, share, span, workers };
+            let task = ChildTask::Latency(task);
             if stop.is_set() {
                 break;
             }
-            if let Some(measured) = ask::<Measured>(&task, stop)? {
-                say(&measured.tables())?;
-                results.push(measured);
+            if let Some(result) = run_in_child::<LatencyResult>(&task, stop)? {
+                say(&result.tables())?;
+                results.push(result);
             }
         }
     }
     if let Some(path) = args.picture.as_ref().filter(|_| !results.is_empty()) {
-        picture::draw(path, &results).map_err(Failure::Running)?;
+        chart::draw(path, &results).map_err(Failure::Running)?;
     }
-    args.setup.report("latency", &options, &results)
+    args.common.report("latency", &options, &results)
 }

@@ -1,4 +1,4 @@
-//! `deltarec bench recovery`: from a snapshot to the first live change.
+//! `deltarec bench recovery`: time from a snapshot to the first live change.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,15 +11,14 @@ use schema::{Change, ListKey, Position};
 use serde::{Deserialize, Serialize};
 use snapshots::{CODECS, Store, codec};
 
-use super::audience::Share;
-use super::child::{Task, ask};
-use super::machine::{Machine, memory};
-use super::sample::figure;
-use super::shop::{SimulatedState, state};
-use super::simulated::EventStream;
-use super::{Setup, check_writable, mib, named, per, whole};
+use super::audience::AudienceShare;
+use super::child::{ChildTask, run_in_child};
+use super::event_stream::EventStream;
+use super::histogram::figure;
+use super::machine::{Machine, peak_bytes};
+use super::simulated_state::{SimulatedState, resume_from};
+use super::{CommonArgs, check_writable, describe, mib, per, rounded};
 use crate::commands::table::{Table, say};
-use crate::config::Audience;
 use crate::engine::{Input, Interval, Job, grouped, run};
 use crate::failure::Failure;
 use crate::stop::Stop;
@@ -29,143 +28,142 @@ Examples:
   deltarec bench recovery
   deltarec bench recovery --interactions 1000000,10000000 --workers 1,2 --json recovery.json
 
-A simulated shop is stored, twenty interactions a user unless users= says otherwise. Then a process finds the snapshot, checks
-all of it, loads it, makes the lists of the audience and takes in one event: the clock stops when that one's change is
-written. In the end it takes a snapshot itself.";
+Writes a snapshot of a simulated shop with twenty interactions per user, unless --users is given. Then a process finds the
+snapshot, verifies and loads it, computes the lists of the audience and applies one event. The clock stops when the change
+of that event is written. At the end the process takes a snapshot.";
 
-/// Interactions of a user on average.
-const EACH: u64 = 20;
+/// Mean number of interactions per user.
+const INTERACTIONS_PER_USER: u64 = 20;
 
-/// So many events tell how large an audience is, however many there are.
-const CALIBRATED_BY: u64 = 2_000_000;
+/// Events that calibrate the size of the audience, at most.
+pub(super) const MAX_CALIBRATION_EVENTS: u64 = 2_000_000;
 
 #[derive(Debug, Args)]
 pub(super) struct RecoveryArgs {
     #[command(flatten)]
-    setup: Setup,
-    /// Interactions in the snapshot
+    common: CommonArgs,
+    /// Number of interactions in the snapshot
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1000000", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     interactions: Vec<u64>,
-    /// How it is stored [default: all codecs of this build]
-    #[arg(long, value_name = "CODEC,...", value_delimiter = ',', value_parser = known_codec)]
+    /// Codec of the snapshot [default: all codecs of this build]
+    #[arg(long, value_name = "CODEC,...", value_delimiter = ',', value_parser = codec_name)]
     codec: Vec<String>,
-    /// Users in the audience, as a share of all users, or `all`
+    /// Users in the audience: a share of all users, or `all`
     #[arg(long, value_name = "SHARE", default_value = "10%")]
-    audience: Share,
+    audience: AudienceShare,
     /// Worker threads
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "2", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Vec<u16>,
 }
 
-fn known_codec(name: &str) -> Result<String, String> {
+fn codec_name(name: &str) -> Result<String, String> {
     let names = || CODECS.iter().map(|codec| codec.name()).collect::<Vec<_>>().join(", ");
     codec(name).map(|codec| codec.name().to_owned()).ok_or_else(|| format!("the codecs of this build are {}", names()))
 }
 
-/// One recovery, for a child.
+/// Task of the child process: one recovery.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RecoveryTask {
-    setup: Setup,
+    common: CommonArgs,
     folder: PathBuf,
     codec: String,
     span: Option<u64>,
     workers: u16,
-    /// Of the live event.
+    /// Item of the live event.
     item: String,
 }
 
-/// What a child found.
+/// Result of the child process.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Recovered {
-    /// Until all files were found sound, until the snapshot was loaded and lists were made, until the live change was out.
+pub(super) struct RecoveryResult {
+    /// Time until all files were verified.
     checked_seconds: f64,
+    /// Time until the live change was written.
     seconds: f64,
     lists: u64,
     peak_bytes: u64,
-    /// From there to the end of the run, which is a snapshot of everything.
+    /// Time from the live change to the end of the run, which is the final snapshot.
     saving_seconds: f64,
 }
 
-/// A row of the results.
+/// Row of the results.
 #[derive(Debug, Serialize)]
-struct Measured {
+struct RecoveryRow {
     interactions: u64,
-    /// Updates of co-occurrences that these make: what the graph's time goes into.
+    /// Co-occurrence updates of the load, which dominate the time of the graph.
     pair_updates: u64,
     codec: String,
     workers: u16,
     bytes: u64,
-    recovered: Recovered,
+    recovered: RecoveryResult,
 }
 
-/// The user of the live event.
-const LIVE: &str = "live";
+/// User of the live event.
+const LIVE_USER: &str = "live";
 
-/// The child's side.
-pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<Recovered>, Failure> {
-    let config = task.setup.with_audience(task.span.map_or(Audience::All, Audience::Within))?;
+/// Runs in the child process.
+pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<RecoveryResult>, Failure> {
+    let config = task.common.with_audience(task.span)?;
     let started = Instant::now();
-    let codec = codec(&task.codec).context("a codec of another build").map_err(Failure::Running)?;
+    let codec = codec(&task.codec).context("unknown codec").map_err(Failure::Running)?;
     let store = Store::open(&task.folder.to_string_lossy())?.with_codec(codec);
     let found = store.newest()?;
-    let manifest = found.manifest.context("the snapshot is not sound").map_err(Failure::Running)?;
+    let manifest = found.manifest.context("the snapshot is damaged").map_err(Failure::Running)?;
     let checked = started.elapsed();
-    let first = Arc::new(Mutex::new(First::default()));
-    let source = Live { item: task.item.clone(), ts: manifest.time.ms + 1, taken: 0 };
-    let (state, resume) = state(store, manifest, Interval::never());
-    let watch = Box::new(Watch { first: Arc::clone(&first), started });
+    let first = Arc::new(Mutex::new(FirstChange::default()));
+    let source = LiveEventSource { item: task.item.clone(), ts: manifest.time.ms + 1, finished: false };
+    let (state, resume) = resume_from(store, manifest, Interval::never());
+    let sink = Box::new(LiveChangeSink { first: Arc::clone(&first), started });
     let (summary, result) = run(Job {
         workers: usize::from(task.workers),
         stop: stop.clone(),
         state: Some(state),
         resume: Some(resume),
-        ..Job::new(config, vec![Input { source: Box::new(source), waits: false }], watch)
+        ..Job::new(config, vec![Input { source: Box::new(source), waits: false }], sink)
     });
     result.map_err(|error| Failure::Running(error.into()))?;
     let ended = started.elapsed();
     let first = first.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some((took, peak_bytes)) = first.live else {
-        let what = format!("the live event changed nothing: {summary}");
-        return if stop.is_set() { Ok(None) } else { Err(Failure::Running(anyhow::anyhow!(what))) };
+    let Some((elapsed, peak_bytes)) = *first else {
+        let error = anyhow::anyhow!("the live event changed no list: {summary}");
+        return if stop.is_set() { Ok(None) } else { Err(Failure::Running(error)) };
     };
-    Ok(Some(Recovered {
+    Ok(Some(RecoveryResult {
         checked_seconds: checked.as_secs_f64(),
-        seconds: took.as_secs_f64(),
+        seconds: elapsed.as_secs_f64(),
         lists: summary.changes - 1,
         peak_bytes,
-        saving_seconds: ended.saturating_sub(took).as_secs_f64(),
+        saving_seconds: ended.saturating_sub(elapsed).as_secs_f64(),
     }))
 }
 
-/// One event of a newcomer.
-struct Live {
+/// Source of a single event of a new user.
+struct LiveEventSource {
     item: String,
     ts: u64,
-    taken: u64,
+    finished: bool,
 }
 
-impl Source for Live {
+impl Source for LiveEventSource {
     fn name(&self) -> &'static str {
         "a live event"
     }
 
     fn poll(&mut self, into: &mut Batch) -> Result<Polled, SourceError> {
-        if self.taken == 0 {
-            let position = Position::Line { line: 1, byte: 0 };
-            into.push(RawEvent {
-                user: LIVE,
-                item: &self.item,
-                action: "view",
-                ts: self.ts,
-                dwell_ms: None,
-                room: None,
-                position,
-                stamped: None,
-            });
-            self.taken = 1;
-            return Ok(Polled::Ready);
+        if std::mem::replace(&mut self.finished, true) {
+            return Ok(Polled::Finished);
         }
-        Ok(Polled::Finished)
+        into.push(RawEvent {
+            user: LIVE_USER,
+            item: &self.item,
+            action: "view",
+            ts: self.ts,
+            dwell_ms: None,
+            room: None,
+            position: Position::Line { line: 1, byte: 0 },
+            stamped: None,
+        });
+        Ok(Polled::Ready)
     }
 
     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
@@ -177,26 +175,23 @@ impl Source for Live {
     }
 }
 
-/// When the live change was written, and the largest memory by then.
-#[derive(Default)]
-struct First {
-    live: Option<(Duration, u64)>,
-}
+/// Time of the first change of the live user, and the peak memory in bytes at that time.
+type FirstChange = Option<(Duration, u64)>;
 
-struct Watch {
-    first: Arc<Mutex<First>>,
+struct LiveChangeSink {
+    first: Arc<Mutex<FirstChange>>,
     started: Instant,
 }
 
-impl Sink for Watch {
+impl Sink for LiveChangeSink {
     fn name(&self) -> &'static str {
         "the benchmark"
     }
 
     fn write(&mut self, change: &Change) -> Result<(), SinkError> {
-        if matches!(&change.key, ListKey::User(user) if user == LIVE) {
+        if matches!(&change.key, ListKey::User(user) if user == LIVE_USER) {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-            first.live.get_or_insert_with(|| (self.started.elapsed(), memory().1));
+            first.get_or_insert_with(|| (self.started.elapsed(), peak_bytes()));
         }
         Ok(())
     }
@@ -214,60 +209,56 @@ impl Sink for Watch {
     }
 }
 
-/// Stores each shop in each way and has children go on from it.
+/// Writes a snapshot per number of interactions and codec; child processes resume from it.
 pub(super) fn main(args: &RecoveryArgs, stop: &Stop) -> Result<(), Failure> {
-    let config = args.setup.config()?;
-    check_writable([&args.setup.json])?;
+    let config = args.common.config()?;
+    check_writable([&args.common.json])?;
     let all = CODECS.iter().map(|codec| codec.name().to_owned());
     let codecs: Vec<String> = if args.codec.is_empty() { all.collect() } else { args.codec.clone() };
     let mut results = Vec::new();
-    let mut options = args.setup.endless()?;
+    let mut options = args.common.endless()?;
     say(&Machine::this().to_string())?;
     for interactions in &args.interactions {
-        if !args.setup.simulation.contains("users") {
-            options.users = u32::try_from((interactions / EACH).max(100)).unwrap_or(u32::MAX);
+        if !args.common.simulation.has("users") {
+            options.users = u32::try_from((interactions / INTERACTIONS_PER_USER).max(100)).unwrap_or(u32::MAX);
         }
-        let span = match args.audience.audience(&options, &config, (*interactions).min(CALIBRATED_BY))? {
-            Audience::All => None,
-            Audience::Within(ms) => Some(ms),
-        };
-        say(&format!("{}, audience {}", named(&options), args.audience))?;
-        let mut maker = EventStream::new(options.clone(), config.levels.clone(), None)?;
-        let shop = SimulatedState::fill(&mut maker, *interactions, config.graph.history as usize, stop);
+        let span = args.audience.span(&options, &config, (*interactions).min(MAX_CALIBRATION_EVENTS))?;
+        say(&format!("{}, audience {}", describe(&options), args.audience))?;
+        let mut stream = EventStream::new(options.clone(), config.levels.clone(), None)?;
+        let state = SimulatedState::fill(&mut stream, *interactions, config.graph.history as usize, stop);
         for name in &codecs {
             let folder =
-                tempfile::tempdir().context("cannot make a folder for a snapshot").map_err(Failure::Running)?;
-            let known = codec(name).context("a codec of this build").map_err(Failure::Running)?;
-            let store = Store::open(&folder.path().to_string_lossy())?.with_codec(known);
-            let bytes = shop.store(&store)?.bytes();
+                tempfile::tempdir().context("cannot create a folder for a snapshot").map_err(Failure::Running)?;
+            let codec = codec(name).context("unknown codec").map_err(Failure::Running)?;
+            let store = Store::open(&folder.path().to_string_lossy())?.with_codec(codec);
+            let bytes = state.store(&store)?.bytes();
             for workers in &args.workers {
                 if stop.is_set() {
                     break;
                 }
-                // A child leaves a snapshot of its own: each goes on from the first one.
-                let folder = copied(folder.path())?;
+                // A child writes a snapshot at the end, so each resumes from its own copy.
+                let folder = hard_linked_copy(folder.path())?;
                 let task = RecoveryTask {
-                    setup: args.setup.clone(),
+                    common: args.common.clone(),
                     folder: folder.path().to_owned(),
                     codec: name.clone(),
                     span,
                     workers: *workers,
-                    item: shop.hottest(),
+                    item: state.most_popular_item(),
                 };
-                if let Some(recovered) = ask::<Recovered>(&Task::Recovery(task), stop)? {
-                    let (interactions, pair_updates) = (shop.interactions, shop.pair_updates());
+                if let Some(recovered) = run_in_child::<RecoveryResult>(&ChildTask::Recovery(task), stop)? {
+                    let (interactions, pair_updates) = (state.interactions, state.pair_updates());
                     let (codec, workers) = (name.clone(), *workers);
-                    results.push(Measured { interactions, pair_updates, codec, workers, bytes, recovered });
+                    results.push(RecoveryRow { interactions, pair_updates, codec, workers, bytes, recovered });
                 }
             }
         }
     }
     say(&table(&results).to_string())?;
-    args.setup.report("recovery", &options, &results)
+    args.common.report("recovery", &options, &results)
 }
 
-/// A folder with the same files, which take no room of their own.
-fn copied(from: &std::path::Path) -> Result<tempfile::TempDir, Failure> {
+fn hard_linked_copy(from: &std::path::Path) -> Result<tempfile::TempDir, Failure> {
     let copy = || -> std::io::Result<tempfile::TempDir> {
         let to = tempfile::tempdir_in(from.parent().unwrap_or(from))?;
         for below in ["groups", "manifests"] {
@@ -282,7 +273,7 @@ fn copied(from: &std::path::Path) -> Result<tempfile::TempDir, Failure> {
     copy().context("cannot copy the snapshot").map_err(Failure::Running)
 }
 
-fn table(results: &[Measured]) -> Table {
+fn table(results: &[RecoveryRow]) -> Table {
     let mut table = Table::new(&[
         "interactions",
         "codec",
@@ -296,7 +287,7 @@ fn table(results: &[Measured]) -> Table {
         "peak MiB",
         "saved in s",
     ]);
-    for Measured { interactions, pair_updates, codec, workers, bytes, recovered } in results {
+    for RecoveryRow { interactions, pair_updates, codec, workers, bytes, recovered } in results {
         table.row([
             grouped(*interactions),
             codec.clone(),
@@ -305,8 +296,8 @@ fn table(results: &[Measured]) -> Table {
             figure(per(*bytes, *interactions as f64)),
             figure(recovered.checked_seconds),
             figure(recovered.seconds),
-            whole(per(*interactions, recovered.seconds)),
-            whole(per(*pair_updates, recovered.seconds)),
+            rounded(per(*interactions, recovered.seconds)),
+            rounded(per(*pair_updates, recovered.seconds)),
             grouped(recovered.lists),
             mib(recovered.peak_bytes),
             figure(recovered.saving_seconds),

@@ -1,4 +1,4 @@
-//! How sure a mean is: the bootstrap over users (Efron 1979).
+//! Confidence intervals of means by the bootstrap over users (Efron 1979).
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::random::{Purpose, Random};
 
-/// Sums and counts of several columns of figures, by user.
+/// Sums and counts of several columns of values by user.
 #[derive(Debug)]
 pub(super) struct Tally {
     width: usize,
     users: Vec<u32>,
     row_of: HashMap<u32, usize>,
-    /// `(sum, count)`, row by row.
+    /// `(sum, count)` of each column, one row per user.
     cells: Vec<(f64, u32)>,
     cases: u64,
 }
@@ -22,7 +22,7 @@ impl Tally {
         Tally { width, users: Vec::new(), row_of: HashMap::new(), cells: Vec::new(), cases: 0 }
     }
 
-    /// One case of a user; `None` where a column has no figure.
+    /// Adds a case of a user; `None` for a column without a value.
     pub(super) fn add(&mut self, user: u32, values: impl IntoIterator<Item = Option<f64>>) {
         let row = *self.row_of.entry(user).or_insert_with(|| {
             self.users.push(user);
@@ -46,7 +46,7 @@ impl Tally {
         &self.users
     }
 
-    /// The mean of each column when each user counts `weight` times.
+    /// Mean of each column, with the cases of each user weighted by `weight`.
     fn means(&self, weight: impl Fn(u32) -> u32) -> Vec<Option<f64>> {
         let mut totals = vec![(0.0, 0.0); self.width];
         for (user, row) in self.users.iter().zip(self.cells.chunks(self.width.max(1))) {
@@ -61,14 +61,14 @@ impl Tally {
     }
 }
 
-/// A mean over cases with its 95% interval: 2.5 of 100 resamples are below, 2.5 above.
+/// Mean over cases with its 95% interval (percentiles 2.5 and 97.5 of the resamples).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Estimate {
-    /// Nothing when there was no case.
+    /// Mean; absent without cases.
     pub(super) mean: Option<f64>,
     pub(super) low: Option<f64>,
     pub(super) high: Option<f64>,
-    /// The mean of each resample.
+    /// Mean of each resample.
     #[serde(skip)]
     pub(super) resamples: Vec<f64>,
 }
@@ -81,8 +81,8 @@ impl Estimate {
         Estimate { mean, low: at(0.025), high: at(0.975), resamples }
     }
 
-    /// The difference to another mean over the same cases: both are resampled with the same users, so that what makes a
-    /// user easy or hard for both falls out.
+    /// Paired difference to another mean over the same cases. Both use the same resamples, so effects of the users that are
+    /// common to both cancel.
     pub(super) fn minus(&self, other: &Self) -> Self {
         let mean = self.mean.zip(other.mean).map(|(a, b)| a - b);
         Self::of(mean, self.resamples.iter().zip(&other.resamples).map(|(a, b)| a - b).collect())
@@ -95,8 +95,7 @@ fn quantile_of(sorted: &[f64], quantile: f64) -> Option<f64> {
     sorted.get(at).copied()
 }
 
-/// Draws users with replacement, as many as there are, again and again. Users and not cases: what one user does is not
-/// independent.
+/// Resamples users with replacement. It resamples users, not cases, because the cases of one user are not independent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bootstrap {
     pub(super) resamples: u32,
@@ -104,8 +103,8 @@ pub(super) struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// The means of each tally's columns. `users`: those that are drawn from, which must hold all of the tallies' users and
-    /// be the same in the same order for whatever is to be compared.
+    /// Means of the columns of each tally. `users` must contain all users of the tallies, and must be the same, in the same
+    /// order, for all estimates to be compared.
     pub(super) fn estimates(&self, users: &[u32], tallies: &[&Tally]) -> Vec<Vec<Estimate>> {
         let mut drawn: HashMap<usize, Vec<Vec<f64>>> = HashMap::new();
         let mut random = Random::new(self.seed, Purpose::Resamples);
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_always_better_by_the_same_is_surely_better() {
+    fn a_constant_difference_has_a_narrow_interval() {
         let users: Vec<u32> = (0..50).collect();
         let (mut a, mut b) = (Tally::new(1), Tally::new(1));
         for user in &users {

@@ -1,4 +1,4 @@
-//! A log in memory: what counts of it, in the order of time, names as numbers.
+//! A log in memory: events with an effect, ordered by time, with names as numbers.
 
 use connectors::{Batch, Polled, RawEvent, RejectLog};
 use dataflows::Event;
@@ -12,47 +12,48 @@ use crate::engine::{Input, latest, rejected};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
-/// An event of the log: 24 bytes.
+/// Event of the log; 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Logged {
+pub(super) struct LogEvent {
     pub(super) ts: u64,
     pub(super) user: u32,
     pub(super) item: u32,
-    /// [`NO_DWELL`] where there is none.
+    /// Watch time, or [`NO_DWELL`].
     dwell_ms: u32,
     action: u16,
 }
 
 const NO_DWELL: u32 = u32::MAX;
 
-/// The events that count, by time; of equal times in the order of the inputs, then of their lines.
+/// Events with an effect, ordered by timestamp, then by input, then by line.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    pub(super) events: Vec<Logged>,
-    /// Ids by number, in the order in which they came.
+    pub(super) events: Vec<LogEvent>,
+    /// Ids of users by number, in order of appearance.
     pub(super) users: Vec<UserId>,
+    /// Ids of items by number, in order of appearance.
     pub(super) items: Vec<ItemId>,
     actions: Vec<String>,
-    /// Valid events too weak to tell anything.
+    /// Number of valid events that the levels ignore.
     pub(super) ignored: u64,
     pub(super) rejected: u64,
-    /// Whether there was more than was to be taken.
+    /// Whether the log was truncated at the limit.
     pub(super) cut: bool,
 }
 
 impl Log {
-    /// Reads all inputs, judges events as a run with this configuration would, and puts them in order. At most `most`
-    /// events are taken. `None`: it was stopped.
+    /// Reads all inputs, validates events as a run with this configuration does, and sorts them. Reads at most `limit`
+    /// events. `None` if it was stopped.
     pub(super) fn read(
         inputs: Vec<Input>,
         config: &Config,
-        most: usize,
+        limit: usize,
         progress: &mut Progress,
         stop: &Stop,
     ) -> Result<Option<Self>, Failure> {
         let mut builder = Builder::default();
         let mut rejects = RejectLog::default();
-        let limit = latest(config.input.max_skew);
+        let latest = latest(config.input.max_skew);
         let mut reject = |rejected: &schema::Rejected| {
             rejects.record(rejected).map_err(|error| Failure::Running(anyhow::Error::new(error)))
         };
@@ -69,12 +70,12 @@ impl Log {
                 for event in (0..batch.len()).filter_map(|at| batch.get(at)) {
                     let reason = match config.levels.effect(event.action, event.dwell_ms) {
                         Err(reason) => reason,
-                        Ok(_) if event.ts > limit => Reason::Future { ts: event.ts, limit },
+                        Ok(_) if event.ts > latest => Reason::Future { ts: event.ts, limit: latest },
                         Ok(Effect::Ignored) => {
                             builder.log.ignored += 1;
                             continue;
                         }
-                        Ok(Effect::Counts(_)) if builder.log.events.len() < most => {
+                        Ok(Effect::Counts(_)) if builder.log.events.len() < limit => {
                             builder.push(event);
                             continue;
                         }
@@ -90,13 +91,13 @@ impl Log {
         }
         let mut log = builder.log;
         log.rejected = rejects.total();
-        // Stable: what is equal stays in the order of the inputs.
+        // A stable sort keeps the order of the inputs.
         log.events.sort_by_key(|event| event.ts);
         Ok(Some(log))
     }
 
-    /// How much an event tells by other levels than those it was read with; nothing at all if they ignore or reject it.
-    fn level(&self, event: &Logged, levels: &Levels) -> Option<u8> {
+    /// Level of an event under other levels than those it was read with; `None` if they ignore or reject it.
+    fn level(&self, event: &LogEvent, levels: &Levels) -> Option<u8> {
         let dwell_ms = Some(event.dwell_ms).filter(|ms| *ms != NO_DWELL).map(i64::from);
         match levels.effect(&self.actions[usize::from(event.action)], dwell_ms) {
             Ok(Effect::Counts(level)) => Some(level),
@@ -104,8 +105,8 @@ impl Log {
         }
     }
 
-    /// As the graph takes it.
-    pub(super) fn event(&self, event: &Logged, levels: &Levels) -> Option<Event> {
+    /// The event as an input of the graph.
+    pub(super) fn event(&self, event: &LogEvent, levels: &Levels) -> Option<Event> {
         let level = self.level(event, levels)?;
         Some(Event {
             user: self.users[event.user as usize],
@@ -134,17 +135,17 @@ impl Builder {
             actions.len() - 1
         });
         let dwell_ms = event.dwell_ms.map_or(NO_DWELL, |ms| u32::try_from(ms).unwrap_or(NO_DWELL - 1));
-        let action = u16::try_from(action).expect("only actions of the configuration are taken");
-        self.log.events.push(Logged { ts: event.ts, user, item, dwell_ms, action });
+        let action = u16::try_from(action).expect("an action of the configuration");
+        self.log.events.push(LogEvent { ts: event.ts, user, item, dwell_ms, action });
     }
 }
 
-/// The number of a name. As in a run, names with one id64 are one name.
+/// Interns a name. As in a run, names with the same id64 are the same.
 fn number(numbers: &mut IdMap<u32>, ids: &mut Vec<u64>, name: &str) -> u32 {
     let id = id64(name);
     *numbers.entry(id).or_insert_with(|| {
         ids.push(id);
-        u32::try_from(ids.len() - 1).expect("fewer events than 2^32 are taken")
+        u32::try_from(ids.len() - 1).expect("fewer than 2^32 events")
     })
 }
 
@@ -174,7 +175,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn events_stand_in_the_order_of_time_and_names_are_numbers() {
+    fn sorts_events_by_time_and_interns_names() {
         let log = log(&[("b", "x", 5), ("a", "x", 3), ("a", "y", 5)]);
         let events: Vec<_> = log.events.iter().map(|event| (event.user, event.item, event.ts)).collect();
         assert_eq!(events, [(1, 0, 3), (0, 0, 5), (1, 1, 5)]);

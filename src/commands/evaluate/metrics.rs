@@ -1,45 +1,45 @@
-//! How good one list is: each measure in a file of its own.
+//! Accuracy metrics of a list, one file each.
 
 mod hit_rate;
 mod mrr;
 mod ndcg;
 mod recall;
 
-/// Where the items that were taken stand in a list.
+/// Ranks of the relevant items in a list.
 pub(super) struct Hits {
-    /// Ranks from 0, rising.
+    /// Ranks from 0, ascending.
     ranks: Vec<usize>,
-    /// Items taken, in the list or not; at least 1.
-    taken: usize,
+    /// Number of relevant items, in the list or not; at least 1.
+    relevant: usize,
 }
 
 impl Hits {
-    /// `taken` are different items, at least one.
-    pub(super) fn of(list: &[u32], taken: &[u32]) -> Self {
-        let is_hit = |(_, item): &(usize, &u32)| taken.contains(item);
-        Hits { ranks: list.iter().enumerate().filter(is_hit).map(|(rank, _)| rank).collect(), taken: taken.len() }
+    /// `relevant` has at least one item and no duplicates.
+    pub(super) fn of(list: &[u32], relevant: &[u32]) -> Self {
+        let is_hit = |(_, item): &(usize, &u32)| relevant.contains(item);
+        Hits { ranks: list.iter().enumerate().filter(is_hit).map(|(rank, _)| rank).collect(), relevant: relevant.len() }
     }
 
-    /// The ranks among the first `k`.
+    /// Ranks of the hits among the first `k` items.
     fn within(&self, k: usize) -> impl Iterator<Item = usize> + '_ {
         self.ranks.iter().copied().take_while(move |rank| *rank < k)
     }
 }
 
-/// A measure of the first k items of a list against what was taken, 0 to 1. Over many lists it is averaged.
+/// Metric of the first k items of a list against the relevant items, from 0 to 1; averaged over lists.
 pub(super) trait Metric: Sync {
     fn name(&self) -> &'static str;
     fn value(&self, hits: &Hits, k: usize) -> f64;
 }
 
-/// In the order in which they are told.
+/// All metrics, in the order of the report.
 pub(super) static METRICS: [&dyn Metric; 4] = [&hit_rate::HitRate, &recall::Recall, &ndcg::Ndcg, &mrr::Mrr];
 
 #[cfg(test)]
-fn assert_values(metric: &impl Metric, taken: &[u32], expected: &[(usize, f64)]) {
-    let hits = Hits::of(&[10, 11, 12, 13, 14], taken);
+fn assert_values(metric: &impl Metric, relevant: &[u32], expected: &[(usize, f64)]) {
+    let hits = Hits::of(&[10, 11, 12, 13, 14], relevant);
     for (k, value) in expected {
         let found = metric.value(&hits, *k);
-        assert!((found - value).abs() < 1e-12, "{}@{k} of {taken:?}: {found}, not {value}", metric.name());
+        assert!((found - value).abs() < 1e-12, "{}@{k} of {relevant:?}: {found}, not {value}", metric.name());
     }
 }

@@ -3,43 +3,44 @@ use std::time::{Duration, Instant};
 use crate::console;
 use crate::engine::grouped;
 
-/// What an evaluation is doing and how far it is: a live line on a terminal, else a log line now and then.
+/// Progress of an evaluation: a status line on a terminal, otherwise a log line every ten seconds.
 pub(super) struct Progress {
-    shown: bool,
-    what: String,
-    /// How much there is to do; 0 if nobody knows.
-    of: usize,
+    enabled: bool,
+    phase: String,
+    /// Amount of work of the phase; 0 if unknown.
+    total: usize,
     last: Instant,
 }
 
 impl Progress {
-    pub(super) fn new(shown: bool) -> Self {
-        Progress { shown, what: String::new(), of: 0, last: Instant::now() }
+    pub(super) fn new(enabled: bool) -> Self {
+        Progress { enabled, phase: String::new(), total: 0, last: Instant::now() }
     }
 
-    pub(super) fn begin(&mut self, what: String, of: usize) {
-        (self.what, self.of, self.last) = (what, of, Instant::now());
-        self.say(0);
+    pub(super) fn begin(&mut self, phase: String, total: usize) {
+        (self.phase, self.total, self.last) = (phase, total, Instant::now());
+        self.show(0);
     }
 
-    /// To be called often: it looks at the clock and says something when it is time.
+    /// Updates the progress; cheap enough for every case.
     pub(super) fn at(&mut self, done: usize) {
-        let every = if console::has_status_line() { Duration::from_millis(200) } else { Duration::from_secs(10) };
-        if self.shown && self.last.elapsed() >= every {
+        let interval = if console::has_status_line() { Duration::from_millis(200) } else { Duration::from_secs(10) };
+        if self.enabled && self.last.elapsed() >= interval {
             self.last = Instant::now();
-            self.say(done);
+            self.show(done);
         }
     }
 
-    fn say(&self, done: usize) {
-        let line = match (done, self.of) {
-            (0, 0) => self.what.clone(),
-            (done, 0) => format!("{}: {}", self.what, grouped(done as u64)),
-            (done, of) => {
-                format!("{}: {} of {} ({}%)", self.what, grouped(done as u64), grouped(of as u64), 100 * done / of)
+    fn show(&self, done: usize) {
+        let phase = &self.phase;
+        let line = match (done, self.total) {
+            (0, 0) => phase.clone(),
+            (done, 0) => format!("{phase}: {}", grouped(done as u64)),
+            (done, total) => {
+                format!("{phase}: {} of {} ({}%)", grouped(done as u64), grouped(total as u64), 100 * done / total)
             }
         };
-        match self.shown {
+        match self.enabled {
             true if console::has_status_line() => console::set_status(&line),
             true if done > 0 => tracing::info!("{line}"),
             _ => {}
@@ -49,7 +50,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.shown && console::has_status_line() {
+        if self.enabled && console::has_status_line() {
             console::set_status("");
         }
     }

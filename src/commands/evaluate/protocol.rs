@@ -1,27 +1,27 @@
-//! Which events are predicted, and from what.
+//! Splits a log into training events and test cases.
 
 use super::log::Log;
 
-/// How a log is cut into what is known and what is to be predicted.
+/// Split of a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Protocol {
-    /// Each event is predicted from the state just before it, then learnt.
+    /// Each event is predicted from the state just before it, then used for training.
     Prequential {
-        /// The first event predicted; those before are learnt unseen.
+        /// First predicted event; earlier ones are used for training only.
         from: Cut,
-        /// Most events predicted from one state, at least 1.
+        /// Largest number of events predicted from one state, at least 1.
         tick: usize,
     },
-    /// The last event of each user is predicted from all other events, whenever they were.
+    /// The last event of each user is predicted from all other events, earlier or later.
     Last,
-    /// Everything a user does from then on is predicted at once from what all did before.
+    /// All later events of a user are predicted at once from all earlier events.
     Time {
-        /// The first event of the future.
+        /// First predicted event.
         from: Cut,
     },
 }
 
-/// A place in a log.
+/// Position in a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cut {
     /// After this share of the events, 0 to 1.
@@ -31,7 +31,7 @@ pub(super) enum Cut {
 }
 
 impl Cut {
-    /// Position of the first event behind it. Events of one millisecond are not torn apart.
+    /// Index of the first event after the cut. Events of the same millisecond stay together.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn position(self, log: &Log) -> usize {
         let at = match self {
@@ -46,29 +46,29 @@ impl Cut {
     }
 }
 
-/// What one user did, to be predicted from one list.
+/// Test case: a user and the items of the predicted events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Case {
     pub(super) user: u32,
-    /// Each item once.
-    pub(super) taken: Vec<u32>,
+    /// Relevant items, without duplicates.
+    pub(super) relevant: Vec<u32>,
 }
 
 /// A protocol applied to a log.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Events learnt before anything is predicted, by position in the log, rising.
+    /// Indices of the training events before the first prediction, ascending.
     pub(super) train: Vec<u32>,
-    /// Whether events expire. They do not where the lists are of no particular time.
+    /// Whether events expire. They do not if the predictions have no point in time.
     pub(super) expires: bool,
     pub(super) steps: Steps,
 }
 
 #[derive(Debug)]
 pub(super) enum Steps {
-    /// From what is learnt beforehand.
+    /// Cases predicted from the training events.
     Static(Vec<Case>),
-    /// The events from `from` on, at most `tick` from one state.
+    /// Events from index `from` on, at most `tick` from one state.
     Prequential { from: usize, tick: usize },
 }
 
@@ -83,17 +83,17 @@ impl Protocol {
             Protocol::Time { from } => {
                 let from = from.position(log);
                 let mut cases: Vec<Case> = Vec::new();
-                let mut of_user = vec![None; log.users.len()];
+                let mut case_of_user = vec![None; log.users.len()];
                 for event in &log.events[from..] {
-                    let case = *of_user[event.user as usize].get_or_insert_with(|| {
-                        cases.push(Case { user: event.user, taken: Vec::new() });
+                    let case = *case_of_user[event.user as usize].get_or_insert_with(|| {
+                        cases.push(Case { user: event.user, relevant: Vec::new() });
                         cases.len() - 1
                     });
-                    cases[case].taken.push(event.item);
+                    cases[case].relevant.push(event.item);
                 }
                 for case in &mut cases {
-                    case.taken.sort_unstable();
-                    case.taken.dedup();
+                    case.relevant.sort_unstable();
+                    case.relevant.dedup();
                 }
                 Plan { train: positions(0..from), expires: true, steps: Steps::Static(cases) }
             }
@@ -101,7 +101,7 @@ impl Protocol {
     }
 }
 
-/// A user with one event keeps it: there would be nothing to predict from.
+/// The event of a user with only one is used for training: there would be nothing to predict from.
 fn leave_last_out(log: &Log) -> Plan {
     let mut last = vec![0; log.users.len()];
     let mut counts = vec![0_u32; log.users.len()];
@@ -113,12 +113,12 @@ fn leave_last_out(log: &Log) -> Plan {
         *position == last[log.events[*position].user as usize] && counts[log.events[*position].user as usize] > 1
     };
     let (held_out, train): (Vec<usize>, Vec<usize>) = (0..log.events.len()).partition(is_held_out);
-    let case = |position: usize| Case { user: log.events[position].user, taken: vec![log.events[position].item] };
+    let case = |position: usize| Case { user: log.events[position].user, relevant: vec![log.events[position].item] };
     Plan { train: positions(train), expires: false, steps: Steps::Static(held_out.into_iter().map(case).collect()) }
 }
 
-fn positions(of: impl IntoIterator<Item = usize>) -> Vec<u32> {
-    of.into_iter().map(|position| u32::try_from(position).expect("fewer events than 2^32 are taken")).collect()
+fn positions(positions: impl IntoIterator<Item = usize>) -> Vec<u32> {
+    positions.into_iter().map(|position| u32::try_from(position).expect("fewer than 2^32 events")).collect()
 }
 
 #[cfg(test)]
@@ -128,11 +128,11 @@ mod tests {
 
     fn static_cases(plan: &Plan) -> Vec<(u32, Vec<u32>)> {
         let Steps::Static(cases) = &plan.steps else { panic!("not static") };
-        cases.iter().map(|case| (case.user, case.taken.clone())).collect()
+        cases.iter().map(|case| (case.user, case.relevant.clone())).collect()
     }
 
     #[test]
-    fn the_last_event_of_each_user_with_more_than_one_is_held_out() {
+    fn last_holds_out_the_last_event_of_users_with_several() {
         let log = log(&[("a", "x", 1), ("b", "x", 2), ("a", "y", 3), ("a", "z", 3), ("c", "y", 4), ("b", "x", 5)]);
         let plan = Protocol::Last.plan(&log);
         assert_eq!(plan.train, [0, 1, 2, 4]);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_in_time_tears_no_millisecond_apart() {
+    fn time_keeps_events_of_a_millisecond_together() {
         let log = log(&[("a", "x", 1), ("b", "y", 2), ("a", "y", 2), ("b", "x", 2), ("b", "y", 7), ("b", "x", 7)]);
         for from in [Cut::Share(0.5), Cut::At(2), Cut::Share(1.0 / 6.0)] {
             let plan = Protocol::Time { from }.plan(&log);

@@ -1,10 +1,10 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Reproducible randomness: the same seed and purpose draw the same on every machine.
+/// Reproducible random numbers: the same seed and purpose give the same on every machine.
 pub(super) struct Random(ChaCha8Rng);
 
-/// What something is drawn for. Different purposes do not disturb each other.
+/// Independent streams of random numbers.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     Baseline = 1,
@@ -20,7 +20,7 @@ impl Random {
         Random(ChaCha8Rng::from_seed(bytes))
     }
 
-    /// Uniform below `n`. The bias of at most n / 2^64 is beneath notice.
+    /// Uniform below `n`, with a bias of at most n / 2^64.
     pub(super) fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
     }

@@ -1,35 +1,34 @@
-//! What is compared: the graph, and what any system must beat.
+//! The compared systems: the graph and the baselines.
 
 mod baselines;
 mod graph;
 
-use super::known::TrainingStats;
-use super::log::Logged;
+use super::log::LogEvent;
+use super::training_stats::TrainingStats;
 
 pub(super) use self::baselines::{Popularity, RandomItems, Recency};
-pub(super) use self::graph::{Changes, Graph, Setup, see};
+pub(super) use self::graph::{ChangeBuffer, Graph, GraphSetup, record_changes};
 
-/// An event that is learnt.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Learnt {
-    pub(super) event: Logged,
-    /// The user had not touched the item before.
+pub(super) struct TrainingEvent {
+    pub(super) event: LogEvent,
+    /// Whether it is the first event of this user and item.
     pub(super) new: bool,
 }
 
-/// Something that makes lists and learns.
+/// A system under evaluation.
 pub(super) trait Recommender {
-    /// Takes in what is known before anything is predicted, in the order of time.
-    fn load(&mut self, events: &[Learnt]) {
-        self.learn(events);
+    /// Loads the training events before the first prediction, ordered by time.
+    fn load(&mut self, events: &[TrainingEvent]) {
+        self.update(events);
     }
 
-    /// Time goes on: what is predicted next is of this millisecond.
+    /// Advances the time to that of the next prediction.
     fn advance(&mut self, _ms: u64) {}
 
-    /// A user's list, best first, into an empty vector.
-    fn list(&mut self, user: u32, known: &TrainingStats, into: &mut Vec<u32>);
+    /// Writes the list of a user, best first, into an empty vector.
+    fn recommend(&mut self, user: u32, training: &TrainingStats, into: &mut Vec<u32>);
 
-    /// Takes in what has been predicted.
-    fn learn(&mut self, events: &[Learnt]);
+    /// Applies events after they were predicted.
+    fn update(&mut self, events: &[TrainingEvent]);
 }

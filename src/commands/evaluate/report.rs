@@ -1,55 +1,55 @@
-//! What came out: as tables and as JSON.
+//! The report: tables and JSON.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
 use super::EvaluateArgs;
-use super::bootstrap::{Bootstrap, Estimate};
-use super::judge::{GROUPS, Group};
+use super::bootstrap::{Bootstrap, Estimate, Tally};
+use super::list_metrics::LIST_METRICS;
 use super::metrics::METRICS;
 use super::protocol::{Cut, Protocol};
-use super::setting::Setting;
-use super::shapes::SHAPES;
+use super::scores::{ITEM_GROUPS, ItemGroup, SystemScores};
+use super::settings::Setting;
 use super::trial::{Trial, TrialResult};
 use crate::commands::table::Table;
 use crate::config::Audience;
 use crate::engine::{grouped, timestamp};
 
-/// The figures of one system.
+/// Estimates of one system.
 pub(super) struct System {
     pub(super) name: String,
-    /// `key=value` of what is swept.
+    /// Swept settings as `key=value`.
     sets: Vec<String>,
-    /// In the order of [`GROUPS`].
-    groups: Vec<Scores>,
-    /// Whether there was a list, then the shapes at each k.
+    /// Scores in the order of [`ITEM_GROUPS`].
+    groups: Vec<GroupScores>,
+    /// Share of users with a list, then the list metrics at each k.
     lists: Vec<Estimate>,
-    /// At each k.
+    /// Coverage at each k.
     coverage: Vec<f64>,
 }
 
-/// Of one group of items taken.
-struct Scores {
+/// Estimates of one group of relevant items.
+struct GroupScores {
     cases: u64,
     users: usize,
-    /// Each metric at each k.
+    /// Estimates of each metric at each k.
     estimates: Vec<Estimate>,
 }
 
 impl System {
-    /// The systems, each with its name and what is swept in it, that were tried together.
+    /// The systems of one trial. `names` has the name and the swept settings of each.
     pub(super) fn all<'n>(
         names: impl IntoIterator<Item = (&'n str, &'n [String])>,
-        tried: TrialResult,
+        trial: TrialResult,
         bootstrap: &Bootstrap,
     ) -> Vec<Self> {
-        let TrialResult { judges, users, catalogue } = tried;
-        let system = |((name, sets), judge): ((&str, &[String]), super::judge::Judge)| {
-            let tallies: Vec<_> = judge.groups.iter().chain([&judge.lists]).collect();
+        let TrialResult { scores, users, catalogue } = trial;
+        let system = |((name, sets), scores): ((&str, &[String]), SystemScores)| {
+            let tallies: Vec<_> = scores.groups.iter().chain([&scores.lists]).collect();
             let mut estimates = bootstrap.estimates(&users, &tallies);
             let lists = estimates.pop().expect("one for each tally");
-            let scores = |(tally, estimates): (&super::bootstrap::Tally, Vec<Estimate>)| Scores {
+            let group_scores = |(tally, estimates): (&Tally, Vec<Estimate>)| GroupScores {
                 cases: tally.cases(),
                 users: tally.users().len(),
                 estimates,
@@ -57,29 +57,29 @@ impl System {
             System {
                 name: name.to_owned(),
                 sets: sets.to_vec(),
-                groups: judge.groups.iter().zip(estimates).map(scores).collect(),
+                groups: scores.groups.iter().zip(estimates).map(group_scores).collect(),
                 lists,
-                coverage: judge.coverage.shares(catalogue),
+                coverage: scores.coverage.shares(catalogue),
             }
         };
-        names.into_iter().zip(judges).map(system).collect()
+        names.into_iter().zip(scores).map(system).collect()
     }
 
-    fn group(&self, group: Group) -> &Scores {
-        let at = GROUPS.iter().position(|other| *other == group).expect("all groups are there");
+    fn group(&self, group: ItemGroup) -> &GroupScores {
+        let at = ITEM_GROUPS.iter().position(|other| *other == group).expect("a known group");
         &self.groups[at]
     }
 }
 
 pub(super) struct Report {
-    /// The settings of the graph, then the baselines.
+    /// Settings of the graph, then the baselines.
     pub(super) systems: Vec<System>,
     pub(super) ks: Vec<usize>,
-    /// The length at which systems are compared: as long as lists are in production, if that is looked at.
+    /// Length at which systems are compared: `graph.k` if it is evaluated, otherwise the longest.
     pub(super) at: usize,
-    /// The log and the protocol, in a line each.
+    /// Description of the log and the protocol.
     heading: String,
-    /// Whether one item is to be found in each case, so that recall is the hit rate.
+    /// Whether each case has one relevant item, so that recall equals the hit rate.
     single: bool,
     about: Map<String, Value>,
 }
@@ -105,13 +105,13 @@ impl Report {
         }
     }
 
-    /// A metric of new items.
+    /// Estimate of a metric on new items.
     pub(super) fn estimate(&self, system: usize, metric: usize, k: usize) -> &Estimate {
-        &self.systems[system].group(Group::New).estimates[self.column(metric, k)]
+        &self.systems[system].group(ItemGroup::New).estimates[self.column(metric, k)]
     }
 
     fn column(&self, measure: usize, k: usize) -> usize {
-        measure * self.ks.len() + self.ks.iter().position(|other| *other == k).expect("it is looked at")
+        measure * self.ks.len() + self.ks.iter().position(|other| *other == k).expect("an evaluated length")
     }
 
     pub(super) fn tables(&self) -> String {
@@ -120,61 +120,62 @@ impl Report {
             write!(text, "\n{title}\n{table}").expect("writing to a string does not fail");
         };
         add("new items (mean and 95% interval)".into(), self.qualities());
-        add(format!("what lists of {} are like", self.at), self.shapes());
-        add(format!("hit rate at {} by what was known", self.at), self.groups());
+        add(format!("properties of lists of {}", self.at), self.list_properties());
+        add(format!("hit rate at {} by group of items", self.at), self.groups());
         if self.systems.len() > 1 {
-            let title = format!("difference to {}, at {} (* the interval leaves out 0)", self.systems[0].name, self.at);
+            let title = format!("difference to {} at {} (* the interval excludes 0)", self.systems[0].name, self.at);
             add(title, self.differences());
         }
         text
     }
 
-    /// The metrics that say something of their own.
-    pub(super) fn shown(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
+    /// Metrics of the tables; without recall where it equals the hit rate.
+    fn displayed_metrics(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
         let names = METRICS.iter().map(|metric| metric.name()).enumerate();
         names.filter(|(_, name)| !(self.single && *name == "recall"))
     }
 
     fn qualities(&self) -> Table {
         let mut header = vec!["k", "system"];
-        header.extend(self.shown().map(|(_, name)| title(name)));
+        header.extend(self.displayed_metrics().map(|(_, name)| title(name)));
         let mut table = Table::new(&header);
         for k in &self.ks {
             for (at, system) in self.systems.iter().enumerate() {
-                let cells = self.shown().map(|(metric, _)| figure(self.estimate(at, metric, *k)));
+                let cells = self.displayed_metrics().map(|(metric, _)| figure(self.estimate(at, metric, *k)));
                 table.row([k.to_string(), system.name.clone()].into_iter().chain(cells));
             }
         }
         table
     }
 
-    fn shapes(&self) -> Table {
+    fn list_properties(&self) -> Table {
         let mut table = Table::new(&["system", "coverage", "popularity", "diversity", "has a list"]);
-        let k = self.ks.iter().position(|k| *k == self.at).expect("it is looked at");
+        let k = self.ks.iter().position(|k| *k == self.at).expect("an evaluated length");
         for system in &self.systems {
-            let shapes = (0..SHAPES.len()).map(|shape| figure(&system.lists[1 + self.column(shape, self.at)]));
+            let properties =
+                (0..LIST_METRICS.len()).map(|metric| figure(&system.lists[1 + self.column(metric, self.at)]));
             let coverage = format!("{:.4}", system.coverage[k]);
             let answered = system.lists[0].mean.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
-            table.row([system.name.clone(), coverage].into_iter().chain(shapes).chain([answered]));
+            table.row([system.name.clone(), coverage].into_iter().chain(properties).chain([answered]));
         }
         table
     }
 
     fn groups(&self) -> Table {
-        // The first setting, its lists filled up, and what follows the settings: more would not fit.
+        // The first setting, its blended variants and the baselines; more would not fit.
         let sets = &self.systems[0].sets;
         let systems: Vec<&System> =
             self.systems.iter().filter(|system| system.sets == *sets || system.sets.is_empty()).collect();
         let mut header = vec!["items taken", "lists", "users"];
         header.extend(systems.iter().map(|system| system.name.as_str()));
         let mut table = Table::new(&header);
-        for group in GROUPS {
+        for group in ITEM_GROUPS {
             let scores = self.systems[0].group(group);
             let rates = systems.iter().map(|system| {
                 let estimate = &system.group(group).estimates[self.column(0, self.at)];
                 estimate.mean.map_or("-".into(), |mean| format!("{mean:.4}"))
             });
-            let counts = [words(group).to_owned(), grouped(scores.cases), grouped(scores.users as u64)];
+            let counts = [description(group).to_owned(), grouped(scores.cases), grouped(scores.users as u64)];
             table.row(counts.into_iter().chain(rates));
         }
         table
@@ -182,16 +183,16 @@ impl Report {
 
     fn differences(&self) -> Table {
         let mut header = vec!["system"];
-        header.extend(self.shown().map(|(_, name)| title(name)));
+        header.extend(self.displayed_metrics().map(|(_, name)| title(name)));
         let mut table = Table::new(&header);
         for (at, system) in self.systems.iter().enumerate().skip(1) {
-            let cells = self.shown().map(|(metric, _)| signed(&self.difference(at, metric)));
+            let cells = self.displayed_metrics().map(|(metric, _)| signed(&self.difference(at, metric)));
             table.row([system.name.clone()].into_iter().chain(cells));
         }
         table
     }
 
-    /// To the first system, at the length of comparison.
+    /// Difference to the first system at the length of comparison.
     fn difference(&self, system: usize, metric: usize) -> Estimate {
         self.estimate(system, metric, self.at).minus(self.estimate(0, metric, self.at))
     }
@@ -202,20 +203,20 @@ impl Report {
             names.zip(estimates).map(|(name, estimate)| (name, json!(estimate))).collect()
         };
         let metrics: Vec<&str> = METRICS.iter().map(|metric| metric.name()).collect();
-        let shapes: Vec<&str> = SHAPES.iter().map(|shape| shape.name()).collect();
+        let list_metrics: Vec<&str> = LIST_METRICS.iter().map(|metric| metric.name()).collect();
         let system = |(at, system): (usize, &System)| {
-            let groups = GROUPS.iter().zip(&system.groups).map(|(group, scores)| {
+            let groups = ITEM_GROUPS.iter().zip(&system.groups).map(|(group, scores)| {
                 let figures = at_each_k(&metrics, &scores.estimates);
                 (group.name().to_owned(), json!({"lists": scores.cases, "users": scores.users, "metrics": figures}))
             });
-            let mut lists = at_each_k(&shapes, &system.lists[1..]);
+            let mut lists = at_each_k(&list_metrics, &system.lists[1..]);
             lists.insert("answered".into(), json!(system.lists[0]));
             lists
                 .extend(self.ks.iter().zip(&system.coverage).map(|(k, share)| (format!("coverage@{k}"), json!(share))));
             let differences = METRICS
                 .iter()
                 .enumerate()
-                .map(|(metric, of)| (format!("{}@{}", of.name(), self.at), json!(self.difference(at, metric))));
+                .map(|(index, metric)| (format!("{}@{}", metric.name(), self.at), json!(self.difference(at, index))));
             json!({
                 "name": system.name,
                 "set": system.sets,
@@ -239,13 +240,13 @@ fn title(metric: &str) -> &'static str {
     }
 }
 
-fn words(group: Group) -> &'static str {
+fn description(group: ItemGroup) -> &'static str {
     match group {
-        Group::New => "new",
-        Group::Warm => "new, user and item known",
-        Group::ColdUsers => "new, user unknown",
-        Group::ColdItems => "new, item unknown",
-        Group::Repeats => "repeats",
+        ItemGroup::New => "new",
+        ItemGroup::Warm => "new, user and item known",
+        ItemGroup::ColdUsers => "new, user unknown",
+        ItemGroup::ColdItems => "new, item unknown",
+        ItemGroup::Repeats => "repeats",
     }
 }
 
@@ -265,8 +266,8 @@ fn signed(estimate: &Estimate) -> String {
     let short = |end: f64| format!("{end:+.4}").replacen("0.", ".", 1);
     match (estimate.low, estimate.high) {
         (Some(low), Some(high)) => {
-            let sure = if low > 0.0 || high < 0.0 { "*" } else { " " };
-            format!("{mean:+.4} ({} {}){sure}", short(low), short(high))
+            let mark = if low > 0.0 || high < 0.0 { "*" } else { " " };
+            format!("{mean:+.4} ({} {}){mark}", short(low), short(high))
         }
         _ => format!("{mean:+.4}"),
     }
@@ -281,10 +282,11 @@ fn cut(from: Cut) -> String {
 
 fn heading(args: &EvaluateArgs, protocol: Protocol, trial: &Trial, settings: &[Setting]) -> String {
     let log = &trial.log;
-    let span = |at: Option<&super::log::Logged>| at.and_then(|event| timestamp(event.ts)).unwrap_or_else(|| "?".into());
+    let span =
+        |at: Option<&super::log::LogEvent>| at.and_then(|event| timestamp(event.ts)).unwrap_or_else(|| "?".into());
     let how = match protocol {
         Protocol::Last => {
-            "the last event of each user (with two or more) from all other events; nothing expires, everybody has a list"
+            "the last event of each user (with two or more) from all other events; nothing expires, all users have a list"
                 .to_owned()
         }
         Protocol::Prequential { from, tick: 1 } => {
@@ -293,18 +295,18 @@ fn heading(args: &EvaluateArgs, protocol: Protocol, trial: &Trial, settings: &[S
         Protocol::Prequential { from, tick } => {
             format!("each event after {} from a state at most {tick} events before it", cut(from))
         }
-        Protocol::Time { from } => format!("what is done after {} from what was known then", cut(from)),
+        Protocol::Time { from } => format!("all events after {} from the state at that time", cut(from)),
     };
     let audience = match (protocol, settings[0].config.graph.audience) {
         (Protocol::Last, _) => String::new(),
-        (_, Audience::All) => "; everybody has a list".to_owned(),
+        (_, Audience::All) => "; all users have a list".to_owned(),
         (_, Audience::Within(ms)) => {
-            format!("; who has no event within {} s has no list, which finds nothing", grouped(ms / 1_000))
+            format!("; users without an event within {} s have no list and count as not found", grouped(ms / 1_000))
         }
     };
     format!(
         "{} events of {} users and {} items, {} to {} ({} ignored, {} rejected)\n{how}{audience}\n\
-         {} lists of {}; items their user has touched before count apart; {} resamples of users, seed {}",
+         {} lists of {}; repeats are counted separately; {} resamples of users, seed {}",
         grouped(log.events.len() as u64),
         grouped(log.users.len() as u64),
         grouped(log.items.len() as u64),
@@ -319,7 +321,7 @@ fn heading(args: &EvaluateArgs, protocol: Protocol, trial: &Trial, settings: &[S
     ) + if args.explore.is_empty() { "" } else { EXPLORE }
 }
 
-const EXPLORE: &str = "\nexplore=N: the last N places are for items that nobody has touched before but somebody will";
+const EXPLORE: &str = "\nexplore=N: the last N positions have new items, without events so far";
 
 fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Map<String, Value> {
     let log = &trial.log;
@@ -365,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_short() {
+    fn formats_estimates() {
         let estimate = |mean, low, high| Estimate { mean, low, high, ..Estimate::default() };
         assert_eq!(figure(&estimate(Some(0.07213), Some(0.065), Some(1.0))), "0.0721 (.0650-1.0000)");
         assert_eq!(figure(&estimate(Some(0.5), None, None)), "0.5000");

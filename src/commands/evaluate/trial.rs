@@ -1,35 +1,35 @@
-//! A log, cut by a protocol, put to one system or several at once.
+//! The evaluation loop: recommends, scores and trains one or more systems on the same cases.
 
-use super::judge::Judge;
-use super::known::TrainingStats;
-use super::log::{Log, Logged};
+use super::list_metrics::Catalogue;
+use super::log::{Log, LogEvent};
 use super::progress::Progress;
 use super::protocol::{Plan, Steps};
 use super::random::{Purpose, Random};
-use super::recommenders::{Learnt, Recommender};
-use super::shapes::Catalogue;
+use super::recommenders::{Recommender, TrainingEvent};
+use super::scores::SystemScores;
+use super::training_stats::TrainingStats;
 use crate::stop::Stop;
 
-/// Lists of which what takes long is measured, about.
-const SAMPLED: usize = 2_000;
+/// Approximate number of lists on which slow list metrics are measured.
+const SAMPLE_SIZE: usize = 2_000;
 
 pub(super) struct Trial {
     pub(super) log: Log,
     pub(super) plan: Plan,
     pub(super) ks: Vec<usize>,
     pub(super) seed: u64,
-    /// How many places of a list try new items, each number beside the others.
+    /// Numbers of positions for new items, one variant each.
     pub(super) explore: Vec<usize>,
     catalogue: Catalogue,
 }
 
-/// What came of it.
+/// Result of a trial.
 pub(super) struct TrialResult {
-    /// Of each system.
-    pub(super) judges: Vec<Judge>,
-    /// Users with a case, in the order of the first.
+    /// Scores by system.
+    pub(super) scores: Vec<SystemScores>,
+    /// Users with a case, ordered by their first case.
     pub(super) users: Vec<u32>,
-    /// Items that were known in the end, or all of the log where new ones are tried.
+    /// Number of items with a training event, or of all items of the log if new items are explored.
     pub(super) catalogue: usize,
 }
 
@@ -44,7 +44,7 @@ impl Trial {
         Trial { log, plan, ks, seed, explore, catalogue }
     }
 
-    /// Lists to be judged.
+    /// Number of cases.
     pub(super) fn cases(&self) -> usize {
         match &self.plan.steps {
             Steps::Static(cases) => cases.len(),
@@ -52,12 +52,12 @@ impl Trial {
         }
     }
 
-    /// The longest list that is looked at.
+    /// Length of the longest evaluated list.
     pub(super) fn longest(&self) -> usize {
         self.ks.iter().copied().max().unwrap_or_default()
     }
 
-    /// Has all systems predict the same cases. `None`: it was stopped.
+    /// Evaluates all systems on the same cases. `None` if it was stopped.
     pub(super) fn run(
         &self,
         systems: &mut [&mut dyn Recommender],
@@ -65,18 +65,19 @@ impl Trial {
         stop: &Stop,
     ) -> Option<TrialResult> {
         let log = &self.log;
-        let mut known = TrainingStats::new(log.users.len(), log.items.len());
-        let learn = |known: &mut TrainingStats, event: &Logged| Learnt { event: *event, new: known.learn(event) };
-        let train = self.plan.train.iter().map(|position| learn(&mut known, &log.events[*position as usize]));
-        let train: Vec<Learnt> = train.collect();
+        let mut training = TrainingStats::new(log.users.len(), log.items.len());
+        let train_one =
+            |training: &mut TrainingStats, event: &LogEvent| TrainingEvent { event: *event, new: training.add(event) };
+        let train = self.plan.train.iter().map(|position| train_one(&mut training, &log.events[*position as usize]));
+        let train: Vec<TrainingEvent> = train.collect();
         for system in systems.iter_mut() {
             system.load(&train);
         }
         drop(train);
 
-        let mut court = Scorer {
+        let mut scorer = Scorer {
             trial: self,
-            judges: systems.iter().map(|_| Judge::new(&self.ks, log.items.len())).collect(),
+            scores: systems.iter().map(|_| SystemScores::new(&self.ks, log.items.len())).collect(),
             users: Vec::new(),
             has_case: vec![false; log.users.len()],
             sample: Random::new(self.seed, Purpose::Sample),
@@ -93,7 +94,7 @@ impl Trial {
                     if stop.is_set() {
                         return None;
                     }
-                    court.hear(systems, case.user, &case.taken, &known);
+                    scorer.score(systems, case.user, &case.relevant, &training);
                     progress.at(done);
                 }
             }
@@ -103,38 +104,39 @@ impl Trial {
                     if stop.is_set() {
                         return None;
                     }
-                    let events = &log.events[next..next + together(&log.events[next..], *tick)];
+                    let events = &log.events[next..next + batch_len(&log.events[next..], *tick)];
                     for system in systems.iter_mut() {
                         system.advance(events[0].ts);
                     }
                     for event in events {
-                        court.hear(systems, event.user, &[event.item], &known);
+                        scorer.score(systems, event.user, &[event.item], &training);
                     }
-                    let learnt: Vec<Learnt> = events.iter().map(|event| learn(&mut known, event)).collect();
+                    let events: Vec<TrainingEvent> =
+                        events.iter().map(|event| train_one(&mut training, event)).collect();
                     for system in systems.iter_mut() {
-                        system.learn(&learnt);
+                        system.update(&events);
                     }
                     next += events.len();
                     progress.at(next - from);
                 }
             }
         }
-        let catalogue = if self.explore.is_empty() { known.catalogue() } else { log.items.len() };
-        Some(TrialResult { judges: court.judges, users: court.users, catalogue })
+        let catalogue = if self.explore.is_empty() { training.item_count() } else { log.items.len() };
+        Some(TrialResult { scores: scorer.scores, users: scorer.users, catalogue })
     }
 }
 
-/// How many of the next events may be predicted from one state: at most `tick`, and no user's second event, which is to be
-/// predicted from the first.
-fn together(events: &[Logged], tick: usize) -> usize {
+/// Number of the next events that may be predicted from one state: at most `tick`, and only one of each user, because the
+/// second depends on the first.
+fn batch_len(events: &[LogEvent], tick: usize) -> usize {
     let mut users = std::collections::HashSet::new();
     events.iter().take(tick).take_while(|event| users.insert(event.user)).count()
 }
 
-/// Where lists and deeds meet.
+/// Scores the lists of all systems.
 struct Scorer<'t> {
     trial: &'t Trial,
-    judges: Vec<Judge>,
+    scores: Vec<SystemScores>,
     users: Vec<u32>,
     has_case: Vec<bool>,
     sample: Random,
@@ -142,16 +144,16 @@ struct Scorer<'t> {
 }
 
 impl Scorer<'_> {
-    fn hear(&mut self, systems: &mut [&mut dyn Recommender], user: u32, taken: &[u32], known: &TrainingStats) {
+    fn score(&mut self, systems: &mut [&mut dyn Recommender], user: u32, relevant: &[u32], training: &TrainingStats) {
         if !std::mem::replace(&mut self.has_case[user as usize], true) {
             self.users.push(user);
         }
-        // Drawn once for all systems, so that they are compared on the same lists.
-        let sampled = self.sample.below(self.trial.cases().max(1)) < SAMPLED;
-        for (system, judge) in systems.iter_mut().zip(&mut self.judges) {
+        // One draw for all systems, so that all are measured on the same lists.
+        let sampled = self.sample.below(self.trial.cases().max(1)) < SAMPLE_SIZE;
+        for (system, scores) in systems.iter_mut().zip(&mut self.scores) {
             self.list.clear();
-            system.list(user, known, &mut self.list);
-            judge.judge(user, &self.list, taken, known, &self.trial.catalogue, sampled);
+            system.recommend(user, training, &mut self.list);
+            scores.add(user, &self.list, relevant, training, &self.trial.catalogue, sampled);
         }
     }
 }
@@ -162,9 +164,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_comes_once_into_a_tick() {
+    fn a_batch_has_one_event_per_user() {
         let log = log(&[("a", "x", 1), ("b", "x", 2), ("a", "y", 3), ("c", "y", 4)]);
-        assert_eq!([1, 2, 3, 9].map(|tick| together(&log.events, tick)), [1, 2, 2, 2]);
-        assert_eq!(together(&log.events[1..], 9), 3);
+        assert_eq!([1, 2, 3, 9].map(|tick| batch_len(&log.events, tick)), [1, 2, 2, 2]);
+        assert_eq!(batch_len(&log.events[1..], 9), 3);
     }
 }

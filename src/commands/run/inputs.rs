@@ -1,9 +1,8 @@
 use clap::Args;
 use connectors::{Columns, Filter, InputOptions, OpenError, Uri, open_source};
-use simulator::Generator;
 
 use super::Failure;
-use crate::commands::generate;
+use crate::commands::simulation;
 use crate::config::Config;
 use crate::engine::{Input, Simulated};
 
@@ -68,8 +67,7 @@ impl InputArgs {
 fn open(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
     match uri {
         Uri::Generate(text) => {
-            let generator = generate::options(text)
-                .and_then(|options| Generator::new(options).map_err(|errors| generate::mistakes(&errors)));
+            let generator = simulation::options(text).and_then(simulation::generator);
             Ok(Input { source: Box::new(Simulated::new(generator.map_err(Failure::Usage)?)), waits: false })
         }
         Uri::File { path, .. } => {

@@ -1,4 +1,4 @@
-//! Producers and consumers beside the program, as others have them: nothing of ours is between them and the broker.
+//! Independent producers and consumers: plain librdkafka, without the code of the connectors.
 
 use std::time::Duration;
 
@@ -12,10 +12,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use schema::Event;
 
-/// How long the broker may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A broker.
+/// Factory of clients of one broker.
 pub(super) struct Clients {
     config: ClientConfig,
 }
@@ -25,7 +24,7 @@ impl Clients {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", broker);
         let consumer: BaseConsumer = config.clone().set("group.id", "bench").create()?;
-        consumer.fetch_metadata(None, PATIENCE).with_context(|| format!("no broker answers at {broker}"))?;
+        consumer.fetch_metadata(None, REQUEST_TIMEOUT).with_context(|| format!("no broker answers at {broker}"))?;
         Ok(Clients { config })
     }
 
@@ -38,27 +37,27 @@ impl Clients {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let created = runtime.block_on(admin.create_topics(&[new], &AdminOptions::new()))?;
         match created.into_iter().next() {
-            Some(Err((topic, code))) => Err(anyhow!("topic {topic} is not created: {code}")),
+            Some(Err((topic, code))) => Err(anyhow!("cannot create topic {topic}: {code}")),
             _ => Ok(()),
         }
     }
 
-    /// Acknowledged as the program's own records are; sent at once.
+    /// A producer with the same acknowledgements as the connectors, without batching delay.
     pub(super) fn producer(&self) -> anyhow::Result<Producer> {
         let mut config = self.config.clone();
         config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "0");
         Ok(Producer { producer: config.create()?, value: Vec::new() })
     }
 
-    /// Of what comes from now on, when it is decided.
+    /// A consumer of committed records from the current end of a topic.
     pub(super) fn consumer(&self, topic: &str) -> anyhow::Result<Consumer> {
         let mut config = self.config.clone();
         config.set("group.id", "bench").set("enable.auto.commit", "false").set("isolation.level", "read_committed");
         let consumer: BaseConsumer = config.create()?;
-        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+        let metadata = consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
         let mut assignment = TopicPartitionList::new();
         for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
-            let (_, end) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE)?;
+            let (_, end) = consumer.fetch_watermarks(topic, partition.id(), REQUEST_TIMEOUT)?;
             assignment.add_partition_offset(topic, partition.id(), Offset::Offset(end))?;
         }
         consumer.assign(&assignment)?;
@@ -75,19 +74,19 @@ impl Producer {
     pub(super) fn send(&mut self, topic: &str, event: &Event) -> anyhow::Result<()> {
         self.value.clear();
         serde_json::to_writer(&mut self.value, event)?;
-        self.put(BaseRecord::to(topic).key(event.user.as_bytes()).payload(&self.value))
+        self.enqueue(BaseRecord::to(topic).key(event.user.as_bytes()).payload(&self.value))
     }
 
     pub(super) fn send_key(&self, topic: &str, key: &str) -> anyhow::Result<()> {
-        self.put(BaseRecord::to(topic).key(key.as_bytes()).payload(b""))
+        self.enqueue(BaseRecord::to(topic).key(key.as_bytes()).payload(b""))
     }
 
-    fn put(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
+    fn enqueue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
+                    record = returned;
                     self.producer.poll(Duration::from_millis(1));
                 }
                 Err((error, _)) => return Err(error.into()),
@@ -95,20 +94,20 @@ impl Producer {
         }
     }
 
-    /// Lets acknowledgements in.
+    /// Processes acknowledgements.
     pub(super) fn poll(&self) {
         self.producer.poll(Duration::ZERO);
     }
 
     pub(super) fn flush(&self) -> anyhow::Result<()> {
-        Ok(self.producer.flush(PATIENCE)?)
+        Ok(self.producer.flush(REQUEST_TIMEOUT)?)
     }
 }
 
 pub(super) struct Consumer(BaseConsumer);
 
 impl Consumer {
-    /// The next record's key, if one comes within a moment.
+    /// The key of the next record; `None` if none arrives within 100 ms.
     pub(super) fn next_key(&self) -> Option<String> {
         let message = self.0.poll(Duration::from_millis(100))?.ok()?;
         String::from_utf8(message.key()?.to_vec()).ok()

@@ -1,6 +1,6 @@
 use super::{Hits, Metric};
 
-/// 1 if anything taken is among the first k.
+/// 1 if a relevant item is among the first k.
 pub(super) struct HitRate;
 
 impl Metric for HitRate {

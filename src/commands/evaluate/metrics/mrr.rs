@@ -1,6 +1,6 @@
 use super::{Hits, Metric};
 
-/// The reciprocal of the first hit's rank (from 1) among the first k, 0 without one: averaged, the mean reciprocal rank.
+/// Reciprocal rank (from 1) of the first hit among the first k, 0 without a hit. Its average is the mean reciprocal rank.
 pub(super) struct Mrr;
 
 impl Metric for Mrr {

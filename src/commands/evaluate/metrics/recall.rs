@@ -1,6 +1,6 @@
 use super::{Hits, Metric};
 
-/// The share of what was taken that is among the first k. With one item taken it is the hit rate.
+/// Share of the relevant items that are among the first k. With one relevant item it equals the hit rate.
 pub(super) struct Recall;
 
 impl Metric for Recall {
@@ -10,13 +10,13 @@ impl Metric for Recall {
 
     #[allow(clippy::cast_precision_loss)]
     fn value(&self, hits: &Hits, k: usize) -> f64 {
-        hits.within(k).count() as f64 / hits.taken as f64
+        hits.within(k).count() as f64 / hits.relevant as f64
     }
 }
 
 #[cfg(test)]
 #[test]
-fn a_share_of_all_that_was_taken() {
+fn is_a_share_of_all_relevant_items() {
     super::assert_values(&Recall, &[12], &[(2, 0.0), (3, 1.0)]);
     super::assert_values(&Recall, &[14, 11, 99, 98], &[(1, 0.0), (2, 0.25), (5, 0.5)]);
 }

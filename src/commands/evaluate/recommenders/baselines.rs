@@ -1,93 +1,93 @@
-//! Three that know nothing of tastes. None recommends what its user has touched before.
+//! Baselines without personalisation. None recommends an item that its user has touched before.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use dataflows::types::ItemId;
 
-use super::super::known::TrainingStats;
 use super::super::random::{Purpose, Random};
-use super::{Learnt, Recommender};
+use super::super::training_stats::TrainingStats;
+use super::{Recommender, TrainingEvent};
 
-/// Items by a number that changes, the largest first, equal ones by id.
-struct Board {
+/// Items ordered by a score, descending, then by id.
+struct RankedItems {
     ids: Vec<ItemId>,
-    of: HashMap<u32, u64>,
+    scores: HashMap<u32, u64>,
     order: BTreeSet<(Reverse<u64>, ItemId, u32)>,
     length: usize,
 }
 
-impl Board {
+impl RankedItems {
     fn new(ids: &[ItemId], length: usize) -> Self {
-        Board { ids: ids.to_vec(), of: HashMap::new(), order: BTreeSet::new(), length }
+        RankedItems { ids: ids.to_vec(), scores: HashMap::new(), order: BTreeSet::new(), length }
     }
 
-    fn set(&mut self, item: u32, to: impl FnOnce(u64) -> u64) {
-        let number = self.of.entry(item).or_default();
+    fn update(&mut self, item: u32, score: impl FnOnce(u64) -> u64) {
+        let current = self.scores.entry(item).or_default();
         let id = self.ids[item as usize];
-        self.order.remove(&(Reverse(*number), id, item));
-        *number = to(*number);
-        self.order.insert((Reverse(*number), id, item));
+        self.order.remove(&(Reverse(*current), id, item));
+        *current = score(*current);
+        self.order.insert((Reverse(*current), id, item));
     }
 
-    fn list(&self, user: u32, known: &TrainingStats, into: &mut Vec<u32>) {
-        let unseen = self.order.iter().map(|(_, _, item)| *item).filter(|item| !known.touched(user, *item));
+    fn list(&self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
+        let unseen = self.order.iter().map(|(_, _, item)| *item).filter(|item| !training.has_interacted(user, *item));
         into.extend(unseen.take(self.length));
     }
 }
 
-/// What most users have touched.
-pub(in super::super) struct Popularity(Board);
+/// Items by number of users.
+pub(in super::super) struct Popularity(RankedItems);
 
 impl Popularity {
     pub(in super::super) fn new(ids: &[ItemId], length: usize) -> Self {
-        Popularity(Board::new(ids, length))
+        Popularity(RankedItems::new(ids, length))
     }
 }
 
 impl Recommender for Popularity {
-    fn list(&mut self, user: u32, known: &TrainingStats, into: &mut Vec<u32>) {
-        self.0.list(user, known, into);
+    fn recommend(&mut self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
+        self.0.list(user, training, into);
     }
 
-    fn learn(&mut self, events: &[Learnt]) {
-        for learnt in events.iter().filter(|learnt| learnt.new) {
-            self.0.set(learnt.event.item, |users| users + 1);
+    fn update(&mut self, events: &[TrainingEvent]) {
+        for training in events.iter().filter(|training| training.new) {
+            self.0.update(training.event.item, |users| users + 1);
         }
     }
 }
 
-/// What was touched last by anybody.
+/// Items by time of the last event.
 pub(in super::super) struct Recency {
-    board: Board,
-    learnt: u64,
+    items: RankedItems,
+    events: u64,
 }
 
 impl Recency {
     pub(in super::super) fn new(ids: &[ItemId], length: usize) -> Self {
-        Recency { board: Board::new(ids, length), learnt: 0 }
+        Recency { items: RankedItems::new(ids, length), events: 0 }
     }
 }
 
 impl Recommender for Recency {
-    fn list(&mut self, user: u32, known: &TrainingStats, into: &mut Vec<u32>) {
-        self.board.list(user, known, into);
+    fn recommend(&mut self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
+        self.items.list(user, training, into);
     }
 
-    fn learn(&mut self, events: &[Learnt]) {
-        for Learnt { event, .. } in events {
-            self.learnt += 1;
-            self.board.set(event.item, |_| self.learnt);
+    fn update(&mut self, events: &[TrainingEvent]) {
+        for TrainingEvent { event, .. } in events {
+            self.events += 1;
+            self.items.update(event.item, |_| self.events);
         }
     }
 }
 
-/// Any items, drawn anew for each list.
+/// Random items, drawn again for each list.
 pub(in super::super) struct RandomItems {
     random: Random,
-    /// Items that were touched by anybody.
+    /// Items with an event.
     pool: Vec<u32>,
-    is_in: Vec<bool>,
+    in_pool: Vec<bool>,
     length: usize,
 }
 
@@ -96,30 +96,30 @@ impl RandomItems {
         RandomItems {
             random: Random::new(seed, Purpose::Baseline),
             pool: Vec::new(),
-            is_in: vec![false; items],
+            in_pool: vec![false; items],
             length,
         }
     }
 }
 
 impl Recommender for RandomItems {
-    fn list(&mut self, user: u32, known: &TrainingStats, into: &mut Vec<u32>) {
-        // The first draws of Fisher and Yates; the order of the pool is of no account.
+    fn recommend(&mut self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
+        // A partial Fisher-Yates shuffle.
         let mut left = self.pool.len();
         while into.len() < self.length && left > 0 {
             let drawn = self.random.below(left);
             left -= 1;
             self.pool.swap(drawn, left);
             let item = self.pool[left];
-            if !known.touched(user, item) {
+            if !training.has_interacted(user, item) {
                 into.push(item);
             }
         }
     }
 
-    fn learn(&mut self, events: &[Learnt]) {
-        for Learnt { event, .. } in events {
-            if !std::mem::replace(&mut self.is_in[event.item as usize], true) {
+    fn update(&mut self, events: &[TrainingEvent]) {
+        for TrainingEvent { event, .. } in events {
+            if !std::mem::replace(&mut self.in_pool[event.item as usize], true) {
                 self.pool.push(event.item);
             }
         }
@@ -131,7 +131,7 @@ mod tests {
     use super::super::super::log::tests::log;
     use super::*;
 
-    /// What a recommender says to a user after a log in which c has touched x, y and z; a, b x; and a y last.
+    /// The list of a user after a log in which c has touched x, y and z; a and b x; and a y last.
     fn list_of(recommender: &mut impl Recommender, user: u32) -> Vec<u32> {
         let log = log(&[
             ("c", "z", 1),
@@ -142,35 +142,35 @@ mod tests {
             ("b", "x", 5),
             ("a", "y", 6),
         ]);
-        let mut known = TrainingStats::new(4, 3);
+        let mut training = TrainingStats::new(4, 3);
         for event in &log.events {
-            let new = known.learn(event);
-            recommender.learn(&[Learnt { event: *event, new }]);
+            let new = training.add(event);
+            recommender.update(&[TrainingEvent { event: *event, new }]);
         }
         let mut list = Vec::new();
-        recommender.list(user, &known, &mut list);
+        recommender.recommend(user, &training, &mut list);
         list
     }
 
     const IDS: [ItemId; 3] = [30, 10, 20];
-    const NOBODY: u32 = 3;
+    const NEW_USER: u32 = 3;
 
     #[test]
-    fn popularity_counts_users_and_recency_is_the_last_touch() {
+    fn popularity_counts_users_and_recency_is_the_last_event() {
         // Numbers: z 0, x 1, y 2; c 0, a 1, b 2.
-        assert_eq!(list_of(&mut Popularity::new(&IDS, 9), NOBODY), [1, 2, 0]);
+        assert_eq!(list_of(&mut Popularity::new(&IDS, 9), NEW_USER), [1, 2, 0]);
         assert_eq!(list_of(&mut Popularity::new(&IDS, 9), 1), [0], "a has touched x and y");
         assert_eq!(list_of(&mut Popularity::new(&IDS, 1), 2), [2]);
-        assert_eq!(list_of(&mut Recency::new(&IDS, 9), NOBODY), [2, 1, 0]);
+        assert_eq!(list_of(&mut Recency::new(&IDS, 9), NEW_USER), [2, 1, 0]);
         assert_eq!(list_of(&mut Recency::new(&IDS, 9), 2), [2, 0]);
     }
 
     #[test]
-    fn random_items_are_different_unseen_and_all_as_likely() {
+    fn random_items_are_distinct_unseen_and_uniform() {
         assert_eq!(list_of(&mut RandomItems::new(1, 3, 9), 1), [0]);
         let mut first = [0; 3];
         for seed in 0..3_000 {
-            let list = list_of(&mut RandomItems::new(seed, 3, 2), NOBODY);
+            let list = list_of(&mut RandomItems::new(seed, 3, 2), NEW_USER);
             assert!(list.len() == 2 && list[0] != list[1]);
             first[list[0] as usize] += 1;
         }

@@ -1,4 +1,4 @@
-//! The graph itself, as it runs in production, driven tick by tick.
+//! The graph of production, driven tick by tick.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,15 +10,15 @@ use dataflows::types::ItemId;
 use dataflows::{Driver, ListChange, ListKey};
 use schema::Levels;
 
-use super::super::known::TrainingStats;
-use super::super::log::{Log, Logged};
-use super::{Learnt, Recommender};
+use super::super::log::{Log, LogEvent};
+use super::super::training_stats::TrainingStats;
+use super::{Recommender, TrainingEvent};
 
-/// Changed lists on their way from the workers.
-pub(in super::super) type Changes = Arc<Mutex<Vec<(ListKey, Vec<ItemId>)>>>;
+/// Changed lists from the workers that are not yet applied.
+pub(in super::super) type ChangeBuffer = Arc<Mutex<Vec<(ListKey, Vec<ItemId>)>>>;
 
-/// What looks at the changes of all workers.
-pub(in super::super) fn see(changes: &Changes) -> impl Fn(&ListChange) + Clone + Send + Sync + 'static {
+/// An observer that appends the changes of all workers to the buffer.
+pub(in super::super) fn record_changes(changes: &ChangeBuffer) -> impl Fn(&ListChange) + Clone + Send + Sync + 'static {
     let changes = Arc::clone(changes);
     move |change| {
         let items = change.items.iter().map(|scored| scored.item).collect();
@@ -26,32 +26,31 @@ pub(in super::super) fn see(changes: &Changes) -> impl Fn(&ListChange) + Clone +
     }
 }
 
-/// What the graph's recommender is made of.
-pub(in super::super) struct Setup<'a> {
+/// Log, levels and change buffer of a [`Graph`].
+pub(in super::super) struct GraphSetup<'a> {
     pub(in super::super) log: &'a Log,
     pub(in super::super) levels: &'a Levels,
-    pub(in super::super) changes: Changes,
+    pub(in super::super) changes: ChangeBuffer,
 }
 
-/// The lists that everybody would have been sent.
+/// Recommends the lists that the graph has emitted.
 pub(in super::super) struct Graph<'a, 'd, 'w> {
     driver: &'d mut Driver<'w>,
-    setup: Setup<'a>,
+    setup: GraphSetup<'a>,
     users: IdMap<u32>,
     lists: Rc<RefCell<Lists>>,
 }
 
-/// What the output would hold.
+/// Current lists.
 struct Lists {
-    of_users: Vec<Vec<ItemId>>,
+    by_user: Vec<Vec<ItemId>>,
     trending: Vec<ItemId>,
-    /// The numbers of items.
+    /// Numbers of items by id.
     numbers: IdMap<u32>,
 }
 
-/// The same lists as whoever shows them fills them up: with what trends, and with new items on the last places. Learns
-/// nothing by itself.
-pub(in super::super) struct Filled<'a> {
+/// The lists of a [`Graph`] blended with trending items, and with new items at the last positions.
+pub(in super::super) struct BlendedGraph<'a> {
     log: &'a Log,
     lists: Rc<RefCell<Lists>>,
     length: usize,
@@ -59,32 +58,31 @@ pub(in super::super) struct Filled<'a> {
     seed: u64,
 }
 
-/// Events that are loaded in one tick.
-const LOADED_AT_ONCE: usize = 50_000;
+/// Events per tick of the load.
+const LOAD_BATCH: usize = 50_000;
 
 impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
-    pub(in super::super) fn new(driver: &'d mut Driver<'w>, setup: Setup<'a>) -> Self {
+    pub(in super::super) fn new(driver: &'d mut Driver<'w>, setup: GraphSetup<'a>) -> Self {
         let numbers = |ids: &[u64]| ids.iter().copied().zip(0..).collect();
         let Log { users, items, .. } = setup.log;
-        let lists = Lists { of_users: vec![Vec::new(); users.len()], trending: Vec::new(), numbers: numbers(items) };
+        let lists = Lists { by_user: vec![Vec::new(); users.len()], trending: Vec::new(), numbers: numbers(items) };
         Graph { driver, setup, users: numbers(users), lists: Rc::new(RefCell::new(lists)) }
     }
 
-    /// The lists of this graph at the time, up to `length` items long, of which the last `explore` are new ones.
-    pub(in super::super) fn filled(&self, length: usize, explore: usize, seed: u64) -> Filled<'a> {
-        Filled { log: self.setup.log, lists: Rc::clone(&self.lists), length, explore, seed }
+    /// The current lists of this graph, blended to `length` items, of which the last `explore` are new.
+    pub(in super::super) fn blended(&self, length: usize, explore: usize, seed: u64) -> BlendedGraph<'a> {
+        BlendedGraph { log: self.setup.log, lists: Rc::clone(&self.lists), length, explore, seed }
     }
 
-    fn event(&self, event: &Logged) -> Option<dataflows::Event> {
+    fn event(&self, event: &LogEvent) -> Option<dataflows::Event> {
         self.setup.log.event(event, self.setup.levels)
     }
 
-    /// Takes over what has changed.
-    fn follow(&mut self) {
+    fn apply_changes(&mut self) {
         for (key, items) in self.setup.changes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let Lists { of_users, trending, .. } = &mut *self.lists.borrow_mut();
+            let Lists { by_user, trending, .. } = &mut *self.lists.borrow_mut();
             let list = match key {
-                ListKey::User(user) => &mut of_users[self.users[&user] as usize],
+                ListKey::User(user) => &mut by_user[self.users[&user] as usize],
                 ListKey::Everywhere => trending,
                 ListKey::Room(_) => unreachable!("the log has no rooms"),
             };
@@ -94,45 +92,46 @@ impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
 }
 
 impl Recommender for Graph<'_, '_, '_> {
-    fn load(&mut self, events: &[Learnt]) {
+    fn load(&mut self, events: &[TrainingEvent]) {
         let Some(last) = events.last() else { return };
-        let mut by_user: Vec<&Logged> = events.iter().map(|learnt| &learnt.event).collect();
+        // Grouped by user, the load computes each history once.
+        let mut by_user: Vec<&LogEvent> = events.iter().map(|training| &training.event).collect();
         by_user.sort_by_key(|event| event.user);
         let (log, levels) = (self.setup.log, self.setup.levels);
-        let batches = by_user.chunks(LOADED_AT_ONCE);
+        let batches = by_user.chunks(LOAD_BATCH);
         let batches = batches.map(|events| events.iter().filter_map(|event| log.event(event, levels)).collect());
         self.driver.load(last.event.ts, batches);
-        self.follow();
+        self.apply_changes();
     }
 
     fn advance(&mut self, ms: u64) {
         self.driver.advance(ms);
-        self.follow();
+        self.apply_changes();
     }
 
-    fn list(&mut self, user: u32, _known: &TrainingStats, into: &mut Vec<u32>) {
-        let Lists { of_users, numbers, .. } = &*self.lists.borrow();
-        into.extend(of_users[user as usize].iter().map(|item| numbers[item]));
+    fn recommend(&mut self, user: u32, _training: &TrainingStats, into: &mut Vec<u32>) {
+        let Lists { by_user, numbers, .. } = &*self.lists.borrow();
+        into.extend(by_user[user as usize].iter().map(|item| numbers[item]));
     }
 
-    fn learn(&mut self, events: &[Learnt]) {
-        let events: Vec<_> = events.iter().filter_map(|learnt| self.event(&learnt.event)).collect();
+    fn update(&mut self, events: &[TrainingEvent]) {
+        let events: Vec<_> = events.iter().filter_map(|training| self.event(&training.event)).collect();
         self.driver.tick(&events);
-        self.follow();
+        self.apply_changes();
     }
 }
 
-impl Recommender for Filled<'_> {
-    fn list(&mut self, user: u32, known: &TrainingStats, into: &mut Vec<u32>) {
-        let Lists { of_users, trending, numbers } = &*self.lists.borrow();
+impl Recommender for BlendedGraph<'_> {
+    fn recommend(&mut self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
+        let Lists { by_user, trending, numbers } = &*self.lists.borrow();
         let items = self.log.items.iter().zip(0..).filter(|_| self.explore > 0);
-        let new: Vec<ItemId> = items.filter(|(_, number)| !known.item(*number)).map(|(item, _)| *item).collect();
+        let new: Vec<ItemId> = items.filter(|(_, number)| !training.has_item(*number)).map(|(item, _)| *item).collect();
         let (explore, seed) = (self.explore, self.seed);
-        let filling = BlendSources { everywhere: trending, new: &new, explore, seed, ..BlendSources::default() };
-        let seen = |item| known.touched(user, numbers[&item]);
-        let list = blend(self.log.users[user as usize], &of_users[user as usize], &filling, seen, self.length);
+        let sources = BlendSources { everywhere: trending, new: &new, explore, seed, ..BlendSources::default() };
+        let seen = |item| training.has_interacted(user, numbers[&item]);
+        let list = blend(self.log.users[user as usize], &by_user[user as usize], &sources, seen, self.length);
         into.extend(list.iter().map(|(item, _)| numbers[item]));
     }
 
-    fn learn(&mut self, _events: &[Learnt]) {}
+    fn update(&mut self, _events: &[TrainingEvent]) {}
 }

@@ -1,7 +1,7 @@
-/// How much of the catalogue is recommended to anybody. It has no interval: a resample always misses items.
+/// Share of the catalogue that is in any list. It has no interval, because a resample of users always covers fewer items.
 pub(in super::super) struct Coverage {
     ks: Vec<usize>,
-    /// By item, the best rank (from 0) in any list.
+    /// Best rank (from 0) in any list, by item.
     best: Vec<usize>,
 }
 
@@ -17,17 +17,17 @@ impl Coverage {
         }
     }
 
-    /// For each k the share of `known` items that are among the first k of some list.
+    /// For each k the number of items among the first k of any list, divided by `catalogue`.
     #[allow(clippy::cast_precision_loss)]
-    pub(in super::super) fn shares(&self, known: usize) -> Vec<f64> {
+    pub(in super::super) fn shares(&self, catalogue: usize) -> Vec<f64> {
         let within = |k: &usize| self.best.iter().filter(|best| *best < k).count();
-        self.ks.iter().map(|k| within(k) as f64 / known.max(1) as f64).collect()
+        self.ks.iter().map(|k| within(k) as f64 / catalogue.max(1) as f64).collect()
     }
 }
 
 #[cfg(test)]
 #[test]
-fn an_item_is_covered_by_one_list() {
+fn counts_an_item_once() {
     let mut coverage = Coverage::new(&[1, 2, 3], 10);
     coverage.add(&[4, 7, 5]);
     coverage.add(&[4, 5]);

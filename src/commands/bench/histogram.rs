@@ -3,24 +3,29 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// Times from 100 ns to ten minutes, to three digits.
-pub(super) struct Sample(Histogram<u64>);
+/// Latency histogram from 100 ns to ten minutes with three significant digits.
+pub(super) struct LatencyHistogram(Histogram<u64>);
 
-impl Default for Sample {
+impl Default for LatencyHistogram {
     fn default() -> Self {
-        Sample(Histogram::new_with_bounds(100, 600_000_000_000, 3).expect("the bounds are valid"))
+        LatencyHistogram(Histogram::new_with_bounds(100, 600_000_000_000, 3).expect("the bounds are valid"))
     }
 }
 
-impl Sample {
-    pub(super) fn record(&mut self, took: Duration) {
-        self.0.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+impl LatencyHistogram {
+    pub(super) fn record(&mut self, latency: Duration) {
+        self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(super) fn count(&self) -> u64 {
+        self.0.len()
     }
 
     pub(super) fn percentiles(&self) -> Percentiles {
         let ms = |quantile| ms(self.0.value_at_quantile(quantile));
-        // A figure that fewer than one event stands for would say nothing.
-        let shown = CURVE.iter().filter(|point| points_behind(self.0.len(), **point) >= 1.0);
+        // A quantile needs at least one event beyond it.
+        let valid = CURVE.iter().filter(|point| events_beyond(self.0.len(), **point) >= 1.0);
         Percentiles {
             count: self.0.len(),
             mean_ms: self.0.mean() / 1e6,
@@ -29,19 +34,19 @@ impl Sample {
             p99_ms: ms(0.99),
             p999_ms: ms(0.999),
             max_ms: ms(1.0),
-            curve: shown.map(|point| (*point, ms(*point))).collect(),
+            curve: valid.map(|point| (*point, ms(*point))).collect(),
         }
     }
 }
 
-/// What is drawn of a distribution: latency against how rare it is, evenly on a logarithmic axis.
+/// Quantiles of the chart, evenly spaced on a logarithmic axis of 1/(1 - quantile).
 const CURVE: [f64; 21] = [
     0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999,
     0.99995, 0.99999,
 ];
 
 #[allow(clippy::cast_precision_loss)]
-fn points_behind(count: u64, quantile: f64) -> f64 {
+fn events_beyond(count: u64, quantile: f64) -> f64 {
     count as f64 * (1.0 - quantile)
 }
 
@@ -50,7 +55,7 @@ fn ms(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
 }
 
-/// What is told of a [`Sample`]; all zero when it is empty.
+/// Summary of a [`LatencyHistogram`]; all zero when it is empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Percentiles {
     pub(super) count: u64,
@@ -65,7 +70,7 @@ pub(super) struct Percentiles {
 }
 
 impl Percentiles {
-    /// The five that tables show; dashes for nothing.
+    /// Table cells p50, p90, p99, p99.9 and max; dashes without events.
     pub(super) fn cells(&self) -> [String; 5] {
         [self.p50_ms, self.p90_ms, self.p99_ms, self.p999_ms, self.max_ms].map(|ms| match self.count {
             0 => "-".to_owned(),
@@ -74,7 +79,7 @@ impl Percentiles {
     }
 }
 
-/// A number to three digits or so, without an exponent.
+/// A number with about three significant digits, without an exponent.
 pub(super) fn figure(number: f64) -> String {
     match number.abs() {
         size if size >= 100.0 => format!("{number:.0}"),
@@ -89,8 +94,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_of_what_was_recorded() {
-        let mut sample = Sample::default();
+    fn summarises_recorded_latencies() {
+        let mut sample = LatencyHistogram::default();
         assert_eq!(sample.percentiles().cells(), ["-"; 5]);
         (1..=1_000).for_each(|ms| sample.record(Duration::from_millis(ms)));
         let found = sample.percentiles();

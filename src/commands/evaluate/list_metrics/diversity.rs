@@ -1,11 +1,11 @@
-use super::{Catalogue, Shape};
+use super::{Catalogue, ListMetric};
 
-/// Intra-list diversity: one minus the mean similarity of two items of the list, similarity being the cosine of the sets of
-/// users who have touched them (as Smyth and Mc Clave 2001, with behaviour instead of attributes). 0: all the same; 1: no user has
-/// touched two of them.
+/// Intra-list diversity: one minus the mean similarity of two items of the list (Smyth and McClave 2001). Similarity is the
+/// cosine of the sets of users of the items, not of attributes. 0: all items have the same users; 1: no two items share a
+/// user.
 pub(super) struct Diversity;
 
-impl Shape for Diversity {
+impl ListMetric for Diversity {
     fn name(&self) -> &'static str {
         "diversity"
     }
@@ -27,14 +27,14 @@ impl Shape for Diversity {
 #[test]
 fn one_minus_the_mean_cosine_of_pairs() {
     let catalogue = super::catalogue();
-    let close = |list: &[u32], expected: f64| {
+    let assert_close = |list: &[u32], expected: f64| {
         let found = Diversity.value(list, &catalogue).unwrap();
         assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
     };
     // x and y: 2 / sqrt(4 * 2); x and z: 1 / sqrt(4); y and z: 0.
     let (xy, xz) = (2.0 / 8_f64.sqrt(), 0.5);
-    close(&[0, 1], 1.0 - xy);
-    close(&[0, 1, 2], 1.0 - (xy + xz) / 3.0);
-    close(&[0, 3], 1.0);
+    assert_close(&[0, 1], 1.0 - xy);
+    assert_close(&[0, 1, 2], 1.0 - (xy + xz) / 3.0);
+    assert_close(&[0, 3], 1.0);
     assert_eq!(Diversity.value(&[0], &catalogue), None);
 }

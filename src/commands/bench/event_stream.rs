@@ -1,18 +1,18 @@
-//! Simulated events as a benchmark offers them: those that count, with what is known of their users beforehand.
+//! Simulated events of a benchmark: those with an effect, with the changes of the audience that they cause.
 
-use simulator::{Generator, Options};
 use std::collections::VecDeque;
 
 use dataflows::Event;
 use schema::{Effect, Levels, id64};
+use simulator::{Generator, Options};
 
-use crate::commands::generate;
+use crate::commands::simulation::generator;
 use crate::failure::Failure;
 
-/// More than any benchmark takes, at any rate of the simulation less than the hundred years it may last.
+/// Number of events of an endless simulation: more than any benchmark takes, and valid at all rates of at least 1.
 pub(super) const ENDLESS: u64 = 3_000_000_000;
 
-/// An event that counts. Names are numbers: 48 bytes, so that a whole step can be made before it begins.
+/// An event with an effect. Names are numbers, so it takes 48 bytes and all events of a step fit into memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SimulatedEvent {
     pub(super) ts: u64,
@@ -20,76 +20,76 @@ pub(super) struct SimulatedEvent {
     pub(super) user: u32,
     pub(super) item: u32,
     pub(super) room: u32,
-    /// For `watch`.
+    /// Watch time, for `watch`.
     pub(super) dwell_ms: Option<u32>,
     pub(super) level: u8,
-    /// It brings its user into the audience.
+    /// Whether the event brings its user into the audience.
     pub(super) joins: bool,
 }
 
 impl SimulatedEvent {
-    /// As the graph takes it.
+    /// The event as an input of the graph.
     pub(super) fn event(&self) -> Event {
         let name = |prefix, number| id64(&format!("{prefix}{number}"));
         Event { user: name('u', self.user), item: name('p', self.item), ts: self.ts, level: self.level, scope: None }
     }
 }
 
-/// Makes events one after the other. What the levels ignore is left out: an event offered is an event that works.
+/// Generates events and tracks the audience. Events that the levels ignore are skipped.
 pub(super) struct EventStream {
     generator: Generator,
     levels: Levels,
-    /// How long a user stays in the audience after an event; for ever if `None`.
+    /// Time in ms that a user stays in the audience after an event; unlimited if `None`.
     audience: Option<u64>,
-    /// By user, the newest event while it keeps them in the audience; 0 outside.
+    /// Timestamp of the last event by user; 0 outside the audience.
     newest: Vec<u64>,
-    /// Every event that may still keep somebody in the audience, in order.
+    /// Events that may still keep their user in the audience, ordered by timestamp.
     stays: VecDeque<(u64, u32)>,
 }
 
 impl EventStream {
     pub(super) fn new(options: Options, levels: Levels, audience: Option<u64>) -> Result<Self, Failure> {
         let newest = vec![0; options.users as usize];
-        let generator = Generator::new(options).map_err(|errors| Failure::Usage(generate::mistakes(&errors)))?;
+        let generator = generator(options).map_err(Failure::Usage)?;
         Ok(EventStream { generator, levels, audience, newest, stays: VecDeque::new() })
     }
 
-    /// The next event, and into `left` the users who leave the audience as it comes.
+    /// The next event. Appends to `left` the users who leave the audience before it.
     pub(super) fn next_event(&mut self, left: &mut Vec<u32>) -> Option<SimulatedEvent> {
-        let (mut offered, user) = loop {
+        let mut next = loop {
             let event = self.generator.next_event()?;
             let Ok(Effect::Counts(level)) = self.levels.effect(event.action, event.dwell_ms) else { continue };
             let number = |name: &str, prefix: &str| {
                 let number = name.strip_prefix(prefix).and_then(|digits| digits.parse::<u32>().ok());
-                number.expect("the simulation numbers its users, items and rooms")
+                number.expect("simulated names are numbered")
             };
             let (user, item, room) = (number(event.user, "u"), number(event.item, "p"), number(event.room, "room"));
             let dwell_ms = event.dwell_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX));
             let (ts, action) = (event.ts, event.action);
-            break (SimulatedEvent { ts, action, user, item, room, dwell_ms, level, joins: false }, user);
+            break SimulatedEvent { ts, action, user, item, room, dwell_ms, level, joins: false };
         };
         if let Some(span) = self.audience {
-            while let Some((ts, user)) = self.stays.front().copied().filter(|(ts, _)| ts + span <= offered.ts) {
+            while let Some((ts, user)) = self.stays.front().copied().filter(|(ts, _)| ts + span <= next.ts) {
                 self.stays.pop_front();
-                // Unless a later event keeps them.
+                // A later event may keep the user in the audience.
                 if self.newest[user as usize] == ts {
                     self.newest[user as usize] = 0;
                     left.push(user);
                 }
             }
-            self.stays.push_back((offered.ts, user));
+            self.stays.push_back((next.ts, next.user));
         }
-        let newest = &mut self.newest[user as usize];
-        offered.joins = std::mem::replace(newest, offered.ts) == 0;
-        Some(offered)
+        let newest = &mut self.newest[next.user as usize];
+        next.joins = std::mem::replace(newest, next.ts) == 0;
+        Some(next)
     }
 
-    /// The next `count` events as the graph takes them, fewer at the end of the simulation.
+    /// The next `count` events as inputs of the graph; fewer at the end of the simulation.
     pub(super) fn events(&mut self, count: usize) -> Vec<Event> {
         let mut left = Vec::new();
         let next = || {
             left.clear();
-            self.next_event(&mut left).map(|offered| offered.event())
+            self.next_event(&mut left).map(|event| event.event())
         };
         std::iter::from_fn(next).take(count).collect()
     }
@@ -99,19 +99,19 @@ impl EventStream {
 mod tests {
     use super::*;
 
-    /// Against a look at all events before.
+    /// Compares with a scan of all earlier events.
     #[test]
-    fn who_joins_and_who_leaves_is_known_beforehand() {
+    fn tracks_users_who_join_and_leave_the_audience() {
         let options = Options { events: 5_000, users: 300, items: 50, rooms: 3, ..Options::default() };
         let span = 700;
-        let mut maker =
+        let mut stream =
             EventStream::new(options, Levels::default(), Some(span)).unwrap_or_else(|_| panic!("valid options"));
         let (mut left, mut all, mut joined, mut gone) = (Vec::new(), Vec::<SimulatedEvent>::new(), 0, 0);
-        while let Some(event) = maker.next_event(&mut left) {
+        while let Some(event) = stream.next_event(&mut left) {
             let mut before = all.iter().rev().filter(|other| other.user == event.user);
             assert_eq!(event.joins, before.next().is_none_or(|last| last.ts + span <= event.ts));
             for user in left.drain(..) {
-                let last = all.iter().rev().find(|other| other.user == user).expect("they were there");
+                let last = all.iter().rev().find(|other| other.user == user).expect("an earlier event");
                 assert!(last.ts + span <= event.ts && last.ts + span > all.last().unwrap().ts);
                 gone += 1;
             }

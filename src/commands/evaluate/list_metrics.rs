@@ -1,25 +1,25 @@
-//! What lists are like, whether they are right or not: each measure in a file of its own.
+//! Properties of lists beyond accuracy, one file each.
 
 mod coverage;
 mod diversity;
 mod popularity;
 
-use super::log::Logged;
+use super::log::LogEvent;
 
 pub(super) use self::coverage::Coverage;
 use self::diversity::Diversity;
 use self::popularity::Popularity;
 
-/// Who has touched which item.
+/// Users of each item.
 pub(super) struct Catalogue {
-    /// Different users of each item, rising.
+    /// Users by item, ascending, without duplicates.
     users: Vec<Vec<u32>>,
-    /// All users with an event.
-    audience: usize,
+    /// Number of users with an event.
+    total_users: usize,
 }
 
 impl Catalogue {
-    pub(super) fn new<'e>(items: usize, events: impl Iterator<Item = &'e Logged>) -> Self {
+    pub(super) fn new<'e>(items: usize, events: impl Iterator<Item = &'e LogEvent>) -> Self {
         let mut users = vec![Vec::new(); items];
         let mut all = std::collections::HashSet::new();
         for event in events {
@@ -31,16 +31,16 @@ impl Catalogue {
             users.dedup();
             users.shrink_to_fit();
         }
-        Catalogue { users, audience: all.len() }
+        Catalogue { users, total_users: all.len() }
     }
 
-    /// The share of all users who have touched an item.
+    /// Share of all users who have touched an item.
     #[allow(clippy::cast_precision_loss)]
     pub(super) fn popularity(&self, item: u32) -> f64 {
-        self.users[item as usize].len() as f64 / self.audience.max(1) as f64
+        self.users[item as usize].len() as f64 / self.total_users.max(1) as f64
     }
 
-    /// Cosine of two items as sets of users.
+    /// Cosine similarity of two items as sets of users.
     #[allow(clippy::cast_precision_loss)]
     fn similarity(&self, a: u32, b: u32) -> f64 {
         let (a, b) = (&self.users[a as usize], &self.users[b as usize]);
@@ -53,22 +53,22 @@ impl Catalogue {
     }
 }
 
-/// A measure of the first k items of a list by themselves; nothing where it has no meaning. Averaged over lists.
-pub(super) trait Shape: Sync {
+/// Metric of the first k items of a list, independent of the relevant items; `None` if undefined. Averaged over lists.
+pub(super) trait ListMetric: Sync {
     fn name(&self) -> &'static str;
     fn value(&self, list: &[u32], catalogue: &Catalogue) -> Option<f64>;
-    /// Whether it takes so long that a sample of the lists must do.
+    /// Whether it is so slow that it is measured on a sample of the lists only.
     fn is_slow(&self) -> bool {
         false
     }
 }
 
-/// In the order in which they are told.
-pub(super) static SHAPES: [&dyn Shape; 2] = [&Popularity, &Diversity];
+/// All list metrics, in the order of the report.
+pub(super) static LIST_METRICS: [&dyn ListMetric; 2] = [&Popularity, &Diversity];
 
 #[cfg(test)]
 fn catalogue() -> Catalogue {
-    // x: a, b, c, d; y: a, b; z: c; w: nobody.
+    // x: a, b, c, d; y: a, b; z: c; w: no users.
     let log = super::log::tests::log(&[
         ("a", "x", 1),
         ("b", "x", 1),

@@ -1,4 +1,4 @@
-//! Settings of the configuration to be compared: `--sweep key=a,b,c`.
+//! Configurations to compare: `--sweep key=a,b,c`.
 
 use std::path::Path;
 
@@ -8,22 +8,21 @@ use super::protocol::Protocol;
 use crate::config::Config;
 use crate::failure::Failure;
 
-/// More would be asked for by mistake.
-const MOST: usize = 200;
+/// Limit of the combinations; more are probably a mistake.
+const MAX_SETTINGS: usize = 200;
 
-/// A configuration and what is different about it.
+/// A configuration with its swept settings.
 pub(super) struct Setting {
-    /// As short as it can be told, `deltarec` if nothing is different.
+    /// Short form of the swept settings; `deltarec` without any.
     pub(super) name: String,
-    /// `key=value` of what is swept.
+    /// Swept settings as `key=value`.
     pub(super) sets: Vec<String>,
     pub(super) config: Config,
 }
 
-/// Every combination of what is swept, over the file and the `--set`s; one setting if nothing is.
+/// All combinations of the swept values, on top of the file and `--set`; one setting without sweeps.
 ///
-/// Everybody is in the audience unless a `--set` says otherwise: an evaluation asks what the lists are worth, not who is
-/// watching at the moment.
+/// All users are in the audience unless `--set` says otherwise, because an evaluation is about the quality of the lists.
 pub(super) fn settings(
     file: Option<&Path>,
     sets: &[String],
@@ -33,8 +32,10 @@ pub(super) fn settings(
     let sweeps =
         sweeps.iter().map(|text| sweep(text, protocol)).collect::<Result<Vec<_>, _>>().map_err(Failure::Usage)?;
     let count = sweeps.iter().try_fold(1_usize, |count, (_, values)| count.checked_mul(values.len()));
-    if count.is_none_or(|count| count > MOST) {
-        return Err(Failure::Usage(anyhow!("--sweep: more than {MOST} combinations; sweep fewer keys at a time")));
+    if count.is_none_or(|count| count > MAX_SETTINGS) {
+        return Err(Failure::Usage(anyhow!(
+            "--sweep: more than {MAX_SETTINGS} combinations; sweep fewer keys at a time"
+        )));
     }
     let mut combinations = vec![Vec::new()];
     for (key, values) in &sweeps {
@@ -46,38 +47,38 @@ pub(super) fn settings(
         let all =
             ["graph.audience=all".to_owned()].into_iter().chain(sets.iter().cloned()).chain(swept.iter().cloned());
         let config = Config::load(file, &all.collect::<Vec<_>>())?;
-        let short = |set: &String| set.strip_prefix("graph.").unwrap_or(set).to_owned();
+        let short_name = |set: &String| set.strip_prefix("graph.").unwrap_or(set).to_owned();
         let name = if swept.is_empty() {
             "deltarec".to_owned()
         } else {
-            swept.iter().map(short).collect::<Vec<_>>().join(" ")
+            swept.iter().map(short_name).collect::<Vec<_>>().join(" ")
         };
         Ok(Setting { name, sets: swept, config })
     };
     combinations.into_iter().map(setting).collect()
 }
 
-/// A key and its values.
+/// Parses a sweep into its key and values.
 fn sweep(text: &str, protocol: Protocol) -> anyhow::Result<(&str, Vec<&str>)> {
     let (key, values) =
         text.split_once('=').ok_or_else(|| anyhow!("--sweep {text}: write KEY=A,B,C, as in graph.resolution=2,4,8"))?;
     let key = key.trim();
     ensure!(
         key.starts_with("graph.") || key.starts_with("levels.") || key.starts_with("trending."),
-        "--sweep {text}: only what is computed can be compared: graph.KEY, levels.ACTION or trending.KEY"
+        "--sweep {text}: only graph.KEY, levels.ACTION and trending.KEY can be compared"
     );
-    ensure!(key != "graph.k", "--sweep {text}: lists are looked at at several lengths anyway: --k 5,10,20");
+    ensure!(key != "graph.k", "--sweep {text}: use --k 5,10,20 for several lengths of the lists");
     let is_time = key == "graph.retention" || key == "graph.audience";
     ensure!(
         !(is_time && protocol == Protocol::Last),
-        "--sweep {text}: with --protocol last nothing expires and everybody has a list; use --protocol prequential or time"
+        "--sweep {text}: with --protocol last nothing expires and all users have a list; use --protocol prequential or time"
     );
     let values = split(values);
-    ensure!(values.iter().all(|value| !value.is_empty()), "--sweep {text}: there is an empty value");
+    ensure!(values.iter().all(|value| !value.is_empty()), "--sweep {text}: empty value");
     Ok((key, values))
 }
 
-/// At the commas that stand in no brackets and no quotes.
+/// Splits at commas outside brackets and quotes.
 fn split(values: &str) -> Vec<&str> {
     let (mut parts, mut from, mut depth, mut quoted) = (Vec::new(), 0, 0, false);
     for (at, c) in values.char_indices() {
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_a_list_unless_it_is_said() {
+    fn the_audience_is_all_users_by_default() {
         let time = Protocol::Time { from: Cut::Share(0.5) };
         let audience = |sets: &[&str], sweeps: &[&str]| -> Vec<Audience> {
             let [sets, sweeps] = [sets, sweeps].map(|texts| texts.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_swept_is_said() {
+    fn rejects_invalid_sweeps() {
         for (text, part) in [
             ("graph.resolution", "KEY=A,B,C"),
             ("input.batch=1,2", "graph.KEY"),
@@ -148,7 +149,7 @@ mod tests {
             ("graph.history=0", "graph.history must be"),
         ] {
             let Err(Failure::Usage(error)) = settings(None, &[], &[text.to_owned()], Protocol::Last) else {
-                panic!("{text} was taken")
+                panic!("{text} was accepted")
             };
             assert!(error.to_string().contains(part), "{text}: {error}");
         }

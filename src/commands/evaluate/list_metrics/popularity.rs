@@ -1,10 +1,9 @@
-use super::{Catalogue, Shape};
+use super::{Catalogue, ListMetric};
 
-/// The mean popularity of the items, popularity being the share of all users who have touched the item. High: everybody
-/// is shown what everybody knows.
+/// Mean popularity of the items of a list: the share of all users who have touched the item.
 pub(super) struct Popularity;
 
-impl Shape for Popularity {
+impl ListMetric for Popularity {
     fn name(&self) -> &'static str {
         "popularity"
     }
@@ -18,7 +17,7 @@ impl Shape for Popularity {
 
 #[cfg(test)]
 #[test]
-fn a_mean_of_shares() {
+fn is_the_mean_share_of_users() {
     let catalogue = super::catalogue();
     assert_eq!(Popularity.value(&[0, 1], &catalogue), Some(0.75));
     assert_eq!(Popularity.value(&[2, 3], &catalogue), Some(0.125));

@@ -1,0 +1,109 @@
+//! Charts of `deltarec evaluate`: one setting by length of the list, or several settings side by side.
+
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::Error;
+use plotters::prelude::*;
+
+use super::bootstrap::Estimate;
+use super::metrics::METRICS;
+use super::report::Report;
+use crate::commands::chart::{self, Area, COLOURS, draw_legend, draw_mesh, draw_series, failed};
+
+const WIDTH: u32 = 1_240;
+/// Popularity, recency and random.
+const BASELINES: usize = 3;
+/// Metrics of the two panels.
+const PANELS: [&str; 2] = ["hit_rate", "ndcg"];
+
+/// Draws hit rate and NDCG of new items with their intervals.
+pub(super) fn draw(path: &Path, report: &Report) -> Result<(), Error> {
+    let sweep = report.systems.len() > BASELINES + 1;
+    let height = if sweep { 150 + 26 * u32::try_from(report.systems.len()).unwrap_or(u32::MAX / 64) } else { 520 };
+    chart::write(path, (WIDTH, height), "new items found, with 95% intervals", |area| {
+        // The left panel of a sweep also has the names of the settings.
+        let (left, right) = area.split_horizontally(WIDTH / 2 + if sweep { 120 } else { 0 });
+        for ((area, name), with_names) in [left, right].iter().zip(PANELS).zip([true, false]) {
+            let metric = METRICS.iter().position(|metric| metric.name() == name).expect("a known metric");
+            if sweep {
+                draw_settings(area, report, metric, name, with_names)?;
+            } else {
+                draw_by_length(area, report, metric, name)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn title(name: &str) -> &'static str {
+    if name == "ndcg" { "NDCG" } else { "hit rate" }
+}
+
+/// Mean, lower and upper bound. Without an interval all three are the mean.
+fn bounds(estimate: &Estimate) -> (f64, f64, f64) {
+    let mean = estimate.mean.unwrap_or_default();
+    (mean, estimate.low.unwrap_or(mean), estimate.high.unwrap_or(mean))
+}
+
+fn value_range<'e>(estimates: impl Iterator<Item = &'e Estimate>) -> Range<f64> {
+    0.0..(estimates.map(|estimate| bounds(estimate).2).fold(0.0, f64::max) * 1.1).max(1e-4)
+}
+
+/// One setting and the baselines by length of the list.
+#[allow(clippy::cast_precision_loss)]
+fn draw_by_length(area: &Area<'_>, report: &Report, metric: usize, name: &str) -> Result<(), Error> {
+    let (systems, ks) = (report.systems.len(), &report.ks);
+    let all = (0..systems).flat_map(|system| ks.iter().map(move |k| report.estimate(system, metric, *k)));
+    let y = value_range(all);
+    let longest = report.ks.last().map_or(1.0, |k| *k as f64);
+    let mut chart = chart::builder(area, title(name), (48, 64))
+        .build_cartesian_2d(0.0..longest * 1.05, y.start..y.end * 1.2) // room for the legend
+        .map_err(failed)?;
+    let mut mesh = chart.configure_mesh();
+    draw_mesh(mesh.x_desc("length of the list, k").x_label_formatter(&|k| format!("{k:.0}")).y_desc(title(name)))?;
+    for (system, colour) in (0..systems).zip(COLOURS) {
+        // Shifted a little, so that intervals do not hide each other.
+        let x = |k: usize| k as f64 + (system as f64 - 1.5) * longest * 0.004;
+        let points: Vec<(f64, (f64, f64, f64))> =
+            ks.iter().map(|k| (x(*k), bounds(report.estimate(system, metric, *k)))).collect();
+        let means: Vec<(f64, f64)> = points.iter().map(|(x, (mean, ..))| (*x, *mean)).collect();
+        draw_series(&mut chart, &means, colour, report.systems[system].name.clone())?;
+        let intervals = points
+            .iter()
+            .map(|(x, (_, low, high))| PathElement::new([(*x, *low), (*x, *high)], colour.stroke_width(1)));
+        chart.draw_series(intervals).map_err(failed)?;
+    }
+    draw_legend(&mut chart, SeriesLabelPosition::UpperLeft)
+}
+
+/// All settings and the baselines at one length, one row each.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn draw_settings(area: &Area<'_>, report: &Report, metric: usize, name: &str, with_names: bool) -> Result<(), Error> {
+    let count = report.systems.len();
+    let estimates: Vec<&Estimate> = (0..count).map(|system| report.estimate(system, metric, report.at)).collect();
+    let caption = format!("{} at {}", title(name), report.at);
+    let row = |system: usize| (count - 1 - system) as f64;
+    let label = |y: &f64| {
+        let system = count as f64 - 1.0 - y.round();
+        let is_row = (y - y.round()).abs() < 1e-6 && system >= 0.0;
+        report.systems.get(system as usize).filter(|_| is_row).map_or(String::new(), |system| system.name.clone())
+    };
+    let mut chart = chart::builder(area, &caption, (40, if with_names { 250 } else { 12 }))
+        .build_cartesian_2d(value_range(estimates.iter().copied()), -0.5..count as f64 - 0.5)
+        .map_err(failed)?;
+    let mut mesh = chart.configure_mesh();
+    draw_mesh(mesh.y_labels(if with_names { count } else { 0 }).y_label_formatter(&label))?;
+    // The first setting is the reference.
+    let (first, ..) = bounds(estimates[0]);
+    let line = PathElement::new([(first, -0.5), (first, count as f64 - 0.5)], BLACK.mix(0.3).stroke_width(1));
+    chart.draw_series([line]).map_err(failed)?;
+    for (system, estimate) in estimates.into_iter().enumerate() {
+        let colour = if system + BASELINES < count { COLOURS[0] } else { COLOURS[1] };
+        let (mean, low, high) = bounds(estimate);
+        let interval = PathElement::new([(low, row(system)), (high, row(system))], colour.stroke_width(2));
+        chart.draw_series([interval]).map_err(failed)?;
+        chart.draw_series([Circle::new((mean, row(system)), 4, colour.filled())]).map_err(failed)?;
+    }
+    Ok(())
+}
