@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use schema::Event;
 
-use self::broker::{Broker, assert_no_repeats, real_broker, real_or_mock_broker};
+use self::broker::{Broker, PATIENCE, assert_no_repeats, real_broker, real_or_mock_broker};
 use super::{Lists, Place, Running, assert_same, changes, judged, last_lists, latest, set, trends, unscored};
 use crate::support::oracle::trending::Trending;
 use crate::support::oracle::{self, Params};
@@ -52,6 +52,11 @@ fn start_telling(place: &Place, log: &str, broker: &Broker, input: &str, output:
     let (input, output) = (broker.uri(input), broker.uri(output));
     let args = format!("run --input {input} --output {output} --clock event --set graph.audience=all {extra}");
     place.start_telling(log, &args.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Waits until a run has read what was in the inputs at its start.
+fn wait_for_backfill(running: &Running) {
+    running.err.until("changes are sent from now on", PATIENCE);
 }
 
 /// Ends a run by SIGTERM.

@@ -11,7 +11,7 @@ use schema::Event;
 use super::broker::{PATIENCE, Record, assert_no_repeats, real_broker};
 use super::{
     Lists, Place, Trending, assert_same, expected_lists, full_size, lists_from_file, set, simulated, start,
-    start_telling, stop, trends,
+    start_telling, stop, trends, wait_for_backfill,
 };
 
 /// Appends events in chunks from a thread, so that a run has work all the time.
@@ -48,7 +48,7 @@ fn assert_lists_survive_ten_kills(state: &str) {
     let start = || start_telling(&place, "info,connectors::kafka::sink=debug", &broker, &input, &output, &more);
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut running = start();
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     for (round, chunk) in events.chunks(count / 10).enumerate() {
         let producer = produce_in_chunks(broker.clone(), input.clone(), chunk.to_vec(), chunk.len() / 8);
         let since = running.err.text().len();
@@ -87,7 +87,7 @@ fn assert_lists_survive_ten_kills(state: &str) {
     // A restart without new events must not write a record.
     let records = broker.read(&output).len();
     let running = start();
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     thread::sleep(Duration::from_millis(500));
     stop(running);
     assert_eq!(broker.read(&output).len(), records, "a restart without new events writes nothing");
@@ -125,7 +125,7 @@ fn trending_lists_survive_a_kill() {
             (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
         let more = format!("--workers 2 {} {state}", set(trending));
         let mut running = start(&place, &broker, &input, &output, &more);
-        running.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&running);
         broker.produce(&input, &events[..1000]);
         let records = broker.until(&output, &first, "the first rooms");
         assert_no_repeats(&records);
@@ -152,7 +152,7 @@ fn trending_lists_survive_a_kill() {
         assert!(rooms[0] > 5 && rooms[2] > 5, "{rooms:?}");
         // A restart without new events must not write a record.
         running = start(&place, &broker, &input, &output, &more);
-        running.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&running);
         thread::sleep(Duration::from_millis(300));
         stop(running);
         assert_eq!(broker.read(&output).len(), records.len(), "a restart without new events writes nothing");
@@ -171,13 +171,13 @@ fn a_zombie_process_is_fenced_off() {
         let (early, late) = events.split_at(6000);
         broker.produce(&input, early);
         let old = start(&place, &broker, &input, &output, "");
-        old.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&old);
         // The old process has records in flight when it is suspended.
         let producer = produce_in_chunks(broker.clone(), input.clone(), late.to_vec(), 300);
         thread::sleep(Duration::from_millis(150));
         old.signal("STOP");
         let new = start(&place, &broker, &input, &output, "");
-        new.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&new);
         old.signal("CONT");
         producer.join().unwrap();
         let records = broker.until(&output, &expected, "with an old process that woke up");
@@ -235,7 +235,7 @@ fn a_restart_writes_tombstones_and_new_lists_but_no_equal_lists() {
     assert_eq!((of("cem").len(), of("ann").len(), of("dan").len()), (1, 0, 1));
     // Another restart writes nothing.
     let running = place.start(&args);
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     stop(running);
     assert_eq!(broker.read(&output).len(), records.len());
 }
@@ -256,7 +256,7 @@ fn a_restart_continues_a_compacted_topic() {
     ];
     let output = broker.topic("lists", 1, &fast_compaction);
     let running = start(&place, &broker, &input, &output, "");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     for chunk in events.chunks(500) {
         broker.produce(&input, chunk);
         thread::sleep(Duration::from_millis(100));
@@ -276,7 +276,7 @@ fn a_restart_continues_a_compacted_topic() {
     println!("compaction left {compacted} of {} records", before.len());
     assert!(compacted < before.len(), "nothing was compacted within a minute");
     let running = start(&place, &broker, &input, &output, "");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     thread::sleep(Duration::from_millis(500));
     stop(running);
     let after = count();

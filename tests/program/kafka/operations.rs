@@ -5,7 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::broker::{Broker, PATIENCE, assert_no_repeats, kafka_script, real_broker, real_or_mock_broker};
-use super::{Place, assert_same, expected_lists, full_size, lists_from_file, simulated, start, stop};
+use super::{
+    Place, assert_same, expected_lists, full_size, lists_from_file, simulated, start, stop, wait_for_backfill,
+};
 
 #[test]
 fn rejected_records_are_copied_unchanged_to_the_dead_letter_topic() {
@@ -63,7 +65,7 @@ fn a_run_survives_an_outage_of_the_broker() {
     let (input, output) = (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
     broker.produce(&input, &events[..3000]);
     let running = start(&place, &broker, &input, &output, "");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     broker.produce(&input, &events[3000..6000]);
     kafka_script(&node, &["stop"]);
     thread::sleep(Duration::from_secs(if full_size() { 30 } else { 5 }));
@@ -84,14 +86,14 @@ fn new_partitions_are_read() {
     let (input, output) = (broker.topic("events", 1, &[]), broker.topic("lists", 0, &[]));
     broker.produce(&input, &events[..3000]);
     let running = start(&place, &broker, &input, &output, "--set kafka.refresh=300ms --state state");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     broker.add_partitions(&input, 5);
     broker.produce(&input, &events[3000..]);
     broker.until(&output, &expected, "with new partitions");
     stop(running).said(&["new partitions [1, 2, 3, 4]"]);
     // The positions in the snapshot include the new partitions.
     let running = start(&place, &broker, &input, &output, "--state state");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     stop(running).said(&["goes on from snapshot", ", 0 rejected"]);
     assert_same("new partitions", &broker.lists(&output), &expected, 100);
 }
@@ -274,7 +276,7 @@ fn settings_of_an_output_topic_that_can_lose_lists_are_warned_about() {
     for (settings, warning) in cases {
         let output = broker.topic("lists", 1, settings);
         let running = start(&place, &broker, &input, &output, "");
-        running.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&running);
         let done = stop(running);
         match warning {
             Some(warning) => drop(done.said(&[warning, "set cleanup.policy=compact"])),
