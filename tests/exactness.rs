@@ -1,3 +1,5 @@
+//! The graph against the oracle: every change, at every time, for any number of workers.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -5,10 +7,10 @@ use proptest::prelude::*;
 use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
 use crate::support::logs::{log, params};
 use crate::support::oracle::changes::{changes, changes_together};
-use crate::support::oracle::{Ev, Params, lists};
+use crate::support::oracle::{Ev, Params, lists, without_scores};
 
-/// What the oracle says of each tick's end.
-fn check_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Result<usize, TestCaseError> {
+/// Compares the lists at the end of every tick with the oracle's. Returns the number of lists compared.
+fn compare_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Result<usize, TestCaseError> {
     let records = run(params, ticks, workers, pace);
     let mut arrived = Vec::new();
     let mut compared = 0;
@@ -18,14 +20,10 @@ fn check_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> R
         ends.insert(tick.at, arrived.clone());
     }
     for (at, arrived) in ends {
-        let expected = lists(&arrived, params, at);
-        let got = lists_at(&records, at);
-        let got: BTreeMap<_, Vec<_>> =
-            got.iter().map(|(user, list)| (user, list.iter().map(|(item, _)| item).collect())).collect();
-        let items: BTreeMap<_, Vec<_>> =
-            expected.iter().map(|(user, list)| (user, list.iter().map(|(item, _)| item).collect())).collect();
-        prop_assert_eq!(got, items, "at {}", at);
+        let expected = without_scores(lists(&arrived, params, at));
+        let found = without_scores(lists_at(&records, at));
         compared += expected.len();
+        prop_assert_eq!(found, expected, "at {}", at);
     }
     Ok(compared)
 }
@@ -33,7 +31,7 @@ fn check_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> R
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// The stream of changes is the oracle's, record for record, one event a tick or several taken together.
+    /// With one event per tick or several, the stream of changes equals the oracle's, record by record.
     #[test]
     fn every_change_equals_the_oracle(
         params in params(),
@@ -48,7 +46,7 @@ proptest! {
         prop_assert_eq!(run(&params, &ticks, workers, pace), changes_together(&expected, &params));
     }
 
-    /// Any number of events a tick, any number of workers, waiting for each tick or not.
+    /// For any number of events per tick and of workers, whether the driver waits for each tick or not.
     #[test]
     fn lists_equal_the_oracle_at_the_end_of_every_tick(
         params in params(),
@@ -58,13 +56,13 @@ proptest! {
         rush in any::<bool>(),
     ) {
         let pace = if rush { Pace::Rush } else { Pace::Wait };
-        check_lists(&params, &ticks(&log, size), workers, pace)?;
+        compare_lists(&params, &ticks(&log, size), workers, pace)?;
     }
 }
 
-/// A busy little shop of 40 viewers over an hour, with long pauses, late and repeated events.
-fn shop(events: usize) -> Vec<Ev> {
-    // A small generator of its own: the log must not change with a library.
+/// A log of 40 viewers over an hour, with long pauses, late and repeated events.
+fn shop_log(events: usize) -> Vec<Ev> {
+    // A generator written out here, so that the log does not change with a library.
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut draw = |below: u64| {
         state ^= state << 13;
@@ -77,26 +75,25 @@ fn shop(events: usize) -> Vec<Ev> {
     while log.len() < events {
         clock += if draw(50) == 0 { draw(200_000) } else { draw(3_000) };
         if draw(25) == 0 && !log.is_empty() {
-            let again = log[draw(log.len() as u64) as usize].clone();
-            log.push(again);
+            let repeated = log[draw(log.len() as u64) as usize].clone();
+            log.push(repeated);
             continue;
         }
-        let late = if draw(12) == 0 { draw(400_000) } else { 0 };
+        let lateness = if draw(12) == 0 { draw(400_000) } else { 0 };
         let (user, item) = (draw(40), draw(8) * draw(9));
         log.push(Ev {
             user: format!("viewer {user}"),
             item: format!("品牌{item}"),
             level: 1 + draw(6) as u8,
-            ts: clock - late,
+            ts: clock - lateness,
         });
     }
     log
 }
 
-/// DESIGN's own words: one event a tick, 2,000 events, record for record.
 #[test]
-fn two_thousand_events_one_a_tick_record_for_record() {
-    let log = shop(2_000);
+fn every_change_equals_the_oracle_for_2000_events_with_one_event_per_tick() {
+    let log = shop_log(2_000);
     let params = Params {
         history: 12,
         neighbours: 6,
@@ -110,24 +107,23 @@ fn two_thousand_events_one_a_tick_record_for_record() {
     let expected: Vec<_> = ticks.iter().map(|tick| (tick.at, tick.events.clone())).collect();
     let expected = changes(&expected, &params);
     let emptied = expected.iter().filter(|record| record.items.is_empty()).count();
-    println!("{} records, {emptied} of them empty a list", expected.len());
-    assert!(expected.len() > 4_000 && emptied > 200, "too little to compare");
+    println!("{} changes, {emptied} of them empty a list", expected.len());
+    assert!(expected.len() > 4_000 && emptied > 200, "too few changes to compare");
     for workers in [1, 2] {
-        let got = run(&params, &ticks, workers, Pace::Wait);
-        for (got, expected) in got.iter().zip(&expected) {
-            assert_eq!(got, expected, "{workers} workers");
+        let found = run(&params, &ticks, workers, Pace::Wait);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{workers} workers");
         }
-        assert_eq!(got.len(), expected.len(), "{workers} workers");
+        assert_eq!(found.len(), expected.len(), "{workers} workers");
     }
 }
 
-/// The default parameters, lists compared at many times, whatever the batch.
 #[test]
-fn defaults_at_intermediate_times() {
-    let log = shop(3_000);
+fn lists_equal_the_oracle_at_intermediate_times_with_default_parameters() {
+    let log = shop_log(3_000);
     let mut compared = 0;
     for (workers, size) in [(1, 100), (2, 150), (4, 1000)] {
-        compared += check_lists(&Params::default(), &ticks(&log, size), workers, Pace::Rush).unwrap();
+        compared += compare_lists(&Params::default(), &ticks(&log, size), workers, Pace::Rush).unwrap();
     }
     println!("{compared} non-empty lists compared");
     assert!(compared > 1_000, "only {compared} non-empty lists compared");

@@ -1,4 +1,4 @@
-//! The program from outside: arguments, files, pipes and signals in; exit code, output and messages out.
+//! The program from outside: arguments, files, pipes and signals; exit codes, output and messages.
 
 mod answers;
 mod bad_input;
@@ -29,34 +29,35 @@ use flate2::read::MultiGzDecoder;
 use schema::{Change, Effect, Event, Levels};
 use tempfile::TempDir;
 
-use super::support::oracle::Ev;
 use super::support::oracle::trending::{self, Seen, Trending};
+use super::support::oracle::{Ev, without_scores as unscored};
 
-/// No run of a test may take longer; one that hangs is killed and told of.
+/// Time limit of a run. A run that exceeds it is killed, and its test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a run of the program ended.
+/// Exit code and output of a run.
 #[derive(Debug)]
 struct Done {
-    /// `None`: ended by a signal.
+    /// Exit code; `None` if a signal ended the run.
     code: Option<i32>,
     out: String,
     err: String,
 }
 
 impl Done {
-    /// Ended well.
+    /// Asserts exit code 0.
     fn well(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.err);
         self
     }
 
-    /// Ended with this code, and said all of this, and nothing of an accident.
+    /// Asserts this exit code and, as [`Done::said`], these parts of stderr.
     fn failed(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.err);
         self.said(parts)
     }
 
+    /// Asserts that stderr contains all parts and no panic message.
     fn said(self, parts: &[&str]) -> Self {
         for part in parts {
             assert!(self.err.contains(part), "{part:?} is missing in:\n{}", self.err);
@@ -65,27 +66,28 @@ impl Done {
         self
     }
 
-    /// The summary, by what stands before or behind its numbers.
+    /// The numbers of the summary line on stderr.
     fn summary(&self) -> Summary {
         let line = self.err.lines().find(|line| line.contains(" events/s, peak memory "));
         let line = line.unwrap_or_else(|| panic!("no summary in:\n{}", self.err));
         let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
-        let before = |what: &str| {
+        let number_before = |what: &str| {
             let text = &line[..line.find(what).unwrap_or_else(|| panic!("no {what} in {line}"))];
             number(&text[text.rfind([' ', '(']).map_or(0, |at| at + 1)..])
         };
-        let by = line.split_once(" rejected (").map(|(_, rest)| rest.split_once(')').unwrap().0);
-        let by = by.into_iter().flat_map(|list| list.split(", ")).map(|pair| pair.rsplit_once(' ').unwrap());
+        let by_code = line.split_once(" rejected (").map(|(_, rest)| rest.split_once(')').unwrap().0);
+        let by_code = by_code.into_iter().flat_map(|list| list.split(", ")).map(|pair| pair.rsplit_once(' ').unwrap());
         Summary {
-            events: before(" events"),
-            rejected: before(" rejected"),
-            rejected_by: by.map(|(code, count)| (code.to_owned(), number(count))).collect(),
-            changes: before(" changes"),
+            events: number_before(" events"),
+            rejected: number_before(" rejected"),
+            rejected_by: by_code.map(|(code, count)| (code.to_owned(), number(count))).collect(),
+            changes: number_before(" changes"),
             peak_mib: number(line.rsplit_once("peak memory ").unwrap().1.strip_suffix(" MiB").unwrap()),
         }
     }
 }
 
+/// The numbers of the summary line.
 struct Summary {
     events: u64,
     rejected: u64,
@@ -94,7 +96,7 @@ struct Summary {
     peak_mib: u64,
 }
 
-/// A folder of its own, in which the program is run.
+/// A temporary directory in which a test runs the program.
 struct Place(TempDir);
 
 impl Place {
@@ -114,12 +116,12 @@ impl Place {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Starts the program, all its streams being pipes.
+    /// Starts the program with pipes for stdin, stdout and stderr.
     fn start(&self, args: &[&str]) -> Running {
         self.start_telling("", args)
     }
 
-    /// Starts the program with this as its `RUST_LOG`.
+    /// The same with `RUST_LOG` set to `log`.
     fn start_telling(&self, log: &str, args: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deltarec"));
         if log.is_empty() {
@@ -142,29 +144,30 @@ impl Place {
         Running { stdin: child.stdin.take(), child, out, err }
     }
 
-    /// Runs the program to its end, with nothing on stdin.
+    /// Runs the program to its end with an empty stdin.
     fn deltarec(&self, args: &[&str]) -> Done {
         self.start(args).end()
     }
 
-    /// `deltarec run` with arguments that hold no spaces.
+    /// `deltarec run` with arguments that are separated by spaces, and an empty stdin.
     fn run(&self, args: &str) -> Done {
         self.run_with(args, b"")
     }
 
+    /// The same with this input on stdin.
     fn run_with(&self, args: &str, input: &[u8]) -> Done {
         let args: Vec<&str> = ["run"].into_iter().chain(args.split_whitespace()).collect();
         let mut running = self.start(&args);
         let (mut stdin, input) = (running.stdin.take().unwrap(), input.to_owned());
-        // The program may end before it has read everything.
-        let feeding = thread::spawn(move || stdin.write_all(&input).is_ok());
+        // The program may end before it has read everything, so a write error is no failure.
+        let writer = thread::spawn(move || stdin.write_all(&input).is_ok());
         let done = running.end();
-        feeding.join().unwrap();
+        writer.join().unwrap();
         done
     }
 }
 
-/// A run that goes on.
+/// A running program. It is killed when dropped.
 struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -173,46 +176,47 @@ struct Running {
 }
 
 impl Running {
-    /// Writes to its stdin, which stays open.
+    /// Writes to its stdin and keeps it open.
     fn send(&mut self, text: &str) {
         self.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits until the output is as expected; it tells how long that took.
+    /// Waits until stdout is as expected and returns the time that took. `what` names the expectation.
     fn until(&self, limit: Duration, what: &str, expected: impl Fn(&str) -> bool) -> Duration {
-        let asked = Instant::now();
+        let start = Instant::now();
         while !expected(&self.out.text()) {
-            assert!(asked.elapsed() < limit, "{what}: not within {limit:?}; it said\n{}", self.err.text());
+            assert!(start.elapsed() < limit, "{what}: not within {limit:?}; stderr:\n{}", self.err.text());
             thread::sleep(Duration::from_millis(5));
         }
-        asked.elapsed()
+        start.elapsed()
     }
 
+    /// Sends a signal by its name without `SIG`.
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
-    /// Closes its stdin and waits for its end.
+    /// Closes its stdin and waits for its exit.
     fn end(mut self) -> Done {
         drop(self.stdin.take());
         self.end_within(PATIENCE)
     }
 
-    /// Waits for its end and keeps its stdin open.
+    /// Waits for its exit and keeps its stdin open.
     fn end_within(mut self, limit: Duration) -> Done {
-        let asked = Instant::now();
+        let start = Instant::now();
         let status: ExitStatus = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(asked.elapsed() < limit, "still running after {limit:?}; it said\n{}", self.err.text());
+            assert!(start.elapsed() < limit, "still running after {limit:?}; stderr:\n{}", self.err.text());
             thread::sleep(Duration::from_millis(2));
         };
         Done { code: status.code(), out: self.out.all(), err: self.err.all() }
     }
 
-    /// Processor time it has used, in hundredths of a second.
+    /// CPU time used so far, in clock ticks of 10 ms.
     fn ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
@@ -221,7 +225,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// A test that fails leaves no process behind.
+    /// Kills the process, so that a failing test leaves none behind.
     fn drop(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
             self.child.kill().unwrap();
@@ -230,54 +234,56 @@ impl Drop for Running {
     }
 }
 
-/// What came out of a pipe so far.
+/// Reads a pipe in a thread.
 struct Heard {
     bytes: Arc<Mutex<Vec<u8>>>,
-    listening: Option<thread::JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Heard {
     fn new(mut pipe: impl Read + Send + 'static) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&bytes);
-        let listening = thread::spawn(move || {
+        let shared = Arc::clone(&bytes);
+        let thread = thread::spawn(move || {
             let mut buffer = vec![0; 1 << 16];
             while let Ok(length @ 1..) = pipe.read(&mut buffer) {
-                heard.lock().unwrap().extend_from_slice(&buffer[..length]);
+                shared.lock().unwrap().extend_from_slice(&buffer[..length]);
             }
         });
-        Heard { bytes, listening: Some(listening) }
+        Heard { bytes, thread: Some(thread) }
     }
 
+    /// The text read so far.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
-    /// Waits until it has said this.
+    /// Waits until the text contains `part`.
     fn until(&self, part: &str, limit: Duration) {
-        let asked = Instant::now();
+        let start = Instant::now();
         while !self.text().contains(part) {
-            assert!(asked.elapsed() < limit, "{part:?} is not said within {limit:?}:\n{}", self.text());
+            assert!(start.elapsed() < limit, "{part:?} is not printed within {limit:?}:\n{}", self.text());
             thread::sleep(Duration::from_millis(5));
         }
     }
 
+    /// The whole text, once the other end is closed.
     fn all(&mut self) -> String {
-        self.listening.take().unwrap().join().unwrap();
+        self.thread.take().unwrap().join().unwrap();
         self.text()
     }
 }
 
-/// The records of an output, each of which must be a whole line.
+/// The records of an output, each of which must be a complete line.
 fn changes(output: &str) -> Vec<Change> {
-    assert!(output.is_empty() || output.ends_with('\n'), "the last line is not whole");
+    assert!(output.is_empty() || output.ends_with('\n'), "the last line is incomplete");
     output.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// Lists by user, best first, without scores (a record has those of its own time); no empty ones.
+/// Lists by user, best first, without empty ones. Without scores too: a record has those of its time.
 type Lists = BTreeMap<String, Vec<String>>;
 
-/// What an output leaves: the last record of every user.
+/// The lists after all changes: the last record of each user.
 fn last_lists<'c>(changes: impl IntoIterator<Item = &'c Change>) -> Lists {
     let mut lists = Lists::new();
     for change in changes {
@@ -287,32 +293,27 @@ fn last_lists<'c>(changes: impl IntoIterator<Item = &'c Change>) -> Lists {
     lists
 }
 
-/// The oracle's lists without scores.
-fn unscored(lists: BTreeMap<String, Vec<(String, i64)>>) -> Lists {
-    lists.into_iter().map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect())).collect()
-}
-
-/// Compares, and says how much there was to compare.
+/// Asserts that the lists are equal and that there are at least `minimum`. Prints their number.
 #[track_caller]
-fn assert_same(what: &str, found: &Lists, expected: &Lists, floor: usize) {
+fn assert_same(what: &str, found: &Lists, expected: &Lists, minimum: usize) {
     for user in found.keys().chain(expected.keys()) {
         assert_eq!(found.get(user), expected.get(user), "{what}: the list of {user}, found and expected");
     }
     println!("{what}: {} lists are equal", expected.len());
-    assert!(expected.len() >= floor, "{what}: only {} lists to compare", expected.len());
+    assert!(expected.len() >= minimum, "{what}: only {} lists to compare", expected.len());
 }
 
-/// Events as the default levels judge them, with their rooms; what is ignored is left out.
+/// The oracle's events, by the default levels, with their rooms. Ignored events are left out.
 fn seen(events: &[Event]) -> Vec<Seen> {
     let levels = Levels::default();
-    let judge = |event: &Event| match levels.effect(&event.action, event.dwell_ms).unwrap() {
+    let convert = |event: &Event| match levels.effect(&event.action, event.dwell_ms).unwrap() {
         Effect::Counts(level) => {
-            let judged = Ev { user: event.user.clone(), item: event.item.clone(), level, ts: event.ts };
-            Some((judged, event.room.clone()))
+            let converted = Ev { user: event.user.clone(), item: event.item.clone(), level, ts: event.ts };
+            Some((converted, event.room.clone()))
         }
         Effect::Ignored => None,
     };
-    events.iter().filter_map(judge).collect()
+    events.iter().filter_map(convert).collect()
 }
 
 /// The same without the rooms.
@@ -320,18 +321,19 @@ fn judged(events: &[Event]) -> Vec<Ev> {
     seen(events).into_iter().map(|(event, _)| event).collect()
 }
 
-/// What the oracle says trends after all events.
+/// The oracle's trending lists after all events.
 fn trends(events: &[Event], trending: Trending) -> Lists {
-    let seen = seen(events);
-    let latest = seen.iter().map(|(event, _)| event.ts).max().unwrap();
-    unscored(trending::lists(&seen, trending, latest))
+    let events = seen(events);
+    let now = events.iter().map(|(event, _)| event.ts).max().unwrap();
+    unscored(trending::lists(&events, trending, now))
 }
 
-/// The `--set`s for it.
+/// The `--set` arguments for these parameters.
 fn set(Trending { k, bucket, buckets }: Trending) -> String {
     format!("--set trending.k={k} --set trending.bucket={bucket}ms --set trending.buckets={buckets}")
 }
 
+/// The largest timestamp.
 fn latest(events: &[Ev]) -> u64 {
     events.iter().map(|event| event.ts).max().unwrap()
 }
@@ -342,16 +344,17 @@ fn unpacked(gzip: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A JSON line.
+/// An event as a JSON line.
 fn event(user: &str, item: &str, action: &str, ts: u64) -> String {
     format!("{{\"user\":\"{user}\",\"item\":\"{item}\",\"action\":\"{action}\",\"ts\":{ts}}}\n")
 }
 
-/// Ann bought bread and butter, bob only bread: bob is told of butter, and nobody of anything else.
+/// Three events as JSON lines: ann bought bread and butter, bob viewed bread. Only bob gets a list, which is butter.
 fn two_shoppers(ts: u64) -> String {
     event("ann", "bread", "purchase", ts) + &event("ann", "butter", "purchase", ts) + &event("bob", "bread", "view", ts)
 }
 
+/// This machine's time in milliseconds.
 fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Damaged inputs and outputs that fail: nothing is lost silently, and every message says where and what to do.
+//! Damaged inputs and failing outputs: nothing is lost silently, and every message says where it happened and what to do.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Place, changes, event, last_lists, now, two_shoppers};
 
 #[test]
-fn a_truncated_file_exits_with_1_and_what_came_before_stands() {
+fn a_truncated_file_exits_with_1_and_keeps_the_output_of_the_lines_before() {
     let place = Place::new();
     place.deltarec(&["generate", "events=20000,users=500,items=300,seed=5", "--output", "x.jsonl.gz"]).well();
     let whole = fs::read(place.path("x.jsonl.gz")).unwrap();
@@ -18,11 +18,11 @@ fn a_truncated_file_exits_with_1_and_what_came_before_stands() {
     let done =
         place.run("--input cut.jsonl.gz --output out.jsonl").failed(1, &["deltarec: cut.jsonl.gz: line ", "truncated"]);
     let line: u64 = done.err.split_once("cut.jsonl.gz: line ").unwrap().1.split_once(',').unwrap().0.parse().unwrap();
-    assert_eq!(done.summary().events, line - 1, "all whole lines before it count");
+    assert_eq!(done.summary().events, line - 1, "all complete lines before it count");
     let found = changes(&place.read("out.jsonl"));
     assert!(found.len() > 100);
     assert_eq!(done.summary().changes, found.len() as u64);
-    // A message says a thing once.
+    // The message names the cause once.
     let last = done.err.lines().last().unwrap();
     assert_eq!(last.matches("incomplete").count() + last.matches("unexpected end").count(), 1, "{last}");
 
@@ -34,7 +34,7 @@ fn a_truncated_file_exits_with_1_and_what_came_before_stands() {
     place.run("--input noise.jsonl.zst").failed(1, &["noise.jsonl.zst"]);
 }
 
-/// Bad records with the code of their reason, and what the message must say.
+/// Bad records, each with the code of its reason and a part of its message.
 const BAD: [(&[u8], &str, &str); 22] = [
     (b"{\"user\":\"\xff\",\"item\":\"a\",\"action\":\"view\",\"ts\":1}", "not_utf8", "UTF-8"),
     (b"[{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":1}]", "malformed", "one JSON object"),
@@ -65,7 +65,7 @@ const BAD: [(&[u8], &str, &str); 22] = [
 ];
 
 #[test]
-fn every_bad_record_is_counted_told_and_kept_with_its_reason_and_place() {
+fn every_bad_record_is_counted_logged_and_written_to_the_rejects_file() {
     let place = Place::new();
     let good = two_shoppers(5);
     let mut input = good.clone().into_bytes();
@@ -73,7 +73,7 @@ fn every_bad_record_is_counted_told_and_kept_with_its_reason_and_place() {
         input.extend_from_slice(record);
         input.push(b'\n');
     }
-    // Good ones around them and a blank line, which is no record.
+    // Good records before and after them, and a blank line, which is not a record.
     input.extend_from_slice(b"\n{\"user\":7,\"item\":\"bread\",\"action\":\"pv\",\"ts\":5,\"price\":{\"eur\":[1]}}\n");
     place.write("bad.jsonl", &input);
     let done = place.run("--input bad.jsonl --rejects rejects.jsonl").well().said(&[]);
@@ -88,37 +88,37 @@ fn every_bad_record_is_counted_told_and_kept_with_its_reason_and_place() {
         .flat_map(|(code, count)| std::iter::repeat_n(code.as_str(), usize::try_from(*count).unwrap()))
         .collect();
     assert_eq!(counts, codes);
-    let told: Vec<String> = last_lists(&changes(&done.out)).into_keys().collect();
-    assert_eq!(told, ["7", "bob"], "the good records around the bad ones count");
+    let users: Vec<String> = last_lists(&changes(&done.out)).into_keys().collect();
+    assert_eq!(users, ["7", "bob"], "the good records before and after the bad ones count");
 
     let rejects = place.read("rejects.jsonl");
     let mut rejects: Vec<Value> = rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     rejects.sort_by_key(|reject| reject["line"].as_u64());
     assert_eq!(rejects.len(), BAD.len());
     let mut offset = good.len();
-    let mut seen = Vec::new();
-    for (index, (reject, (record, code, says))) in rejects.iter().zip(BAD).enumerate() {
+    let mut logged_codes = Vec::new();
+    for (index, (reject, (record, code, message))) in rejects.iter().zip(BAD).enumerate() {
         let line = index + 4;
         assert_eq!(reject["reason"], code, "{reject}");
         assert_eq!(reject["line"], line, "{reject}");
         assert_eq!(reject["offset"], offset, "{reject}");
         assert_eq!(reject["source"], "bad.jsonl", "{reject}");
-        assert!(reject["detail"].as_str().unwrap().contains(says), "{reject}");
+        assert!(reject["detail"].as_str().unwrap().contains(message), "{reject}");
         let kept = reject["record"].as_str().unwrap();
         match serde_json::from_slice::<Value>(record) {
             Ok(record) if !record.is_array() => assert_eq!(serde_json::from_str::<Value>(kept).unwrap(), record),
             _ => assert_eq!(kept, String::from_utf8_lossy(record)),
         }
         offset += record.len() + 1;
-        // The first of each reason is logged.
+        // Only the first record of each reason is logged.
         let logged = done.err.contains(&format!(" WARN bad.jsonl:{line}: "));
-        assert_eq!(logged, !seen.contains(&code), "line {line} in:\n{}", done.err);
-        seen.push(code);
+        assert_eq!(logged, !logged_codes.contains(&code), "line {line} in:\n{}", done.err);
+        logged_codes.push(code);
     }
 }
 
 #[test]
-fn a_csv_with_bad_rows_goes_on_behind_them() {
+fn bad_csv_rows_are_rejected_and_the_rows_after_them_are_read() {
     let place = Place::new();
     place.write(
         "bad.csv",
@@ -128,15 +128,15 @@ fn a_csv_with_bad_rows_goes_on_behind_them() {
     let done = place.run("--input bad.csv --rejects rejects.jsonl.gz").well();
     let summary = done.summary();
     assert_eq!(summary.events, 3, "{}", done.err);
-    let by: Vec<(&str, u64)> = summary.rejected_by.iter().map(|(code, count)| (code.as_str(), *count)).collect();
-    assert_eq!(by, [("malformed", 2), ("missing:user", 1), ("wrong_type:ts", 1)]);
+    let counts: Vec<(&str, u64)> = summary.rejected_by.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+    assert_eq!(counts, [("malformed", 2), ("missing:user", 1), ("wrong_type:ts", 1)]);
     assert_eq!(changes(&done.out)[0].entered, ["but\"ter"]);
     let rejects = super::unpacked(&fs::read(place.path("rejects.jsonl.gz")).unwrap());
     assert_eq!(String::from_utf8(rejects).unwrap().lines().count(), 4);
 }
 
 #[test]
-fn an_endless_line_takes_no_memory() {
+fn an_overlong_line_is_rejected_with_bounded_memory() {
     let place = Place::new();
     let good = two_shoppers(5);
     let input = [good.as_bytes(), &vec![b'x'; 100 << 20], b"\n", event("eve", "butter", "view", 5).as_bytes()].concat();
@@ -146,23 +146,23 @@ fn an_endless_line_takes_no_memory() {
     let summary = done.summary();
     assert_eq!((summary.events, summary.rejected), (4, 1));
     assert!(summary.peak_mib < 100, "peak memory {} MiB", summary.peak_mib);
-    let told: Vec<String> = last_lists(&changes(&done.out)).into_keys().collect();
-    assert_eq!(told, ["bob", "eve"], "the line behind it is read");
-    assert!(place.read("rejects.jsonl").len() < 8 << 10, "a record is kept in part");
+    let users: Vec<String> = last_lists(&changes(&done.out)).into_keys().collect();
+    assert_eq!(users, ["bob", "eve"], "the line after it is read");
+    assert!(place.read("rejects.jsonl").len() < 8 << 10, "only a part of the record is kept");
 }
 
 #[test]
-fn a_whole_json_document_is_rejected_line_by_line() {
+fn a_json_array_is_rejected_line_by_line() {
     let place = Place::new();
     let array = format!("[\n{}\n]\n", two_shoppers(5).trim_end().replace('\n', ",\n"));
     place.write("array.jsonl", array);
     let done = place.run("--input array.jsonl").well().said(&["array.jsonl:1: malformed record"]);
-    // The last element has no comma behind it: by itself it is a good line.
+    // The last element has no comma after it, so its line is a good record.
     assert_eq!((done.summary().events, done.summary().rejected), (1, 4));
 }
 
 #[test]
-fn an_empty_input_is_no_failure() {
+fn an_empty_input_succeeds() {
     let place = Place::new();
     place.write("empty.jsonl", "");
     place.write("empty.csv", "");
@@ -177,7 +177,7 @@ fn an_empty_input_is_no_failure() {
 }
 
 #[test]
-fn what_cannot_be_opened_exits_with_1() {
+fn an_input_or_output_that_cannot_be_opened_exits_with_1() {
     let place = Place::new();
     place.write("good.jsonl", two_shoppers(5));
     place.write("kept.jsonl", "as before\n");
@@ -191,32 +191,32 @@ fn what_cannot_be_opened_exits_with_1() {
         ("--input good.jsonl --rejects none/r.jsonl", ["none/r.jsonl: cannot create", "create the folder first"]),
     ] {
         let done = place.run(args).failed(1, &parts);
-        assert!(done.err.matches("os error").count() <= 1, "said twice: {}", done.err);
+        assert!(done.err.matches("os error").count() <= 1, "the system error is repeated: {}", done.err);
         assert_eq!(place.read("kept.jsonl"), "as before\n");
     }
 }
 
 #[test]
-fn a_full_disk_exits_with_1_and_says_so() {
+fn a_full_disk_exits_with_1_and_names_the_file() {
     let place = Place::new();
     symlink("/dev/full", place.path("full.jsonl")).unwrap();
     place.write("bad.jsonl", "x\n");
     let full = ["full.jsonl: cannot ", "No space left", "free some space"];
     let done = place.run("--input generate:events=20000,users=500,items=300 --output full.jsonl").failed(1, &full);
-    assert_eq!(done.summary().changes, 0, "what was not written is not counted");
+    assert_eq!(done.summary().changes, 0, "changes that were not written are not counted");
     assert_eq!(done.err.matches("No space left").count(), 1, "{}", done.err);
     place.run("--input bad.jsonl --rejects full.jsonl").failed(1, &full);
     place.deltarec(&["generate", "events=1000", "--output", "full.jsonl"]).failed(1, &full);
 }
 
 #[test]
-fn a_disk_that_fills_up_ends_the_run() {
+fn a_disk_that_fills_up_during_the_run_ends_it() {
     let place = Place::new();
     fs::create_dir(place.path("small")).unwrap();
     let mount = place.path("small");
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        println!("skipped: no small file system can be mounted here");
+        println!("skipped: cannot mount a tmpfs");
         return;
     }
     let done = place.run("--input generate:events=50000,users=500,items=300 --output small/out.jsonl");
@@ -227,9 +227,9 @@ fn a_disk_that_fills_up_ends_the_run() {
     changes(&written[..=written.rfind('\n').unwrap()]);
 }
 
-/// Nobody takes changes any more, and the producer is silent: waiting for it would be waiting for nothing.
+/// The run must end although its input is open and idle.
 #[test]
-fn a_failed_output_ends_a_run_whose_input_is_silent() {
+fn a_failed_output_ends_the_run_while_the_input_is_idle() {
     let place = Place::new();
     symlink("/dev/full", place.path("full.jsonl")).unwrap();
     let mut running = place.start(&["run", "--output", "full.jsonl"]);
@@ -238,7 +238,7 @@ fn a_failed_output_ends_a_run_whose_input_is_silent() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_run_well() {
+fn a_closed_output_pipe_ends_the_run_with_exit_code_0() {
     let place = Place::new();
     let program = env!("CARGO_BIN_EXE_deltarec");
     for command in
@@ -254,7 +254,7 @@ fn a_reader_that_goes_away_ends_the_run_well() {
 }
 
 #[test]
-fn a_timestamp_is_in_the_future_when_it_is_after_the_start_of_the_run() {
+fn an_event_after_the_start_of_the_run_plus_max_skew_is_rejected() {
     let place = Place::new();
     let hour = now() + 3_600_000;
     place.write("ahead.jsonl", event("a", "b", "view", now()) + &event("a", "b", "view", hour));
@@ -265,7 +265,7 @@ fn a_timestamp_is_in_the_future_when_it_is_after_the_start_of_the_run() {
 }
 
 #[test]
-fn a_log_that_is_too_old_for_the_retention_is_warned_about() {
+fn a_log_older_than_the_retention_is_warned_about() {
     let place = Place::new();
     let done = place.run_with("--clock wall", two_shoppers(5).as_bytes()).well();
     assert!(done.err.contains("(3 expired on arrival)"), "{}", done.err);
@@ -275,7 +275,7 @@ fn a_log_that_is_too_old_for_the_retention_is_warned_about() {
 }
 
 #[test]
-fn a_jump_over_half_a_century_takes_no_time() {
+fn a_jump_of_half_a_century_takes_no_time() {
     let place = Place::new();
     let input = two_shoppers(0) + &two_shoppers(now() - 1000);
     for settings in ["", "--set graph.audience=1ms --set graph.retention=1ms", "--set graph.retention=3650d"] {

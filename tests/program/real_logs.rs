@@ -1,4 +1,4 @@
-//! Real logs, where they are at hand, through the program.
+//! The program's lists against the oracle's on real logs. If a log is not available, its test prints so and passes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,16 +12,21 @@ use crate::support::oracle::{self, Ev, Params};
 
 const DAY: u64 = 86_400_000;
 
-/// The rows of a log, each as its fields by the column names, and its path. `None`, and a note, where there is no such
-/// log. None of the fields that are read is quoted.
+/// Path and text of a log; `None` if it is not available.
 fn log(name: &str) -> Option<(PathBuf, String)> {
-    let path = logs::real(name)?;
+    let path = logs::real_log(name)?;
     let text = String::from_utf8(unpacked(&fs::read(&path).unwrap())).unwrap();
     Some((path, text))
 }
 
-/// Runs with the log as input and holds all last lists against the oracle's.
-fn check(path: &Path, args: &[&str], events: &[Ev], params: &Params, floor: usize) -> super::Summary {
+/// The fields of each row of a CSV text without its header. The fields that the tests read are not quoted.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines().skip(1).map(|row| row.split(',').collect())
+}
+
+/// Runs the program on the log and compares the final lists of all users with the oracle's.
+/// There must be at least `minimum` lists.
+fn compare_lists(path: &Path, args: &[&str], events: &[Ev], params: &Params, minimum: usize) -> super::Summary {
     let place = Place::new();
     let input = path.to_str().unwrap();
     let args = [&["run", "--input", input, "--output", "out.jsonl", "--set", "graph.audience=all"], args].concat();
@@ -29,37 +34,33 @@ fn check(path: &Path, args: &[&str], events: &[Ev], params: &Params, floor: usiz
     println!("{}", done.err.lines().last().unwrap());
     let found = last_lists(&changes(&place.read("out.jsonl")));
     let expected = unscored(oracle::lists(events, params, latest(events)));
-    assert_same(path.file_name().unwrap().to_str().unwrap(), &found, &expected, floor);
+    assert_same(path.file_name().unwrap().to_str().unwrap(), &found, &expected, minimum);
     done.summary()
 }
 
 #[test]
-fn every_list_of_a_taobao_log_is_the_oracles() {
+fn every_list_of_taobao_equals_the_oracle() {
     let Some((path, text)) = log("taobao_userbehavior_slice.csv.gz") else { return };
     let levels = Levels::default();
-    let events: Vec<Ev> = text
-        .lines()
-        .skip(1)
-        .map(|row| {
-            let fields: Vec<&str> = row.split(',').collect();
-            let Ok(Effect::Counts(level)) = levels.effect(fields[3], None) else { panic!("{row}") };
+    let events: Vec<Ev> = rows(&text)
+        .map(|fields| {
+            let Ok(Effect::Counts(level)) = levels.effect(fields[3], None) else { panic!("{fields:?}") };
             let ts = fields[4].parse::<u64>().unwrap() * 1000;
             Ev { user: fields[0].into(), item: fields[1].into(), level, ts }
         })
         .collect();
     let params = Params { audience: None, ..Params::default() };
     let columns = "user=user_id,item=item_id,action=behavior,ts=timestamp:s";
-    let summary = check(&path, &["--columns", columns, "--workers", "2"], &events, &params, 10_000);
+    let summary = compare_lists(&path, &["--columns", columns, "--workers", "2"], &events, &params, 10_000);
     assert_eq!((summary.events, summary.rejected), (events.len() as u64, 0));
 }
 
 #[test]
-fn every_list_of_an_online_shop_is_the_oracles_and_its_bad_rows_are_counted() {
+fn every_list_of_online_retail_equals_the_oracle_and_its_rejected_rows_are_counted() {
     let Some((path, text)) = log("online_retail_events.csv.gz") else { return };
     let mut events = Vec::new();
     let mut rejected: BTreeMap<String, u64> = BTreeMap::new();
-    for row in text.lines().skip(1) {
-        let fields: Vec<&str> = row.split(',').collect();
+    for fields in rows(&text) {
         let (item, quantity, time, user) = (fields[1], fields[2], fields[3], fields[5]);
         if user.is_empty() {
             *rejected.entry("missing:customer_id".into()).or_default() += 1;
@@ -74,21 +75,18 @@ fn every_list_of_an_online_shop_is_the_oracles_and_its_bad_rows_are_counted() {
     let params = Params { audience: None, retention: 400 * DAY, ..Params::default() };
     let columns = "user=customer_id,item=item_id,ts=invoice_time:%Y-%m-%d %H:%M:%S";
     let args = ["--columns", columns, "--action", "purchase", "--where", "quantity>0", "--set", "graph.retention=400d"];
-    let summary = check(&path, &args, &events, &params, 4_000);
+    let summary = compare_lists(&path, &args, &events, &params, 4_000);
     assert_eq!(summary.events, events.len() as u64);
     assert_eq!(summary.rejected_by, rejected);
     assert_eq!(rejected["missing:customer_id"], 135_080);
 }
 
-/// Sorted by user, not by time: the clock runs ahead of nearly all of it, and much has expired when it comes.
+/// The log is sorted by user, not by time, so nearly every event is late and many have expired when they arrive.
 #[test]
-fn every_list_of_film_ratings_in_the_wrong_order_is_the_oracles() {
+fn every_list_of_movielens_equals_the_oracle() {
     let Some((path, text)) = log("movielens_small_ratings.csv.gz") else { return };
-    let events: Vec<Ev> = text
-        .lines()
-        .skip(1)
-        .map(|row| {
-            let fields: Vec<&str> = row.split(',').collect();
+    let events: Vec<Ev> = rows(&text)
+        .map(|fields| {
             let ts = fields[3].parse::<u64>().unwrap() * 1000;
             Ev { user: fields[0].into(), item: fields[1].into(), level: 1, ts }
         })
@@ -96,6 +94,6 @@ fn every_list_of_film_ratings_in_the_wrong_order_is_the_oracles() {
     let params = Params { audience: None, retention: 3650 * DAY, ..Params::default() };
     let columns = "user=userId,item=movieId,ts=timestamp:s";
     let args = ["--columns", columns, "--action", "view", "--set", "graph.retention=3650d"];
-    let summary = check(&path, &args, &events, &params, 150);
+    let summary = compare_lists(&path, &args, &events, &params, 150);
     assert_eq!((summary.events, summary.rejected), (events.len() as u64, 0));
 }

@@ -1,4 +1,4 @@
-//! The records of an output, one by one and in sequence.
+//! The records of an output: their format, their sequence and when they are emitted.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::support::oracle::{self, Ev, Params};
 const MINUTE: u64 = 60_000;
 
 #[test]
-fn a_record_is_one_line_with_its_fields_in_order() {
+fn a_record_is_one_json_line_with_its_fields_in_order() {
     let place = Place::new();
     let at = 1_763_900_000_000;
     let ev = |user: &str, item: &str, level| Ev { user: user.into(), item: item.into(), level, ts: at };
@@ -27,9 +27,9 @@ fn a_record_is_one_line_with_its_fields_in_order() {
 }
 
 #[test]
-fn a_list_that_is_emptied_is_sent_empty() {
+fn a_list_that_becomes_empty_is_emitted_as_an_empty_list() {
     let place = Place::new();
-    // Half an hour later somebody else comes, and bob has left.
+    // When eve arrives, half an hour later, bob has left the audience.
     let input = two_shoppers(1000) + &super::event("eve", "tea", "view", 1000 + 31 * MINUTE);
     let done = place.run_with("--set input.batch=1", input.as_bytes()).well();
     let last = done.out.lines().last().unwrap();
@@ -38,7 +38,7 @@ fn a_list_that_is_emptied_is_sent_empty() {
 }
 
 #[test]
-fn every_record_follows_from_the_one_before() {
+fn entered_and_left_of_every_record_follow_from_the_record_before() {
     let place = Place::new();
     place.deltarec(&["generate", "events=6000,users=300,items=200,seed=9,rate=5", "--output", "x.jsonl"]).well();
     let done = place
@@ -50,7 +50,7 @@ fn every_record_follows_from_the_one_before() {
     let mut lists: BTreeMap<&ListKey, Vec<&str>> = BTreeMap::new();
     let (mut at, mut emptied, mut reordered) = (0, 0, 0);
     for record in &records {
-        assert!(record.at >= at, "{} comes after {at}", record.at);
+        assert!(record.at >= at, "{} follows {at}", record.at);
         at = record.at;
         let new: Vec<&str> = record.items.iter().map(|scored| scored.item.as_str()).collect();
         let old = lists.insert(&record.key, new.clone()).unwrap_or_default();
@@ -68,27 +68,26 @@ fn every_record_follows_from_the_one_before() {
     println!("{} records, {emptied} emptied lists, {reordered} reordered", records.len());
     assert!(emptied > 50 && reordered > 50);
 
-    // And at any moment they add up to the oracle's lists.
+    // At any time the records add up to the oracle's lists.
     let events: Vec<_> = place.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events = judged(&events);
     let params = Params { k: 7, audience: Some(2 * MINUTE), retention: 5 * MINUTE, ..Params::default() };
     let (first, last) = (events[0].ts, events[events.len() - 1].ts);
     for part in 1..=8 {
-        let moment = first + (last - first) * part / 8;
-        let then = last_lists(records.iter().take_while(|record| record.at <= moment));
-        assert_same(&format!("part {part}"), &then, &unscored(oracle::lists(&events, &params, moment)), 10);
+        let t = first + (last - first) * part / 8;
+        let found = last_lists(records.iter().take_while(|record| record.at <= t));
+        assert_same(&format!("part {part}"), &found, &unscored(oracle::lists(&events, &params, t)), 10);
     }
 }
 
 #[test]
-fn nothing_is_sent_when_no_list_changes() {
+fn repeated_events_emit_nothing() {
     let place = Place::new();
     place.deltarec(&["generate", "events=2000,users=100,items=100,seed=3", "--output", "x.jsonl"]).well();
-    let once = place.read("x.jsonl");
-    place.write("twice.jsonl", once.repeat(2));
-    let of_once = place.run("--input x.jsonl --set input.batch=1").well();
-    let of_twice = place.run("--input twice.jsonl --set input.batch=1").well();
-    assert_eq!((of_once.summary().events, of_twice.summary().events), (2_000, 4_000));
-    assert!(of_once.summary().changes > 500);
-    assert!(of_once.out == of_twice.out, "the repetition was answered");
+    place.write("twice.jsonl", place.read("x.jsonl").repeat(2));
+    let once = place.run("--input x.jsonl --set input.batch=1").well();
+    let twice = place.run("--input twice.jsonl --set input.batch=1").well();
+    assert_eq!((once.summary().events, twice.summary().events), (2_000, 4_000));
+    assert!(once.summary().changes > 500);
+    assert!(once.out == twice.out, "the repeated events emitted changes");
 }

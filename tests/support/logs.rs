@@ -1,5 +1,5 @@
-//! Logs to test with: random ones, small so that everything collides (histories overflow, times tie, lists compete), and
-//! the real ones, where they are at hand.
+//! Logs for tests: random logs, small so that histories overflow, times tie and lists compete, and real logs where they
+//! are available.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use super::oracle::measures::Measure;
 use super::oracle::{Ev, Params};
 
-/// By what items may be similar.
+/// Every measure of similarity.
 pub(crate) fn measures() -> impl Strategy<Value = Measure> {
     prop::sample::select(vec![Measure::Cosine, Measure::Jaccard, Measure::Llr, Measure::Count])
 }
 
-/// Parameters of every kind.
+/// Random parameters.
 pub(crate) fn params() -> impl Strategy<Value = Params> {
     (
         (1_usize..7, 1_usize..5, 1_usize..4),
@@ -52,17 +52,17 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
         )
 }
 
-/// A log whose clock moves on with every event and whose events come late, twice and at equal times.
+/// A random log: the clock advances with the events, some of which are late, repeated or simultaneous.
 pub(crate) fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
     let event = (0..7_u8, 0..12_u8, 1..7_u8, 0..6_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.1));
-    prop::collection::vec(event, 1..length).prop_map(|steps| {
+    prop::collection::vec(event, 1..length).prop_map(|drawn| {
         let mut clock = 1_000;
         let mut events: Vec<Ev> = Vec::new();
-        for (user, item, level, step, late, twice) in steps {
+        for (user, item, level, step, late, repeat) in drawn {
             let ts = if late { clock - 7 * step } else { clock + step / 2 };
             clock = clock.max(ts);
             events.push(Ev { user: format!("u{user}"), item: format!("p{item}"), level, ts });
-            if twice {
+            if repeat {
                 events.push(events[events.len() / 2].clone());
             }
         }
@@ -70,13 +70,13 @@ pub(crate) fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
     })
 }
 
-/// A real log: in the folder that `DELTAREC_DATA` names, else in `../shared/data` beside the checkout. `None`, and a note,
-/// where there is no such file: real logs are not part of the project.
-pub(crate) fn real(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let path = std::env::var_os("DELTAREC_DATA").map_or_else(beside, PathBuf::from).join(name);
+/// Path of a real log, in the folder that `DELTAREC_DATA` names or else in `../shared/data` beside the checkout.
+/// Real logs are not part of the project: `None`, and a note on stdout, if the file does not exist.
+pub(crate) fn real_log(name: &str) -> Option<PathBuf> {
+    let default_folder = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let path = std::env::var_os("DELTAREC_DATA").map_or_else(default_folder, PathBuf::from).join(name);
     if !path.exists() {
-        println!("not run: there is no {}", path.display());
+        println!("skipped: {} does not exist", path.display());
         return None;
     }
     Some(path)

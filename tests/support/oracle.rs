@@ -1,10 +1,8 @@
-//! The oracle: the semantics of the design's vocabulary and "Semantics, exactly", one function per
-//! definition, in the order of the text, each quoting the sentence it implements (`>` below).
+//! The oracle: `docs/semantics.md` in code. There is one function per definition, in the order of the text, and each
+//! quotes the sentences that it implements (`>` below).
 //!
-//! Slow and obvious on purpose. Everything is computed from scratch from the set of events, with names and
-//! ordered maps; nothing is incremental, nothing is shared with the program but [`schema::id64`].
-//!
-//! The source `users` is in [`users`].
+//! Slow and obvious on purpose. Everything is computed from scratch from the set of events, with names and ordered
+//! maps. Nothing is incremental. Nothing is shared with the program except [`schema::id64`].
 
 pub(crate) mod changes;
 pub(crate) mod exact;
@@ -26,21 +24,21 @@ const DAY: u64 = 24 * 60 * MINUTE;
 /// The keys `graph.*` and the weights of the sources.
 #[derive(Clone, Debug)]
 pub(crate) struct Params {
-    /// A user's history holds at most this many items.
+    /// Maximum number of items in a user's history.
     pub(crate) history: usize,
-    /// Similar items kept of each item.
+    /// Number of similar items kept for an item.
     pub(crate) neighbours: usize,
-    /// Length of a list.
+    /// Maximum length of a list.
     pub(crate) k: usize,
     /// Milliseconds for which an event is retained.
     pub(crate) retention: u64,
     /// Milliseconds for which an event keeps its user in the audience; `None` is "all".
     pub(crate) audience: Option<u64>,
-    /// By what items are similar.
+    /// Formulas of the similarity of items.
     pub(crate) similarity: Measure,
-    /// Pairs seen together less are not similar.
+    /// Smallest co-occurrence of similar items.
     pub(crate) min_cooccurrence: u64,
-    /// Added to every popularity.
+    /// Number added to a popularity by the measures that shrink.
     pub(crate) shrink: u64,
     /// Ranks at which the weight in the profile halves, ascending.
     pub(crate) stairs: Vec<usize>,
@@ -48,17 +46,15 @@ pub(crate) struct Params {
     pub(crate) resolution: u32,
     /// Weight of the source `items`.
     pub(crate) items_weight: i64,
-    /// Users of an item that are looked at.
+    /// Number of users in the sample of an item.
     pub(crate) sample: usize,
-    /// Similar users kept of each user.
+    /// Number of similar users kept for a user.
     pub(crate) similar_users: usize,
     /// Weight of the source `users`.
     pub(crate) users_weight: i64,
 }
 
-/// > Defaults: history 50, neighbours 30, k 10, retention 30 d, audience 30 min, `min_cooccurrence` 1,
-/// > shrink 20, stairs 2, 4, 8, 16, resolution s = 4. [...] the `sample` (100) users [...] the first `similar_users`
-/// > (30) [...] Default weights: items 4, users 1.
+/// > The defaults of all parameters are in `deltarec.toml`.
 impl Default for Params {
     fn default() -> Self {
         Params {
@@ -80,40 +76,37 @@ impl Default for Params {
     }
 }
 
-/// An event already judged: valid, not ignored, its action resolved to a level.
+/// A valid event that counts, with the level of its action.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ev {
-    /// Who acted.
+    /// Name of the user.
     pub(crate) user: String,
-    /// On what.
+    /// Name of the item.
     pub(crate) item: String,
-    /// How much the action tells, 1 to 15.
+    /// Level of the action, 1 to 15.
     pub(crate) level: u8,
-    /// When, in milliseconds.
+    /// Time in milliseconds.
     pub(crate) ts: u64,
 }
 
-/// Of each user the interactions `(item, level, touched)`, newest first. Users without any are absent.
+/// Interactions `(item, level, touched)` by user, newest first. Users without interactions are absent.
 pub(crate) type History = BTreeMap<String, Vec<(String, u8, u64)>>;
 
-/// > R(t) = f(the set of events with ts <= t, t).
+/// > R(t), the lists at time t, is a function of the set of events with `ts <= t` and of t.
 ///
-/// > an event is retained while `ts + retention > t`
+/// > An event is **retained** while `ts + retention > t`.
 fn is_retained(event: &Ev, params: &Params, t: u64) -> bool {
-    event.ts <= t && lasts_beyond(event.ts, params.retention, t)
+    event.ts <= t && is_within(event.ts, params.retention, t)
 }
 
 /// `ts + duration > t`, without overflow.
-fn lasts_beyond(ts: u64, duration: u64, t: u64) -> bool {
+fn is_within(ts: u64, duration: u64, t: u64) -> bool {
     u128::from(ts) + u128::from(duration) > u128::from(t)
 }
 
-/// > interaction: (user, item) with at least one counting event: `level` = max over its counting events,
-/// > `touched` = latest ts of them.
-/// >
-/// > history `H_u`: the interactions of user u (at most `history`, the most recently touched).
-/// >
-/// > Order u's interactions by touched descending, then id64(item) ascending. Rank r = 0 is the newest.
+/// > An **interaction** is a (user, item) with a counting event. Its level is the largest level of its counting events,
+/// > and touched is the latest `ts` of them. The **history** `H_u` is the interactions of u, newest first, equal times
+/// > by id64 ascending. Rank 0 is the newest.
 pub(crate) fn history(events: &[Ev], params: &Params, t: u64) -> History {
     let mut retained: BTreeMap<&str, Vec<&Ev>> = BTreeMap::new();
     for event in events.iter().filter(|event| is_retained(event, params, t)) {
@@ -136,18 +129,14 @@ pub(crate) fn history(events: &[Ev], params: &Params, t: u64) -> History {
     histories
 }
 
-/// > counting event: retained at t, and fewer than `history` items of the same user, its own included, were
-/// > touched after it.
-/// >
-/// > item j (j = i too) was touched after an event (i, ts) when touched(j) > ts, or touched(j) = ts and
-/// > id64(j) < id64(i).
+/// > Item j *was touched after* an event (i, ts) when touched(j) > ts, or touched(j) = ts and id64(j) < id64(i), where
+/// > touched(j) is the latest `ts` of the user's retained events of j. An event **counts** when it is retained and fewer
+/// > than `history` items of its user, its own included, were touched after it.
 ///
-/// The text defines "counting" by touched(j) and touched(j) by the counting events of j. Here touched(j) is the
-/// latest ts of all retained events of j, which is the same: whatever stops the latest event of j from counting is
-/// `history` items touched after it, and those were touched after everything that j was touched after.
-fn counting_events<'e>(retained_of_user: &[&'e Ev], params: &Params) -> Vec<&'e Ev> {
+/// Takes the retained events of one user.
+fn counting_events<'e>(retained: &[&'e Ev], params: &Params) -> Vec<&'e Ev> {
     let mut touched: BTreeMap<&str, u64> = BTreeMap::new();
-    for event in retained_of_user {
+    for event in retained {
         let latest = touched.entry(&event.item).or_default();
         *latest = event.ts.max(*latest);
     }
@@ -158,10 +147,10 @@ fn counting_events<'e>(retained_of_user: &[&'e Ev], params: &Params) -> Vec<&'e 
             touched.iter().filter(|(j, touched)| *touched > event.ts || (*touched == event.ts && *j < id)).count();
         touched_after < params.history
     };
-    retained_of_user.iter().copied().filter(|event| counts(event)).collect()
+    retained.iter().copied().filter(|event| counts(event)).collect()
 }
 
-/// > popularity `N_i`: sum over users u with i in `H_u` of level(u,i).
+/// > Popularity `N_i` = sum of level(u, i) over the users with i in `H_u`.
 pub(crate) fn popularity(history: &History) -> BTreeMap<&str, u64> {
     let mut popularity: BTreeMap<&str, u64> = BTreeMap::new();
     for (item, level, _) in history.values().flatten() {
@@ -170,14 +159,14 @@ pub(crate) fn popularity(history: &History) -> BTreeMap<&str, u64> {
     popularity
 }
 
-/// > co-occurrence `C_ij`: sum over users with i and j in `H_u` of min(level(u,i), level(u,j)).
+/// > Co-occurrence `C_ij` = sum of min(level(u, i), level(u, j)) over the users with both.
 ///
-/// By i, then by j, for j != i; pairs that no user has are absent.
+/// Returns the counts by i, then by j, for j != i. Pairs that no user has are absent.
 pub(crate) fn cooccurrence(history: &History) -> BTreeMap<&str, BTreeMap<&str, u64>> {
-    let mut together: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
     for interactions in history.values() {
         for (i, level_i, _) in interactions {
-            let row = together.entry(i).or_default();
+            let row = counts.entry(i).or_default();
             for (j, level_j, _) in interactions {
                 if i != j {
                     *row.entry(j).or_default() += u64::from(*level_i.min(level_j));
@@ -185,17 +174,16 @@ pub(crate) fn cooccurrence(history: &History) -> BTreeMap<&str, BTreeMap<&str, u
             }
         }
     }
-    together
+    counts
 }
 
-/// > similar items: for each item its `neighbours` best other items.
-/// >
-/// > Over j != i with `C_ij` >= `min_cooccurrence`: by their rank descending, then id64(j) ascending; keep the first
-/// > `neighbours`.
+/// > The similar items of i are those j != i with `C_ij >= min_cooccurrence` that are similar at all, ranked by `rank`
+/// > descending, then id64(j) ascending. The first `neighbours` are kept.
 ///
-/// The kept neighbours of each item with their similarity `v_ij`, best first. Items without any are absent.
+/// Returns the kept neighbours of each item with their similarity `v_ij`, best first. Items without neighbours are
+/// absent.
 pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<String, Vec<(String, u64)>> {
-    let about: BTreeMap<&str, About> = popularity(history)
+    let stats: BTreeMap<&str, About> = popularity(history)
         .into_iter()
         .map(|(item, popularity)| {
             (item, About { id: id64(item), log: fine_log(read(popularity, params), params.resolution) })
@@ -206,8 +194,8 @@ pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<Stri
     for (i, row) in cooccurrence(history) {
         let mut ranked = Vec::new();
         for (j, count) in row.into_iter().filter(|(_, count)| *count >= params.min_cooccurrence) {
-            if let Some((rank, v)) = rank(count, about[i], about[j], log_t, params) {
-                ranked.push((Reverse(rank), about[j].id, j, v));
+            if let Some((rank, v)) = rank(count, stats[i], stats[j], log_t, params) {
+                ranked.push((Reverse(rank), stats[j].id, j, v));
             }
         }
         ranked.sort_unstable();
@@ -219,16 +207,15 @@ pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<Stri
     similar
 }
 
-/// > Profile. The newest interactions of `H_u`, weighted in stairs that halve (`stairs = [2, 4, 8, 16]`):
-/// > `p_ui = level * 8` for r < 2, `* 4` for r < 4, `* 2` for r < 8, `* 1` for r < 16, none beyond.
-/// >
-/// > `stairs`: m of them; step n (from 0) has weight 2^(m-1-n).
+/// > Profile: the interaction at rank r of the history weighs `p = level * 2^(m-1-n)`, where n is the first of the m
+/// > `stairs`, counted from 0, with r below it. For the default 2, 4, 8, 16 the factors are 8, 4, 2, 1. Beyond the last
+/// > stair the weight is 0.
 ///
-/// `(item, p_ui)` of every user with a history, newest first, as far as the stairs reach.
+/// Returns `(item, p_ui)` by user, newest first, without the interactions of weight 0.
 pub(crate) fn profiles(history: &History, params: &Params) -> BTreeMap<String, Vec<(String, u64)>> {
     let weight = |rank: usize| {
-        let step = params.stairs.iter().position(|end| rank < *end)?;
-        Some(1_u64 << (params.stairs.len() - 1 - step))
+        let n = params.stairs.iter().position(|stair| rank < *stair)?;
+        Some(1_u64 << (params.stairs.len() - 1 - n))
     };
     let profile = |interactions: &Vec<(String, u8, u64)>| {
         let weighted = interactions.iter().enumerate().filter_map(|(rank, (item, level, _))| {
@@ -239,21 +226,22 @@ pub(crate) fn profiles(history: &History, params: &Params) -> BTreeMap<String, V
     history.iter().map(|(user, interactions)| (user.clone(), profile(interactions))).collect()
 }
 
-/// > audience A(t): users with a retained event with `ts + audience > t` (`"all"`: every user with an interaction).
+/// > The **audience** at t is the users with a retained event with `ts + audience > t`, or with `"all"` every user with
+/// > an interaction.
 pub(crate) fn audience<'e>(events: &'e [Ev], history: &'e History, params: &Params, t: u64) -> BTreeSet<&'e str> {
     match params.audience {
         None => history.keys().map(String::as_str).collect(),
         Some(audience) => events
             .iter()
-            .filter(|event| is_retained(event, params, t) && lasts_beyond(event.ts, audience, t))
+            .filter(|event| is_retained(event, params, t) && is_within(event.ts, audience, t))
             .map(|event| event.user.as_str())
             .collect(),
     }
 }
 
-/// > Source `items`: score(u,j) = sum over the profile of `p_ui * v_ij`, for j not in `H_u`.
-/// >
-/// > `v_ij` is 0 unless j is among the kept neighbours of i.
+/// > The source `items`: `score(u, j) = sum over the profile of p_ui * v_ij`, for j not in `H_u`.
+///
+/// Only kept neighbours of i have a `v_ij`. The result still contains the items of `H_u`; [`lists`] removes them.
 fn scores_of_items<'s>(
     profile: &[(String, u64)],
     similar: &'s BTreeMap<String, Vec<(String, u64)>>,
@@ -267,24 +255,24 @@ fn scores_of_items<'s>(
     score
 }
 
-/// > List. Total = sum over the sources of weight(source) * score; the k largest above 0, ties by id64(item)
-/// > ascending.
-/// >
-/// > audience: Nobody else has a list.
+/// > The list of u: total = sum over the sources of weight * score (`graph.sources`). The list is the k largest totals
+/// > above 0, ties by id64 ascending.
 ///
-/// `R(t)`: the lists that are not empty, `(item, total)`, best first.
+/// > No other user has a list.
+///
+/// Returns `R(t)`: the lists that are not empty, `(item, total)`, best first.
 pub(crate) fn lists(events: &[Ev], params: &Params, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
     let history = history(events, params, t);
     let similar = similar_items(&history, params);
     let profiles = profiles(&history, params);
     let audience = audience(events, &history, params, t);
-    // Not to be looked at where it counts for nothing: it is slow.
-    let nobody = BTreeSet::new();
-    let asked = if params.users_weight == 0 { &nobody } else { &audience };
-    let similar_users = users::similar_users(&history, asked, params);
+    // The source `users` is slow to compute, so it is skipped where its weight is 0.
+    let no_users = BTreeSet::new();
+    let compared = if params.users_weight == 0 { &no_users } else { &audience };
+    let similar_users = users::similar_users(&history, compared, params);
     let mut lists = BTreeMap::new();
     for user in &audience {
-        let seen: BTreeSet<&str> = history[*user].iter().map(|(item, ..)| item.as_str()).collect();
+        let in_history: BTreeSet<&str> = history[*user].iter().map(|(item, ..)| item.as_str()).collect();
         let mut totals: BTreeMap<&str, i64> = BTreeMap::new();
         let sources = [
             (params.items_weight, scores_of_items(&profiles[*user], &similar)),
@@ -295,8 +283,8 @@ pub(crate) fn lists(events: &[Ev], params: &Params, t: u64) -> BTreeMap<String, 
                 *totals.entry(item).or_default() += weight * i64::try_from(score).expect("far below 2^63");
             }
         }
-        let not_seen = totals.into_iter().filter(|(item, total)| *total > 0 && !seen.contains(item));
-        let mut list: Vec<(String, i64)> = not_seen.map(|(item, total)| (item.to_owned(), total)).collect();
+        let candidates = totals.into_iter().filter(|(item, total)| *total > 0 && !in_history.contains(item));
+        let mut list: Vec<(String, i64)> = candidates.map(|(item, total)| (item.to_owned(), total)).collect();
         list.sort_by_key(|(item, total)| (Reverse(*total), id64(item)));
         list.truncate(params.k);
         if !list.is_empty() {
@@ -304,4 +292,9 @@ pub(crate) fn lists(events: &[Ev], params: &Params, t: u64) -> BTreeMap<String, 
         }
     }
     lists
+}
+
+/// Lists as item names only, best first.
+pub(crate) fn without_scores(lists: BTreeMap<String, Vec<(String, i64)>>) -> BTreeMap<String, Vec<String>> {
+    lists.into_iter().map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect())).collect()
 }

@@ -1,4 +1,4 @@
-//! What tests do with topics themselves, without the program.
+//! The tests' own access to brokers and topics.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,10 +20,10 @@ use schema::{Change, Event};
 
 use super::super::Lists;
 
-/// How long a topic may take to hold what is expected.
+/// Time limit for a topic to hold what is expected.
 pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A broker.
+/// The address of a broker, and what tests do with its topics.
 #[derive(Clone)]
 pub(super) struct Broker {
     pub(super) address: String,
@@ -32,24 +32,24 @@ pub(super) struct Broker {
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
 thread_local! {
-    /// The mock of this test: topics are made by it, as its admin interface does not answer.
+    /// The mock cluster of this test. It creates the topics itself, as it does not support the admin interface.
     static MOCK: Cell<Option<&'static Mock>> = const { Cell::new(None) };
 }
 
-/// The broker that `DELTAREC_KAFKA` names. Without it the test does not run, which is said past the capture of output.
-pub(super) fn real(test: &str) -> Option<Broker> {
+/// The broker that `DELTAREC_KAFKA` names. Without one the test is skipped, with a note that bypasses output capture.
+pub(super) fn real_broker(test: &str) -> Option<Broker> {
     match std::env::var("DELTAREC_KAFKA") {
         Ok(address) if !address.is_empty() => Some(Broker::at(address)),
         _ => {
-            let note = format!("NOT RUN, it needs a broker (eval \"$(scripts/kafka start)\"): {test}\n");
+            let note = format!("skipped, needs a broker (eval \"$(scripts/kafka start)\"): {test}\n");
             std::io::stderr().write_all(note.as_bytes()).unwrap();
             None
         }
     }
 }
 
-/// The real broker, or else librdkafka's mock, which lives as long as this process.
-pub(super) fn any() -> Broker {
+/// The broker that `DELTAREC_KAFKA` names, or else librdkafka's mock cluster, which lives as long as this process.
+pub(super) fn real_or_mock_broker() -> Broker {
     match std::env::var("DELTAREC_KAFKA") {
         Ok(address) if !address.is_empty() => Broker::at(address),
         _ => {
@@ -60,7 +60,7 @@ pub(super) fn any() -> Broker {
     }
 }
 
-/// A record as it lies in a topic.
+/// A record of a topic.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) partition: i32,
@@ -75,7 +75,7 @@ impl Record {
         String::from_utf8(self.key.clone().unwrap()).unwrap()
     }
 
-    /// The list; a tombstone is the empty one. `None`: no record of ours.
+    /// The list; a tombstone is the empty list. `None`: the value is not a change.
     pub(super) fn items(&self) -> Option<Vec<String>> {
         let Some(value) = &self.value else { return Some(Vec::new()) };
         let change: Change = serde_json::from_slice(value).ok()?;
@@ -84,6 +84,7 @@ impl Record {
         Some(change.items.into_iter().map(|scored| scored.item).collect())
     }
 
+    /// The tick of the change; `None` for a tombstone or another value.
     pub(super) fn at(&self) -> Option<u64> {
         let change: Change = serde_json::from_slice(self.value.as_deref()?).ok()?;
         Some(change.at)
@@ -113,10 +114,10 @@ impl Broker {
         AdminClient::from_config(&self.config()).unwrap()
     }
 
-    /// A topic of a name that nobody else has.
-    pub(super) fn topic(&self, what: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+    /// Creates a topic with a unique name that begins with `prefix`, unless `partitions` is 0. Returns the name.
+    pub(super) fn topic(&self, prefix: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{what}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+        let name = format!("{prefix}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
         if let Some(mock) = MOCK.get() {
             mock.create_topic(&name, partitions.max(1), 1).unwrap();
         } else if partitions > 0 {
@@ -124,15 +125,15 @@ impl Broker {
             for (key, value) in settings {
                 topic = topic.set(key, value);
             }
-            let created = wait(self.admin().create_topics(&[topic], &AdminOptions::new())).unwrap();
+            let created = block_on(self.admin().create_topics(&[topic], &AdminOptions::new())).unwrap();
             created.into_iter().next().unwrap().unwrap();
         }
         name
     }
 
     pub(super) fn add_partitions(&self, topic: &str, count: usize) {
-        let more = NewPartitions::new(topic, count);
-        let added = wait(self.admin().create_partitions(&[more], &AdminOptions::new())).unwrap();
+        let partitions = NewPartitions::new(topic, count);
+        let added = block_on(self.admin().create_partitions(&[partitions], &AdminOptions::new())).unwrap();
         added.into_iter().next().unwrap().unwrap();
     }
 
@@ -140,13 +141,14 @@ impl Broker {
         self.config().set("linger.ms", "5").set("queue.buffering.max.messages", "2000000").create().unwrap()
     }
 
-    /// Appends events, those of a user to one partition.
+    /// Appends events with their user as the key.
     pub(super) fn produce(&self, topic: &str, events: &[Event]) {
         let values: Vec<_> =
             events.iter().map(|event| (event.user.clone(), serde_json::to_vec(event).unwrap())).collect();
         self.send(topic, values.iter().map(|(key, value)| (Some(key.as_bytes()), Some(value.as_slice()))));
     }
 
+    /// Appends records `(key, value)`.
     pub(super) fn send<'r>(
         &self,
         topic: &str,
@@ -155,7 +157,7 @@ impl Broker {
         self.send_with(topic, records, &[]);
     }
 
-    /// The same, each with these headers.
+    /// The same with these headers on each record.
     pub(super) fn send_with<'r>(
         &self,
         topic: &str,
@@ -169,20 +171,20 @@ impl Broker {
                 .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
             let mut record = BaseRecord::<[u8], [u8]>::to(topic).headers(all);
             (record.key, record.payload) = (key, value);
-            while let Err((_, back)) = producer.send(record) {
+            while let Err((_, rejected)) = producer.send(record) {
                 producer.poll(Duration::from_millis(5));
-                record = back;
+                record = rejected;
             }
         }
         producer.flush(PATIENCE).unwrap();
     }
 
-    /// All records of a topic, each partition in order.
+    /// All committed records of a topic; those of a partition are in order.
     pub(super) fn read(&self, topic: &str) -> Vec<Record> {
         let mut tail = self.tail(topic);
         let mut records = Vec::new();
         while !tail.at_end() {
-            tail.more(&mut records);
+            tail.poll(&mut records);
         }
         records
     }
@@ -192,18 +194,19 @@ impl Broker {
         config.set("group.id", "tests").set("enable.auto.commit", "false");
         config.set("enable.partition.eof", "true").set("isolation.level", "read_committed");
         let consumer: BaseConsumer = config.create().unwrap();
-        let mut left = Vec::new();
+        let mut unfinished = Vec::new();
         let mut assignment = TopicPartitionList::new();
         for partition in Self::partitions(&consumer, topic) {
             assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-            left.push(partition);
+            unfinished.push(partition);
         }
         consumer.assign(&assignment).unwrap();
-        Tail { consumer, left }
+        Tail { consumer, unfinished }
     }
 
+    /// The partitions of a topic, once it exists.
     fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
-        let asked = Instant::now();
+        let start = Instant::now();
         loop {
             let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10));
             let found = metadata.map(|found| {
@@ -211,61 +214,62 @@ impl Broker {
             });
             match found {
                 Ok(partitions) if !Vec::<i32>::is_empty(&partitions) => return partitions,
-                _ => assert!(asked.elapsed() < PATIENCE, "there is no topic {topic}"),
+                _ => assert!(start.elapsed() < PATIENCE, "topic {topic} does not exist"),
             }
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
-    /// The lists in a topic, and what is in it besides.
+    /// The lists in a topic.
     pub(super) fn lists(&self, topic: &str) -> Lists {
         lists(&self.read(topic))
     }
 
-    /// Waits until a topic holds these lists.
+    /// Waits until a topic holds exactly these lists. Returns all its records.
     pub(super) fn until(&self, topic: &str, expected: &Lists, what: &str) -> Vec<Record> {
-        let asked = Instant::now();
+        let start = Instant::now();
         let mut tail = self.tail(topic);
         let mut records = Vec::new();
         loop {
-            // Compared only when nothing comes, as a comparison takes long.
-            if !tail.more(&mut records) && tail.at_end() && lists(&records) == *expected {
+            // A comparison is slow, so it is made only while no record arrives.
+            if !tail.poll(&mut records) && tail.at_end() && lists(&records) == *expected {
                 return records;
             }
-            if asked.elapsed() > PATIENCE {
+            if start.elapsed() > PATIENCE {
                 let found = lists(&records);
-                let differ: Vec<_> = found
+                let differing: Vec<_> = found
                     .keys()
                     .chain(expected.keys())
                     .filter(|user| found.get(*user) != expected.get(*user))
                     .collect();
                 panic!(
                     "{what}: after {PATIENCE:?} {} lists of {} differ, first {:?}: {:?}, expected {:?}",
-                    differ.len(),
+                    differing.len(),
                     expected.len(),
-                    differ.first(),
-                    differ.first().and_then(|user| found.get(*user)),
-                    differ.first().and_then(|user| expected.get(*user)),
+                    differing.first(),
+                    differing.first().and_then(|user| found.get(*user)),
+                    differing.first().and_then(|user| expected.get(*user)),
                 );
             }
         }
     }
 }
 
-/// Reads on and on.
+/// Follows a topic from its beginning.
 pub(super) struct Tail {
     consumer: BaseConsumer,
-    left: Vec<i32>,
+    /// Partitions whose end has not been reached yet.
+    unfinished: Vec<i32>,
 }
 
 impl Tail {
     /// Whether the end of every partition has been reached once.
     pub(super) fn at_end(&self) -> bool {
-        self.left.is_empty()
+        self.unfinished.is_empty()
     }
 
-    /// `false`: there is nothing for the moment.
-    pub(super) fn more(&mut self, records: &mut Vec<Record>) -> bool {
+    /// Appends the next record. `false`: none arrived within 100 ms.
+    pub(super) fn poll(&mut self, records: &mut Vec<Record>) -> bool {
         match self.consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => records.push(Record {
                 partition: message.partition(),
@@ -279,15 +283,15 @@ impl Tail {
                     .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
                     .collect(),
             }),
-            Some(Err(KafkaError::PartitionEOF(partition))) => self.left.retain(|left| *left != partition),
-            Some(Err(error)) => println!("a test's consumer: {error}"),
+            Some(Err(KafkaError::PartitionEOF(partition))) => self.unfinished.retain(|other| *other != partition),
+            Some(Err(error)) => println!("the test's consumer: {error}"),
             None => return false,
         }
         true
     }
 }
 
-/// The latest record of every key.
+/// The lists after all records: the last record of each key.
 pub(super) fn lists(records: &[Record]) -> Lists {
     let mut lists = Lists::new();
     for record in records {
@@ -299,28 +303,28 @@ pub(super) fn lists(records: &[Record]) -> Lists {
     lists
 }
 
-/// No list is sent twice in a row, none empties that was empty, and time goes on for each user.
+/// Asserts for each user that consecutive lists differ, beginning with the empty list, and that time does not decrease.
 pub(super) fn assert_no_repeats(records: &[Record]) {
     let mut last: BTreeMap<String, (Vec<String>, u64)> = BTreeMap::new();
     for record in records {
         let (user, items) = (record.user(), record.items().unwrap());
         let (before, at) = last.get(&user).cloned().unwrap_or_default();
-        let where_it_is = format!("{user}, partition {}, offset {}", record.partition, record.offset);
-        assert_ne!(before, items, "the same list twice: {where_it_is}");
-        assert!(record.at().unwrap_or(at) >= at, "time goes back: {where_it_is}");
+        let location = format!("{user}, partition {}, offset {}", record.partition, record.offset);
+        assert_ne!(before, items, "the same list twice in a row: {location}");
+        assert!(record.at().unwrap_or(at) >= at, "time decreases: {location}");
         last.insert(user, (items, record.at().unwrap_or(at)));
     }
 }
 
-/// `scripts/kafka` for a broker of this name, beside the main one.
-pub(super) fn script(node: &str, args: &[&str]) -> String {
+/// Runs `scripts/kafka` for a second broker with the name `node`. Returns its stdout.
+pub(super) fn kafka_script(node: &str, args: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka");
-    let done =
+    let output =
         Command::new(script).args(args).env("DELTAREC_KAFKA_NODE", node).env_remove("DELTAREC_KAFKA").output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
-fn wait<T>(question: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(question)
+fn block_on<T>(request: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(request)
 }

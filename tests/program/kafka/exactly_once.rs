@@ -1,5 +1,5 @@
-//! Kills, stops and old processes that wake up: whoever keeps the latest record of each key sees the lists of a run that
-//! was never interrupted.
+//! Kills, restarts and zombie processes. A consumer that keeps the last record of each key sees the lists of an
+//! uninterrupted run.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,16 +8,17 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use schema::Event;
 
-use super::broker::{PATIENCE, Record, assert_no_repeats, real};
+use super::broker::{PATIENCE, Record, assert_no_repeats, real_broker};
 use super::{
-    Lists, Place, Trending, assert_same, expected, from_file, full, set, simulated, start, start_telling, stop, trends,
+    Lists, Place, Trending, assert_same, expected_lists, full_size, lists_from_file, set, simulated, start,
+    start_telling, stop, trends, wait_for_backfill,
 };
 
-/// Sends events in pieces, so that runs have something to do all the time.
-fn pour(broker: super::Broker, topic: String, events: Vec<Event>, piece: usize) -> thread::JoinHandle<()> {
+/// Appends events in chunks from a thread, so that a run has work all the time.
+fn produce_in_chunks(broker: super::Broker, topic: String, events: Vec<Event>, size: usize) -> thread::JoinHandle<()> {
     thread::spawn(move || {
-        for some in events.chunks(piece) {
-            broker.produce(&topic, some);
+        for chunk in events.chunks(size) {
+            broker.produce(&topic, chunk);
             thread::sleep(Duration::from_millis(20));
         }
     })
@@ -27,95 +28,95 @@ fn jsonl(events: &[Event]) -> String {
     events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n").collect()
 }
 
-/// The most records that a run said were not acknowledged, in what it says from `since` on.
-fn unacknowledged(said: &str, since: usize) -> usize {
-    let told = |line: &str| line.strip_suffix(" records not acknowledged")?.rsplit_once(": ")?.1.parse().ok();
-    said[since..].lines().filter_map(told).max().unwrap_or(0)
+/// The largest number of unacknowledged records that a run logged, from byte `since` of its stderr on.
+fn unacknowledged(stderr: &str, since: usize) -> usize {
+    let count = |line: &str| line.strip_suffix(" records not acknowledged")?.rsplit_once(": ")?.1.parse().ok();
+    stderr[since..].lines().filter_map(count).max().unwrap_or(0)
 }
 
-/// Each round some events come, and the run is killed at a random moment while a thousand records are written and not
-/// acknowledged. The next run finds all of these events: its lists are those of an uninterrupted run, and whoever's list
-/// is another gets it at once, without one that was there before.
-fn killed(state: &str) {
-    let Some(broker) = real("killed_ten_times_...") else { return };
+/// In each round some events arrive, and the run is killed at a random time while a thousand records are written but not
+/// acknowledged. The next run reads the rest of the events. Its lists must equal those of an uninterrupted run, and every
+/// list that differs from the one in the topic must be written exactly once.
+fn assert_lists_survive_ten_kills(state: &str) {
+    let Some(broker) = real_broker("lists_survive_ten_kills_...") else { return };
     let place = Place::new();
-    let count = if full() { 300_000 } else { 40_000 };
+    let count = if full_size() { 300_000 } else { 40_000 };
     let events = simulated(&place, &format!("events={count},users=3000,items=1000,seed=24"));
     let (input, output) = (broker.topic("events", 4, &[]), broker.topic("lists", 4, &[("cleanup.policy", "compact")]));
-    // A record waits for so long: it can be killed meanwhile.
+    // The producer delays a batch for so long, which leaves time for a kill.
     let more = format!("{state} --set kafka.linger=150ms");
     let start = || start_telling(&place, "info,connectors::kafka::sink=debug", &broker, &input, &output, &more);
-    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut running = start();
-    running.err.until("changes are sent from now on", PATIENCE);
-    for (round, some) in events.chunks(count / 10).enumerate() {
-        let producing = pour(broker.clone(), input.clone(), some.to_vec(), some.len() / 8);
+    wait_for_backfill(&running);
+    for (round, chunk) in events.chunks(count / 10).enumerate() {
+        let producer = produce_in_chunks(broker.clone(), input.clone(), chunk.to_vec(), chunk.len() / 8);
         let since = running.err.text().len();
-        let asked = Instant::now();
+        let start_of_wait = Instant::now();
         while unacknowledged(&running.err.text(), since) < 1000 {
-            assert!(asked.elapsed() < PATIENCE, "never a thousand records at once:\n{}", running.err.text());
+            let waited = start_of_wait.elapsed();
+            assert!(waited < PATIENCE, "never a thousand unacknowledged records:\n{}", running.err.text());
             thread::sleep(Duration::from_millis(1));
         }
-        let open = unacknowledged(&running.err.text(), since);
-        let wait = Duration::from_millis(u64::from(random.next_u32() % 100));
-        thread::sleep(wait);
+        let in_flight = unacknowledged(&running.err.text(), since);
+        let delay = Duration::from_millis(u64::from(rng.next_u32() % 100));
+        thread::sleep(delay);
         running.signal("KILL");
-        println!("round {round}: killed {wait:?} after {open} records were said to be unacknowledged");
+        println!("round {round}: killed {delay:?} after {in_flight} records were unacknowledged");
         drop(running);
-        producing.join().unwrap();
+        producer.join().unwrap();
         let mut ends = [-1; 4];
         for record in broker.read(&output) {
             let end = &mut ends[record.partition.unsigned_abs() as usize];
             *end = record.offset.max(*end);
         }
-        place.write("events.jsonl", jsonl(&events[..some.len() * (round + 1)]));
-        let expected = from_file(&place);
+        place.write("events.jsonl", jsonl(&events[..chunk.len() * (round + 1)]));
+        let expected = lists_from_file(&place);
         running = start();
         let records = broker.until(&output, &expected, &format!("after kill {round}"));
         assert_no_repeats(&records);
         let is_new = |record: &&Record| record.offset > ends[record.partition.unsigned_abs() as usize];
         let mut users: Vec<String> = records.iter().filter(is_new).map(Record::user).collect();
-        let sent = users.len();
+        let written = users.len();
         users.sort();
         users.dedup();
-        assert_eq!(sent, users.len(), "after a restart each list that differs is sent once");
+        assert_eq!(written, users.len(), "after a restart each list that differs is written once");
         assert_same(&format!("kill {round}"), &super::broker::lists(&records), &expected, 500);
     }
     stop(running);
-    // And once more, with nothing new: not a single record.
+    // A restart without new events must not write a record.
     let records = broker.read(&output).len();
     let running = start();
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     thread::sleep(Duration::from_millis(500));
     stop(running);
-    assert_eq!(broker.read(&output).len(), records, "a restart without news sends nothing");
+    assert_eq!(broker.read(&output).len(), records, "a restart without new events writes nothing");
 }
 
 #[test]
-fn killed_ten_times_without_a_state() {
-    killed("--workers 2");
+fn lists_survive_ten_kills_without_a_state() {
+    assert_lists_survive_ten_kills("--workers 2");
 }
 
 #[test]
-fn killed_ten_times_with_snapshots() {
-    killed("--workers 2 --state state --set state.interval=300ms");
+fn lists_survive_ten_kills_with_snapshots() {
+    assert_lists_survive_ten_kills("--workers 2 --state state --set state.interval=300ms");
 }
 
-/// Lists of nobody's are in the topic as users' are; a room that nobody is in any more has a tombstone, also where it became
-/// empty while nobody ran.
+/// The list of a room without recent events must end in a tombstone, even if the list became empty while no run was up.
 #[test]
-fn what_trends_is_in_the_topic_over_kills_too() {
-    let Some(broker) = real("what_trends_is_in_the_topic_over_kills_too") else { return };
+fn trending_lists_survive_a_kill() {
+    let Some(broker) = real_broker("trending_lists_survive_a_kill") else { return };
     let trending = Trending { k: 5, bucket: 1_000, buckets: 5 };
     for (seed, state) in [(34, ""), (35, "--state state --set state.interval=100ms")] {
         let place = Place::new();
-        // A minute, of which each third has rooms of its own.
+        // The log lasts a minute. Each third of it has its own rooms.
         let mut events = simulated(&place, &format!("events=3000,users=150,items=100,rooms=30,rate=50,seed={seed}"));
-        for (at, event) in events.iter_mut().enumerate() {
-            event.room = event.room.take().map(|room| format!("{}-{room}", at / 1000));
+        for (index, event) in events.iter_mut().enumerate() {
+            event.room = event.room.take().map(|room| format!("{}-{room}", index / 1000));
         }
         let expected = |events: &[Event]| -> Lists {
-            let mut lists = expected(events);
+            let mut lists = expected_lists(events);
             lists.extend(trends(events, trending));
             lists
         };
@@ -124,16 +125,16 @@ fn what_trends_is_in_the_topic_over_kills_too() {
             (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
         let more = format!("--workers 2 {} {state}", set(trending));
         let mut running = start(&place, &broker, &input, &output, &more);
-        running.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&running);
         broker.produce(&input, &events[..1000]);
         let records = broker.until(&output, &first, "the first rooms");
         assert_no_repeats(&records);
-        // Killed in the midst of the second third; the last one comes while nobody runs.
-        let producing = pour(broker.clone(), input.clone(), events[1000..2000].to_vec(), 50);
+        // The run is killed in the middle of the second third. The last third arrives while no run is up.
+        let producer = produce_in_chunks(broker.clone(), input.clone(), events[1000..2000].to_vec(), 50);
         thread::sleep(Duration::from_millis(250));
         running.signal("KILL");
         drop(running);
-        producing.join().unwrap();
+        producer.join().unwrap();
         broker.produce(&input, &events[2000..]);
         running = start(&place, &broker, &input, &output, &more);
         let records = broker.until(&output, &all, "after the kill");
@@ -149,48 +150,48 @@ fn what_trends_is_in_the_topic_over_kills_too() {
         }
         println!("rooms with records, by thirds: {rooms:?}");
         assert!(rooms[0] > 5 && rooms[2] > 5, "{rooms:?}");
-        // Nothing new: nothing is sent.
+        // A restart without new events must not write a record.
         running = start(&place, &broker, &input, &output, &more);
-        running.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&running);
         thread::sleep(Duration::from_millis(300));
         stop(running);
-        assert_eq!(broker.read(&output).len(), records.len(), "a restart without news sends nothing");
+        assert_eq!(broker.read(&output).len(), records.len(), "a restart without new events writes nothing");
     }
 }
 
 #[test]
-fn a_process_that_wakes_up_is_shut_out() {
-    let Some(broker) = real("a_process_that_wakes_up_is_shut_out") else { return };
+fn a_zombie_process_is_fenced_off() {
+    let Some(broker) = real_broker("a_zombie_process_is_fenced_off") else { return };
     for round in 0..2 {
         let place = Place::new();
         let events = simulated(&place, &format!("events=12000,users=400,items=200,seed={}", 30 + round));
-        let expected = expected(&events);
+        let expected = expected_lists(&events);
         let (input, output) =
             (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
         let (early, late) = events.split_at(6000);
         broker.produce(&input, early);
         let old = start(&place, &broker, &input, &output, "");
-        old.err.until("changes are sent from now on", PATIENCE);
-        // It has something under way when it is stopped.
-        let producing = pour(broker.clone(), input.clone(), late.to_vec(), 300);
+        wait_for_backfill(&old);
+        // The old process has records in flight when it is suspended.
+        let producer = produce_in_chunks(broker.clone(), input.clone(), late.to_vec(), 300);
         thread::sleep(Duration::from_millis(150));
         old.signal("STOP");
         let new = start(&place, &broker, &input, &output, "");
-        new.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&new);
         old.signal("CONT");
-        producing.join().unwrap();
+        producer.join().unwrap();
         let records = broker.until(&output, &expected, "with an old process that woke up");
         old.end_within(Duration::from_secs(60)).failed(1, &["has fenced off this one"]);
         stop(new);
         thread::sleep(Duration::from_millis(300));
         assert_no_repeats(&records);
-        assert_same("an old process woke up", &broker.lists(&output), &expected, 300);
+        assert_same("zombie process", &broker.lists(&output), &expected, 300);
     }
 }
 
 #[test]
-fn who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent() {
-    let Some(broker) = real("who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent") else { return };
+fn a_restart_writes_tombstones_and_new_lists_but_no_equal_lists() {
+    let Some(broker) = real_broker("a_restart_writes_tombstones_and_new_lists_but_no_equal_lists") else { return };
     let place = Place::new();
     let ts = 1_763_900_000_000;
     let event = |user: &str, item: &str, action: &str, ts| Event {
@@ -215,13 +216,13 @@ fn who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent() {
     let told = Lists::from([("bob".to_owned(), vec!["butter".to_owned()])]);
     broker.until(&output, &told, "bob's list");
     stop(running);
-    // While nobody runs, bob's time is up, and cem comes; dan's list is what somebody else wrote, and is no list.
+    // While no run is up, bob leaves the audience and cem arrives. Another program writes two records that are no lists.
     let later = ts + 11 * 60_000;
     broker.produce(&input, &[event("cem", "butter", "view", later)]);
-    let nobody: &[u8] = b"\xff";
+    let not_utf8: &[u8] = b"\xff";
     broker.send(
         &output,
-        [(Some(b"dan".as_slice()), Some(b"no list".as_slice())), (Some(nobody), Some(b"{}".as_slice()))],
+        [(Some(b"dan".as_slice()), Some(b"no list".as_slice())), (Some(not_utf8), Some(b"{}".as_slice()))],
     );
     let running = place.start(&args);
     let told = Lists::from([("cem".to_owned(), vec!["bread".to_owned()])]);
@@ -232,51 +233,53 @@ fn who_left_during_the_stop_gets_a_tombstone_and_what_is_equal_is_not_sent() {
     assert_eq!(of("bob").len(), 2);
     assert_eq!(of("bob")[1].value, None, "a tombstone");
     assert_eq!((of("cem").len(), of("ann").len(), of("dan").len()), (1, 0, 1));
-    // And a third time: nothing.
+    // Another restart writes nothing.
     let running = place.start(&args);
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     stop(running);
     assert_eq!(broker.read(&output).len(), records.len());
 }
 
 #[test]
-fn a_compacted_topic_is_continued_as_well() {
-    let Some(broker) = real("a_compacted_topic_is_continued_as_well") else { return };
+fn a_restart_continues_a_compacted_topic() {
+    let Some(broker) = real_broker("a_restart_continues_a_compacted_topic") else { return };
     let place = Place::new();
     let events = simulated(&place, "events=12000,users=200,items=100,seed=33");
-    let expected = expected(&events);
+    let expected = expected_lists(&events);
     let input = broker.topic("events", 2, &[]);
-    let quick = [
+    let fast_compaction = [
         ("cleanup.policy", "compact"),
         ("segment.ms", "1000"),
         ("min.cleanable.dirty.ratio", "0.01"),
         ("max.compaction.lag.ms", "1000"),
         ("delete.retention.ms", "100"),
     ];
-    let output = broker.topic("lists", 1, &quick);
+    let output = broker.topic("lists", 1, &fast_compaction);
     let running = start(&place, &broker, &input, &output, "");
-    running.err.until("changes are sent from now on", PATIENCE);
-    for some in events.chunks(500) {
-        broker.produce(&input, some);
+    wait_for_backfill(&running);
+    for chunk in events.chunks(500) {
+        broker.produce(&input, chunk);
         thread::sleep(Duration::from_millis(100));
     }
     let before = broker.until(&output, &expected, "before compaction");
     stop(running);
-    let asked = Instant::now();
-    let mut left = before.len();
-    while left >= before.len() && asked.elapsed() < Duration::from_secs(60) {
-        // A new segment begins with a record that comes late enough; only closed ones are compacted.
+    // Records of the program, without the padding below.
+    let count = || broker.read(&output).iter().filter(|record| record.key.as_deref() != Some(b"padding")).count();
+    let start_of_wait = Instant::now();
+    let mut compacted = before.len();
+    while compacted >= before.len() && start_of_wait.elapsed() < Duration::from_secs(60) {
+        // Only closed segments are compacted. A record written after `segment.ms` closes the current one.
         thread::sleep(Duration::from_secs(2));
-        broker.send(&output, [(Some("nobody".as_bytes()), None)]);
-        left = broker.read(&output).iter().filter(|record| record.key.as_deref() != Some(b"nobody")).count();
+        broker.send(&output, [(Some("padding".as_bytes()), None)]);
+        compacted = count();
     }
-    println!("compaction left {left} of {} records", before.len());
-    assert!(left < before.len(), "nothing was compacted within a minute");
+    println!("compaction left {compacted} of {} records", before.len());
+    assert!(compacted < before.len(), "nothing was compacted within a minute");
     let running = start(&place, &broker, &input, &output, "");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     thread::sleep(Duration::from_millis(500));
     stop(running);
-    let after = broker.read(&output).iter().filter(|record| record.key.as_deref() != Some(b"nobody")).count();
-    assert!(after <= left, "equal lists are not sent again: {after} records, {left} before");
+    let after = count();
+    assert!(after <= compacted, "equal lists are not written again: {after} records, {compacted} before");
     assert_same("compacted", &broker.lists(&output), &expected, 100);
 }

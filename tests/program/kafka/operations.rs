@@ -1,111 +1,114 @@
-//! What an operator meets: garbage, brokers that go away, passwords, new partitions, errors in words.
+//! Operations: rejected records, outages of a broker, TLS and SASL, new partitions, error messages, topic settings.
 
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::broker::{Broker, PATIENCE, any, assert_no_repeats, real, script};
-use super::{Lists, Place, assert_same, expected, from_file, full, simulated, start, stop};
+use super::broker::{Broker, PATIENCE, assert_no_repeats, kafka_script, real_broker, real_or_mock_broker};
+use super::{
+    Place, assert_same, expected_lists, full_size, lists_from_file, simulated, start, stop, wait_for_backfill,
+};
 
 #[test]
-fn garbage_goes_to_the_dead_letters_as_it_came() {
-    let broker = any();
+fn rejected_records_are_copied_unchanged_to_the_dead_letter_topic() {
+    let broker = real_or_mock_broker();
     let place = Place::new();
     let events = simulated(&place, "events=3000,users=100,items=80,seed=41");
-    let expected = expected(&events);
+    let expected = expected_lists(&events);
     let input = broker.topic("events", 2, &[]);
-    let (output, letters) = (broker.topic("lists", 0, &[]), broker.topic("letters", 0, &[]));
+    let (output, dead_letters) = (broker.topic("lists", 0, &[]), broker.topic("dead-letters", 0, &[]));
     broker.produce(&input, &events[..1500]);
     let unknown = br#"{"user":"u","item":"i","action":"bid","ts":1763900000000}"#;
-    let garbage: Vec<(Option<&[u8]>, Option<&[u8]>)> = vec![
+    let bad_records: Vec<(Option<&[u8]>, Option<&[u8]>)> = vec![
         (Some(b"k\xff"), Some(b"{\"user\":")),
         (None, Some(b"\xfe\xff\x00")),
         (Some(b"gone"), None),
         (Some(b"x"), Some(unknown)),
     ];
-    broker.send_with(&input, garbage.clone(), &[("trace", b"\x01\xff"), ("shop", b"7")]);
+    broker.send_with(&input, bad_records.clone(), &[("trace", b"\x01\xff"), ("shop", b"7")]);
     broker.produce(&input, &events[1500..]);
-    let rejects = format!("--rejects {}", broker.uri(&letters));
+    let rejects = format!("--rejects {}", broker.uri(&dead_letters));
     let running = start(&place, &broker, &input, &output, &rejects);
-    broker.until(&output, &expected, "with garbage between");
+    broker.until(&output, &expected, "with bad records");
     stop(running).said(&["4 rejected", "malformed 2", "not_utf8 1", "unknown_action 1", "partition"]);
-    let letters = broker.read(&letters);
-    let mut found: Vec<_> = letters.iter().map(|letter| (letter.key.as_deref(), letter.value.as_deref())).collect();
-    let mut sent = garbage;
+    let dead_letters = broker.read(&dead_letters);
+    let mut found: Vec<_> =
+        dead_letters.iter().map(|record| (record.key.as_deref(), record.value.as_deref())).collect();
+    let mut sent = bad_records;
     found.sort();
     sent.sort();
-    assert_eq!(found, sent, "key and value as they came");
-    for letter in &letters {
-        let header = |name: &str| String::from_utf8(letter.headers[name].clone()).unwrap();
+    assert_eq!(found, sent, "key and value are unchanged");
+    for record in &dead_letters {
+        let header = |name: &str| String::from_utf8(record.headers[name].clone()).unwrap();
         assert_eq!(header("deltarec.topic"), input);
         assert!(
             header("deltarec.partition").parse::<i32>().is_ok() && header("deltarec.offset").parse::<i64>().is_ok()
         );
         assert!(["malformed", "not_utf8", "unknown_action"].contains(&header("deltarec.reason").as_str()));
         assert!(!header("deltarec.detail").is_empty());
-        assert_eq!((&letter.headers["trace"][..], &letter.headers["shop"][..]), (&b"\x01\xff"[..], &b"7"[..]));
+        assert_eq!((&record.headers["trace"][..], &record.headers["shop"][..]), (&b"\x01\xff"[..], &b"7"[..]));
     }
 }
 
 #[test]
-fn a_broker_that_goes_away_is_waited_for() {
-    if real("a_broker_that_goes_away_is_waited_for").is_none() {
+fn a_run_survives_an_outage_of_the_broker() {
+    if real_broker("a_run_survives_an_outage_of_the_broker").is_none() {
         return;
     }
     let node = format!("outage-{}", std::process::id());
-    let settings = script(&node, &["start"]);
+    let settings = kafka_script(&node, &["start"]);
     let address = settings.lines().find_map(|line| line.strip_prefix("export DELTAREC_KAFKA=")).unwrap().to_owned();
     let broker = Broker::at(address);
     let place = Place::new();
     let events = simulated(&place, "events=9000,users=300,items=200,seed=42");
-    let expected = expected(&events);
+    let expected = expected_lists(&events);
     let (input, output) = (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
     broker.produce(&input, &events[..3000]);
     let running = start(&place, &broker, &input, &output, "");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     broker.produce(&input, &events[3000..6000]);
-    script(&node, &["stop"]);
-    thread::sleep(Duration::from_secs(if full() { 30 } else { 5 }));
-    script(&node, &["start"]);
+    kafka_script(&node, &["stop"]);
+    thread::sleep(Duration::from_secs(if full_size() { 30 } else { 5 }));
+    kafka_script(&node, &["start"]);
     broker.produce(&input, &events[6000..]);
-    let records = broker.until(&output, &expected, "after the broker was away");
+    let records = broker.until(&output, &expected, "after the outage");
     stop(running);
     assert_no_repeats(&records);
-    script(&node, &["clean"]);
+    kafka_script(&node, &["clean"]);
 }
 
 #[test]
-fn partitions_that_are_added_are_read() {
-    let Some(broker) = real("partitions_that_are_added_are_read") else { return };
+fn new_partitions_are_read() {
+    let Some(broker) = real_broker("new_partitions_are_read") else { return };
     let place = Place::new();
     let events = simulated(&place, "events=6000,users=200,items=150,seed=43");
-    let expected = expected(&events);
+    let expected = expected_lists(&events);
     let (input, output) = (broker.topic("events", 1, &[]), broker.topic("lists", 0, &[]));
     broker.produce(&input, &events[..3000]);
     let running = start(&place, &broker, &input, &output, "--set kafka.refresh=300ms --state state");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     broker.add_partitions(&input, 5);
     broker.produce(&input, &events[3000..]);
     broker.until(&output, &expected, "with new partitions");
     stop(running).said(&["new partitions [1, 2, 3, 4]"]);
-    // They are part of the position.
+    // The positions in the snapshot include the new partitions.
     let running = start(&place, &broker, &input, &output, "--state state");
-    running.err.until("changes are sent from now on", PATIENCE);
+    wait_for_backfill(&running);
     stop(running).said(&["goes on from snapshot", ", 0 rejected"]);
     assert_same("new partitions", &broker.lists(&output), &expected, 100);
 }
 
 #[test]
-fn memory_is_bounded_while_nobody_takes_the_changes() {
-    let Some(broker) = real("memory_is_bounded_while_nobody_takes_the_changes") else { return };
+fn memory_is_bounded_while_the_output_is_blocked() {
+    let Some(broker) = real_broker("memory_is_bounded_while_the_output_is_blocked") else { return };
     let place = Place::new();
-    let repeats = if full() { 100 } else { 6 };
+    let repeats = if full_size() { 100 } else { 6 };
     let events = simulated(&place, "events=100000,users=1000,items=500,seed=44");
     let input = broker.topic("events", 4, &[]);
     for _ in 0..repeats {
         broker.produce(&input, &events);
     }
-    // Its output is a pipe that nobody reads, so it stands still soon after the opening.
+    // The output is a pipe that is not read, so the run blocks soon after the output gate opens.
     let extra = super::Event { ts: events.last().unwrap().ts + 1, ..events[0].clone() };
     let mut child = Command::new(env!("CARGO_BIN_EXE_deltarec"))
         .args(["run", "--input", &broker.uri(&input), "--clock", "event", "--set", "graph.audience=all"])
@@ -115,53 +118,54 @@ fn memory_is_bounded_while_nobody_takes_the_changes() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let memory = |id: u32| {
+    let peak_mib = |id: u32| {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().to_owned();
         line.strip_suffix(" kB").unwrap().parse::<u64>().unwrap() >> 10
     };
-    // Everything is read, then the comparison fills the pipe, and then more comes than fits anywhere.
-    let begun = Instant::now();
-    let mut last = (0, Instant::now());
-    while begun.elapsed() < PATIENCE && last.1.elapsed() < Duration::from_secs(4) {
+    // Once everything is read the lists fill the pipe. The run is blocked when it has used no CPU time for four seconds.
+    // Then more records arrive than its buffers can hold.
+    let start_of_wait = Instant::now();
+    let mut last_progress = (0, Instant::now());
+    while start_of_wait.elapsed() < PATIENCE && last_progress.1.elapsed() < Duration::from_secs(4) {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         let used: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(11).unwrap().parse().unwrap();
-        if used > last.0 + 10 {
-            last = (used, Instant::now());
+        if used > last_progress.0 + 10 {
+            last_progress = (used, Instant::now());
         }
         thread::sleep(Duration::from_millis(200));
     }
-    let before = memory(child.id());
+    let before = peak_mib(child.id());
     for _ in 0..repeats {
         broker.produce(&input, &events);
     }
     broker.produce(&input, &[extra]);
     thread::sleep(Duration::from_secs(5));
-    let after = memory(child.id());
+    let after = peak_mib(child.id());
     child.kill().unwrap();
     child.wait().unwrap();
-    println!("peak {before} MiB before, {after} MiB with {} more records waiting", repeats * 100_000);
+    println!("peak {before} MiB before, {after} MiB with {} more records in the topic", repeats * 100_000);
     assert!(after < before + 96, "{before} MiB, then {after} MiB");
 }
 
 #[test]
-fn tls_and_sasl() {
-    if real("tls_and_sasl").is_none() {
+fn tls_and_sasl_connect_and_wrong_passwords_are_refused() {
+    if real_broker("tls_and_sasl_connect_and_wrong_passwords_are_refused").is_none() {
         return;
     }
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let names = ["DELTAREC_KAFKA_SASL", "DELTAREC_KAFKA_TLS", "DELTAREC_KAFKA_SASL_TLS", "DELTAREC_KAFKA_CA"];
     let [Some(sasl), Some(tls), Some(sasl_tls), Some(ca)] = names.map(var) else {
-        println!("not run: this broker's TLS and SASL are not known ({names:?})");
+        println!("skipped: the variables {names:?} are not all set");
         return;
     };
     let (user, password) = (var("DELTAREC_KAFKA_USER").unwrap(), var("DELTAREC_KAFKA_PASSWORD").unwrap());
-    let plain = real("").unwrap();
+    let plain = real_broker("").unwrap();
     let place = Place::new();
     place.write("password", format!("{password}\n"));
     place.write("wrong", "let-me-in-please\n");
     let events = simulated(&place, "events=1500,users=60,items=50,seed=45");
-    let expected = expected(&events);
+    let expected = expected_lists(&events);
     let sasl_with = |mechanism: &str, file: &str| {
         format!(
             "--set kafka.security.mechanism={mechanism} --set kafka.security.username={user} \
@@ -187,22 +191,22 @@ fn tls_and_sasl() {
         let running = start(&place, &broker, &input, &output, &settings);
         plain.until(&output, &expected, &settings);
         let done = stop(running);
-        assert!(!done.err.contains(&password), "a password in the log:\n{}", done.err);
+        assert!(!done.err.contains(&password), "the log contains the password:\n{}", done.err);
     }
     let topic = plain.topic("events", 1, &[]);
-    let refused = |address: &str, settings: &str, parts: &[&str]| {
+    let assert_refused = |address: &str, settings: &str, parts: &[&str]| {
         let args = format!("--input kafka://{address}/{topic} {settings}");
         let done = place.run(&args).failed(1, parts);
         assert!(!done.err.contains("let-me-in-please"), "{}", done.err);
     };
     let wrong = |mechanism| format!("--set kafka.security.protocol=sasl_plaintext {}", sasl_with(mechanism, "wrong"));
-    refused(&sasl, &wrong("PLAIN"), &["refused authentication", "kafka.security"]);
-    refused(&sasl, &wrong("SCRAM-SHA-256"), &["refused authentication", "kafka.security"]);
-    refused(&tls, "--set kafka.security.protocol=ssl", &["no TLS with the broker"]);
+    assert_refused(&sasl, &wrong("PLAIN"), &["refused authentication", "kafka.security"]);
+    assert_refused(&sasl, &wrong("SCRAM-SHA-256"), &["refused authentication", "kafka.security"]);
+    assert_refused(&tls, "--set kafka.security.protocol=ssl", &["no TLS with the broker"]);
 }
 
 #[test]
-fn errors_say_what_is_wrong_and_what_to_do() {
+fn errors_name_the_mistake_and_the_remedy() {
     let place = Place::new();
     let wrong = [
         ("--input kafka://127.0.0.1:9092", "the topic is missing"),
@@ -223,7 +227,7 @@ fn errors_say_what_is_wrong_and_what_to_do() {
     let done = place.run("--set kafka.options.sasl.password=hunter2-hunter2").failed(2, &["kafka.security.password"]);
     assert!(!done.err.contains("hunter2"), "{}", done.err);
     place.run("--input kafka://127.0.0.1:1/events").failed(1, &["no broker answers", "check host and port"]);
-    let Some(broker) = real("errors_say_what_is_wrong_and_what_to_do") else { return };
+    let Some(broker) = real_broker("errors_name_the_mistake_and_the_remedy") else { return };
     let nowhere = broker.uri("nowhere");
     place.run(&format!("--input {nowhere}")).failed(1, &["there is no such topic"]);
     place
@@ -236,11 +240,12 @@ fn errors_say_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
-fn a_list_that_is_too_large_for_the_topic_is_named() {
-    let Some(broker) = real("a_list_that_is_too_large_for_the_topic_is_named") else { return };
+fn a_list_too_large_for_the_topic_fails_the_run() {
+    let Some(broker) = real_broker("a_list_too_large_for_the_topic_fails_the_run") else { return };
     let place = Place::new();
     let events = simulated(&place, "events=2000,users=60,items=50,seed=46");
-    let _: Lists = from_file(&place);
+    // A file takes these lists.
+    lists_from_file(&place);
     let input = broker.topic("events", 1, &[]);
     broker.produce(&input, &events);
     let output = broker.topic("lists", 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "200")]);
@@ -257,8 +262,8 @@ fn a_list_that_is_too_large_for_the_topic_is_named() {
 }
 
 #[test]
-fn settings_of_an_output_topic_that_would_lose_lists_are_told() {
-    let Some(broker) = real("settings_of_an_output_topic_that_would_lose_lists_are_told") else { return };
+fn settings_of_an_output_topic_that_can_lose_lists_are_warned_about() {
+    let Some(broker) = real_broker("settings_of_an_output_topic_that_can_lose_lists_are_warned_about") else { return };
     let place = Place::new();
     let input = broker.topic("events", 1, &[]);
     let for_ever = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
@@ -271,7 +276,7 @@ fn settings_of_an_output_topic_that_would_lose_lists_are_told() {
     for (settings, warning) in cases {
         let output = broker.topic("lists", 1, settings);
         let running = start(&place, &broker, &input, &output, "");
-        running.err.until("changes are sent from now on", PATIENCE);
+        wait_for_backfill(&running);
         let done = stop(running);
         match warning {
             Some(warning) => drop(done.said(&[warning, "set cleanup.policy=compact"])),

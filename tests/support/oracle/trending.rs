@@ -1,4 +1,4 @@
-//! What trends: `docs/semantics.md`, "Trending", one function per definition, each quoting the sentence it implements.
+//! Trending lists: `docs/semantics.md`, "Trending", one function per definition.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,17 +13,18 @@ pub(crate) type Seen = (Ev, Option<String>);
 /// The keys `trending.*`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trending {
-    /// Length of a list.
+    /// Maximum length of a list.
     pub(crate) k: usize,
     /// Milliseconds of a bucket.
     pub(crate) bucket: u64,
-    /// How many buckets count.
+    /// Number of buckets that count.
     pub(crate) buckets: u64,
 }
 
-/// > There is a scope *everywhere*, of all events, and one for each room that events name, of the events that name it.
+/// > There is a scope *everywhere*, of all events, and one for each room that events name (`trending.rooms`), of the
+/// > events that name it.
 ///
-/// By the key of its list.
+/// Returns the events of each scope by the key of its list.
 fn scopes(events: &[Seen]) -> BTreeMap<String, Vec<&Ev>> {
     let mut scopes: BTreeMap<String, Vec<&Ev>> = BTreeMap::new();
     for (event, room) in events {
@@ -35,25 +36,25 @@ fn scopes(events: &[Seen]) -> BTreeMap<String, Vec<&Ev>> {
     scopes
 }
 
-/// > Interest h(u, i, s, b) = the largest level of the events of u on i in scope s with ts in bucket b; 0 without any.
+/// > Interest `h(u, i, s, b)` = the largest level of the events of u on i in scope s with `ts` in bucket b; 0 without any.
 fn interest(scope: &[&Ev], user: &str, item: &str, bucket: i128, length: u64) -> u64 {
-    let of = |event: &&&Ev| event.user == user && event.item == item && i128::from(event.ts / length) == bucket;
-    scope.iter().filter(of).map(|event| u64::from(event.level)).max().unwrap_or_default()
+    let matches = |event: &&&Ev| event.user == user && event.item == item && i128::from(event.ts / length) == bucket;
+    scope.iter().filter(matches).map(|event| u64::from(event.level)).max().unwrap_or_default()
 }
 
-/// > T_s(i, t) = sum over a = 1..m of 2^(m - a) * sum over u of h(u, i, s, B - a).
+/// > `T_s(i, t) = sum over a = 1..m of 2^(m - a) * sum over u of h(u, i, s, B - a)`, with `m = trending.buckets`.
 fn total(scope: &[&Ev], item: &str, trending: Trending, t: u64) -> u64 {
     let users: BTreeSet<&str> = scope.iter().map(|event| event.user.as_str()).collect();
-    let now = i128::from(t / trending.bucket);
-    let of_age = |age: u64| -> u64 {
-        users.iter().map(|user| interest(scope, user, item, now - i128::from(age), trending.bucket)).sum()
+    let current = i128::from(t / trending.bucket);
+    let at_age = |age: u64| -> u64 {
+        users.iter().map(|user| interest(scope, user, item, current - i128::from(age), trending.bucket)).sum()
     };
-    (1..=trending.buckets).map(|age| 2_u64.pow((trending.buckets - age) as u32) * of_age(age)).sum()
+    (1..=trending.buckets).map(|age| 2_u64.pow((trending.buckets - age) as u32) * at_age(age)).sum()
 }
 
-/// > The trending list of s at t: the `trending.k` items with the largest T_s(i, t) above 0, ties by id64 ascending.
+/// > The trending list of s at t: the `trending.k` items with the largest `T_s(i, t)` above 0, ties by id64 ascending.
 ///
-/// The lists that are not empty by their keys, `(item, T)`, best first.
+/// Returns the lists that are not empty by key, `(item, T)`, best first.
 pub(crate) fn lists(events: &[Seen], trending: Trending, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
     let mut lists = BTreeMap::new();
     for (key, scope) in scopes(events) {

@@ -1,4 +1,4 @@
-//! The source `users` (User-CF), one function per definition.
+//! The source `users` (user-based collaborative filtering), one function per definition.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,10 +8,10 @@ use schema::id64;
 use super::exact::{fine_log, floor_log2_times, q, q_with_phase, similarity};
 use super::{History, Params, popularity};
 
-/// > Sample of an item: `V_i` = the `sample` (100) users with the smallest `id64(user) xor id64(item)` among those with i
-/// > in `H_u`.
+/// > The sample `V_i` of an item: the `sample` users with the smallest `id64(user) xor id64(item)` (as unsigned numbers)
+/// > among those with i in `H_u`.
 ///
-/// Of each item its sampled users with their levels.
+/// Returns the sampled users of each item with their levels.
 pub(crate) fn samples<'h>(history: &'h History, params: &Params) -> BTreeMap<&'h str, BTreeMap<&'h str, u64>> {
     let mut holders: BTreeMap<&str, Vec<(u64, &str, u64)>> = BTreeMap::new();
     for (user, interactions) in history {
@@ -26,12 +26,12 @@ pub(crate) fn samples<'h>(history: &'h History, params: &Params) -> BTreeMap<&'h
     holders.into_iter().map(|(item, holders)| (item, smallest(holders))).collect()
 }
 
-/// > `f_i = max(1, 32 - floor(log2(N_i)))` (rare items say more).
+/// > Rarity `f_i = max(1, 32 - floor(log2(N_i)))`: a rare item says more.
 pub(crate) fn rarity(popularity: u64) -> u64 {
     32_u64.saturating_sub(floor_log2_times(1, popularity)).max(1)
 }
 
-/// > With `M_v = sum over i in H_v of level(v,i) * f_i`
+/// > Activity `M_v` = sum of `level(v, i) * f_i` over `H_v`.
 pub(crate) fn activity<'h>(history: &'h History, rarity: &BTreeMap<&str, u64>) -> BTreeMap<&'h str, u64> {
     let sum = |interactions: &Vec<(String, u8, u64)>| {
         interactions.iter().map(|(item, level, _)| u64::from(*level) * rarity[item.as_str()]).sum()
@@ -39,15 +39,17 @@ pub(crate) fn activity<'h>(history: &'h History, rarity: &BTreeMap<&str, u64>) -
     history.iter().map(|(user, interactions)| (user.as_str(), sum(interactions))).collect()
 }
 
-/// > For u in A(t): `W_uv = sum over i in H_u with v in V_i of min(level(u,i), level(v,i)) * f_i`.
-/// >
-/// > rank v != u by `2*q(W_uv) - q_uv(M_v)` descending, then id64(v) ascending; keep the first `similar_users` (30);
-/// > `w_uv` = the formula of `v_ij` with `W_uv`, `q_uv(M_u)`, `q_uv(M_v)` and no shrink.
-/// >
-/// > N, C, `V_i`, M are over all users with interactions, in the audience or not. `V_i` may contain u itself, who is then
-/// > skipped, not replaced. Only v with `W_uv > 0` rank.
+/// > For u in the audience `W_uv` = sum of `min(level(u, i), level(v, i)) * f_i` over the i in `H_u` with v in `V_i`.
 ///
-/// The kept users with their `w_uv`, best first. Users of the audience without any are absent.
+/// > The similar users of u are those v != u with `W_uv > 0`, ranked by `2 q(W_uv) - q_uv(M_v)` descending, then id64(v)
+/// > ascending. The first `similar_users` are kept. `V_i` may contain u, who is skipped and not replaced.
+///
+/// > Their similarity is the quantised cosine, without shrinking, whatever `graph.similarity` is:
+/// > `w_uv = max(1, min(1024, floor(0.5 + 1024 * 2^((2 q(W_uv) - q_uv(M_u) - q_uv(M_v)) / (2 s)))))`.
+///
+/// > N, V and M are over all users, in the audience or not. Only users of the audience have similar users.
+///
+/// Returns the kept users with their `w_uv`, best first. Users without similar users are absent.
 pub(crate) fn similar_users(
     history: &History,
     audience: &BTreeSet<&str>,
@@ -82,9 +84,10 @@ pub(crate) fn similar_users(
     similar
 }
 
-/// > `score(u,j) = sum over those v of w_uv * level(v,j)`, for j in `H_v` and not in `H_u`.
+/// > The source `users`: `score(u, j) = sum over the similar users of w_uv * level(v, j)`, for j in `H_v` and not in
+/// > `H_u`.
 ///
-/// Of one user, with the items of `H_u`.
+/// The result still contains the items of `H_u`; [`lists`](super::lists) removes them.
 pub(crate) fn scores<'h>(similar: Option<&Vec<(String, u64)>>, history: &'h History) -> BTreeMap<&'h str, u64> {
     let mut score: BTreeMap<&str, u64> = BTreeMap::new();
     for (v, w_uv) in similar.into_iter().flatten() {
