@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataflows::{
-    Audience, Collection, Config, Event, IdMap, Input, ItemId, List, Neighbour, Scored, Subscription, UserId,
+    Audience, Collection, Config, Event, IdMap, Input, ItemId, List, Neighbour, Scored, Sources, Subscription, UserId,
     interactions, interest, lists, similar_items,
 };
 use differential_dataflow::AsCollection;
@@ -257,7 +257,7 @@ impl Lists {
 }
 
 fn measure(program: &str, size: Size) -> Measured {
-    let config = Config { audience: Audience::All, users: 0, ..Config::default() };
+    let config = Config { audience: Audience::All, sources: Sources { items: 4, users: 0 }, ..Config::default() };
     let options =
         Options { events: 2 * (size.load + size.singles) as u64, users: 20_000, items: 10_000, ..Options::default() };
     let events: Vec<Event> = simulated(options).take(size.load + size.singles).collect();

@@ -13,7 +13,6 @@ use timely::dataflow::operators::{Input as _, Inspect, Probe};
 use timely::worker::Worker;
 
 use crate::config::Config;
-use crate::engine::graph_config;
 use crate::failure::Failure;
 
 /// The counters of work, in the order of the stages.
@@ -127,7 +126,7 @@ where
     R: Send + 'static,
     F: FnOnce(&mut Driver<'_>) -> R + Send + 'static,
 {
-    alone_with(graph_config(config), workers, None::<fn(&ListChange)>, drive)
+    alone_with(config.graph.clone(), workers, None::<fn(&ListChange)>, drive)
 }
 
 /// [`alone`], with a look at all changes, on the worker where they arise, before the tick counts as out.

@@ -53,7 +53,7 @@ use self::tick::Waker;
 use self::worker::{Coordinator, Durability};
 use self::writer::Writer;
 use crate::cluster::{Links, Orders};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -187,8 +187,8 @@ impl From<RunError> for Failure {
 pub fn assist(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
     let Orders { resumes, similar_items, similar_users } = links.orders();
     let durability = Durability { saves, handed: None, resumes };
-    let told = dataflows::Outputs { similar_items, similar_users };
-    let config = dataflows::Config { told, ..graph_config(config) };
+    let outputs = dataflows::Outputs { similar_items, similar_users };
+    let config = dataflows::Config { outputs, ..config.graph.clone() };
     let computing = compute(workers, Some(links), config, None, durability, stop);
     computing.map_err(|_| NO_THREADS)?.done()
 }
@@ -230,7 +230,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         job.state.as_ref(),
         job.resume,
     );
-    let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config) };
+    let config = dataflows::Config { outputs: job.streams.told(), ..job.config.graph.clone() };
     let writer = Writer::new(job.output, job.streams, shared, told);
     let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
     let archive = job
@@ -369,36 +369,4 @@ fn ends_within<T>(limit: Duration, thread: &thread::JoinHandle<T>) -> bool {
         thread::sleep(Duration::from_millis(2));
     }
     thread.is_finished()
-}
-
-/// What trends, if it is asked for.
-fn trending(trending: &config::Trending) -> Option<dataflows::Trending> {
-    let config::Trending { k, bucket, buckets, .. } = *trending;
-    (k > 0).then(|| dataflows::Trending { k: k as usize, bucket, buckets, everywhere: id64(TRENDING) })
-}
-
-/// The graph's own parameters. They are validated, so every number fits.
-pub(crate) fn graph_config(config: &Config) -> dataflows::Config {
-    let graph = &config.graph;
-    dataflows::Config {
-        history: graph.history as usize,
-        neighbours: graph.neighbours as usize,
-        k: graph.k as usize,
-        retention: graph.retention,
-        audience: match graph.audience {
-            config::Audience::All => dataflows::Audience::All,
-            config::Audience::Within(ms) => dataflows::Audience::Within(ms),
-        },
-        similarity: graph.similarity,
-        min_cooccurrence: graph.min_cooccurrence,
-        shrink: graph.shrink,
-        stairs: graph.stairs.iter().map(|stair| *stair as usize).collect(),
-        resolution: graph.resolution,
-        sample: graph.sample as usize,
-        similar_users: graph.similar_users as usize,
-        items: i64::from(graph.sources.items),
-        users: i64::from(graph.sources.users),
-        trending: trending(&config.trending),
-        ..dataflows::Config::default()
-    }
 }

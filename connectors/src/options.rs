@@ -1,27 +1,27 @@
 use crate::{Columns, Filter, KafkaOptions};
 
-/// How the records of an input become events.
+/// How the records of an input are read as events.
 #[derive(Clone, Debug)]
 pub struct InputOptions {
-    /// Where the fields stand in a record.
+    /// Names of the fields in a record.
     pub columns: Columns,
-    /// The action of every event, where the records have none. A CSV file with an action column beside it is a usage
-    /// error; in JSON lines a field of that name is then an unknown one.
+    /// Action of every event, for records without one. A CSV file that has an action column as well is a usage error; in
+    /// JSON lines a field of that name is then ignored like any unknown one.
     pub action: Option<String>,
-    /// Conditions that a record must meet, all of them.
+    /// Conditions that a record must meet; all must hold.
     pub filters: Vec<Filter>,
-    /// Longest record, in bytes without its newline; at most [`InputOptions::MOST_RECORD_BYTES`].
+    /// Longest record in bytes, without its newline. Values above [`InputOptions::MOST_RECORD_BYTES`] are clamped to it.
     pub max_record_bytes: usize,
-    /// Whether events of a topic are accompanied by their records, for a dead-letter topic.
+    /// Whether events of a topic carry their records, for a dead-letter topic.
     pub originals: bool,
-    /// Whether rooms are read; without, no event has one.
+    /// Whether the rooms of events are read. If not, no event has one.
     pub rooms: bool,
-    /// How topics are read.
+    /// Access to topics.
     pub kafka: KafkaOptions,
 }
 
 impl InputOptions {
-    /// The bound of `max_record_bytes`: a larger value is taken as this one.
+    /// Upper bound of `max_record_bytes`.
     pub const MOST_RECORD_BYTES: usize = 256 << 20;
 }
 

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use dataflows::{Audience, Config, Dense, Event, Gauges, Ids, Input, Ranked, Time, TopK, first_of, interactions, next};
+use dataflows::{
+    Audience, Config, Dense, Event, Gauges, Ids, Input, Ranked, Sources, Time, TopK, first_of, interactions, next,
+};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::{Input as _, Probe};
@@ -134,7 +136,13 @@ struct UserStates {
 impl UserStates {
     fn new(worker: &mut Worker, retention: u64) -> Self {
         let history = usize::try_from(HISTORY).expect("a small number");
-        let config = Config { audience: Audience::All, history, retention, users: 0, ..Config::default() };
+        let config = Config {
+            audience: Audience::All,
+            history,
+            retention,
+            sources: Sources { items: 4, users: 0 },
+            ..Config::default()
+        };
         let (probe, gauges) = (ProbeHandle::new(), Arc::new(Gauges::default()));
         let input = worker.dataflow(|scope| {
             let (input, events) = scope.new_input();

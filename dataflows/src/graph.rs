@@ -60,23 +60,22 @@ pub fn durable_recommendations<'scope>(
     let gauges = Arc::new(Gauges::default());
     let Interactions { history, cooccurrence, profiles, watching, trends, forgotten: users, loading } =
         interactions(events, config, &done, &gauges, durable.keeper);
-    let users_source =
-        config.asks_for_similar_users().then(|| similar_users(history.clone(), watching, config, &gauges));
+    let users_source = config.needs_similar_users().then(|| similar_users(history.clone(), watching, config, &gauges));
     let mut interest = interest(profiles.clone());
-    if config.told.similar_items {
+    if config.outputs.similar_items {
         interest = interest.concat(of_a_listener(history.clone()));
     }
     // A listener wants to know all the while.
-    let loading = if config.told.similar_items { Loading::default() } else { loading };
+    let loading = if config.outputs.similar_items { Loading::default() } else { loading };
     let SimilarItems { neighbours, forgotten: items } =
         similar_items(cooccurrence, history, interest, loading, config, &gauges);
     let (neighbours, similar_items) =
-        if config.told.similar_items { told_apart(neighbours) } else { (neighbours, None) };
-    let similar_users = users_source.as_ref().filter(|_| config.told.similar_users).map(|source| {
+        if config.outputs.similar_items { told_apart(neighbours) } else { (neighbours, None) };
+    let similar_users = users_source.as_ref().filter(|_| config.outputs.similar_users).map(|source| {
         let rows = source.similar.clone().map(|(of, similar)| (of, (similar.user, similar.similarity)));
         row_changes(rows, "Similar users that changed").probe_with(&done)
     });
-    let users_source = users_source.filter(|_| config.users > 0);
+    let users_source = users_source.filter(|_| config.sources.users > 0);
     let mut lists = lists(profiles, neighbours.clone(), users_source, config, &gauges);
     if let (Some(trends), Some(Trending { k, .. })) = (trends, config.trending) {
         lists = lists.concat(trending(trends, k));

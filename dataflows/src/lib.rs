@@ -38,7 +38,7 @@ mod types;
 pub use audience::{Subscription, interest, interest_in};
 pub use blend::{BlendSources, Origin, SPREAD, shown};
 pub use changes::{ListChange, Reconcile, changes};
-pub use config::{Audience, Config, Outputs, Trending};
+pub use config::{Audience, Config, Outputs, Sources, Trending};
 pub use dense::{Dense, Ids};
 pub use gauges::Gauges;
 pub use graph::{Durable, Recommendations, durable_recommendations, recommendations};

@@ -51,7 +51,7 @@ pub fn lists<'scope>(
     });
     let (out, lists) = builder.new_output();
     let mut rows = Rows::default();
-    let mut viewers = Viewers::new(config.k, [config.items, config.users]);
+    let mut viewers = Viewers::new(config.k, [config.sources.items, config.sources.users].map(i64::from));
     let slice = config.slice;
     let gauges = Arc::clone(gauges);
 

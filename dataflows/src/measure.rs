@@ -8,6 +8,8 @@ mod count;
 mod jaccard;
 mod llr;
 
+use serde::{Serialize, Serializer};
+
 pub(crate) use self::cosine::Cosine;
 pub(crate) use self::count::Count;
 pub(crate) use self::jaccard::Jaccard;
@@ -40,6 +42,13 @@ impl Measure {
             Measure::Llr => "llr",
             Measure::Count => "count",
         }
+    }
+}
+
+/// As its name.
+impl Serialize for Measure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

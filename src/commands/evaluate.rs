@@ -51,7 +51,6 @@ use crate::alone::alone_with;
 use crate::commands::files::{check_writable, write};
 use crate::commands::run::InputArgs;
 use crate::commands::table::say;
-use crate::engine::graph_config;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -267,7 +266,7 @@ fn try_all(
 
 /// Of a graph's lists that are filled up, how many places try new items: first none, if something trends.
 fn fillings(setting: &Setting, trial: &Trial) -> Vec<usize> {
-    let trends = (setting.config.trending.k > 0).then_some(0);
+    let trends = setting.config.graph.trending.map(|_| 0);
     trends.into_iter().chain(trial.explore.iter().copied()).collect()
 }
 
@@ -279,7 +278,7 @@ fn try_graph(
     mut progress: Progress,
     stop: &Stop,
 ) -> Result<(Option<TrialResult>, Progress), Failure> {
-    let mut config = graph_config(&setting.config);
+    let mut config = setting.config.graph.clone();
     config.k = trial.longest();
     if !trial.plan.expires {
         // The lists are of no particular time: everything counts and everybody has one.

@@ -102,10 +102,10 @@ enum ClockArg {
 pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let mut config = Config::load(args.config.as_deref(), &args.sets)?;
     if let Some(state) = args.state {
-        config.state.uri = state;
+        config.state.uri = Some(state).filter(|uri| !uri.is_empty());
     }
     let member = member(&args.cluster, args.workers, &config)?;
-    let saves = !config.state.uri.is_empty();
+    let saves = config.state.uri.is_some();
     if let Some(member) = member.as_ref().filter(|member| member.me.process > 0) {
         return assist(member, &config, usize::from(args.workers), saves, &stop);
     }
@@ -131,14 +131,21 @@ pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     };
     let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
     let mut inputs = args.inputs.open(&uris, &config, dead_letters)?;
-    let (output_sink, resume, rejects, state) = if saves {
-        let rejects = if state::is_continued(&config.state.uri)? {
+    let (output_sink, resume, rejects, state) = if let Some(uri) = &config.state.uri {
+        let rejects = if state::is_continued(uri)? {
             RejectLog::go_on(rejects.as_ref(), &config.kafka)?
         } else {
             RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
-        let asked =
-            state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
+        let asked = state::Asked {
+            config: &config,
+            state: uri,
+            uris: &uris,
+            output: &output,
+            records,
+            clock,
+            rebuild: args.rebuild,
+        };
         let begun = state::begin(asked, &mut inputs)?;
         (begun.output, begun.resume, rejects, Some(begun.state))
     } else {

@@ -16,7 +16,7 @@ use super::names::{Collision, Names};
 use super::progress::Progress;
 use super::resume::Resume;
 use super::tick::{TickInput, Waker};
-use super::{Input, RunError, Shared, State, trending};
+use super::{Input, RunError, Shared, State};
 use crate::config::Config;
 use crate::stop::Stop;
 
@@ -87,8 +87,8 @@ impl Reader {
             latest: latest(config.input.max_skew),
             clock,
             at: 0,
-            trending: trending(&config.trending),
-            rooms: config.trending.rooms,
+            trending: config.graph.trending,
+            rooms: config.input.rooms,
             feed: TickInput::new(1, Vec::new()),
             saves: state.is_some(),
             opening: OutputGate::Done,
@@ -462,7 +462,7 @@ impl TickBuilder {
 
     /// Notes for the next event of the feed the names that may trend because of it.
     pub(super) fn trend(&mut self, event: &Event, item: &str, room: Option<&str>) {
-        let Some(until) = self.trending.map(|trending| trending.until(event.ts)).filter(|until| *until > self.at)
+        let Some(until) = self.trending.map(|trending| trending.expires(event.ts)).filter(|until| *until > self.at)
         else {
             return;
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::{Audience, Barrier, Config, Event, Input, ListChange, Outputs, Time, next, recommendations};
+use dataflows::{Audience, Barrier, Config, Event, Input, ListChange, Outputs, Sources, Time, next, recommendations};
 use schema::id64;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::input::Handle;
@@ -56,12 +56,14 @@ pub(crate) fn config(params: &Params) -> Config {
         shrink: u32::try_from(params.shrink).unwrap(),
         stairs: params.stairs.clone(),
         resolution: params.resolution,
-        items: params.items_weight,
         sample: params.sample,
         similar_users: params.similar_users,
-        users: params.users_weight,
-        told: Outputs::default(),
+        sources: Sources {
+            items: u32::try_from(params.items_weight).unwrap(),
+            users: u32::try_from(params.users_weight).unwrap(),
+        },
         trending: None,
+        outputs: Outputs::default(),
         // Tiny histories get tiny slices, so that operators stop in the midst of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
     }

@@ -3,30 +3,32 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// How topics are read and written.
+use serde::Serialize;
+
+/// Access to topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaOptions {
-    /// How changes are written.
+    /// Guarantee for written changes.
     pub delivery: Delivery,
-    /// Under which group offsets are committed, for others to see how far reading is.
+    /// Consumer group under which offsets are committed, for display only; also the prefix of the transactional id.
     pub group: String,
-    /// Whether an output topic that is missing is created.
+    /// Whether a missing output topic is created.
     pub create: bool,
-    /// Partitions of a topic that is created.
+    /// Partitions of a created topic.
     pub partitions: u16,
-    /// Copies of each of its partitions; 0: as many as the broker has as its default.
-    pub replication: u16,
-    /// How records are packed: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+    /// Replicas of each partition of a created topic; `None`: the broker's default.
+    pub replication: Option<u16>,
+    /// Compression of records: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
     pub compression: String,
-    /// How long a record may wait for others to be sent with, in ms.
+    /// Time that a record may wait for others to be sent with, in milliseconds.
     pub linger: u64,
-    /// Most bytes read ahead, and most bytes written and not yet acknowledged.
+    /// Bytes read ahead, and bytes written and not yet acknowledged, at most.
     pub buffer: usize,
-    /// How often new partitions are looked for, in ms.
+    /// Time between two searches for new partitions, in milliseconds.
     pub refresh: u64,
-    /// Encryption and who we are.
+    /// Encryption and authentication.
     pub security: Security,
-    /// Any other option of librdkafka's.
+    /// Other options of librdkafka, by name. They must not be [refused](KafkaOptions::refused).
     pub more: BTreeMap<String, String>,
 }
 
@@ -37,7 +39,7 @@ impl Default for KafkaOptions {
             group: "deltarec".into(),
             create: true,
             partitions: 8,
-            replication: 0,
+            replication: None,
             compression: "lz4".into(),
             linger: 0,
             buffer: 32 << 20,
@@ -48,43 +50,59 @@ impl Default for KafkaOptions {
     }
 }
 
-/// How changes are written to a topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Guarantee for the changes written to a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Delivery {
-    /// In transactions: a process that was taken for dead cannot write any more once another has begun.
+    /// Transactions: a process that was taken for dead cannot write any more once another has started.
     #[default]
     Transactional,
-    /// One by one, in order and none twice; an old process that wakes up is not kept out.
+    /// Idempotent writes, in order and without duplicates. An old process that wakes up is not fenced off.
     Idempotent,
 }
 
 /// Encryption and authentication.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Security {
-    /// `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; empty: `plaintext`.
+    /// Protocol of the brokers' port: `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
     pub protocol: String,
-    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
-    pub mechanism: String,
-    /// Who we are to SASL.
-    pub username: String,
-    /// Where the password is.
+    /// SASL mechanism: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: Option<String>,
+    /// SASL user name.
+    pub username: Option<String>,
+    /// Location of the SASL password.
     pub password: Option<SecretPlace>,
-    /// File of the certificates that brokers are checked against; empty: those of the system.
-    pub ca: String,
-    /// File of our own certificate, where brokers ask for one.
-    pub certificate: String,
-    /// File of its key.
-    pub key: String,
-    /// Where the key's password is.
+    /// File of the certificates that brokers are checked against; `None`: those of the system.
+    pub ca: Option<String>,
+    /// File of the client certificate, if brokers require one.
+    pub certificate: Option<String>,
+    /// File of the client certificate's key.
+    pub key: Option<String>,
+    /// Location of the key's password.
     pub key_password: Option<SecretPlace>,
 }
 
-/// Where a password is: never in a configuration, so never in a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Plaintext, without authentication.
+impl Default for Security {
+    fn default() -> Self {
+        Security {
+            protocol: "plaintext".into(),
+            mechanism: None,
+            username: None,
+            password: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            key_password: None,
+        }
+    }
+}
+
+/// Location of a secret. The secret itself is never in a configuration, so never in a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum SecretPlace {
-    /// In an environment variable.
+    /// An environment variable.
     Env(String),
-    /// In a file, whose last line end is not part of it.
+    /// A file. A line end at its end is not part of the secret.
     File(PathBuf),
 }
 
@@ -100,7 +118,7 @@ impl FromStr for SecretPlace {
     }
 }
 
-/// Its own words, not what is there.
+/// The location, not the secret.
 impl fmt::Display for SecretPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -125,37 +143,39 @@ impl SecretPlace {
 }
 
 impl KafkaOptions {
-    /// Why an option of librdkafka's is not the user's to set; `None` if it is.
+    /// Why users cannot set this option of librdkafka; `None` if they can.
     pub fn refused(name: &str) -> Option<&'static str> {
         Some(match name {
-            "bootstrap.servers" | "metadata.broker.list" => "the brokers stand in the URI",
-            "group.id" => "it is kafka.group",
+            "bootstrap.servers" | "metadata.broker.list" => "the URI names the brokers",
+            "group.id" => "set kafka.group instead",
             "enable.auto.commit" | "auto.commit.enable" | "auto.commit.interval.ms" | "enable.auto.offset.store" => {
-                "a position counts only together with its state; the broker's is for display"
+                "positions are stored with the state; offsets at the broker are for display only"
             }
-            "auto.offset.reset" => "records that are gone before they were read must be reported, not skipped",
-            "enable.partition.eof" => "the end of a partition tells when the output may open",
-            "isolation.level" => "records of a transaction that is aborted are no events, and no lists",
-            "enable.idempotence" | "transactional.id" | "acks" | "request.required.acks" => "kafka.delivery decides it",
+            "auto.offset.reset" => "records deleted before they were read must be reported, not skipped",
+            "enable.partition.eof" => "the end of a partition determines when output starts",
+            "isolation.level" => "records of an aborted transaction are neither events nor lists",
+            "enable.idempotence" | "transactional.id" | "acks" | "request.required.acks" => {
+                "kafka.delivery determines it"
+            }
             "message.timeout.ms" | "delivery.timeout.ms" | "retries" | "message.send.max.retries" => {
-                "a change is never given up"
+                "changes are retried until they are written"
             }
             "max.in.flight" | "max.in.flight.requests.per.connection" | "enable.gapless.guarantee" => {
-                "the order of the changes of a user depends on it"
+                "the order of a user's changes depends on it"
             }
-            "partitioner" => "all changes of a user belong to one partition, the one Java producers would choose",
-            "linger.ms" | "queue.buffering.max.ms" => "it is kafka.linger",
-            "compression.codec" | "compression.type" => "it is kafka.compression",
-            "queued.max.messages.kbytes" | "queue.buffering.max.kbytes" => "it is kafka.buffer",
-            "statistics.interval.ms" => "the lag is taken from the statistics",
-            "security.protocol" => "it is kafka.security.protocol",
-            "sasl.mechanism" | "sasl.mechanisms" => "it is kafka.security.mechanism",
-            "sasl.username" => "it is kafka.security.username",
-            "sasl.password" => "it is kafka.security.password, which says where the password is",
-            "ssl.ca.location" => "it is kafka.security.ca",
-            "ssl.certificate.location" => "it is kafka.security.certificate",
-            "ssl.key.location" => "it is kafka.security.key",
-            "ssl.key.password" => "it is kafka.security.key_password, which says where the password is",
+            "partitioner" => "all changes of a user go to one partition, the one that Java producers choose",
+            "linger.ms" | "queue.buffering.max.ms" => "set kafka.linger instead",
+            "compression.codec" | "compression.type" => "set kafka.compression instead",
+            "queued.max.messages.kbytes" | "queue.buffering.max.kbytes" => "set kafka.buffer instead",
+            "statistics.interval.ms" => "the lag is computed from the statistics",
+            "security.protocol" => "set kafka.security.protocol instead",
+            "sasl.mechanism" | "sasl.mechanisms" => "set kafka.security.mechanism instead",
+            "sasl.username" => "set kafka.security.username instead",
+            "sasl.password" => "set kafka.security.password, the location of the password, instead",
+            "ssl.ca.location" => "set kafka.security.ca instead",
+            "ssl.certificate.location" => "set kafka.security.certificate instead",
+            "ssl.key.location" => "set kafka.security.key instead",
+            "ssl.key.password" => "set kafka.security.key_password, the location of the password, instead",
             "ssl.keystore.password" | "sasl.oauthbearer.client.secret" | "ssl.key.pem" => {
                 "a secret must not stand in a configuration"
             }
@@ -169,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_places() {
+    fn parses_the_location_of_a_secret() {
         assert_eq!("env:PW".parse(), Ok(SecretPlace::Env("PW".into())));
         assert_eq!("file:/run/secrets/pw".parse(), Ok(SecretPlace::File("/run/secrets/pw".into())));
         for wrong in ["", "secret", "env:", "file:", "http:x"] {
@@ -178,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exactness_rests_on_is_not_for_setting() {
+    fn refuses_options_that_exactness_depends_on() {
         for name in ["isolation.level", "acks", "auto.offset.reset", "sasl.password"] {
             assert!(KafkaOptions::refused(name).is_some(), "{name}");
         }

@@ -74,7 +74,7 @@ impl Updates {
         if !was_in && !is_in {
             return;
         }
-        let weight = |(rank, level): (usize, Level)| Weight::from(level) * config.stair(rank);
+        let weight = |(rank, level): (usize, Level)| Weight::from(level) * config.rank_weight(rank);
         for moved in moved {
             let old = moved.old.filter(|_| was_in).map(weight);
             let new = moved.new.filter(|_| is_in).map(weight);

@@ -215,7 +215,7 @@ impl UserStates {
         }
         self.updates.interactions(id, &mut self.moved);
         self.updates.profile(id, &self.moved, was_in_audience, user.in_audience, &self.config);
-        if self.config.asks_for_similar_users() {
+        if self.config.needs_similar_users() {
             self.updates.watching(id, &self.moved, was_in_audience, user.in_audience);
         }
         for touch in touches.iter().filter(|touch| !self.moved.iter().any(|moved| moved.item == touch.item)) {

@@ -136,7 +136,7 @@ fn options(setup: &Setup, size: Size) -> Result<Options, Failure> {
 /// The child's side.
 pub(super) fn measure(task: &GrowthTask, stop: &Stop) -> Result<Option<Measured>, Failure> {
     let mut config = task.setup.with_audience(task.span.map_or(Audience::All, Audience::Within))?;
-    config.graph.history = task.size.history;
+    config.graph.history = task.size.history as usize;
     let mut maker = EventStream::new(options(&task.setup, task.size)?, config.levels.clone(), None)?;
     let (load, events, asked) = (task.size.events, task.measured, stop.clone());
     let measured = alone(&config, task.workers, move |driver| {

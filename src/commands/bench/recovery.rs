@@ -233,7 +233,7 @@ pub(super) fn main(args: &RecoveryArgs, stop: &Stop) -> Result<(), Failure> {
         };
         say(&format!("{}, audience {}", named(&options), args.audience))?;
         let mut maker = EventStream::new(options.clone(), config.levels.clone(), None)?;
-        let shop = SimulatedState::fill(&mut maker, *interactions, config.graph.history as usize, stop);
+        let shop = SimulatedState::fill(&mut maker, *interactions, config.graph.history, stop);
         for name in &codecs {
             let folder =
                 tempfile::tempdir().context("cannot make a folder for a snapshot").map_err(Failure::Running)?;

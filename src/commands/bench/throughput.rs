@@ -151,7 +151,7 @@ fn uri(path: &Path) -> Result<Uri, Failure> {
 /// A child's side: the graph alone. Events are made between the ticks, and their time is not counted.
 pub(super) fn graph(task: &GraphTask, stop: &Stop) -> Result<Option<Measured>, Failure> {
     let mut config = task.setup.with_audience(task.span.map_or(Audience::All, Audience::Within))?;
-    config.graph.history = task.history.unwrap_or(config.graph.history);
+    config.graph.history = task.history.map_or(config.graph.history, |history| history as usize);
     let mut maker = EventStream::new(task.setup.bounded()?, config.levels.clone(), None)?;
     let (batch, asked) = (task.batch as usize, stop.clone());
     let measured = alone(&config, task.workers, move |driver| {

@@ -51,8 +51,8 @@ fn toml_syntax_has_line_and_column() {
 
 #[test]
 fn unknown_keys_name_the_section_and_what_was_meant() {
-    let keys = "audience, history, k, min_cooccurrence, neighbours, resolution, retention, sample, shrink, \
-                similar_users, similarity, sources, stairs";
+    let keys = keys::names_in("graph").join(", ");
+    assert!(keys.starts_with("audience, ") && keys.contains(", k, ") && keys.contains(", sources, "), "{keys}");
     assert_eq!(
         mistake("[graph]\n\nneighbors = 3\n"),
         format!("my.toml:3: unknown key graph.neighbors (did you mean graph.neighbours?); [graph] has the keys {keys}")
@@ -301,6 +301,20 @@ fn what_trends_is_retained() {
     // Nothing is kept for it where it is off.
     assert!(load("[trending]\nbucket = \"1h\"\n", &["graph.retention=8h"]).is_ok());
     assert!(load("[trending]\nk = 5\nbucket = \"1h\"\n", &["graph.retention=9h"]).is_ok());
-    let [rooms] = &mistakes("[trending]\nrooms = true\n", &[])[..] else { panic!("one mistake") };
-    assert_eq!(rooms, "my.toml:2: trending.rooms must be \"yes\" or \"no\", not true");
+    let [rooms] = &mistakes("[trending]\nrooms = 3\n", &[])[..] else { panic!("one mistake") };
+    assert_eq!(rooms, "my.toml:2: trending.rooms must be true or false, not 3");
+}
+
+#[test]
+fn sasl_needs_a_mechanism_and_a_user() {
+    let lines = mistakes("[kafka.security]\nprotocol = \"sasl_ssl\"\nusername = \"\"\n", &[]);
+    assert_eq!(
+        lines,
+        [
+            "my.toml:2: kafka.security.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with protocol sasl_*, not left out",
+            "my.toml:2: kafka.security.username must be set with protocol sasl_*, not \"\"",
+        ]
+    );
+    let [line] = &mistakes("kafka.security.password = \"hunter2\"", &[])[..] else { panic!("one mistake") };
+    assert!(line.ends_with("not what was given (hidden)"), "{line}");
 }

@@ -46,7 +46,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let snapshots = snapshots.transpose()?;
     let (state, resume) = match &snapshots {
         Some(snapshots) => {
-            let shop = SimulatedState::fill(&mut maker, task.interactions, config.graph.history as usize, stop);
+            let shop = SimulatedState::fill(&mut maker, task.interactions, config.graph.history, stop);
             let store = snapshots.store()?;
             let manifest = shop.store(&store)?;
             let (state, resume) = state(store, manifest, snapshots.interval.clone());
@@ -57,8 +57,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let progress = Arc::new(Progress::default());
     let (to_source, steps) = unbounded();
     let (to_sink, watched) = unbounded();
-    let paced =
-        Input { source: Box::new(Paced::new(steps, stop.clone(), config.trending.asks_for_rooms())), waits: true };
+    let paced = Input { source: Box::new(Paced::new(steps, stop.clone(), config.input.rooms)), waits: true };
     let watch = Box::new(Watch::new(Arc::clone(&progress), watched));
     let job = Job {
         workers: usize::from(task.workers),
