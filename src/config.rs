@@ -1,6 +1,6 @@
 //! The configuration: built-in defaults, overridden by a file, overridden by `--set key=value`.
 //!
-//! Every key is one entry in the table of [`keys`]: name, rule, default, documentation, field, and its effect on
+//! Every key is one entry in the table of `config/keys`: name, rule, default, documentation, field, and its effect on
 //! snapshots and clusters. `deltarec.toml` ([`DEFAULTS`]) and the tables of `docs/configuration.md` are rendered from it.
 //!
 //! The layers are merged into a raw tree in which every value knows where it was written. The tree is then read once,

@@ -1,4 +1,4 @@
-//! Every key can be set by a file and by `--set`, and sets its own field and no other.
+//! Every key can be set by a file and by `--set`, and changes its own field only.
 
 use connectors::Delivery;
 use dataflows::Measure;
@@ -177,7 +177,7 @@ fn old_spellings_of_booleans_are_understood_with_a_warning() {
 }
 
 #[test]
-fn old_sentinels_take_back_a_value() {
+fn an_empty_text_or_zero_unsets_a_value() {
     let text = "state.uri = \"s\"\ntrending.k = 5\n[kafka]\nreplication = 3\n[kafka.security]\nca = \"c\"\npassword = \"env:P\"\n";
     assert_ne!(load(text, &[]), Ok(Config::default()));
     let unset =
@@ -194,7 +194,7 @@ fn a_later_layer_wins() {
 }
 
 #[test]
-fn a_word_on_the_command_line_needs_no_quotes() {
+fn reads_a_word_of_the_command_line_without_quotes() {
     let config = load("", &["graph.audience=all", "graph.retention=12h", "input.max_record = 2MiB"]).unwrap();
     assert_eq!(config.graph.audience, Audience::All);
     assert_eq!(config.graph.retention, 12 * 3_600_000);
@@ -203,20 +203,20 @@ fn a_word_on_the_command_line_needs_no_quotes() {
 }
 
 #[test]
-fn arrays_and_tables_on_the_command_line_are_toml() {
+fn reads_arrays_and_tables_of_the_command_line_as_toml() {
     let config = load("", &["graph.stairs=[1,2,4]", "graph={k=7, sources={items=9}}"]).unwrap();
     assert_eq!(config.graph.stairs, [1, 2, 4]);
     assert_eq!((config.graph.k, config.graph.sources.items, config.graph.history), (7, 9, 50));
 }
 
 #[test]
-fn other_spellings_of_toml_mean_the_same() {
+fn accepts_other_spellings_of_toml() {
     let config = load("\u{feff}graph = { k = 0x10 }\r\n[input]\r\nbatch = 1_000\r\n", &[]).unwrap();
     assert_eq!((config.graph.k, config.input.batch), (16, 1_000));
 }
 
 #[test]
-fn a_new_action_is_a_new_level_and_the_others_stay() {
+fn adds_an_action_and_keeps_the_others() {
     let config = load("[levels]\nview = 2\nbid = 5\n\"add to.cart\" = 6\n", &["levels.\"a=b\"=7"]).unwrap();
     let level = |action| config.levels.effect(action, None);
     assert_eq!(level("view"), Ok(schema::Effect::Counts(2)));
