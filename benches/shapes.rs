@@ -27,6 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dataflows::config::Sources;
 use dataflows::ids::IdMap;
 use dataflows::operators::{
     Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
@@ -260,7 +261,7 @@ impl Lists {
 }
 
 fn measure(program: &str, size: Size) -> ProgramResult {
-    let config = Config { audience: Audience::All, users: 0, ..Config::default() };
+    let config = Config { audience: Audience::All, sources: Sources { items: 4, users: 0 }, ..Config::default() };
     let options =
         Options { events: 2 * (size.load + size.singles) as u64, users: 20_000, items: 10_000, ..Options::default() };
     let events: Vec<Event> = simulated(options).take(size.load + size.singles).collect();

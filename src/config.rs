@@ -1,78 +1,70 @@
-//! The configuration: `deltarec.toml`, a user's file over it, `--set key=value` over both.
+//! The configuration: built-in defaults, overridden by a file, overridden by `--set key=value`.
 //!
-//! The defaults are the documented file in the repository's root, embedded here ([`DEFAULTS`]); there is
-//! no second list of them. Layers are merged into a raw tree in which every value remembers where it was
-//! written, then the tree is read once into the plain typed fields of [`Config`]. Nothing stops at the
-//! first mistake: [`ConfigErrors`] holds all of them.
+//! Every key is one entry in the table of `config/keys`: name, rule, default, documentation, field, and its effect on
+//! snapshots and clusters. `deltarec.toml` ([`DEFAULTS`]) and the tables of `docs/configuration.md` are rendered from it.
+//!
+//! The layers are merged into a raw tree in which every value knows where it was written. The tree is then read once,
+//! key by key, into the typed fields of [`Config`]. Reading does not stop at a mistake: [`ConfigErrors`] lists all.
 
+mod compatibility;
 mod error;
 mod file;
-mod graph;
-mod input;
-mod kafka;
+mod keys;
 mod layers;
-mod levels;
 mod raw;
 mod reader;
+mod render;
 mod rules;
 mod set;
-mod state;
-mod suggest;
 #[cfg(test)]
 mod tests;
-mod trending;
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use connectors::KafkaOptions;
 use schema::Levels;
 
+pub use compatibility::{check_compatibility, cluster_fingerprint, compatibility};
+pub use dataflows::{Audience, Config as Graph};
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
-pub use graph::{Audience, Graph, Sources};
-pub use input::Input;
-pub use state::State;
-pub use trending::Trending;
+pub use keys::input::Input;
+pub use keys::state::State;
 
-/// The file of all defaults, as it stands in the repository.
-pub const DEFAULTS: &str = include_str!("../deltarec.toml");
+/// The documented file of all defaults: `deltarec.toml` in the root of the repository.
+pub static DEFAULTS: LazyLock<String> = LazyLock::new(render::defaults_file);
 
-/// A configuration that has passed every check.
+/// A validated configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What is computed.
+    /// Parameters of the graph: `[graph]` and `[trending]`.
     pub graph: Graph,
-    /// How much each action tells.
+    /// Levels of the actions.
     pub levels: Levels,
-    /// What is taken in.
+    /// Limits of the inputs.
     pub input: Input,
-    /// What trends.
-    pub trending: Trending,
-    /// How what is held survives a restart.
+    /// Snapshots.
     pub state: State,
-    /// How topics are read and written.
+    /// Access to topics.
     pub kafka: KafkaOptions,
 }
 
 impl Config {
-    /// The defaults, under `file` where there is one, under each of `sets` (`key=value`) in order.
+    /// The defaults, overridden by `file` if there is one, overridden by each of `sets` (`key=value`) in order.
+    ///
+    /// Logs a warning for every old spelling.
     pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigErrors> {
-        let mut reader = reader::Reader::new(layers::read(file, sets));
-        let graph = graph::read(&mut reader);
-        let config = Config {
-            trending: trending::read(&mut reader, &graph),
-            graph,
-            levels: levels::read(&mut reader),
-            input: input::read(&mut reader),
-            state: state::read(&mut reader),
-            kafka: kafka::read(&mut reader),
-        };
-        reader.finish(config)
+        let (config, warnings) = reader::read(layers::read(file, sets));
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        config
     }
 }
 
-/// The embedded file.
+/// The built-in defaults.
 impl Default for Config {
     fn default() -> Self {
-        Config::load(None, &[]).expect("the embedded file is complete and valid, which the tests check")
+        Config::load(None, &[]).expect("the defaults are valid, which the tests check")
     }
 }

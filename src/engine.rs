@@ -44,7 +44,7 @@ pub use self::summary::Summary;
 use self::worker::Durability;
 pub use self::writer::Sinks;
 use crate::cluster::{GraphOptions, Links};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -186,8 +186,8 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
 pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
     let GraphOptions { resumes, similar_items, similar_users } = links.graph_options();
     let durability = Durability { snapshots: saves, writer: None, resumes };
-    let told = dataflows::config::Outputs { similar_items, similar_users };
-    let config = dataflows::Config { told, ..graph_config(config) };
+    let outputs = dataflows::config::Outputs { similar_items, similar_users };
+    let config = dataflows::Config { outputs, ..config.graph.clone() };
     start_workers(workers, Some(links), config, None, durability, stop).map_err(|_| running::NO_WORKERS)?.wait_for_all()
 }
 
@@ -198,36 +198,4 @@ struct Shared {
     stop: Stop,
     names: Arc<Names>,
     progress: Arc<Progress>,
-}
-
-/// Parameters of the trending lists, if they are on.
-fn trending(trending: &config::Trending) -> Option<dataflows::config::Trending> {
-    let config::Trending { k, bucket, buckets, .. } = *trending;
-    (k > 0).then(|| dataflows::config::Trending { k: k as usize, bucket, buckets })
-}
-
-/// Parameters of the graph. The configuration is validated, so every number fits.
-pub(crate) fn graph_config(config: &Config) -> dataflows::Config {
-    let graph = &config.graph;
-    dataflows::Config {
-        history: graph.history as usize,
-        neighbours: graph.neighbours as usize,
-        k: graph.k as usize,
-        retention: graph.retention,
-        audience: match graph.audience {
-            config::Audience::All => dataflows::Audience::All,
-            config::Audience::Within(ms) => dataflows::Audience::Within(ms),
-        },
-        similarity: graph.similarity,
-        min_cooccurrence: graph.min_cooccurrence,
-        shrink: graph.shrink,
-        stairs: graph.stairs.iter().map(|stair| *stair as usize).collect(),
-        resolution: graph.resolution,
-        sample: graph.sample as usize,
-        similar_users: graph.similar_users as usize,
-        items: i64::from(graph.sources.items),
-        users: i64::from(graph.sources.users),
-        trending: trending(&config.trending),
-        ..dataflows::Config::default()
-    }
 }

@@ -61,7 +61,8 @@ pub(crate) struct Viewers {
 
 impl Viewers {
     pub(crate) fn new(config: &Config) -> Self {
-        let stairs: Vec<u32> = (0..config.stairs.last().copied().unwrap_or(0)).map(|rank| config.stair(rank)).collect();
+        let stairs: Vec<u32> =
+            (0..config.stairs.last().copied().unwrap_or(0)).map(|rank| config.rank_weight(rank)).collect();
         let largest: u64 = stairs.iter().map(|stair| u64::from(*stair) * 15 * 1024).sum();
         assert!(largest < u64::from(SEEN), "totals are 31 bits");
         Viewers {
@@ -77,7 +78,7 @@ impl Viewers {
             changes: Vec::new(),
             stairs,
             k: config.k,
-            weight: config.items,
+            weight: config.sources.items.into(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use dataflows::config::Sources;
 use dataflows::types::UserId;
 use dataflows::{Audience, Config, Event};
 use deltarec::commands::bench::audience::{AudienceShare, span_of_share};
@@ -41,7 +42,7 @@ impl Workload {
 pub fn standard(events: u64, users: Option<u32>, items: Option<u32>) -> Workload {
     let defaults = Options::default();
     let (users, items) = (users.unwrap_or(defaults.users), items.unwrap_or(defaults.items));
-    let config = Config { audience: Audience::All, users: 0, ..Config::default() };
+    let config = Config { audience: Audience::All, sources: Sources { items: 4, users: 0 }, ..Config::default() };
     Workload { events: simulated(Options { events, users, items, ..defaults }).collect(), users, config }
 }
 
@@ -72,7 +73,8 @@ pub fn adversarial(events: u64, users: Option<u32>, items: Option<u32>) -> Workl
         Event { user: user_ids[user], item, ts: 1_762_862_400_000 + n * 1_000 / RATE, level, scope: None }
     };
     let retention = RETAINED * u64::from(users) * 1_000 / RATE;
-    let config = Config { audience: Audience::All, retention, users: 0, ..Config::default() };
+    let config =
+        Config { audience: Audience::All, retention, sources: Sources { items: 4, users: 0 }, ..Config::default() };
     Workload { events: (0..events).map(&mut event).collect(), users, config }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
+use dataflows::config::Sources;
 use dataflows::gauges::Gauges;
 use dataflows::ids::{Dense, Ids};
 use dataflows::operators::{Ranked, TopK, interactions};
@@ -135,7 +136,13 @@ struct UserStates {
 impl UserStates {
     fn new(worker: &mut Worker, retention: u64) -> Self {
         let history = usize::try_from(HISTORY).expect("a small number");
-        let config = Config { audience: Audience::All, history, retention, users: 0, ..Config::default() };
+        let config = Config {
+            audience: Audience::All,
+            history,
+            retention,
+            sources: Sources { items: 4, users: 0 },
+            ..Config::default()
+        };
         let (probe, gauges) = (ProbeHandle::new(), Arc::new(Gauges::default()));
         let input = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, false);

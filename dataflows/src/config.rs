@@ -1,8 +1,10 @@
 //! The parameters of the graph.
 
+use serde::{Serialize, Serializer};
+
 pub use crate::similarity::measure::Measure;
 
-/// Who has a list.
+/// Users that have a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// Every user with an interaction.
@@ -11,71 +13,88 @@ pub enum Audience {
     Within(u64),
 }
 
-/// What is told beside the lists.
+/// `"all"` or the number of milliseconds.
+impl Serialize for Audience {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Audience::All => serializer.serialize_str("all"),
+            Audience::Within(ms) => serializer.serialize_u64(*ms),
+        }
+    }
+}
+
+/// Optional outputs beside the lists. All are off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
-    /// The similar items of every item, also of those that no viewer wants.
+    /// Similar items of every item, also of items that no viewer's list depends on.
     pub similar_items: bool,
-    /// The similar users of the audience.
+    /// Similar users of every user in the audience.
     pub similar_users: bool,
 }
 
-/// What trends, for those who have no history.
+/// Weights of the sources of candidates, relative to each other: 0 to 1,000,000, 0 switches a source off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// Items similar to those in the user's history.
+    pub items: u32,
+    /// Items in the histories of similar users. If 0, similar users are neither computed nor stored.
+    pub users: u32,
+}
+
+/// Trending lists, for users without a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trending {
     /// Length of a trending list, at least 1.
     pub k: usize,
     /// Length of a bucket in milliseconds, at least 1.
     pub bucket: u64,
-    /// How many buckets count, 1 to 16, each half as much as the next younger one. `(buckets + 1) * bucket` is at most
-    /// the retention.
+    /// Number of buckets that count, 1 to 16. Each weighs half as much as the next younger one.
+    /// `(buckets + 1) * bucket` is at most the retention.
     pub buckets: u32,
 }
 
 impl Trending {
-    /// From when on an event of `ts` counts nothing any more.
-    pub fn until(&self, ts: u64) -> u64 {
+    /// The time in milliseconds from which an event at `ts` no longer counts.
+    pub fn expires(&self, ts: u64) -> u64 {
         (ts / self.bucket + u64::from(self.buckets) + 1).saturating_mul(self.bucket)
     }
 }
 
-/// What the graph computes: the parameters of `docs/semantics.md`, already validated.
+/// Parameters of the graph, as defined in `docs/semantics.md`. The graph does not check their ranges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Most interactions of a user that count: memory safety, not tuning, as the self-join squares it.
+    /// Interactions per user that count, at most. It bounds memory: the pairs of a user grow with its square.
     pub history: usize,
-    /// Similar items kept of each item.
+    /// Similar items kept per item, at least 1.
     pub neighbours: usize,
-    /// Length of a list.
+    /// Length of a list, at least 1.
     pub k: usize,
-    /// An event counts while `ts + retention > t`, in milliseconds.
+    /// Lifetime of an event in milliseconds, at least 1: it counts while `ts + retention > now`.
     pub retention: u64,
-    /// Who has a list.
+    /// Users that have a list.
     pub audience: Audience,
-    /// By what items are similar.
+    /// Measure of the similarity of two items.
     pub similarity: Measure,
-    /// Least co-occurrence of two similar items.
+    /// Co-occurrence from which two items are similar, at least 1.
     pub min_cooccurrence: u32,
-    /// Added to popularities in the cosine and in Jaccard: holds back pairs with little evidence.
+    /// Constant added to popularities in the cosine and Jaccard measures: it discounts pairs with little evidence.
     pub shrink: u32,
-    /// Ranks at which the weight of a profile halves, rising.
+    /// Ranks at which the weight of a history halves, strictly rising, at most 16.
     pub stairs: Vec<usize>,
-    /// Steps of the quantised logarithm per factor of two.
+    /// Steps of the quantised logarithm per factor of two, 1 to 16.
     pub resolution: u32,
-    /// Weight of the source `items`; 0 switches it off.
-    pub items: i64,
-    /// Users of each item that are looked at for similar users.
+    /// Users sampled per item to find similar users, at least 1.
     pub sample: usize,
-    /// Similar users kept of each user of the audience.
+    /// Similar users kept per user of the audience, at least 1.
     pub similar_users: usize,
-    /// Weight of the source `users`; 0 switches it off, and nothing is kept for it.
-    pub users: i64,
-    /// What is told beside the lists.
-    pub told: Outputs,
-    /// What trends; `None`: nothing is kept for it.
+    /// Weights of the sources of candidates.
+    pub sources: Sources,
+    /// Trending lists; `None` stores nothing for them.
     pub trending: Option<Trending>,
-    /// How much an operator does before it lets others work, in totals taken anew, about 0.2 us each. At least 1; no
-    /// answer depends on it.
+    /// Optional outputs beside the lists.
+    pub outputs: Outputs,
+    /// Work that an operator does before it yields to others, at least 1, in recomputed totals of about 0.2 us each.
+    /// Answers do not depend on it.
     pub slice: usize,
 }
 
@@ -92,30 +111,29 @@ impl Default for Config {
             shrink: 20,
             stairs: vec![2, 4, 8, 16],
             resolution: 4,
-            items: 4,
             sample: 100,
             similar_users: 30,
-            users: 1,
-            told: Outputs::default(),
+            sources: Sources { items: 4, users: 1 },
             trending: None,
+            outputs: Outputs::default(),
             slice: 10_000,
         }
     }
 }
 
 impl Config {
-    /// What rank `rank` (0 is the newest) multiplies a level with in the profile: halves from stair to stair.
-    pub fn stair(&self, rank: usize) -> u32 {
+    /// The factor of the item at `rank` (0 is the newest) in a profile. It halves at each stair and is 0 beyond the last.
+    pub fn rank_weight(&self, rank: usize) -> u32 {
         let steps = self.stairs.len();
         self.stairs.iter().position(|end| rank < *end).map_or(0, |step| 1 << (steps - 1 - step))
     }
 
-    /// Whether similar users are asked for.
-    pub fn asks_for_similar_users(&self) -> bool {
-        self.users > 0 || self.told.similar_users
+    /// Whether similar users are computed: as a source of candidates or as an output.
+    pub fn needs_similar_users(&self) -> bool {
+        self.sources.users > 0 || self.outputs.similar_users
     }
 
-    /// When an event of `ts` leaves the retention.
+    /// The time in milliseconds at which an event at `ts` leaves the retention.
     pub(crate) fn expires(&self, ts: u64) -> u64 {
         ts.saturating_add(self.retention)
     }

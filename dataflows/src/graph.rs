@@ -60,22 +60,22 @@ pub fn recommendations<'scope>(
     } = interactions(events, barriers, config, &probe, &gauges, snapshots);
 
     let users_source =
-        config.asks_for_similar_users().then(|| similar_users(history.clone(), audience_histories, config, &gauges));
+        config.needs_similar_users().then(|| similar_users(history.clone(), audience_histories, config, &gauges));
     let mut demand = profile_subscriptions(profiles.clone());
-    if config.told.similar_items {
+    if config.outputs.similar_items {
         demand = demand.concat(all_items(history.clone()));
     }
     // The output of similar items has demand also while a snapshot is loaded.
-    let loading = if config.told.similar_items { Loading::default() } else { loading };
+    let loading = if config.outputs.similar_items { Loading::default() } else { loading };
     let SimilarItems { neighbours, forgotten: forgotten_items } =
         similar_items(cooccurrence, history, demand, loading, config, &gauges);
     let (neighbours, similar_items) =
-        if config.told.similar_items { split_output(neighbours) } else { (neighbours, None) };
-    let similar_users = users_source.as_ref().filter(|_| config.told.similar_users).map(|source| {
+        if config.outputs.similar_items { split_output(neighbours) } else { (neighbours, None) };
+    let similar_users = users_source.as_ref().filter(|_| config.outputs.similar_users).map(|source| {
         let rows = source.similar.clone().map(|(of, similar)| (of, (similar.user, similar.similarity)));
         row_changes(rows, "Changed similar users")
     });
-    let users_source = users_source.filter(|_| config.users > 0);
+    let users_source = users_source.filter(|_| config.sources.users > 0);
 
     let lists = lists(profiles, neighbours.clone(), users_source, config, &gauges);
     let mut lists = lists.map(|(user, list)| (ListKey::User(user), list));

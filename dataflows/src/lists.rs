@@ -38,7 +38,8 @@ pub fn lists<'scope>(
     if let Some(SimilarUsers { similar, histories }) = users {
         sources.push(source_input::<SimilarUsersSource>(&mut builder, similar, histories));
     }
-    let operator = Lists::new(config.k, [config.items, config.users], Arc::clone(gauges));
+    let operator =
+        Lists::new(config.k, [config.sources.items, config.sources.users].map(i64::from), Arc::clone(gauges));
     builder.build(sources, config.slice, operator).as_collection()
 }
 

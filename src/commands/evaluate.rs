@@ -51,7 +51,6 @@ use self::trial::{Trial, TrialResult};
 use crate::commands::files::{check_writable, write};
 use crate::commands::run::InputArgs;
 use crate::commands::table::say;
-use crate::engine::graph_config;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -267,7 +266,7 @@ fn evaluate_all(
 
 /// Number of positions for new items in each variant of the blended lists; the variant 0 exists if trending is on.
 fn explore_variants(setting: &Setting, trial: &Trial) -> Vec<usize> {
-    let trending = (setting.config.trending.k > 0).then_some(0);
+    let trending = setting.config.graph.trending.map(|_| 0);
     trending.into_iter().chain(trial.explore.iter().copied()).collect()
 }
 
@@ -279,7 +278,7 @@ fn evaluate_graph(
     mut progress: Progress,
     stop: &Stop,
 ) -> Result<(Option<TrialResult>, Progress), Failure> {
-    let mut config = graph_config(&setting.config);
+    let mut config = setting.config.graph.clone();
     config.k = trial.longest();
     if !trial.plan.expires {
         config.retention = NEVER;

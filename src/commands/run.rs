@@ -105,7 +105,7 @@ enum ClockArg {
 pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let mut config = Config::load(args.config.as_deref(), &args.sets)?;
     if let Some(state) = &args.state {
-        config.state.uri.clone_from(state);
+        config.state.uri = Some(state.clone()).filter(|uri| !uri.is_empty());
     }
     let member = member(&args.cluster, args.workers, &config)?;
     let terminal = Terminal {

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::failure::Failure;
 use schema::LevelsError;
 
-/// All mistakes of a configuration: a count, then one mistake a line, in the order of the layers.
+/// All mistakes of a configuration, in the order of the layers. Displayed as a count, then one mistake per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
@@ -40,18 +40,18 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// One mistake, and where it was made.
+/// One mistake and its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {problem}")]
 pub struct ConfigError {
-    /// Where.
+    /// Place of the value.
     pub origin: Origin,
-    /// What, and what would be right.
+    /// The mistake, and what would be right.
     pub problem: Problem,
 }
 
 impl ConfigError {
-    /// Takes out what was given.
+    /// Hides the given value, which may be a secret.
     pub(super) fn hide(&mut self) {
         const HIDDEN: &str = "what was given (hidden)";
         if let Problem::Wrong { given, .. } = &mut self.problem {
@@ -64,24 +64,24 @@ impl ConfigError {
     }
 }
 
-/// Where a value was written. The order is that of the layers, then of the lines.
+/// Place of a value, ordered by layer, then by line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// In the embedded file.
+    /// The built-in defaults.
     Defaults {
-        /// Counted from 1.
+        /// Line, from 1.
         line: usize,
     },
-    /// In the user's file.
+    /// The user's file.
     File {
-        /// As it was given.
+        /// Path as it was given.
         path: String,
-        /// Counted from 1; none where the whole file is meant.
+        /// Line, from 1; `None` for the whole file.
         line: Option<usize>,
     },
-    /// On the command line.
+    /// The command line.
     Set {
-        /// Which of the `--set`s, from 0.
+        /// Index among the `--set`s, from 0.
         position: usize,
         /// `key=value` as it was given.
         text: String,
@@ -89,7 +89,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The position of its layer: a higher one overrides a lower one.
+    /// The number of the layer. Higher layers override lower ones.
     pub(super) fn layer(&self) -> usize {
         match self {
             Origin::Defaults { .. } => 0,
@@ -110,52 +110,52 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong, and what would be right.
+/// A mistake, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The file cannot be read.
     #[error("cannot be read ({reason}): check the path given to --config")]
     Unreadable {
-        /// In the words of the operating system.
+        /// Message of the operating system.
         reason: String,
     },
     /// A line that is not TOML.
     #[error("not valid TOML at column {column}: {message}")]
     Syntax {
-        /// In characters, from 1.
+        /// Column in characters, from 1.
         column: usize,
-        /// In the words of the parser.
+        /// Message of the parser.
         message: String,
     },
-    /// A `--set` that has no key, or no value that TOML knows.
+    /// A `--set` without a key or without a TOML value.
     #[error(r#"{message}; write KEY=VALUE, as in graph.k=20 or 'levels.watch=[["5s", 1]]'"#)]
     Set {
-        /// What is missing.
+        /// Description of what is missing.
         message: String,
     },
     /// A key that does not exist.
     #[error("unknown key {key}{}; {} has the keys {known}", did_you_mean(meant.as_deref()), section_name(section))]
     UnknownKey {
-        /// The whole key.
+        /// Dotted key.
         key: String,
-        /// The section it was looked for in; empty for the top of the file.
+        /// Section it was looked up in; empty for the top of the file.
         section: String,
-        /// The whole key that was probably meant.
+        /// Dotted key that was probably meant.
         meant: Option<String>,
-        /// The keys of the section.
+        /// Keys of the section, separated by commas.
         known: String,
     },
     /// A value of the wrong type, out of range, or malformed.
     #[error("{key} must be {right}, not {given}")]
     Wrong {
-        /// The whole key.
+        /// Dotted key.
         key: String,
-        /// What would be right.
+        /// Description of valid values.
         right: String,
-        /// What was given, as it was written.
+        /// Value as it was written.
         given: String,
     },
-    /// A table of levels that cannot be.
+    /// An invalid table of levels.
     #[error(transparent)]
     Levels(#[from] LevelsError),
 }
@@ -168,7 +168,7 @@ fn section_name(section: &str) -> String {
     if section.is_empty() { "the top level".into() } else { format!("[{section}]") }
 }
 
-/// A text for a message: on one line, and at most 60 characters of it.
+/// The text on one line, cut after 60 characters, for a message.
 pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 60;
     let words: Vec<&str> = text.split_whitespace().collect();

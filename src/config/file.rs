@@ -5,7 +5,7 @@ use toml::de::DeTable;
 use super::error::{ConfigError, Origin, Problem};
 use super::raw::{Table, table};
 
-/// The layer of a file, or everything in it that is not TOML.
+/// The layer of a file, or every line in it that is not TOML.
 pub(super) fn read_file(path: &Path) -> Result<Table, Vec<ConfigError>> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -27,17 +27,17 @@ pub(super) fn read_file(path: &Path) -> Result<Table, Vec<ConfigError>> {
             ConfigError { origin: place(at), problem }
         })
         .collect();
-    errors.dedup_by(|later, first| later.origin == first.origin); // one slip may upset the rest of its line
+    errors.dedup_by(|later, first| later.origin == first.origin); // one slip can cause more errors in its line
     Err(errors)
 }
 
-/// What the parser says, without what it says of its own grammar.
+/// The parser's message, without the expectations of its grammar.
 pub(super) fn words(error: &toml::de::Error) -> String {
     let grammar = [", expected nothing", ", expected literal string"];
     grammar.iter().fold(error.message(), |message, end| message.trim_end_matches(end)).into()
 }
 
-/// Line and column of a byte of `text`, both from 1, the column in characters.
+/// Line and column of the byte `at` of `text`, both from 1, the column in characters.
 pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |end| end + 1);

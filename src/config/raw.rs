@@ -1,4 +1,4 @@
-//! The raw configuration: what was written, before anything is known of what it means.
+//! The raw configuration: values and their places, before any rule is applied.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,30 +12,32 @@ use super::error::{Origin, one_line};
 /// Keys and values of a section.
 pub(super) type Table = BTreeMap<String, Value>;
 
-/// A value, and where it comes from.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
     pub(super) kind: Kind,
-    /// The value as it was written, on one line.
+    /// Value as it was written, on one line.
     pub(super) given: String,
+    /// Place of its key.
     pub(super) origin: Origin,
-    /// The value of an earlier layer that this one overrides. It is checked too.
+    /// Value of an earlier layer that this one overrides. It is checked too.
     pub(super) covered: Option<Box<Value>>,
 }
 
-/// What TOML knows of a value, as far as a configuration needs it.
+/// A TOML value, as far as rules distinguish it.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Integer(i64),
+    Boolean(bool),
     Text(String),
     Array(Vec<Kind>),
     Table(Table),
-    /// A boolean, a float, a date, an integer beyond 64 bits: no key takes one.
+    /// A float, a date or an integer beyond 64 bits: no key takes one.
     Other,
 }
 
 impl Value {
-    /// The value of `spanned`, a part of `text`; `origin` turns positions in `text` into places.
+    /// The value of `spanned`, a part of `text`; `origin` converts positions in `text` into places.
     pub(super) fn new(
         text: &str,
         spanned: &Spanned<DeValue<'_>>,
@@ -49,7 +51,7 @@ impl Value {
         Value { kind: kind(text, spanned.get_ref(), origin), given, origin: at, covered: None }
     }
 
-    /// A word without quotes, which only the command line has.
+    /// A word without quotes, which only the command line accepts.
     pub(super) fn word(text: &str, origin: Origin) -> Self {
         Value { kind: Kind::Text(text.into()), given: one_line(&format!("\"{text}\"")), origin, covered: None }
     }
@@ -69,7 +71,8 @@ fn kind(text: &str, value: &DeValue<'_>, origin: &dyn Fn(usize) -> Origin) -> Ki
         DeValue::String(string) => Kind::Text(string.to_string()),
         DeValue::Array(items) => Kind::Array(items.iter().map(|item| kind(text, item.get_ref(), origin)).collect()),
         DeValue::Table(entries) => Kind::Table(table(text, entries, origin)),
-        DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => Kind::Other,
+        DeValue::Boolean(value) => Kind::Boolean(*value),
+        DeValue::Float(_) | DeValue::Datetime(_) => Kind::Other,
     }
 }
 

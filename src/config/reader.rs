@@ -1,81 +1,95 @@
+use std::collections::BTreeSet;
+
 use super::error::{ConfigError, ConfigErrors, Origin, Problem};
+use super::keys::SECTIONS;
 use super::layers::Layers;
 use super::raw::{Kind, Table, Value, dotted};
+use super::rules::Rule;
+use super::{Config, Graph, Input, State};
 
-/// Reads typed values out of the merged layers and gathers the mistakes on the way.
-///
-/// A value that cannot be used is replaced by a stand-in, so that reading goes on; [`Reader::finish`] lets
-/// nothing out that was read with one.
+/// Reads the merged layers key by key. Also returns warnings about old spellings.
+pub(super) fn read(layers: Layers) -> (Result<Config, ConfigErrors>, Vec<String>) {
+    // Every key overwrites its field.
+    let mut config = Config {
+        graph: Graph::default(),
+        levels: schema::Levels::default(),
+        input: Input::default(),
+        state: State::default(),
+        kafka: connectors::KafkaOptions::default(),
+    };
+    let Layers { root, errors, warnings, whole } = layers;
+    let mut reader = Reader { root, errors, warnings, whole, unread: BTreeSet::new() };
+    for section in SECTIONS.iter() {
+        for key in &section.keys {
+            let known = reader.errors.len();
+            (key.read)(&mut reader, section.name, key.name, &mut config);
+            if key.secret {
+                reader.errors[known..].iter_mut().for_each(ConfigError::hide);
+            }
+        }
+    }
+    for section in SECTIONS.iter() {
+        (section.finish)(&mut reader, &mut config);
+    }
+    let result = if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(reader.errors)) };
+    (result, reader.warnings)
+}
+
+/// Reads typed values out of the merged layers and collects the mistakes.
 pub(super) struct Reader {
     root: Table,
     errors: Vec<ConfigError>,
+    warnings: Vec<String>,
+    /// Whether every layer could be parsed.
     whole: bool,
+    /// Keys with a wrong value.
+    unread: BTreeSet<String>,
 }
 
 impl Reader {
-    pub(super) fn new(layers: Layers) -> Self {
-        Reader { root: layers.root, errors: layers.errors, whole: layers.whole }
-    }
-
-    /// The value of `name` in `section` by its rule, which returns the value, or what would be right.
-    pub(super) fn read<T: Default>(
-        &mut self,
-        section: &str,
-        name: &str,
-        rule: impl Fn(&Kind) -> Result<T, String>,
-    ) -> T {
-        self.read_or(T::default(), section, name, rule)
-    }
-
-    /// [`Reader::read`] with a stand-in of the caller's.
-    pub(super) fn read_or<T>(
-        &mut self,
-        stand_in: T,
-        section: &str,
-        name: &str,
-        rule: impl Fn(&Kind) -> Result<T, String>,
-    ) -> T {
-        let value = find(&self.root, section, name);
-        check(value, &dotted(section, name), &rule, &mut self.errors).unwrap_or(stand_in)
-    }
-
-    /// [`Reader::read`] of a value that is not repeated in a message: it may be a secret, put there by mistake.
-    pub(super) fn read_secret<T: Default>(
-        &mut self,
-        section: &str,
-        name: &str,
-        rule: impl Fn(&Kind) -> Result<T, String>,
-    ) -> T {
-        let known = self.errors.len();
-        let read = self.read(section, name, rule);
-        self.errors[known..].iter_mut().for_each(ConfigError::hide);
+    /// The value of `name` in `section`, if it is set and valid. The values that it covers are checked too: a mistake is
+    /// reported also when a later layer overrides it.
+    pub(super) fn read<T: 'static>(&mut self, section: &str, name: &str, rule: &Rule<T>) -> Option<T> {
+        let key = dotted(section, name);
+        let layers = std::iter::successors(find(&self.root, section, name), |value| value.covered.as_deref());
+        let mut layers: Vec<&Value> = layers.collect();
+        let winner = layers.first().copied();
+        layers.reverse();
+        let mut read = None;
+        let mut is_respelled = false;
+        for value in layers {
+            read = match rule.apply(&value.kind) {
+                Ok(read) => Some(read),
+                Err(right) => {
+                    self.errors.push(wrong(value, &key, right));
+                    None
+                }
+            };
+            if let Some(spelling) = (rule.respelled)(&value.kind).filter(|_| !is_respelled) {
+                is_respelled = true;
+                let Value { origin, given, .. } = value;
+                self.warnings.push(format!("{origin}: {key} = {given} is an old spelling: write {key} = {spelling}"));
+            }
+        }
+        if winner.is_some() && read.is_none() {
+            self.unread.insert(key);
+        }
         read
     }
 
-    /// [`Reader::refuse`] without repeating the value.
-    pub(super) fn refuse_hidden(&mut self, section: &str, name: &str, right: String) {
-        self.refuse(section, name, right);
-        self.errors.last_mut().into_iter().for_each(ConfigError::hide);
+    /// Whether the values of `keys` are those that the user wants: valid, and no layer lost that may set them.
+    pub(super) fn is_read(&self, keys: &[&str]) -> bool {
+        self.whole && !keys.iter().any(|key| self.unread.contains(*key))
     }
 
     /// The names of a section's values.
-    pub(super) fn names(&self, section: &str) -> impl Iterator<Item = &str> {
-        find_section(&self.root, section).keys().map(String::as_str)
+    pub(super) fn names(&self, section: &str) -> Vec<String> {
+        find_section(&self.root, section).keys().cloned().collect()
     }
 
-    /// The raw value of `name` in `section`.
+    /// The raw value of a key that is set.
     pub(super) fn value(&self, section: &str, name: &str) -> &Value {
-        find(&self.root, section, name)
-    }
-
-    /// How many mistakes there are so far.
-    pub(super) fn mistakes(&self) -> usize {
-        self.errors.len()
-    }
-
-    /// Whether every layer could be parsed.
-    pub(super) fn whole(&self) -> bool {
-        self.whole
+        find(&self.root, section, name).unwrap_or_else(|| panic!("{section}.{name} is set"))
     }
 
     /// Reports that the value of `name` in `section` is not `right`.
@@ -84,40 +98,35 @@ impl Reader {
         self.errors.push(error);
     }
 
+    /// [`Reader::refuse`] without repeating the value.
+    pub(super) fn refuse_hidden(&mut self, section: &str, name: &str, right: String) {
+        self.refuse(section, name, right);
+        self.errors.last_mut().into_iter().for_each(ConfigError::hide);
+    }
+
+    /// Reports that `name` in `section` is required because of the value of another key in the section.
+    pub(super) fn require(&mut self, section: &str, name: &str, because: &str, right: &str) {
+        let origin = self.value(section, because).origin.clone();
+        let given = find(&self.root, section, name).map_or_else(|| "left out".to_owned(), |value| value.given.clone());
+        self.report(origin, Problem::Wrong { key: dotted(section, name), right: right.into(), given });
+    }
+
     /// Reports a mistake.
     pub(super) fn report(&mut self, origin: Origin, problem: Problem) {
         self.errors.push(ConfigError { origin, problem });
     }
-
-    /// What was read, if there was no mistake at all.
-    pub(super) fn finish<T>(self, read: T) -> Result<T, ConfigErrors> {
-        if self.errors.is_empty() { Ok(read) } else { Err(ConfigErrors::new(self.errors)) }
-    }
 }
 
-/// The merged layers have every section and every key of the defaults, so every one that is read.
-fn find<'a>(root: &'a Table, section: &str, name: &str) -> &'a Value {
-    find_section(root, section).get(name).unwrap_or_else(|| panic!("deltarec.toml has no key {section}.{name}"))
+fn find<'a>(root: &'a Table, section: &str, name: &str) -> Option<&'a Value> {
+    find_section(root, section).get(name)
 }
 
+/// The merged layers have every section of the defaults, which have every section of the table of keys.
 fn find_section<'a>(root: &'a Table, section: &str) -> &'a Table {
     section.split('.').fold(root, |table, part| match table.get(part).map(|value| &value.kind) {
         Some(Kind::Table(inner)) => inner,
-        _ => panic!("deltarec.toml has no section [{section}]"),
+        _ => panic!("the defaults have no section [{section}]"),
     })
-}
-
-/// Applies a rule to a value and to those it covers: a mistake stays one when a later layer hides it.
-fn check<T>(
-    value: &Value,
-    key: &str,
-    rule: &impl Fn(&Kind) -> Result<T, String>,
-    errors: &mut Vec<ConfigError>,
-) -> Option<T> {
-    if let Some(covered) = &value.covered {
-        check(covered, key, rule, errors);
-    }
-    rule(&value.kind).map_err(|right| errors.push(wrong(value, key, right))).ok()
 }
 
 fn wrong(value: &Value, key: &str, right: String) -> ConfigError {

@@ -1,142 +1,243 @@
-//! What a value must be: each rule takes what was written and returns the value, or says what would be right.
+//! Rules: what the value of a key must be.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use connectors::SecretPlace;
+use dataflows::Audience;
 use dataflows::config::Measure;
 use schema::MAX_LEVEL;
+use snapshots::CODECS;
 
-use super::graph::Audience;
 use super::raw::Kind;
 
-/// The longest duration, ten years of 365 days, in ms.
+/// Longest duration, ten years of 365 days, in milliseconds.
 pub(super) const MAX_DURATION: u64 = 3_650 * 86_400_000;
 
 /// Most steps of `stairs`.
 const MAX_STAIRS: usize = 16;
-/// Highest rank of a step: the longest history.
+/// Highest rank of a stair.
 const MAX_STAIR: i64 = 10_000;
+
+/// What a value must be to become a `T`.
+pub(super) struct Rule<T> {
+    /// Type for the documentation.
+    pub(super) type_name: &'static str,
+    /// Valid values for the documentation, in Markdown; empty if the type says it all.
+    pub(super) range: String,
+    /// Valid values for messages: `{key} must be {expected}`.
+    pub(super) expected: String,
+    parse: Box<dyn Fn(&Kind) -> Option<T> + Send + Sync>,
+    /// The present spelling of a value in an old one.
+    pub(super) respelled: fn(&Kind) -> Option<&'static str>,
+}
+
+impl<T: 'static> Rule<T> {
+    fn new(
+        type_name: &'static str,
+        range: impl Into<String>,
+        expected: impl Into<String>,
+        parse: impl Fn(&Kind) -> Option<T> + Send + Sync + 'static,
+    ) -> Self {
+        let (range, expected) = (range.into(), expected.into());
+        Rule { type_name, range, expected, parse: Box::new(parse), respelled: |_| None }
+    }
+
+    /// The value, or what would be right.
+    pub(super) fn apply(&self, value: &Kind) -> Result<T, String> {
+        (self.parse)(value).ok_or_else(|| self.expected.clone())
+    }
+
+    /// The same rule for a value of another type.
+    pub(super) fn map<U: 'static>(self, to: impl Fn(T) -> U + Send + Sync + 'static) -> Rule<U> {
+        let Rule { type_name, range, expected, parse, respelled } = self;
+        Rule { type_name, range, expected, parse: Box::new(move |value| parse(value).map(&to)), respelled }
+    }
+}
+
+impl Rule<String> {
+    /// Reads `""` as not set: a later layer takes back a value of an earlier one with it.
+    pub(super) fn optional(self) -> Rule<Option<String>> {
+        self.map(|text| Some(text).filter(|text| !text.is_empty()))
+    }
+}
+
+/// An integer in `range`.
+pub(super) fn integer<T>(range: RangeInclusive<T>) -> Rule<T>
+where
+    T: TryFrom<i64> + PartialOrd + Display + Copy + Send + Sync + 'static,
+{
+    let (least, most) = (*range.start(), *range.end());
+    Rule::new("integer", format!("{least} to {most}"), format!("an integer from {least} to {most}"), move |value| {
+        match value {
+            Kind::Integer(value) => T::try_from(*value).ok().filter(|value| range.contains(value)),
+            _ => None,
+        }
+    })
+}
+
+/// `true` or `false`.
+pub(super) fn boolean() -> Rule<bool> {
+    let word = |value: &Kind| match value {
+        Kind::Text(text) if text == "yes" => Some("true"),
+        Kind::Text(text) if text == "no" => Some("false"),
+        _ => None,
+    };
+    let parse = move |value: &Kind| match value {
+        Kind::Boolean(value) => Some(*value),
+        _ => word(value).map(|word| word == "true"),
+    };
+    Rule { respelled: word, ..Rule::new("boolean", "", "true or false", parse) }
+}
+
+/// A duration in milliseconds.
+pub(super) fn duration(range: RangeInclusive<u64>) -> Rule<u64> {
+    let (least, most) = (show(*range.start(), DURATIONS), show(*range.end(), DURATIONS));
+    Rule::new(
+        "duration",
+        format!("{least} to {most}"),
+        format!("a duration from \"{least}\" to \"{most}\", an integer with ms, s, m, h or d as in \"30m\""),
+        move |value| quantity(value, DURATIONS, &range),
+    )
+}
+
+/// A size in bytes.
+pub(super) fn size(range: RangeInclusive<u64>) -> Rule<usize> {
+    let (least, most) = (show(*range.start(), SIZES), show(*range.end(), SIZES));
+    Rule::new(
+        "size",
+        format!("{least} to {most}"),
+        format!("a size from \"{least}\" to \"{most}\", an integer with B, KiB or MiB as in \"1MiB\""),
+        move |value| quantity(value, SIZES, &range)?.try_into().ok(),
+    )
+}
+
+/// Any text.
+pub(super) fn text() -> Rule<String> {
+    Rule::new("text", "", "a text in quotes", |value| match value {
+        Kind::Text(text) => Some(text.clone()),
+        _ => None,
+    })
+}
+
+/// A text that is not empty.
+pub(super) fn name() -> Rule<String> {
+    Rule::new("text", "", "a name in quotes", |value| match value {
+        Kind::Text(text) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    })
+}
+
+/// One of `words`.
+pub(super) fn one_of(words: &'static [&'static str]) -> Rule<String> {
+    let right = quoted(words).join(" or ");
+    Rule::new("text", listed(words), right, move |value| match value {
+        Kind::Text(text) if words.contains(&text.as_str()) => Some(text.clone()),
+        _ => None,
+    })
+}
+
+/// The name of a measure of similarity.
+pub(super) fn measure() -> Rule<Measure> {
+    let names = Measure::ALL.map(Measure::name);
+    Rule::new("text", listed(&names), quoted(&names).join(" or "), |value| match value {
+        Kind::Text(text) => Measure::ALL.into_iter().find(|measure| measure.name() == text),
+        _ => None,
+    })
+}
+
+/// The name of a codec that this program was built with.
+pub(super) fn codec() -> Rule<String> {
+    let names: Vec<&str> = CODECS.iter().map(|codec| codec.name()).collect();
+    // The documentation must not depend on the features of this build.
+    let documented: Vec<&str> = names.iter().copied().filter(|name| *name != "abomonation").collect();
+    let right = format!("one of {}", quoted(&names).join(", "));
+    Rule::new("text", listed(&documented), right, |value| match value {
+        Kind::Text(name) if CODECS.iter().any(|codec| codec.name() == name) => Some(name.clone()),
+        _ => None,
+    })
+}
+
+/// The location of a secret; `""` is not set.
+pub(super) fn secret() -> Rule<Option<SecretPlace>> {
+    let expected = "\"env:VARIABLE\" or \"file:PATH\", the place of the password and not the password";
+    Rule::new("text", listed(&["env:VARIABLE", "file:PATH"]), expected, |value| match value {
+        Kind::Text(place) if place.is_empty() => Some(None),
+        Kind::Text(place) => place.parse().ok().map(Some),
+        _ => None,
+    })
+}
+
+/// `"all"` or a duration.
+pub(super) fn audience() -> Rule<Audience> {
+    let ms = duration(1..=MAX_DURATION);
+    let expected = format!("\"all\" or {}", ms.expected);
+    Rule::new("duration or `\"all\"`", "1ms to the retention", expected, move |value| match value {
+        Kind::Text(text) if text == "all" => Some(Audience::All),
+        _ => (ms.parse)(value).map(Audience::Within),
+    })
+}
+
+/// The ranks at which the weight of a history halves.
+pub(super) fn stairs() -> Rule<Vec<usize>> {
+    let expected =
+        format!("1 to {MAX_STAIRS} integers from 1 to {MAX_STAIR}, each above the one before, as in [2, 4, 8, 16]");
+    let range = format!("1 to {MAX_STAIRS} steps of 1 to {MAX_STAIR}, strictly rising");
+    Rule::new("array of integers", range, expected, |value| {
+        let steps = items(value, |item| match item {
+            Kind::Integer(rank @ 1..=MAX_STAIR) => usize::try_from(*rank).ok(),
+            _ => None,
+        })?;
+        Some(steps).filter(|steps| (1..=MAX_STAIRS).contains(&steps.len()) && steps.is_sorted_by(|a, b| a < b))
+    })
+}
+
+/// The steps of `watch`: `(from dwell in ms, level)`.
+pub(super) fn watch() -> Rule<Vec<(i64, i64)>> {
+    let expected = format!(
+        "steps of a duration and a level from 1 to {MAX_LEVEL}, durations rising, as in [[\"5s\", 1], [\"30s\", 2]]"
+    );
+    let range = format!("durations from 0ms, rising; levels 1 to {MAX_LEVEL}");
+    Rule::new("array of `[duration, level]`", range, expected, |value| {
+        let steps = items(value, |item| {
+            let Kind::Array(pair) = item else { return None };
+            let [from, Kind::Integer(level)] = pair.as_slice() else { return None };
+            let from = quantity(from, DURATIONS, &(0..=MAX_DURATION))?;
+            (1..=i64::from(MAX_LEVEL)).contains(level).then_some((i64::try_from(from).ok()?, *level))
+        })?;
+        Some(steps).filter(|steps| steps.is_sorted_by(|a, b| a.0 < b.0))
+    })
+}
+
+/// The items of an array, if all are valid.
+fn items<T>(value: &Kind, item: impl Fn(&Kind) -> Option<T>) -> Option<Vec<T>> {
+    match value {
+        Kind::Array(items) => items.iter().map(item).collect(),
+        _ => None,
+    }
+}
+
+fn quoted(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| format!("\"{word}\"")).collect()
+}
+
+/// The words as Markdown code, for the documentation; without the empty one, which means not set.
+fn listed(words: &[&str]) -> String {
+    let code = |word: &&str| (!word.is_empty()).then(|| format!("`\"{word}\"`"));
+    words.iter().filter_map(code).collect::<Vec<_>>().join(", ")
+}
 
 type Units = [(&'static str, u64)];
 const DURATIONS: &Units = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZES: &Units = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20)];
 
-/// An integer in `range`.
-pub(super) fn integer<T>(range: RangeInclusive<T>) -> impl Fn(&Kind) -> Result<T, String>
-where
-    T: TryFrom<i64> + PartialOrd + Display + Copy,
-{
-    move |value| {
-        match value {
-            Kind::Integer(value) => T::try_from(*value).ok().filter(|value| range.contains(value)),
-            _ => None,
-        }
-        .ok_or_else(|| format!("an integer from {} to {}", range.start(), range.end()))
-    }
-}
-
-/// A duration of so many ms.
-pub(super) fn duration<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Kind) -> Result<T, String> {
-    move |value| {
-        quantity(value, DURATIONS, &range).ok_or_else(|| {
-            let (least, most) = (show(*range.start(), DURATIONS), show(*range.end(), DURATIONS));
-            format!("a duration from \"{least}\" to \"{most}\", an integer with ms, s, m, h or d as in \"30m\"")
-        })
-    }
-}
-
-/// A size of so many bytes.
-pub(super) fn size<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Kind) -> Result<T, String> {
-    move |value| {
-        quantity(value, SIZES, &range).ok_or_else(|| {
-            let (least, most) = (show(*range.start(), SIZES), show(*range.end(), SIZES));
-            format!("a size from \"{least}\" to \"{most}\", an integer with B, KiB or MiB as in \"1MiB\"")
-        })
-    }
-}
-
-/// One of some words.
-pub(super) fn one_of(words: &'static [&'static str]) -> impl Fn(&Kind) -> Result<String, String> {
-    move |value| match value {
-        Kind::Text(text) if words.contains(&text.as_str()) => Ok(text.clone()),
-        _ => Err(either(words)),
-    }
-}
-
-fn either(words: &[&str]) -> String {
-    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
-}
-
-/// By what items are similar.
-pub(super) fn measure(value: &Kind) -> Result<Measure, String> {
-    let of_name = |name: &str| Measure::ALL.into_iter().find(|measure| measure.name() == name);
-    match value {
-        Kind::Text(text) => of_name(text),
-        _ => None,
-    }
-    .ok_or_else(|| either(&Measure::ALL.map(Measure::name)))
-}
-
-/// Any text.
-pub(super) fn text(value: &Kind) -> Result<String, String> {
-    match value {
-        Kind::Text(text) => Ok(text.clone()),
-        _ => Err("a text in quotes".into()),
-    }
-}
-
-/// `"all"` or a duration.
-pub(super) fn audience(value: &Kind) -> Result<Audience, String> {
-    match value {
-        Kind::Text(text) if text == "all" => Ok(Audience::All),
-        _ => duration(1..=MAX_DURATION)(value).map(Audience::Within).map_err(|right| format!("\"all\" or {right}")),
-    }
-}
-
-/// The ranks at which the weight of a history halves.
-pub(super) fn stairs(value: &Kind) -> Result<Vec<u32>, String> {
-    let step = |item: &Kind| match item {
-        Kind::Integer(rank @ 1..=MAX_STAIR) => u32::try_from(*rank).ok(),
-        _ => None,
-    };
-    let steps = match value {
-        Kind::Array(items) => items.iter().map(step).collect::<Option<Vec<u32>>>(),
-        _ => None,
-    };
-    steps.filter(|steps| (1..=MAX_STAIRS).contains(&steps.len()) && steps.is_sorted_by(|a, b| a < b)).ok_or_else(|| {
-        format!("1 to {MAX_STAIRS} integers from 1 to {MAX_STAIR}, each above the one before, as in [2, 4, 8, 16]")
-    })
-}
-
-/// The steps of `watch`: `(from dwell in ms, level)`.
-pub(super) fn watch(value: &Kind) -> Result<Vec<(i64, i64)>, String> {
-    let step = |item: &Kind| match item {
-        Kind::Array(pair) => match pair.as_slice() {
-            [from, Kind::Integer(level)] if (1..=i64::from(MAX_LEVEL)).contains(level) => {
-                Some((quantity(from, DURATIONS, &(0..=MAX_DURATION))?, *level))
-            }
-            _ => None,
-        },
-        _ => None,
-    };
-    let steps = match value {
-        Kind::Array(items) => items.iter().map(step).collect::<Option<Vec<(i64, i64)>>>(),
-        _ => None,
-    };
-    steps.filter(|steps| steps.is_sorted_by(|a, b| a.0 < b.0)).ok_or_else(|| {
-        format!(
-            "steps of a duration and a level from 1 to {MAX_LEVEL}, durations rising, as in [[\"5s\", 1], [\"30s\", 2]]"
-        )
-    })
-}
-
-/// `30m`: digits and a unit, nothing else. None if it is not that, too large, or out of range.
-fn quantity<T: TryFrom<u64>>(value: &Kind, units: &Units, range: &RangeInclusive<u64>) -> Option<T> {
+/// The amount in digits and a unit, like `30m`; `None` if it is malformed, too large or out of range.
+fn quantity(value: &Kind, units: &Units, range: &RangeInclusive<u64>) -> Option<u64> {
     let Kind::Text(text) = value else { return None };
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
     let amount = digits.parse::<u64>().ok()?.checked_mul(*factor)?;
-    range.contains(&amount).then(|| T::try_from(amount).ok())?
+    range.contains(&amount).then_some(amount)
 }
 
 /// An amount in the largest unit that leaves no remainder.
@@ -151,11 +252,11 @@ mod tests {
     use super::*;
 
     fn ms(text: &str) -> Option<u64> {
-        duration(0..=MAX_DURATION)(&Kind::Text(text.into())).ok()
+        duration(0..=MAX_DURATION).apply(&Kind::Text(text.into())).ok()
     }
 
     #[test]
-    fn durations_are_an_integer_and_a_unit() {
+    fn reads_a_duration_as_an_integer_and_a_unit() {
         assert_eq!(ms("500ms"), Some(500));
         assert_eq!(ms("30s"), Some(30_000));
         assert_eq!(ms("30m"), Some(1_800_000));
@@ -168,18 +269,18 @@ mod tests {
     }
 
     #[test]
-    fn durations_beyond_the_range_or_64_bits_are_refused() {
+    fn rejects_a_duration_out_of_range_or_beyond_64_bits() {
         for wrong in ["3651d", "99999999999999999d", "99999999999999999999999s", "18446744073709551615ms"] {
             assert_eq!(ms(wrong), None, "{wrong}");
         }
-        let positive = duration::<u64>(1..=MAX_DURATION);
-        assert!(positive(&Kind::Text("0ms".into())).is_err());
-        assert_eq!(positive(&Kind::Text("1ms".into())), Ok(1));
+        let positive = duration(1..=MAX_DURATION);
+        assert!(positive.apply(&Kind::Text("0ms".into())).is_err());
+        assert_eq!(positive.apply(&Kind::Text("1ms".into())), Ok(1));
     }
 
     #[test]
-    fn sizes_are_binary() {
-        let size = |text: &str| size::<usize>(1..=1 << 30)(&Kind::Text(text.into())).ok();
+    fn sizes_have_binary_units() {
+        let size = |text: &str| super::size(1..=1 << 30).apply(&Kind::Text(text.into())).ok();
         assert_eq!(size("1B"), Some(1));
         assert_eq!(size("64KiB"), Some(65_536));
         assert_eq!(size("1024MiB"), Some(1 << 30));
@@ -189,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_shown_in_their_largest_unit() {
+    fn shows_an_amount_in_its_largest_unit() {
         assert_eq!(show(0, DURATIONS), "0ms");
         assert_eq!(show(1, DURATIONS), "1ms");
         assert_eq!(show(90_000, DURATIONS), "90s");

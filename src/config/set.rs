@@ -4,9 +4,9 @@ use super::error::Origin;
 use super::file::words;
 use super::raw::{Kind, Table, Value};
 
-/// The layer of one `key=value`, or what is wrong with its form. The value is TOML, or else a word.
+/// The layer of one `key=value`, or a message about its form. The value is TOML or a bare word.
 pub(super) fn read_set(origin: &Origin, text: &str) -> Result<Table, String> {
-    // A quoted part of a key may itself contain `=`.
+    // A quoted part of a key may contain `=`.
     let (mut path, written) = text
         .match_indices('=')
         .find_map(|(at, _)| Some((key_path(&text[..at])?, text[at + 1..].trim())))
@@ -28,7 +28,7 @@ pub(super) fn read_set(origin: &Origin, text: &str) -> Result<Table, String> {
     }))
 }
 
-/// The parts of a dotted key, or none if it is not one.
+/// The parts of a dotted key, or `None` if it is malformed.
 fn key_path(key: &str) -> Option<Vec<String>> {
     if key.contains('\n') {
         return None;

@@ -4,10 +4,11 @@ mod overrides;
 
 use std::path::Path;
 
-use connectors::{KafkaOptions, Security};
-use dataflows::config::Measure;
+use connectors::KafkaOptions;
+use dataflows::config::{Measure, Trending};
 use schema::Levels;
 
+use super::keys::{SECTIONS, Snapshot};
 use super::*;
 
 /// Loads `text` as a user's file, with `sets` over it.
@@ -18,25 +19,9 @@ fn load(text: &str, sets: &[&str]) -> Result<Config, ConfigErrors> {
     Config::load(Some(&path), &sets.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
-/// The keys that the embedded file gives a value, dotted, as the parser sees them.
-fn default_keys() -> Vec<(String, String)> {
-    fn collect(section: &str, table: &toml::Table, keys: &mut Vec<(String, String)>) {
-        for (name, value) in table {
-            let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
-            match value {
-                toml::Value::Table(inner) => collect(&key, inner, keys),
-                value => keys.push((key, value.to_string())),
-            }
-        }
-    }
-    let mut keys = Vec::new();
-    collect("", &DEFAULTS.parse().unwrap(), &mut keys);
-    keys
-}
-
 #[test]
-fn the_defaults_are_those_of_the_design() {
-    let Config { graph, levels, input, trending, state, kafka } = Config::default();
+fn has_the_documented_defaults() {
+    let Config { graph, levels, input, state, kafka } = Config::default();
     assert_eq!(graph.history, 50);
     assert_eq!(graph.neighbours, 30);
     assert_eq!(graph.k, 10);
@@ -49,31 +34,30 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(graph.resolution, 4);
     assert_eq!((graph.sample, graph.similar_users), (100, 30));
     assert_eq!((graph.sources.items, graph.sources.users), (4, 1));
+    assert_eq!(graph, Graph::default(), "the library and the program have the same defaults");
     assert_eq!(levels, Levels::default());
-    assert_eq!(input.batch, 10_000);
-    assert_eq!(input.max_skew, 5_000);
-    assert_eq!(input.max_record, 1_048_576);
-    assert_eq!(
-        kafka,
-        KafkaOptions {
-            security: Security { protocol: "plaintext".into(), ..Security::default() },
-            ..KafkaOptions::default()
-        }
-    );
-    assert_eq!(trending, Trending { k: 0, bucket: 60_000, buckets: 8, rooms: true });
-    assert_eq!(state, State { uri: String::new(), interval: 60_000, keep: 3, codec: "parquet".into() });
+    assert_eq!(input, Input { batch: 10_000, max_skew: 5_000, max_record: 1_048_576, rooms: false });
+    assert_eq!(kafka, KafkaOptions::default());
+    assert_eq!(graph.trending, None);
+    assert_eq!(state, State { uri: None, interval: 60_000, keep: 3, codec: "parquet".into() });
+    let Config { graph, input, .. } = load("trending.k = 5", &[]).unwrap();
+    let trending = Trending { k: 5, bucket: 60_000, buckets: 8 };
+    assert_eq!((graph.trending, input.rooms), (Some(trending), true));
 }
 
 #[test]
-fn no_layer_over_the_defaults_changes_nothing() {
+fn an_empty_layer_changes_nothing() {
     assert_eq!(Config::load(None, &[]), Ok(Config::default()));
     assert_eq!(load("", &[]), Ok(Config::default()));
     assert_eq!(load("# only a remark\n[graph]\n[graph.sources]\n", &[]), Ok(Config::default()));
-    assert_eq!(load(DEFAULTS, &[]), Ok(Config::default()), "the file itself is a valid file of a user's");
+    assert_eq!(load(&DEFAULTS, &[]), Ok(Config::default()), "the defaults are a valid file");
 }
 
 #[test]
-fn the_embedded_file_is_the_one_in_the_root() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deltarec.toml");
-    assert_eq!(Config::load(Some(&root), &[]), Ok(Config::default()));
+fn every_key_that_determines_the_state_says_what_a_change_means() {
+    for section in SECTIONS.iter().filter(|section| section.name.starts_with("graph") || section.name == "trending") {
+        for key in &section.keys {
+            assert_ne!(key.snapshot, Snapshot::Unaffected, "{}.{}", section.name, key.name);
+        }
+    }
 }

@@ -19,7 +19,7 @@ use super::threads::spawn;
 use super::tick::Waker;
 use super::worker::{self, Coordinator, Durability};
 use super::writer::Writer;
-use super::{Job, Shared, State, graph_config};
+use super::{Job, Shared, State};
 use crate::cluster::Links;
 use crate::stop::Stop;
 
@@ -50,7 +50,7 @@ pub fn start(job: Job) -> Running {
     let rejects = Rejects::new(rejects);
     let reader = Reader::new(&config, inputs, rejects.clone(), &shared, out, store, resume);
     let reader = spawn("reader", tracing::error_span!("reader"), move || reader.run());
-    let graph = dataflows::Config { told: sinks.outputs(), ..graph_config(&config) };
+    let graph = dataflows::Config { outputs: sinks.outputs(), ..config.graph.clone() };
     let writer = Writer::new(sinks, shared.clone(), status);
     let writer = spawn("writer", tracing::error_span!("writer"), {
         let waker = waker.clone();

@@ -1,16 +1,17 @@
 //! What is to be done before a run that keeps its state: find the snapshot to go on from, see that it fits this
 //! configuration, move the inputs to where they go on, and look at what the output holds.
 
-use std::fmt::Write as _;
+mod compatibility;
+
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use connectors::{Batch, KafkaOptions, OpenError, Sink, SourcePosition, Uri, continue_sink, open_sink};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use snapshots::{InputPosition, Manifest, RunId, Store, Time, codec};
 
-use crate::config::{Audience, Config, Trending};
+use crate::config::Config;
 use crate::engine::{Clock, Input, Interval, Resume, State, grouped, now, positions, timestamp};
 use crate::failure::Failure;
 
@@ -47,6 +48,8 @@ pub(crate) fn is_continued(uri: &str) -> Result<bool, Failure> {
 /// What the command line says of a run that keeps a state.
 pub(crate) struct Asked<'a> {
     pub(crate) config: &'a Config,
+    /// Location of the snapshots.
+    pub(crate) state: &'a str,
     pub(crate) uris: &'a [Uri],
     pub(crate) output: &'a Uri,
     /// How records become events, as it was given: columns, action, conditions.
@@ -56,18 +59,18 @@ pub(crate) struct Asked<'a> {
     pub(crate) rebuild: bool,
 }
 
-/// Prepares a run that keeps its state at `config.state.uri`.
+/// Prepares a run with a state.
 pub(crate) fn begin(asked: Asked<'_>, inputs: &mut [Input]) -> Result<Begun, Failure> {
-    let Asked { config, uris, output, records, clock, rebuild } = asked;
+    let Asked { config, state, uris, output, records, clock, rebuild } = asked;
     let codec = codec(&config.state.codec).expect("the configuration takes only codecs of this build");
-    let mut store = Store::create(&config.state.uri).map_err(failure)?.with_codec(codec);
+    let mut store = Store::create(state).map_err(failure)?.with_codec(codec);
     store.claim().map_err(failure)?;
     let found = store.newest().map_err(failure)?;
     for damage in &found.damaged {
         tracing::warn!("snapshot {} is not used: {}: {}", damage.sequence, damage.file, damage.what);
     }
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
-    let meaning = meaning(config, &records);
+    let meaning = compatibility::settings(config, &records);
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let nothing = empty(found.next, &meaning, positions(&names, &starts));
     let is_first = found.next == 1;
@@ -123,7 +126,7 @@ fn resume(
         );
         return Ok(nothing);
     };
-    compare(&manifest.meaning, meaning).map_err(Failure::Usage)?;
+    compatibility::check(&manifest.meaning, meaning).map_err(Failure::Usage)?;
     tracing::info!(
         "goes on from snapshot {} of {}: {} interactions as of {}",
         manifest.sequence,
@@ -192,142 +195,6 @@ fn empty(sequence: u64, meaning: &Map<String, Value>, inputs: Vec<InputPosition>
     }
 }
 
-/// The configuration that says what is held and what is made of it.
-fn meaning(config: &Config, records: &Value) -> Map<String, Value> {
-    let graph = &config.graph;
-    let audience = match graph.audience {
-        Audience::All => json!("all"),
-        Audience::Within(ms) => json!(ms),
-    };
-    let meaning = json!({
-        "levels": config.levels,
-        "history": graph.history,
-        "retention": graph.retention,
-        "audience": audience,
-        "neighbours": graph.neighbours,
-        "k": graph.k,
-        "similarity": graph.similarity.name(),
-        "min_cooccurrence": graph.min_cooccurrence,
-        "shrink": graph.shrink,
-        "stairs": graph.stairs,
-        "resolution": graph.resolution,
-        "sample": graph.sample,
-        "similar_users": graph.similar_users,
-        "sources": { "items": graph.sources.items, "users": graph.sources.users },
-        "trending": trending(&config.trending),
-        "records": records,
-    });
-    let Value::Object(meaning) = meaning else { unreachable!("an object was written above") };
-    meaning
-}
-
-/// Of what trends: null where it is off.
-fn trending(trending: &Trending) -> Value {
-    let Trending { k, bucket, buckets, rooms } = *trending;
-    if k == 0 { Value::Null } else { json!({ "k": k, "bucket": bucket, "buckets": buckets, "rooms": rooms }) }
-}
-
-/// Whether all that is to trend now was kept then.
-fn was_kept(then: &Value, now: &Value) -> bool {
-    let shrinks = |key: &str| now[key].as_u64() <= then[key].as_u64();
-    let has_rooms = now["rooms"] == false || then["rooms"] == true;
-    now.is_null() || (now["bucket"] == then["bucket"] && shrinks("buckets") && has_rooms)
-}
-
-/// What must be the same in all processes of a cluster: the graph, and whether it is saved.
-pub(crate) fn shape(config: &Config) -> String {
-    json!({ "meaning": meaning(config, &Value::Null), "saves": !config.state.uri.is_empty() }).to_string()
-}
-
-/// Whether what was held under one configuration can be gone on with under another. A snapshot has levels, not actions, and
-/// only what counted: what was let go of then cannot count now.
-fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> anyhow::Result<()> {
-    let mut wrong = String::new();
-    for (key, now) in now {
-        // A snapshot from before there was such a key has nothing that trends.
-        let then = then.get(key).or_else(|| (key == "trending").then_some(&Value::Null));
-        let Some(then) = then.filter(|then| *then != now) else { continue };
-        let grows = || now.as_u64() > then.as_u64();
-        let why = match key.as_str() {
-            "levels" => "events that are held were judged by the levels of then",
-            "records" => "records were read as other events, or others were left out",
-            "history" if grows() => "items beyond the shorter history were let go of",
-            "retention" if grows() => "events beyond the shorter retention were let go of",
-            "trending" if !was_kept(then, now) => "other events than these were kept for it",
-            "trending" => {
-                tracing::info!(
-                    "[trending] was {then} when the snapshot was taken and is {now}: its lists are made anew"
-                );
-                continue;
-            }
-            _ => {
-                tracing::info!("graph.{key} was {then} when the snapshot was taken and is {now}: lists are made anew");
-                continue;
-            }
-        };
-        let name = match key.as_str() {
-            "levels" => "[levels]".to_owned(),
-            "trending" => "[trending]".to_owned(),
-            "records" => "the way records are read (--columns, --action, --where)".to_owned(),
-            _ => format!("graph.{key}"),
-        };
-        write!(wrong, "\n  {name} was {then} and is {now}: {why}").expect("writing to a string does not fail");
-    }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(anyhow!(
-        "the snapshot does not fit this configuration:{wrong}\nset these back, or add --rebuild to read the inputs again \
-         from their start"
-    ))
-}
-
 fn failure(error: snapshots::StoreError) -> Failure {
     if error.is_usage() { Failure::Usage(error.into()) } else { Failure::Running(error.into()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(sets: &[&str]) -> Map<String, Value> {
-        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
-        meaning(&Config::load(None, &sets).unwrap(), &json!({ "columns": "user=u" }))
-    }
-
-    #[test]
-    fn what_was_let_go_of_cannot_come_back() {
-        let then = with(&[]);
-        for fine in [
-            "graph.k=3",
-            "graph.history=49",
-            "graph.retention=29d",
-            "graph.audience=all",
-            "graph.stairs=[1]",
-            "graph.similarity=llr",
-        ] {
-            compare(&then, &with(&[fine])).unwrap();
-        }
-        for wrong in ["graph.history=51", "graph.retention=31d", "levels.view=2", "levels.bid=5", "levels.watch=[]"] {
-            let error = compare(&then, &with(&[wrong])).unwrap_err().to_string();
-            assert!(error.contains("--rebuild"), "{wrong}: {error}");
-        }
-        let other = meaning(&Config::load(None, &[]).unwrap(), &json!({ "columns": "user=v" }));
-        assert!(compare(&then, &other).unwrap_err().to_string().contains("--columns"));
-        // A snapshot from before there was such a key.
-        compare(&Map::new(), &other).unwrap();
-        let trends = with(&["trending.k=5"]);
-        for fine in [&["trending.k=9"][..], &["trending.k=5", "trending.buckets=3", "trending.rooms=no"], &[]] {
-            compare(&trends, &with(fine)).unwrap();
-        }
-        for wrong in ["trending.bucket=2m", "trending.buckets=9"] {
-            compare(&trends, &with(&["trending.k=5", wrong])).unwrap_err();
-        }
-        let silent = with(&["trending.k=5", "trending.rooms=no"]);
-        for then in [&silent, &then, &Map::new()] {
-            assert!(compare(then, &trends).unwrap_err().to_string().contains("[trending] was"));
-        }
-        let both = compare(&then, &with(&["graph.history=60", "graph.retention=60d"])).unwrap_err().to_string();
-        assert!(both.contains("graph.history was 50 and is 60") && both.contains("graph.retention"), "{both}");
-    }
 }

@@ -49,17 +49,18 @@ pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientCo
     // Reconnects within a second; the default is ten.
     config.set("reconnect.backoff.max.ms", "1000");
     let security = &options.security;
-    let mut set = |name: &str, value: &str| {
-        if !value.is_empty() {
+    config.set("security.protocol", &security.protocol);
+    for (name, value) in [
+        ("sasl.mechanism", &security.mechanism),
+        ("sasl.username", &security.username),
+        ("ssl.ca.location", &security.ca),
+        ("ssl.certificate.location", &security.certificate),
+        ("ssl.key.location", &security.key),
+    ] {
+        if let Some(value) = value {
             config.set(name, value);
         }
-    };
-    set("security.protocol", &security.protocol);
-    set("sasl.mechanism", &security.mechanism);
-    set("sasl.username", &security.username);
-    set("ssl.ca.location", &security.ca);
-    set("ssl.certificate.location", &security.certificate);
-    set("ssl.key.location", &security.key);
+    }
     for (name, key, place) in [
         ("sasl.password", "password", &security.password),
         ("ssl.key.password", "key_password", &security.key_password),

@@ -3,30 +3,32 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Options of topics.
+use serde::Serialize;
+
+/// Access to topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaOptions {
-    /// Delivery of changes.
+    /// Guarantee for written changes.
     pub delivery: Delivery,
-    /// Group for the commits of offsets, which are for monitoring.
+    /// Consumer group under which offsets are committed, for display only; also the prefix of the transactional id.
     pub group: String,
-    /// Whether missing output topics are created.
+    /// Whether a missing output topic is created.
     pub create: bool,
     /// Partitions of a created topic.
     pub partitions: u16,
-    /// Replication factor of a created topic; 0 for the default of the broker.
-    pub replication: u16,
+    /// Replicas of each partition of a created topic; `None`: the broker's default.
+    pub replication: Option<u16>,
     /// Compression of records: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
     pub compression: String,
-    /// Time that a record may wait for others of its batch, in ms.
+    /// Time that a record may wait for others to be sent with, in milliseconds.
     pub linger: u64,
-    /// Maximum bytes prefetched by a source, and maximum bytes not acknowledged of a sink.
+    /// Bytes read ahead, and bytes written and not yet acknowledged, at most.
     pub buffer: usize,
-    /// Time between two searches for new partitions, in ms.
+    /// Time between two searches for new partitions, in milliseconds.
     pub refresh: u64,
     /// Encryption and authentication.
     pub security: Security,
-    /// Other options of librdkafka.
+    /// Other options of librdkafka, by name. They must not be [refused](KafkaOptions::refused).
     pub more: BTreeMap<String, String>,
 }
 
@@ -37,7 +39,7 @@ impl Default for KafkaOptions {
             group: "deltarec".into(),
             create: true,
             partitions: 8,
-            replication: 0,
+            replication: None,
             compression: "lz4".into(),
             linger: 0,
             buffer: 32 << 20,
@@ -48,43 +50,59 @@ impl Default for KafkaOptions {
     }
 }
 
-/// Delivery of records to a topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Guarantee for the changes written to a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Delivery {
-    /// In transactions. A new process fences off the old one.
+    /// Transactions: a process that was taken for dead cannot write any more once another has started.
     #[default]
     Transactional,
-    /// One by one, in order and without duplicates. An old process that wakes up is not fenced off.
+    /// Idempotent writes, in order and without duplicates. An old process that wakes up is not fenced off.
     Idempotent,
 }
 
 /// Encryption and authentication.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Security {
-    /// `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; empty: `plaintext`.
+    /// Protocol of the brokers' port: `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
     pub protocol: String,
-    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
-    pub mechanism: String,
-    /// User name for SASL.
-    pub username: String,
-    /// Place of the password.
+    /// SASL mechanism: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: Option<String>,
+    /// SASL user name.
+    pub username: Option<String>,
+    /// Location of the SASL password.
     pub password: Option<SecretPlace>,
-    /// File with the CA certificates; empty: those of the system.
-    pub ca: String,
-    /// File with the client certificate, if brokers require one.
-    pub certificate: String,
-    /// File with the key of the client certificate.
-    pub key: String,
-    /// Place of the password of the key.
+    /// File of the certificates that brokers are checked against; `None`: those of the system.
+    pub ca: Option<String>,
+    /// File of the client certificate, if brokers require one.
+    pub certificate: Option<String>,
+    /// File of the client certificate's key.
+    pub key: Option<String>,
+    /// Location of the key's password.
     pub key_password: Option<SecretPlace>,
 }
 
-/// Place of a password. A password is never in a configuration, so it is never in a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Plaintext, without authentication.
+impl Default for Security {
+    fn default() -> Self {
+        Security {
+            protocol: "plaintext".into(),
+            mechanism: None,
+            username: None,
+            password: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            key_password: None,
+        }
+    }
+}
+
+/// Location of a secret. The secret itself is never in a configuration, so never in a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum SecretPlace {
-    /// In an environment variable.
+    /// An environment variable.
     Env(String),
-    /// In a file. The last line end is not part of the password.
+    /// A file. A line end at its end is not part of the secret.
     File(PathBuf),
 }
 
@@ -100,7 +118,7 @@ impl FromStr for SecretPlace {
     }
 }
 
-/// The place, not the password.
+/// The location, not the secret.
 impl fmt::Display for SecretPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -125,37 +143,39 @@ impl SecretPlace {
 }
 
 impl KafkaOptions {
-    /// Reason why users must not set an option of librdkafka; `None` if they may.
+    /// Why users cannot set this option of librdkafka; `None` if they can.
     pub fn refused(name: &str) -> Option<&'static str> {
         Some(match name {
-            "bootstrap.servers" | "metadata.broker.list" => "the brokers are in the URI",
-            "group.id" => "it is kafka.group",
+            "bootstrap.servers" | "metadata.broker.list" => "the URI names the brokers",
+            "group.id" => "set kafka.group instead",
             "enable.auto.commit" | "auto.commit.enable" | "auto.commit.interval.ms" | "enable.auto.offset.store" => {
-                "positions are in the snapshots; the offsets of the broker are for monitoring"
+                "positions are stored with the state; offsets at the broker are for display only"
             }
-            "auto.offset.reset" => "records that were deleted before they were read must be reported, not skipped",
-            "enable.partition.eof" => "the end of a partition shows when the backfill is complete",
-            "isolation.level" => "records of aborted transactions must not be read",
-            "enable.idempotence" | "transactional.id" | "acks" | "request.required.acks" => "kafka.delivery decides it",
+            "auto.offset.reset" => "records deleted before they were read must be reported, not skipped",
+            "enable.partition.eof" => "the end of a partition determines when output starts",
+            "isolation.level" => "records of an aborted transaction are neither events nor lists",
+            "enable.idempotence" | "transactional.id" | "acks" | "request.required.acks" => {
+                "kafka.delivery determines it"
+            }
             "message.timeout.ms" | "delivery.timeout.ms" | "retries" | "message.send.max.retries" => {
-                "a record is retried until it is acknowledged"
+                "changes are retried until they are written"
             }
             "max.in.flight" | "max.in.flight.requests.per.connection" | "enable.gapless.guarantee" => {
-                "the order of the changes of a user depends on it"
+                "the order of a user's changes depends on it"
             }
-            "partitioner" => "all changes of a user must be in one partition, the one that Java producers choose",
-            "linger.ms" | "queue.buffering.max.ms" => "it is kafka.linger",
-            "compression.codec" | "compression.type" => "it is kafka.compression",
-            "queued.max.messages.kbytes" | "queue.buffering.max.kbytes" => "it is kafka.buffer",
+            "partitioner" => "all changes of a user go to one partition, the one that Java producers choose",
+            "linger.ms" | "queue.buffering.max.ms" => "set kafka.linger instead",
+            "compression.codec" | "compression.type" => "set kafka.compression instead",
+            "queued.max.messages.kbytes" | "queue.buffering.max.kbytes" => "set kafka.buffer instead",
             "statistics.interval.ms" => "the lag is computed from the statistics",
-            "security.protocol" => "it is kafka.security.protocol",
-            "sasl.mechanism" | "sasl.mechanisms" => "it is kafka.security.mechanism",
-            "sasl.username" => "it is kafka.security.username",
-            "sasl.password" => "it is kafka.security.password, the place of the password",
-            "ssl.ca.location" => "it is kafka.security.ca",
-            "ssl.certificate.location" => "it is kafka.security.certificate",
-            "ssl.key.location" => "it is kafka.security.key",
-            "ssl.key.password" => "it is kafka.security.key_password, the place of the password",
+            "security.protocol" => "set kafka.security.protocol instead",
+            "sasl.mechanism" | "sasl.mechanisms" => "set kafka.security.mechanism instead",
+            "sasl.username" => "set kafka.security.username instead",
+            "sasl.password" => "set kafka.security.password, the location of the password, instead",
+            "ssl.ca.location" => "set kafka.security.ca instead",
+            "ssl.certificate.location" => "set kafka.security.certificate instead",
+            "ssl.key.location" => "set kafka.security.key instead",
+            "ssl.key.password" => "set kafka.security.key_password, the location of the password, instead",
             "ssl.keystore.password" | "sasl.oauthbearer.client.secret" | "ssl.key.pem" => {
                 "a configuration must not contain secrets"
             }
@@ -169,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parses_places_of_secrets() {
+    fn parses_the_location_of_a_secret() {
         assert_eq!("env:PW".parse(), Ok(SecretPlace::Env("PW".into())));
         assert_eq!("file:/run/secrets/pw".parse(), Ok(SecretPlace::File("/run/secrets/pw".into())));
         for wrong in ["", "secret", "env:", "file:", "http:x"] {

@@ -28,7 +28,7 @@ pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: TopicKind
         return Ok(());
     }
     if !options.create {
-        return Err(ClientError::new("there is no such topic", "create it, or set kafka.create = \"yes\""));
+        return Err(ClientError::new("there is no such topic", "create it, or set kafka.create = true"));
     }
     create(&admin, address, options, kind)
 }
@@ -49,7 +49,7 @@ fn create(
     kind: TopicKind,
 ) -> Result<(), ClientError> {
     let context = admin.inner().context();
-    let replication = if options.replication == 0 { -1 } else { i32::from(options.replication) };
+    let replication = options.replication.map_or(-1, i32::from); // -1: the broker's default
     let mut topic = NewTopic::new(&address.topic, i32::from(options.partitions), TopicReplication::Fixed(replication));
     if kind == TopicKind::Compacted {
         topic = topic.set("cleanup.policy", "compact");

@@ -78,7 +78,7 @@ impl Updates {
         is_in: bool,
         config: &Config,
     ) {
-        let weight = |(rank, level): (usize, Level)| Weight::from(level) * config.stair(rank);
+        let weight = |(rank, level): (usize, Level)| Weight::from(level) * config.rank_weight(rank);
         push_audience(&mut self.profiles, self.time, user, items, (was_in, is_in), weight);
     }
 

@@ -219,7 +219,7 @@ impl UserStates {
         }
         self.updates.push_interactions(id, changes);
         self.updates.push_profile(id, changes, was_in_audience, is_in_audience, &self.config);
-        if self.config.asks_for_similar_users() {
+        if self.config.needs_similar_users() {
             self.updates.push_audience_history(id, changes, was_in_audience, is_in_audience);
         }
         for touch in touches.iter().filter(|touch| !changes.iter().any(|change| change.item == touch.item)) {

@@ -13,6 +13,7 @@ pub(crate) use self::count::Count;
 pub(crate) use self::jaccard::Jaccard;
 pub(crate) use self::llr::Llr;
 use crate::Config;
+use serde::{Serialize, Serializer};
 
 /// The similarity measure of items. `docs/semantics.md` has the formulas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,13 @@ pub enum Measure {
     Llr,
     /// Co-occurrence alone, without popularities.
     Count,
+}
+
+/// The name of the measure.
+impl Serialize for Measure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 impl Measure {

@@ -16,7 +16,7 @@ use super::histogram::{LatencyHistogram, Percentiles, figure};
 use super::machine::{Machine, resident_bytes};
 use super::{CommonArgs, check_writable, describe, mib, per, rounded};
 use crate::commands::table::{Table, say};
-use crate::engine::{graph_config, grouped};
+use crate::engine::grouped;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -115,7 +115,7 @@ pub(super) fn measure(task: &BatchesTask, stop: &Stop) -> Result<Option<BatchesR
     let mut stream = EventStream::new(task.common.endless()?, config.levels.clone(), None)?;
     let (events, events_to_load) = (task.events, task.preload);
     let (time_limit, stop) = (Duration::from_secs(task.seconds), stop.clone());
-    let result = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
+    let result = Driver::run(&config.graph, usize::from(task.workers), move |driver| {
         let started = Instant::now();
         let mut popularity = Popularity::default();
         let loaded = preload(driver, &mut stream, events_to_load, &stop, |event| popularity.count(event.item));

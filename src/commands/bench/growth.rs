@@ -18,7 +18,7 @@ use super::throughput::CpuStopwatch;
 use super::{CommonArgs, check_writable, mib, per};
 use crate::commands::table::{Table, say};
 use crate::console;
-use crate::engine::{graph_config, grouped};
+use crate::engine::grouped;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -134,10 +134,10 @@ fn options(common: &CommonArgs, size: WorkloadSize) -> Result<Options, Failure> 
 /// Runs in the child process.
 pub(super) fn measure(task: &GrowthTask, stop: &Stop) -> Result<Option<GrowthResult>, Failure> {
     let mut config = task.common.with_audience(task.span)?;
-    config.graph.history = task.size.history;
+    config.graph.history = task.size.history as usize;
     let mut stream = EventStream::new(options(&task.common, task.size)?, config.levels.clone(), None)?;
     let (load, events, stopped) = (task.size.events, task.measured, stop.clone());
-    let result = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
+    let result = Driver::run(&config.graph, usize::from(task.workers), move |driver| {
         preload(driver, &mut stream, load, &stopped, |_| {});
         let (mut cpu, mut busy, mut done) = (CpuStopwatch::default(), Duration::ZERO, 0);
         while done < events && !stopped.is_set() {

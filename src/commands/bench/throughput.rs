@@ -22,7 +22,7 @@ use crate::cluster::GraphOptions;
 use crate::commands::run::{ClusterArgs, member};
 use crate::commands::simulation::generator;
 use crate::commands::table::{Table, say};
-use crate::engine::{Input, Job, Summary, graph_config, grouped, run, run_follower};
+use crate::engine::{Input, Job, Summary, grouped, run, run_follower};
 use crate::failure::Failure;
 use crate::proc::cpu_seconds;
 use crate::stop::Stop;
@@ -159,11 +159,11 @@ fn uri(path: &Path) -> Result<Uri, Failure> {
 /// Runs in the child process: a replay by the graph alone. The time to generate events is not counted.
 pub(super) fn graph(task: &GraphTask, stop: &Stop) -> Result<Option<ReplayResult>, Failure> {
     let mut config = task.common.with_audience(task.span)?;
-    config.graph.history = task.history.unwrap_or(config.graph.history);
+    config.graph.history = task.history.map_or(config.graph.history, |history| history as usize);
     let options = task.common.simulation.options(task.events.as_deref()).map_err(Failure::Usage)?;
     let mut stream = EventStream::new(options, config.levels.clone(), None)?;
     let (batch, stopped) = (task.batch as usize, stop.clone());
-    let result = Driver::run(&graph_config(&config), usize::from(task.workers), move |driver| {
+    let result = Driver::run(&config.graph, usize::from(task.workers), move |driver| {
         let mut before = None;
         let (mut busy, mut cpu, mut events) = (Duration::ZERO, CpuStopwatch::default(), 0);
         while !stopped.is_set() {

@@ -94,7 +94,7 @@ impl Report {
     ) -> Self {
         let graph = &settings[0].config.graph;
         let ks = trial.ks.clone();
-        let at = ks.iter().copied().find(|k| *k == graph.k as usize).unwrap_or(trial.longest());
+        let at = ks.iter().copied().find(|k| *k == graph.k).unwrap_or(trial.longest());
         Report {
             heading: heading(args, protocol, trial, settings),
             single: !matches!(protocol, Protocol::Time { .. }),

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::cluster::{Hosts, Identity, Member, Secret, SecretError, process_number};
-use crate::config::Config;
-use crate::engine::state;
+use crate::config::{Config, cluster_fingerprint};
 
 /// The place of a process in a cluster.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -74,7 +73,7 @@ pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Resul
         processes: processes as u32,
         workers: workers.into(),
         program: program.map_err(Failure::Running)?,
-        configuration: Identity::of_configuration(&state::shape(config)),
+        configuration: Identity::of_configuration(&cluster_fingerprint(config)),
     };
     Ok(Some(Member { hosts, me, publicly: args.listen_publicly }))
 }

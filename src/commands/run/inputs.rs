@@ -56,7 +56,7 @@ impl InputArgs {
                 .map_err(OpenError::from)?,
             max_record_bytes: config.input.max_record,
             originals,
-            rooms: config.trending.asks_for_rooms(),
+            rooms: config.input.rooms,
             kafka: config.kafka.clone(),
         };
         uris.iter().map(|uri| open(uri, &options)).collect()

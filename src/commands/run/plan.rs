@@ -101,7 +101,7 @@ pub(super) fn plan(
         input_args: args.inputs,
     };
     endpoints.check().map_err(Failure::Usage)?;
-    if args.rebuild && config.state.uri.is_empty() {
+    if args.rebuild && config.state.uri.is_none() {
         return Err(Failure::Usage(anyhow!("--rebuild needs a state to rebuild: --state URI")));
     }
     Ok(RunPlan::Coordinator(Box::new(CoordinatorPlan { config, workers, member, endpoints })))
@@ -183,7 +183,7 @@ mod tests {
     fn plan_with(line: &str, terminal: Terminal) -> Result<RunPlan, Failure> {
         let args = args(line);
         let mut config = Config::load(None, &[]).unwrap();
-        config.state.uri = args.state.clone().unwrap_or_default();
+        config.state.uri.clone_from(&args.state);
         plan(args, config, None, terminal)
     }
 

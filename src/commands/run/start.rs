@@ -30,7 +30,7 @@ pub(super) fn start(plan: CoordinatorPlan, stop: Stop) -> Result<Option<Running>
 /// Runs a process that computes for process 0, to its end.
 pub(super) fn follow(plan: &FollowerPlan, stop: &Stop) -> Result<(), Failure> {
     let Some(links) = plan.member.gather(GraphOptions::default(), stop)? else { return Ok(()) };
-    let saves = !plan.config.state.uri.is_empty();
+    let saves = plan.config.state.uri.is_some();
     Ok(engine::run_follower(&plan.config, links, plan.workers, saves, stop)?)
 }
 
@@ -40,19 +40,19 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, stop: Stop) -> Res
         endpoints;
     let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
     let mut inputs = input_args.open(&uris, &config, dead_letters)?;
-    let (sink, resume, rejects, state) = if config.state.uri.is_empty() {
-        let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
-        (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)
-    } else {
-        let rejects = if state::is_continued(&config.state.uri)? {
+    let (sink, resume, rejects, state) = if let Some(uri) = &config.state.uri {
+        let rejects = if state::is_continued(uri)? {
             RejectLog::append(rejects.as_ref(), &config.kafka)?
         } else {
             RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
         let records = input_args.reading();
-        let asked = state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild };
+        let asked = state::Asked { config: &config, state: uri, uris: &uris, output: &output, records, clock, rebuild };
         let begun = state::begin(asked, &mut inputs)?;
         (begun.output, begun.resume, rejects, Some(begun.state))
+    } else {
+        let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
+        (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)
     };
     let sinks = Sinks {
         changes: sink,

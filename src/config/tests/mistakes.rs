@@ -1,8 +1,8 @@
-//! Each kind of mistake has its line, with the place, the key, what was given and what would be right.
+//! Each mistake is one line: place, key, valid values, given value.
 
 use super::*;
 
-/// The lines of the message under its first, without the folder of the file.
+/// The lines of the message after the first, without the folder of the file.
 fn mistakes(text: &str, sets: &[&str]) -> Vec<String> {
     let message = load(text, sets).expect_err(text).to_string();
     let line = |line: &str| match line.trim_start().split_once("my.toml") {
@@ -25,7 +25,7 @@ fn set_mistake(set: &str) -> String {
 }
 
 #[test]
-fn a_file_that_cannot_be_read() {
+fn reports_an_unreadable_file_and_the_mistakes_of_other_layers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.toml");
     let errors = Config::load(Some(&path), &["graph.k=0".into()]).unwrap_err();
@@ -36,7 +36,7 @@ fn a_file_that_cannot_be_read() {
 }
 
 #[test]
-fn toml_syntax_has_line_and_column() {
+fn reports_syntax_errors_with_line_and_column() {
     assert_eq!(
         mistake("[graph]\nk = 3\nretention = 30d\n"),
         "my.toml:3: not valid TOML at column 13: string values must be quoted"
@@ -50,9 +50,9 @@ fn toml_syntax_has_line_and_column() {
 }
 
 #[test]
-fn unknown_keys_name_the_section_and_what_was_meant() {
-    let keys = "audience, history, k, min_cooccurrence, neighbours, resolution, retention, sample, shrink, \
-                similar_users, similarity, sources, stairs";
+fn reports_an_unknown_key_with_a_suggestion_and_the_keys_of_its_section() {
+    let keys = keys::names_in("graph").join(", ");
+    assert!(keys.starts_with("audience, ") && keys.contains(", k, ") && keys.contains(", sources, "), "{keys}");
     assert_eq!(
         mistake("[graph]\n\nneighbors = 3\n"),
         format!("my.toml:3: unknown key graph.neighbors (did you mean graph.neighbours?); [graph] has the keys {keys}")
@@ -75,13 +75,13 @@ fn unknown_keys_name_the_section_and_what_was_meant() {
 }
 
 #[test]
-fn an_unknown_key_is_reported_in_every_layer_that_has_it() {
+fn reports_an_unknown_key_in_every_layer_that_has_it() {
     let lines = mistakes("[graph]\nkk = 3\n", &["graph.kk=4", "graph.kk=5"]);
     assert_eq!(lines.len(), 3, "{lines:?}");
 }
 
 #[test]
-fn integers_have_their_type_and_range() {
+fn rejects_integers_of_the_wrong_type_or_range() {
     let ranges = [
         ("graph.history", 1, 1_000),
         ("graph.neighbours", 1, 1_000),
@@ -115,7 +115,7 @@ fn integers_have_their_type_and_range() {
 }
 
 #[test]
-fn similarities_are_one_of_four() {
+fn rejects_an_unknown_similarity() {
     for measure in ["cosine", "jaccard", "llr", "count"] {
         assert!(load(&format!("graph.similarity = \"{measure}\""), &[&format!("graph.similarity={measure}")]).is_ok());
     }
@@ -129,7 +129,7 @@ fn similarities_are_one_of_four() {
 }
 
 #[test]
-fn durations_have_their_form_and_range() {
+fn rejects_durations_of_the_wrong_form_or_range() {
     let right =
         |least| format!("a duration from \"{least}\" to \"3650d\", an integer with ms, s, m, h or d as in \"30m\"");
     for given in
@@ -151,7 +151,7 @@ fn durations_have_their_form_and_range() {
 }
 
 #[test]
-fn sizes_have_their_form_and_range() {
+fn rejects_sizes_of_the_wrong_form_or_range() {
     for given in ["1048576", "\"1MB\"", "\"0B\"", "\"1025MiB\"", "\"99999999999999MiB\""] {
         let right = "a size from \"1B\" to \"1024MiB\", an integer with B, KiB or MiB as in \"1MiB\"";
         assert_eq!(
@@ -162,7 +162,7 @@ fn sizes_have_their_form_and_range() {
 }
 
 #[test]
-fn stairs_rise() {
+fn rejects_stairs_that_do_not_rise() {
     let seventeen = format!("{:?}", (1..=17).collect::<Vec<_>>());
     for given in ["[]", "[0, 2]", "[2, 2]", "[4, 2]", "[2, \"4\"]", "[10001]", "4", &seventeen] {
         let right = "1 to 16 integers from 1 to 10000, each above the one before, as in [2, 4, 8, 16]";
@@ -175,7 +175,7 @@ fn stairs_rise() {
 }
 
 #[test]
-fn watch_steps_rise() {
+fn rejects_watch_steps_that_do_not_rise() {
     let given = [
         "[[\"5s\", 1], [\"5s\", 2]]",
         "[[\"5s\", 0]]",
@@ -195,7 +195,7 @@ fn watch_steps_rise() {
 }
 
 #[test]
-fn an_alias_is_no_action() {
+fn rejects_a_level_for_an_alias() {
     assert_eq!(
         mistake("[levels]\nview = 2\npv = 1\n"),
         "my.toml:3: levels.pv: `pv` is another spelling of `view`; set levels.view"
@@ -205,7 +205,7 @@ fn an_alias_is_no_action() {
 }
 
 #[test]
-fn the_audience_lies_within_the_retention() {
+fn rejects_an_audience_beyond_the_retention() {
     let default = |name: &str| DEFAULTS.lines().position(|line| line.starts_with(name)).unwrap() + 1;
     let (retention, audience) = (default("retention ="), default("audience ="));
     assert_eq!(
@@ -235,13 +235,13 @@ fn the_audience_lies_within_the_retention() {
 }
 
 #[test]
-fn the_audience_is_not_blamed_for_what_could_not_be_read() {
+fn checks_the_audience_only_if_both_values_were_read() {
     assert_eq!(mistakes("[graph]\nretention = \"60\"\n", &["graph.audience=40d"]).len(), 1);
     assert_eq!(mistakes("[graph]\nretention = 60d\n", &["graph.audience=40d"]).len(), 1);
 }
 
 #[test]
-fn sections_and_values_are_not_mixed_up() {
+fn rejects_a_value_for_a_section_and_a_section_for_a_value() {
     assert_eq!(mistake("graph = 3"), "my.toml:1: graph must be a section, [graph] or graph.KEY = VALUE, not 3");
     assert_eq!(mistake("[[input]]\nbatch = 1").split(" must").next(), Some("my.toml:1: input"));
     assert_eq!(mistake("[graph.k]\nx = 1"), "my.toml:1: graph.k must be a single value, not a table");
@@ -249,7 +249,7 @@ fn sections_and_values_are_not_mixed_up() {
 }
 
 #[test]
-fn a_set_that_is_no_setting() {
+fn rejects_a_malformed_set() {
     let hint = "write KEY=VALUE, as in graph.k=20 or 'levels.watch=[[\"5s\", 1]]'";
     for set in ["graph.k", "=3", "graph k=3", "graph..k=3", "# graph.k=3"] {
         assert_eq!(set_mistake(set), format!("--set {set}: it does not begin with a key and `=`; {hint}"));
@@ -263,13 +263,13 @@ fn a_set_that_is_no_setting() {
 }
 
 #[test]
-fn a_mistake_stays_one_when_a_later_layer_hides_it() {
+fn reports_a_mistake_that_a_later_layer_overrides() {
     let lines = mistakes("[graph]\nk = \"many\"\n", &["graph.k=20"]);
     assert_eq!(lines, ["my.toml:2: graph.k must be an integer from 1 to 1000, not \"many\""]);
 }
 
 #[test]
-fn all_mistakes_are_reported_in_order() {
+fn reports_all_mistakes_in_the_order_of_layers_and_lines() {
     let text = "[graph]\nneighbors = 3\n\n[levels]\nview = 0\n\n[input]\nmax_skew = \"5\"\nbatch = 7\n";
     let message = load(text, &["graph.stairs=[4,2]", "graph.k=0"]).unwrap_err().to_string();
     assert_eq!(message.lines().next(), Some("5 mistakes in the configuration:"));
@@ -279,28 +279,42 @@ fn all_mistakes_are_reported_in_order() {
 }
 
 #[test]
-fn a_mistake_is_one_line_however_long_the_value() {
+fn cuts_a_long_value_in_a_message() {
     let line = mistake(&format!("graph.stairs = [\n  \"{}\",\n  3,\n]", "x".repeat(500)));
     assert!(line.starts_with("my.toml:1: graph.stairs must be ") && line.ends_with("xxx..."), "{line}");
     assert!(line.len() < 250, "{line}");
 }
 
 #[test]
-fn one_mistake_is_counted_as_one() {
+fn counts_one_mistake_in_the_singular() {
     assert!(load("graph.k = 0", &[]).unwrap_err().to_string().starts_with("1 mistake in the configuration:\n  "));
 }
 
 #[test]
-fn what_trends_is_retained() {
+fn rejects_a_trending_window_beyond_the_retention() {
     let refused = mistakes("[trending]\nk = 5\nbucket = \"1h\"\n", &["graph.retention=8h"]);
     assert_eq!(
         refused,
         ["my.toml:3: trending.bucket must be short enough that 9 of it, one more than trending.buckets, are at most \
           graph.retention, \"8h\" (--set graph.retention=8h), not \"1h\""]
     );
-    // Nothing is kept for it where it is off.
+    // The window does not matter while trending is off.
     assert!(load("[trending]\nbucket = \"1h\"\n", &["graph.retention=8h"]).is_ok());
     assert!(load("[trending]\nk = 5\nbucket = \"1h\"\n", &["graph.retention=9h"]).is_ok());
-    let [rooms] = &mistakes("[trending]\nrooms = true\n", &[])[..] else { panic!("one mistake") };
-    assert_eq!(rooms, "my.toml:2: trending.rooms must be \"yes\" or \"no\", not true");
+    let [rooms] = &mistakes("[trending]\nrooms = 3\n", &[])[..] else { panic!("one mistake") };
+    assert_eq!(rooms, "my.toml:2: trending.rooms must be true or false, not 3");
+}
+
+#[test]
+fn rejects_sasl_without_a_mechanism_or_a_user_and_hides_secrets() {
+    let lines = mistakes("[kafka.security]\nprotocol = \"sasl_ssl\"\nusername = \"\"\n", &[]);
+    assert_eq!(
+        lines,
+        [
+            "my.toml:2: kafka.security.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with protocol sasl_*, not left out",
+            "my.toml:2: kafka.security.username must be set with protocol sasl_*, not \"\"",
+        ]
+    );
+    let [line] = &mistakes("kafka.security.password = \"hunter2\"", &[])[..] else { panic!("one mistake") };
+    assert!(line.ends_with("not what was given (hidden)"), "{line}");
 }

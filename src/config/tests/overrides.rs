@@ -1,4 +1,4 @@
-//! Every key can be set by a file and by `--set`, and sets its own field and no other.
+//! Every key can be set by a file and by `--set`, and changes its own field only.
 
 use connectors::Delivery;
 use dataflows::config::Measure;
@@ -7,7 +7,7 @@ use super::*;
 
 type Change = fn(&mut Config);
 
-/// A key, another value than its default, and what that changes.
+/// A key, a value other than its default, and the change of the configuration.
 const CHANGES: [(&str, &str, Change); 42] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
@@ -28,26 +28,26 @@ const CHANGES: [(&str, &str, Change); 42] = [
     ("input.max_record", "\"64KiB\"", |c| c.input.max_record = 65_536),
     ("kafka.delivery", "\"idempotent\"", |c| c.kafka.delivery = Delivery::Idempotent),
     ("kafka.group", "\"shop\"", |c| c.kafka.group = "shop".into()),
-    ("kafka.create", "\"no\"", |c| c.kafka.create = false),
+    ("kafka.create", "false", |c| c.kafka.create = false),
     ("kafka.partitions", "64", |c| c.kafka.partitions = 64),
-    ("kafka.replication", "3", |c| c.kafka.replication = 3),
+    ("kafka.replication", "3", |c| c.kafka.replication = Some(3)),
     ("kafka.compression", "\"zstd\"", |c| c.kafka.compression = "zstd".into()),
     ("kafka.linger", "\"5ms\"", |c| c.kafka.linger = 5),
     ("kafka.buffer", "\"1MiB\"", |c| c.kafka.buffer = 1 << 20),
     ("kafka.refresh", "\"1m\"", |c| c.kafka.refresh = 60_000),
     ("kafka.security.protocol", "\"ssl\"", |c| c.kafka.security.protocol = "ssl".into()),
-    ("kafka.security.mechanism", "\"PLAIN\"", |c| c.kafka.security.mechanism = "PLAIN".into()),
-    ("kafka.security.username", "\"ann\"", |c| c.kafka.security.username = "ann".into()),
+    ("kafka.security.mechanism", "\"PLAIN\"", |c| c.kafka.security.mechanism = Some("PLAIN".into())),
+    ("kafka.security.username", "\"ann\"", |c| c.kafka.security.username = Some("ann".into())),
     ("kafka.security.password", "\"env:PASSWORD\"", |c| c.kafka.security.password = "env:PASSWORD".parse().ok()),
-    ("kafka.security.ca", "\"ca.pem\"", |c| c.kafka.security.ca = "ca.pem".into()),
-    ("kafka.security.certificate", "\"us.pem\"", |c| c.kafka.security.certificate = "us.pem".into()),
-    ("kafka.security.key", "\"us.key\"", |c| c.kafka.security.key = "us.key".into()),
+    ("kafka.security.ca", "\"ca.pem\"", |c| c.kafka.security.ca = Some("ca.pem".into())),
+    ("kafka.security.certificate", "\"us.pem\"", |c| c.kafka.security.certificate = Some("us.pem".into())),
+    ("kafka.security.key", "\"us.key\"", |c| c.kafka.security.key = Some("us.key".into())),
     ("kafka.security.key_password", "\"file:pass\"", |c| c.kafka.security.key_password = "file:pass".parse().ok()),
-    ("trending.k", "1000", |c| c.trending.k = 1_000),
-    ("trending.bucket", "\"30s\"", |c| c.trending.bucket = 30_000),
-    ("trending.buckets", "1", |c| c.trending.buckets = 1),
-    ("trending.rooms", "\"no\"", |c| c.trending.rooms = false),
-    ("state.uri", "\"s3://bucket/shop\"", |c| c.state.uri = "s3://bucket/shop".into()),
+    ("trending.k", "1000", |c| trending(c).k = 1_000),
+    ("trending.bucket", "\"30s\"", |c| trending(c).bucket = 30_000),
+    ("trending.buckets", "1", |c| trending(c).buckets = 1),
+    ("trending.rooms", "false", |c| c.input.rooms = false),
+    ("state.uri", "\"s3://bucket/shop\"", |c| c.state.uri = Some("s3://bucket/shop".into())),
     ("state.interval", "\"5m\"", |c| c.state.interval = 300_000),
     ("state.keep", "1000", |c| c.state.keep = 1_000),
     ("state.codec", "\"records\"", |c| c.state.codec = "records".into()),
@@ -67,14 +67,67 @@ const LEVELS: [(&str, &str, &str); 10] = [
     ("levels.watch", "[[\"0s\", 15]]", "watch"),
 ];
 
+/// The parameters of trending, which the trials switch on.
+fn trending(config: &mut Config) -> &mut dataflows::config::Trending {
+    config.graph.trending.as_mut().unwrap()
+}
+
+/// A setting that shows the effect of `key`.
+fn context(key: &str) -> &'static str {
+    if key.starts_with("trending.") && key != "trending.k" { "trending.k=5" } else { "trending.k=1" }
+}
+
 #[test]
 fn every_key_can_be_set_and_changes_its_own_field() {
     for (key, value, change) in CHANGES {
-        let mut expected = Config::default();
+        let default = load("", &[context(key)]).unwrap();
+        let mut expected = default.clone();
         change(&mut expected);
-        assert_ne!(expected, Config::default(), "{key}: the trial is the default");
-        assert_eq!(load(&format!("{key} = {value}"), &[]).as_ref(), Ok(&expected), "{key} by a file");
-        assert_eq!(load("", &[&format!("{key}={value}")]).as_ref(), Ok(&expected), "{key} by --set");
+        assert_ne!(expected, default, "{key}: the trial is the default");
+        let (file, set) = (format!("{key} = {value}"), format!("{key}={value}"));
+        let by_file = if key == "trending.k" { load(&file, &[]) } else { load(&file, &[context(key)]) };
+        assert_eq!(by_file.as_ref(), Ok(&expected), "{key} by a file");
+        assert_eq!(load("", &[context(key), &set]).as_ref(), Ok(&expected), "{key} by --set");
+    }
+}
+
+/// Values of every type. Each key takes one of them that differs from its default.
+const VALUES: [&str; 15] = [
+    "1",
+    "2",
+    "true",
+    "false",
+    "\"1m\"",
+    "\"2m\"",
+    "\"60d\"",
+    "\"2MiB\"",
+    "[1]",
+    "[[\"0s\", 15]]",
+    "\"x\"",
+    "\"env:X\"",
+    "\"ssl\"",
+    "\"none\"",
+    "\"PLAIN\"",
+];
+
+#[test]
+fn every_key_of_the_table_has_its_own_effect() {
+    let default = load("", &["trending.k=5"]).unwrap();
+    let mut seen: Vec<(String, Config)> = Vec::new();
+    for (key, entry) in keys::all() {
+        let words = entry.range.split(", ").map(|word| word.trim_matches('`').to_owned());
+        let config = VALUES
+            .iter()
+            .map(ToString::to_string)
+            .chain(words)
+            .filter_map(|value| {
+                load(&format!("{key} = {value}"), if key == "trending.k" { &[] } else { &["trending.k=5"] }).ok()
+            })
+            .find(|config| *config != default)
+            .unwrap_or_else(|| panic!("{key} takes none of the values"));
+        let same = seen.iter().find(|(_, other)| *other == config).map(|(other, _)| other);
+        assert_eq!(same, None, "{key} has the effect of another key");
+        seen.push((key, config));
     }
 }
 
@@ -90,13 +143,46 @@ fn every_level_can_be_set() {
 }
 
 #[test]
-fn no_key_is_left_out_of_these_trials() {
+fn every_trial_is_of_a_key() {
     let mut tried: Vec<&str> = CHANGES.iter().map(|trial| trial.0).chain(LEVELS.iter().map(|trial| trial.0)).collect();
     tried.sort_unstable();
-    let keys = default_keys();
-    let mut keys: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
-    keys.sort_unstable();
-    assert_eq!(tried, keys);
+    tried.dedup();
+    assert_eq!(tried.len(), CHANGES.len() + LEVELS.len());
+    for key in tried {
+        assert!(keys::all().any(|(known, _)| known == key), "{key}");
+    }
+}
+
+#[test]
+fn old_spellings_of_booleans_are_understood_with_a_warning() {
+    let warnings = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+        let (config, warnings) = reader::read(layers::read(None, &sets));
+        (config.unwrap(), warnings)
+    };
+    let (config, warned) =
+        warnings(&["kafka.create=no", "trending.k=5", "trending.rooms=yes", "trending.rooms=\"no\""]);
+    assert!(!config.kafka.create && !config.input.rooms);
+    assert_eq!(
+        warned,
+        [
+            "--set trending.rooms=yes: trending.rooms = \"yes\" is an old spelling: write trending.rooms = true",
+            "--set kafka.create=no: kafka.create = \"no\" is an old spelling: write kafka.create = false",
+        ],
+        "one warning per key"
+    );
+    let (config, warned) = warnings(&["kafka.create=false", "trending.k=5", "trending.rooms=true"]);
+    assert!(!config.kafka.create && config.input.rooms);
+    assert_eq!(warned, [""; 0]);
+}
+
+#[test]
+fn an_empty_text_or_zero_unsets_a_value() {
+    let text = "state.uri = \"s\"\ntrending.k = 5\n[kafka]\nreplication = 3\n[kafka.security]\nca = \"c\"\npassword = \"env:P\"\n";
+    assert_ne!(load(text, &[]), Ok(Config::default()));
+    let unset =
+        ["state.uri=\"\"", "trending.k=0", "kafka.replication=0", "kafka.security={ca=\"\", password=\"\", key=\"\"}"];
+    assert_eq!(load(text, &unset), Ok(Config::default()));
 }
 
 #[test]
@@ -108,7 +194,7 @@ fn a_later_layer_wins() {
 }
 
 #[test]
-fn a_word_on_the_command_line_needs_no_quotes() {
+fn reads_a_word_of_the_command_line_without_quotes() {
     let config = load("", &["graph.audience=all", "graph.retention=12h", "input.max_record = 2MiB"]).unwrap();
     assert_eq!(config.graph.audience, Audience::All);
     assert_eq!(config.graph.retention, 12 * 3_600_000);
@@ -117,20 +203,20 @@ fn a_word_on_the_command_line_needs_no_quotes() {
 }
 
 #[test]
-fn arrays_and_tables_on_the_command_line_are_toml() {
+fn reads_arrays_and_tables_of_the_command_line_as_toml() {
     let config = load("", &["graph.stairs=[1,2,4]", "graph={k=7, sources={items=9}}"]).unwrap();
     assert_eq!(config.graph.stairs, [1, 2, 4]);
     assert_eq!((config.graph.k, config.graph.sources.items, config.graph.history), (7, 9, 50));
 }
 
 #[test]
-fn other_spellings_of_toml_mean_the_same() {
+fn accepts_other_spellings_of_toml() {
     let config = load("\u{feff}graph = { k = 0x10 }\r\n[input]\r\nbatch = 1_000\r\n", &[]).unwrap();
     assert_eq!((config.graph.k, config.input.batch), (16, 1_000));
 }
 
 #[test]
-fn a_new_action_is_a_new_level_and_the_others_stay() {
+fn adds_an_action_and_keeps_the_others() {
     let config = load("[levels]\nview = 2\nbid = 5\n\"add to.cart\" = 6\n", &["levels.\"a=b\"=7"]).unwrap();
     let level = |action| config.levels.effect(action, None);
     assert_eq!(level("view"), Ok(schema::Effect::Counts(2)));

@@ -14,11 +14,11 @@ use schema::{Effect, Levels, RESERVED, Reason, id64, trending_in};
 
 use super::{Break, OutputGate};
 use crate::config::Config;
+use crate::engine::Shared;
 use crate::engine::clock::{Clock, now};
 use crate::engine::names::{Collision, Names};
 use crate::engine::progress::Progress;
 use crate::engine::tick::{TickInput, Waker};
-use crate::engine::{Shared, trending};
 
 /// The reader's end of the channel to the coordinator.
 pub(in crate::engine) struct TickSender {
@@ -81,8 +81,8 @@ impl TickBuilder {
             latest: latest(config.input.max_skew),
             clock: shared.clock,
             at: 0,
-            trending: trending(&config.trending),
-            rooms: config.trending.rooms,
+            trending: config.graph.trending,
+            rooms: config.input.rooms,
             tick: TickInput::new(1, Vec::new()),
             names: Arc::clone(&shared.names),
             progress: Arc::clone(&shared.progress),
@@ -152,7 +152,7 @@ impl TickBuilder {
         (id, item): (ItemId, &str),
         room: Option<&str>,
     ) -> Option<Scope> {
-        let until = self.trending.map(|trending| trending.until(ts)).filter(|until| *until > self.at)?;
+        let until = self.trending.map(|trending| trending.expires(ts)).filter(|until| *until > self.at)?;
         let mut names = self.names.expiring();
         names.retain(id, item, until);
         let key = trending_in(room.filter(|_| self.rooms)?);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Place;
-use super::broker::{Record, any};
+use super::broker::{Record, real_or_mock_broker};
 
 /// Neighbours by the name of the item or user.
 type Rows = BTreeMap<String, Value>;
@@ -41,7 +41,7 @@ fn rows_in_topic(records: &[Record], field: &str) -> (Rows, usize) {
 
 #[test]
 fn the_latest_rows_in_the_topics_are_those_of_files() {
-    let broker = any();
+    let broker = real_or_mock_broker();
     let place = Place::new();
     place.deltarec(&["generate", "events=2000,users=100,items=80,seed=3,rate=1", "--output", "x.jsonl"]).well();
     let run = |items: &str, users: &str| {

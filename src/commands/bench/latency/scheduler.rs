@@ -54,7 +54,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let progress = Arc::new(Progress::default());
     let (to_source, source_steps) = unbounded();
     let (to_sink, sink_steps) = unbounded();
-    let source = OpenLoopSource::new(source_steps, stop.clone(), config.trending.asks_for_rooms());
+    let source = OpenLoopSource::new(source_steps, stop.clone(), config.input.rooms);
     let sink = LatencyRecorder::new(Arc::clone(&progress), sink_steps);
     let job = Job {
         workers: usize::from(task.workers),

@@ -1,0 +1,151 @@
+//! `[graph]` and `[graph.sources]`: what is computed.
+
+use super::Snapshot::{ListsRecomputed, MustNotGrow};
+use super::{Key, Section, key};
+use crate::config::reader::Reader;
+use crate::config::rules::{MAX_DURATION, audience, duration, integer, measure, stairs};
+use crate::config::{Audience, Config};
+
+pub(super) fn sections() -> Vec<Section> {
+    vec![
+        Section { name: "graph", keys: keys(), finish: check, ..Section::EMPTY },
+        Section {
+            name: "graph.sources",
+            doc: "Weight of each source of candidates in a list, relative to the others.",
+            keys: sources(),
+            ..Section::EMPTY
+        },
+    ]
+}
+
+fn keys() -> Vec<Key> {
+    vec![
+        Key {
+            name: "history",
+            default: "50",
+            doc: "Items remembered per user, the most recently touched ones. Work and memory grow with the square, \
+                  because every two items of a history form a pair.",
+            snapshot: MustNotGrow("items beyond the shorter history were dropped"),
+            ..key(integer(1..=1_000), |config| &mut config.graph.history)
+        },
+        Key {
+            name: "neighbours",
+            default: "30",
+            doc: "Similar items kept per item. More find more candidates, at more work for every list.",
+            snapshot: ListsRecomputed,
+            ..key(integer(1..=1_000), |config| &mut config.graph.neighbours)
+        },
+        Key {
+            name: "k",
+            default: "10",
+            doc: "Recommendations in a list, at most.",
+            snapshot: ListsRecomputed,
+            ..key(integer(1..=1_000), |config| &mut config.graph.k)
+        },
+        Key {
+            name: "retention",
+            default: "\"30d\"",
+            doc: "Lifetime of an event. A longer retention remembers more taste and takes more memory.",
+            snapshot: MustNotGrow("events beyond the shorter retention were dropped"),
+            ..key(duration(1..=MAX_DURATION), |config| &mut config.graph.retention)
+        },
+        Key {
+            name: "audience",
+            default: "\"30m\"",
+            doc: "Users that have a list: those with an event within this time, at most the retention; or `\"all\"` for \
+                  every user with a history. A shorter time saves the work for viewers who have left.",
+            snapshot: ListsRecomputed,
+            ..key(audience(), |config| &mut config.graph.audience)
+        },
+        Key {
+            name: "similarity",
+            default: "\"cosine\"",
+            doc: "Measure of the similarity of two items: shrunk cosine, shrunk Jaccard (users of both per users of \
+                  either), log-likelihood ratio (together more often than by chance), or the co-occurrence count.",
+            more: "[Formulas](semantics.md#similar-items).",
+            snapshot: ListsRecomputed,
+            ..key(measure(), |config| &mut config.graph.similarity)
+        },
+        Key {
+            name: "min_cooccurrence",
+            default: "1",
+            doc: "Co-occurrence from which two items are similar. A higher value cuts off chance encounters.",
+            snapshot: ListsRecomputed,
+            ..key(integer(1..=u32::MAX), |config| &mut config.graph.min_cooccurrence)
+        },
+        Key {
+            name: "shrink",
+            default: "20",
+            doc: "Constant added to an item's popularity by `cosine` and `jaccard`. A higher value trusts rare items \
+                  less; 0 trusts a single common user as much as a thousand.",
+            snapshot: ListsRecomputed,
+            ..key(integer(0..=u32::MAX), |config| &mut config.graph.shrink)
+        },
+        Key {
+            name: "stairs",
+            default: "[2, 4, 8, 16]",
+            doc: "Ranks at which the weight of a history halves, so how fast taste fades. With the default, the newest 2 \
+                  items weigh 8, those up to 4 weigh 4, up to 8 weigh 2, up to 16 weigh 1, older ones nothing.",
+            snapshot: ListsRecomputed,
+            ..key(stairs(), |config| &mut config.graph.stairs)
+        },
+        Key {
+            name: "resolution",
+            default: "4",
+            doc: "Steps per doubling of a count. A higher value follows counts more closely, at more work for every event \
+                  on a popular item; 4 ranks as well as exact logarithms.",
+            snapshot: ListsRecomputed,
+            ..key(integer(1..=16), |config| &mut config.graph.resolution)
+        },
+        Key {
+            name: "sample",
+            default: "100",
+            doc: "Users sampled per item. User similarity is estimated from this sample. More find more similar users, \
+                  at more work for every event.",
+            snapshot: ListsRecomputed,
+            ..key(integer(1..=1_000), |config| &mut config.graph.sample)
+        },
+        Key {
+            name: "similar_users",
+            default: "30",
+            doc: "Similar users kept per user of the audience. More find more candidates, at more work for every list.",
+            snapshot: ListsRecomputed,
+            ..key(integer(1..=1_000), |config| &mut config.graph.similar_users)
+        },
+    ]
+}
+
+fn sources() -> Vec<Key> {
+    vec![
+        Key {
+            name: "items",
+            default: "4",
+            doc: "Weight of items similar to those in the user's history. 0 switches the source off.",
+            snapshot: ListsRecomputed,
+            ..key(integer(0..=1_000_000), |config| &mut config.graph.sources.items)
+        },
+        Key {
+            name: "users",
+            default: "1",
+            doc: "Weight of items in the histories of similar users. 0 switches the source off: nothing is computed or \
+                  stored for it, which saves about half of the work.",
+            snapshot: ListsRecomputed,
+            ..key(integer(0..=1_000_000), |config| &mut config.graph.sources.users)
+        },
+    ]
+}
+
+/// Checks that the audience lies within the retention. The key that was set last is the mistake.
+fn check(reader: &mut Reader, config: &mut Config) {
+    let Audience::Within(ms) = config.graph.audience else { return };
+    if ms <= config.graph.retention || !reader.is_read(&["graph.audience", "graph.retention"]) {
+        return;
+    }
+    let (audience, retention) = (reader.value("graph", "audience"), reader.value("graph", "retention"));
+    let (name, right) = if retention.origin.layer() > audience.origin.layer() {
+        ("retention", format!("at least the audience, {} ({})", audience.given, audience.origin))
+    } else {
+        ("audience", format!("at most the retention, {} ({})", retention.given, retention.origin))
+    };
+    reader.refuse("graph", name, right);
+}

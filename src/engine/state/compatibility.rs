@@ -1,0 +1,90 @@
+//! The settings that a snapshot and the run that resumes from it must agree on: those of the configuration, compared by its
+//! table of keys, and the options for reading records.
+
+use anyhow::anyhow;
+use serde_json::{Map, Value};
+
+use crate::config::{self, Config};
+
+/// The settings that a snapshot depends on: those of the configuration, and the options for reading records.
+pub(super) fn settings(config: &Config, records: &Value) -> Map<String, Value> {
+    let mut settings = config::compatibility(config);
+    settings.insert("records".into(), records.clone());
+    settings
+}
+
+/// Checks whether a run with the settings `now` can resume from a snapshot taken with the settings `then`. A snapshot has
+/// graded interactions that counted, so dropped events and other grades cannot be recovered from it.
+pub(super) fn check(then: &Map<String, Value>, now: &Map<String, Value>) -> anyhow::Result<()> {
+    let (notes, mut mistakes) = match config::check_compatibility(then, now) {
+        Ok(notes) => (notes, Vec::new()),
+        Err(mistakes) => (Vec::new(), mistakes),
+    };
+    if let (Some(then), Some(now)) = (then.get("records"), now.get("records"))
+        && then != now
+    {
+        let name = "the way records are read (--columns, --action, --where)";
+        mistakes.push(format!(
+            "{name} was {then} and is {now}: its records were read as other events, or others were left out"
+        ));
+    }
+    if mistakes.is_empty() {
+        for note in notes {
+            tracing::info!("{note}");
+        }
+        return Ok(());
+    }
+    Err(anyhow!(
+        "the snapshot does not fit this configuration:\n  {}\nset these back, or add --rebuild to reread the inputs \
+         from their start",
+        mistakes.join("\n  ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn with(sets: &[&str]) -> Map<String, Value> {
+        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+        settings(&Config::load(None, &sets).unwrap(), &json!({ "columns": "user=u" }))
+    }
+
+    #[test]
+    fn rejects_settings_that_need_dropped_events() {
+        let then = with(&[]);
+        for fine in [
+            "graph.k=3",
+            "graph.history=49",
+            "graph.retention=29d",
+            "graph.audience=all",
+            "graph.stairs=[1]",
+            "graph.similarity=llr",
+        ] {
+            check(&then, &with(&[fine])).unwrap();
+        }
+        for wrong in ["graph.history=51", "graph.retention=31d", "levels.view=2", "levels.bid=5", "levels.watch=[]"] {
+            let error = check(&then, &with(&[wrong])).unwrap_err().to_string();
+            assert!(error.contains("--rebuild"), "{wrong}: {error}");
+        }
+        let other = settings(&Config::load(None, &[]).unwrap(), &json!({ "columns": "user=v" }));
+        assert!(check(&then, &other).unwrap_err().to_string().contains("--columns"));
+        // A snapshot from before there was such a key.
+        check(&Map::new(), &other).unwrap();
+        let trends = with(&["trending.k=5"]);
+        for fine in [&["trending.k=9"][..], &["trending.k=5", "trending.buckets=3", "trending.rooms=no"], &[]] {
+            check(&trends, &with(fine)).unwrap();
+        }
+        for wrong in ["trending.bucket=2m", "trending.buckets=9"] {
+            check(&trends, &with(&["trending.k=5", wrong])).unwrap_err();
+        }
+        let silent = with(&["trending.k=5", "trending.rooms=no"]);
+        for then in [&silent, &then, &Map::new()] {
+            assert!(check(then, &trends).unwrap_err().to_string().contains("[trending] was"));
+        }
+        let both = check(&then, &with(&["graph.history=60", "graph.retention=60d"])).unwrap_err().to_string();
+        assert!(both.contains("graph.history was 50 and is 60") && both.contains("graph.retention"), "{both}");
+    }
+}
