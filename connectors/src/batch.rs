@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::mem;
 
 use schema::{Event, Original, Position, Rejected};
 
@@ -79,15 +78,16 @@ impl<R: Record> Batch<R> {
     #[cfg(feature = "kafka")]
     pub(crate) fn append(&mut self, mut other: Batch<R>) {
         if self.is_empty() && self.rejected.is_empty() {
-            mem::swap(self, &mut other);
+            std::mem::swap(self, &mut other);
             return;
         }
         let start = self.slots.len();
         for slot in &other.slots {
             self.push(R::load(slot, &other.text));
         }
-        self.originals
-            .extend(mem::take(&mut other.originals).into_iter().map(|(index, original)| (start + index, original)));
+        self.originals.extend(
+            std::mem::take(&mut other.originals).into_iter().map(|(index, original)| (start + index, original)),
+        );
         self.rejected.append(&mut other.rejected);
     }
 

@@ -12,6 +12,7 @@ pub trait SinkRecord: Serialize + Sized + 'static {
 }
 
 /// A record with a key. In a topic the latest record of a key replaces those before.
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only topics use keys"))]
 pub(crate) trait Keyed: Serialize + 'static {
     /// The records in plural, for messages.
     const PLURAL: &'static str;
