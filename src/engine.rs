@@ -27,9 +27,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use connectors::{RejectLog, Sink, SinkError, Source, SourceError};
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::bounded;
 use schema::{TRENDING, id64};
-use snapshots::{Manifest, RunId, Store, StoreError};
+use snapshots::{Store, StoreError};
 
 pub use self::clock::Clock;
 pub(crate) use self::clock::now;
@@ -41,15 +41,9 @@ use self::reader::{Reader, Rejects};
 pub(crate) use self::reader::{latest, rejected};
 pub use self::resume::Resume;
 pub use self::simulated::Simulated;
-pub(crate) use self::snapshot::positions;
-use self::snapshot::{
-    Begin, SnapshotCommitter, SnapshotCoordinator, SnapshotStatus, SnapshotWriter, WriterCommand, files_of,
-    writer_channel,
-};
-pub use self::snapshot::{Interval, SnapshotError};
+pub use self::snapshot::Interval;
 pub use self::streams::Streams;
 pub use self::summary::Summary;
-use self::tick::Waker;
 use self::worker::{Coordinator, Durability};
 use self::writer::Writer;
 use crate::cluster::{Links, Orders};
@@ -128,8 +122,8 @@ pub struct State {
     pub interval: Interval,
     /// How many are kept.
     pub keep: usize,
-    /// The configuration that gives what is held its meaning.
-    pub meaning: serde_json::Map<String, serde_json::Value>,
+    /// The settings that must be compatible in the run that continues.
+    pub compatibility: serde_json::Map<String, serde_json::Value>,
     /// The inputs as the user named them.
     pub inputs: Vec<String>,
 }
@@ -147,8 +141,8 @@ pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The last snapshot could not be written: the next start goes on from the one before.
-    #[error("the last snapshot is not complete, a restart goes on from the one before: {0}")]
-    Snapshot(#[from] SnapshotError),
+    #[error("the last snapshot is not complete, a restart resumes from the one before: {0}")]
+    Snapshot(StoreError),
     /// Another process of the cluster is no more, or cannot be reached.
     #[error(
         "process {process}, {address}, is lost ({what}): all processes stop; start all of them again, and they go on \
@@ -186,7 +180,7 @@ impl From<RunError> for Failure {
 /// Computes for a run that process 0 steers, until that is over. `saves`: snapshots are taken.
 pub fn assist(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
     let Orders { resumes, similar_items, similar_users } = links.orders();
-    let durability = Durability { saves, handed: None, resumes };
+    let durability = Durability { saves, snapshots: None, resumes };
     let told = dataflows::Outputs { similar_items, similar_users };
     let config = dataflows::Config { told, ..graph_config(config) };
     let computing = compute(workers, Some(links), config, None, durability, stop);
@@ -206,18 +200,9 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let (settled_in, settled_out) = bounded(worker::SETTLED);
 
     let rejects = Rejects::new(job.rejects);
-    let gone = Stop::default();
-    let (conductor, told, saving) = match &job.state {
-        Some(state) => {
-            let (conductor, begins, told) = SnapshotCoordinator::new(state.interval.clone(), state.newest);
-            let (gone, stop) = (gone.clone(), job.stop.clone());
-            (Some(conductor), Some(told.clone()), Some(Saving { begins, told, gone, stop }))
-        }
-        None => (None, None, None),
-    };
     let shared =
         Shared { clock: job.clock, stop: job.stop.clone(), names: Arc::clone(&names), progress: Arc::clone(&progress) };
-    let pilot = Coordinator::new(feeds_out, settled_in, shared.clone(), conductor);
+    let mut pilot = Coordinator::new(feeds_out, settled_in, shared.clone());
     let waker = pilot.waker();
     let resumes = job.resume.is_some();
     let goes_on_from = job.resume.as_ref().and_then(|resume| resume.manifest.clone());
@@ -231,14 +216,17 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
         job.resume,
     );
     let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config) };
-    let writer = Writer::new(job.output, job.streams, shared, told);
     let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
-    let archive = job
-        .state
-        .zip(saving)
-        .map(|(state, saving)| save(state, saving, goes_on_from.as_deref(), workers, &names, &waker));
-    let (handed, archive) = archive.unzip();
-    let durability = Durability { saves: handed.is_some(), handed, resumes };
+    let (mut durability, mut saving, mut written_up_to) = (Durability { resumes, ..Durability::default() }, None, None);
+    if let Some(state) = job.state {
+        let stop = job.stop.clone();
+        let snapshots =
+            snapshot::start(state, goes_on_from.as_deref(), workers, Arc::clone(&names), waker.clone(), stop);
+        pilot.take_snapshots(snapshots.schedule);
+        (durability.saves, durability.snapshots) = (true, Some(snapshots.link));
+        (saving, written_up_to) = (Some(snapshots.coordinator), Some(snapshots.output));
+    }
+    let writer = Writer::new(job.output, job.streams, shared, written_up_to);
 
     let reading = {
         let (stop, waker) = (job.stop.clone(), waker.clone());
@@ -262,11 +250,10 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     let written = (computed.is_ok() || ends_within(LEAVING, &writing)).then(|| writing.join());
     let cut_short = job.stop.is_set() || computed.is_err() || !matches!(written, Some(Ok(_)));
     let read = (!cut_short || ends_within(LEAVING, &reading)).then(|| reading.join());
-    gone.set();
-    let archive = archive.filter(|archive| computed.is_ok() || ends_within(LEAVING, archive));
-    let saved = archive.map_or(Ok(()), |archive| match archive.join() {
-        Ok(saved) => saved.map_err(RunError::from),
-        Err(_) => Err(RunError::Thread("the thread for snapshots")),
+    let saving = saving.filter(|saving| computed.is_ok() || ends_within(LEAVING, saving));
+    let saved = saving.map_or(Ok(()), |saving| match saving.join() {
+        Ok(saved) => saved.map_err(RunError::Snapshot),
+        Err(_) => Err(RunError::Thread("the snapshot coordinator")),
     });
     display.end();
 
@@ -300,63 +287,6 @@ struct Shared {
     stop: Stop,
     names: Arc<Names>,
     progress: Arc<Progress>,
-}
-
-/// What the thread that completes snapshots shares with others.
-struct Saving {
-    begins: Receiver<Begin>,
-    told: SnapshotStatus,
-    gone: Stop,
-    stop: Stop,
-}
-
-/// Starts the threads that write snapshots. Returns what the workers hand over to, and the thread that knows whether the
-/// last snapshot is complete.
-fn save(
-    state: State,
-    saving: Saving,
-    goes_on_from: Option<&Manifest>,
-    workers: usize,
-    names: &Arc<Names>,
-    waker: &Waker,
-) -> (Sender<WriterCommand>, thread::JoinHandle<Result<(), SnapshotError>>) {
-    let (handing, handed) = writer_channel();
-    let (reported, reports) = unbounded();
-    let run = RunId::random();
-    let scribe = SnapshotWriter {
-        store: Arc::clone(&state.store),
-        run,
-        process: 0,
-        names: Arc::clone(names),
-        handed,
-        workers,
-        reports: reported,
-        told: saving.told.clone(),
-    };
-    let files = goes_on_from.and_then(files_of);
-    if files.is_some() {
-        saving.told.goes_on();
-    }
-    let archive = SnapshotCommitter {
-        store: state.store,
-        run,
-        processes: 1,
-        workers,
-        meaning: state.meaning,
-        inputs: state.inputs,
-        keep: state.keep,
-        files: files.unwrap_or_default(),
-        begins: saving.begins,
-        reports,
-        told: saving.told,
-        names: Arc::clone(names),
-        waker: waker.clone(),
-        gone: saving.gone,
-        stop: saving.stop,
-    };
-    let started = "threads can be started at the beginning of a run";
-    thread::Builder::new().name("scribe".into()).spawn(move || scribe.run()).expect(started);
-    (handing, thread::Builder::new().name("archive".into()).spawn(move || archive.run()).expect(started))
 }
 
 /// How long a run that is cut short waits for its reader. One that waits for a pipe is left behind: what it had read

@@ -132,15 +132,15 @@ pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
     let mut inputs = args.inputs.open(&uris, &config, dead_letters)?;
     let (output_sink, resume, rejects, state) = if saves {
-        let rejects = if state::is_continued(&config.state.uri)? {
+        let rejects = if state::has_snapshots(&config.state.uri)? {
             RejectLog::go_on(rejects.as_ref(), &config.kafka)?
         } else {
             RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
-        let asked =
-            state::Asked { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
-        let begun = state::begin(asked, &mut inputs)?;
-        (begun.output, begun.resume, rejects, Some(begun.state))
+        let run =
+            state::StatefulRun { config: &config, uris: &uris, output: &output, records, clock, rebuild: args.rebuild };
+        let prepared = state::prepare(run, &mut inputs)?;
+        (prepared.output, prepared.resume, rejects, Some(prepared.state))
     } else {
         if args.rebuild {
             return Err(Failure::Usage(anyhow::anyhow!("--rebuild needs a state to rebuild: --state URI")));

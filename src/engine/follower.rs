@@ -18,11 +18,11 @@ pub(super) fn part(worker: &mut Worker, mut side: CommandChannel, verdict: &Rece
             Err(TryRecvError::Disconnected) => break false,
             Err(TryRecvError::Empty) => {}
         }
-        side.round(|_, _| {});
+        side.exchange(|_, _| {});
         worker.step_or_park(Some(LONGEST_SLEEP));
     };
-    side.give_all(&WorkerMessage::Over { well });
-    side.round(|_, _| {});
+    side.broadcast(&WorkerMessage::Ended { success: well });
+    side.exchange(|_, _| {});
 }
 
 /// All workers but the first: works on what the first one feeds, and tells it what it cannot see. Returns whether process 0
@@ -45,17 +45,17 @@ pub(super) fn follow(
     while !(probe.done() && over.is_some()) {
         if asks && stop.is_set() {
             asks = false;
-            side.give(0, WorkerMessage::Stop);
+            side.send(0, WorkerMessage::Stop);
         }
         let now = (gauges.next_due.load(Relaxed), gauges.audience.load(Relaxed));
         let news = is_elsewhere && now != told;
         if news && told_at.elapsed() >= SOON {
             (told, told_at) = (now, Instant::now());
-            side.give(0, WorkerMessage::Gauges { next_due: now.0, audience: now.1 });
+            side.send(0, WorkerMessage::Gauges { next_due: now.0, audience: now.1 });
         }
-        let busy = side.round(|_, letter| {
-            if let WorkerMessage::Over { well } = letter {
-                over = Some(well);
+        let busy = side.exchange(|_, letter| {
+            if let WorkerMessage::Ended { success } = letter {
+                over = Some(success);
             }
         });
         if busy {

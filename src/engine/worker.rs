@@ -25,7 +25,7 @@ use super::clock::{Clock, now};
 use super::commands::{CommandChannel, WorkerMessage};
 use super::names::Names;
 use super::progress::Progress;
-use super::snapshot::{SnapshotAggregator, SnapshotCoordinator, SnapshotHandle, WriterCommand};
+use super::snapshot::{SnapshotLink, SnapshotParticipant, SnapshotSchedule};
 use super::streams::Rows;
 use super::tick::{CompletedOutput, TickInput, Waker};
 use crate::console;
@@ -72,14 +72,11 @@ pub(super) fn build(
     team: Topology,
     durable: &Durability,
 ) -> (Graph, Option<CommandChannel>) {
-    let desk = durable.saves.then(|| SnapshotHandle::new(durable.handed.clone()));
-    let clerk = durable
-        .handed
-        .clone()
-        .filter(|_| worker.index() == 0)
-        .map(|handed| SnapshotAggregator::new(handed, worker.peers()));
-    let side = (durable.saves || team.processes > 1).then(|| CommandChannel::build(worker, desk.clone(), clerk));
-    let graph = build_graph(worker, config, gauges, desk, durable.resumes);
+    let participant = durable.saves.then(|| SnapshotParticipant::new(durable.snapshots.as_ref()));
+    let coordinator = durable.snapshots.clone().filter(|_| worker.index() == 0);
+    let side =
+        (durable.saves || team.processes > 1).then(|| CommandChannel::build(worker, participant.clone(), coordinator));
+    let graph = build_graph(worker, config, gauges, participant, durable.resumes);
     (graph, side)
 }
 
@@ -87,7 +84,7 @@ fn build_graph(
     worker: &mut Worker,
     config: &Config,
     gauges: &AllGauges,
-    desk: Option<SnapshotHandle>,
+    participant: Option<SnapshotParticipant>,
     resumes: bool,
 ) -> Graph {
     let (changes, forgotten) = (Collected::default(), Collected::default());
@@ -95,7 +92,7 @@ fn build_graph(
     worker.dataflow_named("deltarec", |scope| {
         let (input, events) = scope.new_input();
         let (output, held) = resumes.then(|| scope.new_input()).unzip();
-        let keeper = desk.map(|desk| Box::new(desk) as Box<dyn SnapshotSink>);
+        let keeper = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink>);
         let graph = durable_recommendations(events, config, Durable { keeper, output: held });
         gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&graph.gauges));
         let own = graph.gauges;
@@ -120,8 +117,8 @@ fn build_graph(
 pub(super) struct Durability {
     /// Whether snapshots are taken.
     pub(super) saves: bool,
-    /// Where they are handed over; in the first process.
-    pub(super) handed: Option<Sender<WriterCommand>>,
+    /// The coordinator of snapshots; in the first process.
+    pub(super) snapshots: Option<SnapshotLink>,
     /// Whether the run goes on where another one ended.
     pub(super) resumes: bool,
 }
@@ -194,22 +191,17 @@ pub(super) struct Coordinator {
     gauges: AllGauges,
     waker: Waker,
     /// Takes snapshots.
-    conductor: Option<SnapshotCoordinator>,
+    snapshots: Option<SnapshotSchedule>,
     names: Arc<Names>,
     /// What workers of other processes say of themselves, by worker.
     elsewhere: BTreeMap<usize, Arc<Gauges>>,
 }
 
 impl Coordinator {
-    pub(super) fn new(
-        feeds: Receiver<TickInput>,
-        settled: Sender<CompletedOutput>,
-        shared: Shared,
-        conductor: Option<SnapshotCoordinator>,
-    ) -> Self {
+    pub(super) fn new(feeds: Receiver<TickInput>, settled: Sender<CompletedOutput>, shared: Shared) -> Self {
         let Shared { clock, stop, names, progress } = shared;
         Coordinator {
-            conductor,
+            snapshots: None,
             names,
             feeds,
             settled,
@@ -221,6 +213,11 @@ impl Coordinator {
             waker: Waker::default(),
             elsewhere: BTreeMap::new(),
         }
+    }
+
+    /// Lets the run take snapshots.
+    pub(super) fn take_snapshots(&mut self, schedule: SnapshotSchedule) {
+        self.snapshots = Some(schedule);
     }
 
     pub(super) fn waker(&self) -> Waker {
@@ -268,8 +265,8 @@ impl Coordinator {
                     Ok(mut feed) => {
                         let positions = feed.told.positions.take();
                         times.feed(&mut graph, worker.peers(), feed);
-                        if let (Some(conductor), Some(positions)) = (&mut self.conductor, positions) {
-                            conductor.fed(positions);
+                        if let (Some(snapshots), Some(positions)) = (&mut self.snapshots, positions) {
+                            snapshots.on_tick(positions);
                         }
                         fed = true;
                     }
@@ -279,13 +276,12 @@ impl Coordinator {
                 }
             }
             // 3. Let time pass, if it passes by itself, and take a snapshot when it is time for one.
-            let mut due = self.clock_tick(&mut graph, &mut times, ended);
-            due = due.min(self.save(worker, &mut graph, &mut times, ended));
+            let due = self.clock_tick(&mut graph, &mut times, ended);
+            let due = due.min(self.save(worker, &mut graph, &mut times, ended));
             // 4. Hear what other workers say.
             let mut busy = fed;
             if let Some(side) = side {
-                busy |= side.round(|from, letter| self.hear(from, &letter, team));
-                due = if side.is_pressed() { due.min(SOON) } else { due };
+                busy |= side.exchange(|from, letter| self.hear(from, &letter, team));
             }
             // 5. Work, or sleep until somebody wakes us.
             if ended && times.outstanding.is_empty() && waiting.is_none() {
@@ -293,7 +289,7 @@ impl Coordinator {
                     waiting = Some(settled);
                     continue;
                 }
-                if self.conductor.as_ref().is_none_or(|conductor| !conductor.is_under_way()) {
+                if self.snapshots.as_mut().is_none_or(|snapshots| !snapshots.is_under_way()) {
                     break;
                 }
             }
@@ -321,7 +317,7 @@ impl Coordinator {
                 console::say(&format!("stopping: process {} was asked to", from / team.workers));
                 self.stop.set();
             }
-            WorkerMessage::Stop | WorkerMessage::Over { .. } | WorkerMessage::Snapshot(_) => {}
+            WorkerMessage::Stop | WorkerMessage::Ended { .. } | WorkerMessage::Snapshot(_) => {}
         }
     }
 
@@ -345,16 +341,14 @@ impl Coordinator {
 
     /// Takes a snapshot of the tick last fed when one is due. Returns when to ask again.
     fn save(&mut self, worker: &Worker, graph: &mut Graph, times: &mut Times, ended: bool) -> Duration {
-        let Some(conductor) = &mut self.conductor else { return LONGEST_SLEEP };
-        if conductor.is_due(ended) {
+        let Some(snapshots) = &mut self.snapshots else { return LONGEST_SLEEP };
+        if snapshots.is_due(ended) {
             self.names.hold();
             let time = times.empty(graph);
-            if let Some(barrier) = conductor.begin(time, ended) {
-                graph.send_barrier(worker.peers(), barrier);
-            }
+            graph.send_barrier(worker.peers(), snapshots.begin(time, ended));
             graph.advance_to(time + 1);
         }
-        conductor.wait()
+        snapshots.wait()
     }
 
     fn show(&self, times: &Times) {

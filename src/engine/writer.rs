@@ -5,15 +5,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use connectors::{Sink, SinkError};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-use dataflows::ListChange;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use dataflows::{ListChange, Time};
 use schema::{Change, Recommended};
 
+use super::Shared;
 use super::names::{ExpiringNames, Names, Table};
 use super::progress::Progress;
 use super::streams::Streams;
 use super::tick::{CompletedOutput, Waker};
-use super::{Shared, snapshot};
 use crate::stop::Stop;
 
 /// See the module.
@@ -23,19 +23,14 @@ pub(super) struct Writer {
     names: Arc<Names>,
     progress: Arc<Progress>,
     stop: Stop,
-    /// Told what is written, if snapshots are taken.
-    told: Option<snapshot::SnapshotStatus>,
+    /// Receives the tick up to which everything is written, if snapshots are taken.
+    snapshots: Option<Sender<Time>>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        sink: Box<dyn Sink>,
-        streams: Streams,
-        shared: Shared,
-        told: Option<snapshot::SnapshotStatus>,
-    ) -> Self {
+    pub(super) fn new(sink: Box<dyn Sink>, streams: Streams, shared: Shared, snapshots: Option<Sender<Time>>) -> Self {
         let Shared { names, progress, stop, .. } = shared;
-        Writer { sink, streams, names, progress, stop, told }
+        Writer { sink, streams, names, progress, stop, snapshots }
     }
 
     /// Writes until nothing more comes, then closes the output. When that fails, the run is to stop: nobody
@@ -70,8 +65,9 @@ impl Writer {
             }
             self.progress.settled.store(last.events, Relaxed);
             self.sink.flush(last.at)?;
-            if let Some(told) = &self.told {
-                told.written(last.time);
+            if let Some(snapshots) = &self.snapshots {
+                // The coordinator has ended only when the run is over.
+                snapshots.send(last.time).unwrap_or_default();
             }
             self.names.pass(last.at);
             for (name, at, feed) in forgotten {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use schema::{Effect, Event, Levels, id64};
-use snapshots::{Depth, Interactions, Manifest, RunId, Store, Time, group_of};
+use snapshots::{Depth, GraphTime, Interactions, Manifest, RunId, Store, group_of};
 
 use super::{Place, changes, event, last_lists};
 
@@ -32,8 +32,8 @@ fn take(place: &Place, sequence: u64, events: &str) -> Manifest {
         sequence,
         run: RUN,
         taken: "2026-11-24T04:00:00Z".parse().unwrap(),
-        time: Time { ms: 1_763_900_000_123, sequence: 1 },
-        meaning: serde_json::Map::default(),
+        time: GraphTime { ms: 1_763_900_000_123, sequence: 1 },
+        compatibility: serde_json::Map::default(),
         inputs: vec![],
         output: None,
         workers: 1,

@@ -8,7 +8,7 @@ mod store;
 use proptest::prelude::*;
 use schema::{MAX_LEVEL, MAX_TS, id64};
 use serde_json::json;
-use snapshots::{GroupFile, InputPosition, Interactions, Manifest, RunId, Store, Time, group_of};
+use snapshots::{GraphTime, GroupFile, InputPosition, Interactions, Manifest, RunId, Store, group_of};
 
 /// A row that owns its names.
 pub(crate) type Row = (String, String, u64, u8);
@@ -61,8 +61,8 @@ pub(crate) fn manifest(sequence: u64, run: RunId, groups: Vec<GroupFile>) -> Man
         sequence,
         run,
         taken: "2026-11-24T04:00:00Z".parse().unwrap(),
-        time: Time { ms: 1_763_900_000_000, sequence: 7 },
-        meaning: json!({"history": 50, "audience": "all"}).as_object().unwrap().clone(),
+        time: GraphTime { ms: 1_763_900_000_000, sequence: 7 },
+        compatibility: json!({"history": 50, "audience": "all"}).as_object().unwrap().clone(),
         inputs: vec![InputPosition { name: "in.jsonl".into(), position: json!({"line": 3, "offset": u64::MAX}) }],
         output: Some(json!({"at": 5})),
         workers: 2,

@@ -33,7 +33,7 @@ fn the_newest_stay_and_what_nobody_names_goes() {
     assert!(pruned.bytes > 0);
     fs::remove_file(folder.path().join("groups/README")).unwrap();
     assert_eq!(left(folder.path()), (vec![4, 5], vec!["4-1f00c0de".into(), "5-1f00c0de".into()]));
-    assert!(store.list(Depth::Rows).unwrap().iter().all(snapshots::Listed::is_sound));
+    assert!(store.list(Depth::Rows).unwrap().iter().all(snapshots::Inspected::is_sound));
     assert_eq!(store.prune(2, None, Depth::Contents).unwrap(), Pruned::default());
     // Keeping none would be losing everything.
     assert_eq!(store.prune(0, None, Depth::Contents).unwrap().snapshots, 1);

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use schema::id64;
-use snapshots::{Depth, Interactions, Listed, Manifest, RunId, Store, StoreError, codec, group_of};
+use snapshots::{Depth, Inspected, Interactions, Manifest, RunId, Store, StoreError, codec, group_of};
 use tempfile::TempDir;
 
 use super::{RUN, few, manifest, of_group, owned, rows, take};
@@ -24,9 +24,9 @@ pub(super) fn files(folder: &Path, below: &str) -> Vec<PathBuf> {
     files
 }
 
-fn damages(listed: &Listed) -> Vec<(String, String)> {
+fn damages(listed: &Inspected) -> Vec<(String, String)> {
     let name = |file: &str| file.rsplit('/').next().unwrap().to_owned();
-    listed.damaged.iter().map(|damage| (name(&damage.file), damage.what.clone())).collect()
+    listed.damaged.iter().map(|damage| (name(&damage.file), damage.reason.clone())).collect()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn an_empty_store_has_no_snapshot_and_the_first_is_1() {
     let empty = store.put_group(1, RUN, 9, &Interactions::default()).unwrap();
     store.publish(&manifest(1, RUN, vec![empty.clone()])).unwrap();
     assert!(store.read_group(&empty).unwrap().is_empty());
-    assert!(store.examine(1, Depth::Rows).unwrap().is_sound());
+    assert!(store.inspect(1, Depth::Rows).unwrap().is_sound());
 }
 
 #[test]
@@ -131,11 +131,11 @@ fn a_damaged_snapshot_is_named_and_the_one_before_is_used() {
         assert_eq!((found.manifest.as_ref(), found.next), (Some(&first), 3));
         let [damage] = found.damaged.as_slice() else { panic!("{word}: {:?}", found.damaged) };
         assert!(damage.sequence == 2 && damage.file.ends_with(&second.groups[1].file), "{damage:?}");
-        assert!(damage.what.contains(word), "{damage:?}");
+        assert!(damage.reason.contains(word), "{damage:?}");
         let error = store.read_group(&second.groups[1]).unwrap_err();
-        assert!(matches!(&error, StoreError::Damaged { what, .. } if what.contains(word)), "{error}");
+        assert!(matches!(&error, StoreError::Damaged { reason, .. } if reason.contains(word)), "{error}");
         // Sizes alone tell everything but changed bytes.
-        assert_eq!(store.examine(2, Depth::Sizes).unwrap().is_sound(), word == "checksum");
+        assert_eq!(store.inspect(2, Depth::Sizes).unwrap().is_sound(), word == "checksum");
         // And when nothing is sound, everything is told.
         fs::remove_file(folder.path().join("manifests/0000000001.json")).unwrap();
         let found = store.newest().unwrap();
@@ -198,8 +198,8 @@ fn rows_must_be_as_many_as_told_and_of_the_group() {
     fs::write(folder.path().join(&noise.file), "no Parquet").unwrap();
     (noise.bytes, noise.xxh3) = (10, xxhash_rust::xxh3::xxh3_64(b"no Parquet"));
     store.publish(&manifest(1, RUN, vec![told, strangers, noise])).unwrap();
-    assert!(store.examine(1, Depth::Contents).unwrap().is_sound());
-    let found = damages(&store.examine(1, Depth::Rows).unwrap());
+    assert!(store.inspect(1, Depth::Contents).unwrap().is_sound());
+    let found = damages(&store.inspect(1, Depth::Rows).unwrap());
     assert!(found[0].1.contains("4 rows instead of 5"), "{found:?}");
     assert!(found[1].1.contains("of another group"), "{found:?}");
     assert!(found[2].1.contains("it is damaged: "), "{found:?}");
@@ -245,7 +245,7 @@ fn files_of_a_snapshot_that_failed_are_deleted_and_no_others() {
     store.discard(2, RUN).unwrap();
     let left = files(folder.path(), "groups");
     assert_eq!(left.len(), 4, "{left:?}");
-    assert!(store.examine(1, Depth::Rows).unwrap().is_sound());
+    assert!(store.inspect(1, Depth::Rows).unwrap().is_sound());
     assert!(folder.path().join(theirs.file).exists());
     // Of a folder that nobody wrote to there is nothing to delete.
     let empty = TempDir::new().unwrap();
@@ -264,7 +264,7 @@ fn a_snapshot_that_this_build_cannot_read_is_passed_over() {
     store.publish(&manifest(2, RUN, vec![group])).unwrap();
     let found = store.newest().unwrap();
     assert_eq!((found.manifest, found.next), (Some(first), 3));
-    assert!(found.damaged[0].what.contains("without the codec `arrow`"), "{:?}", found.damaged);
+    assert!(found.damaged[0].reason.contains("without the codec `arrow`"), "{:?}", found.damaged);
     // Of another machine, by its own word.
     let records = Store::open(folder.path().to_str().unwrap()).unwrap().with_codec(codec("records").unwrap());
     let mut group = records.put_group(3, RUN, 3, &rows(&of_group(3, 1))).unwrap();
@@ -275,7 +275,7 @@ fn a_snapshot_that_this_build_cannot_read_is_passed_over() {
     fs::write(path, bytes).unwrap();
     store.publish(&manifest(3, RUN, vec![group])).unwrap();
     let found = store.newest().unwrap();
-    assert!(found.damaged[0].what.contains("the other byte order"), "{:?}", found.damaged);
+    assert!(found.damaged[0].reason.contains("the other byte order"), "{:?}", found.damaged);
 }
 
 #[test]

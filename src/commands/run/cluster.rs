@@ -68,7 +68,7 @@ pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Resul
         processes: processes as u32,
         workers: workers.into(),
         program: program.map_err(Failure::Running)?,
-        configuration: Identity::of_configuration(&state::shape(config)),
+        configuration: Identity::of_configuration(&state::cluster_fingerprint(config)),
     };
     Ok(Some(Member { hosts, me, publicly: args.listen_publicly }))
 }

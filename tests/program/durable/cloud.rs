@@ -95,7 +95,7 @@ fn a_state_in_a_cloud_is_gone_on_from_like_one_in_a_folder() {
     running.signal("KILL");
     running.end_within(PATIENCE);
     let done = cloud.start(&place, &calm("out.jsonl", Some(state), 2)).end().well();
-    assert!(done.err.contains("goes on from snapshot"), "{}", done.err);
+    assert!(done.err.contains("resuming from snapshot"), "{}", done.err);
     assert_same_stream("in a cloud", &place.read("out.jsonl"), &place.read("expected.jsonl"));
     let verify = ["snapshot", "verify", "--state", state].map(String::from);
     assert!(cloud.start(&place, &verify).end().well().out.contains("sound"));
@@ -103,7 +103,7 @@ fn a_state_in_a_cloud_is_gone_on_from_like_one_in_a_folder() {
     // has read a line.
     let live = ["run", "--output", "one.jsonl", "--state", state, "--set", "state.interval=10ms", "--rebuild"];
     let live = |output: &str| live.map(|arg| arg.replace("one.jsonl", output)).to_vec();
-    let ready = |running: &Running| running.err.text().contains("read again");
+    let ready = |running: &Running| running.err.text().contains("rereading");
     let ended = |running: &mut Running| running.child.try_wait().unwrap().is_some();
     let wait = |what: &str, one: &mut Running, two: &mut Running, done: &dyn Fn(&mut Running, &mut Running) -> bool| {
         let asked = Instant::now();

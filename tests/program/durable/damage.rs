@@ -113,7 +113,7 @@ fn any_byte_of_a_snapshot_may_change() {
             fs::write(here(&file), bytes).unwrap();
         });
         assert!(said.contains("is not used") && said.contains(&name(&file)), "{what}: it is not named in\n{said}");
-        assert!(said.contains("goes on from snapshot"), "{what}: the one before is not used:\n{said}");
+        assert!(said.contains("resuming from snapshot"), "{what}: the one before is not used:\n{said}");
     }
 }
 
@@ -130,7 +130,7 @@ fn files_may_be_cut_off_longer_or_lost() {
     ];
     for (what, harm) in harms {
         let said = shop.goes_on(what, |shop, here| harm(&here(&shop.groups[0])));
-        assert!(said.contains("is not used") && said.contains("goes on from snapshot"), "{what}: {said}");
+        assert!(said.contains("is not used") && said.contains("resuming from snapshot"), "{what}: {said}");
         let said = shop.goes_on(what, |shop, here| harm(&here(&shop.manifest)));
         // A manifest that is not there was never written: nobody can miss it.
         assert!(said.contains("is not used") || what == "lost", "{what}: {said}");
@@ -145,5 +145,5 @@ fn with_all_snapshots_damaged_everything_is_read_again() {
             fs::write(here(&entry.unwrap().path()), "{}").unwrap();
         }
     });
-    assert!(said.contains("everything is read again"), "{said}");
+    assert!(said.contains("rereading the inputs"), "{said}");
 }

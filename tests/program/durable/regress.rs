@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use schema::id64;
-use snapshots::{Interactions, Manifest, RunId, Store, Time, group_of};
+use snapshots::{GraphTime, Interactions, Manifest, RunId, Store, group_of};
 
 use super::super::event;
 use super::*;
@@ -60,7 +60,7 @@ fn stopped_before_it_has_caught_up_with_the_output_nothing_is_sent() {
         }
         copy(&place.path("state-then"), &place.path("state"));
         let running = place.begin(&calm("out.jsonl", Some("state"), 1));
-        let goes_on = |_: &str| running.err.text().contains("goes on from snapshot");
+        let goes_on = |_: &str| running.err.text().contains("resuming from snapshot");
         running.until(super::super::PATIENCE, "it goes on", goes_on);
         std::thread::sleep(Duration::from_millis(after));
         running.signal("TERM");
@@ -96,8 +96,8 @@ fn large_state(place: &Place, rows: u64) -> Manifest {
         sequence: 1,
         run,
         taken: "2026-11-24T04:00:00Z".parse().unwrap(),
-        time: Time { ms: START + rows, sequence: 1 },
-        meaning: serde_json::Map::default(),
+        time: GraphTime { ms: START + rows, sequence: 1 },
+        compatibility: serde_json::Map::default(),
         inputs: vec![],
         output: None,
         workers: 1,
@@ -115,7 +115,7 @@ fn stopped_while_it_loads_a_snapshot_nothing_is_lost() {
     let manifest = large_state(&place, 200_000);
     for after in [0, 40, 150, 400] {
         let running = place.start(&["run", "--output", "out.jsonl", "--state", "state", "--set", "state.interval=1ms"]);
-        let loads = |_: &str| running.err.text().contains("goes on from snapshot");
+        let loads = |_: &str| running.err.text().contains("resuming from snapshot");
         running.until(super::super::PATIENCE, "it loads", loads);
         std::thread::sleep(Duration::from_millis(after));
         running.signal("TERM");

@@ -114,8 +114,10 @@ fn a_place_that_cannot_be_written_stops_nothing_and_shows_in_the_exit_code() {
     fs::create_dir(place.path("state")).unwrap();
     place.write("state/groups", "a file where a folder should be");
     let done = place.begin(&arguments("out.jsonl", Some("state"), 1)).end();
-    let done =
-        done.failed(1, &["the one before stands", "where a folder should be", "a restart goes on from the one before"]);
+    let done = done.failed(
+        1,
+        &["the previous one stays valid", "where a folder should be", "a restart resumes from the one before"],
+    );
     assert_same_stream("not written", &place.read("out.jsonl"), &place.read("expected.jsonl"));
     assert_eq!(done.summary().events, 600);
     // Put right, it goes on: from nothing, without sending anything again.
@@ -210,7 +212,7 @@ fn what_would_change_the_meaning_is_told_and_not_mixed() {
     run("--where level>2").failed(2, &["--where"]);
     run("--set state.codec=arrow").failed(2, &["state.codec", "\"parquet\", \"records\""]);
     assert_eq!(place.read("out.jsonl"), before);
-    run("--set graph.history=51 --rebuild").well().said(&["everything is read again"]);
+    run("--set graph.history=51 --rebuild").well().said(&["rereading the inputs"]);
     assert_eq!(place.read("out.jsonl"), before, "what is equal is not sent again");
     run("--set graph.history=51 --set state.codec=records").well();
 }

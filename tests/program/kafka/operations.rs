@@ -91,7 +91,7 @@ fn partitions_that_are_added_are_read() {
     // They are part of the position.
     let running = start(&place, &broker, &input, &output, "--state state");
     running.err.until("changes are sent from now on", PATIENCE);
-    stop(running).said(&["goes on from snapshot", ", 0 rejected"]);
+    stop(running).said(&["resuming from snapshot", ", 0 rejected"]);
     assert_same("new partitions", &broker.lists(&output), &expected, 100);
 }
 
