@@ -217,16 +217,17 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
     );
     let config = dataflows::Config { told: job.streams.told(), ..graph_config(&job.config) };
     let workers = job.workers * job.links.as_ref().map_or(1, Links::processes);
-    let (mut durability, mut saving, mut written_up_to) = (Durability { resumes, ..Durability::default() }, None, None);
+    let (mut durability, mut saving, mut output_progress) =
+        (Durability { resumes, ..Durability::default() }, None, None);
     if let Some(state) = job.state {
         let stop = job.stop.clone();
         let snapshots =
             snapshot::start(state, goes_on_from.as_deref(), workers, Arc::clone(&names), waker.clone(), stop);
         pilot.take_snapshots(snapshots.schedule);
         (durability.saves, durability.snapshots) = (true, Some(snapshots.link));
-        (saving, written_up_to) = (Some(snapshots.coordinator), Some(snapshots.output));
+        (saving, output_progress) = (Some(snapshots.coordinator), Some(snapshots.output));
     }
-    let writer = Writer::new(job.output, job.streams, shared, written_up_to);
+    let writer = Writer::new(job.output, job.streams, shared, output_progress);
 
     let reading = {
         let (stop, waker) = (job.stop.clone(), waker.clone());

@@ -23,9 +23,10 @@ mod schedule;
 mod state;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -122,13 +123,24 @@ pub(super) struct SnapshotLink {
     pub(super) replies: Receiver<(usize, SnapshotMessage)>,
 }
 
+/// Progress of the output, set by its thread. Dropping it ends the coordinator; a snapshot under way is abandoned.
+pub(super) struct OutputProgress {
+    written: Arc<AtomicU64>,
+    _is_open: Sender<Infallible>,
+}
+
+impl OutputProgress {
+    /// Notes that all changes up to `time` are in the output.
+    pub(super) fn set(&self, time: Time) {
+        self.written.store(time, Release);
+    }
+}
+
 /// The coordinator of a run and the ends of its channels.
 pub(super) struct Snapshots {
     pub(super) schedule: SnapshotSchedule,
     pub(super) link: SnapshotLink,
-    /// Receives the tick up to which all changes are in the output. Dropped when the output ends, which ends the
-    /// coordinator; a snapshot under way is abandoned.
-    pub(super) output: Sender<Time>,
+    pub(super) output: OutputProgress,
     /// Ends with the failure of the last snapshot, if it failed.
     pub(super) coordinator: JoinHandle<Result<(), StoreError>>,
 }
@@ -146,7 +158,8 @@ pub(super) fn start(
     let (request_sender, requests) = unbounded();
     let (reply_sender, replies) = unbounded();
     let (outcomes, outcome_receiver) = unbounded();
-    let (output_sender, output) = unbounded();
+    let (is_open, output) = unbounded();
+    let written = Arc::<AtomicU64>::default();
     let run = RunId::random();
     let (pool, stored) = pool::start(&settings.store, run);
     let progress = Progress::new(workers, resumed.and_then(files_of));
@@ -167,6 +180,7 @@ pub(super) fn start(
         stop,
         requests,
         replies: reply_sender,
+        written: Arc::clone(&written),
         output,
         pool,
         stored,
@@ -180,7 +194,7 @@ pub(super) fn start(
     Snapshots {
         schedule,
         link: SnapshotLink { requests: request_sender, replies },
-        output: output_sender,
+        output: OutputProgress { written, _is_open: is_open },
         coordinator: thread.expect("threads can be started at the beginning of a run"),
     }
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use connectors::{Sink, SinkError};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use dataflows::{ListChange, Time};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use dataflows::ListChange;
 use schema::{Change, Recommended};
 
 use super::Shared;
 use super::names::{ExpiringNames, Names, Table};
 use super::progress::Progress;
+use super::snapshot::OutputProgress;
 use super::streams::Streams;
 use super::tick::{CompletedOutput, Waker};
 use crate::stop::Stop;
@@ -23,14 +24,19 @@ pub(super) struct Writer {
     names: Arc<Names>,
     progress: Arc<Progress>,
     stop: Stop,
-    /// Receives the tick up to which everything is written, if snapshots are taken.
-    snapshots: Option<Sender<Time>>,
+    /// Tick up to which everything is written, if snapshots are taken.
+    output_progress: Option<OutputProgress>,
 }
 
 impl Writer {
-    pub(super) fn new(sink: Box<dyn Sink>, streams: Streams, shared: Shared, snapshots: Option<Sender<Time>>) -> Self {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        streams: Streams,
+        shared: Shared,
+        output_progress: Option<OutputProgress>,
+    ) -> Self {
         let Shared { names, progress, stop, .. } = shared;
-        Writer { sink, streams, names, progress, stop, snapshots }
+        Writer { sink, streams, names, progress, stop, output_progress }
     }
 
     /// Writes until nothing more comes, then closes the output. When that fails, the run is to stop: nobody
@@ -65,9 +71,8 @@ impl Writer {
             }
             self.progress.settled.store(last.events, Relaxed);
             self.sink.flush(last.at)?;
-            if let Some(snapshots) = &self.snapshots {
-                // The coordinator has ended only when the run is over.
-                snapshots.send(last.time).unwrap_or_default();
+            if let Some(output_progress) = &self.output_progress {
+                output_progress.set(last.time);
             }
             self.names.pass(last.at);
             for (name, at, feed) in forgotten {

@@ -1,9 +1,13 @@
 //! The coordinator's thread: receives messages, applies them to its [`Progress`], and carries out what follows.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use dataflows::{SnapshotChunk, Time};
+use dataflows::SnapshotChunk;
 use schema::room_of;
 use snapshots::{Depth, GroupFile, Interactions, RunId, StoreError};
 
@@ -29,8 +33,10 @@ pub(super) struct SnapshotCoordinator {
     pub(super) stop: Stop,
     pub(super) requests: Receiver<(Option<usize>, SnapshotMessage)>,
     pub(super) replies: Sender<(usize, SnapshotMessage)>,
-    /// Ticks up to which all changes are in the output.
-    pub(super) output: Receiver<Time>,
+    /// Tick up to which all changes are in the output.
+    pub(super) written: Arc<AtomicU64>,
+    /// Disconnected when the output ends.
+    pub(super) output: Receiver<Infallible>,
     pub(super) pool: Sender<Job>,
     pub(super) stored: Receiver<Event>,
     pub(super) outcomes: Sender<Outcome>,
@@ -42,6 +48,10 @@ pub(super) struct SnapshotCoordinator {
     pub(super) last: Result<(), StoreError>,
 }
 
+/// Time between two looks at the output, when the snapshot waits for nothing else. A message for each flush would wake
+/// this thread all the time.
+const OUTPUT_POLL: Duration = Duration::from_millis(2);
+
 /// What the coordinator's thread waits for.
 enum Input {
     Request(Option<usize>, SnapshotMessage),
@@ -52,10 +62,12 @@ impl SnapshotCoordinator {
     /// Takes snapshots until the workers or the output end. Returns the failure of the last snapshot, if it failed.
     pub(super) fn run(mut self) -> Result<(), StoreError> {
         loop {
+            let timeout = if self.progress.awaits_output() { OUTPUT_POLL } else { Duration::MAX };
             let input = select! {
                 recv(self.requests) -> request => request.map(|(from, message)| Input::Request(from, message)),
                 recv(self.stored) -> event => event.map(Input::Event),
-                recv(self.output) -> time => time.map(|time| Input::Event(Event::Output(time))),
+                recv(self.output) -> end => end.map(|end| match end {}),
+                default(timeout) => Ok(Input::Event(Event::Output(self.written.load(Acquire)))),
             };
             match input {
                 Ok(Input::Request(from, message)) => self.receive(from, message),
@@ -140,15 +152,10 @@ impl SnapshotCoordinator {
             return;
         }
         let job = Job { snapshot, group, rows, is_paced: self.is_paced };
-        loop {
-            select! {
-                send(self.pool, job) -> sent => return sent.expect("the pool lives as long as its jobs"),
-                recv(self.output) -> time => match time {
-                    Ok(time) => self.apply(Event::Output(time)),
-                    // The run is over. The main loop ends with it.
-                    Err(_) => return,
-                },
-            }
+        select! {
+            send(self.pool, job) -> sent => sent.expect("the pool lives as long as its jobs"),
+            // The run is over. The main loop ends with it.
+            recv(self.output) -> _ => {}
         }
     }
 

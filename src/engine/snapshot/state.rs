@@ -93,6 +93,11 @@ impl Progress {
         matches!(&self.state, State::Writing { snapshot, .. } if snapshot.number == number)
     }
 
+    /// Whether only the output is missing.
+    pub(super) fn awaits_output(&self) -> bool {
+        matches!(self.state, State::Committing { .. })
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }
