@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use connectors::{OpenError, SinkError, Uri, open_lines};
 use jiff::Timestamp;
 use serde::Serialize;
-use snapshots::{Damage, Depth, Inspected, Interaction, Manifest, Store, StoreError};
+use snapshots::{Damage, Depth, Inspected, Interaction, Manifest, Store};
 
 use crate::commands::table::{Table, say};
 use crate::console;
@@ -81,12 +81,6 @@ pub struct PruneArgs {
     /// Number of sound snapshots to keep
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: u32,
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        if error.is_usage() { Failure::Usage(error.into()) } else { Failure::Running(error.into()) }
-    }
 }
 
 /// Runs the subcommand.

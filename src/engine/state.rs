@@ -8,13 +8,19 @@ use std::sync::Arc;
 use anyhow::Context;
 use connectors::{Batch, KafkaOptions, OpenError, Sink, SourcePosition, Uri, continue_sink, open_sink};
 use serde_json::Value;
-use snapshots::{Depth, InputPosition, Manifest, RunId, Store, codec};
+use snapshots::{Depth, InputPosition, Manifest, RunId, Store, StoreError, codec};
 
 pub(crate) use self::compatibility::cluster_fingerprint;
 use super::snapshot::{input_positions, manifest};
 use crate::config::Config;
 use crate::engine::{Clock, Input, Interval, Resume, State, grouped, now, timestamp};
 use crate::failure::Failure;
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_usage() { Failure::Usage(error.into()) } else { Failure::Running(error.into()) }
+    }
+}
 
 /// A stateful run as the command line asks for it.
 pub(crate) struct StatefulRun<'a> {

@@ -1,4 +1,4 @@
-//! Snapshots: what is stored comes back as it was, or it is told what is wrong.
+//! Stored snapshots come back as they were, or the damage is reported.
 
 mod codecs;
 mod damage;
@@ -25,7 +25,7 @@ pub(crate) fn owned(rows: &Interactions) -> Vec<Row> {
     rows.iter().map(|row| (row.user.to_owned(), row.item.to_owned(), row.ts, row.level)).collect()
 }
 
-/// A few rows of awkward names and limits.
+/// A few rows with unusual names and extreme values.
 pub(crate) fn few() -> Vec<Row> {
     [
         ("ann", "bread", 1_763_900_000_000, 6),
@@ -37,7 +37,7 @@ pub(crate) fn few() -> Vec<Row> {
     .into()
 }
 
-/// Rows of one group, as the store wants them.
+/// Rows of users of one group.
 pub(crate) fn of_group(group: u8, count: usize) -> Vec<Row> {
     let users = (0..).map(|n| format!("u{n}")).filter(|user| group_of(id64(user)) == group);
     users
