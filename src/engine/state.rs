@@ -88,16 +88,13 @@ pub(crate) fn prepare(run: StatefulRun<'_>, inputs: &mut [Input]) -> Result<Prep
     let (sink, resume) = if is_first {
         open_output(output, inputs, &config.kafka)?
     } else {
-        let manifest = match found.manifest.filter(|_| !rebuild) {
-            Some(manifest) => {
-                compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
-                seek(&manifest, &names, inputs)?;
-                manifest
-            }
-            None => {
-                tracing::warn!(store = store.name(), "no snapshot is used: rereading the inputs from their start");
-                empty
-            }
+        let manifest = if let Some(manifest) = found.manifest.filter(|_| !rebuild) {
+            compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
+            seek(&manifest, &names, inputs)?;
+            manifest
+        } else {
+            tracing::warn!(store = store.name(), "no snapshot is used: rereading the inputs from their start");
+            empty
         };
         let (sink, holds) = continue_sink(output, &config.kafka)?;
         if clock == Clock::Wall {

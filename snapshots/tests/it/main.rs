@@ -1,5 +1,7 @@
 //! Stored snapshots come back as they were, or the damage is reported.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue should fail")]
+
 mod codecs;
 mod damage;
 mod prune;

@@ -47,7 +47,9 @@ impl SnapshotParticipant {
         match (message, &mut state.route) {
             (SnapshotMessage::Wanted { snapshot, groups }, _) => {
                 let mut wanted = [false; GROUPS];
-                groups.into_iter().for_each(|group| wanted[usize::from(group)] = true);
+                for group in groups {
+                    wanted[usize::from(group)] = true;
+                }
                 state.wanted = Some((snapshot, wanted));
             }
             (SnapshotMessage::Taken, Route::Remote { unacknowledged, .. }) => *unacknowledged -= 1,
