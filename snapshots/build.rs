@@ -1,4 +1,4 @@
-//! Says what build this is, for files that only the same build may read (feature `abomonation`).
+//! Identifies this build, for files that only the same build may read (feature `abomonation`).
 
 use std::env::var;
 use std::process::Command;

@@ -37,8 +37,7 @@ pub(crate) use self::progress::{grouped, timestamp};
 pub(crate) use self::reader::{latest, rejected};
 pub use self::running::Running;
 pub use self::simulated::Simulated;
-pub(crate) use self::snapshot::positions;
-pub use self::snapshot::{Interval, SnapshotError};
+pub use self::snapshot::Interval;
 pub use self::start::start;
 pub use self::summary::Summary;
 use self::worker::Durability;
@@ -116,9 +115,9 @@ pub struct State {
     pub interval: Interval,
     /// Number of snapshots to retain.
     pub keep: usize,
-    /// The part of the configuration that a snapshot depends on.
-    pub meaning: serde_json::Map<String, serde_json::Value>,
-    /// Names of the inputs, as the user gave them.
+    /// The settings that must be compatible in the run that continues.
+    pub compatibility: serde_json::Map<String, serde_json::Value>,
+    /// The inputs as the user named them.
     pub inputs: Vec<String>,
 }
 
@@ -144,8 +143,8 @@ pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The last snapshot could not be written.
-    #[error("the last snapshot is not complete, the next start resumes from the one before: {0}")]
-    Snapshot(#[from] SnapshotError),
+    #[error("the last snapshot is not complete, a restart resumes from the one before: {0}")]
+    Snapshot(StoreError),
     /// Another process of the cluster ended or cannot be reached.
     #[error(
         "process {process}, {address}, is lost ({what}): all processes stop; start all of them again to resume from the \
@@ -185,7 +184,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
 /// run takes snapshots.
 pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
     let GraphOptions { resumes, similar_items, similar_users } = links.graph_options();
-    let durability = Durability { snapshots: saves, writer: None, resumes };
+    let durability = Durability { saves, snapshots: None, resumes };
     let outputs = dataflows::config::Outputs { similar_items, similar_users };
     let config = dataflows::Config { outputs, ..config.graph.clone() };
     start_workers(workers, Some(links), config, None, durability, stop).map_err(|_| running::NO_WORKERS)?.wait_for_all()

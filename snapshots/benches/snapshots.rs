@@ -1,5 +1,5 @@
-//! Codecs of snapshots side by side: the rows of one group to a file and back, in rows/s, and bytes a row. What is read is
-//! also summed up, so that a codec that only looks later is seen to look.
+//! Compares the codecs of snapshots: encoding and decoding the rows of one group, in rows/s, and bytes per row. One
+//! measurement also sums the decoded rows, which shows the cost of lazy decoding.
 //!
 //! ```text
 //! cargo bench -p snapshots --bench snapshots
@@ -7,7 +7,7 @@
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
-#![expect(clippy::print_stdout, reason = "what criterion has no place for")]
+#![expect(clippy::print_stdout, reason = "criterion has no place for sizes")]
 
 use std::hint::black_box;
 
@@ -16,19 +16,19 @@ use criterion::{Criterion, Throughput};
 use schema::id64;
 use snapshots::{CODECS, Interactions};
 
-/// A group of a shop with five million interactions: a 256th of them.
+/// Rows of a group: a 256th of a shop with five million interactions.
 const ROWS: u64 = 20_000;
-/// Interactions of a user.
-const EACH: u64 = 20;
+/// Interactions per user.
+const PER_USER: u64 = 20;
 
 fn rows() -> Interactions {
     let mut rows = Interactions::default();
     for n in 0..ROWS {
-        let user = format!("user-{}", n / EACH * 257);
-        // Few items are in most histories.
+        let user = format!("user-{}", n / PER_USER * 257);
+        // A few items are in most histories.
         let rank = n * 7_919 % 20_011;
         let item = format!("product-{}", rank * rank % 20_011 * rank % 20_011 / (1 + n % 9));
-        let ts = 1_763_900_000_000 + n % EACH * 86_400_000 + n * 104_729 % 86_400_000;
+        let ts = 1_763_900_000_000 + n % PER_USER * 86_400_000 + n * 104_729 % 86_400_000;
         rows.push((id64(&user), &user), (id64(&item), &item), ts, 1 + (n % 6) as u8);
     }
     rows

@@ -2,30 +2,30 @@ use bytes::Bytes;
 
 use crate::{Interactions, Parquet, Records};
 
-/// How the rows of a group become a file. Codecs have no state.
+/// A file format for the rows of a group. Codecs have no state.
 pub trait Codec: Sync {
-    /// What it is called; also the extension of its files.
+    /// Its name, which is also the extension of its files.
     fn name(&self) -> &'static str;
 
-    /// A whole file. Rows come back in the order in which they are given.
+    /// Encodes a whole file. Decoding it returns the rows in the same order.
     fn encode(&self, rows: &Interactions) -> Result<Vec<u8>, CodecError>;
 
-    /// Whether this program on this machine can read a file, as far as its first bytes tell.
+    /// Checks the first bytes of a file: whether this build on this machine can read it.
     fn recognise(&self, _file: &Bytes) -> Result<(), CodecError> {
         Ok(())
     }
 
-    /// The rows of a whole file. Bytes may be anything: what is not a file of this codec, or damaged, is an error.
+    /// Decodes a whole file. Any bytes are safe: a damaged file, or one of another codec, is an error.
     fn decode(&self, file: &Bytes) -> Result<Interactions, CodecError>;
 }
 
-/// Why rows cannot become a file, or a file no rows.
+/// Why rows cannot be encoded or a file cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// Not what was written.
+    /// The file is not as it was written.
     #[error("it is damaged: {0}")]
     Damaged(String),
-    /// Sound, as far as can be told, and not for this program on this machine.
+    /// The file seems sound, but this build on this machine cannot read it.
     #[error("it was written by {0}")]
     Foreign(String),
     /// The format cannot hold the rows.
@@ -34,8 +34,8 @@ pub enum CodecError {
 }
 
 impl CodecError {
-    pub(crate) fn damaged(what: impl Into<String>) -> Self {
-        CodecError::Damaged(what.into())
+    pub(crate) fn damaged(reason: impl Into<String>) -> Self {
+        CodecError::Damaged(reason.into())
     }
 }
 
@@ -47,7 +47,7 @@ pub const CODECS: &[&dyn Codec] = &[
     &crate::Abomonation,
 ];
 
-/// The codec of a name, if this build has it.
+/// Finds a codec by its name, if this build has it.
 pub fn codec(name: &str) -> Option<&'static dyn Codec> {
     CODECS.iter().find(|codec| codec.name() == name).copied()
 }

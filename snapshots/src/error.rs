@@ -3,40 +3,40 @@ use std::io;
 
 use crate::CodecError;
 
-/// A store of snapshots that cannot be used, or a file in it.
+/// Why a store of snapshots, or a file in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Not the name of a store.
-    #[error("`{uri}` is no place for snapshots: {what}; name a folder{}", cloud_places())]
+    /// The URI does not name a store.
+    #[error("`{uri}` is not a place for snapshots: {reason}; name a folder{}", cloud_uris())]
     Uri {
-        /// What was given.
+        /// The URI.
         uri: String,
-        /// What is wrong with it.
-        what: String,
+        /// The mistake in it.
+        reason: String,
     },
-    /// The outside world said no, for cloud stores after ten tries or three minutes.
-    #[error("{place}: cannot {doing}: {cause}; {advice}")]
+    /// The file system or the network failed; for cloud stores after ten attempts or three minutes.
+    #[error("{place}: cannot {operation}: {cause}; {advice}")]
     Access {
         /// The store or the file.
         place: String,
-        /// What was tried.
-        doing: &'static str,
-        /// What happened.
+        /// The operation that failed.
+        operation: &'static str,
+        /// The error underneath.
         cause: String,
-        /// What to do about it.
+        /// What the user can do.
         advice: &'static str,
     },
-    /// A file that is not as it was written, or is missing.
-    #[error("{place}: {what}; restore the file from a copy, or use another snapshot")]
+    /// A file is missing, or not as it was written.
+    #[error("{place}: {reason}; restore the file from a copy, or use another snapshot")]
     Damaged {
         /// The file.
         place: String,
         /// What is wrong with it.
-        what: String,
+        reason: String,
     },
-    /// A manifest of the future.
+    /// The manifest is of a newer format.
     #[error(
-        "{place}: a snapshot of format {found}, and this deltarec knows formats up to {known}; use the newer deltarec \
+        "{place}: a snapshot of format {found}; this deltarec supports formats up to {known}. Use the newer deltarec \
          that wrote it, or another state"
     )]
     Newer {
@@ -44,24 +44,24 @@ pub enum StoreError {
         place: String,
         /// Its format.
         found: u32,
-        /// What this program knows.
+        /// The newest format that this program reads.
         known: u32,
     },
-    /// A sound file of another program, machine or build.
-    #[error("{place}: {what}; read it with the program that wrote it, or use another snapshot")]
+    /// A sound file was written by another program, machine or build.
+    #[error("{place}: {reason}; read it with the program that wrote it, or use another snapshot")]
     Foreign {
         /// The file.
         place: String,
         /// What is wrong with it.
-        what: String,
+        reason: String,
     },
-    /// Another run writes here.
+    /// Another run holds the lock of the store.
     #[error("{place}: another run uses this state; stop it, or give each its own state")]
     InUse {
         /// The lock.
         place: String,
     },
-    /// A snapshot of this number is there already, and not from this run.
+    /// Another run has published a snapshot of this number.
     #[error(
         "{place}: another run uses this state and has taken this snapshot; stop one of them or give each its own state"
     )]
@@ -69,13 +69,13 @@ pub enum StoreError {
         /// The manifest.
         place: String,
     },
-    /// Something that cannot be stored; a mistake of the program.
-    #[error("{place}: cannot be written: {what}; please report this")]
+    /// The snapshot is invalid: a bug.
+    #[error("{place}: cannot be written: {reason}; please report this")]
     Unwritable {
         /// The file.
         place: String,
-        /// Why not.
-        what: String,
+        /// The rule that it breaks.
+        reason: String,
     },
 }
 
@@ -87,37 +87,37 @@ impl StoreError {
 
     pub(crate) fn of_codec(place: String, error: CodecError) -> Self {
         match error {
-            CodecError::Damaged(_) => StoreError::Damaged { place, what: error.to_string() },
-            CodecError::Foreign(_) => StoreError::Foreign { place, what: error.to_string() },
-            CodecError::Unwritable(what) => StoreError::Unwritable { place, what },
+            CodecError::Damaged(_) => StoreError::Damaged { place, reason: error.to_string() },
+            CodecError::Foreign(_) => StoreError::Foreign { place, reason: error.to_string() },
+            CodecError::Unwritable(reason) => StoreError::Unwritable { place, reason },
         }
     }
 
-    pub(crate) fn of_io(place: String, doing: &'static str, cause: &io::Error) -> Self {
-        StoreError::Access { place, doing, cause: cause.to_string(), advice: advice_io(cause.kind()) }
+    pub(crate) fn of_io(place: String, operation: &'static str, cause: &io::Error) -> Self {
+        StoreError::Access { place, operation, cause: cause.to_string(), advice: advice_io(cause.kind()) }
     }
 
-    pub(crate) fn of_store(place: String, doing: &'static str, cause: &object_store::Error) -> Self {
-        // Of a local file the error of the system says it all; the layers above it only repeat the path.
-        match beneath(cause) {
-            Some(io) => Self::of_io(place, doing, io),
-            None => StoreError::Access { place, doing, cause: cause.to_string(), advice: advice(cause) },
+    pub(crate) fn of_store(place: String, operation: &'static str, cause: &object_store::Error) -> Self {
+        // For a local file the system's error says enough; the layers above it only repeat the path.
+        match io_cause(cause) {
+            Some(io) => Self::of_io(place, operation, io),
+            None => StoreError::Access { place, operation, cause: cause.to_string(), advice: advice(cause) },
         }
     }
 }
 
-fn cloud_places() -> &'static str {
+fn cloud_uris() -> &'static str {
     if cfg!(feature = "cloud") { ", s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX" } else { "" }
 }
 
-/// The error of the operating system that is the cause, if one is.
-fn beneath(error: &object_store::Error) -> Option<&io::Error> {
+/// The operating system's error at the bottom, if there is one.
+fn io_cause(error: &object_store::Error) -> Option<&io::Error> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
-        // Clients wrap their own failures in errors of their own making, which no system code tells apart.
+        // Clients wrap their own failures in I/O errors too. Only those of the system have a code.
         next = match error.downcast_ref::<io::Error>() {
             Some(io) if io.raw_os_error().is_some() => return Some(io),
-            // What an error of this type wraps is not its source, but its source's parent.
+            // `source` of an I/O error skips the error that it wraps.
             Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
             None => error.source(),
         };
@@ -132,7 +132,7 @@ fn advice_io(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free some space (`deltarec snapshot prune` deletes old snapshots), or choose another place"
         }
-        io::ErrorKind::FileTooLarge => "raise the limit of the size of files (ulimit -f), or choose another place",
+        io::ErrorKind::FileTooLarge => "raise the file size limit (ulimit -f), or choose another place",
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             "a file is where a folder should be: move it away, or choose another place"
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_says_is_told_with_advice() {
+    fn system_errors_come_with_advice() {
         for (kind, part) in [
             (io::ErrorKind::StorageFull, "free some space"),
             (io::ErrorKind::PermissionDenied, "allow this user"),

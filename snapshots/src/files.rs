@@ -1,3 +1,5 @@
+//! Names of the files in a store.
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
@@ -5,18 +7,18 @@ use std::str::FromStr;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-/// Where manifests are.
+/// Folder of the manifests.
 pub(crate) const MANIFESTS: &str = "manifests";
-/// Where the files of groups are.
+/// Folder of the group files.
 pub(crate) const GROUPS: &str = "groups";
 
-/// A run of the program, in the names of its files: eight hexadecimal digits that no other run is likely to have.
+/// A run of the program, as part of the names of its files: eight hexadecimal digits that are unlikely to repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct RunId(pub u32);
 
 impl RunId {
-    /// A new one, from the randomness that the operating system gives to hash maps.
+    /// Draws a new id, from the randomness that the operating system gives to hash maps.
     pub fn random() -> Self {
         RunId(RandomState::new().hash_one(std::process::id()) as u32)
     }
@@ -40,7 +42,7 @@ impl FromStr for RunId {
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = text.len() == 8 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let number = digits.then(|| u32::from_str_radix(text, 16).ok()).flatten();
-        number.map(RunId).ok_or_else(|| format!("`{text}` is no id of a run: eight hexadecimal digits"))
+        number.map(RunId).ok_or_else(|| format!("`{text}` is not the id of a run: eight hexadecimal digits"))
     }
 }
 
@@ -52,24 +54,24 @@ impl TryFrom<String> for RunId {
     }
 }
 
-/// Where the manifest of a snapshot is.
+/// Path of the manifest of a snapshot.
 pub(crate) fn manifest(sequence: u64) -> Path {
     Path::from(format!("{MANIFESTS}/{sequence:010}.json"))
 }
 
-/// The sequence in a manifest's place; `None` for files of others.
+/// Parses the path of a manifest; `None` for any other file.
 pub(crate) fn manifest_sequence(path: &Path) -> Option<u64> {
     let name = path.as_ref().strip_prefix(MANIFESTS)?.strip_prefix('/')?.strip_suffix(".json")?;
     name.parse().ok().filter(|sequence| manifest(*sequence) == *path)
 }
 
-/// What a file of a group is called.
+/// The name of a group file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GroupName<'n> {
     pub(crate) sequence: u64,
     pub(crate) run: RunId,
     pub(crate) group: u8,
-    /// The extension, which is the codec.
+    /// Name of the codec: the extension.
     pub(crate) codec: &'n str,
 }
 
@@ -80,7 +82,7 @@ impl fmt::Display for GroupName<'_> {
 }
 
 impl<'n> GroupName<'n> {
-    /// Reads a name; `None` for anything that this program does not write.
+    /// Parses a name; `None` for anything that this program does not write.
     pub(crate) fn parse(file: &'n str) -> Option<Self> {
         let (stem, codec) = file.strip_prefix(GROUPS)?.strip_prefix('/')?.split_once('.')?;
         let mut parts = stem.split('-');
@@ -90,7 +92,7 @@ impl<'n> GroupName<'n> {
             group: u8::from_str_radix(parts.next()?, 16).ok()?,
             codec,
         };
-        // One name, one way to write it; and no way out of the folder.
+        // There is one way to write each name, and none leads out of the folder.
         let extension = !codec.is_empty() && codec.bytes().all(|byte| byte.is_ascii_lowercase());
         (extension && name.to_string() == file).then_some(name)
     }
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written_and_no_others() {
+    fn parses_only_names_that_it_formats() {
         let name = GroupName { sequence: 7, run: RunId(0x1f00_c0de), group: 0xa3, codec: "parquet" };
         assert_eq!(name.to_string(), "groups/0000000007-1f00c0de-0a3.parquet");
         assert_eq!(GroupName::parse("groups/0000000007-1f00c0de-0a3.parquet"), Some(name));
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_have_different_ids() {
+    fn run_ids_differ_and_parse() {
         assert_ne!(RunId::random(), RunId::random());
         assert_eq!("0000000a".parse(), Ok(RunId(10)));
         for wrong in ["", "a", "0000000A", "+000000a", "0000000aa"] {

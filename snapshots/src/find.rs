@@ -1,3 +1,5 @@
+//! Checking snapshots: which are sound, and which is the newest.
+
 use std::collections::HashMap;
 
 use futures_util::{StreamExt, stream};
@@ -6,103 +8,104 @@ use object_store::path::Path;
 use crate::files::{self, GROUPS, MANIFESTS};
 use crate::{GroupFile, Manifest, Store, StoreError};
 
-/// Files that are fetched at the same time: enough to hide the latency of a cloud, few enough for memory.
+/// Files that are fetched concurrently: enough to hide the latency of a cloud store, few enough for memory.
 const CONCURRENT: usize = 8;
 
 /// What is wrong with a file of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The snapshot.
+    /// Number of the snapshot.
     pub sequence: u64,
-    /// The file, with its store.
+    /// The file, including its store.
     pub file: String,
     /// What is wrong with it.
-    pub what: String,
+    pub reason: String,
 }
 
-/// How much is looked at to say that a snapshot is sound.
+/// How thoroughly a snapshot is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
-    /// All files are there and of the right size. Nothing but manifests is read.
+    /// All files exist and have the right size. Only manifests are read.
     Sizes,
-    /// All files are read, their checksums are right, and this program knows their formats.
+    /// All files are read, their checksums are right, and this program supports their formats.
     Contents,
-    /// And their rows can be read.
+    /// All files are decoded too.
     Rows,
 }
 
-/// The newest sound snapshot.
+/// The newest sound snapshot of a store.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// `None` where there is no sound one.
+pub struct Newest {
+    /// Its manifest; `None` if no snapshot is sound.
     pub manifest: Option<Manifest>,
-    /// What is wrong with those that are newer.
+    /// Damage of newer snapshots.
     pub damaged: Vec<Damage>,
-    /// The number for the next snapshot: above all that are there, sound or not.
+    /// Number for the next snapshot: above all existing ones, sound or not.
     pub next: u64,
 }
 
-/// A snapshot that is there.
+/// The result of checking one snapshot.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct Inspected {
     /// Its number.
     pub sequence: u64,
-    /// What it says of itself, unless that is damaged.
+    /// Its manifest, unless that is damaged.
     pub manifest: Option<Manifest>,
-    /// What is wrong with it; empty: sound.
+    /// Damage found; empty if the snapshot is sound.
     pub damaged: Vec<Damage>,
 }
 
-impl Listed {
-    /// Whether nothing is wrong with it.
+impl Inspected {
+    /// Whether no damage was found.
     pub fn is_sound(&self) -> bool {
         self.damaged.is_empty()
     }
 }
 
 impl Store {
-    /// Goes through the snapshots, newest first, and reads all their files until all of one are as they were written, and
-    /// for this program to read.
+    /// Finds the newest snapshot with files that are all undamaged and readable by this program. Reads snapshots from the
+    /// newest until one is sound.
     ///
-    /// A file that cannot be reached is an error and not damage: going back would only hide it.
-    pub fn newest(&self) -> Result<Found, StoreError> {
+    /// A file that cannot be reached is an error and not damage: resuming from an older snapshot would only hide it.
+    pub fn newest(&self) -> Result<Newest, StoreError> {
         self.runtime.block_on(async {
             let sequences = self.sequences().await?;
             let sizes = self.sizes().await?;
-            let mut found = Found { next: sequences.first().map_or(1, |newest| newest + 1), ..Found::default() };
+            let next = sequences.first().map_or(1, |newest| newest + 1);
+            let mut newest = Newest { next, ..Newest::default() };
             for sequence in sequences {
-                let listed = self.look(sequence, Depth::Contents, &sizes).await?;
-                if listed.is_sound() {
-                    found.manifest = listed.manifest;
+                let inspected = self.check(sequence, Depth::Contents, &sizes).await?;
+                if inspected.is_sound() {
+                    newest.manifest = inspected.manifest;
                     break;
                 }
-                found.damaged.extend(listed.damaged);
+                newest.damaged.extend(inspected.damaged);
             }
-            Ok(found)
+            Ok(newest)
         })
     }
 
-    /// All snapshots, newest first.
-    pub fn list(&self, depth: Depth) -> Result<Vec<Listed>, StoreError> {
-        self.runtime.block_on(self.listed(depth))
+    /// Checks all snapshots, newest first.
+    pub fn list(&self, depth: Depth) -> Result<Vec<Inspected>, StoreError> {
+        self.runtime.block_on(self.check_all(depth))
     }
 
-    /// One snapshot; it need not be there.
-    pub fn examine(&self, sequence: u64, depth: Depth) -> Result<Listed, StoreError> {
-        self.runtime.block_on(async { self.look(sequence, depth, &self.sizes().await?).await })
+    /// Checks one snapshot. One that does not exist is reported as damaged.
+    pub fn inspect(&self, sequence: u64, depth: Depth) -> Result<Inspected, StoreError> {
+        self.runtime.block_on(async { self.check(sequence, depth, &self.sizes().await?).await })
     }
 
-    pub(crate) async fn listed(&self, depth: Depth) -> Result<Vec<Listed>, StoreError> {
+    pub(crate) async fn check_all(&self, depth: Depth) -> Result<Vec<Inspected>, StoreError> {
         let sequences = self.sequences().await?;
         let sizes = self.sizes().await?;
-        let mut listed = Vec::with_capacity(sequences.len());
+        let mut inspected = Vec::with_capacity(sequences.len());
         for sequence in sequences {
-            listed.push(self.look(sequence, depth, &sizes).await?);
+            inspected.push(self.check(sequence, depth, &sizes).await?);
         }
-        Ok(listed)
+        Ok(inspected)
     }
 
-    /// The numbers of all manifests, the highest first.
+    /// Numbers of all manifests, highest first.
     async fn sequences(&self) -> Result<Vec<u64>, StoreError> {
         let files = self.list_files(MANIFESTS).await?;
         let mut sequences: Vec<u64> = files.iter().filter_map(|(path, _)| files::manifest_sequence(path)).collect();
@@ -110,15 +113,16 @@ impl Store {
         Ok(sequences)
     }
 
+    /// Sizes of all group files.
     pub(crate) async fn sizes(&self) -> Result<HashMap<Path, u64>, StoreError> {
         Ok(self.list_files(GROUPS).await?.into_iter().collect())
     }
 
-    async fn look(&self, sequence: u64, depth: Depth, sizes: &HashMap<Path, u64>) -> Result<Listed, StoreError> {
+    async fn check(&self, sequence: u64, depth: Depth, sizes: &HashMap<Path, u64>) -> Result<Inspected, StoreError> {
         let mut damaged = Vec::new();
         let mut note = |result: Result<(), StoreError>| match result {
-            Err(StoreError::Damaged { place, what } | StoreError::Foreign { place, what }) => {
-                damaged.push(Damage { sequence, file: place, what });
+            Err(StoreError::Damaged { place, reason } | StoreError::Foreign { place, reason }) => {
+                damaged.push(Damage { sequence, file: place, reason });
                 Ok(())
             }
             result => result,
@@ -128,32 +132,32 @@ impl Store {
             Err(error) => note(Err(error)).map(|()| None)?,
         };
         let groups = manifest.iter().flat_map(|manifest| &manifest.groups);
-        let mut whole = Vec::new();
+        let mut present = Vec::new();
         for group in groups {
             match self.check_size(group, sizes) {
-                Ok(()) => whole.push(group),
+                Ok(()) => present.push(group),
                 missing => note(missing)?,
             }
         }
-        // The first look is cheap, and what fails it need not be read to know that the snapshot is not sound.
+        // Files that fail the cheap check are not read.
         if depth > Depth::Sizes {
-            let checks = whole.into_iter().map(|group| self.check_contents(group, depth));
+            let checks = present.into_iter().map(|group| self.check_contents(group, depth));
             let mut checks = stream::iter(checks).buffered(CONCURRENT);
             while let Some(result) = checks.next().await {
                 note(result)?;
             }
         }
-        Ok(Listed { sequence, manifest, damaged })
+        Ok(Inspected { sequence, manifest, damaged })
     }
 
     pub(crate) fn check_size(&self, group: &GroupFile, sizes: &HashMap<Path, u64>) -> Result<(), StoreError> {
         let path = Path::from(group.file.as_str());
-        let what = match sizes.get(&path) {
+        let reason = match sizes.get(&path) {
             Some(size) if *size == group.bytes => return Ok(()),
             Some(size) => format!("it has {size} bytes instead of {}", group.bytes),
             None => "it is missing".into(),
         };
-        Err(StoreError::Damaged { place: self.place(&path), what })
+        Err(StoreError::Damaged { place: self.place(&path), reason })
     }
 
     async fn check_contents(&self, group: &GroupFile, depth: Depth) -> Result<(), StoreError> {

@@ -1,45 +1,44 @@
-//! The file around records that are copied as they lie in memory. All numbers are in the byte order of the machine
-//! that wrote them.
+//! The file format around records that are copied from memory. All numbers are in the byte order of the machine that
+//! wrote them.
 //!
 //! ```text
-//!  0  magic          8 bytes, the codec's
-//!  8  byte order     u32, 0x0A0B0C0D as that machine writes it
+//!  0  magic          8 bytes, of the codec
+//!  8  byte order     u32, 0x0A0B0C0D in that byte order
 //! 12  version        u32, of this layout: 1, or 2 with rooms
 //! 16  record size    u32, 16
 //! 20  record align   u32, 8
-//! 24  build          u64, what must be equal in the program that reads; 0: nothing
-//! 32  users          u32, how many names
+//! 24  build          u64, must equal that of the program that reads; 0: any
+//! 32  users          u32, number of names
 //! 36  items          u32
 //! 40  rows           u64
-//! 48  user text      u32, bytes
-//! 52  item text      u32, bytes
-//! 56  checksum       u64, XXH3-64 of everything behind it, seeded with the XXH3-64 of everything before it
+//! 48  user text      u32, in bytes
+//! 52  item text      u32, in bytes
+//! 56  checksum       u64, XXH3-64 of everything after it, seeded with the XXH3-64 of everything before it
 //! 64  records        rows times user u32, item u32, ts << 8 | level u64
-//!     user ends      users times u32, where each name ends in the text
+//!     user ends      users times u32, the end of each name in the text
 //!     item ends      items times u32
-//!     user text      UTF-8, one name after the other
+//!     user text      UTF-8, all names concatenated
 //!     item text
 //! ```
 //!
-//! and with rooms behind it
+//! Version 2 continues with
 //!
 //! ```text
-//!     rooms          u32, how many names
-//!     in rooms       u32, how many rows are told of: those beyond are in none
-//!     room text      u32, bytes
-//!     in rooms       u32 for each: the place of its room from 1, or 0
+//!     rooms          u32, number of names
+//!     in rooms       u32, number of rows with an entry; the others are in no room
+//!     room text      u32, in bytes
+//!     in rooms       in rooms times u32: the index of the room, from 1, or 0
 //!     room ends      rooms times u32
 //!     room text
 //! ```
 //!
-//! A record names its user and item by their places in the tables. Nothing of the payload is looked at before size and
-//! checksum are right.
+//! A record refers to its user and item by index. The payload is not read before size and checksum are verified.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::interactions::Record;
-use crate::names::Names;
+use crate::names::NameTable;
 use crate::{CodecError, Interactions};
 
 const ORDER: u32 = 0x0A0B_0C0D;
@@ -67,25 +66,25 @@ const HEADER: usize = 64;
 const SEALED: usize = 56;
 const _: () = assert!(size_of::<Header>() == HEADER);
 
-/// Whose files they are.
-pub(crate) struct Kind {
+/// Identifies the files of a codec.
+pub(crate) struct FrameFormat {
     pub(crate) magic: [u8; 8],
-    /// Files of another build are refused; 0: any build's are taken.
+    /// Files of another build are rejected; 0: any build is accepted.
     pub(crate) build: u64,
 }
 
-/// A file whose header, size and checksum are right.
+/// A file with verified header, size and checksum.
 pub(crate) struct Frame<'f> {
-    /// Whole records, from a place that may have any alignment.
+    /// Whole records, of any alignment.
     pub(crate) records: &'f [u8],
     users: (&'f [u8], &'f [u8]),
     items: (&'f [u8], &'f [u8]),
-    /// Text and ends of the rooms, and who is in which.
+    /// Text and ends of the rooms, and the room of each row.
     rooms: Option<((&'f [u8], &'f [u8]), &'f [u8])>,
 }
 
-impl Kind {
-    /// A whole file around records.
+impl FrameFormat {
+    /// Wraps records into a whole file.
     pub(crate) fn wrap(&self, rows: &Interactions, records: &[u8]) -> Vec<u8> {
         let (users, items) = rows.tables();
         let (rooms, in_rooms) = rows.rooms();
@@ -123,7 +122,7 @@ impl Kind {
         file
     }
 
-    /// Whether a file is of this kind.
+    /// Checks whether a file is of this format.
     pub(crate) fn recognise(&self, file: &[u8]) -> Result<(), CodecError> {
         self.header(file).map(|_| ())
     }
@@ -135,7 +134,7 @@ impl Kind {
         Ok((header, payload))
     }
 
-    /// Takes a file apart.
+    /// Splits a file into its parts.
     pub(crate) fn unwrap<'f>(&self, file: &'f [u8]) -> Result<Frame<'f>, CodecError> {
         let (header, payload) = self.header(file)?;
         let sizes = [
@@ -166,18 +165,18 @@ impl Kind {
 
     fn check_origin(&self, header: &Header) -> Result<(), CodecError> {
         if header.magic != self.magic {
-            return Err(CodecError::damaged("it does not begin as a file of this format does"));
+            return Err(CodecError::damaged("it does not start like a file of this format"));
         }
         if header.order == ORDER.swap_bytes() {
             return Err(CodecError::Foreign("a machine of the other byte order".into()));
         }
         if header.order != ORDER {
-            return Err(CodecError::damaged("its byte order is none"));
+            return Err(CodecError::damaged("its byte order is unknown"));
         }
         if ![VERSION, WITH_ROOMS].contains(&header.version) {
             let found = header.version;
             return Err(CodecError::Foreign(format!(
-                "another deltarec, in format {found} where this one knows {WITH_ROOMS}"
+                "another deltarec, in format {found}; this one supports formats up to {WITH_ROOMS}"
             )));
         }
         if (header.record_size, header.record_align) != (size_of::<Record>() as u32, align_of::<Record>() as u32) {
@@ -191,9 +190,9 @@ impl Kind {
 }
 
 impl Frame<'_> {
-    /// The rows, given the records that were copied out of [`Self::records`].
+    /// Decodes the rows, given the records that were copied out of [`Self::records`].
     pub(crate) fn rows(&self, records: Vec<Record>) -> Result<Interactions, CodecError> {
-        let table = |(text, ends): (&[u8], &[u8])| Names::checked(text, copied(ends)?);
+        let table = |(text, ends): (&[u8], &[u8])| NameTable::checked(text, copied(ends)?);
         let rows = Interactions::checked(table(self.users)?, table(self.items)?, records)?;
         match self.rooms {
             None => Ok(rows),
@@ -202,21 +201,21 @@ impl Frame<'_> {
     }
 }
 
-/// The part behind the names of items: text and ends of the rooms, and who is in which.
+/// Splits the part after the item names: text and ends of the rooms, and the room of each row.
 #[expect(clippy::type_complexity, reason = "three parts of a file")]
 fn take_rooms(bytes: &[u8]) -> Result<((&[u8], &[u8]), &[u8]), CodecError> {
-    let wrong = || CodecError::damaged("its header does not fit its rooms");
-    let (counts, rest) = <[u32; 3]>::read_from_prefix(bytes).map_err(|_| wrong())?;
+    let mismatch = || CodecError::damaged("its header does not fit its rooms");
+    let (counts, rest) = <[u32; 3]>::read_from_prefix(bytes).map_err(|_| mismatch())?;
     let [rooms, rows, text] = counts.map(u64::from);
     if 4 * rows + 4 * rooms + text != rest.len() as u64 {
-        return Err(wrong());
+        return Err(mismatch());
     }
     let (in_rooms, rest) = rest.split_at(4 * rows as usize);
     let (ends, text) = rest.split_at(4 * rooms as usize);
     Ok(((text, ends), in_rooms))
 }
 
-/// Copies whole values out of bytes of any alignment: one copy, no look at any of them.
+/// Copies whole values out of bytes of any alignment, with a single copy.
 pub(crate) fn copied<T: FromBytes + IntoBytes>(bytes: &[u8]) -> Result<Vec<T>, CodecError> {
     let mut values = T::new_vec_zeroed(bytes.len() / size_of::<T>())
         .map_err(|_| CodecError::damaged("more rows than memory can hold"))?;
@@ -224,7 +223,7 @@ pub(crate) fn copied<T: FromBytes + IntoBytes>(bytes: &[u8]) -> Result<Vec<T>, C
     Ok(values)
 }
 
-/// Of everything but itself.
+/// The checksum of everything but itself.
 fn checksum(file: &[u8]) -> u64 {
     xxh3_64_with_seed(&file[HEADER..], xxh3_64(&file[..SEALED]))
 }

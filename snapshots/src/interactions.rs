@@ -1,27 +1,29 @@
+//! The rows of a group.
+
 use std::fmt;
 
 use schema::{MAX_LEVEL, MAX_TS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::CodecError;
-use crate::names::Names;
+use crate::names::NameTable;
 
-/// One interaction: at `ts` (ms since the Unix epoch) the user showed at least `level` (1 to 15) of interest.
+/// One interaction: at `ts` the user showed interest of at least `level` in the item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interaction<'r> {
-    /// Who.
+    /// Name of the user.
     pub user: &'r str,
-    /// In what.
+    /// Name of the item.
     pub item: &'r str,
-    /// When.
+    /// Time in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// How much, 1 to [`MAX_LEVEL`].
+    /// Level, 1 to [`MAX_LEVEL`].
     pub level: u8,
-    /// In which room, where that matters: for what trends there.
+    /// Name of the room, if trending lists of the room need this row.
     pub room: Option<&'r str>,
 }
 
-/// The interactions of one group of users, in the order in which they came: 16 bytes each, and every name once.
+/// The interactions of one group of users, in the order of insertion. Each takes 16 bytes; each name is stored once.
 ///
 /// ```
 /// use snapshots::Interactions;
@@ -33,66 +35,65 @@ pub struct Interaction<'r> {
 /// ```
 #[derive(Clone, Default)]
 pub struct Interactions {
-    users: Names,
-    items: Names,
+    users: NameTable,
+    items: NameTable,
     records: Vec<Record>,
-    rooms: Names,
-    /// Of each record the number of its room from 1, or 0; of those behind the end there is none either.
+    rooms: NameTable,
+    /// The room of each record, numbered from 1; 0 or beyond the end: none.
     in_rooms: Vec<u32>,
 }
 
 impl Interactions {
-    /// Adds a row; names come with their id64. Constant time, no allocation for names that were there before.
+    /// Adds a row. Each name comes with its id64. Takes constant time, and allocates only for new names.
     ///
     /// # Panics
-    /// Where `level` or `ts` is not one of a valid event, which would be stored as another.
+    /// If `level` or `ts` is out of range: it would be stored as another value.
     pub fn push(&mut self, user: (u64, &str), item: (u64, &str), ts: u64, level: u8) {
-        let stamp = Stamp::new(ts, level).expect("the level and the time of an event that was let in");
+        let stamp = Stamp::new(ts, level).expect("the level and the time of an event are valid");
         let (user, item) = (self.users.number(user.0, user.1), self.items.number(item.0, item.1));
         self.records.push(Record { user, item, stamp: stamp.0 });
     }
 
-    /// Adds a row of a user and an item that are both in other rows already, by their id64s. `false`: they are not, and
-    /// nothing was added.
+    /// Adds a row if its user and its item, given by their id64, are in earlier rows. Returns whether it was added.
     ///
     /// # Panics
     /// As [`push`](Self::push).
     pub fn push_known(&mut self, user: u64, item: u64, ts: u64, level: u8) -> bool {
         let (Some(user), Some(item)) = (self.users.known(user), self.items.known(item)) else { return false };
-        let stamp = Stamp::new(ts, level).expect("the level and the time of an event that was let in");
+        let stamp = Stamp::new(ts, level).expect("the level and the time of an event are valid");
         self.records.push(Record { user, item, stamp: stamp.0 });
         true
     }
 
-    /// The row pushed last happened in this room.
-    pub fn in_room(&mut self, id: u64, room: &str) {
+    /// Sets the room of the last row.
+    pub fn set_room(&mut self, id: u64, room: &str) {
         let room = self.rooms.number(id, room) + 1;
         self.in_rooms.resize(self.records.len() - 1, 0);
         self.in_rooms.push(room);
     }
 
-    /// Tables and records read back, after a look at every record.
-    pub(crate) fn checked(users: Names, items: Names, records: Vec<Record>) -> Result<Self, CodecError> {
-        let sound = |record: &Record| {
+    /// Builds rows from decoded tables and records. Checks every record.
+    pub(crate) fn checked(users: NameTable, items: NameTable, records: Vec<Record>) -> Result<Self, CodecError> {
+        let is_valid = |record: &Record| {
             (record.user as usize) < users.len()
                 && (record.item as usize) < items.len()
                 && Stamp::new(Stamp(record.stamp).ts(), Stamp(record.stamp).level()).is_some()
         };
-        match records.iter().position(|record| !sound(record)) {
-            Some(row) => Err(CodecError::damaged(format!("row {row} names nobody, nothing or no level"))),
+        match records.iter().position(|record| !is_valid(record)) {
+            Some(row) => Err(CodecError::damaged(format!("row {row} has an unknown user, item or level"))),
             None => Ok(Interactions { users, items, records, ..Interactions::default() }),
         }
     }
 
-    /// Rooms read back, after a look at every one.
-    pub(crate) fn checked_rooms(self, rooms: Names, in_rooms: Vec<u32>) -> Result<Self, CodecError> {
+    /// Adds decoded rooms. Checks every entry.
+    pub(crate) fn checked_rooms(self, rooms: NameTable, in_rooms: Vec<u32>) -> Result<Self, CodecError> {
         if in_rooms.len() > self.records.len() || in_rooms.iter().any(|room| *room as usize > rooms.len()) {
-            return Err(CodecError::damaged("a row is in a room that is none"));
+            return Err(CodecError::damaged("a row has an unknown room"));
         }
         Ok(Interactions { rooms, in_rooms, ..self })
     }
 
-    /// All rows.
+    /// Iterates over all rows.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Interaction<'_>> {
         self.records.iter().enumerate().map(|(row, record)| Interaction {
             room: self.room(row),
@@ -103,8 +104,8 @@ impl Interactions {
         })
     }
 
-    /// All rows as `(user, item, ts, level)`, names as their places in [`users`](Self::users) and
-    /// [`items`](Self::items): whoever needs something of each name works it out once.
+    /// Iterates over all rows as `(user, item, ts, level)`, with users and items as indexes into
+    /// [`users`](Self::users) and [`items`](Self::items). Use it to compute something once per name.
     pub fn numbered(&self) -> impl ExactSizeIterator<Item = (usize, usize, u64, u8)> {
         self.records.iter().map(|record| {
             let stamp = Stamp(record.stamp);
@@ -112,38 +113,38 @@ impl Interactions {
         })
     }
 
-    /// The room of a row, by its place in [`iter`](Self::iter).
+    /// The room of a row, given its index in [`iter`](Self::iter).
     pub fn room(&self, row: usize) -> Option<&str> {
         let number = self.in_rooms.get(row)?.checked_sub(1)?;
         Some(self.rooms.name(number))
     }
 
-    /// The names of the users, each once.
+    /// The names of all users, each once.
     pub fn users(&self) -> impl ExactSizeIterator<Item = &str> {
         self.users.iter()
     }
 
-    /// The names of the items, each once.
+    /// The names of all items, each once.
     pub fn items(&self) -> impl ExactSizeIterator<Item = &str> {
         self.items.iter()
     }
 
-    /// How many rows.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    pub(crate) fn tables(&self) -> (&Names, &Names) {
+    pub(crate) fn tables(&self) -> (&NameTable, &NameTable) {
         (&self.users, &self.items)
     }
 
-    /// All rooms, and of each row the number of its own from 1; empty if no row has one.
-    pub(crate) fn rooms(&self) -> (&Names, &[u32]) {
+    /// All rooms, and the room of each row, numbered from 1; empty if no row has a room.
+    pub(crate) fn rooms(&self) -> (&NameTable, &[u32]) {
         (&self.rooms, &self.in_rooms)
     }
 
@@ -159,14 +160,14 @@ impl fmt::Debug for Interactions {
 }
 
 impl PartialEq for Interactions {
-    /// The same rows in the same order, however names are numbered.
+    /// Equal rows in the same order. The numbering of names may differ.
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-/// A row as it lies in memory and in files that are made for this machine. `IntoBytes` is derived only where there is
-/// no padding, `FromBytes` only where all bytes are a value.
+/// A row in memory, and in files of the machine's own layout. Deriving `IntoBytes` proves that there is no padding,
+/// `FromBytes` that any bytes are a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct Record {
@@ -178,12 +179,12 @@ pub(crate) struct Record {
 
 const _: () = assert!(size_of::<Record>() == 16 && align_of::<Record>() == 8);
 
-/// Time and level in one: `ts << 8 | level`.
+/// Time and level in one number: `ts << 8 | level`.
 #[derive(Clone, Copy)]
 pub(crate) struct Stamp(pub(crate) u64);
 
 impl Stamp {
-    /// `None` where no event has such a time or level.
+    /// `None` if the time or the level is out of range.
     pub(crate) fn new(ts: u64, level: u8) -> Option<Self> {
         (ts <= MAX_TS && (1..=MAX_LEVEL).contains(&level)).then_some(Stamp(ts << 8 | u64::from(level)))
     }

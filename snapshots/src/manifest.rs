@@ -1,3 +1,5 @@
+//! Manifests: the description of a snapshot, and its file.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -7,81 +9,82 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::RunId;
 use crate::files::GroupName;
 
-/// What a snapshot says of itself: a JSON file, `{"xxh3": "...", "manifest": {...}}`, in which the checksum is the
-/// XXH3-64 of the manifest's text, byte for byte.
+/// The description of a snapshot. Its file is JSON, `{"xxh3": "...", "manifest": {...}}`, in which the checksum is the
+/// XXH3-64 of the text of the manifest, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Of the format of manifests, [`Manifest::VERSION`].
+    /// Version of the manifest format, [`Manifest::VERSION`].
     pub version: u32,
-    /// The version of the program that took it.
+    /// Version of the program that took the snapshot.
     pub deltarec: String,
     /// Number of the snapshot; higher is newer.
     pub sequence: u64,
-    /// The run that took it.
+    /// Run that took the snapshot.
     pub run: RunId,
-    /// When it was taken.
+    /// Wall-clock time at which the manifest was made.
     pub taken: Timestamp,
-    /// The time of the graph whose interactions it holds.
-    pub time: Time,
-    /// The configuration that gives the interactions their meaning; only compared.
-    pub meaning: Map<String, Value>,
-    /// Up to where each input is in it.
+    /// Tick of the snapshot.
+    pub time: GraphTime,
+    /// Settings that a run that resumes from the snapshot is compared with. The name in JSON is the older one.
+    #[serde(rename = "meaning")]
+    pub compatibility: Map<String, Value>,
+    /// Position of each input after the tick.
     pub inputs: Vec<InputPosition>,
-    /// Up to where the output had been written.
+    /// Position of the output; not written by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
-    /// How many workers took it; any number can read it.
+    /// Number of workers that took it. Any number can resume from it.
     pub workers: usize,
-    /// Rows in all groups.
+    /// Number of rows in all groups.
     pub rows: u64,
-    /// The files, by group: one for each process that has users of it; a group without rows may be missing.
+    /// Files, ordered by group. A group may have several files, and none if it has no rows.
     pub groups: Vec<GroupFile>,
 }
 
-/// A time of the graph, `ms << 20 | sequence`.
+/// A tick of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Time {
+pub struct GraphTime {
     /// Milliseconds since the Unix epoch.
     pub ms: u64,
-    /// Tick within the millisecond.
+    /// Number of the tick within the millisecond.
     pub sequence: u32,
 }
 
-/// Up to where an input is in a snapshot.
+/// The position of an input in a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputPosition {
-    /// The input as the user named it.
+    /// Name of the input, as the user gave it.
     pub name: String,
-    /// What its source needs to go on from there.
+    /// Position from which its source continues.
     pub position: Value,
 }
 
 /// The file of one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupFile {
-    /// The top eight bits of its users' id64s.
+    /// Top eight bits of the id64 of its users.
     pub group: u8,
-    /// Its place in the store.
+    /// Path in the store.
     pub file: String,
-    /// How many interactions.
+    /// Number of interactions.
     pub rows: u64,
-    /// Its size.
+    /// Size of the file.
     pub bytes: u64,
-    /// XXH3-64 of the whole file; 16 hexadecimal digits in JSON.
+    /// XXH3-64 of the whole file; in JSON 16 hexadecimal digits.
     #[serde(with = "digits")]
     pub xxh3: u64,
 }
 
-/// Why bytes are no manifest.
+/// Why a manifest cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NoManifest {
-    /// Not what was written.
+pub(crate) enum ManifestError {
+    /// The file is not as it was written.
     Damaged(String),
-    /// Of a format of the future.
+    /// The file has this newer version.
     Newer(u32),
 }
 
-/// The file around a manifest; the text is kept as it was written.
+/// The file around a manifest. The text stays as it was written, for the checksum.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed<'t> {
@@ -92,15 +95,15 @@ struct Sealed<'t> {
 }
 
 impl Manifest {
-    /// The format that this program writes, and the newest it can read.
+    /// The version that this program writes, and the newest that it reads.
     pub const VERSION: u32 = 1;
 
-    /// Bytes of all its files.
+    /// Total size of its files in bytes.
     pub fn bytes(&self) -> u64 {
         self.groups.iter().map(|group| group.bytes).sum()
     }
 
-    /// A whole file.
+    /// Encodes the whole file.
     pub(crate) fn seal(&self) -> Result<Vec<u8>, serde_json::Error> {
         let text = serde_json::to_string_pretty(self)?;
         let sealed = Sealed { xxh3: xxh3_64(text.as_bytes()), manifest: serde_json::from_str(&text)? };
@@ -109,28 +112,28 @@ impl Manifest {
         Ok(file)
     }
 
-    /// Reads a whole file, which may hold anything, of the snapshot with this number.
-    pub(crate) fn unseal(file: &[u8], sequence: u64) -> Result<Self, NoManifest> {
+    /// Decodes the whole file of the snapshot with this number. Any bytes are safe.
+    pub(crate) fn unseal(file: &[u8], sequence: u64) -> Result<Self, ManifestError> {
         #[derive(Deserialize)]
         struct Version {
             version: u32,
         }
-        let damaged = |error: serde_json::Error| NoManifest::Damaged(format!("it is no manifest: {error}"));
+        let damaged = |error: serde_json::Error| ManifestError::Damaged(format!("it is not a manifest: {error}"));
         let sealed: Sealed<'_> = serde_json::from_slice(file).map_err(damaged)?;
         let text = sealed.manifest.get();
         if xxh3_64(text.as_bytes()) != sealed.xxh3 {
-            return Err(NoManifest::Damaged("its checksum is wrong".into()));
+            return Err(ManifestError::Damaged("its checksum is wrong".into()));
         }
         let version = serde_json::from_str::<Version>(text).map_err(damaged)?.version;
         if version > Self::VERSION {
-            return Err(NoManifest::Newer(version));
+            return Err(ManifestError::Newer(version));
         }
         let manifest: Manifest = serde_json::from_str(text).map_err(damaged)?;
-        manifest.check(sequence).map_err(NoManifest::Damaged)?;
+        manifest.check(sequence).map_err(ManifestError::Damaged)?;
         Ok(manifest)
     }
 
-    /// What it says must fit together, and name no files but those of groups.
+    /// Checks that the parts are consistent, and that only group files are named.
     pub(crate) fn check(&self, sequence: u64) -> Result<(), String> {
         if self.sequence != sequence {
             return Err(format!("it is of snapshot {}", self.sequence));
@@ -146,18 +149,18 @@ impl Manifest {
         }
         let rows = self.groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(group.rows));
         if rows != Some(self.rows) {
-            return Err(format!("its groups do not have the {} rows it tells of", self.rows));
+            return Err(format!("its groups do not have {} rows in total", self.rows));
         }
         Ok(())
     }
 }
 
-/// A checksum as 16 hexadecimal digits: JSON numbers are exact to 53 bits only.
+/// Serializes a checksum as 16 hexadecimal digits: JSON numbers are exact to 53 bits only.
 mod digits {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
     pub(crate) fn serialize<S: Serializer>(checksum: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{checksum:016x}"))
     }
@@ -166,6 +169,6 @@ mod digits {
         let text = String::deserialize(deserializer)?;
         let digits = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let number = digits.then(|| u64::from_str_radix(&text, 16).ok()).flatten();
-        number.ok_or_else(|| D::Error::custom(format!("`{text}` is no checksum of 16 hexadecimal digits")))
+        number.ok_or_else(|| D::Error::custom(format!("`{text}` is not a checksum of 16 hexadecimal digits")))
     }
 }

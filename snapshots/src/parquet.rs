@@ -1,3 +1,5 @@
+//! The Parquet codec.
+
 use std::sync::{Arc, LazyLock};
 
 use ::parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -15,26 +17,26 @@ use schema::{check_name, id64};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::interactions::Stamp;
-use crate::names::Names;
+use crate::names::NameTable;
 use crate::{Codec, CodecError, Interactions};
 
-/// Apache Parquet, the default: small, and open to everything that reads tables. Columns `user`, `item` (UTF-8),
-/// `level` (32-bit integer) and `ts` (timestamp in milliseconds, UTC), packed with Zstandard. Where rows name rooms there is a
-/// column `room` too, empty for those that do not.
+/// Apache Parquet, the default codec: small, and readable by many tools. Columns are `user`, `item` (UTF-8), `level`
+/// (32-bit integer) and `ts` (timestamp in milliseconds, UTC), compressed with Zstandard. If any row has a room, there is
+/// a column `room` too, empty for the other rows.
 ///
-/// Checksums of pages are optional in Parquet, there is none of the metadata, and the library panics on some damage. So
-/// the file seals itself: the value of `deltarec.xxh3` in its metadata is the XXH3-64 of the whole file, as 16
-/// hexadecimal digits that count as zeros, and it is compared before anything is read.
+/// Page checksums are optional in Parquet, the metadata has none, and the library panics on some damage. So the file has
+/// its own checksum, verified before anything else is read: the value of `deltarec.xxh3` in its metadata is the XXH3-64 of
+/// the whole file, with these 16 hexadecimal digits as zeros.
 pub struct Parquet;
 
 const SEAL: &str = "deltarec.xxh3";
 const DIGITS: &[u8; 16] = b"0000000000000000";
 
-/// Rows that are written, and read, together.
+/// Rows of a row group, and values that are written or read in one call.
 const ROW_GROUP: usize = 1 << 20;
 const BATCH: usize = 8192;
 
-/// Names are repeated from row to row: beyond a dictionary of this size they are written out each time.
+/// Limit of the dictionary in bytes. Beyond it, repeated names are written in full.
 const DICTIONARY: usize = 16 << 20;
 
 static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| columns(""));
@@ -93,8 +95,7 @@ fn write(rows: &Interactions) -> Result<Vec<u8>, ParquetError> {
         group.close()?;
     }
     writer.close()?;
-    let seal =
-        seal(&file).ok_or_else(|| ParquetError::General("the metadata holds no place for the checksum".into()))?;
+    let seal = seal(&file).ok_or_else(|| ParquetError::General("the metadata has no room for the checksum".into()))?;
     let digits = checksum(&file, seal);
     file[seal..seal + digits.len()].copy_from_slice(digits.as_bytes());
     Ok(file)
@@ -131,18 +132,18 @@ fn column<T: DataType, R>(
     column.close()
 }
 
-/// One copy of all names, which the values of all rows share.
-fn shared(names: &Names) -> Bytes {
+/// One copy of all names, shared by the values of all rows.
+fn shared(names: &NameTable) -> Bytes {
     Bytes::copy_from_slice(names.text().as_bytes())
 }
 
-fn slice(names: &Names, text: &Bytes, number: u32) -> ByteArray {
+fn slice(names: &NameTable, text: &Bytes, number: u32) -> ByteArray {
     let start = names.start(number);
     ByteArray::from(text.slice(start..start + names.name(number).len()))
 }
 
-/// Where the digits of the seal are: behind its key and the two bytes that say that a text of 16 follows. Metadata is the
-/// last thing in a file, so no name that looks like it comes later.
+/// Position of the checksum's digits: after its key and two bytes that announce a text of 16 bytes. The metadata is at the
+/// end of the file, so a name that looks like the key comes earlier.
 fn seal(file: &[u8]) -> Option<usize> {
     let key = [SEAL.as_bytes(), &[0x18, DIGITS.len() as u8]].concat();
     let at = memchr::memmem::rfind(file, &key)? + key.len();
@@ -163,7 +164,7 @@ fn read(file: Bytes) -> Result<Interactions, CodecError> {
         return Err(CodecError::damaged("its checksum is wrong"));
     }
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
-    // Columns are read as the types they should be: any other would be a panic of the library.
+    // The library panics when a column is read as another type, so the schema is checked first.
     let schema = reader.metadata().file_metadata().schema();
     let has_rooms = schema == WITH_ROOMS.as_ref();
     if !has_rooms && schema != SCHEMA.as_ref() {
@@ -197,12 +198,12 @@ fn read_group(group: &dyn RowGroupReader, has_rooms: bool, rows: &mut Interactio
             let (user, item) = (name(user)?, name(item)?);
             let (ts, level) = (u64::try_from(*ts).unwrap_or(u64::MAX), u8::try_from(*level).unwrap_or(0));
             if Stamp::new(ts, level).is_none() {
-                return Err(CodecError::damaged("a time or a level that no event has"));
+                return Err(CodecError::damaged("a time or a level out of range"));
             }
             rows.push((id64(user), user), (id64(item), item), ts, level);
             if let Some(room) = rooms.map(|rooms| &rooms[row]).filter(|room| !room.is_empty()) {
                 let room = name(room)?;
-                rows.in_room(id64(room), room);
+                rows.set_room(id64(room), room);
             }
         }
     }
@@ -210,11 +211,11 @@ fn read_group(group: &dyn RowGroupReader, has_rooms: bool, rows: &mut Interactio
 
 fn name(value: &ByteArray) -> Result<&str, CodecError> {
     let name = value.as_utf8().map_err(unreadable)?;
-    check_name("name", name).map_err(|reason| CodecError::damaged(format!("a name that cannot be: {reason}")))?;
+    check_name("name", name).map_err(|reason| CodecError::damaged(format!("an invalid name: {reason}")))?;
     Ok(name)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
 fn unreadable(error: ParquetError) -> CodecError {
     CodecError::Damaged(error.to_string())
 }
@@ -231,7 +232,7 @@ impl<T: DataType> Column<T> {
         Ok(Column { reader: get_typed_column_reader(reader), values: Vec::with_capacity(BATCH) })
     }
 
-    /// The next values, at most [`BATCH`]; none at the end.
+    /// Reads the next values, at most [`BATCH`]; none at the end.
     fn next(&mut self) -> Result<&[T::T], CodecError> {
         self.values.clear();
         self.reader.read_records(BATCH, None, None, &mut self.values).map_err(unreadable)?;

@@ -1,3 +1,5 @@
+//! Deleting old snapshots.
+
 use std::collections::HashSet;
 use std::fs;
 
@@ -5,50 +7,49 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use crate::files::{self, GROUPS, GroupName, MANIFESTS};
-use crate::{Depth, Listed, RunId, Store, StoreError};
+use crate::{Depth, Inspected, RunId, Store, StoreError};
 
-/// What was deleted.
+/// The number of snapshots and files that were deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Snapshots.
+    /// Deleted snapshots.
     pub snapshots: usize,
-    /// Files of groups, of these and of snapshots that were never published.
+    /// Deleted group files, of these snapshots and of unpublished ones.
     pub files: usize,
-    /// Bytes in those files.
+    /// Total size of those files in bytes.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Deletes all snapshots that are older than the `keep` newest sound ones (at least one stays), and then the files of
-    /// groups that no manifest names.
+    /// Deletes all snapshots that are older than the `keep` newest sound ones (at least one is kept), and then the group
+    /// files that no manifest names.
     ///
-    /// A snapshot that is being written has no manifest yet: files with a number above the newest manifest's stay,
-    /// unless `run` tells which run is the one that writes, and they are of another. Damaged snapshots that are not
-    /// older stay too, with their files. `depth` says what sound means here; after a snapshot of one's own
-    /// [`Depth::Sizes`] will do.
+    /// A snapshot that is being written has no manifest yet, so files with a higher number than the newest manifest are
+    /// kept; with `run`, only those of that run. Damaged snapshots among the kept ones stay too, with their files.
+    /// `depth` is how snapshots are checked to be sound; after publishing one, [`Depth::Sizes`] suffices.
     pub fn prune(&self, keep: usize, run: Option<RunId>, depth: Depth) -> Result<Pruned, StoreError> {
         self.runtime.block_on(async {
-            let listed = self.listed(depth).await?;
-            let (kept, old) = listed.split_at(kept(&listed, keep));
+            let snapshots = self.check_all(depth).await?;
+            let (kept, old) = snapshots.split_at(kept(&snapshots, keep));
             let mut pruned = Pruned { snapshots: old.len(), ..Pruned::default() };
-            // Manifests first, oldest first: whenever this ends, no manifest is left that names deleted files.
+            // Manifests first, from the oldest: if this is interrupted, no manifest names deleted files.
             for snapshot in old.iter().rev() {
                 self.delete(&files::manifest(snapshot.sequence)).await?;
             }
-            let needed = Needed::new(kept, listed.first(), run);
+            let retained = RetainedFiles::new(kept, snapshots.first(), run);
             for (path, size) in self.list_files(GROUPS).await? {
-                if !needed.has(path.as_ref()) {
+                if !retained.contains(path.as_ref()) {
                     self.delete(&path).await?;
                     pruned.files += 1;
                     pruned.bytes += size;
                 }
             }
-            self.sweep(&needed)?;
+            self.sweep(&retained)?;
             Ok(pruned)
         })
     }
 
-    /// Deletes the files of a snapshot that will never be published: on a full disk they would be in the way of the next.
+    /// Deletes the files of a snapshot that will never be published, so that a full disk has room for the next.
     pub fn discard(&self, sequence: u64, run: RunId) -> Result<(), StoreError> {
         self.runtime.block_on(async {
             for (path, _) in self.list_files(GROUPS).await? {
@@ -60,18 +61,18 @@ impl Store {
         })
     }
 
-    /// Deletes what a write that was killed left beside its place: such files are in no list of the store.
-    fn sweep(&self, needed: &Needed<'_>) -> Result<(), StoreError> {
-        self.sweep_folder(GROUPS, |name| needed.has(&format!("{GROUPS}/{name}")))?;
-        // The manifest that is being written is newer than all that are there.
-        let is_published = |sequence| needed.newest.is_some_and(|newest| sequence <= newest);
+    /// Deletes the temporary files of interrupted writes, which the store does not list.
+    fn sweep(&self, retained: &RetainedFiles<'_>) -> Result<(), StoreError> {
+        self.sweep_folder(GROUPS, |name| retained.contains(&format!("{GROUPS}/{name}")))?;
+        // A manifest that is being written is newer than all others.
+        let is_published = |sequence| retained.newest.is_some_and(|newest| sequence <= newest);
         self.sweep_folder(MANIFESTS, |name| {
             let sequence = files::manifest_sequence(&Path::from(format!("{MANIFESTS}/{name}")));
             !sequence.is_some_and(is_published)
         })
     }
 
-    fn sweep_folder(&self, folder: &str, stays: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+    fn sweep_folder(&self, folder: &str, is_kept: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let Some(folder) = self.folder.as_ref().map(|place| place.join(folder)).filter(|folder| folder.exists()) else {
             return Ok(());
         };
@@ -80,7 +81,7 @@ impl Store {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let Some((name, _)) = name.to_str().and_then(|name| name.rsplit_once('#')) else { continue };
-            if !stays(name) {
+            if !is_kept(name) {
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
@@ -89,34 +90,34 @@ impl Store {
 
     async fn delete(&self, path: &Path) -> Result<(), StoreError> {
         match self.files.delete(path).await {
-            // Somebody else did it.
+            // Another process may delete it too.
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(StoreError::of_store(self.place(path), "delete", &error)),
         }
     }
 }
 
-/// How many of the newest snapshots stay.
-fn kept(listed: &[Listed], keep: usize) -> usize {
-    let sound = listed.iter().enumerate().filter(|(_, snapshot)| snapshot.is_sound());
-    sound.map(|(at, _)| at + 1).nth(keep.saturating_sub(1)).unwrap_or(listed.len())
+/// Number of newest snapshots to keep, damaged ones included.
+fn kept(snapshots: &[Inspected], keep: usize) -> usize {
+    let sound = snapshots.iter().enumerate().filter(|(_, snapshot)| snapshot.is_sound());
+    sound.map(|(at, _)| at + 1).nth(keep.saturating_sub(1)).unwrap_or(snapshots.len())
 }
 
-/// Which files of groups stay.
-struct Needed<'s> {
+/// The group files to keep.
+struct RetainedFiles<'s> {
     named: HashSet<&'s str>,
-    /// Snapshots whose manifest cannot be read: nobody knows what it names.
-    unread: HashSet<u64>,
+    /// Snapshots with unreadable manifests: it is unknown which files they name.
+    unreadable: HashSet<u64>,
     newest: Option<u64>,
     run: Option<RunId>,
 }
 
-impl<'s> Needed<'s> {
-    fn new(kept: &'s [Listed], newest: Option<&Listed>, run: Option<RunId>) -> Self {
+impl<'s> RetainedFiles<'s> {
+    fn new(kept: &'s [Inspected], newest: Option<&Inspected>, run: Option<RunId>) -> Self {
         let manifests = kept.iter().filter_map(|snapshot| snapshot.manifest.as_ref());
-        Needed {
+        RetainedFiles {
             named: manifests.flat_map(|manifest| &manifest.groups).map(|group| group.file.as_str()).collect(),
-            unread: kept
+            unreadable: kept
                 .iter()
                 .filter(|snapshot| snapshot.manifest.is_none())
                 .map(|snapshot| snapshot.sequence)
@@ -126,11 +127,11 @@ impl<'s> Needed<'s> {
         }
     }
 
-    /// Files of others are not ours to delete.
-    fn has(&self, file: &str) -> bool {
+    /// Files that this program did not write are kept.
+    fn contains(&self, file: &str) -> bool {
         let Some(name) = GroupName::parse(file) else { return true };
         let unpublished = self.newest.is_none_or(|newest| name.sequence > newest);
         let being_written = unpublished && self.run.is_none_or(|run| run == name.run);
-        being_written || self.unread.contains(&name.sequence) || self.named.contains(file)
+        being_written || self.unreadable.contains(&name.sequence) || self.named.contains(file)
     }
 }

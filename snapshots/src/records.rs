@@ -1,14 +1,14 @@
 use bytes::Bytes;
 use zerocopy::IntoBytes;
 
-use crate::frame::{Kind, copied};
+use crate::frame::{FrameFormat, copied};
 use crate::{Codec, CodecError, Interactions};
 
-/// Records copied as they lie in memory: the fastest, for snapshots that stay on machines of one kind. The layout is
-/// told in `frame`; the casts are checked by the compiler (`zerocopy`), the values after the copy.
+/// Records copied from memory: the fastest codec, for snapshots that stay on machines of one byte order. `frame` documents
+/// the layout. The compiler checks the casts (`zerocopy`); values are checked after the copy.
 pub struct Records;
 
-const KIND: Kind = Kind { magic: *b"deltarec", build: 0 };
+const FORMAT: FrameFormat = FrameFormat { magic: *b"deltarec", build: 0 };
 
 impl Codec for Records {
     fn name(&self) -> &'static str {
@@ -16,15 +16,15 @@ impl Codec for Records {
     }
 
     fn encode(&self, rows: &Interactions) -> Result<Vec<u8>, CodecError> {
-        Ok(KIND.wrap(rows, rows.records().as_bytes()))
+        Ok(FORMAT.wrap(rows, rows.records().as_bytes()))
     }
 
     fn recognise(&self, file: &Bytes) -> Result<(), CodecError> {
-        KIND.recognise(file)
+        FORMAT.recognise(file)
     }
 
     fn decode(&self, file: &Bytes) -> Result<Interactions, CodecError> {
-        let frame = KIND.unwrap(file)?;
+        let frame = FORMAT.unwrap(file)?;
         frame.rows(copied(frame.records)?)
     }
 }

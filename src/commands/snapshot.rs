@@ -1,4 +1,4 @@
-//! `deltarec snapshot`: what is in a state, whether it is sound, out of it as events, and what can go.
+//! `deltarec snapshot`: lists, verifies, exports and prunes the snapshots of a state.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use connectors::{OpenError, SinkError, Uri, open_lines};
 use jiff::Timestamp;
 use serde::Serialize;
-use snapshots::{Damage, Depth, Interaction, Listed, Manifest, Store, StoreError};
+use snapshots::{Damage, Depth, Inspected, Interaction, Manifest, Store};
 
 use crate::commands::table::{Table, say};
 use crate::console;
@@ -24,28 +24,28 @@ Examples:
   deltarec snapshot export --state /var/lib/deltarec --output - | deltarec run --output lists.jsonl
   deltarec snapshot prune --state /var/lib/deltarec --keep 3
 
-What is stored and what is checked: docs/snapshots.md.
-Exit codes: 0 done, 1 a snapshot is damaged or the state cannot be read, 2 usage.";
+File formats and checks: docs/snapshots.md.
+Exit codes: 0 success, 1 a snapshot is damaged or the state cannot be read, 2 usage.";
 
-/// What of `deltarec snapshot`.
+/// Subcommands of `deltarec snapshot`.
 #[derive(Debug, Subcommand)]
 pub enum SnapshotCommand {
-    /// Show all snapshots, newest first, and whether their files are there and of the right size
-    List(State),
-    /// Read every file and check it, its checksum and its rows
+    /// List all snapshots, newest first, and check that their files exist and have the right size
+    List(StateArgs),
+    /// Read every file and verify its checksum and its rows
     Verify(VerifyArgs),
     /// Write the interactions of a snapshot as events that `deltarec run` can read
     Export(ExportArgs),
-    /// Delete all but the newest sound snapshots, and files that belong to none
+    /// Delete all but the newest sound snapshots, and files that belong to no snapshot
     Prune(PruneArgs),
 }
 
-const STATE: &str = "A folder, file:///FOLDER, or with cloud stores built in s3://BUCKET/PREFIX, gs://... or az://... \
+const STATE: &str = "A folder, file:///FOLDER, or if built with cloud stores s3://BUCKET/PREFIX, gs://... or az://..., \
                      with credentials from the environment";
 
-/// Where snapshots are.
+/// The option that names the store.
 #[derive(Debug, Args)]
-pub struct State {
+pub struct StateArgs {
     #[arg(long = "state", value_name = "URI", help = STATE)]
     uri: String,
 }
@@ -54,8 +54,8 @@ pub struct State {
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
-    state: State,
-    /// Only this snapshot
+    state: StateArgs,
+    /// Verify only this snapshot
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
 }
@@ -64,11 +64,11 @@ pub struct VerifyArgs {
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     #[command(flatten)]
-    state: State,
-    /// This snapshot instead of the newest sound one
+    state: StateArgs,
+    /// Export this snapshot instead of the newest sound one
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
-    /// Where events go: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced
+    /// Output for the events: PATH.jsonl (also .gz, .zst) or - for stdout; an existing file is replaced
     #[arg(long, value_name = "URI")]
     output: String,
 }
@@ -77,19 +77,13 @@ pub struct ExportArgs {
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     #[command(flatten)]
-    state: State,
-    /// How many sound snapshots to keep
+    state: StateArgs,
+    /// Number of sound snapshots to keep
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: u32,
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        if error.is_usage() { Failure::Usage(error.into()) } else { Failure::Running(error.into()) }
-    }
-}
-
-/// Does it.
+/// Runs the subcommand.
 pub fn main(command: &SnapshotCommand, stop: &Stop) -> Result<(), Failure> {
     match command {
         SnapshotCommand::List(state) => list(state),
@@ -99,25 +93,25 @@ pub fn main(command: &SnapshotCommand, stop: &Stop) -> Result<(), Failure> {
     }
 }
 
-fn list(state: &State) -> Result<(), Failure> {
-    let listed = Store::open(&state.uri)?.list(Depth::Sizes)?;
-    if listed.is_empty() {
+fn list(state: &StateArgs) -> Result<(), Failure> {
+    let snapshots = Store::open(&state.uri)?.list(Depth::Sizes)?;
+    if snapshots.is_empty() {
         console::say(&format!("{}: no snapshots", state.uri));
         return Ok(());
     }
     let mut table = Table::new(&["sequence", "taken", "time", "rows", "bytes", "groups", "state"]);
-    for snapshot in &listed {
+    for snapshot in &snapshots {
         table.row(row(snapshot));
     }
     say(table.to_string().trim_end())
 }
 
-fn row(snapshot: &Listed) -> [String; 7] {
-    let of = |what: fn(&Manifest) -> String| snapshot.manifest.as_ref().map_or_else(|| "?".to_owned(), what);
+fn row(snapshot: &Inspected) -> [String; 7] {
+    let of = |field: fn(&Manifest) -> String| snapshot.manifest.as_ref().map_or_else(|| "?".to_owned(), field);
     [
         snapshot.sequence.to_string(),
-        of(|manifest| second(manifest.taken)),
-        of(|manifest| moment(manifest.time.ms)),
+        of(|manifest| format_seconds(manifest.taken)),
+        of(|manifest| format_ms(manifest.time.ms)),
         of(|manifest| grouped(manifest.rows)),
         of(|manifest| grouped(manifest.bytes())),
         of(|manifest| manifest.groups.len().to_string()),
@@ -125,37 +119,37 @@ fn row(snapshot: &Listed) -> [String; 7] {
     ]
 }
 
-fn second(time: Timestamp) -> String {
+fn format_seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A time of the graph as a person reads it.
-fn moment(ms: u64) -> String {
+/// Formats a time of the graph.
+fn format_ms(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| format!("{ms} ms"), |time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let store = Store::open(&args.state.uri)?;
-    let looked = match args.sequence {
-        Some(sequence) => vec![store.examine(sequence, Depth::Rows)?],
+    let snapshots = match args.sequence {
+        Some(sequence) => vec![store.inspect(sequence, Depth::Rows)?],
         None => store.list(Depth::Rows)?,
     };
-    if looked.is_empty() {
+    if snapshots.is_empty() {
         return Err(Failure::Running(anyhow!("{}: no snapshots to verify; check the path", store.name())));
     }
-    for snapshot in &looked {
+    for snapshot in &snapshots {
         match &snapshot.manifest {
             Some(manifest) if snapshot.is_sound() => {
                 let (files, rows) = (manifest.groups.len(), grouped(manifest.rows));
                 say(&format!("snapshot {}: sound, {files} files, {rows} rows", snapshot.sequence))?;
             }
-            _ => snapshot.damaged.iter().try_for_each(|damage| say(&told(damage)))?,
+            _ => snapshot.damaged.iter().try_for_each(|damage| say(&format_damage(damage)))?,
         }
     }
-    let damaged = looked.iter().filter(|snapshot| !snapshot.is_sound()).count();
+    let damaged = snapshots.iter().filter(|snapshot| !snapshot.is_sound()).count();
     if damaged > 0 {
-        let all = looked.len();
+        let all = snapshots.len();
         return Err(Failure::Running(anyhow!(
             "{damaged} of {all} snapshots damaged; restore the files from a copy, or delete those manifests: a run uses \
              the newest sound snapshot"
@@ -164,49 +158,49 @@ fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn told(damage: &Damage) -> String {
-    format!("snapshot {}: {}: {}", damage.sequence, damage.file, damage.what)
+fn format_damage(damage: &Damage) -> String {
+    format!("snapshot {}: {}: {}", damage.sequence, damage.file, damage.reason)
 }
 
 fn export(args: &ExportArgs, stop: &Stop) -> Result<(), Failure> {
     let store = Store::open(&args.state.uri)?;
     let uri = args.output.parse::<Uri>().map_err(OpenError::from)?;
-    // All of it is checked first: a mistake or damage must not have replaced an output already.
-    let manifest = sound(&store, args.sequence)?;
+    // Checked before the output is opened: damage must not replace an existing output.
+    let manifest = sound_manifest(&store, args.sequence)?;
     let mut lines = open_lines(&uri)?;
     for group in &manifest.groups {
         if stop.is_set() {
-            return Err(Failure::Running(anyhow!("stopped: {uri} has only a part of the snapshot")));
+            return Err(Failure::Running(anyhow!("stopped: {uri} has only part of the snapshot")));
         }
         let rows = store.read_group(group)?;
-        if done(rows.iter().try_for_each(|row| lines.write(&Event::from(row))))? {
+        if is_closed(rows.iter().try_for_each(|row| lines.write(&Event::from(row))))? {
             return Ok(());
         }
     }
-    done(lines.close())?;
+    is_closed(lines.close())?;
     console::say(&format!("snapshot {}: {} events", manifest.sequence, grouped(manifest.rows)));
     Ok(())
 }
 
-/// Whether the reader of a pipe is gone.
-fn done(written: Result<(), SinkError>) -> Result<bool, Failure> {
+/// Whether the output is a pipe that its reader has closed.
+fn is_closed(written: Result<(), SinkError>) -> Result<bool, Failure> {
     match written {
         Err(SinkError { closed: true, .. }) => Ok(true),
         written => written.map(|()| false).map_err(|error| Failure::Running(error.into())),
     }
 }
 
-/// A snapshot whose files are all as they were written.
-fn sound(store: &Store, sequence: Option<u64>) -> Result<Manifest, Failure> {
+/// Finds a snapshot with undamaged files: the given one, or the newest.
+fn sound_manifest(store: &Store, sequence: Option<u64>) -> Result<Manifest, Failure> {
     let (manifest, damaged) = if let Some(sequence) = sequence {
-        let looked = store.examine(sequence, Depth::Contents)?;
-        (looked.manifest.filter(|_| looked.damaged.is_empty()), looked.damaged)
+        let inspected = store.inspect(sequence, Depth::Contents)?;
+        (inspected.manifest.filter(|_| inspected.damaged.is_empty()), inspected.damaged)
     } else {
-        let found = store.newest()?;
-        (found.manifest, found.damaged)
+        let newest = store.newest()?;
+        (newest.manifest, newest.damaged)
     };
     for damage in &damaged {
-        tracing::warn!("{}", told(damage));
+        tracing::warn!(snapshot = damage.sequence, file = %damage.file, error = %damage.reason, "snapshot is damaged");
     }
     manifest.ok_or_else(|| {
         let which = sequence.map_or_else(|| "no sound snapshot".to_owned(), |n| format!("snapshot {n} is not sound"));
@@ -225,14 +219,14 @@ fn prune(args: &PruneArgs) -> Result<(), Failure> {
     ))
 }
 
-/// An interaction as an event. Which actions made its level is not stored: one of that level stands for them.
+/// An interaction as an event. Its action is not stored, so it gets an action of the same level.
 #[derive(Debug, Serialize)]
 struct Event<'r> {
     user: &'r str,
     item: &'r str,
     action: Cow<'static, str>,
     ts: u64,
-    /// For people; `deltarec run` takes the level of the action.
+    /// For human readers; `deltarec run` uses the level of the action.
     level: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<&'r str>,
@@ -255,13 +249,13 @@ mod tests {
     use schema::{Effect, Levels, MAX_LEVEL};
 
     #[test]
-    fn an_exported_action_has_the_level_that_was_stored() {
+    fn exported_actions_have_the_stored_level() {
         let levels = Levels::default();
         for level in 1..=MAX_LEVEL {
             let event = Event::from(Interaction { user: "u", item: "p", ts: 5, level, room: None });
             match levels.effect(&event.action, None) {
                 Ok(effect) => assert_eq!(effect, Effect::Counts(level)),
-                // No action has such a level by default; who has one can name this one.
+                // No default action has this level; the configuration can define one of this name.
                 Err(_) => assert_eq!((event.action.as_ref(), level > 6), (format!("level{level}").as_str(), true)),
             }
         }

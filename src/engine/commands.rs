@@ -1,5 +1,5 @@
-//! What the workers of a run tell each other beside the graph: letters, through a dataflow of its own whose time says
-//! nothing. It is the same for workers of one process and of several.
+//! Messages between the workers of a run, beside the graph: through a dataflow of their own, in which times mean nothing.
+//! It works the same within a process and between processes.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,107 +11,109 @@ use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::{Input as _, vec::input};
 use timely::worker::Worker;
 
-use super::snapshot::{SnapshotAggregator, SnapshotHandle, SnapshotMessage};
+use super::snapshot::{SnapshotLink, SnapshotMessage, SnapshotParticipant};
 
-/// What one worker tells another.
+/// A message from one worker to another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum WorkerMessage {
-    /// About a snapshot.
+    /// To or from the coordinator of snapshots.
     Snapshot(SnapshotMessage),
-    /// To the first worker: when something happens next without an event, and how many viewers there are. Told by workers
-    /// of other processes whenever it changes.
+    /// To worker 0, from workers of other processes, on every change: when something falls due next without an event,
+    /// and the size of the audience.
     Gauges { next_due: u64, audience: u64 },
-    /// To the first worker: the run is to end, somebody asked another process.
+    /// To worker 0: another process was asked to shut down.
     Stop,
-    /// From the first worker, at last: the run is over, and whether process 0 did all it should.
-    Over { well: bool },
+    /// From worker 0, as its last message: the run has ended, and whether process 0 succeeded.
+    Ended { success: bool },
 }
 
-/// A letter under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Envelope {
     from: u64,
     to: u64,
-    letter: WorkerMessage,
+    message: WorkerMessage,
 }
 
-/// One worker's end of the letters.
+/// One worker's end of the messages.
 pub(super) struct CommandChannel {
-    me: usize,
+    worker: usize,
     workers: usize,
-    out: input::Handle<u64, Envelope>,
-    come: Rc<RefCell<VecDeque<Envelope>>>,
-    /// Whether letters were given away since they were last sent.
-    given: bool,
-    /// Takes snapshots on this worker.
-    desk: Option<SnapshotHandle>,
-    /// Gathers them, on the first worker.
-    clerk: Option<SnapshotAggregator>,
+    outgoing: input::Handle<u64, Envelope>,
+    incoming: Rc<RefCell<VecDeque<Envelope>>>,
+    /// Whether anything was sent since the last flush.
+    is_dirty: bool,
+    /// This worker's part in snapshots.
+    participant: Option<SnapshotParticipant>,
+    /// The coordinator of snapshots, on worker 0.
+    coordinator: Option<SnapshotLink>,
 }
 
 impl CommandChannel {
-    /// Builds the dataflow. All workers must, or none.
-    pub(super) fn build(worker: &mut Worker, desk: Option<SnapshotHandle>, clerk: Option<SnapshotAggregator>) -> Self {
-        let come: Rc<RefCell<VecDeque<Envelope>>> = Rc::default();
-        let inbox = Rc::clone(&come);
-        let out = worker.dataflow_named::<u64, _, _>("letters", |scope| {
-            let (out, letters) = scope.new_input();
-            let to_the_addressee = Exchange::new(|envelope: &Envelope| envelope.to);
-            letters.sink(to_the_addressee, "Letters", move |(input, _frontier)| {
+    /// Builds the dataflow. Either all workers build it, or none.
+    pub(super) fn build(
+        worker: &mut Worker,
+        participant: Option<SnapshotParticipant>,
+        coordinator: Option<SnapshotLink>,
+    ) -> Self {
+        let incoming: Rc<RefCell<VecDeque<Envelope>>> = Rc::default();
+        let inbox = Rc::clone(&incoming);
+        let outgoing = worker.dataflow_named::<u64, _, _>("commands", |scope| {
+            let (outgoing, messages) = scope.new_input();
+            let by_receiver = Exchange::new(|envelope: &Envelope| envelope.to);
+            messages.sink(by_receiver, "Commands", move |(input, _frontier)| {
                 input.for_each(|_capability, data| inbox.borrow_mut().extend(data.drain(..)));
             });
-            out
+            outgoing
         });
-        CommandChannel { me: worker.index(), workers: worker.peers(), out, come, given: false, desk, clerk }
+        let (index, workers) = (worker.index(), worker.peers());
+        CommandChannel { worker: index, workers, outgoing, incoming, is_dirty: false, participant, coordinator }
     }
 
-    /// Writes to a worker.
-    pub(super) fn give(&mut self, to: usize, letter: WorkerMessage) {
-        self.out.send(Envelope { from: self.me as u64, to: to as u64, letter });
-        self.given = true;
+    /// Sends a message to a worker.
+    pub(super) fn send(&mut self, to: usize, message: WorkerMessage) {
+        self.outgoing.send(Envelope { from: self.worker as u64, to: to as u64, message });
+        self.is_dirty = true;
     }
 
-    /// Writes to all other workers.
-    pub(super) fn give_all(&mut self, letter: &WorkerMessage) {
-        let me = self.me;
-        (0..self.workers).filter(|to| *to != me).for_each(|to| self.give(to, letter.clone()));
+    /// Sends a message to all other workers.
+    pub(super) fn broadcast(&mut self, message: &WorkerMessage) {
+        let own = self.worker;
+        (0..self.workers).filter(|to| *to != own).for_each(|to| self.send(to, message.clone()));
     }
 
-    /// Does what letters ask for that are about snapshots; hands on the others, each with the worker that wrote it.
-    /// Returns whether letters are to go out or snapshots to go on, so that now is no time to sleep.
-    pub(super) fn round(&mut self, mut other: impl FnMut(usize, WorkerMessage)) -> bool {
+    /// Delivers messages about snapshots, and calls `on_message` with each other one and the worker that sent it. Returns
+    /// whether messages go out, so that the worker must not sleep.
+    pub(super) fn exchange(&mut self, mut on_message: impl FnMut(usize, WorkerMessage)) -> bool {
         loop {
-            let Some(Envelope { from, letter, .. }) = self.come.borrow_mut().pop_front() else { break };
-            match letter {
-                WorkerMessage::Snapshot(word @ (SnapshotMessage::Wanted { .. } | SnapshotMessage::Taken)) => {
-                    self.desk.iter().for_each(|desk| desk.hear(&word));
-                }
-                WorkerMessage::Snapshot(word) => {
-                    if let Some(clerk) = &mut self.clerk {
-                        clerk.hear(from as usize, word);
-                    }
-                }
-                letter => other(from as usize, letter),
+            let Some(Envelope { from, message, .. }) = self.incoming.borrow_mut().pop_front() else { break };
+            match message {
+                WorkerMessage::Snapshot(message) => self.deliver(from as usize, message),
+                message => on_message(from as usize, message),
             }
         }
-        let words: Vec<SnapshotMessage> = self.desk.iter().flat_map(SnapshotHandle::say).collect();
-        for word in words {
-            self.give(0, WorkerMessage::Snapshot(word));
+        let requests = self.participant.as_ref().map(SnapshotParticipant::outgoing).unwrap_or_default();
+        for request in requests {
+            self.send(0, WorkerMessage::Snapshot(request));
         }
-        let words: Vec<(usize, SnapshotMessage)> = self.clerk.iter_mut().flat_map(SnapshotAggregator::say).collect();
-        for (to, word) in words {
-            self.give(to, WorkerMessage::Snapshot(word));
+        while let Some(Ok((to, reply))) = self.coordinator.as_ref().map(|link| link.replies.try_recv()) {
+            self.send(to, WorkerMessage::Snapshot(reply));
         }
-        let given = std::mem::take(&mut self.given);
-        if given {
-            // An input holds back some of what it is given until time goes on.
-            self.out.advance_to(self.out.time() + 1);
+        let was_dirty = std::mem::take(&mut self.is_dirty);
+        if was_dirty {
+            // An input keeps some of its data back until its time advances.
+            self.outgoing.advance_to(self.outgoing.time() + 1);
         }
-        given
+        was_dirty
     }
 
-    /// Whether the first worker has pieces of a snapshot for which there is no room: to be tried again soon.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.clerk.as_ref().is_some_and(SnapshotAggregator::is_pressed)
+    fn deliver(&self, from: usize, message: SnapshotMessage) {
+        match (message, &self.participant, &self.coordinator) {
+            (message @ (SnapshotMessage::Wanted { .. } | SnapshotMessage::Taken), Some(participant), _) => {
+                participant.apply(message);
+            }
+            // The coordinator has ended only when the run is over.
+            (message, _, Some(link)) => link.requests.send((Some(from), message)).unwrap_or_default(),
+            _ => {}
+        }
     }
 }

@@ -18,11 +18,11 @@ pub(super) fn broadcast_shutdown(worker: &mut Worker, mut channel: CommandChanne
             Err(TryRecvError::Disconnected) => break false,
             Err(TryRecvError::Empty) => {}
         }
-        channel.round(|_, _| {});
+        channel.exchange(|_, _| {});
         worker.step_or_park(Some(MAX_SLEEP));
     };
-    channel.give_all(&WorkerMessage::Over { well });
-    channel.round(|_, _| {});
+    channel.broadcast(&WorkerMessage::Ended { success: well });
+    channel.exchange(|_, _| {});
 }
 
 /// The loop of a worker other than the first: computes, takes its part in snapshots, and reports gauges and a request to stop
@@ -45,17 +45,17 @@ pub(super) fn worker_loop(
     while !(probe.done() && shutdown.is_some()) {
         if watches_stop && stop.is_set() {
             watches_stop = false;
-            channel.give(0, WorkerMessage::Stop);
+            channel.send(0, WorkerMessage::Stop);
         }
         let current = (gauges.next_due.load(Relaxed), gauges.audience.load(Relaxed));
         let has_news = is_remote && current != reported;
         if has_news && reported_at.elapsed() >= RETRY_SLEEP {
             (reported, reported_at) = (current, Instant::now());
-            channel.give(0, WorkerMessage::Gauges { next_due: current.0, audience: current.1 });
+            channel.send(0, WorkerMessage::Gauges { next_due: current.0, audience: current.1 });
         }
-        let is_busy = channel.round(|_, message| {
-            if let WorkerMessage::Over { well } = message {
-                shutdown = Some(well);
+        let is_busy = channel.exchange(|_, message| {
+            if let WorkerMessage::Ended { success } = message {
+                shutdown = Some(success);
             }
         });
         if is_busy {

@@ -1,7 +1,7 @@
-//! Going on where another run ended: its snapshot enters the graph through the same door as events, and the output is
-//! compared with the lists that result.
+//! Resuming from an earlier run: its snapshot enters the graph as events, and the output is reconciled with the resulting
+//! lists.
 //!
-//! Files are read and decoded by threads beside the reader, while the graph works on those before.
+//! Threads read and decode files ahead of the reader, while the graph processes earlier ones.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -17,30 +17,31 @@ use super::clock::{Clock, now};
 use super::reader::{Break, OutputGate, Reader};
 use super::threads::spawn;
 
-/// Events of a snapshot that enter in one tick, at least; then it is as long as its last group.
-const LOADED_AT_ONCE: usize = 20_000;
+/// Minimum of events of a snapshot in one tick. A tick has whole groups.
+const LOAD_BATCH: usize = 20_000;
 
-/// Lists of the output told in one tick.
-const HELD_AT_ONCE: usize = 10_000;
+/// Lists of the output in one tick.
+const LISTS_BATCH: usize = 10_000;
 
-/// Threads that decode: they outrun the graph by far.
+/// Threads that decode groups. Two are far faster than the graph.
 const DECODERS: usize = 2;
 
 impl Reader {
-    /// Lets a snapshot and the output's lists into the graph, if there is something to go on from.
+    /// Loads the snapshot and the lists of the output into the graph, if the run resumes.
     pub(super) fn restore(&mut self) -> Result<(), Break> {
         let Some(Resume { manifest, holds }) = self.resume.take() else { return Ok(()) };
         self.ticks.at = match self.ticks.clock {
             Clock::Event => 0,
-            // Time never goes back, not even behind what was sent.
+            // Time never goes back, not even before what was sent.
             Clock::Wall => holds.at.max(now()),
         };
         if let Some(manifest) = &manifest {
             self.ticks.at = self.ticks.at.max(manifest.time.ms);
             self.load_all(manifest)?;
         }
-        for holds in holds.lists.chunks(HELD_AT_ONCE) {
-            self.ticks.tick.directives.known = holds.iter().map(|(key, items)| self.ticks.held(key, items)).collect();
+        for lists in holds.lists.chunks(LISTS_BATCH) {
+            let known = lists.iter().map(|(key, items)| self.ticks.known_list(key, items)).collect();
+            self.ticks.tick.directives.known = known;
             self.ticks.send()?;
         }
         self.ticks.tick.directives.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
@@ -49,16 +50,16 @@ impl Reader {
         self.send_with_positions()
     }
 
-    /// Lets the events of a snapshot in.
+    /// Loads the events of a snapshot.
     fn load_all(&mut self, manifest: &Arc<Manifest>) -> Result<(), Break> {
-        let store = self.store.clone().expect("whoever goes on from a snapshot has the store");
+        let store = self.store.clone().expect("a run that resumes from a snapshot has a store");
         self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
         for group in decoded(&store, manifest) {
             if self.stop.is_set() {
                 return Err(Break::Stopped);
             }
             self.load(&group.map_err(|error| Break::Failed(error.into()))?);
-            if self.ticks.tick.events.len() >= LOADED_AT_ONCE {
+            if self.ticks.tick.events.len() >= LOAD_BATCH {
                 self.ticks.send()?;
             }
         }
@@ -70,17 +71,17 @@ impl Reader {
 
     fn load(&mut self, group: &Decoded) {
         self.ticks.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
-        let (feed, at) = (self.ticks.tick.number, self.ticks.at);
+        let (tick, at) = (self.ticks.tick.number, self.ticks.at);
         let names = Arc::clone(&self.ticks.names);
-        // One look at the names for a whole group: nobody else needs them yet.
+        // One lock for a whole group: no other thread needs the names yet.
         let (mut users, mut items) = (names.users(), names.items());
         for (name, id) in group.rows.users().zip(&group.users) {
-            users.insert(*id, name, feed, 0);
+            users.insert(*id, name, tick, 0);
         }
         for (name, id) in group.rows.items().zip(&group.items) {
-            items.insert(*id, name, feed, 0);
+            items.insert(*id, name, tick, 0);
         }
-        // At the snapshot's tick: before it they would be events of the future, and all that time be lived through again.
+        // At the tick of the snapshot: earlier, the events would be ahead of the clock, and every timer until then would fire.
         (self.ticks.tick.since, self.ticks.tick.at) = (at, at);
         self.ticks.tick.events.reserve(group.rows.len());
         let item_names: Vec<&str> = group.rows.items().collect();
@@ -97,14 +98,14 @@ impl Reader {
     }
 }
 
-/// The rows of a group, and the ids of its names by their places.
+/// The rows of a group, and the id of each name, by index.
 struct Decoded {
     rows: Interactions,
     users: Vec<u64>,
     items: Vec<u64>,
 }
 
-/// Reads all groups of a snapshot, a few ahead, in the order in which they are ready: the graph takes them in any.
+/// Reads all groups of a snapshot ahead of the receiver, in the order in which they are ready: the graph needs none.
 fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Decoded, StoreError>> {
     let (ready, groups) = bounded(DECODERS);
     let next = Arc::new(AtomicUsize::new(0));
@@ -119,7 +120,7 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
                     rows,
                 });
                 let failed = group.is_err();
-                // Nobody takes it when the run is to end.
+                // The receiver is gone when the run shuts down.
                 if ready.send(group).is_err() || failed {
                     return;
                 }
@@ -131,13 +132,13 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
 }
 
 impl super::reader::TickBuilder {
-    /// A list that the output holds. Its names stay known to the end of the run: a user whose last event expires before the
-    /// output opens is let go of by the graph, and the end of the list is still to be sent.
-    fn held(&self, key: &ListKey, items: &[String]) -> (dataflows::ListKey, Vec<u64>) {
-        let feed = self.tick.number;
-        self.names.users().intern(&key.to_string(), feed, u64::MAX);
+    /// The ids of a list that the output holds. Its names are kept to the end of the run: the graph may forget a user
+    /// before the output opens, and the end of its list is still to be sent.
+    fn known_list(&self, key: &ListKey, items: &[String]) -> (dataflows::ListKey, Vec<u64>) {
+        let tick = self.tick.number;
+        self.names.users().intern(&key.to_string(), tick, u64::MAX);
         for item in items {
-            self.names.items().intern(item, feed, u64::MAX);
+            self.names.items().intern(item, tick, u64::MAX);
         }
         (self.list_key(key), items.iter().map(|item| id64(item)).collect())
     }
@@ -163,11 +164,11 @@ mod tests {
     use crate::stop::Stop;
     use connectors::RejectLog;
     use crossbeam_channel::unbounded;
-    use snapshots::{RunId, Time, group_of};
+    use snapshots::{GraphTime, RunId, group_of};
 
     const NOW: u64 = 1_763_900_000_000;
 
-    /// A user for each of the first groups, who did something each day, and one event ahead of the clock.
+    /// A snapshot with one user in each of the first groups: an event a day, and one ahead of the clock.
     fn state(folder: &std::path::Path) -> (State, Manifest) {
         let store = Store::open(folder.to_str().unwrap()).unwrap();
         let run = RunId(7);
@@ -187,8 +188,8 @@ mod tests {
             sequence: 1,
             run,
             taken: "2026-11-24T04:00:00Z".parse().unwrap(),
-            time: Time { ms: NOW, sequence: 1 },
-            meaning: serde_json::Map::default(),
+            time: GraphTime { ms: NOW, sequence: 1 },
+            compatibility: serde_json::Map::default(),
             inputs: vec![],
             output: None,
             workers: 1,
@@ -200,31 +201,31 @@ mod tests {
             newest: 1,
             interval: Interval::never(),
             keep: 1,
-            meaning: serde_json::Map::default(),
+            compatibility: serde_json::Map::default(),
             inputs: vec![],
         };
         (state, manifest)
     }
 
     #[test]
-    fn a_snapshot_enters_at_its_tick_and_its_past_is_not_lived_through_again() {
+    fn loads_a_snapshot_at_its_tick() {
         let folder = tempfile::tempdir().unwrap();
         let (state, manifest) = state(folder.path());
         let resume = Resume { manifest: Some(Arc::new(manifest)), ..Resume::default() };
         let shared =
             Shared { clock: Clock::Event, stop: Stop::default(), names: Arc::default(), progress: Arc::default() };
         let (config, rejects) = (Config::load(None, &[]).unwrap(), Rejects::new(RejectLog::default()));
-        let (ticks, feeds) = unbounded();
-        let out = TickSender { ticks, waker: Waker::default(), waiting: Arc::default() };
+        let (sender, ticks) = unbounded();
+        let out = TickSender { ticks: sender, waker: Waker::default(), waiting: Arc::default() };
         let reader = Reader::new(&config, vec![], rejects, &shared, out, Some(Arc::clone(&state.store)), Some(resume));
         assert!(reader.run().is_none());
-        let feeds: Vec<TickInput> = feeds.iter().collect();
-        assert!(feeds.iter().all(|feed| (feed.since, feed.at) == (NOW, NOW)));
-        assert_eq!(feeds.iter().map(|feed| feed.events.len()).sum::<usize>(), 3 * 21);
-        assert_eq!(feeds.first().and_then(|feed| feed.directives.barrier), Some(Barrier::LoadBegin));
-        // Where the inputs go on is told with the end of it, and not before.
-        let told = feeds.iter().position(|feed| feed.directives.positions.is_some());
-        assert_eq!(told, feeds.iter().position(|feed| feed.directives.barrier == Some(Barrier::LoadEnd)));
-        assert!(shared.names.users().get(feeds[0].events[0].user).is_some());
+        let ticks: Vec<TickInput> = ticks.iter().collect();
+        assert!(ticks.iter().all(|tick| (tick.since, tick.at) == (NOW, NOW)));
+        assert_eq!(ticks.iter().map(|tick| tick.events.len()).sum::<usize>(), 3 * 21);
+        assert_eq!(ticks.first().and_then(|tick| tick.directives.barrier), Some(Barrier::LoadBegin));
+        // The positions of the inputs come with the end of the load, not before.
+        let positions = ticks.iter().position(|tick| tick.directives.positions.is_some());
+        assert_eq!(positions, ticks.iter().position(|tick| tick.directives.barrier == Some(Barrier::LoadEnd)));
+        assert!(shared.names.users().get(ticks[0].events[0].user).is_some());
     }
 }

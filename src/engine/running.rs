@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use connectors::SinkError;
 use crossbeam_channel::Sender;
+use snapshots::StoreError;
 
 use super::RunError;
 use super::compute::Workers;
 use super::progress::{Display, Progress};
 use super::reader::Rejects;
-use super::snapshot::SnapshotError;
 use super::summary::Summary;
 use super::tick::Waker;
 use crate::stop::Stop;
@@ -25,9 +25,8 @@ pub struct Running {
     pub(super) workers: io::Result<Workers>,
     pub(super) writer: JoinHandle<Result<(), SinkError>>,
     pub(super) reader: JoinHandle<Option<RunError>>,
-    pub(super) committer: Option<JoinHandle<Result<(), SnapshotError>>>,
-    /// Set once the writer is done: a snapshot that waits for it is given up.
-    pub(super) output_ended: Stop,
+    /// The snapshot coordinator. It ends with the failure of the last snapshot, if that failed.
+    pub(super) snapshots: Option<JoinHandle<Result<(), StoreError>>>,
     pub(super) rejects: Rejects,
     pub(super) display: Display,
     /// Tells the other processes whether process 0 succeeded.
@@ -54,10 +53,9 @@ impl Running {
         // 3. The reader. One that is blocked on a pipe is left behind: everything it has read was sent.
         let cut_short = failed || self.stop.is_set() || !matches!(written, Some(Ok(_)));
         let read = join_unless(cut_short, self.reader);
-        // 4. The committer: a snapshot of the last tick is complete once the writer has written that tick. If the writer is
-        //    gone without it, the snapshot is given up.
-        self.output_ended.set();
-        let committed = self.committer.and_then(|committer| join_unless(failed, committer));
+        // 4. The snapshot coordinator: a snapshot of the last tick is complete once the writer has written that tick. If the
+        //    writer is gone without it, its progress is dropped and the snapshot is given up.
+        let saved = self.snapshots.and_then(|coordinator| join_unless(failed, coordinator));
         self.display.end();
 
         let mut summary = Summary::of(&self.progress, self.started.elapsed());
@@ -65,12 +63,12 @@ impl Running {
         summary.rejected_by = rejects.counts().clone();
         let written = outcome(written, "the writer").unwrap_or(Ok(Ok(())));
         let read = outcome(read, "the reader").unwrap_or(Ok(None));
-        let committed = outcome(committed, "the thread for snapshots").unwrap_or(Ok(Ok(())));
+        let saved = outcome(saved, "the snapshot coordinator").unwrap_or(Ok(Ok(())));
         let result = coordinated
             .and(written.and_then(|written| Ok(written?)))
             .and(read.and_then(|failure| failure.map_or(Ok(()), Err)))
             .and(rejects.close().map_err(RunError::from))
-            .and(committed.and_then(|committed| Ok(committed?)));
+            .and(saved.and_then(|saved| saved.map_err(RunError::Snapshot)));
         // 5. The other processes of a cluster, which end with the result of this one. Alone, nothing receives it.
         self.verdict.send(result.is_ok()).unwrap_or_default();
         self.waker.wake();

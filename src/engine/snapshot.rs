@@ -1,46 +1,68 @@
-//! Snapshots of a running graph: the first worker says when, all workers hand over what they hold, a thread of its own
-//! in the first process writes it.
+//! Snapshots of a running graph.
 //!
-//! A snapshot is of one tick T: the events held after T, and where the inputs go on after T. It counts once its
-//! manifest is there, which is written last of all, when the changes up to T are in the output.
+//! A snapshot is of one tick T: the events held after T, and the positions of the inputs after T. It exists once its
+//! manifest is written, which happens last, after all changes up to T are in the output.
+//!
+//! ```text
+//! worker 0     SnapshotSchedule     sends the barrier of tick T to every worker, and Begin(T) to the coordinator
+//! each worker  SnapshotParticipant  Changed: groups that changed here -> coordinator
+//! coordinator                       Wanted: groups that changed on any worker -> each worker
+//! each worker  SnapshotParticipant  Interactions: chunks of the wanted groups, between ticks -> coordinator
+//! coordinator  WriterPool           packs and stores each group that is complete
+//! coordinator                       waits for the output to reach T, publishes the manifest
+//! ```
+//!
+//! The [`SnapshotCoordinator`] is a thread of the first process, which has the names. Its transitions are pure functions
+//! in `state.rs`. Workers of other processes reach it through worker 0. No worker ever waits for the store: when the
+//! coordinator is behind, participants keep their state in the graph and continue later.
 
-mod committer;
-mod handle;
-mod writer;
+mod coordinator;
+mod participant;
+mod pool;
+mod schedule;
+mod state;
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use connectors::SourcePosition;
-use crossbeam_channel::{Sender, unbounded};
-use dataflows::Barrier;
-use dataflows::time::Time;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use dataflows::snapshot::SnapshotChunk;
+use dataflows::time::{Time, first_of, ms_of};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use snapshots::{GraphTime, GroupFile, InputPosition, Manifest, RunId, StoreError};
 
-pub(super) use self::committer::SnapshotCommitter;
-pub use self::committer::SnapshotError;
-pub(super) use self::committer::files_of;
-pub(crate) use self::committer::positions;
-pub(super) use self::handle::{SnapshotAggregator, SnapshotHandle, SnapshotMessage, WriterCommand, writer_channel};
-pub(super) use self::writer::SnapshotWriter;
+use self::coordinator::SnapshotCoordinator;
+pub(super) use self::participant::SnapshotParticipant;
+pub(super) use self::schedule::SnapshotSchedule;
+use self::state::Progress;
+use super::threads::spawn;
+use super::tick::Waker;
+use super::{Shared, State};
 
-/// Time between two snapshots. It may be changed while a run goes on, which looks at it a few times a second.
+/// Time between the starts of two snapshots. A running engine checks it a few times a second, so it can be changed.
 #[derive(Clone, Debug)]
 pub struct Interval(Arc<AtomicU64>);
 
 impl Interval {
-    /// So many milliseconds.
+    /// An interval in milliseconds.
     pub fn of_ms(ms: u64) -> Self {
         Interval(Arc::new(AtomicU64::new(ms)))
     }
 
-    /// None but the last one of the run.
+    /// No snapshot but the last one of the run.
     pub fn never() -> Self {
         Self::of_ms(u64::MAX)
     }
 
-    /// From now on so many milliseconds.
+    /// Changes the interval.
     pub fn set_ms(&self, ms: u64) {
         self.0.store(ms, Relaxed);
     }
@@ -50,122 +72,169 @@ impl Interval {
     }
 }
 
-/// What the first worker and the thread that writes tell each other.
-#[derive(Clone, Default)]
-pub(super) struct SnapshotStatus(Arc<StatusCells>);
-
-#[derive(Default)]
-struct StatusCells {
-    /// The last snapshot that was begun, and the last that ended, well or not.
-    begun: AtomicU64,
-    ended: AtomicU64,
-    /// Whether the run ends with the one that was begun.
-    is_last: AtomicBool,
-    /// Whether the one that ended failed, and whether none will ever succeed.
-    failed: AtomicBool,
-    lost: AtomicBool,
-    /// The tick of the last one that is complete; 0: of none whose files are still there.
-    complete: AtomicU64,
-    /// The tick up to which all changes are in the output.
-    written: AtomicU64,
-}
-
-impl SnapshotStatus {
-    /// To be called when a run goes on from a complete snapshot: groups that do not change keep their files. The graph counts
-    /// what it loads as older than any tick.
-    pub(super) fn goes_on(&self) {
-        self.0.complete.store(1, Release);
-    }
-
-    /// To be called when all changes up to `time` are in the output.
-    pub(super) fn written(&self, time: Time) {
-        self.0.written.store(time, Release);
-    }
-
-    /// Whether the end of the run waits for the snapshot under way.
-    fn is_last(&self) -> bool {
-        self.0.is_last.load(Relaxed)
-    }
-}
-
-/// A snapshot to be taken.
-#[derive(Clone, Debug)]
-pub(super) struct Begin {
-    /// Snapshots are numbered on, over all runs.
-    pub(super) number: u64,
-    /// Its tick.
-    pub(super) time: Time,
-    /// Where the inputs go on.
-    pub(super) positions: Vec<SourcePosition>,
-}
-
-/// Decides when snapshots are taken. Used by the first worker.
-pub(super) struct SnapshotCoordinator {
-    begins: Sender<Begin>,
-    told: SnapshotStatus,
+/// A snapshot to take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Snapshot {
+    /// Sequence number, over all runs.
     number: u64,
-    interval: Interval,
-    last: Instant,
-    /// Where the inputs go on after the tick last fed, and whether no snapshot has been begun since.
-    positions: Option<Vec<SourcePosition>>,
-    unsaved: bool,
-    /// Whether the last one of the run has been begun.
+    /// Its tick.
+    time: Time,
+    /// Positions of the inputs after that tick.
+    positions: Vec<SourcePosition>,
+    /// Whether the run ends with it: then it is written at full speed.
     is_last: bool,
 }
 
-impl SnapshotCoordinator {
-    /// `number`: of the last snapshot there is.
-    pub(super) fn new(interval: Interval, number: u64) -> (Self, crossbeam_channel::Receiver<Begin>, SnapshotStatus) {
-        let (begins, taken) = unbounded();
-        let told = SnapshotStatus::default();
-        told.0.begun.store(number, Relaxed);
-        told.0.ended.store(number, Relaxed);
-        let last = Instant::now();
-        let told_too = told.clone();
-        let (positions, unsaved, is_last) = (None, false, false);
-        let conductor =
-            SnapshotCoordinator { begins, told: told_too, number, interval, last, positions, unsaved, is_last };
-        (conductor, taken, told)
-    }
+/// Messages between the workers and the coordinator. Another kind of state is another kind of chunk here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum SnapshotMessage {
+    /// Worker 0 to the coordinator: all workers are about to receive the barrier.
+    Begin(Snapshot),
+    /// Worker to coordinator: groups that changed on this worker.
+    Changed { snapshot: u64, groups: Vec<u8> },
+    /// Coordinator to worker: groups that changed on any worker. A file has the rows of all workers, so each takes part.
+    Wanted { snapshot: u64, groups: Vec<u8> },
+    /// Worker to coordinator: rows of a wanted group.
+    Interactions(SnapshotChunk),
+    /// Coordinator to a worker of another process: one of its chunks was processed.
+    Taken,
+}
 
-    /// Takes note of a tick that was fed.
-    pub(super) fn fed(&mut self, positions: Vec<SourcePosition>) {
-        self.positions = Some(positions);
-        self.unsaved = true;
-    }
+/// The result of a snapshot, from the coordinator to the schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    /// Whether it failed and should be tried again.
+    failed: bool,
+    /// Whether another run owns the store, so that no later one can succeed.
+    lost: bool,
+    /// Tick of the last complete snapshot whose files can be reused; 0: none.
+    base: Time,
+}
 
-    /// Whether a snapshot should be taken now. `at_the_end`: of whatever is not in one yet, once.
-    pub(super) fn is_due(&self, at_the_end: bool) -> bool {
-        let is_time = if at_the_end { !self.is_last } else { self.last.elapsed() >= self.interval.get() };
-        self.is_wanted() && is_time
-    }
+/// Files of a complete snapshot, by group.
+type Files = BTreeMap<u8, GroupFile>;
 
-    /// Whether there is something to save, and somebody to do it. What failed is tried again.
-    fn is_wanted(&self) -> bool {
-        let board = &self.told.0;
-        !self.is_under_way() && (self.unsaved || board.failed.load(Acquire)) && !board.lost.load(Acquire)
-    }
+/// The workers' channels to and from the coordinator.
+#[derive(Clone)]
+pub(super) struct SnapshotLink {
+    /// Messages to the coordinator, each with the worker to acknowledge it to: none within this process.
+    pub(super) requests: Sender<(Option<usize>, SnapshotMessage)>,
+    /// Messages to workers, which worker 0 delivers.
+    pub(super) replies: Receiver<(usize, SnapshotMessage)>,
+}
 
-    /// Whether one is being taken.
-    pub(super) fn is_under_way(&self) -> bool {
-        self.told.0.ended.load(Acquire) < self.told.0.begun.load(Relaxed)
-    }
+/// Progress of the output, set by its thread. Dropping it ends the coordinator; a snapshot under way is abandoned.
+pub(super) struct OutputProgress {
+    written: Arc<AtomicU64>,
+    _is_open: Sender<Infallible>,
+}
 
-    /// When to ask again; whoever ends one wakes the worker.
-    pub(super) fn wait(&self) -> Duration {
-        if self.is_wanted() { self.interval.get().saturating_sub(self.last.elapsed()) } else { Duration::MAX }
+impl OutputProgress {
+    /// Notes that all changes up to `time` are in the output.
+    pub(super) fn set(&self, time: Time) {
+        self.written.store(time, Release);
     }
+}
 
-    /// Begins a snapshot of tick `time`, the newest. The mark is for all workers.
-    pub(super) fn begin(&mut self, time: Time, at_the_end: bool) -> Option<Barrier> {
-        let positions = self.positions.clone()?;
-        self.number += 1;
-        self.last = Instant::now();
-        (self.unsaved, self.is_last) = (false, at_the_end);
-        self.told.0.is_last.store(at_the_end, Relaxed);
-        self.told.0.begun.store(self.number, Relaxed);
-        // If nobody listens, it never ends, and the run is about to.
-        self.begins.send(Begin { number: self.number, time, positions }).ok()?;
-        Some(Barrier::Snapshot { number: self.number, since: self.told.0.complete.load(Acquire) })
+/// The coordinator of a run and the ends of its channels.
+pub(super) struct Snapshots {
+    pub(super) schedule: SnapshotSchedule,
+    pub(super) link: SnapshotLink,
+    pub(super) output: OutputProgress,
+    /// Ends with the failure of the last snapshot, if it failed.
+    pub(super) coordinator: JoinHandle<Result<(), StoreError>>,
+}
+
+/// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all processes;
+/// the run is stopped when another one takes over
+/// the store.
+pub(super) fn start(
+    settings: State,
+    resumed: Option<&Manifest>,
+    workers: usize,
+    shared: &Shared,
+    waker: Waker,
+) -> Snapshots {
+    let (request_sender, requests) = unbounded();
+    let (reply_sender, replies) = unbounded();
+    let (outcomes, outcome_receiver) = unbounded();
+    let (is_open, output) = unbounded();
+    let written = Arc::<AtomicU64>::default();
+    let run = RunId::random();
+    let (pool, stored) = pool::start(&settings.store, run);
+    let progress = Progress::new(workers, resumed.and_then(files_of));
+    let first = Outcome { base: progress.base(), ..Outcome::default() };
+    let schedule = SnapshotSchedule::new(
+        settings.interval.clone(),
+        settings.newest,
+        request_sender.clone(),
+        outcome_receiver,
+        first,
+    );
+    let coordinator = SnapshotCoordinator {
+        settings,
+        run,
+        workers,
+        names: Arc::clone(&shared.names),
+        waker,
+        stop: shared.stop.clone(),
+        requests,
+        replies: reply_sender,
+        written: Arc::clone(&written),
+        output,
+        pool,
+        stored,
+        outcomes,
+        progress,
+        rows: Vec::new(),
+        is_paced: true,
+        last: Ok(()),
+    };
+    let coordinator = spawn("snapshots", tracing::error_span!("snapshots"), move || coordinator.run());
+    Snapshots {
+        schedule,
+        link: SnapshotLink { requests: request_sender, replies },
+        output: OutputProgress { written, _is_open: is_open },
+        coordinator,
+    }
+}
+
+/// The files of a snapshot, if a later one can name them again: one file for each group.
+fn files_of(manifest: &Manifest) -> Option<Files> {
+    let files: Files = manifest.groups.iter().map(|file| (file.group, file.clone())).collect();
+    (!files.is_empty() && files.len() == manifest.groups.len()).then_some(files)
+}
+
+/// The position of each input, by its name.
+pub(super) fn input_positions(names: &[String], positions: &[SourcePosition]) -> Vec<InputPosition> {
+    let position = |(name, position): (&String, &SourcePosition)| InputPosition {
+        name: name.clone(),
+        position: serde_json::to_value(position).expect("a position is numbers under text keys"),
+    };
+    names.iter().zip(positions).map(position).collect()
+}
+
+/// The manifest of a snapshot that this program takes now.
+pub(super) fn manifest(
+    (sequence, run): (u64, RunId),
+    time: Time,
+    compatibility: Map<String, Value>,
+    inputs: Vec<InputPosition>,
+    workers: usize,
+    groups: Vec<GroupFile>,
+) -> Manifest {
+    Manifest {
+        version: Manifest::VERSION,
+        deltarec: env!("CARGO_PKG_VERSION").into(),
+        sequence,
+        run,
+        taken: Timestamp::now(),
+        time: GraphTime { ms: ms_of(time), sequence: (time - first_of(ms_of(time))) as u32 },
+        compatibility,
+        inputs,
+        output: None,
+        workers,
+        rows: groups.iter().map(|group| group.rows).sum(),
+        groups,
     }
 }

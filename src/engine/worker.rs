@@ -29,7 +29,7 @@ use super::clock::{Clock, now};
 use super::commands::{CommandChannel, WorkerMessage};
 use super::names::Names;
 use super::progress::Progress;
-use super::snapshot::{SnapshotAggregator, SnapshotCoordinator, SnapshotHandle, WriterCommand};
+use super::snapshot::{SnapshotLink, SnapshotParticipant, SnapshotSchedule};
 use super::tick::{CompletedOutput, TickDirectives, TickInput, Waker};
 use super::writer::RowOutputs;
 use crate::console;
@@ -70,9 +70,9 @@ pub(super) struct Graph {
 #[derive(Clone, Default)]
 pub(super) struct Durability {
     /// Whether snapshots are taken.
-    pub(super) snapshots: bool,
-    /// Commands to the snapshot writer; in process 0.
-    pub(super) writer: Option<Sender<WriterCommand>>,
+    pub(super) saves: bool,
+    /// Channels to and from the snapshot coordinator; in process 0.
+    pub(super) snapshots: Option<SnapshotLink>,
     /// Whether the run resumes another one.
     pub(super) resumes: bool,
 }
@@ -95,12 +95,11 @@ pub(super) fn build(
     topology: Topology,
     durability: &Durability,
 ) -> (Graph, Option<CommandChannel>) {
-    let snapshots = durability.snapshots.then(|| SnapshotHandle::new(durability.writer.clone()));
-    let writer = durability.writer.clone().filter(|_| worker.index() == 0);
-    let aggregator = writer.map(|writer| SnapshotAggregator::new(writer, worker.peers()));
-    let channel = (durability.snapshots || topology.processes > 1)
-        .then(|| CommandChannel::build(worker, snapshots.clone(), aggregator));
-    (Graph::build(worker, config, gauges, snapshots, durability.resumes), channel)
+    let participant = durability.saves.then(|| SnapshotParticipant::new(durability.snapshots.as_ref()));
+    let coordinator = durability.snapshots.clone().filter(|_| worker.index() == 0);
+    let channel = (durability.saves || topology.processes > 1)
+        .then(|| CommandChannel::build(worker, participant.clone(), coordinator));
+    (Graph::build(worker, config, gauges, participant, durability.resumes), channel)
 }
 
 impl Graph {
@@ -108,14 +107,14 @@ impl Graph {
         worker: &mut Worker,
         config: &Config,
         all_gauges: &AllGauges,
-        snapshots: Option<SnapshotHandle>,
+        participant: Option<SnapshotParticipant>,
         resumes: bool,
     ) -> Self {
         let (changes, forgotten) = (Collected::default(), Collected::default());
         let (similar_items, similar_users) = (Collected::default(), Collected::default());
         worker.dataflow_named("deltarec", |scope| {
             let (input, streams) = GraphInput::new(scope, resumes);
-            let snapshots = snapshots.map(|handle| Box::new(handle) as Box<dyn SnapshotSink>);
+            let snapshots = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink>);
             let graph = recommendations(streams, config, snapshots);
             let gauges = graph.gauges;
             all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));
@@ -172,7 +171,8 @@ pub(super) struct Coordinator {
     /// Gauges reported by workers of other processes, by worker.
     remote_gauges: BTreeMap<usize, Arc<Gauges>>,
     waker: Waker,
-    snapshots: Option<SnapshotCoordinator>,
+    /// Schedule of snapshots, if the run takes any.
+    snapshots: Option<SnapshotSchedule>,
     names: Arc<Names>,
     ticks: Ticks,
     /// Completed output that the writer has not taken.
@@ -182,12 +182,7 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(super) fn new(
-        tick_inputs: Receiver<TickInput>,
-        completed: Sender<CompletedOutput>,
-        shared: Shared,
-        snapshots: Option<SnapshotCoordinator>,
-    ) -> Self {
+    pub(super) fn new(tick_inputs: Receiver<TickInput>, completed: Sender<CompletedOutput>, shared: Shared) -> Self {
         let Shared { clock, stop, names, progress } = shared;
         Coordinator {
             tick_inputs,
@@ -199,12 +194,17 @@ impl Coordinator {
             gauges: AllGauges::default(),
             remote_gauges: BTreeMap::new(),
             waker: Waker::default(),
-            snapshots,
+            snapshots: None,
             names,
             ticks: Ticks::default(),
             pending: None,
             has_ended: false,
         }
+    }
+
+    /// Lets the run take snapshots.
+    pub(super) fn take_snapshots(&mut self, schedule: SnapshotSchedule) {
+        self.snapshots = Some(schedule);
     }
 
     pub(super) fn waker(&self) -> Waker {
@@ -236,19 +236,16 @@ impl Coordinator {
                 break;
             }
             let mut is_busy = self.feed(&mut graph.input);
-            let mut sleep = self.pass_time(&mut graph.input).min(self.begin_snapshot(&mut graph.input));
+            let sleep = self.pass_time(&mut graph.input).min(self.begin_snapshot(&mut graph.input));
             if let Some(channel) = channel {
-                is_busy |= channel.round(|from, message| self.on_message(from, &message, topology));
-                if channel.is_pressed() {
-                    sleep = sleep.min(RETRY_SLEEP);
-                }
+                is_busy |= channel.exchange(|from, message| self.on_message(from, &message, topology));
             }
             if self.is_drained() {
                 self.pending = self.ticks.take_completed(&graph);
                 if self.pending.is_some() {
                     continue;
                 }
-                if self.snapshots.as_ref().is_none_or(|snapshots| !snapshots.is_under_way()) {
+                if self.snapshots.as_mut().is_none_or(|snapshots| !snapshots.is_under_way()) {
                     break;
                 }
             }
@@ -289,7 +286,7 @@ impl Coordinator {
                 let positions = tick.directives.positions.take();
                 self.ticks.feed(input, tick);
                 if let (Some(snapshots), Some(positions)) = (&mut self.snapshots, positions) {
-                    snapshots.fed(positions);
+                    snapshots.on_tick(positions);
                 }
                 return true;
             }
@@ -325,9 +322,7 @@ impl Coordinator {
         if snapshots.is_due(self.has_ended) {
             self.names.hold();
             let mut tick = input.next_tick();
-            if let Some(barrier) = snapshots.begin(tick.time(), self.has_ended) {
-                tick.barrier(barrier);
-            }
+            tick.barrier(snapshots.begin(tick.time(), self.has_ended));
             drop(tick);
             self.ticks.push(input.last());
         }
@@ -347,7 +342,7 @@ impl Coordinator {
                 console::say(&format!("shutting down: process {} was asked to stop", from / topology.workers));
                 self.stop.set();
             }
-            WorkerMessage::Stop | WorkerMessage::Over { .. } | WorkerMessage::Snapshot(_) => {}
+            WorkerMessage::Stop | WorkerMessage::Ended { .. } | WorkerMessage::Snapshot(_) => {}
         }
     }
 

@@ -10,10 +10,11 @@ use dataflows::ListChange;
 use dataflows::operators::RowChange;
 use schema::{Change, ItemName, ListKey, Recommended, Similar, SimilarTo, UserName};
 
+use super::Shared;
 use super::names::{ExpiringNames, Names, Table};
 use super::progress::Progress;
+use super::snapshot::OutputProgress;
 use super::tick::{CompletedOutput, Waker};
-use super::{Shared, snapshot};
 use crate::stop::Stop;
 
 /// The sinks of a run, one for each kind of result.
@@ -95,14 +96,14 @@ pub(super) struct Writer {
     names: Arc<Names>,
     progress: Arc<Progress>,
     stop: Stop,
-    /// Status of snapshots, if snapshots are taken: it learns which ticks are written.
-    snapshots: Option<snapshot::SnapshotStatus>,
+    /// Tick up to which everything is written, if snapshots are taken.
+    output_progress: Option<OutputProgress>,
 }
 
 impl Writer {
-    pub(super) fn new(sinks: Sinks, shared: Shared, snapshots: Option<snapshot::SnapshotStatus>) -> Self {
+    pub(super) fn new(sinks: Sinks, shared: Shared, output_progress: Option<OutputProgress>) -> Self {
         let Shared { names, progress, stop, .. } = shared;
-        Writer { sinks, names, progress, stop, snapshots }
+        Writer { sinks, names, progress, stop, output_progress }
     }
 
     /// Writes until the channel is disconnected, then closes the sinks. A failure stops the run; a closed pipe is not a
@@ -136,8 +137,8 @@ impl Writer {
             }
             self.progress.completed.store(last.events, Relaxed);
             self.sinks.flush(last.at)?;
-            if let Some(snapshots) = &self.snapshots {
-                snapshots.written(last.time);
+            if let Some(output_progress) = &self.output_progress {
+                output_progress.set(last.time);
             }
             self.names.expire(last.at);
             for (name, at, feed) in forgotten {

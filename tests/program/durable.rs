@@ -1,5 +1,5 @@
-//! A run that keeps its state: killed, stopped and started again as often as it may be, it leaves the output of a run that
-//! was left alone.
+//! Runs that keep their state: however often they are killed, stopped and restarted, their output is that of an
+//! uninterrupted run.
 
 mod clocks;
 mod cloud;
@@ -18,14 +18,14 @@ use schema::{Change, Event};
 
 use super::{Place, Running, changes};
 
-/// A second, and the spans of the model in these tests. Events come at odd milliseconds and the spans are odd, so what falls
-/// due never falls on an event: every tick has a millisecond of its own, and streams can be compared record for record.
+/// Time spans of these tests in milliseconds. Events are at odd milliseconds and the spans are odd, so no timer fires at the
+/// time of an event: every tick has a millisecond of its own, and outputs can be compared record for record.
 const SECOND: u64 = 1_000;
 const AUDIENCE: u64 = 600 * SECOND + 1;
 const RETENTION: u64 = 1_800 * SECOND + 1;
 const START: u64 = 1_763_900_000_001;
 
-/// What all runs of a test have in common.
+/// Arguments that all runs of a test share.
 fn settings() -> Vec<String> {
     [
         &format!("graph.audience={AUDIENCE}ms"),
@@ -38,14 +38,16 @@ fn settings() -> Vec<String> {
     .collect()
 }
 
-/// The arguments of a run from `in.jsonl` to `output` that keeps its state in `state`, with so many workers, and takes one
-/// snapshot after the other.
+/// The arguments of a run from `in.jsonl` to `output` with state in `state`. It takes one snapshot after the other.
 fn arguments(output: &str, state: Option<&str>, workers: usize) -> Vec<String> {
-    calm(output, state, workers).into_iter().chain(["--set".into(), "state.interval=1ms".into()]).collect()
+    single_snapshot_arguments(output, state, workers)
+        .into_iter()
+        .chain(["--set".into(), "state.interval=1ms".into()])
+        .collect()
 }
 
-/// The same with one snapshot, at its end.
-fn calm(output: &str, state: Option<&str>, workers: usize) -> Vec<String> {
+/// The same arguments for a run that takes only the last snapshot.
+fn single_snapshot_arguments(output: &str, state: Option<&str>, workers: usize) -> Vec<String> {
     let mut args: Vec<String> =
         ["run", "--input", "in.jsonl", "--output", output, "--workers", &workers.to_string()].map(Into::into).into();
     args.extend(settings());
@@ -59,14 +61,14 @@ impl Place {
     }
 }
 
-/// A simulated log over an hour and more, in which viewers leave and come back and events expire.
+/// A simulated log of more than an hour, in which viewers leave and return and events expire.
 fn log(place: &Place, events: usize, seed: u64) -> Vec<Event> {
     let simulation = format!("events={events},users=90,items=70,seed={seed}");
     let text = place.deltarec(&["generate", &simulation]).well().out;
     let mut ts = START;
     let mut log: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (n, event) in log.iter_mut().enumerate() {
-        // Now and then nothing happens for longer than anybody stays.
+        // Sometimes nothing happens until the whole audience has left.
         ts += if n % 701 == 700 { 2 * AUDIENCE } else { 2 * (n as u64 * 37 % 600) + 600 };
         ts |= 1;
         event.ts = ts;
@@ -111,7 +113,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The numbers in the first column of `deltarec snapshot list`, with the last column.
+/// The first column (number) and the last (state) of `deltarec snapshot list`.
 fn listed(place: &Place, state: &str) -> Vec<(u64, String)> {
     let list = place.deltarec(&["snapshot", "list", "--state", state]).well().out;
     let row = |line: &str| {

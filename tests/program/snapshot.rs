@@ -1,15 +1,15 @@
-//! `deltarec snapshot`: what a person sees of a state, and gets out of it.
+//! `deltarec snapshot`: listing, verifying, exporting and pruning.
 
 use std::fs;
 
 use schema::{Effect, Event, Levels, id64};
-use snapshots::{Depth, Interactions, Manifest, RunId, Store, Time, group_of};
+use snapshots::{Depth, GraphTime, Interactions, Manifest, RunId, Store, group_of};
 
 use super::{Place, changes, event, last_lists};
 
 const RUN: RunId = RunId(0x1f00_c0de);
 
-/// Stores events as interactions, all groups that have any.
+/// Takes a snapshot of these events.
 fn take(place: &Place, sequence: u64, events: &str) -> Manifest {
     let store = Store::create(place.path("state").to_str().unwrap()).unwrap();
     let mut groups: Vec<Interactions> = (0..=255).map(|_| Interactions::default()).collect();
@@ -32,8 +32,8 @@ fn take(place: &Place, sequence: u64, events: &str) -> Manifest {
         sequence,
         run: RUN,
         taken: "2026-11-24T04:00:00Z".parse().unwrap(),
-        time: Time { ms: 1_763_900_000_123, sequence: 1 },
-        meaning: serde_json::Map::default(),
+        time: GraphTime { ms: 1_763_900_000_123, sequence: 1 },
+        compatibility: serde_json::Map::default(),
         inputs: vec![],
         output: None,
         workers: 1,
@@ -44,7 +44,7 @@ fn take(place: &Place, sequence: u64, events: &str) -> Manifest {
     manifest
 }
 
-/// Shoppers who have items in common, one interaction a user and item.
+/// Shoppers with common items, one interaction per user and item.
 fn shoppers() -> String {
     let actions = ["view", "click", "like", "share", "cart", "purchase"];
     let events = (0..600_u64).map(|n| {
@@ -75,7 +75,7 @@ fn an_exported_snapshot_replays_to_the_same_lists() {
 }
 
 #[test]
-fn snapshots_are_listed_newest_first_and_damage_shows() {
+fn lists_snapshots_newest_first_with_damage() {
     let place = Place::new();
     fs::create_dir(place.path("state")).unwrap();
     let empty = place.deltarec(&["snapshot", "list", "--state", "state"]).well();
@@ -93,7 +93,7 @@ fn snapshots_are_listed_newest_first_and_damage_shows() {
 }
 
 #[test]
-fn verify_names_each_bad_file_and_exits_with_1() {
+fn verify_names_each_damaged_file_and_exits_with_1() {
     let place = Place::new();
     take(&place, 1, &shoppers());
     let harmed = take(&place, 2, &shoppers());
@@ -106,7 +106,7 @@ fn verify_names_each_bad_file_and_exits_with_1() {
     bytes[middle] ^= 1;
     fs::write(&first, bytes).unwrap();
     fs::write(&second, "").unwrap();
-    // The right size says nothing of what is in a file.
+    // The size is right, so only the checksum shows the change.
     let done = verify(&[]).failed(1, &["1 of 2 snapshots damaged", "delete those manifests"]);
     for (group, word) in [(0, "checksum"), (1, "0 bytes instead of")] {
         let file = &harmed.groups[group].file;
@@ -115,7 +115,7 @@ fn verify_names_each_bad_file_and_exits_with_1() {
     verify(&["--sequence", "1"]).well();
     verify(&["--sequence", "2"]).failed(1, &["1 of 1 snapshots damaged"]);
     assert!(verify(&["--sequence", "9"]).failed(1, &[]).out.contains("0000000009.json: it is missing"));
-    // Out comes the newest that is sound, and never a damaged one.
+    // Exports the newest sound snapshot, never a damaged one.
     let export = |more: &[&str]| {
         place.deltarec(&[&["snapshot", "export", "--state", "state", "--output", "out.jsonl"], more].concat())
     };
@@ -141,7 +141,7 @@ fn prune_keeps_the_newest() {
 }
 
 #[test]
-fn mistakes_say_what_would_be_right() {
+fn usage_errors_say_what_is_right() {
     let place = Place::new();
     place.write("file", "x");
     take(&place, 1, &shoppers());
@@ -160,7 +160,7 @@ fn mistakes_say_what_would_be_right() {
         let done = place.deltarec(args).failed(*code, parts);
         assert_eq!(done.out, "");
     }
-    assert!(!place.path("none").exists(), "looking makes nothing");
+    assert!(!place.path("none").exists(), "reading creates nothing");
     let help = place.deltarec(&["snapshot", "--help"]).well().out;
     assert!(help.contains("Examples:") && help.contains("deltarec snapshot prune --state"), "{help}");
     for command in ["list", "verify", "export", "prune"] {

@@ -18,14 +18,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn rows_come_back_as_they_were(given in any_rows(60), more in any_rows(5)) {
+    fn rows_round_trip(given in any_rows(60), more in any_rows(5)) {
         let interactions = rows(&given);
         prop_assert_eq!(&owned(&interactions), &given);
         for codec in CODECS {
             let mut read = round_trip(*codec, &interactions);
             prop_assert_eq!(&owned(&read), &given);
             prop_assert_eq!(&read, &interactions);
-            // What was read can be added to like anything else, names still being stored once.
+            // Rows that were read accept more rows, and names are still stored once.
             for (user, item, ts, level) in &more {
                 read.push((id64(user), user), (id64(item), item), *ts, *level);
             }
@@ -37,7 +37,7 @@ proptest! {
 }
 
 #[test]
-fn rows_can_be_read_by_the_numbers_of_their_names() {
+fn numbered_rows_match_named_rows() {
     let interactions = rows(&few());
     let (users, items): (Vec<&str>, Vec<&str>) = (interactions.users().collect(), interactions.items().collect());
     assert_eq!((users.len(), items.len(), interactions.len()), (3, 3, 4));
@@ -45,9 +45,9 @@ fn rows_can_be_read_by_the_numbers_of_their_names() {
     assert!(numbered.eq(interactions.iter().map(|row| (row.user, row.item, row.ts, row.level))));
 }
 
-/// More rows than a codec handles at a time.
+/// More rows than a codec processes in one batch.
 #[test]
-fn many_rows_come_back_too() {
+fn many_rows_round_trip() {
     let given =
         (0..1_100_000_u64).map(|n| (format!("u{}", n / 50), format!("p{}", n * 7919 % 1_000), n, 1 + (n % 6) as u8));
     let mut interactions = Interactions::default();
@@ -60,7 +60,7 @@ fn many_rows_come_back_too() {
 }
 
 #[test]
-fn codecs_are_found_by_name_and_refuse_each_others_files() {
+fn codecs_are_found_by_name_and_reject_files_of_others() {
     for one in CODECS {
         assert_eq!(codec(one.name()).unwrap().name(), one.name());
         let file = Bytes::from(one.encode(&rows(&few())).unwrap());
@@ -73,13 +73,13 @@ fn codecs_are_found_by_name_and_refuse_each_others_files() {
 
 #[test]
 #[should_panic(expected = "the level and the time of an event")]
-fn a_level_that_no_event_has_is_not_stored() {
+fn rejects_a_level_out_of_range() {
     Interactions::default().push((1, "u"), (2, "p"), 5, 16);
 }
 
-/// A name may look like anything, also like the place of the checksum.
+/// A name may look like anything, even like the key of the checksum.
 #[test]
-fn names_are_not_taken_for_what_is_around_them() {
+fn names_may_look_like_the_file_format() {
     let name = "deltarec.xxh3\x18\x100000000000000000";
     let given = vec![(name.to_owned(), name.to_owned(), 5, 1), ("PAR1".to_owned(), name.repeat(9), 5, 1)];
     for codec in CODECS {
@@ -87,9 +87,9 @@ fn names_are_not_taken_for_what_is_around_them() {
     }
 }
 
-/// By the crate's reader for any schema, which knows nothing of ours.
+/// Uses the generic reader of the `parquet` crate.
 #[test]
-fn others_read_the_columns_of_a_parquet_file_as_what_they_are() {
+fn generic_readers_read_parquet_files() {
     let file = Bytes::from(codec("parquet").unwrap().encode(&rows(&few())).unwrap());
     let reader = SerializedFileReader::new(file).unwrap();
     let mut schema = Vec::new();
@@ -113,10 +113,10 @@ fn others_read_the_columns_of_a_parquet_file_as_what_they_are() {
 }
 
 #[test]
-fn rows_of_names_that_are_known_are_added_by_their_ids() {
+fn push_known_adds_rows_of_known_names_only() {
     let [ann, bob, tea] = ["ann", "bob", "tea"].map(|name| (schema::id64(name), name));
     let mut rows = snapshots::Interactions::default();
-    assert!(!rows.push_known(ann.0, tea.0, 1, 1), "nobody is known");
+    assert!(!rows.push_known(ann.0, tea.0, 1, 1), "no user is known");
     rows.push(ann, tea, 1, 1);
     assert!(rows.push_known(ann.0, tea.0, 2, 3));
     assert!(!rows.push_known(bob.0, tea.0, 3, 1) && !rows.push_known(ann.0, bob.0, 3, 1));

@@ -7,36 +7,36 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{any_rows, few, owned, rows};
 
-fn assert_refused(codec: &dyn Codec, file: Vec<u8>, what: &str) {
+fn assert_rejected(codec: &dyn Codec, file: Vec<u8>, what: &str) {
     let read = catch_unwind(AssertUnwindSafe(|| codec.decode(&Bytes::from(file))));
     let read = read.unwrap_or_else(|_| panic!("{}, {what}: it panicked", codec.name()));
     assert!(read.is_err(), "{}, {what}: read as {read:?}", codec.name());
 }
 
 #[test]
-fn every_flipped_bit_is_detected() {
+fn detects_every_flipped_bit() {
     for codec in CODECS {
         let file = codec.encode(&rows(&few())).unwrap();
         for at in 0..file.len() * 8 {
             let mut damaged = file.clone();
             damaged[at / 8] ^= 1 << (at % 8);
-            assert_refused(*codec, damaged, &format!("bit {at}"));
+            assert_rejected(*codec, damaged, &format!("bit {at}"));
         }
     }
 }
 
 #[test]
-fn every_truncation_is_detected() {
+fn detects_every_truncation() {
     for codec in CODECS {
         let file = codec.encode(&rows(&few())).unwrap();
         for length in 0..file.len() {
-            assert_refused(*codec, file[..length].to_vec(), &format!("cut to {length}"));
+            assert_rejected(*codec, file[..length].to_vec(), &format!("cut to {length}"));
         }
-        assert_refused(*codec, [file.as_slice(), b"\0"].concat(), "one byte more");
+        assert_rejected(*codec, [file.as_slice(), b"\0"].concat(), "one byte more");
     }
 }
 
-/// Gives a file of records the checksum that belongs to what is in it now.
+/// Updates the checksum of a file of the codec `records`.
 fn reseal(file: &mut [u8]) {
     if file.len() >= 64 {
         let checksum = xxh3_64_with_seed(&file[64..], xxh3_64(&file[..56]));
@@ -47,9 +47,9 @@ fn reseal(file: &mut [u8]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whoever writes a right checksum around wrong rows gets an error or rows, and no panic.
+    /// Wrong rows under a right checksum give an error or valid rows, and no panic.
     #[test]
-    fn records_are_looked_at_even_with_a_right_checksum(
+    fn records_are_checked_even_under_a_right_checksum(
         given in any_rows(6),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
@@ -69,14 +69,14 @@ proptest! {
     }
 
     #[test]
-    fn anything_at_all_is_no_file(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn rejects_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         for codec in CODECS {
-            assert_refused(*codec, bytes.clone(), "noise");
+            assert_rejected(*codec, bytes.clone(), "noise");
         }
     }
 
     #[test]
-    fn several_wrong_bytes_are_detected(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+    fn detects_several_changed_bytes(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
         for codec in CODECS {
             let good = codec.encode(&rows(&few())).unwrap();
             let mut file = good.clone();
@@ -84,14 +84,14 @@ proptest! {
                 file[at.index(good.len())] = *byte;
             }
             if file != good {
-                assert_refused(*codec, file, "several bytes");
+                assert_rejected(*codec, file, "several bytes");
             }
         }
     }
 }
 
 #[test]
-fn files_of_other_machines_and_formats_are_told_apart_from_damage() {
+fn distinguishes_foreign_files_from_damage() {
     let records = codec("records").unwrap();
     let file = records.encode(&rows(&few())).unwrap();
     let with = |at: usize, bytes: &[u8]| {
@@ -102,7 +102,7 @@ fn files_of_other_machines_and_formats_are_told_apart_from_damage() {
     };
     for (at, bytes, words) in [
         (8, 0x0D0C_0B0A_u32.to_ne_bytes().as_slice(), "the other byte order"),
-        (12, &9_u32.to_ne_bytes(), "format 9 where this one knows 2"),
+        (12, &9_u32.to_ne_bytes(), "format 9; this one supports formats up to 2"),
         (16, &24_u32.to_ne_bytes(), "another layout of records"),
         (24, &1_u64.to_ne_bytes(), "another build"),
     ] {
@@ -113,9 +113,9 @@ fn files_of_other_machines_and_formats_are_told_apart_from_damage() {
     assert!(matches!(with(0, b"parquet!"), CodecError::Damaged(_)));
 }
 
-/// Only with the feature: its files are of one build.
+/// Runs only with the feature.
 #[test]
-fn a_file_of_another_build_is_refused_by_abomonation() {
+fn abomonation_rejects_a_file_of_another_build() {
     let Some(abomonation) = codec("abomonation") else { return };
     let mut file = abomonation.encode(&rows(&few())).unwrap();
     file[24] ^= 1;

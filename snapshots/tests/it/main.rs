@@ -1,4 +1,6 @@
-//! Snapshots: what is stored comes back as it was, or it is told what is wrong.
+//! Stored snapshots come back as they were, or the damage is reported.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue should fail")]
 
 mod codecs;
 mod damage;
@@ -8,7 +10,7 @@ mod store;
 use proptest::prelude::*;
 use schema::{MAX_LEVEL, MAX_TS, id64};
 use serde_json::json;
-use snapshots::{GroupFile, InputPosition, Interactions, Manifest, RunId, Store, Time, group_of};
+use snapshots::{GraphTime, GroupFile, InputPosition, Interactions, Manifest, RunId, Store, group_of};
 
 /// A row that owns its names.
 pub(crate) type Row = (String, String, u64, u8);
@@ -25,7 +27,7 @@ pub(crate) fn owned(rows: &Interactions) -> Vec<Row> {
     rows.iter().map(|row| (row.user.to_owned(), row.item.to_owned(), row.ts, row.level)).collect()
 }
 
-/// A few rows of awkward names and limits.
+/// A few rows with unusual names and extreme values.
 pub(crate) fn few() -> Vec<Row> {
     [
         ("ann", "bread", 1_763_900_000_000, 6),
@@ -37,7 +39,7 @@ pub(crate) fn few() -> Vec<Row> {
     .into()
 }
 
-/// Rows of one group, as the store wants them.
+/// Rows of users of one group.
 pub(crate) fn of_group(group: u8, count: usize) -> Vec<Row> {
     let users = (0..).map(|n| format!("u{n}")).filter(|user| group_of(id64(user)) == group);
     users
@@ -61,8 +63,8 @@ pub(crate) fn manifest(sequence: u64, run: RunId, groups: Vec<GroupFile>) -> Man
         sequence,
         run,
         taken: "2026-11-24T04:00:00Z".parse().unwrap(),
-        time: Time { ms: 1_763_900_000_000, sequence: 7 },
-        meaning: json!({"history": 50, "audience": "all"}).as_object().unwrap().clone(),
+        time: GraphTime { ms: 1_763_900_000_000, sequence: 7 },
+        compatibility: json!({"history": 50, "audience": "all"}).as_object().unwrap().clone(),
         inputs: vec![InputPosition { name: "in.jsonl".into(), position: json!({"line": 3, "offset": u64::MAX}) }],
         output: Some(json!({"at": 5})),
         workers: 2,

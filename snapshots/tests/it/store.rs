@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use schema::id64;
-use snapshots::{Depth, Interactions, Listed, Manifest, RunId, Store, StoreError, codec, group_of};
+use snapshots::{Depth, Inspected, Interactions, Manifest, RunId, Store, StoreError, codec, group_of};
 use tempfile::TempDir;
 
 use super::{RUN, few, manifest, of_group, owned, rows, take};
@@ -24,13 +24,13 @@ pub(super) fn files(folder: &Path, below: &str) -> Vec<PathBuf> {
     files
 }
 
-fn damages(listed: &Listed) -> Vec<(String, String)> {
+fn damages(listed: &Inspected) -> Vec<(String, String)> {
     let name = |file: &str| file.rsplit('/').next().unwrap().to_owned();
-    listed.damaged.iter().map(|damage| (name(&damage.file), damage.what.clone())).collect()
+    listed.damaged.iter().map(|damage| (name(&damage.file), damage.reason.clone())).collect()
 }
 
 #[test]
-fn a_snapshot_comes_back_as_it_was_taken() {
+fn snapshots_round_trip() {
     for name in ["parquet", "records"] {
         let folder = TempDir::new().unwrap();
         let place = folder.path().join("a/b c#1/品");
@@ -39,7 +39,7 @@ fn a_snapshot_comes_back_as_it_was_taken() {
             let next = store.newest().unwrap().next;
             let taken = take(&store, next, RUN);
             assert!(taken.groups.iter().all(|group| group.file.ends_with(&format!(".{name}"))), "{taken:?}");
-            // Whatever is written from now on: files are read with what they were written with.
+            // This store writes with the default codec, and still reads these files.
             let store = Store::open(&uri).unwrap();
             let found = store.newest().unwrap();
             assert_eq!((found.manifest.as_ref(), found.damaged.len(), found.next), (Some(&taken), 0, next + 1));
@@ -53,20 +53,20 @@ fn a_snapshot_comes_back_as_it_was_taken() {
 }
 
 #[test]
-fn an_empty_store_has_no_snapshot_and_the_first_is_1() {
+fn an_empty_store_has_no_snapshot_and_numbers_start_at_1() {
     let (_folder, store) = store();
     let found = store.newest().unwrap();
     assert_eq!((found.manifest, found.damaged.len(), found.next), (None, 0, 1));
     assert!(store.list(Depth::Rows).unwrap().is_empty());
-    // A snapshot of nobody.
+    // A snapshot without rows.
     let empty = store.put_group(1, RUN, 9, &Interactions::default()).unwrap();
     store.publish(&manifest(1, RUN, vec![empty.clone()])).unwrap();
     assert!(store.read_group(&empty).unwrap().is_empty());
-    assert!(store.examine(1, Depth::Rows).unwrap().is_sound());
+    assert!(store.inspect(1, Depth::Rows).unwrap().is_sound());
 }
 
 #[test]
-fn groups_can_be_stored_by_several_threads() {
+fn several_threads_store_groups() {
     let (_folder, store) = store();
     let groups = thread::scope(|scope| {
         let write = |group| store.put_group(1, RUN, group, &rows(&of_group(group, 2))).unwrap();
@@ -78,21 +78,21 @@ fn groups_can_be_stored_by_several_threads() {
 }
 
 #[test]
-fn the_second_run_that_publishes_a_snapshot_is_told() {
+fn rejects_a_second_snapshot_of_the_same_number() {
     let (folder, store) = store();
     let mine = take(&store, 1, RUN);
     let theirs = store.put_group(1, OTHER, 3, &rows(&of_group(3, 1))).unwrap();
     let error = store.publish(&manifest(1, OTHER, vec![theirs])).unwrap_err();
     assert!(matches!(&error, StoreError::Taken { place } if place.ends_with("manifests/0000000001.json")));
     assert!(error.to_string().contains("another run uses this state"), "{error}");
-    // Nothing of the first is touched, and who asks twice gets the same answer.
+    // The first snapshot is unchanged, and publishing it again succeeds.
     assert_eq!(store.newest().unwrap().manifest, Some(mine.clone()));
     store.publish(&mine).unwrap();
     assert_eq!(files(folder.path(), "manifests").len(), 1);
 }
 
 #[test]
-fn a_manifest_that_cannot_be_is_not_published() {
+fn rejects_an_inconsistent_manifest() {
     let (folder, store) = store();
     let good = take(&store, 1, RUN);
     let wrong = |change: &dyn Fn(&mut Manifest)| {
@@ -107,9 +107,9 @@ fn a_manifest_that_cannot_be_is_not_published() {
     assert_eq!(files(folder.path(), "manifests").len(), 1);
 }
 
-/// The newest, the one before: which of the files is damaged, and how it is told.
+/// Damages a file of the newest of two snapshots in each way.
 #[test]
-fn a_damaged_snapshot_is_named_and_the_one_before_is_used() {
+fn reports_a_damaged_snapshot_and_uses_the_one_before() {
     type Harm = fn(&Path);
     let harms: [(&str, Harm); 5] = [
         ("missing", |file| fs::remove_file(file).unwrap()),
@@ -131,12 +131,12 @@ fn a_damaged_snapshot_is_named_and_the_one_before_is_used() {
         assert_eq!((found.manifest.as_ref(), found.next), (Some(&first), 3));
         let [damage] = found.damaged.as_slice() else { panic!("{word}: {:?}", found.damaged) };
         assert!(damage.sequence == 2 && damage.file.ends_with(&second.groups[1].file), "{damage:?}");
-        assert!(damage.what.contains(word), "{damage:?}");
+        assert!(damage.reason.contains(word), "{damage:?}");
         let error = store.read_group(&second.groups[1]).unwrap_err();
-        assert!(matches!(&error, StoreError::Damaged { what, .. } if what.contains(word)), "{error}");
-        // Sizes alone tell everything but changed bytes.
-        assert_eq!(store.examine(2, Depth::Sizes).unwrap().is_sound(), word == "checksum");
-        // And when nothing is sound, everything is told.
+        assert!(matches!(&error, StoreError::Damaged { reason, .. } if reason.contains(word)), "{error}");
+        // Sizes show all damage but changed bytes.
+        assert_eq!(store.inspect(2, Depth::Sizes).unwrap().is_sound(), word == "checksum");
+        // Without a sound snapshot all damage is reported.
         fs::remove_file(folder.path().join("manifests/0000000001.json")).unwrap();
         let found = store.newest().unwrap();
         assert_eq!((found.manifest, found.damaged.len(), found.next), (None, 1, 3));
@@ -144,7 +144,7 @@ fn a_damaged_snapshot_is_named_and_the_one_before_is_used() {
 }
 
 #[test]
-fn every_flipped_bit_and_truncation_of_a_manifest_is_detected() {
+fn detects_every_flipped_bit_and_truncation_of_a_manifest() {
     let (folder, store) = store();
     let taken = take(&store, 1, RUN);
     let path = folder.path().join("manifests/0000000001.json");
@@ -153,7 +153,7 @@ fn every_flipped_bit_and_truncation_of_a_manifest_is_detected() {
         fs::write(&path, bytes).unwrap();
         match store.manifest(1) {
             Err(StoreError::Damaged { place, .. }) => assert!(place.ends_with("manifests/0000000001.json")),
-            // Space after the end.
+            // White space after the end.
             Ok(read) => assert_eq!((read, bytes.len() + 1), (taken.clone(), good.len()), "{what}"),
             Err(error) => panic!("{what}: {error}"),
         }
@@ -166,14 +166,14 @@ fn every_flipped_bit_and_truncation_of_a_manifest_is_detected() {
     for length in 0..good.len() {
         check(&good[..length], &format!("cut to {length}"));
     }
-    // The manifest of another snapshot, in a place where it does not belong.
+    // The manifest of another snapshot under this number.
     fs::write(folder.path().join("manifests/0000000002.json"), &good).unwrap();
     let error = store.manifest(2).unwrap_err().to_string();
     assert!(error.contains("it is of snapshot 1"), "{error}");
 }
 
 #[test]
-fn a_manifest_of_the_future_ends_the_search_and_says_so() {
+fn a_newer_manifest_is_an_error() {
     let (folder, store) = store();
     take(&store, 1, RUN);
     let text = r#"{"version": 2, "what": "nobody knows yet"}"#;
@@ -183,36 +183,36 @@ fn a_manifest_of_the_future_ends_the_search_and_says_so() {
     let error = store.newest().unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }));
     assert!(error.to_string().contains("format 2") && error.to_string().contains("0000000002.json"), "{error}");
-    assert!(store.prune(1, None, Depth::Sizes).is_err(), "nobody knows what can go");
+    assert!(store.prune(1, None, Depth::Sizes).is_err(), "unknown files may be needed");
 }
 
-/// Right checksums, wrong rows: found when they are decoded.
+/// Wrong rows under right checksums are found when they are decoded.
 #[test]
-fn rows_must_be_as_many_as_told_and_of_the_group() {
+fn rows_must_match_the_manifest_and_the_group() {
     let (folder, store) = store();
-    let mut told = store.put_group(1, RUN, 3, &rows(&of_group(3, 4))).unwrap();
-    told.rows = 5;
-    let strangers = store.put_group(1, RUN, 4, &rows(&few())).unwrap();
+    let mut short = store.put_group(1, RUN, 3, &rows(&of_group(3, 4))).unwrap();
+    short.rows = 5;
+    let misplaced = store.put_group(1, RUN, 4, &rows(&few())).unwrap();
     assert!(few().iter().all(|row| group_of(id64(&row.0)) != 4));
     let mut noise = store.put_group(1, RUN, 5, &rows(&of_group(5, 1))).unwrap();
     fs::write(folder.path().join(&noise.file), "no Parquet").unwrap();
     (noise.bytes, noise.xxh3) = (10, xxhash_rust::xxh3::xxh3_64(b"no Parquet"));
-    store.publish(&manifest(1, RUN, vec![told, strangers, noise])).unwrap();
-    assert!(store.examine(1, Depth::Contents).unwrap().is_sound());
-    let found = damages(&store.examine(1, Depth::Rows).unwrap());
+    store.publish(&manifest(1, RUN, vec![short, misplaced, noise])).unwrap();
+    assert!(store.inspect(1, Depth::Contents).unwrap().is_sound());
+    let found = damages(&store.inspect(1, Depth::Rows).unwrap());
     assert!(found[0].1.contains("4 rows instead of 5"), "{found:?}");
-    assert!(found[1].1.contains("of another group"), "{found:?}");
+    assert!(found[1].1.contains("belongs to another group"), "{found:?}");
     assert!(found[2].1.contains("it is damaged: "), "{found:?}");
 }
 
 #[test]
-fn one_store_at_a_time_claims_a_folder() {
+fn only_one_store_claims_a_folder() {
     let (folder, mut first) = store();
     first.claim().unwrap();
     let mut second = Store::open(folder.path().to_str().unwrap()).unwrap();
     let error = second.claim().unwrap_err();
     assert!(matches!(&error, StoreError::InUse { place } if place.ends_with("lock")), "{error}");
-    // Looking is free for all.
+    // Reading needs no lock.
     take(&first, 1, RUN);
     assert_eq!(second.newest().unwrap().next, 2);
     drop(first);
@@ -220,7 +220,7 @@ fn one_store_at_a_time_claims_a_folder() {
 }
 
 #[test]
-fn a_snapshot_whose_files_are_not_there_is_not_published() {
+fn rejects_a_manifest_with_missing_files() {
     let (folder, store) = store();
     let first = take(&store, 1, RUN);
     let harm: [fn(&Path); 2] = [|file| fs::write(file, "x").unwrap(), |file| fs::remove_file(file).unwrap()];
@@ -236,7 +236,7 @@ fn a_snapshot_whose_files_are_not_there_is_not_published() {
 }
 
 #[test]
-fn files_of_a_snapshot_that_failed_are_deleted_and_no_others() {
+fn discard_deletes_only_files_of_the_failed_snapshot() {
     let (folder, store) = store();
     let first = take(&store, 1, RUN);
     store.put_group(2, RUN, 3, &rows(&of_group(3, 1))).unwrap();
@@ -245,16 +245,16 @@ fn files_of_a_snapshot_that_failed_are_deleted_and_no_others() {
     store.discard(2, RUN).unwrap();
     let left = files(folder.path(), "groups");
     assert_eq!(left.len(), 4, "{left:?}");
-    assert!(store.examine(1, Depth::Rows).unwrap().is_sound());
+    assert!(store.inspect(1, Depth::Rows).unwrap().is_sound());
     assert!(folder.path().join(theirs.file).exists());
-    // Of a folder that nobody wrote to there is nothing to delete.
+    // In an empty folder there is nothing to delete.
     let empty = TempDir::new().unwrap();
     Store::open(empty.path().to_str().unwrap()).unwrap().discard(1, RUN).unwrap();
     assert_eq!(first.groups.len(), 3);
 }
 
 #[test]
-fn a_snapshot_that_this_build_cannot_read_is_passed_over() {
+fn skips_a_snapshot_that_this_build_cannot_read() {
     let (folder, store) = store();
     let first = take(&store, 1, RUN);
     let mut group = store.put_group(2, RUN, 3, &rows(&of_group(3, 1))).unwrap();
@@ -264,8 +264,8 @@ fn a_snapshot_that_this_build_cannot_read_is_passed_over() {
     store.publish(&manifest(2, RUN, vec![group])).unwrap();
     let found = store.newest().unwrap();
     assert_eq!((found.manifest, found.next), (Some(first), 3));
-    assert!(found.damaged[0].what.contains("without the codec `arrow`"), "{:?}", found.damaged);
-    // Of another machine, by its own word.
+    assert!(found.damaged[0].reason.contains("without the codec `arrow`"), "{:?}", found.damaged);
+    // A file of another machine, as its header says.
     let records = Store::open(folder.path().to_str().unwrap()).unwrap().with_codec(codec("records").unwrap());
     let mut group = records.put_group(3, RUN, 3, &rows(&of_group(3, 1))).unwrap();
     let path = folder.path().join(&group.file);
@@ -275,11 +275,11 @@ fn a_snapshot_that_this_build_cannot_read_is_passed_over() {
     fs::write(path, bytes).unwrap();
     store.publish(&manifest(3, RUN, vec![group])).unwrap();
     let found = store.newest().unwrap();
-    assert!(found.damaged[0].what.contains("the other byte order"), "{:?}", found.damaged);
+    assert!(found.damaged[0].reason.contains("the other byte order"), "{:?}", found.damaged);
 }
 
 #[test]
-fn what_a_killed_write_of_a_manifest_left_is_swept() {
+fn prune_deletes_temporary_files_of_killed_writes() {
     let (folder, store) = store();
     take(&store, 1, RUN);
     for name in ["0000000001.json#1", "0000000002.json#1", "notes.json#1"] {
@@ -290,12 +290,12 @@ fn what_a_killed_write_of_a_manifest_left_is_swept() {
         .iter()
         .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    // One that may be being written stays, and what is not ours.
+    // Files that may be being written and foreign files stay.
     assert_eq!(left, ["0000000001.json", "0000000002.json#1", "notes.json#1"]);
 }
 
 #[test]
-fn a_codec_that_is_not_built_in_is_told() {
+fn names_a_codec_that_is_not_built_in() {
     let (folder, store) = store();
     let mut group = store.put_group(1, RUN, 3, &rows(&of_group(3, 1))).unwrap();
     let other = group.file.replace("parquet", "arrow");
@@ -306,7 +306,7 @@ fn a_codec_that_is_not_built_in_is_told() {
 }
 
 #[test]
-fn a_place_that_cannot_be_is_told_with_what_would_be() {
+fn rejects_unusable_uris_with_advice() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
@@ -317,15 +317,15 @@ fn a_place_that_cannot_be_is_told_with_what_would_be() {
         error.to_string()
     };
     for uri in ["", "ftp://host/x", "file://relative", "http://host/x", "memory://"] {
-        let said = text(Store::open(uri), true);
-        assert!(said.contains(&format!("`{uri}`")) && said.contains("name a folder"), "{said}");
+        let message = text(Store::open(uri), true);
+        assert!(message.contains(&format!("`{uri}`")) && message.contains("name a folder"), "{message}");
     }
-    let said = text(Store::open(missing.to_str().unwrap()), false);
-    assert!(said.contains("missing") && said.contains("check the path"), "{said}");
+    let message = text(Store::open(missing.to_str().unwrap()), false);
+    assert!(message.contains("missing") && message.contains("check the path"), "{message}");
     assert!(!missing.exists());
     for place in [file.clone(), file.join("below")] {
-        let said = text(Store::create(place.to_str().unwrap()), false);
-        assert!(said.contains("file") && said.contains("where a folder should be"), "{said}");
+        let message = text(Store::create(place.to_str().unwrap()), false);
+        assert!(message.contains("file") && message.contains("where a folder should be"), "{message}");
     }
     if !cfg!(feature = "cloud") {
         assert!(text(Store::open("s3://bucket/x"), true).contains("feature `cloud`"));
@@ -333,7 +333,7 @@ fn a_place_that_cannot_be_is_told_with_what_would_be() {
 }
 
 #[test]
-fn a_store_that_cannot_be_written_is_told_with_advice() {
+fn an_unwritable_store_is_an_error_with_advice() {
     let (folder, store) = store();
     fs::write(folder.path().join("groups"), "a file").unwrap();
     let error = store.put_group(1, RUN, 3, &rows(&of_group(3, 1))).unwrap_err().to_string();
@@ -341,9 +341,9 @@ fn a_store_that_cannot_be_written_is_told_with_advice() {
     assert!(error.contains("where a folder should be"), "{error}");
 }
 
-/// A folder where a file of a snapshot should be: not damage that is passed over in silence, not a panic.
+/// A folder in the place of a manifest is neither skipped silently nor a panic.
 #[test]
-fn what_cannot_be_read_is_an_error_with_the_name() {
+fn an_unreadable_manifest_is_an_error_with_its_name() {
     let (folder, store) = store();
     take(&store, 1, RUN);
     let path = folder.path().join("manifests/0000000002.json");
@@ -353,10 +353,10 @@ fn what_cannot_be_read_is_an_error_with_the_name() {
     assert!(error.contains("manifests/0000000002.json"), "{error}");
 }
 
-/// The system lets this process write no file above 16 KiB: a real failure in the middle of a file.
+/// The process may not write files above 16 KiB, so a write fails in the middle of a file.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_write_that_fails_half_way_leaves_nothing_and_is_told() {
+fn a_write_that_fails_half_way_leaves_no_file() {
     const FOLDER: &str = "DELTAREC_TEST_SMALL_FILES";
     if let Ok(folder) = std::env::var(FOLDER) {
         let store = Store::open(&folder).unwrap().with_codec(codec("records").unwrap());
@@ -369,7 +369,7 @@ fn a_write_that_fails_half_way_leaves_nothing_and_is_told() {
     let test = std::env::current_exe().unwrap();
     let limited = std::process::Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" --exact \"$1\" >&2", test.to_str().unwrap()])
-        .arg("snapshot::store::a_write_that_fails_half_way_leaves_nothing_and_is_told")
+        .arg("store::a_write_that_fails_half_way_leaves_no_file")
         .env(FOLDER, folder.path())
         .output()
         .unwrap();

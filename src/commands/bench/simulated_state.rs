@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use schema::id64;
 use serde_json::Map;
-use snapshots::{Interactions, Manifest, RunId, Store, Time, group_of};
+use snapshots::{GraphTime, Interactions, Manifest, RunId, Store, group_of};
 
 use super::event_stream::{EventStream, SimulatedEvent};
 use crate::engine::{Interval, Resume, State};
@@ -89,8 +89,8 @@ impl SimulatedState {
             sequence: 1,
             run,
             taken: Timestamp::now(),
-            time: Time { ms: self.latest, sequence: 1 },
-            meaning: Map::new(),
+            time: GraphTime { ms: self.latest, sequence: 1 },
+            compatibility: Map::new(),
             inputs: Vec::new(),
             output: None,
             workers: 0,
@@ -109,7 +109,7 @@ pub(super) fn resume_from(store: Store, manifest: Manifest, interval: Interval) 
         newest: manifest.sequence,
         interval,
         keep: 1,
-        meaning: Map::new(),
+        compatibility: Map::new(),
         inputs: vec!["paced events".into()],
     };
     (state, Resume { manifest: Some(Arc::new(manifest)), holds: Arc::default() })

@@ -41,15 +41,16 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, stop: Stop) -> Res
     let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
     let mut inputs = input_args.open(&uris, &config, dead_letters)?;
     let (sink, resume, rejects, state) = if let Some(uri) = &config.state.uri {
-        let rejects = if state::is_continued(uri)? {
+        let rejects = if state::has_snapshots(uri)? {
             RejectLog::append(rejects.as_ref(), &config.kafka)?
         } else {
             RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
         let records = input_args.reading();
-        let asked = state::Asked { config: &config, state: uri, uris: &uris, output: &output, records, clock, rebuild };
-        let begun = state::begin(asked, &mut inputs)?;
-        (begun.output, begun.resume, rejects, Some(begun.state))
+        let run =
+            state::StatefulRun { config: &config, state: uri, uris: &uris, output: &output, records, clock, rebuild };
+        let prepared = state::prepare(run, &mut inputs)?;
+        (prepared.output, prepared.resume, rejects, Some(prepared.state))
     } else {
         let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
         (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)

@@ -1,4 +1,4 @@
-//! This machine's clock jumps. A library that stands before the system's own tells the program another time.
+//! Jumps of the machine's clock, simulated by a library that is loaded before the system's own.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,29 +26,29 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
 }
 "#;
 
-/// A program whose clock can be set.
+/// A folder for runs with an adjustable clock.
 struct Clock {
     place: Place,
 }
 
 impl Clock {
-    /// `None` where no library can be made.
+    /// `None` if the library cannot be built.
     fn new() -> Option<Self> {
         let place = Place::new();
         place.write("shim.c", SHIM);
         place.write("offset", "0");
-        let made = Command::new("cc")
+        let is_built = Command::new("cc")
             .args(["-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"])
             .current_dir(place.path(""))
             .output()
             .is_ok_and(|done| done.status.success());
-        if !made {
-            println!("not tested: clocks that jump need a C compiler and a linker that makes shared libraries");
+        if !is_built {
+            println!("skipped: clock jumps need a C compiler and a linker for shared libraries");
         }
-        made.then_some(Clock { place })
+        is_built.then_some(Clock { place })
     }
 
-    /// Puts the clock forward, or back, from the real time.
+    /// Sets the clock to an offset from the real time.
     fn set(&self, seconds: i64) {
         self.place.write("offset.new", seconds.to_string());
         fs::rename(self.place.path("offset.new"), self.place.path("offset")).unwrap();
@@ -77,15 +77,15 @@ impl Clock {
     fn until(&self, what: &str, expected: impl Fn(&[Change]) -> bool) {
         let asked = std::time::Instant::now();
         let text = || fs::read_to_string(self.place.path("out.jsonl")).unwrap_or_default();
-        let whole = |text: &str| changes(&text[..text.rfind('\n').map_or(0, |at| at + 1)]);
-        while !expected(&whole(&text())) {
+        let complete = |text: &str| changes(&text[..text.rfind('\n').map_or(0, |at| at + 1)]);
+        while !expected(&complete(&text())) {
             assert!(asked.elapsed() < Duration::from_secs(20), "{what}: it wrote\n{}", text());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Whatever the clock did: time does not go back, and nothing is sent twice.
-    fn check(&self) -> Vec<Change> {
+    /// Checks that time never went back and that no list was sent twice.
+    fn assert_consistent(&self) -> Vec<Change> {
         let changes = changes(&self.place.read("out.jsonl"));
         assert!(changes.is_sorted_by_key(|change| change.at), "time went back");
         for user in changes.iter().map(|change| &change.key) {
@@ -94,7 +94,7 @@ impl Clock {
                 .filter(|change| change.key == *user)
                 .map(|c| c.items.iter().map(|scored| &scored.item).collect::<Vec<_>>())
                 .collect();
-            assert!(lists.windows(2).all(|pair| pair[0] != pair[1]), "{user} is told the same twice");
+            assert!(lists.windows(2).all(|pair| pair[0] != pair[1]), "{user} was sent the same list twice");
         }
         changes
     }
@@ -107,7 +107,7 @@ fn ago(seconds: i64) -> u64 {
 }
 
 #[test]
-fn a_clock_that_is_set_back_stands_still_until_it_has_caught_up() {
+fn time_stands_still_until_a_clock_set_back_catches_up() {
     let Some(clock) = Clock::new() else { return };
     let mut running = clock.start("all");
     running.send(&super::super::two_shoppers(now()));
@@ -119,34 +119,34 @@ fn a_clock_that_is_set_back_stands_still_until_it_has_caught_up() {
     std::thread::sleep(Duration::from_millis(500));
     assert!(running.ticks() - used < 10, "it spins: {} hundredths of a second in half a one", running.ticks() - used);
     running.end().well();
-    // Started again by the clock that is behind: told, and still no step back.
+    // Restarted with the clock behind: it warns, and time does not go back.
     let mut running = clock.start("all");
     running.send(&event("joe", "bread", "view", ago(HOUR)));
     clock.until("a change after the restart", |changes| changes.len() == 3);
     running.end().well().said(&["clock is 3,", "time stands still"]);
-    let changes = clock.check();
+    let changes = clock.assert_consistent();
     assert!(changes.iter().all(|change| change.items[0].item == "butter"), "{changes:?}");
 }
 
 #[test]
-fn a_clock_that_jumps_ahead_ends_what_is_over_by_then_and_no_more() {
+fn a_clock_that_jumps_ahead_expires_only_what_is_due() {
     let Some(clock) = Clock::new() else { return };
     let mut running = clock.start("30m");
     running.send(&super::super::two_shoppers(now()));
     clock.until("the first change", |changes| changes.len() == 1);
     clock.set(HOUR);
-    // Something has to happen for the program to look at the clock before it would have by itself.
+    // An event makes the program read the clock earlier than it would by itself.
     running.send(&event("eve", "bread", "view", ago(-HOUR)));
     clock.until("the end of bob's list, and eve's", |changes| changes.len() == 3 && changes[1].items.is_empty());
-    // Back again: an hour in which nothing new is in the audience, as the documentation says; nobody is sent anything wrong.
+    // Set back again: for an hour no new user is in the audience, as documented, and no wrong list is sent.
     clock.set(0);
     running.send(&event("joe", "bread", "view", now()));
     std::thread::sleep(Duration::from_millis(300));
     running.end().well();
-    assert_eq!(clock.check().len(), 3);
+    assert_eq!(clock.assert_consistent().len(), 3);
     let mut running = clock.start("30m");
     running.send(&event("joe", "butter", "view", now()));
     std::thread::sleep(Duration::from_millis(300));
     running.end().well().said(&["clock is 3,", "--rebuild"]);
-    assert_eq!(clock.check().len(), 3);
+    assert_eq!(clock.assert_consistent().len(), 3);
 }

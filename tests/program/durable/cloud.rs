@@ -1,4 +1,4 @@
-//! A state in a cloud's object store: a server that speaks S3, from the Python package `moto`.
+//! State in a cloud's object store: the S3 server of the Python package `moto`.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use super::super::{Heard, PATIENCE};
 use super::*;
 
-/// The server, and what tells the program where it is.
+/// The server and its port.
 struct Cloud {
     server: Child,
     port: u16,
 }
 
 impl Cloud {
-    /// `None` where there is no such server.
+    /// `None` if the server is not installed.
     fn new() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Command::new("python3")
@@ -25,14 +25,14 @@ impl Cloud {
             .stderr(Stdio::null())
             .spawn();
         let Ok(server) = server else {
-            println!("not tested: a state in S3 needs python3 with moto (pip install 'moto[server]')");
+            println!("skipped: state in S3 needs python3 with moto (pip install 'moto[server]')");
             return None;
         };
         let mut cloud = Cloud { server, port };
         let asked = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             if cloud.server.try_wait().unwrap().is_some() || asked.elapsed() > PATIENCE {
-                println!("not tested: a state in S3 needs python3 with moto (pip install 'moto[server]')");
+                println!("skipped: state in S3 needs python3 with moto (pip install 'moto[server]')");
                 return None;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -41,7 +41,7 @@ impl Cloud {
         Some(cloud)
     }
 
-    /// Asks the server something that takes no more than a line.
+    /// Sends a request without a body.
     fn request(&self, method: &str, path: &str) -> String {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
@@ -78,32 +78,32 @@ impl Drop for Cloud {
 }
 
 #[test]
-fn a_state_in_a_cloud_is_gone_on_from_like_one_in_a_folder() {
+fn resumes_from_state_in_a_cloud_store() {
     let Some(cloud) = Cloud::new() else { return };
     let place = Place::new();
     let events = log(&place, 900, 31);
     place.write("in.jsonl", lines(&events));
-    place.begin(&calm("expected.jsonl", None, 1)).end().well();
+    place.begin(&single_snapshot_arguments("expected.jsonl", None, 1)).end().well();
     let state = "s3://shop/state";
     for part in [300, 600] {
         place.write("in.jsonl", lines(&events[..part]));
-        cloud.start(&place, &calm("out.jsonl", Some(state), 1)).end().well();
+        cloud.start(&place, &single_snapshot_arguments("out.jsonl", Some(state), 1)).end().well();
     }
     place.write("in.jsonl", lines(&events));
     let running = cloud.start(&place, &arguments("out.jsonl", Some(state), 2));
     std::thread::sleep(Duration::from_millis(300));
     running.signal("KILL");
     running.end_within(PATIENCE);
-    let done = cloud.start(&place, &calm("out.jsonl", Some(state), 2)).end().well();
-    assert!(done.err.contains("goes on from snapshot"), "{}", done.err);
+    let done = cloud.start(&place, &single_snapshot_arguments("out.jsonl", Some(state), 2)).end().well();
+    assert!(done.err.contains("resuming from snapshot"), "{}", done.err);
     assert_same_stream("in a cloud", &place.read("out.jsonl"), &place.read("expected.jsonl"));
     let verify = ["snapshot", "verify", "--state", state].map(String::from);
     assert!(cloud.start(&place, &verify).end().well().out.contains("sound"));
-    // There are no locks: of two runs one is told at a snapshot, and stops. The second may be told at its very first, before it
-    // has read a line.
+    // Without locks one of two runs fails at a snapshot and stops. The second may fail at its first one, before it has read
+    // a line.
     let live = ["run", "--output", "one.jsonl", "--state", state, "--set", "state.interval=10ms", "--rebuild"];
     let live = |output: &str| live.map(|arg| arg.replace("one.jsonl", output)).to_vec();
-    let ready = |running: &Running| running.err.text().contains("read again");
+    let ready = |running: &Running| running.err.text().contains("rereading");
     let ended = |running: &mut Running| running.child.try_wait().unwrap().is_some();
     let wait = |what: &str, one: &mut Running, two: &mut Running, done: &dyn Fn(&mut Running, &mut Running) -> bool| {
         let asked = Instant::now();
@@ -119,7 +119,7 @@ fn a_state_in_a_cloud_is_gone_on_from_like_one_in_a_folder() {
         ready(two) || ended(one) || ended(two)
     });
     for running in [&mut one, &mut two] {
-        // Who has stopped hears nothing.
+        // A run that has stopped closes its stdin.
         drop(running.stdin.as_mut().unwrap().write_all(super::super::two_shoppers(5).as_bytes()));
     }
     wait("neither stopped", &mut one, &mut two, &|one, two| ended(one) || ended(two));

@@ -1,16 +1,16 @@
-//! Every kind of byte of a snapshot changed once, files cut off and lost: the file is named, the snapshot before is used, or
-//! everything is read again, and the output is right in each case.
+//! Damaged snapshots: changed bytes of every kind, truncated and missing files. The file is named, the snapshot before is
+//! used or the inputs are reread, and the output is right in each case.
 
 use std::path::PathBuf;
 
 use super::*;
 
-/// A run that has ended two thirds through its input, and what the whole input makes.
+/// A run that ended after two thirds of its input, and the output of the whole input.
 struct Shop {
     place: Place,
     expected: String,
     output: String,
-    /// The newest manifest.
+    /// Newest manifest.
     manifest: PathBuf,
     /// Files that only the newest snapshot has, the largest first.
     groups: Vec<PathBuf>,
@@ -20,10 +20,10 @@ fn shop() -> Shop {
     let place = Place::new();
     let events = log(&place, 1_200, 21);
     place.write("in.jsonl", lines(&events));
-    place.begin(&calm("expected.jsonl", None, 1)).end().well();
+    place.begin(&single_snapshot_arguments("expected.jsonl", None, 1)).end().well();
     for part in [500, 800] {
         place.write("in.jsonl", lines(&events[..part]));
-        place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+        place.begin(&single_snapshot_arguments("out.jsonl", Some("state"), 1)).end().well();
     }
     place.write("in.jsonl", lines(&events));
     fs::rename(place.path("state"), place.path("state-then")).unwrap();
@@ -47,8 +47,8 @@ fn shop() -> Shop {
 }
 
 impl Shop {
-    /// Goes on with some files changed, and returns what was said.
-    fn goes_on(&self, what: &str, harm: impl FnOnce(&Shop, &dyn Fn(&Path) -> PathBuf)) -> String {
+    /// Resumes with some files changed, and returns stderr.
+    fn resume(&self, what: &str, harm: impl FnOnce(&Shop, &dyn Fn(&Path) -> PathBuf)) -> String {
         let place = &self.place;
         if place.path("state").exists() {
             fs::remove_dir_all(place.path("state")).unwrap();
@@ -57,37 +57,37 @@ impl Shop {
         place.write("out.jsonl", &self.output);
         let then = place.path("state-then");
         harm(self, &|file| place.path("state").join(file.strip_prefix(&then).unwrap()));
-        let done = place.begin(&calm("out.jsonl", Some("state"), 1)).end().well();
+        let done = place.begin(&single_snapshot_arguments("out.jsonl", Some("state"), 1)).end().well();
         assert!(!done.err.contains("panicked"), "{what}: {}", done.err);
         assert_same_stream(what, &place.read("out.jsonl"), &self.expected);
         done.err
     }
 }
 
-/// Places in a file, each of another kind of byte.
-fn places(bytes: &[u8], marks: &[&str]) -> Vec<(String, usize)> {
-    let mut places = Vec::new();
+/// Offsets in a file, each of another kind of byte.
+fn offsets(bytes: &[u8], marks: &[&str]) -> Vec<(String, usize)> {
+    let mut offsets = Vec::new();
     for mark in marks {
         let at = bytes.windows(mark.len()).position(|window| window == mark.as_bytes());
         let at = at.unwrap_or_else(|| panic!("no {mark} in the file"));
-        // The mark itself, and what it stands before.
-        places.push((format!("the key {mark}"), at));
-        places.push((format!("the value of {mark}"), at + mark.len() + 5));
+        // The mark itself, and the value after it.
+        offsets.push((format!("the key {mark}"), at));
+        offsets.push((format!("the value of {mark}"), at + mark.len() + 5));
     }
-    places
+    offsets
 }
 
 #[test]
-fn any_byte_of_a_snapshot_may_change() {
+fn detects_a_changed_byte_anywhere_in_a_snapshot() {
     let shop = shop();
     let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_owned();
-    let untouched = shop.goes_on("untouched", |_, _| {});
+    let untouched = shop.resume("untouched", |_, _| {});
     assert!(!untouched.contains("is not used"), "{untouched}");
 
     let manifest = fs::read(&shop.manifest).unwrap();
     let keys = ["\"xxh3\"", "version", "sequence", "\"time\"", "meaning", "\"position\"", "\"file\"", "\"rows\""];
     let mut flips: Vec<(PathBuf, String, usize)> = Vec::new();
-    for (what, at) in places(&manifest, &keys) {
+    for (what, at) in offsets(&manifest, &keys) {
         flips.push((shop.manifest.clone(), what, at));
     }
     let group = &shop.groups[0];
@@ -103,24 +103,27 @@ fn any_byte_of_a_snapshot_may_change() {
     ] {
         flips.push((group.clone(), what.into(), at));
     }
-    flips.extend(places(&bytes, &["deltarec.xxh3"]).into_iter().map(|(what, at)| (group.clone(), what, at)));
+    flips.extend(offsets(&bytes, &["deltarec.xxh3"]).into_iter().map(|(what, at)| (group.clone(), what, at)));
 
     for (file, what, at) in flips {
         let what = format!("{}: {what}", name(&file));
-        let said = shop.goes_on(&what, |_, here| {
+        let stderr = shop.resume(&what, |_, here| {
             let mut bytes = fs::read(&file).unwrap();
             bytes[at] ^= 1;
             fs::write(here(&file), bytes).unwrap();
         });
-        assert!(said.contains("is not used") && said.contains(&name(&file)), "{what}: it is not named in\n{said}");
-        assert!(said.contains("goes on from snapshot"), "{what}: the one before is not used:\n{said}");
+        assert!(
+            stderr.contains("is not used") && stderr.contains(&name(&file)),
+            "{what}: it is not named in\n{stderr}"
+        );
+        assert!(stderr.contains("resuming from snapshot"), "{what}: the one before is not used:\n{stderr}");
     }
 }
 
 type Harm = fn(&Path);
 
 #[test]
-fn files_may_be_cut_off_longer_or_lost() {
+fn detects_truncated_extended_and_missing_files() {
     let shop = shop();
     let harms: [(&str, Harm); 4] = [
         ("lost", |file| fs::remove_file(file).unwrap()),
@@ -129,21 +132,21 @@ fn files_may_be_cut_off_longer_or_lost() {
         ("longer", |file| fs::write(file, [fs::read(file).unwrap(), b"}".to_vec()].concat()).unwrap()),
     ];
     for (what, harm) in harms {
-        let said = shop.goes_on(what, |shop, here| harm(&here(&shop.groups[0])));
-        assert!(said.contains("is not used") && said.contains("goes on from snapshot"), "{what}: {said}");
-        let said = shop.goes_on(what, |shop, here| harm(&here(&shop.manifest)));
-        // A manifest that is not there was never written: nobody can miss it.
-        assert!(said.contains("is not used") || what == "lost", "{what}: {said}");
+        let stderr = shop.resume(what, |shop, here| harm(&here(&shop.groups[0])));
+        assert!(stderr.contains("is not used") && stderr.contains("resuming from snapshot"), "{what}: {stderr}");
+        let stderr = shop.resume(what, |shop, here| harm(&here(&shop.manifest)));
+        // A missing manifest cannot be told from one that was never written.
+        assert!(stderr.contains("is not used") || what == "lost", "{what}: {stderr}");
     }
 }
 
 #[test]
-fn with_all_snapshots_damaged_everything_is_read_again() {
+fn rereads_the_inputs_when_all_snapshots_are_damaged() {
     let shop = shop();
-    let said = shop.goes_on("all manifests", |shop, here| {
+    let stderr = shop.resume("all manifests", |shop, here| {
         for entry in fs::read_dir(shop.manifest.parent().unwrap()).unwrap() {
             fs::write(here(&entry.unwrap().path()), "{}").unwrap();
         }
     });
-    assert!(said.contains("everything is read again"), "{said}");
+    assert!(stderr.contains("rereading the inputs"), "{stderr}");
 }

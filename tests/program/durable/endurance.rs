@@ -1,42 +1,42 @@
-//! A long time at a quick pace: once the retention is reached, memory and snapshots stay as they are, although users and
-//! items that nobody has seen before keep coming.
+//! A long simulated time at a high rate: once the retention is reached, memory and snapshots stop growing, although new users
+//! and items keep coming.
 
 use std::io::Write as _;
 
 use super::super::PATIENCE;
 use super::*;
 
-/// What is lived through.
-struct Life {
+/// Parameters of a run.
+struct Endurance {
     /// Simulated seconds.
     seconds: u64,
-    /// Events in each.
+    /// Events per simulated second.
     rate: u64,
-    /// Seconds for which an event counts.
+    /// Retention in seconds.
     retention: u64,
 }
 
-/// Long names: what is not let go of shows.
+/// Length of names: long enough that names which are not forgotten show in the memory.
 const NAME: usize = 500;
 
 fn name(of: &str, number: u64) -> String {
     format!("{of}{number:0>NAME$}")
 }
 
-impl Life {
+impl Endurance {
     fn events(&self) -> u64 {
         self.seconds * self.rate
     }
 
-    /// A visitor comes for five events and never again; an item is shown for a while and never again.
+    /// A visitor has five events and never returns; an item is seen for a while and never again.
     fn event(&self, n: u64) -> String {
         let visitor = n / 200 * 40 + n % 40;
         let item = n / 200 * 20 + (n * 7 + n / 40) % 20;
         super::super::event(&name("u", visitor), &name("p", item), "view", START + n * SECOND / self.rate)
     }
 
-    /// Lives it, and checks what was held each quarter.
-    fn live(&self) {
+    /// Runs it, and compares the memory of its quarters.
+    fn run(&self) {
         let place = Place::new();
         let args = [
             "run",
@@ -66,7 +66,7 @@ impl Life {
         drop(stdin);
         let done = running.end_within(30 * PATIENCE).well();
         println!("{} events; peaks of the quarters: {peaks:?} KiB; {}", self.events(), done.err.trim());
-        // Half of what the names that came in the second half take.
+        // Half of the size of the names that are new in the second half.
         let names = self.events() / 2 * (40 + 20) / 200 * NAME as u64 / 1_024;
         let most = peaks[1] + (peaks[1] / 10).min(names / 2);
         assert!(peaks[3] <= most, "memory grows: {peaks:?} KiB, at most {most} expected");
@@ -92,14 +92,14 @@ fn resident(id: u32) -> u64 {
 #[test]
 fn memory_is_flat_once_the_retention_is_reached() {
     if !Path::new("/proc/self/status").exists() {
-        println!("not tested: memory is read from /proc");
+        println!("skipped: memory is read from /proc");
         return;
     }
-    Life { seconds: 24_000, rate: 20, retention: 600 }.live();
+    Endurance { seconds: 24_000, rate: 20, retention: 600 }.run();
 }
 
 #[test]
 #[ignore = "long: scripts/long_tests"]
-fn a_day_goes_by_and_memory_is_flat() {
-    Life { seconds: 86_400, rate: 20, retention: 3_600 }.live();
+fn memory_is_flat_over_a_day() {
+    Endurance { seconds: 86_400, rate: 20, retention: 3_600 }.run();
 }

@@ -1,4 +1,4 @@
-//! kill -9 at random moments, with other numbers of workers each time.
+//! kill -9 at random moments, with varying numbers of workers.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use crate::support::oracle::{self, Params};
 
 const EVENTS: usize = 3_000;
 
-/// What a round needs, made once.
+/// Input and expected output of the rounds.
 struct Log {
     events: Vec<Event>,
     expected: String,
-    /// About how long a run takes that keeps its state.
-    took: Duration,
+    /// Duration of a run with state.
+    duration: Duration,
 }
 
-/// The run that nobody disturbs; its last lists are the oracle's.
-fn undisturbed(seed: u64) -> Log {
+/// Makes the output of an uninterrupted run, and compares its last lists with the oracle.
+fn uninterrupted(seed: u64) -> Log {
     let place = Place::new();
     let events = log(&place, EVENTS, seed);
     place.write("in.jsonl", lines(&events));
@@ -33,15 +33,15 @@ fn undisturbed(seed: u64) -> Log {
     let judged = judged(&events);
     let params = Params { history: 12, audience: Some(AUDIENCE), retention: RETENTION, ..Params::default() };
     let lists = unscored(oracle::lists(&judged, &params, latest(&judged)));
-    super::super::assert_same("undisturbed", &last_lists(&found), &lists, 20);
-    assert!(found.iter().any(|change| change.items.is_empty()), "nobody ever leaves");
+    super::super::assert_same("uninterrupted", &last_lists(&found), &lists, 20);
+    assert!(found.iter().any(|change| change.items.is_empty()), "no viewer ever leaves");
     let started = Instant::now();
     place.begin(&arguments("durable.jsonl", Some("state"), 1)).end().well();
     assert_same_stream("with snapshots", &place.read("durable.jsonl"), &expected);
-    Log { events, expected, took: started.elapsed() }
+    Log { events, expected, duration: started.elapsed() }
 }
 
-/// Kills a run a few times, at moments that the seed decides, and lets the last one go on to the end.
+/// Kills a run a few times, at moments drawn from the seed, and runs the last one to its end.
 fn round(log: &Log, seed: u8) {
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut draw = |below: u64| random.next_u64() % below;
@@ -51,7 +51,7 @@ fn round(log: &Log, seed: u8) {
     for _ in 0..3 {
         let workers = [1, 2, 4][draw(3) as usize];
         let running = place.begin(&arguments("out.jsonl", Some("state"), workers));
-        thread::sleep(log.took * draw(1_000) as u32 / 1_000);
+        thread::sleep(log.duration * draw(1_000) as u32 / 1_000);
         running.signal("KILL");
         killed += u32::from(running.end_within(super::super::PATIENCE).code.is_none());
     }
@@ -59,15 +59,15 @@ fn round(log: &Log, seed: u8) {
     let done = place.begin(&arguments("out.jsonl", Some("state"), workers)).end().well();
     println!("round {seed}: killed {killed} times; {}", done.err.lines().next().unwrap_or_default());
     assert_same_stream(&format!("round {seed}"), &place.read("out.jsonl"), &log.expected);
-    // What was left of the last kill is gone but for what the snapshots need.
+    // Leftovers of the last kill are deleted.
     let state = listed(&place, "state");
     assert!((1..=3).contains(&state.len()) && state.iter().all(|(_, what)| what == "whole"), "{state:?}");
     place.deltarec(&["snapshot", "verify", "--state", "state"]).well();
 }
 
 #[test]
-fn killed_at_random_a_run_leaves_the_output_of_one_that_was_left_alone() {
-    let log = undisturbed(11);
+fn random_kills_do_not_change_the_output() {
+    let log = uninterrupted(11);
     for seed in 0..5 {
         round(&log, seed);
     }
@@ -75,16 +75,16 @@ fn killed_at_random_a_run_leaves_the_output_of_one_that_was_left_alone() {
 
 #[test]
 #[ignore = "long: scripts/long_tests"]
-fn killed_at_random_fifty_times_over() {
+fn fifty_random_kills_do_not_change_the_output() {
     for seed in 0..50 {
-        round(&undisturbed(100 + u64::from(seed) / 10), seed);
+        round(&uninterrupted(100 + u64::from(seed) / 10), seed);
     }
 }
 
-/// A clean stop after each part, with one, two and four workers in every order.
+/// A clean stop after each part, with one, two and four workers in different orders.
 #[test]
-fn stopped_with_so_many_workers_it_goes_on_with_any_other_number() {
-    let log = undisturbed(12);
+fn resumes_with_any_number_of_workers() {
+    let log = uninterrupted(12);
     for workers in [[1, 2, 4], [4, 1, 2], [2, 4, 1]] {
         let place = Place::new();
         for (part, workers) in workers.into_iter().enumerate() {
@@ -96,15 +96,15 @@ fn stopped_with_so_many_workers_it_goes_on_with_any_other_number() {
     }
 }
 
-/// The same with packed files, which are continued by packing them anew.
+/// Compressed files are continued by compressing them again.
 #[test]
-fn a_packed_output_is_continued_too() {
-    let log = undisturbed(13);
+fn continues_a_compressed_output() {
+    let log = uninterrupted(13);
     for output in ["out.jsonl.gz", "out.jsonl.zst"] {
         let place = Place::new();
         place.write("in.jsonl", lines(&log.events));
         let running = place.begin(&arguments(output, Some("state"), 1));
-        thread::sleep(log.took / 2);
+        thread::sleep(log.duration / 2);
         running.signal("KILL");
         running.end_within(super::super::PATIENCE);
         place.begin(&arguments(output, Some("state"), 2)).end().well();
@@ -118,17 +118,18 @@ fn a_packed_output_is_continued_too() {
     }
 }
 
-/// The first snapshot after a restart writes what changed since the one it goes on from, and names the other files again.
+/// The first snapshot after a restart writes the groups that changed since the one it resumed from, and names the other
+/// files again.
 #[test]
-fn over_a_restart_groups_that_did_not_change_keep_their_files() {
+fn unchanged_groups_keep_their_files_over_a_restart() {
     let place = Place::new();
     let events = log(&place, 600, 8);
     place.write("in.jsonl", lines(&events));
-    place.begin(&calm("whole.jsonl", None, 1)).end().well();
+    place.begin(&single_snapshot_arguments("whole.jsonl", None, 1)).end().well();
     let mut files = Vec::new();
     for (upto, workers) in [(400, 1), (401, 2), (600, 1)] {
         place.write("in.jsonl", lines(&events[..upto]));
-        place.begin(&calm("out.jsonl", Some("state"), workers)).end().well();
+        place.begin(&single_snapshot_arguments("out.jsonl", Some("state"), workers)).end().well();
         let store = Store::open(place.path("state").to_str().unwrap()).unwrap();
         files.push(store.newest().unwrap().manifest.expect("a snapshot").groups);
     }

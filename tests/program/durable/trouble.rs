@@ -1,4 +1,4 @@
-//! A place for snapshots that is used by others, full, gone, of another program or another version.
+//! Stores that are in use, full, missing, or written by another program or version.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -32,14 +32,14 @@ fn a_state_is_used_by_one_run_at_a_time() {
     until("the first snapshot", || newest(&place) > 1);
     let second = place.deltarec(&LIVE).failed(1, &["another run uses this state", "lock"]);
     assert_eq!(second.out, "");
-    // Paused is not gone.
+    // A paused process still holds the lock.
     first.signal("STOP");
     place.deltarec(&LIVE).failed(1, &["another run uses this state"]);
     first.signal("CONT");
     first.send(&super::super::event("eve", "bread", "view", 6));
     first.end().well();
     assert_eq!(changes(&place.read("out.jsonl")).len(), 2);
-    // Killed, it lets the next one in.
+    // A killed process releases it.
     let mut third = place.start(&LIVE);
     third.send(&super::super::event("joe", "bread", "view", 7));
     until("the third", || place.read("out.jsonl").lines().count() == 3);
@@ -49,7 +49,7 @@ fn a_state_is_used_by_one_run_at_a_time() {
 }
 
 #[test]
-fn a_snapshot_of_a_newer_deltarec_stops_the_run_before_anything_is_written() {
+fn a_newer_manifest_stops_the_run_before_anything_is_written() {
     let place = Place::new();
     place.write("in.jsonl", two_shoppers(5));
     place.begin(&arguments("out.jsonl", Some("state"), 1)).end().well();
@@ -62,7 +62,7 @@ fn a_snapshot_of_a_newer_deltarec_stops_the_run_before_anything_is_written() {
 }
 
 #[test]
-fn what_others_keep_in_the_folder_is_left_alone() {
+fn leaves_foreign_files_in_the_folder_alone() {
     let place = Place::new();
     let strange = ["state/readme.txt", "state/groups/0000000001.txt", "state/manifests/notes.json", "state/groups/x#1"];
     for name in strange {
@@ -79,9 +79,9 @@ fn what_others_keep_in_the_folder_is_left_alone() {
     }
 }
 
-/// The files of older snapshots deleted under a run: the next snapshot that would have named them has all groups instead.
+/// The files of older snapshots are deleted during a run: the next snapshot that would have named them writes all groups.
 #[test]
-fn a_folder_that_was_emptied_is_filled_again() {
+fn rewrites_all_groups_after_files_were_deleted() {
     let place = Place::new();
     let mut running = place.start(&LIVE);
     let shop = |n: u64| two_shoppers(n).replace("ann", &format!("ann{n}")).replace("bob", &format!("bob{n}"));
@@ -89,7 +89,7 @@ fn a_folder_that_was_emptied_is_filled_again() {
         running.send(&shop(n));
     }
     until("a snapshot", || newest(&place) > 1 && fs::read_dir(place.path("state/groups")).unwrap().count() > 50);
-    until("it rests", || {
+    until("no snapshot under way", || {
         let then = newest(&place);
         std::thread::sleep(Duration::from_millis(300));
         newest(&place) == then
@@ -106,7 +106,7 @@ fn a_folder_that_was_emptied_is_filled_again() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_stops_nothing_and_shows_in_the_exit_code() {
+fn an_unwritable_store_only_changes_the_exit_code() {
     let place = Place::new();
     let events = log(&place, 600, 4);
     place.write("in.jsonl", lines(&events));
@@ -116,17 +116,17 @@ fn a_place_that_cannot_be_written_stops_nothing_and_shows_in_the_exit_code() {
     let done = place.begin(&arguments("out.jsonl", Some("state"), 1)).end();
     let done = done.failed(
         1,
-        &["the one before stands", "where a folder should be", "the next start resumes from the one before"],
+        &["the previous one stays valid", "where a folder should be", "a restart resumes from the one before"],
     );
     assert_same_stream("not written", &place.read("out.jsonl"), &place.read("expected.jsonl"));
     assert_eq!(done.summary().events, 600);
-    // Put right, it goes on: from nothing, without sending anything again.
+    // After the repair it starts from nothing, and sends no list again.
     fs::remove_file(place.path("state/groups")).unwrap();
     place.begin(&arguments("out.jsonl", Some("state"), 1)).end().well();
     assert_same_stream("put right", &place.read("out.jsonl"), &place.read("expected.jsonl"));
 }
 
-/// A file system of its own, as small as is asked for; nothing where this may not be done.
+/// A small file system of its own, if this user may mount one.
 struct Disk<'p>(&'p Path);
 
 impl<'p> Disk<'p> {
@@ -136,7 +136,7 @@ impl<'p> Disk<'p> {
             Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).output();
         let mounted = mount.is_ok_and(|done| done.status.success());
         if !mounted {
-            println!("not tested: a full disk needs the right to mount a file system");
+            println!("skipped: a full disk needs the right to mount a file system");
         }
         mounted.then_some(Disk(path))
     }
@@ -155,7 +155,7 @@ impl Drop for Disk<'_> {
 }
 
 #[test]
-fn a_full_disk_costs_snapshots_and_nothing_else() {
+fn a_full_disk_costs_only_snapshots() {
     let place = Place::new();
     let events = log(&place, 1_500, 6);
     place.write("in.jsonl", lines(&events));
@@ -166,12 +166,12 @@ fn a_full_disk_costs_snapshots_and_nothing_else() {
     let done = done.failed(1, &["is not complete", "free some space"]);
     assert_eq!(done.summary().events, 1_500);
     assert_same_stream("full", &place.read("out.jsonl"), &place.read("expected.jsonl"));
-    // Nothing of the tries that failed is left to fill the disk.
+    // The files of failed snapshots are deleted.
     let needed: u64 =
         fs::read_dir(state.join("groups")).into_iter().flatten().map(|e| e.unwrap().metadata().unwrap().len()).sum();
     println!("{needed} bytes are left on the disk; {:?}", listed(&place, "state"));
     disk.grow("64m");
-    // A kill, and a run from what there is.
+    // A kill, and a run that resumes from what is stored.
     let running = place.begin(&arguments("out.jsonl", Some("state"), 2));
     std::thread::sleep(Duration::from_millis(200));
     running.signal("KILL");
@@ -181,17 +181,20 @@ fn a_full_disk_costs_snapshots_and_nothing_else() {
     assert_eq!(listed(&place, "state")[0].1, "whole");
 }
 
-/// A snapshot holds interactions, whatever was made of them.
+/// A snapshot holds interactions, not what was computed from them.
 #[test]
-fn another_similarity_is_gone_on_with() {
+fn resumes_with_another_similarity() {
     let place = Place::new();
     let events = log(&place, 1_200, 7);
     for (n, measure) in ["cosine", "jaccard", "llr", "count"].into_iter().enumerate() {
-        // With more to read, and in the end with nothing new.
+        // With more input each time, and in the end with nothing new.
         place.write("in.jsonl", lines(&events[..[500, 800, 1_200, 1_200][n]]));
         let set = ["--set".to_owned(), format!("graph.similarity={measure}")];
-        place.begin(&[calm("alone.jsonl", None, 1), set.to_vec()].concat()).end().well();
-        let done = place.begin(&[calm("out.jsonl", Some("state"), 2), set.to_vec()].concat()).end().well();
+        place.begin(&[single_snapshot_arguments("alone.jsonl", None, 1), set.to_vec()].concat()).end().well();
+        let done = place
+            .begin(&[single_snapshot_arguments("out.jsonl", Some("state"), 2), set.to_vec()].concat())
+            .end()
+            .well();
         if n > 0 {
             done.said(&["graph.similarity was", measure]);
         }
@@ -201,7 +204,7 @@ fn another_similarity_is_gone_on_with() {
 }
 
 #[test]
-fn what_would_change_the_meaning_is_told_and_not_mixed() {
+fn rejects_incompatible_settings() {
     let place = Place::new();
     place.write("in.jsonl", two_shoppers(now()));
     let run = |more: &str| place.run(&format!("--input in.jsonl --output out.jsonl --state state {more}"));
@@ -212,7 +215,7 @@ fn what_would_change_the_meaning_is_told_and_not_mixed() {
     run("--where level>2").failed(2, &["--where"]);
     run("--set state.codec=arrow").failed(2, &["state.codec", "\"parquet\", \"records\""]);
     assert_eq!(place.read("out.jsonl"), before);
-    run("--set graph.history=51 --rebuild").well().said(&["everything is read again"]);
-    assert_eq!(place.read("out.jsonl"), before, "what is equal is not sent again");
+    run("--set graph.history=51 --rebuild").well().said(&["rereading the inputs"]);
+    assert_eq!(place.read("out.jsonl"), before, "equal lists are not sent again");
     run("--set graph.history=51 --set state.codec=records").well();
 }

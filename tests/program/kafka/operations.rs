@@ -94,7 +94,7 @@ fn new_partitions_are_read() {
     // The positions in the snapshot include the new partitions.
     let running = start(&place, &broker, &input, &output, "--state state");
     wait_for_backfill(&running);
-    stop(running).said(&["goes on from snapshot", ", 0 rejected"]);
+    stop(running).said(&["resuming from snapshot", ", 0 rejected"]);
     assert_same("new partitions", &broker.lists(&output), &expected, 100);
 }
 

@@ -1,0 +1,77 @@
+//! Threads that turn the rows of groups into stored files.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use snapshots::{EncodedGroup, Interactions, RunId, Store};
+
+use super::state::Event;
+use crate::engine::threads::{lower_priority, spawn};
+
+/// Files that are written at a time. Each waits for the disk or the network.
+const WRITERS: usize = 8;
+
+/// Rest of a packer as a multiple of the time it packed, so that one packer per core takes a quarter of the machine. Low
+/// priority alone is not enough: a worker that wakes up may still find every core taken for a moment.
+const REST: u32 = 3;
+
+/// A longer time was not spent packing but waiting for a slow store, so no longer one counts for the rest.
+const MAX_PACKING: Duration = Duration::from_millis(250);
+
+/// All rows of a group.
+pub(super) struct Job {
+    pub(super) snapshot: u64,
+    pub(super) group: u8,
+    pub(super) rows: Interactions,
+    /// Whether packers rest in between.
+    pub(super) is_paced: bool,
+}
+
+/// Starts packers, one per core, and the writers of packed files. Returns the channel of jobs, which is full while all
+/// packers are busy, and the channel of [`Event::Stored`]. Threads end when the jobs do.
+pub(super) fn start(store: &Arc<Store>, run: RunId) -> (Sender<Job>, Receiver<Event>) {
+    let (job_sender, jobs) = bounded::<Job>(1);
+    let (packed_sender, packed) = bounded::<(u64, u8, EncodedGroup)>(1);
+    let (stored_sender, stored) = unbounded();
+    // Every `send` below fails only when the run is over.
+    for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+        let (jobs, packed, stored, store) =
+            (jobs.clone(), packed_sender.clone(), stored_sender.clone(), Arc::clone(store));
+        start_thread("packer", tracing::error_span!("packer"), move || {
+            for Job { snapshot, group, rows, is_paced } in jobs {
+                let began = Instant::now();
+                match store.encode_group(snapshot, run, group, &rows) {
+                    Ok(file) => packed.send((snapshot, group, file)).unwrap_or_default(),
+                    Err(error) => {
+                        stored.send(Event::Stored { snapshot, group, file: Err(error) }).unwrap_or_default();
+                    }
+                }
+                drop(rows);
+                if is_paced {
+                    thread::sleep(REST * began.elapsed().min(MAX_PACKING));
+                }
+            }
+        });
+    }
+    for _ in 0..WRITERS {
+        let (packed, stored, store) = (packed.clone(), stored_sender.clone(), Arc::clone(store));
+        start_thread("snapshot-writer", tracing::error_span!("snapshot_writer"), move || {
+            for (snapshot, group, file) in packed {
+                let file = store.put_encoded(file).map(Some);
+                stored.send(Event::Stored { snapshot, group, file }).unwrap_or_default();
+            }
+        });
+    }
+    (job_sender, stored)
+}
+
+/// Starts a thread of low priority. It is never joined.
+fn start_thread(name: &str, span: tracing::Span, work: impl FnOnce() + Send + 'static) {
+    spawn(name, span, move || {
+        lower_priority();
+        work();
+    });
+}
