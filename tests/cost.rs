@@ -10,7 +10,7 @@ use schema::id64;
 use crate::support::graph::{config, ticks};
 use crate::support::logs::{log, params};
 use crate::support::oracle::measures::Measure;
-use crate::support::oracle::{Ev, Params, lists};
+use crate::support::oracle::{OracleEvent, Params, lists};
 
 #[path = "../benches/cost/mod.rs"]
 #[allow(dead_code, reason = "its counters are for the benchmark")]
@@ -18,7 +18,7 @@ mod program;
 
 /// Runs COST and the oracle on the same batches, and compares all lists after each batch, with the scores of the changed
 /// ones. Returns the number of compared lists.
-fn check(params: &Params, log: &[Ev], size: usize) -> usize {
+fn check(params: &Params, log: &[OracleEvent], size: usize) -> usize {
     // COST has one source and one measure.
     let params = &Params { users_weight: 0, similarity: Measure::Cosine, ..params.clone() };
     let mut program = program::Cost::new(&config(params));
@@ -32,8 +32,13 @@ fn check(params: &Params, log: &[Ev], size: usize) -> usize {
     let mut compared = 0;
     let mut arrived = 0;
     for tick in ticks(log, size) {
-        let event =
-            |ev: &Ev| Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level, scope: None };
+        let event = |ev: &OracleEvent| Event {
+            user: id64(&ev.user),
+            item: id64(&ev.item),
+            ts: ev.ts,
+            level: ev.level,
+            scope: None,
+        };
         let events: Vec<Event> = tick.events.iter().map(event).collect();
         arrived += events.len();
         let expected = lists(&log[..arrived], params, tick.at);
@@ -66,7 +71,7 @@ proptest! {
 }
 
 /// A random log, much longer than the retention.
-fn random_log(seed: u64, events: usize, users: u64, items: u64) -> Vec<Ev> {
+fn random_log(seed: u64, events: usize, users: u64, items: u64) -> Vec<OracleEvent> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut draw = move |below: u64| {
         state ^= state << 13;
@@ -80,7 +85,12 @@ fn random_log(seed: u64, events: usize, users: u64, items: u64) -> Vec<Ev> {
         let late = if draw(20) == 0 { draw(60_000) } else { 0 };
         // The minimum of two draws makes some items popular.
         let item = draw(items).min(draw(items));
-        Ev { user: format!("u{}", draw(users)), item: format!("p{item}"), level: 1 + draw(6) as u8, ts: clock - late }
+        OracleEvent {
+            user: format!("u{}", draw(users)),
+            item: format!("p{item}"),
+            level: 1 + draw(6) as u8,
+            ts: clock - late,
+        }
     };
     (0..events).map(one).collect()
 }

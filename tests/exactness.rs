@@ -6,15 +6,15 @@ use proptest::prelude::*;
 
 use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
 use crate::support::logs::{log, params};
-use crate::support::oracle::changes::{changes, changes_together};
-use crate::support::oracle::{Ev, Params, lists, without_scores};
+use crate::support::oracle::changes::{changes, coalesced_changes};
+use crate::support::oracle::{OracleEvent, Params, lists, without_scores};
 
 /// Compares the lists at the end of every tick with the oracle's. Returns the number of lists compared.
 fn compare_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Result<usize, TestCaseError> {
     let records = run(params, ticks, workers, pace);
     let mut arrived = Vec::new();
     let mut compared = 0;
-    let mut ends: BTreeMap<u64, Vec<Ev>> = BTreeMap::new();
+    let mut ends: BTreeMap<u64, Vec<OracleEvent>> = BTreeMap::new();
     for tick in ticks {
         arrived.extend(tick.events.iter().cloned());
         ends.insert(tick.at, arrived.clone());
@@ -43,7 +43,7 @@ proptest! {
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         let ticks = ticks(&log, size);
         let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
-        prop_assert_eq!(run(&params, &ticks, workers, pace), changes_together(&expected, &params));
+        prop_assert_eq!(run(&params, &ticks, workers, pace), coalesced_changes(&expected, &params));
     }
 
     /// For any number of events per tick and of workers, whether the driver waits for each tick or not.
@@ -61,7 +61,7 @@ proptest! {
 }
 
 /// A log of 40 viewers over an hour, with long pauses, late and repeated events.
-fn shop_log(events: usize) -> Vec<Ev> {
+fn shop_log(events: usize) -> Vec<OracleEvent> {
     // A generator written out here, so that the log does not change with a library.
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut draw = |below: u64| {
@@ -71,7 +71,7 @@ fn shop_log(events: usize) -> Vec<Ev> {
         state % below
     };
     let mut clock = 1_700_000_000_000;
-    let mut log: Vec<Ev> = Vec::new();
+    let mut log: Vec<OracleEvent> = Vec::new();
     while log.len() < events {
         clock += if draw(50) == 0 { draw(200_000) } else { draw(3_000) };
         if draw(25) == 0 && !log.is_empty() {
@@ -81,7 +81,7 @@ fn shop_log(events: usize) -> Vec<Ev> {
         }
         let lateness = if draw(12) == 0 { draw(400_000) } else { 0 };
         let (user, item) = (draw(40), draw(8) * draw(9));
-        log.push(Ev {
+        log.push(OracleEvent {
             user: format!("viewer {user}"),
             item: format!("品牌{item}"),
             level: 1 + draw(6) as u8,

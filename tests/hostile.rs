@@ -11,8 +11,8 @@ use timely::dataflow::operators::{Inspect as _, Probe as _};
 
 use crate::support::graph::{Pace, Tick, config, drive, run_with};
 use crate::support::logs::measures;
-use crate::support::oracle::changes::changes_together;
-use crate::support::oracle::{Ev, Params, lists};
+use crate::support::oracle::changes::coalesced_changes;
+use crate::support::oracle::{OracleEvent, Params, lists};
 
 /// Extreme parameters: no shrinkage and one step per doubling, so that all scores tie; lists and rows of one item or longer than
 /// the catalogue; stairs of one step or longer than the history; an audience far shorter than the retention.
@@ -63,7 +63,7 @@ fn params() -> impl Strategy<Value = Params> {
 
 /// A log of few or many users and items, with a catalogue that drifts with the clock or not, jumps at which everything expires
 /// at once, and levels that rise and fall.
-fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
+fn log(length: usize) -> impl Strategy<Value = Vec<OracleEvent>> {
     let shape = (
         prop::sample::select(vec![2_u64, 5, 12, 30]),
         prop::sample::select(vec![2_u64, 4, 10, 40, 90]),
@@ -74,7 +74,7 @@ fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
     let event = (0..1_000_u64, (0..1_000_u64, 0..1_000_u64), 0..15_u8, (0..100_u64, 0..400_u64));
     (shape, prop::collection::vec(event, 1..length)).prop_map(|((users, items, drift, levels, pace), steps)| {
         let mut clock = 1_000;
-        let mut events: Vec<Ev> = Vec::new();
+        let mut events: Vec<OracleEvent> = Vec::new();
         for (user, (item, skew), level, (kind, step)) in steps {
             let ts = match kind {
                 0 => clock + step,
@@ -84,7 +84,12 @@ fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
             };
             clock = clock.max(ts);
             let item = (item % items) * (skew % items) / items + drift * (clock / 16);
-            let ev = Ev { user: format!("u{}", user % users), item: format!("p{item}"), level: 1 + level % levels, ts };
+            let ev = OracleEvent {
+                user: format!("u{}", user % users),
+                item: format!("p{item}"),
+                level: 1 + level % levels,
+                ts,
+            };
             events.push(ev);
         }
         events
@@ -92,7 +97,7 @@ fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
 }
 
 /// Cuts a log into ticks of the given sizes, repeated.
-fn cut(log: &[Ev], sizes: &[usize]) -> Vec<Tick> {
+fn cut(log: &[OracleEvent], sizes: &[usize]) -> Vec<Tick> {
     let (mut rest, mut clock, mut cut) = (log, 0, Vec::new());
     for size in sizes.iter().cycle() {
         if rest.is_empty() {
@@ -126,7 +131,7 @@ proptest! {
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         let ticks = cut(&log, &sizes);
         let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
-        let expected = changes_together(&expected, &params);
+        let expected = coalesced_changes(&expected, &params);
         prop_assert_eq!(run_with(&with_slice(&params, slice), &ticks, workers, pace), expected);
     }
 }
@@ -145,7 +150,7 @@ proptest! {
     ) {
         let ticks = cut(&log, &sizes);
         let mut records = run_with(&with_slice(&params, slice), &ticks, workers, Pace::Rush).into_iter().peekable();
-        let mut arrived: Vec<Ev> = Vec::new();
+        let mut arrived: Vec<OracleEvent> = Vec::new();
         let mut got: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
         for (index, tick) in ticks.iter().enumerate() {
             arrived.extend(tick.events.iter().cloned());
@@ -187,7 +192,8 @@ fn forgets_the_names_of_events_without_effect() {
                 (input, probe)
             });
             if worker.index() == 0 {
-                let ev = |user: &str, item: &str, ts| Ev { user: user.into(), item: item.into(), level: 1, ts };
+                let ev =
+                    |user: &str, item: &str, ts| OracleEvent { user: user.into(), item: item.into(), level: 1, ts };
                 let log = [ev("u", "p", 1_000), ev("late", "gone", 800), ev("u", "old", 900), ev("late", "p", 1)];
                 drive(worker, &mut input, &probe, &cut(&log, &[1]), Pace::Wait);
             }

@@ -8,18 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use schema::id64;
 
-use crate::support::oracle::changes::{Record, changes};
+use crate::support::oracle::changes::{OracleChange, changes};
 use crate::support::oracle::exact::{fine_log, floor_log2_times, log48, power, q, q_with_phase, similarity};
 use crate::support::oracle::measures::{Measure, llr_rank, population};
 use crate::support::oracle::users::{activity, rarity, samples, similar_users};
 use crate::support::oracle::{
-    Ev, Params, audience, cooccurrence, history, lists, popularity, profiles, similar_items, without_scores,
+    OracleEvent, Params, audience, cooccurrence, history, lists, popularity, profiles, similar_items, without_scores,
 };
 
 const FOREVER: u64 = u64::MAX;
 
-fn ev(user: &str, item: &str, level: u8, ts: u64) -> Ev {
-    Ev { user: user.into(), item: item.into(), level, ts }
+fn ev(user: &str, item: &str, level: u8, ts: u64) -> OracleEvent {
+    OracleEvent { user: user.into(), item: item.into(), level, ts }
 }
 
 /// Default parameters with the source `items` only.
@@ -33,7 +33,7 @@ fn without_expiry() -> Params {
 }
 
 /// The history of the user `u` as `(item, level, touched)`.
-fn history_of_u(events: &[Ev], params: &Params, t: u64) -> Vec<(String, u8, u64)> {
+fn history_of_u(events: &[OracleEvent], params: &Params, t: u64) -> Vec<(String, u8, u64)> {
     history(events, params, t).remove("u").unwrap_or_default()
 }
 
@@ -148,7 +148,7 @@ fn a_51st_item_displaces_the_oldest() {
     assert_eq!(full.len(), 50);
     assert!(full.iter().all(|(item, ..)| item != "i0"), "the oldest is displaced");
 
-    let at_once: Vec<Ev> = touched(51).into_iter().map(|event| Ev { ts: 7, ..event }).collect();
+    let at_once: Vec<OracleEvent> = touched(51).into_iter().map(|event| OracleEvent { ts: 7, ..event }).collect();
     let last = at_once.iter().map(|event| &event.item).max_by_key(|item| id64(item)).unwrap();
     let full = history_of_u(&at_once, &without_expiry(), 1_000);
     assert_eq!(full.len(), 50);
@@ -191,7 +191,7 @@ fn a_full_history_holds_the_most_recently_touched_items() {
 }
 
 /// ann has p1 at level 2 and p2 at level 3, bob has p1 at level 1.
-fn ann_and_bob() -> Vec<Ev> {
+fn ann_and_bob() -> Vec<OracleEvent> {
     vec![ev("ann", "p1", 2, 1_000), ev("ann", "p2", 3, 2_000), ev("bob", "p1", 1, 3_000)]
 }
 
@@ -317,7 +317,7 @@ fn popularity_and_cooccurrence_include_users_outside_the_audience() {
 
 #[test]
 fn profile_weights_halve_at_each_stair() {
-    let events: Vec<Ev> = (0..20).map(|n| ev("u", &format!("i{n:02}"), 3, 100 - n)).collect();
+    let events: Vec<OracleEvent> = (0..20).map(|n| ev("u", &format!("i{n:02}"), 3, 100 - n)).collect();
     let history = history(&events, &without_expiry(), 100);
     let weights = |stairs: &[usize]| {
         let params = Params { stairs: stairs.to_vec(), ..without_expiry() };
@@ -340,7 +340,7 @@ fn pairs_below_min_cooccurrence_are_not_similar() {
 }
 
 /// Three users have p1 and one other item each, bob has p1 only.
-fn pairs_with_p1() -> Vec<Ev> {
+fn pairs_with_p1() -> Vec<OracleEvent> {
     let mut events = vec![ev("bob", "p1", 1, 100)];
     for (user, item) in [("a", "p2"), ("b", "p3"), ("c", "p4")] {
         events.extend([ev(user, "p1", 1, 10), ev(user, item, 1, 20)]);
@@ -391,14 +391,14 @@ fn a_displaced_item_can_be_recommended() {
 }
 
 /// One tick per event.
-fn ticks(events: Vec<Ev>) -> Vec<(u64, Vec<Ev>)> {
+fn ticks(events: Vec<OracleEvent>) -> Vec<(u64, Vec<OracleEvent>)> {
     events.into_iter().map(|event| (event.ts, vec![event])).collect()
 }
 
 /// A change without its user and scores: at, items, entered, left.
 type BriefChange<'r> = (u64, Vec<&'r str>, Vec<&'r str>, Vec<&'r str>);
 
-fn changes_of<'r>(records: &'r [Record], user: &str) -> Vec<BriefChange<'r>> {
+fn changes_of<'r>(records: &'r [OracleChange], user: &str) -> Vec<BriefChange<'r>> {
     let strs = |names: &'r [String]| names.iter().map(String::as_str).collect();
     records
         .iter()
@@ -483,7 +483,7 @@ fn entered_and_left_are_in_the_order_of_their_lists() {
 }
 
 /// Events of few users and items within a short time, so that borders are hit often.
-fn small_log() -> impl Strategy<Value = Vec<Ev>> {
+fn small_log() -> impl Strategy<Value = Vec<OracleEvent>> {
     let event = (0..5_u8, 0..7_u8, 1..=6_u8, 0..60_u64)
         .prop_map(|(user, item, level, ts)| ev(&format!("u{user}"), &format!("i{item}"), level, ts));
     proptest::collection::vec(event, 0..40)
@@ -529,7 +529,7 @@ proptest! {
     #[test]
     fn the_changes_add_up_to_the_final_lists(mut log in small_log(), chunk in 1..8_usize) {
         log.sort_by_key(|event| event.ts);
-        let ticks: Vec<(u64, Vec<Ev>)> =
+        let ticks: Vec<(u64, Vec<OracleEvent>)> =
             log.chunks(chunk).map(|events| (events.last().unwrap().ts, events.to_vec())).collect();
         let mut current: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for record in changes(&ticks, &small_limits()) {

@@ -29,47 +29,47 @@ use flate2::read::MultiGzDecoder;
 use schema::{Change, Effect, Event, Levels};
 use tempfile::TempDir;
 
-use super::support::oracle::trending::{self, Seen, Trending};
-use super::support::oracle::{Ev, without_scores as unscored};
+use super::support::oracle::trending::{self, RoomEvent, Trending};
+use super::support::oracle::{OracleEvent, without_scores};
 
 /// Time limit of a run. A run that exceeds it is killed, and its test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Exit code and output of a run.
 #[derive(Debug)]
-struct Done {
+struct ProcessOutput {
     /// Exit code; `None` if a signal ended the run.
     code: Option<i32>,
-    out: String,
-    err: String,
+    stdout: String,
+    stderr: String,
 }
 
-impl Done {
+impl ProcessOutput {
     /// Asserts exit code 0.
-    fn well(self) -> Self {
-        assert_eq!(self.code, Some(0), "{}", self.err);
+    fn assert_success(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
         self
     }
 
-    /// Asserts this exit code and, as [`Done::said`], these parts of stderr.
-    fn failed(self, code: i32, parts: &[&str]) -> Self {
-        assert_eq!(self.code, Some(code), "{}", self.err);
-        self.said(parts)
+    /// Asserts this exit code and, as [`ProcessOutput::assert_stderr`], these parts of stderr.
+    fn assert_failure(self, code: i32, parts: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        self.assert_stderr(parts)
     }
 
     /// Asserts that stderr contains all parts and no panic message.
-    fn said(self, parts: &[&str]) -> Self {
+    fn assert_stderr(self, parts: &[&str]) -> Self {
         for part in parts {
-            assert!(self.err.contains(part), "{part:?} is missing in:\n{}", self.err);
+            assert!(self.stderr.contains(part), "{part:?} is missing in:\n{}", self.stderr);
         }
-        assert!(!self.err.contains("panicked") && !self.err.contains("RUST_BACKTRACE"), "{}", self.err);
+        assert!(!self.stderr.contains("panicked") && !self.stderr.contains("RUST_BACKTRACE"), "{}", self.stderr);
         self
     }
 
     /// The numbers of the summary line on stderr.
     fn summary(&self) -> Summary {
-        let line = self.err.lines().find(|line| line.contains(" events/s, peak memory "));
-        let line = line.unwrap_or_else(|| panic!("no summary in:\n{}", self.err));
+        let line = self.stderr.lines().find(|line| line.contains(" events/s, peak memory "));
+        let line = line.unwrap_or_else(|| panic!("no summary in:\n{}", self.stderr));
         let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
         let number_before = |what: &str| {
             let text = &line[..line.find(what).unwrap_or_else(|| panic!("no {what} in {line}"))];
@@ -97,11 +97,11 @@ struct Summary {
 }
 
 /// A temporary directory in which a test runs the program.
-struct Place(TempDir);
+struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
-        Place(TempDir::new().unwrap())
+        TestDir(TempDir::new().unwrap())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -117,12 +117,12 @@ impl Place {
     }
 
     /// Starts the program with pipes for stdin, stdout and stderr.
-    fn start(&self, args: &[&str]) -> Running {
-        self.start_telling("", args)
+    fn start(&self, args: &[&str]) -> RunningProcess {
+        self.start_with_log("", args)
     }
 
     /// The same with `RUST_LOG` set to `log`.
-    fn start_telling(&self, log: &str, args: &[&str]) -> Running {
+    fn start_with_log(&self, log: &str, args: &[&str]) -> RunningProcess {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deltarec"));
         if log.is_empty() {
             command.env_remove("RUST_LOG")
@@ -139,53 +139,53 @@ impl Place {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let out = Heard::new(child.stdout.take().unwrap());
-        let err = Heard::new(child.stderr.take().unwrap());
-        Running { stdin: child.stdin.take(), child, out, err }
+        let stdout = PipeReader::new(child.stdout.take().unwrap());
+        let stderr = PipeReader::new(child.stderr.take().unwrap());
+        RunningProcess { stdin: child.stdin.take(), child, stdout, stderr }
     }
 
     /// Runs the program to its end with an empty stdin.
-    fn deltarec(&self, args: &[&str]) -> Done {
-        self.start(args).end()
+    fn deltarec(&self, args: &[&str]) -> ProcessOutput {
+        self.start(args).finish()
     }
 
     /// `deltarec run` with arguments that are separated by spaces, and an empty stdin.
-    fn run(&self, args: &str) -> Done {
-        self.run_with(args, b"")
+    fn run(&self, args: &str) -> ProcessOutput {
+        self.run_with_stdin(args, b"")
     }
 
     /// The same with this input on stdin.
-    fn run_with(&self, args: &str, input: &[u8]) -> Done {
+    fn run_with_stdin(&self, args: &str, input: &[u8]) -> ProcessOutput {
         let args: Vec<&str> = ["run"].into_iter().chain(args.split_whitespace()).collect();
         let mut running = self.start(&args);
         let (mut stdin, input) = (running.stdin.take().unwrap(), input.to_owned());
         // The program may end before it has read everything, so a write error is no failure.
         let writer = thread::spawn(move || stdin.write_all(&input).is_ok());
-        let done = running.end();
+        let done = running.finish();
         writer.join().unwrap();
         done
     }
 }
 
 /// A running program. It is killed when dropped.
-struct Running {
+struct RunningProcess {
     child: Child,
     stdin: Option<ChildStdin>,
-    out: Heard,
-    err: Heard,
+    stdout: PipeReader,
+    stderr: PipeReader,
 }
 
-impl Running {
+impl RunningProcess {
     /// Writes to its stdin and keeps it open.
     fn send(&mut self, text: &str) {
         self.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
     /// Waits until stdout is as expected and returns the time that took. `what` names the expectation.
-    fn until(&self, limit: Duration, what: &str, expected: impl Fn(&str) -> bool) -> Duration {
+    fn wait_for_output(&self, limit: Duration, what: &str, expected: impl Fn(&str) -> bool) -> Duration {
         let start = Instant::now();
-        while !expected(&self.out.text()) {
-            assert!(start.elapsed() < limit, "{what}: not within {limit:?}; stderr:\n{}", self.err.text());
+        while !expected(&self.stdout.text()) {
+            assert!(start.elapsed() < limit, "{what}: not within {limit:?}; stderr:\n{}", self.stderr.text());
             thread::sleep(Duration::from_millis(5));
         }
         start.elapsed()
@@ -198,33 +198,33 @@ impl Running {
     }
 
     /// Closes its stdin and waits for its exit.
-    fn end(mut self) -> Done {
+    fn finish(mut self) -> ProcessOutput {
         drop(self.stdin.take());
-        self.end_within(PATIENCE)
+        self.finish_within(RUN_TIMEOUT)
     }
 
     /// Waits for its exit and keeps its stdin open.
-    fn end_within(mut self, limit: Duration) -> Done {
+    fn finish_within(mut self, limit: Duration) -> ProcessOutput {
         let start = Instant::now();
         let status: ExitStatus = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(start.elapsed() < limit, "still running after {limit:?}; stderr:\n{}", self.err.text());
+            assert!(start.elapsed() < limit, "still running after {limit:?}; stderr:\n{}", self.stderr.text());
             thread::sleep(Duration::from_millis(2));
         };
-        Done { code: status.code(), out: self.out.all(), err: self.err.all() }
+        ProcessOutput { code: status.code(), stdout: self.stdout.all(), stderr: self.stderr.all() }
     }
 
     /// CPU time used so far, in clock ticks of 10 ms.
-    fn ticks(&self) -> u64 {
+    fn cpu_ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProcess {
     /// Kills the process, so that a failing test leaves none behind.
     fn drop(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
@@ -235,12 +235,12 @@ impl Drop for Running {
 }
 
 /// Reads a pipe in a thread.
-struct Heard {
+struct PipeReader {
     bytes: Arc<Mutex<Vec<u8>>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Heard {
+impl PipeReader {
     fn new(mut pipe: impl Read + Send + 'static) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&bytes);
@@ -250,7 +250,7 @@ impl Heard {
                 shared.lock().unwrap().extend_from_slice(&buffer[..length]);
             }
         });
-        Heard { bytes, thread: Some(thread) }
+        PipeReader { bytes, thread: Some(thread) }
     }
 
     /// The text read so far.
@@ -259,7 +259,7 @@ impl Heard {
     }
 
     /// Waits until the text contains `part`.
-    fn until(&self, part: &str, limit: Duration) {
+    fn wait_for(&self, part: &str, limit: Duration) {
         let start = Instant::now();
         while !self.text().contains(part) {
             assert!(start.elapsed() < limit, "{part:?} is not printed within {limit:?}:\n{}", self.text());
@@ -284,7 +284,7 @@ fn changes(output: &str) -> Vec<Change> {
 type Lists = BTreeMap<String, Vec<String>>;
 
 /// The lists after all changes: the last record of each user.
-fn last_lists<'c>(changes: impl IntoIterator<Item = &'c Change>) -> Lists {
+fn final_lists<'c>(changes: impl IntoIterator<Item = &'c Change>) -> Lists {
     let mut lists = Lists::new();
     for change in changes {
         lists.insert(change.key.to_string(), change.items.iter().map(|scored| scored.item.clone()).collect());
@@ -295,7 +295,7 @@ fn last_lists<'c>(changes: impl IntoIterator<Item = &'c Change>) -> Lists {
 
 /// Asserts that the lists are equal and that there are at least `minimum`. Prints their number.
 #[track_caller]
-fn assert_same(what: &str, found: &Lists, expected: &Lists, minimum: usize) {
+fn assert_lists_eq(what: &str, found: &Lists, expected: &Lists, minimum: usize) {
     for user in found.keys().chain(expected.keys()) {
         assert_eq!(found.get(user), expected.get(user), "{what}: the list of {user}, found and expected");
     }
@@ -304,11 +304,11 @@ fn assert_same(what: &str, found: &Lists, expected: &Lists, minimum: usize) {
 }
 
 /// The oracle's events, by the default levels, with their rooms. Ignored events are left out.
-fn seen(events: &[Event]) -> Vec<Seen> {
+fn oracle_events_with_rooms(events: &[Event]) -> Vec<RoomEvent> {
     let levels = Levels::default();
     let convert = |event: &Event| match levels.effect(&event.action, event.dwell_ms).unwrap() {
         Effect::Counts(level) => {
-            let converted = Ev { user: event.user.clone(), item: event.item.clone(), level, ts: event.ts };
+            let converted = OracleEvent { user: event.user.clone(), item: event.item.clone(), level, ts: event.ts };
             Some((converted, event.room.clone()))
         }
         Effect::Ignored => None,
@@ -317,28 +317,28 @@ fn seen(events: &[Event]) -> Vec<Seen> {
 }
 
 /// The same without the rooms.
-fn judged(events: &[Event]) -> Vec<Ev> {
-    seen(events).into_iter().map(|(event, _)| event).collect()
+fn oracle_events(events: &[Event]) -> Vec<OracleEvent> {
+    oracle_events_with_rooms(events).into_iter().map(|(event, _)| event).collect()
 }
 
 /// The oracle's trending lists after all events.
-fn trends(events: &[Event], trending: Trending) -> Lists {
-    let events = seen(events);
+fn expected_trending(events: &[Event], trending: Trending) -> Lists {
+    let events = oracle_events_with_rooms(events);
     let now = events.iter().map(|(event, _)| event.ts).max().unwrap();
-    unscored(trending::lists(&events, trending, now))
+    without_scores(trending::lists(&events, trending, now))
 }
 
 /// The `--set` arguments for these parameters.
-fn set(Trending { k, bucket, buckets }: Trending) -> String {
+fn trending_args(Trending { k, bucket, buckets }: Trending) -> String {
     format!("--set trending.k={k} --set trending.bucket={bucket}ms --set trending.buckets={buckets}")
 }
 
 /// The largest timestamp.
-fn latest(events: &[Ev]) -> u64 {
+fn latest_ts(events: &[OracleEvent]) -> u64 {
     events.iter().map(|event| event.ts).max().unwrap()
 }
 
-fn unpacked(gzip: &[u8]) -> Vec<u8> {
+fn gunzip(gzip: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     MultiGzDecoder::new(gzip).read_to_end(&mut bytes).unwrap();
     bytes

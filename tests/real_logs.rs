@@ -8,10 +8,10 @@ use schema::{Effect, Levels};
 
 use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
 use crate::support::logs::real_log;
-use crate::support::oracle::{Ev, Params, lists, without_scores};
+use crate::support::oracle::{OracleEvent, Params, lists, without_scores};
 
 /// Reads a log as `deltarec run` does.
-fn read(file: &Path, options: &InputOptions) -> Vec<Ev> {
+fn read(file: &Path, options: &InputOptions) -> Vec<OracleEvent> {
     let uri = file.to_str().unwrap().parse().unwrap();
     let mut source = open_source::<schema::Event>(&uri, options).unwrap();
     let levels = Levels::default();
@@ -22,7 +22,7 @@ fn read(file: &Path, options: &InputOptions) -> Vec<Ev> {
             let event = batch.get(index)?;
             match levels.effect(event.action, event.dwell_ms).unwrap() {
                 Effect::Counts(level) => {
-                    Some(Ev { user: event.user.to_owned(), item: event.item.to_owned(), level, ts: event.ts })
+                    Some(OracleEvent { user: event.user.to_owned(), item: event.item.to_owned(), level, ts: event.ts })
                 }
                 Effect::Ignored => None,
             }
@@ -32,7 +32,7 @@ fn read(file: &Path, options: &InputOptions) -> Vec<Ev> {
 
 /// Runs the graph on a log in `cuts` ticks and compares the lists after each with the oracle's.
 /// More than `minimum` non-empty lists must have been compared.
-fn compare_lists(name: &str, log: &[Ev], params: &Params, cuts: usize, workers: usize, minimum: usize) {
+fn compare_lists(name: &str, log: &[OracleEvent], params: &Params, cuts: usize, workers: usize, minimum: usize) {
     let ticks = ticks(log, log.len().div_ceil(cuts));
     let records = run(params, &ticks, workers, Pace::Rush);
     let mut arrived = Vec::new();

@@ -262,7 +262,7 @@ proptest! {
 #[test]
 fn compares_many_updates() {
     let log: Vec<_> = (0..200_u64)
-        .map(|n| crate::support::oracle::Ev {
+        .map(|n| crate::support::oracle::OracleEvent {
             user: format!("u{}", n % 9),
             item: format!("p{}", n * n % 23),
             level: 1 + (n % 5) as u8,

@@ -10,14 +10,14 @@ use schema::id64;
 use timely::dataflow::operators::probe::Handle;
 
 use crate::support::logs::measures;
-use crate::support::oracle::{self, Ev, Params};
+use crate::support::oracle::{self, OracleEvent, Params};
 use crate::support::reference;
 
 /// The lists of all users, by id.
 type Lists = BTreeMap<u64, Vec<(u64, i64)>>;
 
 /// The lists of the graph after each tick.
-fn lists_of_the_graph(ticks: &[Vec<Ev>], params: &Params) -> Vec<Lists> {
+fn lists_of_the_graph(ticks: &[Vec<OracleEvent>], params: &Params) -> Vec<Lists> {
     let (ticks, params) = (ticks.to_vec(), params.clone());
     timely::execute_directly(move |worker| {
         let standing = Rc::new(RefCell::new(HashMap::new()));
@@ -58,7 +58,7 @@ fn lists_of_the_graph(ticks: &[Vec<Ev>], params: &Params) -> Vec<Lists> {
     })
 }
 
-fn lists_of_the_oracle(events: &[Ev], params: &Params) -> Lists {
+fn lists_of_the_oracle(events: &[OracleEvent], params: &Params) -> Lists {
     let last = events.iter().map(|event| event.ts).max().unwrap_or(0);
     let by_id = |(item, total): (String, i64)| (id64(&item), total);
     oracle::lists(events, params, last)
@@ -67,8 +67,8 @@ fn lists_of_the_oracle(events: &[Ev], params: &Params) -> Lists {
         .collect()
 }
 
-fn log() -> impl Strategy<Value = Vec<Vec<Ev>>> {
-    let event = (0..8_u8, 0..12_u8, 1..=6_u8, 0..50_u64).prop_map(|(user, item, level, ts)| Ev {
+fn log() -> impl Strategy<Value = Vec<Vec<OracleEvent>>> {
+    let event = (0..8_u8, 0..12_u8, 1..=6_u8, 0..50_u64).prop_map(|(user, item, level, ts)| OracleEvent {
         user: format!("u{user}"),
         item: format!("i{item}"),
         level,

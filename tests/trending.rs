@@ -13,20 +13,20 @@ use schema::{TRENDING, id64, trending_in};
 use crate::support::durable::{self, Chunks, EventTick, ResumeState, RunOutput};
 use crate::support::graph::{config, event};
 use crate::support::logs::{log, params};
-use crate::support::oracle::trending::{Seen, Trending, lists};
-use crate::support::oracle::{Ev, Params};
+use crate::support::oracle::trending::{RoomEvent, Trending, lists};
+use crate::support::oracle::{OracleEvent, Params};
 
 /// Events taken together, in rooms.
 #[derive(Clone, Debug)]
 struct Tick {
     at: u64,
     since: u64,
-    events: Vec<Seen>,
+    events: Vec<RoomEvent>,
 }
 
-fn ticks(events: &[Seen], size: usize) -> Vec<Tick> {
+fn ticks(events: &[RoomEvent], size: usize) -> Vec<Tick> {
     let mut clock = 0;
-    let tick = |chunk: &[Seen]| {
+    let tick = |chunk: &[RoomEvent]| {
         let since = clock.max(chunk[0].0.ts);
         clock = chunk.iter().map(|(event, _)| event.ts).fold(clock, u64::max);
         Tick { at: clock, since, events: chunk.to_vec() }
@@ -67,7 +67,7 @@ fn expected(ticks: &[Tick], trending: Trending) -> Vec<Record> {
 
 fn compare(
     sent: &mut BTreeMap<String, Vec<u64>>,
-    arrived: &[Seen],
+    arrived: &[RoomEvent],
     trending: Trending,
     at: u64,
     records: &mut Vec<Record>,
@@ -122,7 +122,7 @@ fn run(
     workers: usize,
     snapshot: bool,
 ) -> (Vec<ListChange>, Vec<SnapshotChunk>) {
-    let event = |(ev, room): &Seen| {
+    let event = |(ev, room): &RoomEvent| {
         let scope = room.as_ref().map(|room| Scope::new(id64(&trending_in(room))));
         Event { scope, ..event(ev) }
     };
@@ -139,7 +139,7 @@ fn run(
 }
 
 /// A log in which some events name one of three rooms.
-fn seen(length: usize) -> impl Strategy<Value = Vec<Seen>> {
+fn seen(length: usize) -> impl Strategy<Value = Vec<RoomEvent>> {
     (log(length), prop::collection::vec(0..5_u8, length * 2)).prop_map(|(log, rooms)| {
         let room = |room: u8| (room < 3).then(|| format!("r{room}"));
         log.into_iter().zip(rooms).map(|(event, number)| (event, room(number))).collect()
@@ -192,13 +192,13 @@ proptest! {
         shuffled in any::<prop::sample::Index>(),
     ) {
         let params = retaining(Params { retention: 1, audience: Some(1), ..Params::default() }, trending);
-        let last = |log: &[Seen]| {
+        let last = |log: &[RoomEvent]| {
             // All in one tick at the end: if the clock ran ahead, late events would expire.
             let at = log.iter().map(|(event, _)| event.ts).max().unwrap();
             let ticks = [Tick { at, since: at, events: log.to_vec() }];
             split(run(&with_trending(&params, Some(trending)), &ticks, None, 2, false).0).0
         };
-        let mut other: Vec<Seen> = log.iter().chain(&log).cloned().collect();
+        let mut other: Vec<RoomEvent> = log.iter().chain(&log).cloned().collect();
         other.rotate_left(shuffled.index(log.len()));
         other.reverse();
         prop_assert_eq!(last(&other), last(&log));
@@ -240,8 +240,8 @@ proptest! {
 /// The rule, with numbers small enough to check by hand.
 #[test]
 fn two_users_in_two_rooms() {
-    let event = |user: &str, item: &str, level, ts| Ev { user: user.into(), item: item.into(), level, ts };
-    let log: Vec<Seen> = vec![
+    let event = |user: &str, item: &str, level, ts| OracleEvent { user: user.into(), item: item.into(), level, ts };
+    let log: Vec<RoomEvent> = vec![
         (event("ann", "hat", 1, 1_000), Some("r0".into())),
         (event("ann", "hat", 5, 1_050), Some("r0".into())),
         (event("bob", "mug", 3, 1_099), None),

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Done, Place};
+use super::{ProcessOutput, TestDir};
 
 /// A simulation small enough for a debug build.
 const SIMULATION: &str = "--users 2000 --items 300 --rooms 5";
 
-fn bench(place: &Place, args: &str) -> Done {
+fn bench(dir: &TestDir, args: &str) -> ProcessOutput {
     let args: Vec<&str> = ["bench"].into_iter().chain(args.split_whitespace()).collect();
-    let done = place.deltarec(&args).well();
-    println!("{}", done.out);
-    assert!(done.out.lines().all(|line| line.chars().count() <= 110), "more than 110 columns:\n{}", done.out);
+    let done = dir.deltarec(&args).assert_success();
+    println!("{}", done.stdout);
+    assert!(done.stdout.lines().all(|line| line.chars().count() <= 110), "more than 110 columns:\n{}", done.stdout);
     done
 }
 
-fn report(place: &Place, name: &str) -> Value {
-    let report: Value = serde_json::from_str(&place.read(name)).unwrap();
+fn report(dir: &TestDir, name: &str) -> Value {
+    let report: Value = serde_json::from_str(&dir.read(name)).unwrap();
     assert!(report["machine"]["cores"].as_u64().unwrap() > 0 && report["machine"]["cpu"].is_string());
     assert_eq!(report["machine"]["version"], env!("CARGO_PKG_VERSION"));
     assert!(report["simulation"].as_str().unwrap().contains("users="));
@@ -53,15 +53,15 @@ fn assert_step_is_complete(step: &Value, rate: u64, seconds: u64) {
 
 #[test]
 fn latency_completes_steps_and_detects_overload() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let done = bench(
-        &place,
+        &dir,
         &format!(
             "latency {SIMULATION} --preload 20000 --rates 300,1000000 --seconds 2 --audience 10% --json l.json \
              --picture l.svg"
         ),
     );
-    let results = &report(&place, "l.json")["results"];
+    let results = &report(&dir, "l.json")["results"];
     let steps = results[0]["steps"].as_array().unwrap();
     assert_step_is_complete(&steps[0], 300, 2);
     assert_step_is_complete(&steps[1], 1_000_000, 2);
@@ -76,13 +76,13 @@ fn latency_completes_steps_and_detects_overload() {
     if steps[0]["verdict"] == "held" {
         assert_eq!(number(&results[0]["saturation"]), 300);
         assert_step_is_complete(&steps[2], 150, 2);
-        assert!(done.out.contains("saturation: 300 events/s"));
+        assert!(done.stdout.contains("saturation: 300 events/s"));
     }
     for part in ["p99.9 ms", "CPU us/ev", "changing a list", "leaving", "1 worker, audience 10% ("] {
-        assert!(done.out.contains(part), "{part:?} is missing in:\n{}", done.out);
+        assert!(done.stdout.contains(part), "{part:?} is missing in:\n{}", done.stdout);
     }
 
-    let svg = place.read("l.svg");
+    let svg = dir.read("l.svg");
     let chart = roxmltree::Document::parse(&svg).unwrap();
     let texts: Vec<&str> = chart.descendants().filter_map(|node| node.text()).map(str::trim).collect();
     for text in [
@@ -100,14 +100,14 @@ fn latency_completes_steps_and_detects_overload() {
 
 #[test]
 fn latency_measures_combinations_and_an_audience_of_all_users() {
-    let place = Place::new();
+    let dir = TestDir::new();
     bench(
-        &place,
+        &dir,
         &format!(
             "latency {SIMULATION} --preload 3000 --rates 200 --seconds 2 --audience all --workers 1,2 --json l.json"
         ),
     );
-    let results = report(&place, "l.json")["results"].clone();
+    let results = report(&dir, "l.json")["results"].clone();
     for (at, workers) in [1, 2].into_iter().enumerate() {
         let result = &results[at];
         assert_eq!((number(&result["workers"]), result["audience"].as_str()), (workers, Some("all")));
@@ -120,12 +120,12 @@ fn latency_measures_combinations_and_an_audience_of_all_users() {
 
 #[test]
 fn batches_report_latency_and_work() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let done = bench(
-        &place,
+        &dir,
         &format!("batches {SIMULATION} --preload 5000 --events 300 --workers 2 --seconds 60 --json b.json"),
     );
-    let results = &report(&place, "b.json")["results"];
+    let results = &report(&dir, "b.json")["results"];
     assert_eq!(number(&results["preload_events"]), 5_000);
     for (at, (batch, batches)) in [(1, 300), (10, 100), (100, 100), (1_000, 100)].into_iter().enumerate() {
         let size = &results["sizes"][at];
@@ -136,14 +136,14 @@ fn batches_report_latency_and_work() {
     let tenths = results["tenths"].as_array().unwrap();
     assert_eq!(tenths.iter().map(|tenth| number(&tenth["events"])).sum::<u64>(), 300);
     assert!(tenths[0]["stages"].as_array().unwrap().iter().any(|stage| number(&stage["max"]) > 0));
-    assert!(["similar", "p99.9", "events/s"].iter().all(|part| done.out.contains(part)));
+    assert!(["similar", "p99.9", "events/s"].iter().all(|part| done.stdout.contains(part)));
 }
 
 #[test]
 fn throughput_does_the_same_work_with_and_without_files() {
-    let place = Place::new();
-    let done = bench(&place, &format!("throughput --events 20000 {SIMULATION} --batch 1000 --json t.json"));
-    let results = &report(&place, "t.json")["results"];
+    let dir = TestDir::new();
+    let done = bench(&dir, &format!("throughput --events 20000 {SIMULATION} --batch 1000 --json t.json"));
+    let results = &report(&dir, "t.json")["results"];
     let (files, graph) = (&results["file_to_file"], &results["graph_alone"]);
     assert_eq!(number(&files["events"]), 20_000);
     // Events that the levels ignore are not fed to the graph alone.
@@ -152,14 +152,14 @@ fn throughput_does_the_same_work_with_and_without_files() {
     assert_eq!(number(&files["changes"]), number(&graph["changes"]));
     assert!(number(&files["changes"]) > 1_000 && number(&graph["held"]["pairs"]) > 1_000);
     assert!(number(&results["memory"]["users"]) > 500 && number(&results["memory"]["viewers"]) > 50);
-    assert!(["bytes each", "budget", "file to file", "peak MiB"].iter().all(|part| done.out.contains(part)));
+    assert!(["bytes each", "budget", "file to file", "peak MiB"].iter().all(|part| done.stdout.contains(part)));
 }
 
 #[test]
 fn growth_has_a_row_for_each_dimension() {
-    let place = Place::new();
-    bench(&place, "growth --scale 0.02 --events 1000 --json g.json");
-    let rows = report(&place, "g.json")["results"].clone();
+    let dir = TestDir::new();
+    bench(&dir, "growth --scale 0.02 --events 1000 --json g.json");
+    let rows = report(&dir, "g.json")["results"].clone();
     let grown: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["grown"].as_str().unwrap()).collect();
     assert_eq!(grown, ["(as a start)", "events", "users", "items", "history", "audience"]);
     for row in rows.as_array().unwrap() {
@@ -171,7 +171,7 @@ fn growth_has_a_row_for_each_dimension() {
 
 #[test]
 fn rejects_invalid_arguments_before_measuring() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (args, parts) in [
         (&["latency", "--rates", ""][..], &["--rates", "''"][..]),
         (&["latency", "--rates", "0"], &["--rates", "1..=1000000"]),
@@ -204,22 +204,22 @@ fn rejects_invalid_arguments_before_measuring() {
     ] {
         let args: Vec<&str> = ["bench"].iter().chain(args).copied().collect();
         println!("deltarec {}", args.join(" "));
-        assert_eq!(place.deltarec(&args).failed(2, parts).out, "");
+        assert_eq!(dir.deltarec(&args).assert_failure(2, parts).stdout, "");
     }
     for what in ["latency", "batches", "throughput", "growth"] {
-        let help = place.deltarec(&["bench", what, "--help"]).well().out;
+        let help = dir.deltarec(&["bench", what, "--help"]).assert_success().stdout;
         assert!(help.contains("Examples:") && help.contains(&format!("deltarec bench {what}")), "{help}");
     }
 }
 
 #[test]
 fn an_interrupted_benchmark_writes_its_report() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let args = format!("bench latency {SIMULATION} --preload 2000 --rates 100 --seconds 60 --json l.json");
-    let running = place.start(&args.split_whitespace().collect::<Vec<_>>());
-    running.until(Duration::from_secs(20), "the heading", |out| out.contains("steps of 60 s"));
+    let running = dir.start(&args.split_whitespace().collect::<Vec<_>>());
+    running.wait_for_output(Duration::from_secs(20), "the heading", |stdout| stdout.contains("steps of 60 s"));
     thread::sleep(Duration::from_millis(500));
     running.signal("INT");
-    running.end_within(Duration::from_secs(8)).well().said(&["shutting down"]);
-    assert_eq!(report(&place, "l.json")["results"], serde_json::json!([]));
+    running.finish_within(Duration::from_secs(8)).assert_success().assert_stderr(&["shutting down"]);
+    assert_eq!(report(&dir, "l.json")["results"], serde_json::json!([]));
 }

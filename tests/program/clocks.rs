@@ -5,59 +5,60 @@ use std::time::Duration;
 
 use schema::{TRENDING, trending_in};
 
-use super::{Place, changes, event, now, two_shoppers};
+use super::{TestDir, changes, event, now, two_shoppers};
 
 const SOON: Duration = Duration::from_secs(2);
 
 #[test]
 fn emits_changes_while_the_input_stays_open() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for clock in ["wall", "event"] {
-        let mut running = place.start(&["run", "--clock", clock]);
+        let mut running = dir.start(&["run", "--clock", clock]);
         running.send(&two_shoppers(now()));
-        let took = running.until(SOON, "the first change", |out| out.contains("\"entered\":[\"butter\"]"));
+        let took = running.wait_for_output(SOON, "the first change", |out| out.contains("\"entered\":[\"butter\"]"));
         running.send(&(event("ann", "tea", "view", now()) + &event("eve", "tea", "view", now())));
-        let again = running.until(SOON, "the second change", |out| out.contains("\"user\":\"eve\""));
+        let again = running.wait_for_output(SOON, "the second change", |out| out.contains("\"user\":\"eve\""));
         println!("{clock} clock: {took:?} from the start, then {again:?}");
-        let done = running.end().well();
+        let done = running.finish().assert_success();
         assert_eq!(done.summary().events, 5);
     }
 }
 
 #[test]
 fn wall_clock_expires_lists_without_events() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let mut running =
-        place.start(&["run", "--clock", "wall", "--set", "graph.retention=2s", "--set", "graph.audience=1s"]);
+        dir.start(&["run", "--clock", "wall", "--set", "graph.retention=2s", "--set", "graph.audience=1s"]);
     running.send(&two_shoppers(now()));
-    running.until(SOON, "the list", |out| out.contains("butter"));
-    let took = running
-        .until(2 * SOON, "its end", |out| out.contains("\"user\":\"bob\",\"at\":") && out.contains("\"items\":[]"));
+    running.wait_for_output(SOON, "the list", |out| out.contains("butter"));
+    let took = running.wait_for_output(2 * SOON, "its end", |out| {
+        out.contains("\"user\":\"bob\",\"at\":") && out.contains("\"items\":[]")
+    });
     assert!(took > Duration::from_millis(500), "it ended after {took:?}");
-    let done = running.end().well();
-    assert_eq!(done.out.lines().count(), 2, "{}", done.out);
+    let done = running.finish().assert_success();
+    assert_eq!(done.stdout.lines().count(), 2, "{}", done.stdout);
 }
 
 #[test]
 fn wall_clock_updates_trending_lists_without_events() {
     const BUCKET: u64 = 1_000;
-    let place = Place::new();
+    let dir = TestDir::new();
     let sets = ["trending.k=3", "trending.bucket=1s", "trending.buckets=3"].map(|set| ["--set", set]);
-    let mut running = place.start(&[&["run", "--clock", "wall"], sets.as_flattened()].concat());
+    let mut running = dir.start(&[&["run", "--clock", "wall"], sets.as_flattened()].concat());
     // The bucket of an event follows from its timestamp, however late it is read.
     let first = now() / BUCKET;
     running.send(&two_shoppers(first * BUCKET));
-    running.until(2 * SOON, "bread", |out| out.contains(TRENDING));
+    running.wait_for_output(2 * SOON, "bread", |out| out.contains(TRENDING));
     let tea = event("eve", "tea", "view", (first + 1) * BUCKET);
     running.send(&tea.replace('}', ",\"room\":\"r7\"}"));
     // The list of the whole shop, and that of the room.
-    running.until(4 * SOON, "their ends", |out| {
+    running.wait_for_output(4 * SOON, "their ends", |out| {
         let ends = |line: &&str| line.contains(TRENDING) && line.contains("\"items\":[]");
         out.ends_with('\n') && out.lines().filter(ends).count() == 2
     });
-    let done = running.end().well();
+    let done = running.finish().assert_success();
     let lists = |key: &str| -> Vec<(u64, Vec<String>)> {
-        let of_key = changes(&done.out).into_iter().filter(|change| change.key.to_string() == key);
+        let of_key = changes(&done.stdout).into_iter().filter(|change| change.key.to_string() == key);
         let items = |change: schema::Change| change.items.into_iter().map(|scored| scored.item).collect();
         of_key.map(|change| (change.at / BUCKET - first, items(change))).collect()
     };
@@ -74,42 +75,42 @@ fn wall_clock_updates_trending_lists_without_events() {
 /// A pipe may stay open for days, so its records are compared with the time of their arrival, not with the start of the run.
 #[test]
 fn future_records_of_a_pipe_are_judged_at_arrival() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for clock in ["wall", "event"] {
-        let mut running = place.start(&["run", "--clock", clock, "--set", "input.max_skew=100ms"]);
+        let mut running = dir.start(&["run", "--clock", clock, "--set", "input.max_skew=100ms"]);
         running.send(&event("eve", "tea", "view", now()));
         thread::sleep(Duration::from_millis(500));
         running.send(&two_shoppers(now()));
-        running.until(SOON, "the change", |out| out.contains("butter"));
+        running.wait_for_output(SOON, "the change", |out| out.contains("butter"));
         running.send(&event("eve", "bread", "view", now() + 60_000));
-        let done = running.end().well().said(&["-:5: timestamp", "in the future"]);
+        let done = running.finish().assert_success().assert_stderr(&["-:5: timestamp", "in the future"]);
         assert_eq!((done.summary().events, done.summary().rejected), (4, 1));
     }
 }
 
 #[test]
 fn writes_rejected_records_while_the_input_stays_open() {
-    let place = Place::new();
-    let mut running = place.start(&["run", "--rejects", "rejects.jsonl"]);
+    let dir = TestDir::new();
+    let mut running = dir.start(&["run", "--rejects", "rejects.jsonl"]);
     running.send(&format!("nonsense\n{}", two_shoppers(5)));
-    running.until(SOON, "the change", |out| out.contains("butter"));
-    let is_written = |_: &str| place.read("rejects.jsonl").contains("nonsense");
-    running.until(SOON, "the rejected record", is_written);
-    running.end().well();
+    running.wait_for_output(SOON, "the change", |out| out.contains("butter"));
+    let is_written = |_: &str| dir.read("rejects.jsonl").contains("nonsense");
+    running.wait_for_output(SOON, "the rejected record", is_written);
+    running.finish().assert_success();
 }
 
 #[test]
 fn uses_no_processor_time_while_idle() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for args in [&["run", "--clock", "wall", "--workers", "2"][..], &["run"]] {
-        let mut running = place.start(args);
+        let mut running = dir.start(args);
         running.send(&two_shoppers(now()));
-        running.until(SOON, "the first change", |out| out.contains("butter"));
-        let before = running.ticks();
+        running.wait_for_output(SOON, "the first change", |out| out.contains("butter"));
+        let before = running.cpu_ticks();
         thread::sleep(Duration::from_secs(1));
-        let used = running.ticks() - before;
+        let used = running.cpu_ticks() - before;
         println!("{}: {used} % of a core", args.join(" "));
         assert!(used < 3, "{}: {used} % of a core", args.join(" "));
-        running.end().well();
+        running.finish().assert_success();
     }
 }

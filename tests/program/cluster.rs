@@ -14,26 +14,26 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use schema::ListKey;
 
-use super::{Lists, Place, Running, assert_same, changes, last_lists, latest, unscored};
+use super::{Lists, RunningProcess, TestDir, assert_lists_eq, changes, final_lists, latest_ts, without_scores};
 use crate::support::logs::log;
 use crate::support::oracle::trending::Trending;
-use crate::support::oracle::{self, Ev, Params};
+use crate::support::oracle::{self, OracleEvent, Params};
 
 /// Generous limit for anything that takes a second on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The processes of a cluster, in one folder.
 struct Cluster<'p> {
-    place: &'p Place,
+    dir: &'p TestDir,
     hosts: Vec<String>,
     workers: usize,
 }
 
 impl<'p> Cluster<'p> {
     /// Gives each process its own free loopback address.
-    fn new(place: &'p Place, processes: usize, workers: usize) -> Self {
-        place.write("secret", "a secret that only these processes share\n");
-        Cluster { place, hosts: (0..processes).map(|_| free_address()).collect(), workers }
+    fn new(dir: &'p TestDir, processes: usize, workers: usize) -> Self {
+        dir.write("secret", "a secret that only these processes share\n");
+        Cluster { dir, hosts: (0..processes).map(|_| free_address()).collect(), workers }
     }
 
     /// The arguments of a process.
@@ -44,29 +44,29 @@ impl<'p> Cluster<'p> {
         format!("run {args} {cluster} {secret}").split_whitespace().map(str::to_owned).collect()
     }
 
-    fn start(&self, process: usize, args: &str) -> Running {
+    fn start(&self, process: usize, args: &str) -> RunningProcess {
         let args = self.args(process, args);
-        self.place.start(&args.iter().map(String::as_str).collect::<Vec<_>>())
+        self.dir.start(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn start_all(&self, args: &str) -> Vec<Running> {
+    fn start_all(&self, args: &str) -> Vec<RunningProcess> {
         (0..self.hosts.len()).map(|process| self.start(process, args)).collect()
     }
 
     /// Runs all processes to their end, which must succeed. Returns the stdout of process 0.
     fn run(&self, args: &str) -> String {
         if self.hosts.len() == 1 {
-            return self.place.run(&format!("{args} --workers {}", self.workers)).well().out;
+            return self.dir.run(&format!("{args} --workers {}", self.workers)).assert_success().stdout;
         }
         end_all(self.start_all(args))
     }
 }
 
 /// Ends all processes successfully. The last first: process 0 ends when its stdin is closed. Returns the stdout of process 0.
-fn end_all(running: Vec<Running>) -> String {
+fn end_all(running: Vec<RunningProcess>) -> String {
     let mut out = String::new();
     for running in running.into_iter().rev() {
-        out = running.end().well().said(&[]).out;
+        out = running.finish().assert_success().assert_stderr(&[]).stdout;
     }
     out
 }
@@ -78,34 +78,34 @@ fn free_address() -> String {
 }
 
 /// Waits until stderr of a running process contains this.
-fn wait_for_stderr(running: &Running, what: &str) {
+fn wait_for_stderr(running: &RunningProcess, what: &str) {
     let asked = Instant::now();
-    while !running.err.text().contains(what) {
-        assert!(asked.elapsed() < PATIENCE, "{what:?} is missing in:\n{}", running.err.text());
+    while !running.stderr.text().contains(what) {
+        assert!(asked.elapsed() < RUN_TIMEOUT, "{what:?} is missing in:\n{}", running.stderr.text());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// A log as JSON lines, with the default action of each level.
-fn lines(log: &[Ev]) -> String {
+fn lines(log: &[OracleEvent]) -> String {
     let mut text = String::new();
-    for Ev { user, item, level, ts } in log {
+    for OracleEvent { user, item, level, ts } in log {
         let action = ["view", "click", "like", "share", "cart", "purchase"][usize::from(*level) - 1];
         text.push_str(&super::event(user, item, action, *ts));
     }
     text
 }
 
-fn lists_of_all(log: &[Ev]) -> Lists {
-    unscored(oracle::lists(log, &Params { audience: None, ..Params::default() }, latest(log)))
+fn lists_of_all(log: &[OracleEvent]) -> Lists {
+    without_scores(oracle::lists(log, &Params { audience: None, ..Params::default() }, latest_ts(log)))
 }
 
 /// Writes a simulated log to `x.jsonl`. Returns its events and the lists of the oracle.
-fn simulated(place: &Place, simulation: &str) -> (Vec<Ev>, Lists) {
-    place.deltarec(&["generate", simulation, "--output", "x.jsonl"]).well();
-    let text = place.read("x.jsonl");
+fn simulated(dir: &TestDir, simulation: &str) -> (Vec<OracleEvent>, Lists) {
+    dir.deltarec(&["generate", simulation, "--output", "x.jsonl"]).assert_success();
+    let text = dir.read("x.jsonl");
     let events: Vec<schema::Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let events = super::judged(&events);
+    let events = super::oracle_events(&events);
     let lists = lists_of_all(&events);
     (events, lists)
 }
@@ -126,62 +126,61 @@ proptest! {
         shape in prop::sample::select(vec![(2, 1), (2, 2), (3, 1)]),
         batch in prop::sample::select(vec![1, 7]),
     ) {
-        let place = Place::new();
-        place.write("x.jsonl", lines(&log));
+        let dir = TestDir::new();
+        dir.write("x.jsonl", lines(&log));
         let args = format!(
             "--input x.jsonl --set input.batch={batch} --set graph.retention=60ms --set graph.audience=30ms \
              --set graph.history=4 --set graph.shrink=0 --output"
         );
-        place.run(&format!("{args} one.jsonl")).well();
-        Cluster::new(&place, shape.0, shape.1).run(&format!("{args} more.jsonl"));
-        let [more, one] = ["more.jsonl", "one.jsonl"].map(|name| place.read(name));
+        dir.run(&format!("{args} one.jsonl")).assert_success();
+        Cluster::new(&dir, shape.0, shape.1).run(&format!("{args} more.jsonl"));
+        let [more, one] = ["more.jsonl", "one.jsonl"].map(|name| dir.read(name));
         prop_assert_eq!(sorted(&more), sorted(&one));
     }
 }
 
 #[test]
 fn final_lists_of_a_cluster_equal_the_oracle() {
-    let place = Place::new();
-    let (_, expected) = simulated(&place, "events=20000,users=500,items=300,seed=9");
+    let dir = TestDir::new();
+    let (_, expected) = simulated(&dir, "events=20000,users=500,items=300,seed=9");
     for (processes, workers) in [(2, 1), (2, 2), (4, 1)] {
-        let cluster = Cluster::new(&place, processes, workers);
+        let cluster = Cluster::new(&dir, processes, workers);
         let out = cluster.run("--input x.jsonl --set graph.audience=all");
         let what = format!("{processes} processes with {workers} workers");
-        assert_same(&what, &last_lists(&changes(&out)), &expected, 400);
+        assert_lists_eq(&what, &final_lists(&changes(&out)), &expected, 400);
     }
 }
 
 /// The counts of a trending list come from all workers, and one of them has the list.
 #[test]
 fn trending_lists_of_a_cluster_equal_those_of_one_process() {
-    let place = Place::new();
+    let dir = TestDir::new();
     // Forty seconds, and rooms that are quiet in between.
-    place
-        .deltarec(&["generate", "events=4000,users=150,items=100,rooms=40,rate=100,seed=8", "--output", "x.jsonl"])
-        .well();
+    dir.deltarec(&["generate", "events=4000,users=150,items=100,rooms=40,rate=100,seed=8", "--output", "x.jsonl"])
+        .assert_success();
     let events: Vec<schema::Event> =
-        place.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        dir.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let trending = Trending { k: 5, bucket: 1_000, buckets: 3 };
-    let args = format!("--input x.jsonl --set input.batch=20 {} --output", super::set(trending));
-    place.run(&format!("{args} one.jsonl")).well();
-    Cluster::new(&place, 2, 1).run(&format!("{args} two.jsonl"));
-    let [one, two] = ["one.jsonl", "two.jsonl"].map(|name| place.read(name));
+    let args = format!("--input x.jsonl --set input.batch=20 {} --output", super::trending_args(trending));
+    dir.run(&format!("{args} one.jsonl")).assert_success();
+    Cluster::new(&dir, 2, 1).run(&format!("{args} two.jsonl"));
+    let [one, two] = ["one.jsonl", "two.jsonl"].map(|name| dir.read(name));
     assert!(sorted(&two) == sorted(&one), "the records differ");
     let mut found = changes(&two);
     found.retain(|change| !matches!(change.key, ListKey::User(_)));
     let emptied = found.iter().filter(|change| change.items.is_empty()).count();
     println!("{} records of trending lists, {emptied} of them empty", found.len());
     assert!(found.len() > 300 && emptied > 10);
-    assert_same("trending lists", &last_lists(&found), &super::trends(&events, trending), 5);
+    assert_lists_eq("trending lists", &final_lists(&found), &super::expected_trending(&events, trending), 5);
 }
 
 /// Process 0 has the clock, and must know when a timer of another process is due.
 #[test]
 fn wall_clock_expires_lists_on_all_processes() {
-    let place = Place::new();
-    let cluster = Cluster::new(&place, 2, 1);
+    let dir = TestDir::new();
+    let cluster = Cluster::new(&dir, 2, 1);
     let args = "--clock wall --set graph.retention=3s --set graph.audience=2s";
-    let [mut first, second] = <[Running; 2]>::try_from(cluster.start_all(args)).ok().unwrap();
+    let [mut first, second] = <[RunningProcess; 2]>::try_from(cluster.start_all(args)).ok().unwrap();
     wait_for_stderr(&second, "are linked");
     let ts = super::now();
     let mut events = super::event("zoe", "bread", "purchase", ts) + &super::event("zoe", "butter", "purchase", ts);
@@ -189,26 +188,26 @@ fn wall_clock_expires_lists_on_all_processes() {
         writeln!(events, "{}", super::event(&format!("u{user}"), "bread", "view", ts).trim()).unwrap();
     }
     first.send(&events);
-    first.until(PATIENCE, "all lists", |out| out.matches("\"entered\":[\"butter\"]").count() == 20);
-    let before = second.ticks();
-    first.until(PATIENCE, "their ends", |out| out.matches("\"items\":[]").count() == 20);
-    println!("meanwhile the second process used {} hundredths of a second", second.ticks() - before);
-    let idle = (first.ticks(), second.ticks());
+    first.wait_for_output(RUN_TIMEOUT, "all lists", |out| out.matches("\"entered\":[\"butter\"]").count() == 20);
+    let before = second.cpu_ticks();
+    first.wait_for_output(RUN_TIMEOUT, "their ends", |out| out.matches("\"items\":[]").count() == 20);
+    println!("meanwhile the second process used {} hundredths of a second", second.cpu_ticks() - before);
+    let idle = (first.cpu_ticks(), second.cpu_ticks());
     std::thread::sleep(Duration::from_secs(1));
-    let used = (first.ticks() - idle.0, second.ticks() - idle.1);
+    let used = (first.cpu_ticks() - idle.0, second.cpu_ticks() - idle.1);
     println!("idle: {used:?} % of a core");
     assert!(used.0 < 5 && used.1 < 5, "idle processes use {used:?} % of a core");
-    let (first, second) = (first.end().well(), second.end().well());
-    assert_eq!(first.out.lines().count(), 40, "{}", first.out);
-    assert_eq!(second.out, "");
+    let (first, second) = (first.finish().assert_success(), second.finish().assert_success());
+    assert_eq!(first.stdout.lines().count(), 40, "{}", first.stdout);
+    assert_eq!(second.stdout, "");
 }
 
 #[test]
 fn reports_usage_errors_before_anything_starts() {
-    let place = Place::new();
-    place.write("secret", "a secret that only these processes share\n");
-    place.write("short", "short\n");
-    place.write("hosts", "# two\n127.0.0.1:2101\nnonsense\n");
+    let dir = TestDir::new();
+    dir.write("secret", "a secret that only these processes share\n");
+    dir.write("short", "short\n");
+    dir.write("hosts", "# two\n127.0.0.1:2101\nnonsense\n");
     let cases: &[(&str, &[&str])] = &[
         ("--hosts hosts --process 0", &["hosts:3", "`nonsense` is not an address", "host:port"]),
         ("--hosts nowhere --process 0", &["nowhere"]),
@@ -223,8 +222,8 @@ fn reports_usage_errors_before_anything_starts() {
         ("--hosts 0.0.0.0:1,b:1 --process deltarec-0 --secret-file secret", &["0.0.0.0"]),
     ];
     for (args, parts) in cases {
-        place.run(args).failed(2, parts);
+        dir.run(args).assert_failure(2, parts);
     }
     // One address: a run without a cluster.
-    assert_eq!(place.run("--hosts a:1, --process 0").well().out, "");
+    assert_eq!(dir.run("--hosts a:1, --process 0").assert_success().stdout, "");
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use schema::{Change, Event};
 
-use super::{Place, Running, changes};
+use super::{RunningProcess, TestDir, changes};
 
 /// Time spans of these tests in milliseconds. Events are at odd milliseconds and the spans are odd, so no timer fires at the
 /// time of an event: every tick has a millisecond of its own, and outputs can be compared record for record.
@@ -55,16 +55,16 @@ fn single_snapshot_arguments(output: &str, state: Option<&str>, workers: usize) 
     args
 }
 
-impl Place {
-    fn begin(&self, args: &[String]) -> Running {
+impl TestDir {
+    fn begin(&self, args: &[String]) -> RunningProcess {
         self.start(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }
 
 /// A simulated log of more than an hour, in which viewers leave and return and events expire.
-fn log(place: &Place, events: usize, seed: u64) -> Vec<Event> {
+fn log(dir: &TestDir, events: usize, seed: u64) -> Vec<Event> {
     let simulation = format!("events={events},users=90,items=70,seed={seed}");
-    let text = place.deltarec(&["generate", &simulation]).well().out;
+    let text = dir.deltarec(&["generate", &simulation]).assert_success().stdout;
     let mut ts = START;
     let mut log: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (n, event) in log.iter_mut().enumerate() {
@@ -114,8 +114,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The first column (number) and the last (state) of `deltarec snapshot list`.
-fn listed(place: &Place, state: &str) -> Vec<(u64, String)> {
-    let list = place.deltarec(&["snapshot", "list", "--state", state]).well().out;
+fn listed(dir: &TestDir, state: &str) -> Vec<(u64, String)> {
+    let list = dir.deltarec(&["snapshot", "list", "--state", state]).assert_success().stdout;
     let row = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         Some((words.first()?.parse().ok()?, (*words.last()?).to_owned()))

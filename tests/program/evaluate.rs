@@ -10,9 +10,9 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use schema::{Event, TRENDING, id64};
 use serde_json::Value;
 
-use super::{Place, event, judged, unscored};
-use crate::support::oracle::trending::{Trending, lists as trends};
-use crate::support::oracle::{self, Ev, Params};
+use super::{TestDir, event, oracle_events, without_scores};
+use crate::support::oracle::trending::{Trending, lists as expected_trending};
+use crate::support::oracle::{self, OracleEvent, Params};
 
 const K: [usize; 2] = [3, 10];
 
@@ -21,20 +21,20 @@ fn without_expiry() -> Params {
     Params { retention: u64::MAX >> 21, audience: None, ..Params::default() }
 }
 
-fn evaluate(place: &Place, args: &str) -> Value {
+fn evaluate(dir: &TestDir, args: &str) -> Value {
     let args = format!("evaluate --quiet --json out.json {args}");
-    let done = place.deltarec(&args.split_whitespace().collect::<Vec<_>>()).well();
-    println!("{}", done.out);
-    assert_eq!(done.err, "");
-    serde_json::from_str(&place.read("out.json")).unwrap()
+    let done = dir.deltarec(&args.split_whitespace().collect::<Vec<_>>()).assert_success();
+    println!("{}", done.stdout);
+    assert_eq!(done.stderr, "");
+    serde_json::from_str(&dir.read("out.json")).unwrap()
 }
 
 /// Writes simulated events to `x.jsonl` and returns those with an effect, ordered by time.
-fn simulated(place: &Place, simulation: &str) -> Vec<Ev> {
-    place.deltarec(&["generate", simulation, "--output", "x.jsonl"]).well();
-    let text = place.read("x.jsonl");
+fn simulated(dir: &TestDir, simulation: &str) -> Vec<OracleEvent> {
+    dir.deltarec(&["generate", simulation, "--output", "x.jsonl"]).assert_success();
+    let text = dir.read("x.jsonl");
     let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let mut events = judged(&events);
+    let mut events = oracle_events(&events);
     events.sort_by_key(|event| event.ts);
     events
 }
@@ -88,28 +88,29 @@ impl Expected {
     }
 }
 
-fn touched<'e>(events: &'e [Ev], user: &str) -> BTreeSet<&'e str> {
+fn touched<'e>(events: &'e [OracleEvent], user: &str) -> BTreeSet<&'e str> {
     events.iter().filter(|event| event.user == user).map(|event| event.item.as_str()).collect()
 }
 
 #[test]
 fn last_scores_the_oracles_lists() {
-    let place = Place::new();
-    let events = simulated(&place, "events=3000,users=300,items=120,rooms=4,seed=3");
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=3000,users=300,items=120,rooms=4,seed=3");
     let last: BTreeMap<&str, usize> = events.iter().enumerate().map(|(at, event)| (&*event.user, at)).collect();
     let is_held_out = |at: usize| {
         let user = &events[at].user;
         last[&**user] == at && events.iter().filter(|event| event.user == *user).count() > 1
     };
-    let train: Vec<Ev> = (0..events.len()).filter(|at| !is_held_out(*at)).map(|at| events[at].clone()).collect();
-    let lists = unscored(oracle::lists(&train, &Params { k: 10, ..without_expiry() }, train.last().unwrap().ts));
+    let train: Vec<OracleEvent> =
+        (0..events.len()).filter(|at| !is_held_out(*at)).map(|at| events[at].clone()).collect();
+    let lists = without_scores(oracle::lists(&train, &Params { k: 10, ..without_expiry() }, train.last().unwrap().ts));
     let (mut new, mut repeats) = (Expected::default(), Expected::default());
     for event in (0..events.len()).filter(|at| is_held_out(*at)).map(|at| &events[at]) {
         let list = lists.get(&event.user).cloned().unwrap_or_default();
         let repeat = touched(&train, &event.user).contains(&*event.item);
         if repeat { &mut repeats } else { &mut new }.add(&list, &BTreeSet::from([event.item.clone()]));
     }
-    let report = evaluate(&place, "--input x.jsonl --k 3,10 --resamples 50 --workers 2");
+    let report = evaluate(&dir, "--input x.jsonl --k 3,10 --resamples 50 --workers 2");
     let items = &report["systems"][0]["items"];
     new.assert_equals(&items["new"], 0.1);
     assert_eq!(items["repeats"]["lists"].as_u64(), Some(repeats.lists));
@@ -117,23 +118,23 @@ fn last_scores_the_oracles_lists() {
     assert_eq!(report["log"]["events"].as_u64(), Some(events.len() as u64));
 
     // Another number of workers gives the same bytes.
-    let before = place.read("out.json");
-    evaluate(&place, "--input x.jsonl --k 3,10 --resamples 50 --workers 1");
-    assert_eq!(place.read("out.json"), before);
+    let before = dir.read("out.json");
+    evaluate(&dir, "--input x.jsonl --k 3,10 --resamples 50 --workers 1");
+    assert_eq!(dir.read("out.json"), before);
 }
 
 #[test]
 fn prequential_scores_the_oracles_lists_just_before_each_event() {
-    let place = Place::new();
+    let dir = TestDir::new();
     // 25 seconds, of which 10 are retained.
-    let events = simulated(&place, "events=600,users=40,items=30,rooms=2,rate=20,seed=11");
+    let events = simulated(&dir, "events=600,users=40,items=30,rooms=2,rate=20,seed=11");
     let params = Params { k: 10, retention: 10_000, audience: None, shrink: 2, ..Params::default() };
     let from = events.partition_point(|event| event.ts < events[(events.len() as f64 * 0.2).round() as usize].ts);
     let (mut new, mut cold_users) = (Expected::default(), 0);
     for (at, event) in events.iter().enumerate().skip(from) {
         let before = &events[..at];
         let now = (event.ts - 1).max(before.last().unwrap().ts);
-        let list = unscored(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
+        let list = without_scores(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
         if !touched(before, &event.user).contains(&*event.item) {
             new.add(&list, &BTreeSet::from([event.item.clone()]));
             cold_users += u64::from(touched(before, &event.user).is_empty());
@@ -141,7 +142,7 @@ fn prequential_scores_the_oracles_lists_just_before_each_event() {
     }
     let sets = "--set graph.retention=10s --set graph.shrink=2";
     let report =
-        evaluate(&place, &format!("--protocol prequential --from 20% --input x.jsonl --k 3,10 --resamples 0 {sets}"));
+        evaluate(&dir, &format!("--protocol prequential --from 20% --input x.jsonl --k 3,10 --resamples 0 {sets}"));
     let items = &report["systems"][0]["items"];
     new.assert_equals(&items["new"], 0.1);
     assert_eq!(items["cold_users"]["lists"].as_u64(), Some(cold_users));
@@ -149,7 +150,7 @@ fn prequential_scores_the_oracles_lists_just_before_each_event() {
 
     // Users outside the audience have no list.
     let report =
-        evaluate(&place, &format!("--protocol prequential --input x.jsonl --set graph.audience=100ms {sets} --tick 7"));
+        evaluate(&dir, &format!("--protocol prequential --input x.jsonl --set graph.audience=100ms {sets} --tick 7"));
     assert!(report["systems"][0]["lists"]["answered"]["mean"].as_f64().unwrap() < 0.7 * answered);
 }
 
@@ -181,8 +182,8 @@ const SEED: u64 = 5;
 /// items alone.
 #[test]
 fn blended_lists_are_the_oracles_lists_blended_by_the_rule() {
-    let place = Place::new();
-    let events = simulated(&place, "events=600,users=120,items=60,rooms=2,rate=20,seed=12");
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=600,users=120,items=60,rooms=2,rate=20,seed=12");
     let params = Params { k: 10, retention: 10_000, audience: None, ..Params::default() };
     let trending = Trending { k: 15, bucket: 1_000, buckets: 5 };
     let seen: Vec<_> = events.iter().map(|event| (event.clone(), None)).collect();
@@ -196,8 +197,8 @@ fn blended_lists_are_the_oracles_lists_blended_by_the_rule() {
             continue;
         }
         let now = before.last().map_or(0, |last| last.ts).max(event.ts - 1);
-        let list = unscored(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
-        let trends = unscored(trends(&seen[..at], trending, now)).remove(TRENDING).unwrap_or_default();
+        let list = without_scores(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
+        let trends = without_scores(expected_trending(&seen[..at], trending, now)).remove(TRENDING).unwrap_or_default();
         let old: BTreeSet<&str> = before.iter().map(|event| event.item.as_str()).collect();
         let new: Vec<&str> = all.difference(&old).copied().collect();
         let variants = [0, 1, 2].map(|explore| blended(&event.user, &list, &trends, &new, explore, &seen_items));
@@ -214,7 +215,7 @@ fn blended_lists_are_the_oracles_lists_blended_by_the_rule() {
     let sets = "--set graph.retention=10s --set trending.k=15 --set trending.bucket=1s --set trending.buckets=5";
     let args =
         format!("--protocol prequential --input x.jsonl --k 10 --explore 1,2 --seed {SEED} --resamples 0 {sets}");
-    let report = evaluate(&place, &args);
+    let report = evaluate(&dir, &args);
     let systems = report["systems"].as_array().unwrap();
     let names: Vec<&str> = systems[..4].iter().map(|system| system["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["deltarec", "deltarec filled", "deltarec explore=1", "deltarec explore=2"]);
@@ -229,12 +230,12 @@ fn blended_lists_are_the_oracles_lists_blended_by_the_rule() {
 
 #[test]
 fn time_scores_the_oracles_lists_at_the_cut() {
-    let place = Place::new();
-    let events = simulated(&place, "events=3000,users=200,items=120,rooms=4,rate=100,seed=4");
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=3000,users=200,items=120,rooms=4,rate=100,seed=4");
     let cut = events[events.len().div_ceil(2)].ts; // half of the events, rounded
     let (train, future) = events.split_at(events.partition_point(|event| event.ts < cut));
     let params = Params { k: 10, retention: 12_000, audience: None, ..Params::default() };
-    let lists = unscored(oracle::lists(train, &params, (cut - 1).max(train.last().unwrap().ts)));
+    let lists = without_scores(oracle::lists(train, &params, (cut - 1).max(train.last().unwrap().ts)));
     let mut new = Expected::default();
     for user in future.iter().map(|event| &event.user).collect::<BTreeSet<_>>() {
         let before = touched(train, user);
@@ -245,14 +246,14 @@ fn time_scores_the_oracles_lists_at_the_cut() {
         }
     }
     let report =
-        evaluate(&place, "--protocol time --from 50% --input x.jsonl --k 3,10 --resamples 0 --set graph.retention=12s");
+        evaluate(&dir, "--protocol time --from 50% --input x.jsonl --k 3,10 --resamples 0 --set graph.retention=12s");
     new.assert_equals(&report["systems"][0]["items"]["new"], 0.2);
 
     // Items without training events are in the catalogue only with --explore.
     let cut = events[events.len().div_ceil(20)].ts;
     let known = events.iter().filter(|event| event.ts < cut).map(|event| &event.item).collect::<BTreeSet<_>>().len();
     let all = events.iter().map(|event| &event.item).collect::<BTreeSet<_>>().len();
-    let report = evaluate(&place, "--protocol time --from 5% --input x.jsonl --k 10 --resamples 0 --explore 3");
+    let report = evaluate(&dir, "--protocol time --from 5% --input x.jsonl --k 10 --resamples 0 --explore 3");
     let coverage = |system: usize| report["systems"][system]["lists"]["coverage@10"].as_f64().unwrap();
     assert!(coverage(0) <= known as f64 / all as f64, "{} of {known} of {all}", coverage(0));
     assert!((known as f64 / all as f64..=1.0).contains(&coverage(1)), "{}", coverage(1));
@@ -264,8 +265,8 @@ fn time_scores_the_oracles_lists_at_the_cut() {
 fn lists_beat_popularity_and_permuted_items_do_not() {
     const SHOP: &str = "events=30000,users=2000,items=400,rooms=10,seed=7";
     const FLOOR: f64 = 0.12;
-    let place = Place::new();
-    simulated(&place, SHOP);
+    let dir = TestDir::new();
+    simulated(&dir, SHOP);
     let ndcg = |report: &Value, system: usize| -> f64 {
         report["systems"][system]["items"]["new"]["metrics"]["ndcg@10"]["mean"].as_f64().unwrap()
     };
@@ -274,12 +275,12 @@ fn lists_beat_popularity_and_permuted_items_do_not() {
         assert_eq!(report["systems"][1]["name"], "popularity");
         -report["systems"][1]["difference_to_first"]["ndcg@10"]["high"].as_f64().unwrap()
     };
-    let report = evaluate(&place, "--input x.jsonl --resamples 200");
+    let report = evaluate(&dir, "--input x.jsonl --resamples 200");
     println!("{} {}", ndcg(&report, 0), above_popularity(&report));
     assert!(ndcg(&report, 0) > FLOOR && above_popularity(&report) > 0.0);
     assert!(ndcg(&report, 0) > 3.0 * ndcg(&report, 3), "random");
 
-    let text = place.read("x.jsonl");
+    let text = dir.read("x.jsonl");
     let mut events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     for at in (1..events.len()).rev() {
@@ -288,18 +289,18 @@ fn lists_beat_popularity_and_permuted_items_do_not() {
         events[at].item = std::mem::replace(&mut events[other].item, item);
     }
     let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
-    place.write("permuted.jsonl", lines.join("\n"));
-    let permuted = evaluate(&place, "--input permuted.jsonl --resamples 200");
+    dir.write("permuted.jsonl", lines.join("\n"));
+    let permuted = evaluate(&dir, "--input permuted.jsonl --resamples 200");
     println!("permuted: {} {}", ndcg(&permuted, 0), above_popularity(&permuted));
     assert!(ndcg(&permuted, 0) < FLOOR && above_popularity(&permuted) < 0.0);
 }
 
 #[test]
 fn compares_similarity_measures() {
-    let place = Place::new();
-    simulated(&place, "events=2000,users=150,items=80,rooms=3,seed=2");
+    let dir = TestDir::new();
+    simulated(&dir, "events=2000,users=150,items=80,rooms=3,seed=2");
     let sweep = "--sweep graph.similarity=cosine,jaccard,llr,count --set graph.sources.users=0";
-    let report = evaluate(&place, &format!("--input x.jsonl --resamples 0 {sweep}"));
+    let report = evaluate(&dir, &format!("--input x.jsonl --resamples 0 {sweep}"));
     let systems = report["systems"].as_array().unwrap();
     let names: Vec<&str> = systems[..4].iter().map(|system| system["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["cosine", "jaccard", "llr", "count"].map(|measure| format!("similarity={measure}")));
@@ -310,10 +311,10 @@ fn compares_similarity_measures() {
 
 #[test]
 fn compares_settings_in_tables_json_and_a_chart() {
-    let place = Place::new();
-    simulated(&place, "events=2000,users=150,items=80,rooms=3,seed=2");
+    let dir = TestDir::new();
+    simulated(&dir, "events=2000,users=150,items=80,rooms=3,seed=2");
     let sweep = "--sweep graph.resolution=2,16 --sweep graph.stairs=[1],[2,4,8,16] --picture out.svg";
-    let report = evaluate(&place, &format!("--input x.jsonl --resamples 100 --seed 9 {sweep}"));
+    let report = evaluate(&dir, &format!("--input x.jsonl --resamples 100 --seed 9 {sweep}"));
     let systems = report["systems"].as_array().unwrap();
     let names: Vec<&str> = systems.iter().map(|system| system["name"].as_str().unwrap()).collect();
     let settings = ["resolution=2 stairs=[1]", "resolution=2 stairs=[2,4,8,16]"];
@@ -337,7 +338,7 @@ fn compares_settings_in_tables_json_and_a_chart() {
         (first["mean"].as_f64(), first["low"].as_f64(), first["high"].as_f64()),
         (Some(0.0), Some(0.0), Some(0.0))
     );
-    let picture = place.read("out.svg");
+    let picture = dir.read("out.svg");
     let picture = roxmltree::Document::parse(&picture).unwrap();
     let texts: Vec<&str> = picture.descendants().filter_map(|node| node.text()).map(str::trim).collect();
     for text in ["hit rate at 10", "NDCG at 10", "popularity", settings[0], settings[1]] {
@@ -347,9 +348,9 @@ fn compares_settings_in_tables_json_and_a_chart() {
 
 #[test]
 fn rejects_invalid_arguments_and_logs() {
-    let place = Place::new();
-    place.write("two.jsonl", event("a", "x", "view", 5) + &event("b", "x", "view", 6));
-    place.write("odd.jsonl", event("a", "x", "view", 5) + "garbage\n" + &event("a", "y", "view", 6));
+    let dir = TestDir::new();
+    dir.write("two.jsonl", event("a", "x", "view", 5) + &event("b", "x", "view", 6));
+    dir.write("odd.jsonl", event("a", "x", "view", 5) + "garbage\n" + &event("a", "y", "view", 6));
     let cases: &[(&str, &[&str])] = &[
         ("--input two.jsonl", &["nothing to predict", "2 events of 2 users", "no user has two"]),
         ("--input two.jsonl --protocol time --from 2030-01-01", &["nothing to predict", "--from"]),
@@ -366,9 +367,16 @@ fn rejects_invalid_arguments_and_logs() {
     ];
     for (args, parts) in cases {
         let args = format!("evaluate {args}");
-        place.deltarec(&args.split_whitespace().collect::<Vec<_>>()).failed(2, parts);
+        dir.deltarec(&args.split_whitespace().collect::<Vec<_>>()).assert_failure(2, parts);
     }
-    let done = place.deltarec(&["evaluate", "--input", "odd.jsonl"]).well().said(&["odd.jsonl:2", "malformed"]);
-    assert!(done.out.contains("2 events of 1 users and 2 items") && done.out.contains("1 rejected"), "{}", done.out);
-    assert!(!fs::exists(place.path("out.json")).unwrap());
+    let done = dir
+        .deltarec(&["evaluate", "--input", "odd.jsonl"])
+        .assert_success()
+        .assert_stderr(&["odd.jsonl:2", "malformed"]);
+    assert!(
+        done.stdout.contains("2 events of 1 users and 2 items") && done.stdout.contains("1 rejected"),
+        "{}",
+        done.stdout
+    );
+    assert!(!fs::exists(dir.path("out.json")).unwrap());
 }

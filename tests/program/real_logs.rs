@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use schema::{Effect, Levels};
 
-use super::{Place, assert_same, changes, last_lists, latest, unpacked, unscored};
+use super::{TestDir, assert_lists_eq, changes, final_lists, gunzip, latest_ts, without_scores};
 use crate::support::logs;
-use crate::support::oracle::{self, Ev, Params};
+use crate::support::oracle::{self, OracleEvent, Params};
 
 const DAY: u64 = 86_400_000;
 
 /// Path and text of a log; `None` if it is not available.
 fn log(name: &str) -> Option<(PathBuf, String)> {
     let path = logs::real_log(name)?;
-    let text = String::from_utf8(unpacked(&fs::read(&path).unwrap())).unwrap();
+    let text = String::from_utf8(gunzip(&fs::read(&path).unwrap())).unwrap();
     Some((path, text))
 }
 
@@ -26,15 +26,21 @@ fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
 
 /// Runs the program on the log and compares the final lists of all users with the oracle's.
 /// There must be at least `minimum` lists.
-fn compare_lists(path: &Path, args: &[&str], events: &[Ev], params: &Params, minimum: usize) -> super::Summary {
-    let place = Place::new();
+fn compare_lists(
+    path: &Path,
+    args: &[&str],
+    events: &[OracleEvent],
+    params: &Params,
+    minimum: usize,
+) -> super::Summary {
+    let dir = TestDir::new();
     let input = path.to_str().unwrap();
     let args = [&["run", "--input", input, "--output", "out.jsonl", "--set", "graph.audience=all"], args].concat();
-    let done = place.deltarec(&args).well();
-    println!("{}", done.err.lines().last().unwrap());
-    let found = last_lists(&changes(&place.read("out.jsonl")));
-    let expected = unscored(oracle::lists(events, params, latest(events)));
-    assert_same(path.file_name().unwrap().to_str().unwrap(), &found, &expected, minimum);
+    let done = dir.deltarec(&args).assert_success();
+    println!("{}", done.stderr.lines().last().unwrap());
+    let found = final_lists(&changes(&dir.read("out.jsonl")));
+    let expected = without_scores(oracle::lists(events, params, latest_ts(events)));
+    assert_lists_eq(path.file_name().unwrap().to_str().unwrap(), &found, &expected, minimum);
     done.summary()
 }
 
@@ -42,11 +48,11 @@ fn compare_lists(path: &Path, args: &[&str], events: &[Ev], params: &Params, min
 fn every_list_of_taobao_equals_the_oracle() {
     let Some((path, text)) = log("taobao_userbehavior_slice.csv.gz") else { return };
     let levels = Levels::default();
-    let events: Vec<Ev> = rows(&text)
+    let events: Vec<OracleEvent> = rows(&text)
         .map(|fields| {
             let Ok(Effect::Counts(level)) = levels.effect(fields[3], None) else { panic!("{fields:?}") };
             let ts = fields[4].parse::<u64>().unwrap() * 1000;
-            Ev { user: fields[0].into(), item: fields[1].into(), level, ts }
+            OracleEvent { user: fields[0].into(), item: fields[1].into(), level, ts }
         })
         .collect();
     let params = Params { audience: None, ..Params::default() };
@@ -69,7 +75,7 @@ fn every_list_of_online_retail_equals_the_oracle_and_its_rejected_rows_are_count
         } else {
             let time: jiff::civil::DateTime = time.parse().unwrap();
             let ts = jiff::tz::Offset::UTC.to_timestamp(time).unwrap().as_millisecond();
-            events.push(Ev { user: user.into(), item: item.into(), level: 6, ts: u64::try_from(ts).unwrap() });
+            events.push(OracleEvent { user: user.into(), item: item.into(), level: 6, ts: u64::try_from(ts).unwrap() });
         }
     }
     let params = Params { audience: None, retention: 400 * DAY, ..Params::default() };
@@ -85,10 +91,10 @@ fn every_list_of_online_retail_equals_the_oracle_and_its_rejected_rows_are_count
 #[test]
 fn every_list_of_movielens_equals_the_oracle() {
     let Some((path, text)) = log("movielens_small_ratings.csv.gz") else { return };
-    let events: Vec<Ev> = rows(&text)
+    let events: Vec<OracleEvent> = rows(&text)
         .map(|fields| {
             let ts = fields[3].parse::<u64>().unwrap() * 1000;
-            Ev { user: fields[0].into(), item: fields[1].into(), level: 1, ts }
+            OracleEvent { user: fields[0].into(), item: fields[1].into(), level: 1, ts }
         })
         .collect();
     let params = Params { audience: None, retention: 3650 * DAY, ..Params::default() };

@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, HashSet};
 
 use schema::ListKey;
 
-use super::{Place, assert_same, changes, judged, last_lists, two_shoppers, unscored};
-use crate::support::oracle::{self, Ev, Params};
+use super::{TestDir, assert_lists_eq, changes, final_lists, oracle_events, two_shoppers, without_scores};
+use crate::support::oracle::{self, OracleEvent, Params};
 
 const MINUTE: u64 = 60_000;
 
 #[test]
 fn a_record_is_one_json_line_with_its_fields_in_order() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let at = 1_763_900_000_000;
-    let ev = |user: &str, item: &str, level| Ev { user: user.into(), item: item.into(), level, ts: at };
+    let ev = |user: &str, item: &str, level| OracleEvent { user: user.into(), item: item.into(), level, ts: at };
     let events = [ev("ann", "bread", 6), ev("ann", "butter", 6), ev("bob", "bread", 1)];
     let score = oracle::lists(&events, &Params::default(), at)["bob"][0].1;
-    let done = place.run_with("", two_shoppers(at).as_bytes()).well();
+    let done = dir.run_with_stdin("", two_shoppers(at).as_bytes()).assert_success();
     assert_eq!(
-        done.out,
+        done.stdout,
         format!(
             "{{\"user\":\"bob\",\"at\":{at},\"items\":[{{\"item\":\"butter\",\"score\":{score}}}],\
              \"entered\":[\"butter\"],\"left\":[]}}\n"
@@ -28,23 +28,24 @@ fn a_record_is_one_json_line_with_its_fields_in_order() {
 
 #[test]
 fn a_list_that_becomes_empty_is_emitted_as_an_empty_list() {
-    let place = Place::new();
+    let dir = TestDir::new();
     // When eve arrives, half an hour later, bob has left the audience.
     let input = two_shoppers(1000) + &super::event("eve", "tea", "view", 1000 + 31 * MINUTE);
-    let done = place.run_with("--set input.batch=1", input.as_bytes()).well();
-    let last = done.out.lines().last().unwrap();
+    let done = dir.run_with_stdin("--set input.batch=1", input.as_bytes()).assert_success();
+    let last = done.stdout.lines().last().unwrap();
     let at = 1000 + 30 * MINUTE;
     assert_eq!(last, format!("{{\"user\":\"bob\",\"at\":{at},\"items\":[],\"entered\":[],\"left\":[\"butter\"]}}"));
 }
 
 #[test]
 fn entered_and_left_of_every_record_follow_from_the_record_before() {
-    let place = Place::new();
-    place.deltarec(&["generate", "events=6000,users=300,items=200,seed=9,rate=5", "--output", "x.jsonl"]).well();
-    let done = place
+    let dir = TestDir::new();
+    dir.deltarec(&["generate", "events=6000,users=300,items=200,seed=9,rate=5", "--output", "x.jsonl"])
+        .assert_success();
+    let done = dir
         .run("--input x.jsonl --set input.batch=1 --set graph.audience=2m --set graph.retention=5m --set graph.k=7")
-        .well();
-    let records = changes(&done.out);
+        .assert_success();
+    let records = changes(&done.stdout);
     assert!(records.len() > 3_000, "only {} records", records.len());
 
     let mut lists: BTreeMap<&ListKey, Vec<&str>> = BTreeMap::new();
@@ -69,25 +70,25 @@ fn entered_and_left_of_every_record_follow_from_the_record_before() {
     assert!(emptied > 50 && reordered > 50);
 
     // At any time the records add up to the oracle's lists.
-    let events: Vec<_> = place.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let events = judged(&events);
+    let events: Vec<_> = dir.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = oracle_events(&events);
     let params = Params { k: 7, audience: Some(2 * MINUTE), retention: 5 * MINUTE, ..Params::default() };
     let (first, last) = (events[0].ts, events[events.len() - 1].ts);
     for part in 1..=8 {
         let t = first + (last - first) * part / 8;
-        let found = last_lists(records.iter().take_while(|record| record.at <= t));
-        assert_same(&format!("part {part}"), &found, &unscored(oracle::lists(&events, &params, t)), 10);
+        let found = final_lists(records.iter().take_while(|record| record.at <= t));
+        assert_lists_eq(&format!("part {part}"), &found, &without_scores(oracle::lists(&events, &params, t)), 10);
     }
 }
 
 #[test]
 fn repeated_events_emit_nothing() {
-    let place = Place::new();
-    place.deltarec(&["generate", "events=2000,users=100,items=100,seed=3", "--output", "x.jsonl"]).well();
-    place.write("twice.jsonl", place.read("x.jsonl").repeat(2));
-    let once = place.run("--input x.jsonl --set input.batch=1").well();
-    let twice = place.run("--input twice.jsonl --set input.batch=1").well();
+    let dir = TestDir::new();
+    dir.deltarec(&["generate", "events=2000,users=100,items=100,seed=3", "--output", "x.jsonl"]).assert_success();
+    dir.write("twice.jsonl", dir.read("x.jsonl").repeat(2));
+    let once = dir.run("--input x.jsonl --set input.batch=1").assert_success();
+    let twice = dir.run("--input twice.jsonl --set input.batch=1").assert_success();
     assert_eq!((once.summary().events, twice.summary().events), (2_000, 4_000));
     assert!(once.summary().changes > 500);
-    assert!(once.out == twice.out, "the repeated events emitted changes");
+    assert!(once.stdout == twice.stdout, "the repeated events emitted changes");
 }

@@ -4,17 +4,17 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Place, Running, changes, two_shoppers, unpacked};
+use super::{RunningProcess, TestDir, changes, gunzip, two_shoppers};
 
 const A_FEW_SECONDS: Duration = Duration::from_secs(8);
 
 /// A run of many events that has started to write.
-fn long_run(place: &Place, output: &str) -> Running {
+fn long_run(dir: &TestDir, output: &str) -> RunningProcess {
     let input = "generate:events=50000000,users=2000,items=500";
     let running =
-        place.start(&["run", "--input", input, "--output", output, "--set", "input.batch=500", "--workers", "2"]);
+        dir.start(&["run", "--input", input, "--output", output, "--set", "input.batch=500", "--workers", "2"]);
     let asked = Instant::now();
-    while fs::metadata(place.path(output)).map_or(0, |file| file.len()) < 100_000 {
+    while fs::metadata(dir.path(output)).map_or(0, |file| file.len()) < 100_000 {
         assert!(asked.elapsed() < A_FEW_SECONDS, "nothing is written");
         thread::sleep(Duration::from_millis(5));
     }
@@ -23,15 +23,18 @@ fn long_run(place: &Place, output: &str) -> Running {
 
 #[test]
 fn a_signal_drains_the_events_already_read() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (signal, output) in [("INT", "out.jsonl"), ("TERM", "out.jsonl.gz")] {
-        let running = long_run(&place, output);
+        let running = long_run(&dir, output);
         running.signal(signal);
         let asked = Instant::now();
-        let done = running.end_within(A_FEW_SECONDS).well().said(&["shutting down: draining in-flight events"]);
+        let done = running
+            .finish_within(A_FEW_SECONDS)
+            .assert_success()
+            .assert_stderr(&["shutting down: draining in-flight events"]);
         println!("SIG{signal}: ended after {:?}", asked.elapsed());
-        let bytes = fs::read(place.path(output)).unwrap();
-        let text = if output.ends_with("gz") { unpacked(&bytes) } else { bytes };
+        let bytes = fs::read(dir.path(output)).unwrap();
+        let text = if output.ends_with("gz") { gunzip(&bytes) } else { bytes };
         let found = changes(std::str::from_utf8(&text).unwrap());
         assert_eq!(done.summary().changes, found.len() as u64);
         assert!(found.len() > 100);
@@ -40,20 +43,23 @@ fn a_signal_drains_the_events_already_read() {
 
 #[test]
 fn a_signal_ends_a_run_that_waits_for_input() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for signal in ["INT", "TERM"] {
         for clock in ["event", "wall"] {
-            let mut running = place.start(&["run", "--clock", clock, "--rejects", "rejects.jsonl.gz"]);
+            let mut running = dir.start(&["run", "--clock", clock, "--rejects", "rejects.jsonl.gz"]);
             running.send(&format!("nonsense\n{}", two_shoppers(super::now())));
-            running.until(A_FEW_SECONDS, "the change", |out| out.contains("butter"));
+            running.wait_for_output(A_FEW_SECONDS, "the change", |out| out.contains("butter"));
             running.signal(signal);
-            let done = running.end_within(A_FEW_SECONDS).well().said(&["shutting down: draining in-flight events"]);
-            assert_eq!(changes(&done.out).len(), 1);
+            let done = running
+                .finish_within(A_FEW_SECONDS)
+                .assert_success()
+                .assert_stderr(&["shutting down: draining in-flight events"]);
+            assert_eq!(changes(&done.stdout).len(), 1);
             let summary = done.summary();
             assert_eq!((summary.events, summary.rejected, summary.changes), (3, 1, 1));
-            assert_eq!(summary.rejected_by.get("malformed"), Some(&1), "{}", done.err);
+            assert_eq!(summary.rejected_by.get("malformed"), Some(&1), "{}", done.stderr);
             // A compressed file has the record only if it was closed.
-            let rejects = unpacked(&fs::read(place.path("rejects.jsonl.gz")).unwrap());
+            let rejects = gunzip(&fs::read(dir.path("rejects.jsonl.gz")).unwrap());
             assert!(String::from_utf8(rejects).unwrap().contains("nonsense"));
         }
     }
@@ -61,27 +67,27 @@ fn a_signal_ends_a_run_that_waits_for_input() {
 
 #[test]
 fn a_signal_leaves_whole_lines_of_a_simulation() {
-    let place = Place::new();
-    let running = place.start(&["generate", "events=500000000", "--output", "x.jsonl"]);
+    let dir = TestDir::new();
+    let running = dir.start(&["generate", "events=500000000", "--output", "x.jsonl"]);
     let asked = Instant::now();
-    while fs::metadata(place.path("x.jsonl")).map_or(0, |file| file.len()) < 100_000 {
+    while fs::metadata(dir.path("x.jsonl")).map_or(0, |file| file.len()) < 100_000 {
         assert!(asked.elapsed() < A_FEW_SECONDS, "nothing is written");
         thread::sleep(Duration::from_millis(2));
     }
     running.signal("INT");
-    running.end_within(A_FEW_SECONDS).well();
-    let text = place.read("x.jsonl");
+    running.finish_within(A_FEW_SECONDS).assert_success();
+    let text = dir.read("x.jsonl");
     assert!(text.ends_with('\n'));
     assert!(text.lines().all(|line| serde_json::from_str::<schema::Event>(line).is_ok()));
 }
 
 #[test]
 fn a_killed_run_leaves_whole_lines_except_the_last() {
-    let place = Place::new();
-    let running = long_run(&place, "out.jsonl");
+    let dir = TestDir::new();
+    let running = long_run(&dir, "out.jsonl");
     running.signal("KILL");
-    assert_eq!(running.end_within(A_FEW_SECONDS).code, None);
-    let text = place.read("out.jsonl");
+    assert_eq!(running.finish_within(A_FEW_SECONDS).code, None);
+    let text = dir.read("out.jsonl");
     let found = changes(&text[..=text.rfind('\n').unwrap()]);
     assert!(found.len() > 100);
 }

@@ -5,13 +5,13 @@ use std::fs;
 use schema::{Effect, Event, Levels, id64};
 use snapshots::{Depth, GraphTime, Interactions, Manifest, RunId, Store, group_of};
 
-use super::{Place, changes, event, last_lists};
+use super::{TestDir, changes, event, final_lists};
 
 const RUN: RunId = RunId(0x1f00_c0de);
 
 /// Takes a snapshot of these events.
-fn take(place: &Place, sequence: u64, events: &str) -> Manifest {
-    let store = Store::create(place.path("state").to_str().unwrap()).unwrap();
+fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
+    let store = Store::create(dir.path("state").to_str().unwrap()).unwrap();
     let mut groups: Vec<Interactions> = (0..=255).map(|_| Interactions::default()).collect();
     for line in events.lines() {
         let event: Event = serde_json::from_str(line).unwrap();
@@ -56,35 +56,35 @@ fn shoppers() -> String {
 
 #[test]
 fn an_exported_snapshot_replays_to_the_same_lists() {
-    let place = Place::new();
-    place.write("in.jsonl", shoppers());
-    let manifest = take(&place, 1, &shoppers());
-    let expected = last_lists(&changes(&place.run("--input in.jsonl").well().out));
+    let dir = TestDir::new();
+    dir.write("in.jsonl", shoppers());
+    let manifest = take(&dir, 1, &shoppers());
+    let expected = final_lists(&changes(&dir.run("--input in.jsonl").assert_success().stdout));
     assert!(expected.len() > 50, "{}", expected.len());
     for output in ["out.jsonl", "out.jsonl.gz", "out.jsonl.zst"] {
-        let done = place.deltarec(&["snapshot", "export", "--state", "state", "--output", output]).well();
-        assert!(done.out.is_empty() && done.err.contains("snapshot 1: 600 events"), "{}", done.err);
-        let lists = last_lists(&changes(&place.run(&format!("--input {output}")).well().out));
+        let done = dir.deltarec(&["snapshot", "export", "--state", "state", "--output", output]).assert_success();
+        assert!(done.stdout.is_empty() && done.stderr.contains("snapshot 1: 600 events"), "{}", done.stderr);
+        let lists = final_lists(&changes(&dir.run(&format!("--input {output}")).assert_success().stdout));
         assert_eq!(lists, expected);
     }
-    let piped = place.deltarec(&["snapshot", "export", "--state", "state", "--output", "-"]).well();
-    assert_eq!((piped.out.lines().count() as u64, &piped.out), (manifest.rows, &place.read("out.jsonl")));
-    let line: serde_json::Value = serde_json::from_str(piped.out.lines().next().unwrap()).unwrap();
+    let piped = dir.deltarec(&["snapshot", "export", "--state", "state", "--output", "-"]).assert_success();
+    assert_eq!((piped.stdout.lines().count() as u64, &piped.stdout), (manifest.rows, &dir.read("out.jsonl")));
+    let line: serde_json::Value = serde_json::from_str(piped.stdout.lines().next().unwrap()).unwrap();
     let fields: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(fields, ["action", "item", "level", "ts", "user"]);
 }
 
 #[test]
 fn lists_snapshots_newest_first_with_damage() {
-    let place = Place::new();
-    fs::create_dir(place.path("state")).unwrap();
-    let empty = place.deltarec(&["snapshot", "list", "--state", "state"]).well();
-    assert!(empty.out.is_empty() && empty.err.contains("state: no snapshots"), "{}", empty.err);
-    take(&place, 1, &shoppers());
-    let lost = take(&place, 2, &shoppers());
-    fs::remove_file(place.path("state").join(&lost.groups[0].file)).unwrap();
-    place.write("state/manifests/0000000003.json", "{");
-    let list = place.deltarec(&["snapshot", "list", "--state", "state"]).well().out;
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("state")).unwrap();
+    let empty = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success();
+    assert!(empty.stdout.is_empty() && empty.stderr.contains("state: no snapshots"), "{}", empty.stderr);
+    take(&dir, 1, &shoppers());
+    let lost = take(&dir, 2, &shoppers());
+    fs::remove_file(dir.path("state").join(&lost.groups[0].file)).unwrap();
+    dir.write("state/manifests/0000000003.json", "{");
+    let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;
     let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["sequence", "taken", "time", "rows", "bytes", "groups", "state"]);
     assert_eq!(rows[2], ["3", "?", "?", "?", "?", "?", "damaged"]);
@@ -94,57 +94,57 @@ fn lists_snapshots_newest_first_with_damage() {
 
 #[test]
 fn verify_names_each_damaged_file_and_exits_with_1() {
-    let place = Place::new();
-    take(&place, 1, &shoppers());
-    let harmed = take(&place, 2, &shoppers());
-    let verify = |more: &[&str]| place.deltarec(&[&["snapshot", "verify", "--state", "state"], more].concat());
-    let good = verify(&[]).well().out;
+    let dir = TestDir::new();
+    take(&dir, 1, &shoppers());
+    let harmed = take(&dir, 2, &shoppers());
+    let verify = |more: &[&str]| dir.deltarec(&[&["snapshot", "verify", "--state", "state"], more].concat());
+    let good = verify(&[]).assert_success().stdout;
     assert!(good.contains("snapshot 2: sound") && good.contains("snapshot 1: sound") && good.contains("600 rows"));
-    let [first, second] = [0, 1].map(|at| place.path("state").join(&harmed.groups[at].file));
+    let [first, second] = [0, 1].map(|at| dir.path("state").join(&harmed.groups[at].file));
     let mut bytes = fs::read(&first).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&first, bytes).unwrap();
     fs::write(&second, "").unwrap();
     // The size is right, so only the checksum shows the change.
-    let done = verify(&[]).failed(1, &["1 of 2 snapshots damaged", "delete those manifests"]);
+    let done = verify(&[]).assert_failure(1, &["1 of 2 snapshots damaged", "delete those manifests"]);
     for (group, word) in [(0, "checksum"), (1, "0 bytes instead of")] {
         let file = &harmed.groups[group].file;
-        assert!(done.out.lines().any(|line| line.contains(file) && line.contains(word)), "{}", done.out);
+        assert!(done.stdout.lines().any(|line| line.contains(file) && line.contains(word)), "{}", done.stdout);
     }
-    verify(&["--sequence", "1"]).well();
-    verify(&["--sequence", "2"]).failed(1, &["1 of 1 snapshots damaged"]);
-    assert!(verify(&["--sequence", "9"]).failed(1, &[]).out.contains("0000000009.json: it is missing"));
+    verify(&["--sequence", "1"]).assert_success();
+    verify(&["--sequence", "2"]).assert_failure(1, &["1 of 1 snapshots damaged"]);
+    assert!(verify(&["--sequence", "9"]).assert_failure(1, &[]).stdout.contains("0000000009.json: it is missing"));
     // Exports the newest sound snapshot, never a damaged one.
     let export = |more: &[&str]| {
-        place.deltarec(&[&["snapshot", "export", "--state", "state", "--output", "out.jsonl"], more].concat())
+        dir.deltarec(&[&["snapshot", "export", "--state", "state", "--output", "out.jsonl"], more].concat())
     };
-    export(&[]).well().said(&["snapshot 1: 600 events", &harmed.groups[0].file, "checksum"]);
-    place.write("out.jsonl", "as before\n");
-    export(&["--sequence", "2"]).failed(1, &["snapshot 2 is not sound", "deltarec snapshot list"]);
-    fs::remove_file(place.path("state/manifests/0000000001.json")).unwrap();
-    export(&[]).failed(1, &["no sound snapshot"]);
-    assert_eq!(place.read("out.jsonl"), "as before\n");
+    export(&[]).assert_success().assert_stderr(&["snapshot 1: 600 events", &harmed.groups[0].file, "checksum"]);
+    dir.write("out.jsonl", "as before\n");
+    export(&["--sequence", "2"]).assert_failure(1, &["snapshot 2 is not sound", "deltarec snapshot list"]);
+    fs::remove_file(dir.path("state/manifests/0000000001.json")).unwrap();
+    export(&[]).assert_failure(1, &["no sound snapshot"]);
+    assert_eq!(dir.read("out.jsonl"), "as before\n");
 }
 
 #[test]
 fn prune_keeps_the_newest() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for sequence in 1..=4 {
-        take(&place, sequence, &shoppers());
+        take(&dir, sequence, &shoppers());
     }
-    let done = place.deltarec(&["snapshot", "prune", "--state", "state", "--keep", "2"]).well();
-    assert!(done.out.starts_with("deleted 2 snapshots, "), "{}", done.out);
-    let store = Store::open(place.path("state").to_str().unwrap()).unwrap();
+    let done = dir.deltarec(&["snapshot", "prune", "--state", "state", "--keep", "2"]).assert_success();
+    assert!(done.stdout.starts_with("deleted 2 snapshots, "), "{}", done.stdout);
+    let store = Store::open(dir.path("state").to_str().unwrap()).unwrap();
     let left: Vec<u64> = store.list(Depth::Rows).unwrap().iter().map(|snapshot| snapshot.sequence).collect();
     assert_eq!(left, [4, 3]);
 }
 
 #[test]
 fn usage_errors_say_what_is_right() {
-    let place = Place::new();
-    place.write("file", "x");
-    take(&place, 1, &shoppers());
+    let dir = TestDir::new();
+    dir.write("file", "x");
+    take(&dir, 1, &shoppers());
     let cases: &[(i32, &[&str], &[&str])] = &[
         (2, &["snapshot"], &["list", "verify", "export", "prune"]),
         (2, &["snapshot", "list"], &["--state"]),
@@ -157,13 +157,13 @@ fn usage_errors_say_what_is_right() {
         (1, &["snapshot", "verify", "--state", "file"], &["file", "where a folder should be"]),
     ];
     for (code, args, parts) in cases {
-        let done = place.deltarec(args).failed(*code, parts);
-        assert_eq!(done.out, "");
+        let done = dir.deltarec(args).assert_failure(*code, parts);
+        assert_eq!(done.stdout, "");
     }
-    assert!(!place.path("none").exists(), "reading creates nothing");
-    let help = place.deltarec(&["snapshot", "--help"]).well().out;
+    assert!(!dir.path("none").exists(), "reading creates nothing");
+    let help = dir.deltarec(&["snapshot", "--help"]).assert_success().stdout;
     assert!(help.contains("Examples:") && help.contains("deltarec snapshot prune --state"), "{help}");
     for command in ["list", "verify", "export", "prune"] {
-        assert!(place.deltarec(&["snapshot", command, "--help"]).well().out.contains("--state <URI>"));
+        assert!(dir.deltarec(&["snapshot", command, "--help"]).assert_success().stdout.contains("--state <URI>"));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schema::{Event, ItemName, Similar, UserName, id64};
 use serde::de::DeserializeOwned;
 
-use super::{Place, judged, latest};
+use super::{TestDir, latest_ts, oracle_events};
 use crate::support::oracle::measures::Measure;
 use crate::support::oracle::users::similar_users;
 use crate::support::oracle::{Params, audience, history, similar_items};
@@ -38,11 +38,12 @@ fn in_order(rows: Rows) -> Rows {
 
 #[test]
 fn the_last_rows_equal_those_of_the_oracle() {
-    let place = Place::new();
-    place.deltarec(&["generate", "events=4000,users=200,items=150,seed=3,rate=1", "--output", "x.jsonl"]).well();
-    let events: Vec<Event> = place.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let events = judged(&events);
-    let now = latest(&events);
+    let dir = TestDir::new();
+    dir.deltarec(&["generate", "events=4000,users=200,items=150,seed=3,rate=1", "--output", "x.jsonl"])
+        .assert_success();
+    let events: Vec<Event> = dir.read("x.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = oracle_events(&events);
+    let now = latest_ts(&events);
     let short = Params { retention: 40 * 60_000, ..Params::default() };
     let history = history(&events, &short, now);
     let items_by = |similarity| in_order(similar_items(&history, &Params { similarity, ..short.clone() }));
@@ -62,11 +63,11 @@ fn the_last_rows_equal_those_of_the_oracle() {
         let settings = format!(
             "--set graph.retention=40m --set input.batch={batch} --set graph.sources.users={weight} --set graph.similarity={name}"
         );
-        place.run(&format!("--input x.jsonl {streams} {settings} --workers {workers}")).well();
-        let (found, lines) = last_rows(&place.read("items.jsonl"), |name: ItemName| name.item);
+        dir.run(&format!("--input x.jsonl {streams} {settings} --workers {workers}")).assert_success();
+        let (found, lines) = last_rows(&dir.read("items.jsonl"), |name: ItemName| name.item);
         assert_eq!(found, items, "{name}, {workers} workers");
         assert!(lines > items.len(), "only {lines} lines");
-        let (found, lines) = last_rows(&place.read("users.jsonl"), |name: UserName| name.user);
+        let (found, lines) = last_rows(&dir.read("users.jsonl"), |name: UserName| name.user);
         assert_eq!(found, users, "{workers} workers");
         assert!(lines > users.len(), "only {lines} lines");
     }
@@ -74,11 +75,11 @@ fn the_last_rows_equal_those_of_the_oracle() {
 
 #[test]
 fn rejects_two_outputs_in_the_same_place() {
-    let place = Place::new();
-    place.write("x.jsonl", "");
+    let dir = TestDir::new();
+    dir.write("x.jsonl", "");
     let same = "--input x.jsonl --output y.jsonl --output-similar-items ./y.jsonl";
-    place.run(same).failed(2, &["--output-similar-items and --output are the same"]);
-    place.run("--input x.jsonl --output - --output-similar-users -").failed(2, &["are the same"]);
+    dir.run(same).assert_failure(2, &["--output-similar-items and --output are the same"]);
+    dir.run("--input x.jsonl --output - --output-similar-users -").assert_failure(2, &["are the same"]);
     let input = "--input x.jsonl --output y.jsonl --output-similar-users x.jsonl";
-    place.run(input).failed(2, &["--output-similar-users x.jsonl is also input 1"]);
+    dir.run(input).assert_failure(2, &["--output-similar-users x.jsonl is also input 1"]);
 }

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Place, event};
+use super::{TestDir, event};
 
 /// Each mistake gives exit code 2 and names the remedy. Existing files are unchanged.
 #[test]
 fn usage_errors_exit_with_2_and_name_the_remedy() {
-    let place = Place::new();
-    place.write("good.csv", "user,item,action,ts\nu,i,view,5\n");
-    place.write("bare.csv", "a,b\n1,2\n");
-    place.write("twice.csv", "user,item,action,ts,user\nu,i,view,5,u\n");
-    place.write("kept.jsonl", "as before\n");
+    let dir = TestDir::new();
+    dir.write("good.csv", "user,item,action,ts\nu,i,view,5\n");
+    dir.write("bare.csv", "a,b\n1,2\n");
+    dir.write("twice.csv", "user,item,action,ts,user\nu,i,view,5,u\n");
+    dir.write("kept.jsonl", "as before\n");
     let cases: &[(&[&str], &[&str])] = &[
         (&["run", "--inptu", "good.csv"], &["--inptu", "'--input'"]),
         (&["frobnicate"], &["frobnicate"]),
@@ -66,21 +66,21 @@ fn usage_errors_exit_with_2_and_name_the_remedy() {
             }
         }
         println!("deltarec {}", args.join(" "));
-        let done = place.deltarec(&args).failed(2, parts);
-        println!("{}", done.err);
-        assert_eq!(done.out, "");
-        assert!(!done.err.contains("generate: generate:"), "{}", done.err);
-        assert_eq!(place.read("kept.jsonl"), "as before\n");
+        let done = dir.deltarec(&args).assert_failure(2, parts);
+        println!("{}", done.stderr);
+        assert_eq!(done.stdout, "");
+        assert!(!done.stderr.contains("generate: generate:"), "{}", done.stderr);
+        assert_eq!(dir.read("kept.jsonl"), "as before\n");
     }
-    assert!(!place.path("new.jsonl").exists() && !place.path("x.txt").exists());
+    assert!(!dir.path("new.jsonl").exists() && !dir.path("x.txt").exists());
 }
 
 #[test]
 fn reports_all_configuration_errors_at_once() {
-    let place = Place::new();
-    place.write("shop.toml", "[graph]\nneighbors = 3\n\n[levels]\nlike = 16\nbuy = 3\n");
+    let dir = TestDir::new();
+    dir.write("shop.toml", "[graph]\nneighbors = 3\n\n[levels]\nlike = 16\nbuy = 3\n");
     let args = ["run", "--config", "shop.toml", "--set", "graph.k=0", "--set", "graph.retention=30", "--set", "foo=1"];
-    place.deltarec(&args).failed(
+    dir.deltarec(&args).assert_failure(
         2,
         &[
             "6 mistakes in the configuration",
@@ -96,13 +96,13 @@ fn reports_all_configuration_errors_at_once() {
 
 #[test]
 fn set_overrides_the_configuration_file() {
-    let place = Place::new();
-    place.write("shop.toml", "[levels]\nbid = 5\n\n[graph]\nk = 1\n");
+    let dir = TestDir::new();
+    dir.write("shop.toml", "[levels]\nbid = 5\n\n[graph]\nk = 1\n");
     let events: String = ["a", "b", "c", "d"].iter().map(|item| event("u", item, "bid", 5)).collect();
     let input = events + &event("v", "a", "bid", 5);
     let items = |args: &str| {
-        let done = place.run_with(&format!("--config shop.toml {args}"), input.as_bytes()).well();
-        super::changes(&done.out).last().unwrap().items.len()
+        let done = dir.run_with_stdin(&format!("--config shop.toml {args}"), input.as_bytes()).assert_success();
+        super::changes(&done.stdout).last().unwrap().items.len()
     };
     assert_eq!(items(""), 1);
     assert_eq!(items("--set graph.k=1 --set graph.k=2"), 2);
@@ -110,57 +110,57 @@ fn set_overrides_the_configuration_file() {
 
 #[test]
 fn replaces_an_existing_output() {
-    let place = Place::new();
-    place.write("out.jsonl", "as before\n".repeat(1000));
-    place.run_with("--output out.jsonl", super::two_shoppers(5).as_bytes()).well();
-    assert_eq!(super::changes(&place.read("out.jsonl")).len(), 1);
+    let dir = TestDir::new();
+    dir.write("out.jsonl", "as before\n".repeat(1000));
+    dir.run_with_stdin("--output out.jsonl", super::two_shoppers(5).as_bytes()).assert_success();
+    assert_eq!(super::changes(&dir.read("out.jsonl")).len(), 1);
 }
 
 #[test]
 fn help_and_version_exit_with_0_and_show_examples() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (args, parts) in [
         (&["--help"][..], &["run", "generate", "demo"][..]),
         (&["run", "--help"], &["Examples:", "deltarec run --input events.jsonl.gz", "--clock wall", "Exit codes: 0"]),
         (&["generate", "--help"], &["Examples:", "deltarec generate --events 100000 --seed 7 --output", "--rate"]),
         (&["demo", "--help"], &["Example", "deltarec demo --events"]),
     ] {
-        let done = place.deltarec(args).well();
+        let done = dir.deltarec(args).assert_success();
         for part in parts {
-            assert!(done.out.contains(part), "{part:?} is missing in:\n{}", done.out);
+            assert!(done.stdout.contains(part), "{part:?} is missing in:\n{}", done.stdout);
         }
-        assert!(!done.out.contains("[OPTIONS] [OPTIONS]"), "{}", done.out);
+        assert!(!done.stdout.contains("[OPTIONS] [OPTIONS]"), "{}", done.stdout);
         // An example that is wrapped cannot be copied.
-        assert!(done.out.lines().all(|line| line.trim() != "\\"), "{}", done.out);
-        assert_eq!(done.err, "");
+        assert!(done.stdout.lines().all(|line| line.trim() != "\\"), "{}", done.stdout);
+        assert_eq!(done.stderr, "");
     }
-    let version = place.deltarec(&["--version"]).well().out;
+    let version = dir.deltarec(&["--version"]).assert_success().stdout;
     assert_eq!(version, format!("deltarec {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
 fn quiet_prints_nothing_and_the_demo_prints_lists() {
-    let place = Place::new();
-    place.write("good.csv", "user,item,action,ts\nu,i,view,5\n");
-    assert_eq!(place.run("--input good.csv --quiet").well().err, "");
-    let demo = place.deltarec(&["demo", "--events", "20000"]).well();
-    assert!(demo.out.lines().count() > 10, "{}", demo.out);
+    let dir = TestDir::new();
+    dir.write("good.csv", "user,item,action,ts\nu,i,view,5\n");
+    assert_eq!(dir.run("--input good.csv --quiet").assert_success().stderr, "");
+    let demo = dir.deltarec(&["demo", "--events", "20000"]).assert_success();
+    assert!(demo.stdout.lines().count() > 10, "{}", demo.stdout);
 }
 
 /// With `--log-format json` every line on stderr is a JSON record: warnings, the shutdown message, and the summary.
 #[test]
 fn json_logs_are_one_record_a_line() {
-    let place = Place::new();
-    let mut running = place.start(&["run", "--log-format", "json"]);
+    let dir = TestDir::new();
+    let mut running = dir.start(&["run", "--log-format", "json"]);
     running.send(&format!("nonsense\n{}", super::two_shoppers(5)));
-    running.until(Duration::from_secs(8), "the change", |out| out.contains("butter"));
+    running.wait_for_output(Duration::from_secs(8), "the change", |out| out.contains("butter"));
     running.signal("TERM");
-    let done = running.end_within(Duration::from_secs(8)).well();
-    let records: Vec<serde_json::Value> = done.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let done = running.finish_within(Duration::from_secs(8)).assert_success();
+    let records: Vec<serde_json::Value> = done.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let find = |part: &str| {
         let has_message =
             |record: &&serde_json::Value| record["message"].as_str().is_some_and(|text| text.contains(part));
-        records.iter().find(has_message).unwrap_or_else(|| panic!("no record with {part:?} in:\n{}", done.err))
+        records.iter().find(has_message).unwrap_or_else(|| panic!("no record with {part:?} in:\n{}", done.stderr))
     };
     let rejected = records.iter().find(|record| record["reason"] == "malformed").unwrap();
     assert_eq!((&rejected["level"], &rejected["span"]["name"]), (&json!("WARN"), &json!("reader")));
@@ -169,8 +169,8 @@ fn json_logs_are_one_record_a_line() {
     assert_eq!((&summary["events"], &summary["rejected"], &summary["changes"]), (&json!(3), &json!(1), &json!(1)));
     assert_eq!(summary["rejected_by"], "malformed 1");
 
-    let failed = place.deltarec(&["--log-format", "json", "run", "--input", "none.jsonl"]);
-    let record: serde_json::Value = serde_json::from_str(failed.err.lines().last().unwrap()).unwrap();
+    let failed = dir.deltarec(&["--log-format", "json", "run", "--input", "none.jsonl"]);
+    let record: serde_json::Value = serde_json::from_str(failed.stderr.lines().last().unwrap()).unwrap();
     assert_eq!(record["level"], "ERROR");
     assert!(failed.code != Some(0) && record["message"].as_str().unwrap().contains("none.jsonl"), "{record}");
 }

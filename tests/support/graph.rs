@@ -11,9 +11,9 @@ use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::worker::Worker;
 
-use super::oracle::changes::Record;
+use super::oracle::changes::OracleChange;
 use super::oracle::measures::Measure;
-use super::oracle::{Ev, Params};
+use super::oracle::{OracleEvent, Params};
 
 /// Events taken together.
 #[derive(Clone, Debug)]
@@ -23,11 +23,11 @@ pub(crate) struct Tick {
     /// First millisecond that it stands for; `at` unless several are taken together.
     pub(crate) since: u64,
     /// Events in the order of arrival.
-    pub(crate) events: Vec<Ev>,
+    pub(crate) events: Vec<OracleEvent>,
 }
 
 /// Cuts a log in arrival order into ticks of `size` events, the clock being the largest timestamp so far.
-pub(crate) fn ticks(events: &[Ev], size: usize) -> Vec<Tick> {
+pub(crate) fn ticks(events: &[OracleEvent], size: usize) -> Vec<Tick> {
     let mut clock = 0;
     events
         .chunks(size)
@@ -78,12 +78,12 @@ pub(crate) enum Pace {
 }
 
 /// All changes of a run, sorted by tick and then by user.
-pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<Record> {
+pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<OracleChange> {
     run_with(&config(params), ticks, workers, pace)
 }
 
 /// [`run`], for any slice.
-pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<Record> {
+pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<OracleChange> {
     let names: HashMap<u64, String> = ticks
         .iter()
         .flat_map(|tick| &tick.events)
@@ -114,10 +114,10 @@ pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pa
     .unwrap();
     let mut changes = std::mem::take(&mut *changes.lock().unwrap());
     let name = |id: u64| names[&id].clone();
-    let mut records: Vec<(Time, Record)> = changes
+    let mut records: Vec<(Time, OracleChange)> = changes
         .drain(..)
         .map(|(time, change)| {
-            let record = Record {
+            let record = OracleChange {
                 user: match change.key {
                     ListKey::User(user) => name(user),
                     ListKey::Room(_) | ListKey::Everywhere => unreachable!("no trending lists are configured"),
@@ -152,12 +152,12 @@ pub(crate) fn drive(
 }
 
 /// The event as the graph takes it.
-pub(crate) fn event(ev: &Ev) -> Event {
+pub(crate) fn event(ev: &OracleEvent) -> Event {
     Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level, scope: None }
 }
 
 /// The lists after all changes up to and including millisecond `at`, without empty ones.
-pub(crate) fn lists_at(records: &[Record], at: u64) -> BTreeMap<String, Vec<(String, i64)>> {
+pub(crate) fn lists_at(records: &[OracleChange], at: u64) -> BTreeMap<String, Vec<(String, i64)>> {
     let mut lists = BTreeMap::new();
     for record in records.iter().filter(|record| record.at <= at) {
         lists.insert(record.user.clone(), record.items.clone());

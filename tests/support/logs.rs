@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::oracle::measures::Measure;
-use super::oracle::{Ev, Params};
+use super::oracle::{OracleEvent, Params};
 
 /// Every measure of similarity.
 pub(crate) fn measures() -> impl Strategy<Value = Measure> {
@@ -53,15 +53,15 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
 }
 
 /// A random log: the clock advances with the events, some of which are late, repeated or simultaneous.
-pub(crate) fn log(length: usize) -> impl Strategy<Value = Vec<Ev>> {
+pub(crate) fn log(length: usize) -> impl Strategy<Value = Vec<OracleEvent>> {
     let event = (0..7_u8, 0..12_u8, 1..7_u8, 0..6_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.1));
     prop::collection::vec(event, 1..length).prop_map(|drawn| {
         let mut clock = 1_000;
-        let mut events: Vec<Ev> = Vec::new();
+        let mut events: Vec<OracleEvent> = Vec::new();
         for (user, item, level, step, late, repeat) in drawn {
             let ts = if late { clock - 7 * step } else { clock + step / 2 };
             clock = clock.max(ts);
-            events.push(Ev { user: format!("u{user}"), item: format!("p{item}"), level, ts });
+            events.push(OracleEvent { user: format!("u{user}"), item: format!("p{item}"), level, ts });
             if repeat {
                 events.push(events[events.len() / 2].clone());
             }

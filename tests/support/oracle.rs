@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schema::id64;
 
 use exact::fine_log;
-use measures::{About, Measure, population, rank, read};
+use measures::{ItemStats, Measure, adjusted_popularity, population, rank};
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -78,7 +78,7 @@ impl Default for Params {
 
 /// A valid event that counts, with the level of its action.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ev {
+pub(crate) struct OracleEvent {
     /// Name of the user.
     pub(crate) user: String,
     /// Name of the item.
@@ -95,7 +95,7 @@ pub(crate) type History = BTreeMap<String, Vec<(String, u8, u64)>>;
 /// > R(t), the lists at time t, is a function of the set of events with `ts <= t` and of t.
 ///
 /// > An event is **retained** while `ts + retention > t`.
-fn is_retained(event: &Ev, params: &Params, t: u64) -> bool {
+fn is_retained(event: &OracleEvent, params: &Params, t: u64) -> bool {
     event.ts <= t && is_within(event.ts, params.retention, t)
 }
 
@@ -107,8 +107,8 @@ fn is_within(ts: u64, duration: u64, t: u64) -> bool {
 /// > An **interaction** is a (user, item) with a counting event. Its level is the largest level of its counting events,
 /// > and touched is the latest `ts` of them. The **history** `H_u` is the interactions of u, newest first, equal times
 /// > by id64 ascending. Rank 0 is the newest.
-pub(crate) fn history(events: &[Ev], params: &Params, t: u64) -> History {
-    let mut retained: BTreeMap<&str, Vec<&Ev>> = BTreeMap::new();
+pub(crate) fn history(events: &[OracleEvent], params: &Params, t: u64) -> History {
+    let mut retained: BTreeMap<&str, Vec<&OracleEvent>> = BTreeMap::new();
     for event in events.iter().filter(|event| is_retained(event, params, t)) {
         retained.entry(&event.user).or_default().push(event);
     }
@@ -134,14 +134,14 @@ pub(crate) fn history(events: &[Ev], params: &Params, t: u64) -> History {
 /// > than `history` items of its user, its own included, were touched after it.
 ///
 /// Takes the retained events of one user.
-fn counting_events<'e>(retained: &[&'e Ev], params: &Params) -> Vec<&'e Ev> {
+fn counting_events<'e>(retained: &[&'e OracleEvent], params: &Params) -> Vec<&'e OracleEvent> {
     let mut touched: BTreeMap<&str, u64> = BTreeMap::new();
     for event in retained {
         let latest = touched.entry(&event.item).or_default();
         *latest = event.ts.max(*latest);
     }
     let touched: Vec<(u64, u64)> = touched.into_iter().map(|(item, touched)| (id64(item), touched)).collect();
-    let counts = |event: &Ev| {
+    let counts = |event: &OracleEvent| {
         let id = id64(&event.item);
         let touched_after =
             touched.iter().filter(|(j, touched)| *touched > event.ts || (*touched == event.ts && *j < id)).count();
@@ -183,10 +183,13 @@ pub(crate) fn cooccurrence(history: &History) -> BTreeMap<&str, BTreeMap<&str, u
 /// Returns the kept neighbours of each item with their similarity `v_ij`, best first. Items without neighbours are
 /// absent.
 pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<String, Vec<(String, u64)>> {
-    let stats: BTreeMap<&str, About> = popularity(history)
+    let stats: BTreeMap<&str, ItemStats> = popularity(history)
         .into_iter()
         .map(|(item, popularity)| {
-            (item, About { id: id64(item), log: fine_log(read(popularity, params), params.resolution) })
+            (
+                item,
+                ItemStats { id: id64(item), log: fine_log(adjusted_popularity(popularity, params), params.resolution) },
+            )
         })
         .collect();
     let log_t = fine_log(population(history).max(1), 1);
@@ -228,7 +231,12 @@ pub(crate) fn profiles(history: &History, params: &Params) -> BTreeMap<String, V
 
 /// > The **audience** at t is the users with a retained event with `ts + audience > t`, or with `"all"` every user with
 /// > an interaction.
-pub(crate) fn audience<'e>(events: &'e [Ev], history: &'e History, params: &Params, t: u64) -> BTreeSet<&'e str> {
+pub(crate) fn audience<'e>(
+    events: &'e [OracleEvent],
+    history: &'e History,
+    params: &Params,
+    t: u64,
+) -> BTreeSet<&'e str> {
     match params.audience {
         None => history.keys().map(String::as_str).collect(),
         Some(audience) => events
@@ -261,7 +269,7 @@ fn scores_of_items<'s>(
 /// > No other user has a list.
 ///
 /// Returns `R(t)`: the lists that are not empty, `(item, total)`, best first.
-pub(crate) fn lists(events: &[Ev], params: &Params, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
+pub(crate) fn lists(events: &[OracleEvent], params: &Params, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
     let history = history(events, params, t);
     let similar = similar_items(&history, params);
     let profiles = profiles(&history, params);

@@ -15,7 +15,7 @@ use differential_dataflow::operators::CountTotal;
 
 use super::oracle::Params;
 use super::oracle::exact::{fine_log, q, q_with_phase, similarity};
-use super::oracle::measures::{About, Measure, rank, read};
+use super::oracle::measures::{ItemStats, Measure, adjusted_popularity, rank};
 use super::oracle::users::rarity;
 
 /// A collection of this graph; a diff is a count.
@@ -116,7 +116,7 @@ pub(crate) fn similar_items<'scope>(
     let of = params.clone();
     let logs = popularity(history.clone())
         .count_total()
-        .map(move |(item, popularity)| (item, fine_log(read(count_of(popularity), &of), of.resolution)))
+        .map(move |(item, popularity)| (item, fine_log(adjusted_popularity(count_of(popularity), &of), of.resolution)))
         .arrange_by_key_named("logarithms by item");
     let pairs = cooccurrence
         .count_total()
@@ -127,7 +127,7 @@ pub(crate) fn similar_items<'scope>(
         .join_core(logs.clone(), |&i, &(j, count), &log_i| Some((j, (i, count, log_i))))
         .arrange_by_key_named("pairs by j")
         .join_core(logs, |&j, &(i, count, log_i), &log_j| {
-            Some((About { id: i, log: log_i }, About { id: j, log: log_j }, count))
+            Some((ItemStats { id: i, log: log_i }, ItemStats { id: j, log: log_j }, count))
         });
     let with_population = if params.similarity == Measure::Llr {
         let population = population(history).map(|population| ((), fine_log(population, 1)));

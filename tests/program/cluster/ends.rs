@@ -3,18 +3,18 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::{Cluster, PATIENCE, wait_for_stderr};
-use crate::program::{Place, Running, changes, event, now, two_shoppers};
+use super::{Cluster, RUN_TIMEOUT, wait_for_stderr};
+use crate::program::{RunningProcess, TestDir, changes, event, now, two_shoppers};
 
 /// A cluster that has started to write.
-fn long_run(cluster: &Cluster<'_>) -> Vec<Running> {
+fn long_run(cluster: &Cluster<'_>) -> Vec<RunningProcess> {
     let running = cluster.start_all(
         "--input generate:events=50000000,users=2000,items=500 --output out.jsonl --set input.batch=500 --state state \
          --set state.interval=200ms",
     );
     let asked = Instant::now();
-    while fs::metadata(cluster.place.path("out.jsonl")).map_or(0, |file| file.len()) < 100_000 {
-        assert!(asked.elapsed() < PATIENCE, "nothing is written: {}", running[0].err.text());
+    while fs::metadata(cluster.dir.path("out.jsonl")).map_or(0, |file| file.len()) < 100_000 {
+        assert!(asked.elapsed() < RUN_TIMEOUT, "nothing is written: {}", running[0].stderr.text());
         std::thread::sleep(Duration::from_millis(5));
     }
     running
@@ -23,19 +23,21 @@ fn long_run(cluster: &Cluster<'_>) -> Vec<Running> {
 #[test]
 fn a_signal_to_any_process_drains_all() {
     for asked in [0, 1] {
-        let place = Place::new();
-        let running = long_run(&Cluster::new(&place, 2, 1));
+        let dir = TestDir::new();
+        let running = long_run(&Cluster::new(&dir, 2, 1));
         running[asked].signal("TERM");
-        let mut done: Vec<_> =
-            running.into_iter().map(|running| running.end_within(PATIENCE).well().said(&[])).collect();
-        assert!(done[asked].err.contains("shutting down"), "{}", done[asked].err);
+        let mut done: Vec<_> = running
+            .into_iter()
+            .map(|running| running.finish_within(RUN_TIMEOUT).assert_success().assert_stderr(&[]))
+            .collect();
+        assert!(done[asked].stderr.contains("shutting down"), "{}", done[asked].stderr);
         if asked == 1 {
-            done = vec![done.swap_remove(0).said(&["shutting down: process 1 was asked to stop"])];
+            done = vec![done.swap_remove(0).assert_stderr(&["shutting down: process 1 was asked to stop"])];
         }
-        let found = changes(&place.read("out.jsonl")).len() as u64;
+        let found = changes(&dir.read("out.jsonl")).len() as u64;
         assert_eq!(done[0].summary().changes, found);
         // The last snapshot was taken at the end.
-        let list = place.deltarec(&["snapshot", "list", "--state", "state"]).well().out;
+        let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;
         assert!(list.lines().count() > 2, "{list}");
     }
 }
@@ -43,47 +45,50 @@ fn a_signal_to_any_process_drains_all() {
 /// Without a run there is no summary.
 #[test]
 fn a_signal_ends_a_process_that_waits_for_others() {
-    let place = Place::new();
-    let cluster = Cluster::new(&place, 2, 1);
+    let dir = TestDir::new();
+    let cluster = Cluster::new(&dir, 2, 1);
     for process in [0, 1] {
         let running = cluster.start(process, "--input - --output out.jsonl");
         std::thread::sleep(Duration::from_millis(300));
         running.signal("TERM");
-        running.end_within(PATIENCE).well();
+        running.finish_within(RUN_TIMEOUT).assert_success();
     }
 }
 
 #[test]
 fn the_death_of_a_process_ends_the_others_with_its_name() {
     for (killed, left) in [(1, 0), (0, 1)] {
-        let place = Place::new();
-        let cluster = Cluster::new(&place, 2, 2);
+        let dir = TestDir::new();
+        let cluster = Cluster::new(&dir, 2, 2);
         let mut running = long_run(&cluster);
         running[killed].signal("KILL");
         let asked = Instant::now();
-        let left = running.swap_remove(left).end_within(PATIENCE);
+        let left = running.swap_remove(left).finish_within(RUN_TIMEOUT);
         println!("process {killed} was killed; the other ended after {:?}", asked.elapsed());
-        left.failed(3, &[&format!("process {killed}, {}, is lost", cluster.hosts[killed]), "start all of them again"]);
+        left.assert_failure(
+            3,
+            &[&format!("process {killed}, {}, is lost", cluster.hosts[killed]), "start all of them again"],
+        );
     }
 }
 
 #[test]
 fn an_idle_cluster_notices_a_death() {
-    let place = Place::new();
-    let cluster = Cluster::new(&place, 3, 1);
+    let dir = TestDir::new();
+    let cluster = Cluster::new(&dir, 3, 1);
     let mut running = cluster.start_all("--clock wall");
     running[0].send(&two_shoppers(now()));
-    running[0].until(PATIENCE, "the change", |out| out.contains("butter"));
+    running[0].wait_for_output(RUN_TIMEOUT, "the change", |out| out.contains("butter"));
     running.remove(2).signal("KILL");
     for running in running {
         // Its stdin stays open. The first process to end is lost to the other one too.
-        running.end_within(PATIENCE).failed(3, &["is lost"]);
+        running.finish_within(RUN_TIMEOUT).assert_failure(3, &["is lost"]);
     }
 }
 
 #[test]
 fn the_failure_of_process_0_ends_the_others() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let mut packed = Vec::new();
     {
         use std::io::Write;
@@ -93,49 +98,49 @@ fn the_failure_of_process_0_ends_the_others() {
         }
     }
     packed.truncate(packed.len() / 2);
-    place.write("torn.jsonl.gz", packed);
-    let mut running = Cluster::new(&place, 2, 1).start_all("--input torn.jsonl.gz --output out.jsonl");
-    let second = running.pop().unwrap().end_within(PATIENCE);
-    running.pop().unwrap().end_within(PATIENCE).failed(1, &["torn.jsonl.gz"]);
-    second.failed(3, &["process 0 has failed"]);
+    dir.write("torn.jsonl.gz", packed);
+    let mut running = Cluster::new(&dir, 2, 1).start_all("--input torn.jsonl.gz --output out.jsonl");
+    let second = running.pop().unwrap().finish_within(RUN_TIMEOUT);
+    running.pop().unwrap().finish_within(RUN_TIMEOUT).assert_failure(1, &["torn.jsonl.gz"]);
+    second.assert_failure(3, &["process 0 has failed"]);
 }
 
 #[test]
 fn a_process_may_die_and_return_before_the_start() {
-    let place = Place::new();
-    place.write("x.jsonl", two_shoppers(5));
-    let cluster = Cluster::new(&place, 3, 1);
+    let dir = TestDir::new();
+    dir.write("x.jsonl", two_shoppers(5));
+    let cluster = Cluster::new(&dir, 3, 1);
     let first = cluster.start(0, "--input x.jsonl");
     for process in [1, 2, 1] {
         let linked = cluster.start(process, "");
         wait_for_stderr(&first, "is linked");
         std::thread::sleep(Duration::from_millis(200));
         linked.signal("KILL");
-        linked.end_within(PATIENCE);
+        linked.finish_within(RUN_TIMEOUT);
     }
     let others = [2, 1].map(|process| cluster.start(process, ""));
-    assert!(first.end_within(PATIENCE).well().out.contains("butter"));
+    assert!(first.finish_within(RUN_TIMEOUT).assert_success().stdout.contains("butter"));
     for running in others {
-        running.end_within(PATIENCE).well();
+        running.finish_within(RUN_TIMEOUT).assert_success();
     }
 }
 
 /// Process 0 is restarted while the others have links to its predecessor.
 #[test]
 fn a_restarted_process_0_starts_another_run() {
-    let place = Place::new();
-    place.write("x.jsonl", two_shoppers(5));
-    let cluster = Cluster::new(&place, 3, 1);
+    let dir = TestDir::new();
+    dir.write("x.jsonl", two_shoppers(5));
+    let cluster = Cluster::new(&dir, 3, 1);
     let second = cluster.start(1, "");
     for _ in 0..2 {
         let first = cluster.start(0, "--input x.jsonl");
         wait_for_stderr(&first, "process 1 is linked");
         first.signal("KILL");
-        first.end_within(PATIENCE);
+        first.finish_within(RUN_TIMEOUT);
     }
     let (third, first) = (cluster.start(2, ""), cluster.start(0, "--input x.jsonl"));
-    assert!(first.end_within(PATIENCE).well().out.contains("butter"));
+    assert!(first.finish_within(RUN_TIMEOUT).assert_success().stdout.contains("butter"));
     for running in [second, third] {
-        running.end_within(PATIENCE).well();
+        running.finish_within(RUN_TIMEOUT).assert_success();
     }
 }

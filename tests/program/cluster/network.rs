@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, simulated};
-use crate::program::{Done, Place, assert_same, changes, last_lists};
+use super::{RUN_TIMEOUT, simulated};
+use crate::program::{ProcessOutput, TestDir, assert_lists_eq, changes, final_lists};
 
 /// Two namespaces and the link between them, removed on drop.
 struct Machines {
@@ -39,14 +39,14 @@ impl Machines {
     }
 
     /// Starts a process on one of the machines.
-    fn start(&self, place: &Place, process: usize, args: &str) -> std::process::Child {
+    fn start(&self, dir: &TestDir, process: usize, args: &str) -> std::process::Child {
         let args = format!(
             "exec ip netns exec {}{process} {} run {args} --hosts 10.99.0.1:2101,10.99.0.2:2101 --process {process} \
              --secret-file secret 2>err{process}",
             self.name,
             env!("CARGO_BIN_EXE_deltarec")
         );
-        Command::new("sh").args(["-c", &args]).current_dir(place.0.path()).spawn().unwrap()
+        Command::new("sh").args(["-c", &args]).current_dir(dir.0.path()).spawn().unwrap()
     }
 
     /// Changes how the network treats packets.
@@ -63,19 +63,19 @@ impl Drop for Machines {
     }
 }
 
-fn end(place: &Place, process: usize, mut child: std::process::Child) -> Done {
+fn end(dir: &TestDir, process: usize, mut child: std::process::Child) -> ProcessOutput {
     let asked = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if asked.elapsed() > PATIENCE {
+        if asked.elapsed() > RUN_TIMEOUT {
             child.kill().unwrap();
-            panic!("process {process} is still running, with stderr\n{}", place.read(&format!("err{process}")));
+            panic!("process {process} is still running, with stderr\n{}", dir.read(&format!("err{process}")));
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    Done { code: status.code(), out: String::new(), err: place.read(&format!("err{process}")) }
+    ProcessOutput { code: status.code(), stdout: String::new(), stderr: dir.read(&format!("err{process}")) }
 }
 
 #[test]
@@ -85,42 +85,42 @@ fn a_slow_and_lossy_network_does_not_change_the_answers() {
         println!("not run: the kernel has no netem");
         return;
     }
-    let place = Place::new();
-    place.write("secret", "a secret that only these processes share\n");
-    let (_, expected) = simulated(&place, "events=4000,users=150,items=100,seed=3");
+    let dir = TestDir::new();
+    dir.write("secret", "a secret that only these processes share\n");
+    let (_, expected) = simulated(&dir, "events=4000,users=150,items=100,seed=3");
     let args = "--input x.jsonl --output out.jsonl --set graph.audience=all --set input.batch=200";
-    let children = [0, 1].map(|process| machines.start(&place, process, args));
+    let children = [0, 1].map(|process| machines.start(&dir, process, args));
     for (process, child) in children.into_iter().enumerate() {
-        end(&place, process, child).well();
+        end(&dir, process, child).assert_success();
     }
-    assert_same("slow and lossy", &last_lists(&changes(&place.read("out.jsonl"))), &expected, 100);
+    assert_lists_eq("slow and lossy", &final_lists(&changes(&dir.read("out.jsonl"))), &expected, 100);
 }
 
 /// No packet reports that the link is cut.
 #[test]
 fn a_cluster_notices_a_cut_network_and_recovers() {
     let Some(machines) = Machines::new() else { return };
-    let place = Place::new();
-    place.write("secret", "a secret that only these processes share\n");
-    let (_, expected) = simulated(&place, "events=30000,users=150,items=100,seed=3");
+    let dir = TestDir::new();
+    dir.write("secret", "a secret that only these processes share\n");
+    let (_, expected) = simulated(&dir, "events=30000,users=150,items=100,seed=3");
     let args = "--input x.jsonl --output out.jsonl --set graph.audience=all --set input.batch=20 --state state \
                 --set state.interval=50ms";
-    let children = [0, 1].map(|process| machines.start(&place, process, args));
+    let children = [0, 1].map(|process| machines.start(&dir, process, args));
     std::thread::sleep(Duration::from_millis(600));
     let name = &machines.name;
     assert!(sh(&format!("ip -n {name}0 link set {name}0 down")));
     let cut = Instant::now();
-    let done: Vec<Done> =
-        children.into_iter().enumerate().map(|(process, child)| end(&place, process, child)).collect();
+    let done: Vec<ProcessOutput> =
+        children.into_iter().enumerate().map(|(process, child)| end(&dir, process, child)).collect();
     println!("both ended {:?} after the cut", cut.elapsed());
     // Both fail, unless they had ended before the cut.
     for done in done.into_iter().filter(|done| done.code != Some(0)) {
-        done.failed(3, &["is lost"]);
+        done.assert_failure(3, &["is lost"]);
     }
     assert!(sh(&format!("ip -n {name}0 link set {name}0 up")));
-    let children = [0, 1].map(|process| machines.start(&place, process, args));
+    let children = [0, 1].map(|process| machines.start(&dir, process, args));
     for (process, child) in children.into_iter().enumerate() {
-        end(&place, process, child).well();
+        end(&dir, process, child).assert_success();
     }
-    assert_same("after the cut", &last_lists(&changes(&place.read("out.jsonl"))), &expected, 100);
+    assert_lists_eq("after the cut", &final_lists(&changes(&dir.read("out.jsonl"))), &expected, 100);
 }

@@ -1,7 +1,7 @@
 //! Restarts with another number of workers and processes give the same answers.
 
 use super::{Cluster, lists_of_all, simulated};
-use crate::program::{Place, assert_same, changes, last_lists};
+use crate::program::{TestDir, assert_lists_eq, changes, final_lists};
 
 /// Number of processes, and of workers of each.
 type Shape = (usize, usize);
@@ -10,19 +10,19 @@ const SHAPES: [Shape; 6] = [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4)];
 
 /// Replays a log in parts, each with the next shape.
 fn replay(shapes: &[Shape], events: u32) {
-    let place = Place::new();
-    let (log, _) = simulated(&place, &format!("events={events},users=150,items=100,seed=8"));
-    let text = place.read("x.jsonl");
+    let dir = TestDir::new();
+    let (log, _) = simulated(&dir, &format!("events={events},users=150,items=100,seed=8"));
+    let text = dir.read("x.jsonl");
     let lines: Vec<&str> = text.lines().collect();
-    place.write("grows.jsonl", "");
+    dir.write("grows.jsonl", "");
     for (part, (processes, workers)) in shapes.iter().enumerate() {
         let upto = lines.len() * (part + 1) / shapes.len();
-        place.write("grows.jsonl", lines[..upto].join("\n") + "\n");
-        Cluster::new(&place, *processes, *workers)
+        dir.write("grows.jsonl", lines[..upto].join("\n") + "\n");
+        Cluster::new(&dir, *processes, *workers)
             .run("--input grows.jsonl --output out.jsonl --state state --set graph.audience=all --set input.batch=50");
         let what = format!("part {part}, {processes} x {workers}");
         if part + 1 == shapes.len() {
-            assert_same(&what, &last_lists(&changes(&place.read("out.jsonl"))), &lists_of_all(&log), 100);
+            assert_lists_eq(&what, &final_lists(&changes(&dir.read("out.jsonl"))), &lists_of_all(&log), 100);
         } else {
             println!("{what}");
         }

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::{Cluster, PATIENCE, wait_for_stderr};
-use crate::program::{Place, Running, event, two_shoppers};
+use super::{Cluster, RUN_TIMEOUT, wait_for_stderr};
+use crate::program::{RunningProcess, TestDir, event, two_shoppers};
 
 /// Connects and sends bytes. The connection stays open.
 fn send_bytes(address: &str, bytes: &[u8]) -> TcpStream {
@@ -13,7 +13,7 @@ fn send_bytes(address: &str, bytes: &[u8]) -> TcpStream {
     let mut socket = loop {
         match TcpStream::connect(address) {
             Ok(socket) => break socket,
-            Err(error) => assert!(asked.elapsed() < PATIENCE, "{address}: {error}"),
+            Err(error) => assert!(asked.elapsed() < RUN_TIMEOUT, "{address}: {error}"),
         }
         std::thread::sleep(Duration::from_millis(10));
     };
@@ -23,7 +23,7 @@ fn send_bytes(address: &str, bytes: &[u8]) -> TcpStream {
 
 /// At most a greeting comes back before the connection is closed.
 fn assert_refused(mut socket: TcpStream) {
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(RUN_TIMEOUT)).unwrap();
     let mut bytes = Vec::new();
     // A socket closed with unread bytes resets the connection.
     match socket.read_to_end(&mut bytes) {
@@ -58,9 +58,9 @@ fn strangers(address: &str) -> Vec<TcpStream> {
 
 #[test]
 fn refuses_strangers_before_and_after_the_start() {
-    let place = Place::new();
-    place.write("other", "a secret that nobody here has");
-    let cluster = Cluster::new(&place, 2, 1);
+    let dir = TestDir::new();
+    dir.write("other", "a secret that nobody here has");
+    let cluster = Cluster::new(&dir, 2, 1);
     let mut first = cluster.start(0, "");
     let silent = strangers(&cluster.hosts[0]);
     let refused = |args: &str, here: &str, there: &str| {
@@ -68,12 +68,12 @@ fn refuses_strangers_before_and_after_the_start() {
         wait_for_stderr(&first, here);
         wait_for_stderr(&stranger, there);
         stranger.signal("TERM");
-        stranger.end_within(PATIENCE).well();
+        stranger.finish_within(RUN_TIMEOUT).assert_success();
     };
     refused("--secret-file other", "it has another secret", "check that both have the same secret");
     refused("--set graph.k=3", "it has another configuration", "it has another configuration");
     refused("--state state", "it has another configuration", "it has another configuration");
-    let more = Cluster { place: &place, hosts: cluster.hosts.clone(), workers: 2 };
+    let more = Cluster { dir: &dir, hosts: cluster.hosts.clone(), workers: 2 };
     let stranger = more.start(1, "");
     wait_for_stderr(&first, "with 2 workers each");
     wait_for_stderr(&stranger, "with 1 workers each");
@@ -88,19 +88,19 @@ fn refuses_strangers_before_and_after_the_start() {
     drop(late);
     first.send(&two_shoppers(5));
     first.send(&event("eve", "bread", "view", 6));
-    first.until(PATIENCE, "the changes", |out| out.contains("bob") && out.contains("eve"));
+    first.wait_for_output(RUN_TIMEOUT, "the changes", |out| out.contains("bob") && out.contains("eve"));
     drop((silent, still_silent));
     let refusals = ["does not speak deltarec's protocol", "version 2 of the protocol", "it closed the connection"];
-    first.end().well().said(&refusals);
-    second.end().well().said(&[]);
+    first.finish().assert_success().assert_stderr(&refusals);
+    second.finish().assert_success().assert_stderr(&[]);
 }
 
 /// All addresses get new connections all the time, and the cluster starts and ends all the same.
 #[test]
 fn a_flood_of_connections_does_not_prevent_the_start() {
-    let place = Place::new();
-    place.write("x.jsonl", two_shoppers(5));
-    let cluster = Cluster::new(&place, 3, 1);
+    let dir = TestDir::new();
+    dir.write("x.jsonl", two_shoppers(5));
+    let cluster = Cluster::new(&dir, 3, 1);
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for address in &cluster.hosts {
@@ -119,7 +119,7 @@ fn a_flood_of_connections_does_not_prevent_the_start() {
         let running = cluster.start_all("--input x.jsonl");
         let mut codes = Vec::new();
         for running in running {
-            codes.push(running.end_within(PATIENCE).code);
+            codes.push(running.finish_within(RUN_TIMEOUT).code);
         }
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(codes, [Some(0); 3]);
@@ -128,22 +128,22 @@ fn a_flood_of_connections_does_not_prevent_the_start() {
 
 #[test]
 fn refuses_a_second_process_with_the_same_number() {
-    let place = Place::new();
-    place.write("x.jsonl", two_shoppers(5));
-    let cluster = Cluster::new(&place, 3, 1);
+    let dir = TestDir::new();
+    dir.write("x.jsonl", two_shoppers(5));
+    let cluster = Cluster::new(&dir, 3, 1);
     let first = cluster.start(0, "--input x.jsonl");
     let second = cluster.start(1, "");
     wait_for_stderr(&first, "process 1 is linked");
     // The same number at another address: a mistake in a list of hosts.
     let mut hosts = cluster.hosts.clone();
     hosts[1] = super::free_address();
-    let twin: Running = Cluster { place: &place, hosts, workers: 1 }.start(1, "");
+    let twin: RunningProcess = Cluster { dir: &dir, hosts, workers: 1 }.start(1, "");
     wait_for_stderr(&twin, "process 1 is linked already: is it started twice?");
     wait_for_stderr(&first, "process 1 is linked already: is it started twice?");
     drop(twin);
     let third = cluster.start(2, "");
-    assert!(first.end_within(PATIENCE).well().out.contains("butter"));
+    assert!(first.finish_within(RUN_TIMEOUT).assert_success().stdout.contains("butter"));
     for running in [second, third] {
-        running.end_within(PATIENCE).well();
+        running.finish_within(RUN_TIMEOUT).assert_success();
     }
 }

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::super::{Heard, event, now};
+use super::super::{PipeReader, event, now};
 use super::*;
 
 const SHIM: &str = r#"
@@ -28,55 +28,56 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
 
 /// A folder for runs with an adjustable clock.
 struct Clock {
-    place: Place,
+    dir: TestDir,
 }
 
 impl Clock {
     /// `None` if the library cannot be built.
     fn new() -> Option<Self> {
-        let place = Place::new();
-        place.write("shim.c", SHIM);
-        place.write("offset", "0");
+        let dir = TestDir::new();
+        dir.write("shim.c", SHIM);
+        dir.write("offset", "0");
         let is_built = Command::new("cc")
             .args(["-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"])
-            .current_dir(place.path(""))
+            .current_dir(dir.path(""))
             .output()
             .is_ok_and(|done| done.status.success());
         if !is_built {
             println!("skipped: clock jumps need a C compiler and a linker for shared libraries");
         }
-        is_built.then_some(Clock { place })
+        is_built.then_some(Clock { dir })
     }
 
     /// Sets the clock to an offset from the real time.
     fn set(&self, seconds: i64) {
-        self.place.write("offset.new", seconds.to_string());
-        fs::rename(self.place.path("offset.new"), self.place.path("offset")).unwrap();
+        self.dir.write("offset.new", seconds.to_string());
+        fs::rename(self.dir.path("offset.new"), self.dir.path("offset")).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
 
-    fn start(&self, audience: &str) -> Running {
-        let place = &self.place;
+    fn start(&self, audience: &str) -> RunningProcess {
+        let dir = &self.dir;
         let mut child = Command::new(env!("CARGO_BIN_EXE_deltarec"))
             .args(["run", "--clock", "wall", "--state", "state", "--output", "out.jsonl"])
             .args(["--set", "state.interval=50ms", "--set", "input.max_skew=3650d"])
             .args(["--set", &format!("graph.audience={audience}")])
-            .current_dir(place.path(""))
-            .env("LD_PRELOAD", place.path("shim.so"))
-            .env("CLOCK_OFFSET", place.path("offset"))
+            .current_dir(dir.path(""))
+            .env("LD_PRELOAD", dir.path("shim.so"))
+            .env("CLOCK_OFFSET", dir.path("offset"))
             .env_remove("RUST_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (out, err) = (Heard::new(child.stdout.take().unwrap()), Heard::new(child.stderr.take().unwrap()));
-        Running { stdin: child.stdin.take(), child, out, err }
+        let (stdout, stderr) =
+            (PipeReader::new(child.stdout.take().unwrap()), PipeReader::new(child.stderr.take().unwrap()));
+        RunningProcess { stdin: child.stdin.take(), child, stdout, stderr }
     }
 
     fn until(&self, what: &str, expected: impl Fn(&[Change]) -> bool) {
         let asked = std::time::Instant::now();
-        let text = || fs::read_to_string(self.place.path("out.jsonl")).unwrap_or_default();
+        let text = || fs::read_to_string(self.dir.path("out.jsonl")).unwrap_or_default();
         let complete = |text: &str| changes(&text[..text.rfind('\n').map_or(0, |at| at + 1)]);
         while !expected(&complete(&text())) {
             assert!(asked.elapsed() < Duration::from_secs(20), "{what}: it wrote\n{}", text());
@@ -86,7 +87,7 @@ impl Clock {
 
     /// Checks that time never went back and that no list was sent twice.
     fn assert_consistent(&self) -> Vec<Change> {
-        let changes = changes(&self.place.read("out.jsonl"));
+        let changes = changes(&self.dir.read("out.jsonl"));
         assert!(changes.is_sorted_by_key(|change| change.at), "time went back");
         for user in changes.iter().map(|change| &change.key) {
             let lists: Vec<_> = changes
@@ -115,15 +116,19 @@ fn time_stands_still_until_a_clock_set_back_catches_up() {
     clock.set(-HOUR);
     running.send(&event("eve", "bread", "view", ago(HOUR)));
     clock.until("a change after the jump", |changes| changes.len() == 2);
-    let used = running.ticks();
+    let used = running.cpu_ticks();
     std::thread::sleep(Duration::from_millis(500));
-    assert!(running.ticks() - used < 10, "it spins: {} hundredths of a second in half a one", running.ticks() - used);
-    running.end().well();
+    assert!(
+        running.cpu_ticks() - used < 10,
+        "it spins: {} hundredths of a second in half a one",
+        running.cpu_ticks() - used
+    );
+    running.finish().assert_success();
     // Restarted with the clock behind: it warns, and time does not go back.
     let mut running = clock.start("all");
     running.send(&event("joe", "bread", "view", ago(HOUR)));
     clock.until("a change after the restart", |changes| changes.len() == 3);
-    running.end().well().said(&["clock is 3,", "time stands still"]);
+    running.finish().assert_success().assert_stderr(&["clock is 3,", "time stands still"]);
     let changes = clock.assert_consistent();
     assert!(changes.iter().all(|change| change.items[0].item == "butter"), "{changes:?}");
 }
@@ -142,11 +147,11 @@ fn a_clock_that_jumps_ahead_expires_only_what_is_due() {
     clock.set(0);
     running.send(&event("joe", "bread", "view", now()));
     std::thread::sleep(Duration::from_millis(300));
-    running.end().well();
+    running.finish().assert_success();
     assert_eq!(clock.assert_consistent().len(), 3);
     let mut running = clock.start("30m");
     running.send(&event("joe", "butter", "view", now()));
     std::thread::sleep(Duration::from_millis(300));
-    running.end().well().said(&["clock is 3,", "--rebuild"]);
+    running.finish().assert_success().assert_stderr(&["clock is 3,", "--rebuild"]);
     assert_eq!(clock.assert_consistent().len(), 3);
 }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::{Heard, PATIENCE};
+use super::super::{PipeReader, RUN_TIMEOUT};
 use super::*;
 
 /// The server and its port.
@@ -31,7 +31,7 @@ impl Cloud {
         let mut cloud = Cloud { server, port };
         let asked = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if cloud.server.try_wait().unwrap().is_some() || asked.elapsed() > PATIENCE {
+            if cloud.server.try_wait().unwrap().is_some() || asked.elapsed() > RUN_TIMEOUT {
                 println!("skipped: state in S3 needs python3 with moto (pip install 'moto[server]')");
                 return None;
             }
@@ -52,10 +52,10 @@ impl Cloud {
         answer
     }
 
-    fn start(&self, place: &Place, args: &[String]) -> Running {
+    fn start(&self, dir: &TestDir, args: &[String]) -> RunningProcess {
         let mut child = Command::new(env!("CARGO_BIN_EXE_deltarec"))
             .args(args)
-            .current_dir(place.path(""))
+            .current_dir(dir.path(""))
             .env("AWS_ENDPOINT", format!("http://127.0.0.1:{}", self.port))
             .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
             .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
@@ -65,8 +65,9 @@ impl Cloud {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (out, err) = (Heard::new(child.stdout.take().unwrap()), Heard::new(child.stderr.take().unwrap()));
-        Running { stdin: child.stdin.take(), child, out, err }
+        let (stdout, stderr) =
+            (PipeReader::new(child.stdout.take().unwrap()), PipeReader::new(child.stderr.take().unwrap()));
+        RunningProcess { stdin: child.stdin.take(), child, stdout, stderr }
     }
 }
 
@@ -80,41 +81,44 @@ impl Drop for Cloud {
 #[test]
 fn resumes_from_state_in_a_cloud_store() {
     let Some(cloud) = Cloud::new() else { return };
-    let place = Place::new();
-    let events = log(&place, 900, 31);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&single_snapshot_arguments("expected.jsonl", None, 1)).end().well();
+    let dir = TestDir::new();
+    let events = log(&dir, 900, 31);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&single_snapshot_arguments("expected.jsonl", None, 1)).finish().assert_success();
     let state = "s3://shop/state";
     for part in [300, 600] {
-        place.write("in.jsonl", lines(&events[..part]));
-        cloud.start(&place, &single_snapshot_arguments("out.jsonl", Some(state), 1)).end().well();
+        dir.write("in.jsonl", lines(&events[..part]));
+        cloud.start(&dir, &single_snapshot_arguments("out.jsonl", Some(state), 1)).finish().assert_success();
     }
-    place.write("in.jsonl", lines(&events));
-    let running = cloud.start(&place, &arguments("out.jsonl", Some(state), 2));
+    dir.write("in.jsonl", lines(&events));
+    let running = cloud.start(&dir, &arguments("out.jsonl", Some(state), 2));
     std::thread::sleep(Duration::from_millis(300));
     running.signal("KILL");
-    running.end_within(PATIENCE);
-    let done = cloud.start(&place, &single_snapshot_arguments("out.jsonl", Some(state), 2)).end().well();
-    assert!(done.err.contains("resuming from snapshot"), "{}", done.err);
-    assert_same_stream("in a cloud", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+    running.finish_within(RUN_TIMEOUT);
+    let done = cloud.start(&dir, &single_snapshot_arguments("out.jsonl", Some(state), 2)).finish().assert_success();
+    assert!(done.stderr.contains("resuming from snapshot"), "{}", done.stderr);
+    assert_same_stream("in a cloud", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
     let verify = ["snapshot", "verify", "--state", state].map(String::from);
-    assert!(cloud.start(&place, &verify).end().well().out.contains("sound"));
+    assert!(cloud.start(&dir, &verify).finish().assert_success().stdout.contains("sound"));
     // Without locks one of two runs fails at a snapshot and stops. The second may fail at its first one, before it has read
     // a line.
     let live = ["run", "--output", "one.jsonl", "--state", state, "--set", "state.interval=10ms", "--rebuild"];
     let live = |output: &str| live.map(|arg| arg.replace("one.jsonl", output)).to_vec();
-    let ready = |running: &Running| running.err.text().contains("rereading");
-    let ended = |running: &mut Running| running.child.try_wait().unwrap().is_some();
-    let wait = |what: &str, one: &mut Running, two: &mut Running, done: &dyn Fn(&mut Running, &mut Running) -> bool| {
+    let ready = |running: &RunningProcess| running.stderr.text().contains("rereading");
+    let ended = |running: &mut RunningProcess| running.child.try_wait().unwrap().is_some();
+    let wait = |what: &str,
+                one: &mut RunningProcess,
+                two: &mut RunningProcess,
+                done: &dyn Fn(&mut RunningProcess, &mut RunningProcess) -> bool| {
         let asked = Instant::now();
         while !done(one, two) {
-            assert!(asked.elapsed() < PATIENCE, "{what}:\n{}\n{}", one.err.text(), two.err.text());
+            assert!(asked.elapsed() < RUN_TIMEOUT, "{what}:\n{}\n{}", one.stderr.text(), two.stderr.text());
             std::thread::sleep(Duration::from_millis(5));
         }
     };
-    let mut one = cloud.start(&place, &live("one.jsonl"));
-    one.until(PATIENCE, "the first", |_| ready(&one));
-    let mut two = cloud.start(&place, &live("two.jsonl"));
+    let mut one = cloud.start(&dir, &live("one.jsonl"));
+    one.wait_for_output(RUN_TIMEOUT, "the first", |_| ready(&one));
+    let mut two = cloud.start(&dir, &live("two.jsonl"));
     wait("the second neither began nor stopped", &mut one, &mut two, &|one, two| {
         ready(two) || ended(one) || ended(two)
     });
@@ -124,6 +128,6 @@ fn resumes_from_state_in_a_cloud_store() {
     }
     wait("neither stopped", &mut one, &mut two, &|one, two| ended(one) || ended(two));
     let (loser, winner) = if ended(&mut one) { (one, two) } else { (two, one) };
-    loser.end().failed(1, &["another run uses this state"]);
-    winner.end().well();
+    loser.finish().assert_failure(1, &["another run uses this state"]);
+    winner.finish().assert_success();
 }

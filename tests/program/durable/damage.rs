@@ -7,7 +7,7 @@ use super::*;
 
 /// A run that ended after two thirds of its input, and the output of the whole input.
 struct Shop {
-    place: Place,
+    dir: TestDir,
     expected: String,
     output: String,
     /// Newest manifest.
@@ -17,50 +17,50 @@ struct Shop {
 }
 
 fn shop() -> Shop {
-    let place = Place::new();
-    let events = log(&place, 1_200, 21);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&single_snapshot_arguments("expected.jsonl", None, 1)).end().well();
+    let dir = TestDir::new();
+    let events = log(&dir, 1_200, 21);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&single_snapshot_arguments("expected.jsonl", None, 1)).finish().assert_success();
     for part in [500, 800] {
-        place.write("in.jsonl", lines(&events[..part]));
-        place.begin(&single_snapshot_arguments("out.jsonl", Some("state"), 1)).end().well();
+        dir.write("in.jsonl", lines(&events[..part]));
+        dir.begin(&single_snapshot_arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
     }
-    place.write("in.jsonl", lines(&events));
-    fs::rename(place.path("state"), place.path("state-then")).unwrap();
-    let [newest, before] = [0, 1].map(|at| listed(&place, "state-then")[at].0);
+    dir.write("in.jsonl", lines(&events));
+    fs::rename(dir.path("state"), dir.path("state-then")).unwrap();
+    let [newest, before] = [0, 1].map(|at| listed(&dir, "state-then")[at].0);
     let of = |sequence: u64| {
         let begins = format!("{sequence:010}-");
         let mut files: Vec<PathBuf> =
-            fs::read_dir(place.path("state-then/groups")).unwrap().map(|entry| entry.unwrap().path()).collect();
+            fs::read_dir(dir.path("state-then/groups")).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&begins));
         files.sort_by_key(|file| std::cmp::Reverse(fs::metadata(file).unwrap().len()));
         files
     };
     assert!(!of(newest).is_empty() && !of(before).is_empty());
     Shop {
-        expected: place.read("expected.jsonl"),
-        output: place.read("out.jsonl"),
-        manifest: place.path(&format!("state-then/manifests/{newest:010}.json")),
+        expected: dir.read("expected.jsonl"),
+        output: dir.read("out.jsonl"),
+        manifest: dir.path(&format!("state-then/manifests/{newest:010}.json")),
         groups: of(newest),
-        place,
+        dir,
     }
 }
 
 impl Shop {
     /// Resumes with some files changed, and returns stderr.
     fn resume(&self, what: &str, harm: impl FnOnce(&Shop, &dyn Fn(&Path) -> PathBuf)) -> String {
-        let place = &self.place;
-        if place.path("state").exists() {
-            fs::remove_dir_all(place.path("state")).unwrap();
+        let dir = &self.dir;
+        if dir.path("state").exists() {
+            fs::remove_dir_all(dir.path("state")).unwrap();
         }
-        copy(&place.path("state-then"), &place.path("state"));
-        place.write("out.jsonl", &self.output);
-        let then = place.path("state-then");
-        harm(self, &|file| place.path("state").join(file.strip_prefix(&then).unwrap()));
-        let done = place.begin(&single_snapshot_arguments("out.jsonl", Some("state"), 1)).end().well();
-        assert!(!done.err.contains("panicked"), "{what}: {}", done.err);
-        assert_same_stream(what, &place.read("out.jsonl"), &self.expected);
-        done.err
+        copy(&dir.path("state-then"), &dir.path("state"));
+        dir.write("out.jsonl", &self.output);
+        let then = dir.path("state-then");
+        harm(self, &|file| dir.path("state").join(file.strip_prefix(&then).unwrap()));
+        let done = dir.begin(&single_snapshot_arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
+        assert!(!done.stderr.contains("panicked"), "{what}: {}", done.stderr);
+        assert_same_stream(what, &dir.read("out.jsonl"), &self.expected);
+        done.stderr
     }
 }
 

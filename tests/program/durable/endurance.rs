@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use super::super::PATIENCE;
+use super::super::RUN_TIMEOUT;
 use super::*;
 
 /// Parameters of a run.
@@ -37,7 +37,7 @@ impl Endurance {
 
     /// Runs it, and compares the memory of its quarters.
     fn run(&self) {
-        let place = Place::new();
+        let dir = TestDir::new();
         let args = [
             "run",
             "--output",
@@ -53,7 +53,7 @@ impl Endurance {
             "--set",
             "graph.audience=60s",
         ];
-        let mut running = place.start(&args);
+        let mut running = dir.start(&args);
         let mut stdin = running.stdin.take().unwrap();
         let mut peaks = [0_u64; 4];
         for n in 0..self.events() {
@@ -64,20 +64,20 @@ impl Endurance {
             }
         }
         drop(stdin);
-        let done = running.end_within(30 * PATIENCE).well();
-        println!("{} events; peaks of the quarters: {peaks:?} KiB; {}", self.events(), done.err.trim());
+        let done = running.finish_within(30 * RUN_TIMEOUT).assert_success();
+        println!("{} events; peaks of the quarters: {peaks:?} KiB; {}", self.events(), done.stderr.trim());
         // Half of the size of the names that are new in the second half.
         let names = self.events() / 2 * (40 + 20) / 200 * NAME as u64 / 1_024;
         let most = peaks[1] + (peaks[1] / 10).min(names / 2);
         assert!(peaks[3] <= most, "memory grows: {peaks:?} KiB, at most {most} expected");
         assert!(self.retention * 4 < self.seconds, "the retention is reached in the first quarter");
 
-        let list = place.deltarec(&["snapshot", "list", "--state", "state"]).well().out;
+        let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;
         let rows: u64 =
             list.lines().nth(2).unwrap().split_whitespace().nth(3).unwrap().replace(',', "").parse().unwrap();
         assert!(rows <= self.retention * self.rate + 1_000 && rows > 0, "{rows} rows are kept:\n{list}");
-        place.deltarec(&["snapshot", "verify", "--state", "state"]).well();
-        let files = fs::read_dir(place.path("state/groups")).unwrap().count();
+        dir.deltarec(&["snapshot", "verify", "--state", "state"]).assert_success();
+        let files = fs::read_dir(dir.path("state/groups")).unwrap().count();
         assert!(files <= 4 * 256, "{files} files of snapshots");
     }
 }

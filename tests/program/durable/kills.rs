@@ -8,7 +8,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use schema::id64;
 use snapshots::{Store, group_of};
 
-use super::super::{judged, last_lists, latest, unscored};
+use super::super::{final_lists, latest_ts, oracle_events, without_scores};
 use super::*;
 use crate::support::oracle::{self, Params};
 
@@ -24,20 +24,20 @@ struct Log {
 
 /// Makes the output of an uninterrupted run, and compares its last lists with the oracle.
 fn uninterrupted(seed: u64) -> Log {
-    let place = Place::new();
-    let events = log(&place, EVENTS, seed);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&arguments("out.jsonl", None, 1)).end().well();
-    let expected = place.read("out.jsonl");
+    let dir = TestDir::new();
+    let events = log(&dir, EVENTS, seed);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&arguments("out.jsonl", None, 1)).finish().assert_success();
+    let expected = dir.read("out.jsonl");
     let found = changes(&expected);
-    let judged = judged(&events);
+    let oracle_events = oracle_events(&events);
     let params = Params { history: 12, audience: Some(AUDIENCE), retention: RETENTION, ..Params::default() };
-    let lists = unscored(oracle::lists(&judged, &params, latest(&judged)));
-    super::super::assert_same("uninterrupted", &last_lists(&found), &lists, 20);
+    let lists = without_scores(oracle::lists(&oracle_events, &params, latest_ts(&oracle_events)));
+    super::super::assert_lists_eq("uninterrupted", &final_lists(&found), &lists, 20);
     assert!(found.iter().any(|change| change.items.is_empty()), "no viewer ever leaves");
     let started = Instant::now();
-    place.begin(&arguments("durable.jsonl", Some("state"), 1)).end().well();
-    assert_same_stream("with snapshots", &place.read("durable.jsonl"), &expected);
+    dir.begin(&arguments("durable.jsonl", Some("state"), 1)).finish().assert_success();
+    assert_same_stream("with snapshots", &dir.read("durable.jsonl"), &expected);
     Log { events, expected, duration: started.elapsed() }
 }
 
@@ -45,24 +45,24 @@ fn uninterrupted(seed: u64) -> Log {
 fn round(log: &Log, seed: u8) {
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut draw = |below: u64| random.next_u64() % below;
-    let place = Place::new();
-    place.write("in.jsonl", lines(&log.events));
+    let dir = TestDir::new();
+    dir.write("in.jsonl", lines(&log.events));
     let mut killed = 0;
     for _ in 0..3 {
         let workers = [1, 2, 4][draw(3) as usize];
-        let running = place.begin(&arguments("out.jsonl", Some("state"), workers));
+        let running = dir.begin(&arguments("out.jsonl", Some("state"), workers));
         thread::sleep(log.duration * draw(1_000) as u32 / 1_000);
         running.signal("KILL");
-        killed += u32::from(running.end_within(super::super::PATIENCE).code.is_none());
+        killed += u32::from(running.finish_within(super::super::RUN_TIMEOUT).code.is_none());
     }
     let workers = [1, 2, 4][draw(3) as usize];
-    let done = place.begin(&arguments("out.jsonl", Some("state"), workers)).end().well();
-    println!("round {seed}: killed {killed} times; {}", done.err.lines().next().unwrap_or_default());
-    assert_same_stream(&format!("round {seed}"), &place.read("out.jsonl"), &log.expected);
+    let done = dir.begin(&arguments("out.jsonl", Some("state"), workers)).finish().assert_success();
+    println!("round {seed}: killed {killed} times; {}", done.stderr.lines().next().unwrap_or_default());
+    assert_same_stream(&format!("round {seed}"), &dir.read("out.jsonl"), &log.expected);
     // Leftovers of the last kill are deleted.
-    let state = listed(&place, "state");
+    let state = listed(&dir, "state");
     assert!((1..=3).contains(&state.len()) && state.iter().all(|(_, what)| what == "whole"), "{state:?}");
-    place.deltarec(&["snapshot", "verify", "--state", "state"]).well();
+    dir.deltarec(&["snapshot", "verify", "--state", "state"]).assert_success();
 }
 
 #[test]
@@ -86,13 +86,13 @@ fn fifty_random_kills_do_not_change_the_output() {
 fn resumes_with_any_number_of_workers() {
     let log = uninterrupted(12);
     for workers in [[1, 2, 4], [4, 1, 2], [2, 4, 1]] {
-        let place = Place::new();
+        let dir = TestDir::new();
         for (part, workers) in workers.into_iter().enumerate() {
             // The input has grown meanwhile.
-            place.write("in.jsonl", lines(&log.events[..(part + 1) * EVENTS / 3]));
-            place.begin(&arguments("out.jsonl", Some("state"), workers)).end().well();
+            dir.write("in.jsonl", lines(&log.events[..(part + 1) * EVENTS / 3]));
+            dir.begin(&arguments("out.jsonl", Some("state"), workers)).finish().assert_success();
         }
-        assert_same_stream(&format!("{workers:?}"), &place.read("out.jsonl"), &log.expected);
+        assert_same_stream(&format!("{workers:?}"), &dir.read("out.jsonl"), &log.expected);
     }
 }
 
@@ -101,16 +101,16 @@ fn resumes_with_any_number_of_workers() {
 fn continues_a_compressed_output() {
     let log = uninterrupted(13);
     for output in ["out.jsonl.gz", "out.jsonl.zst"] {
-        let place = Place::new();
-        place.write("in.jsonl", lines(&log.events));
-        let running = place.begin(&arguments(output, Some("state"), 1));
+        let dir = TestDir::new();
+        dir.write("in.jsonl", lines(&log.events));
+        let running = dir.begin(&arguments(output, Some("state"), 1));
         thread::sleep(log.duration / 2);
         running.signal("KILL");
-        running.end_within(super::super::PATIENCE);
-        place.begin(&arguments(output, Some("state"), 2)).end().well();
-        let bytes = fs::read(place.path(output)).unwrap();
+        running.finish_within(super::super::RUN_TIMEOUT);
+        dir.begin(&arguments(output, Some("state"), 2)).finish().assert_success();
+        let bytes = fs::read(dir.path(output)).unwrap();
         let text = if output.ends_with("gz") {
-            super::super::unpacked(&bytes)
+            super::super::gunzip(&bytes)
         } else {
             zstd::decode_all(bytes.as_slice()).unwrap()
         };
@@ -122,15 +122,15 @@ fn continues_a_compressed_output() {
 /// files again.
 #[test]
 fn unchanged_groups_keep_their_files_over_a_restart() {
-    let place = Place::new();
-    let events = log(&place, 600, 8);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&single_snapshot_arguments("whole.jsonl", None, 1)).end().well();
+    let dir = TestDir::new();
+    let events = log(&dir, 600, 8);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&single_snapshot_arguments("whole.jsonl", None, 1)).finish().assert_success();
     let mut files = Vec::new();
     for (upto, workers) in [(400, 1), (401, 2), (600, 1)] {
-        place.write("in.jsonl", lines(&events[..upto]));
-        place.begin(&single_snapshot_arguments("out.jsonl", Some("state"), workers)).end().well();
-        let store = Store::open(place.path("state").to_str().unwrap()).unwrap();
+        dir.write("in.jsonl", lines(&events[..upto]));
+        dir.begin(&single_snapshot_arguments("out.jsonl", Some("state"), workers)).finish().assert_success();
+        let store = Store::open(dir.path("state").to_str().unwrap()).unwrap();
         files.push(store.newest().unwrap().manifest.expect("a snapshot").groups);
     }
     let changed = |at: usize| files[at].iter().filter(|file| !files[at - 1].contains(file)).count();
@@ -138,5 +138,5 @@ fn unchanged_groups_keep_their_files_over_a_restart() {
     let of_the_event = group_of(id64(&events[400].user));
     assert!(files[1].iter().any(|file| file.group == of_the_event && !files[0].contains(file)));
     assert!(changed(2) > 10, "{} of {}", changed(2), files[2].len());
-    assert_same_stream("three runs", &place.read("out.jsonl"), &place.read("whole.jsonl"));
+    assert_same_stream("three runs", &dir.read("out.jsonl"), &dir.read("whole.jsonl"));
 }

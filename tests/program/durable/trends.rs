@@ -8,7 +8,7 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use schema::{ListKey, RESERVED, TRENDING};
 
-use super::super::{last_lists, set, trends};
+use super::super::{expected_trending, final_lists, trending_args};
 use super::*;
 use crate::support::oracle::trending::Trending;
 
@@ -20,45 +20,45 @@ const BUCKET: u64 = 60 * SECOND;
 const TRENDING_PARAMETERS: Trending = Trending { k: 4, bucket: BUCKET, buckets: 5 };
 
 fn with_trending(mut arguments: Vec<String>) -> Vec<String> {
-    arguments.extend(set(TRENDING_PARAMETERS).split_whitespace().map(str::to_owned));
+    arguments.extend(trending_args(TRENDING_PARAMETERS).split_whitespace().map(str::to_owned));
     arguments
 }
 
 /// The shared lists that are not empty.
 fn shared_lists(output: &str) -> BTreeMap<String, Vec<String>> {
-    let mut lists = last_lists(&changes(output));
+    let mut lists = final_lists(&changes(output));
     lists.retain(|key, items| key.starts_with(RESERVED) && !items.is_empty());
     lists
 }
 
 #[test]
 fn trending_lists_match_the_oracle_and_leave_user_lists_alone() {
-    let place = Place::new();
-    let events = log(&place, EVENTS, 31);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&arguments("plain.jsonl", None, 1)).end().well();
+    let dir = TestDir::new();
+    let events = log(&dir, EVENTS, 31);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&arguments("plain.jsonl", None, 1)).finish().assert_success();
     for workers in [1, 2, 4] {
-        place.begin(&with_trending(arguments("out.jsonl", None, workers))).end().well();
-        let found = shared_lists(&place.read("out.jsonl"));
-        assert_eq!(found, trends(&events, TRENDING_PARAMETERS), "{workers} workers");
+        dir.begin(&with_trending(arguments("out.jsonl", None, workers))).finish().assert_success();
+        let found = shared_lists(&dir.read("out.jsonl"));
+        assert_eq!(found, expected_trending(&events, TRENDING_PARAMETERS), "{workers} workers");
         assert!(found.len() > 3 && found.contains_key(TRENDING), "{found:?}");
-        let users: Vec<Change> = ordered(&place.read("out.jsonl"));
+        let users: Vec<Change> = ordered(&dir.read("out.jsonl"));
         let users: Vec<_> = users.into_iter().filter(|change| matches!(change.key, ListKey::User(_))).collect();
-        assert!(users == ordered(&place.read("plain.jsonl")), "{workers} workers: the lists of users differ");
+        assert!(users == ordered(&dir.read("plain.jsonl")), "{workers} workers: the lists of users differ");
     }
 }
 
 #[test]
 fn random_kills_do_not_change_trending_lists() {
-    let place = Place::new();
-    let events = log(&place, EVENTS, 32);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&with_trending(arguments("expected.jsonl", None, 1))).end().well();
-    let expected = place.read("expected.jsonl");
+    let dir = TestDir::new();
+    let events = log(&dir, EVENTS, 32);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&with_trending(arguments("expected.jsonl", None, 1))).finish().assert_success();
+    let expected = dir.read("expected.jsonl");
     let started = Instant::now();
-    place.begin(&with_trending(arguments("durable.jsonl", Some("whole"), 1))).end().well();
+    dir.begin(&with_trending(arguments("durable.jsonl", Some("whole"), 1))).finish().assert_success();
     let duration = started.elapsed();
-    assert_same_stream("with snapshots", &place.read("durable.jsonl"), &expected);
+    assert_same_stream("with snapshots", &dir.read("durable.jsonl"), &expected);
     for (round, codec) in ["parquet", "records", "parquet"].into_iter().enumerate() {
         let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[round as u8; 32]);
         let mut draw = |below: u64| random.next_u64() % below;
@@ -66,36 +66,35 @@ fn random_kills_do_not_change_trending_lists() {
         let run = |workers: usize| {
             let mut arguments = with_trending(arguments(&output, Some(&state), workers));
             arguments.extend(["--set".into(), format!("state.codec={codec}")]);
-            place.begin(&arguments)
+            dir.begin(&arguments)
         };
         for _ in 0..3 {
             let running = run([1, 2, 4][draw(3) as usize]);
             thread::sleep(duration * draw(1_000) as u32 / 1_000);
             running.signal("KILL");
-            running.end_within(super::super::PATIENCE);
+            running.finish_within(super::super::RUN_TIMEOUT);
         }
-        run([1, 2, 4][draw(3) as usize]).end().well();
-        assert_same_stream(&format!("round {round}"), &place.read(&output), &expected);
-        place.deltarec(&["snapshot", "verify", "--state", &state]).well();
+        run([1, 2, 4][draw(3) as usize]).finish().assert_success();
+        assert_same_stream(&format!("round {round}"), &dir.read(&output), &expected);
+        dir.deltarec(&["snapshot", "verify", "--state", &state]).assert_success();
     }
 }
 
 /// A stop after each part, so that there is a snapshot within every window, with varying numbers of workers.
 #[test]
 fn restarts_do_not_change_trending_lists() {
-    let place = Place::new();
-    let events = log(&place, EVENTS, 33);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&with_trending(arguments("expected.jsonl", None, 1))).end().well();
+    let dir = TestDir::new();
+    let events = log(&dir, EVENTS, 33);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&with_trending(arguments("expected.jsonl", None, 1))).finish().assert_success();
     for part in 1..=6 {
-        place.write("in.jsonl", lines(&events[..part * events.len() / 6]));
-        place
-            .begin(&with_trending(single_snapshot_arguments("out.jsonl", Some("state"), [1, 2, 4][part % 3])))
-            .end()
-            .well();
+        dir.write("in.jsonl", lines(&events[..part * events.len() / 6]));
+        dir.begin(&with_trending(single_snapshot_arguments("out.jsonl", Some("state"), [1, 2, 4][part % 3])))
+            .finish()
+            .assert_success();
     }
-    assert_same_stream("in six parts", &place.read("out.jsonl"), &place.read("expected.jsonl"));
-    let exported = place.deltarec(&["snapshot", "export", "--state", "state", "--output", "-"]).well().out;
+    assert_same_stream("in six parts", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
+    let exported = dir.deltarec(&["snapshot", "export", "--state", "state", "--output", "-"]).assert_success().stdout;
     assert!(exported.lines().any(|line| line.contains("\"room\":")), "rooms are in the snapshot");
     // Dropped events cannot trend, and switching trending off ends its lists.
     let arguments = |sets: &[&str]| {
@@ -104,21 +103,20 @@ fn restarts_do_not_change_trending_lists() {
         all
     };
     let longer = arguments(&["trending.k=4", "trending.bucket=60s", "trending.buckets=9"]);
-    place.begin(&longer).end().failed(2, &["[trending] was", "--rebuild"]);
-    place.begin(&arguments(&[])).end().well();
-    assert_eq!(shared_lists(&place.read("out.jsonl")), BTreeMap::new());
-    place
-        .begin(&with_trending(single_snapshot_arguments("out.jsonl", Some("state"), 1)))
-        .end()
-        .failed(2, &["[trending] was null"]);
+    dir.begin(&longer).finish().assert_failure(2, &["[trending] was", "--rebuild"]);
+    dir.begin(&arguments(&[])).finish().assert_success();
+    assert_eq!(shared_lists(&dir.read("out.jsonl")), BTreeMap::new());
+    dir.begin(&with_trending(single_snapshot_arguments("out.jsonl", Some("state"), 1)))
+        .finish()
+        .assert_failure(2, &["[trending] was null"]);
 }
 
 #[test]
 fn rejects_reserved_names_of_users_while_trending_is_on() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let event = |user: &str| format!("{{\"user\":\"{user}\",\"item\":\"p\",\"action\":\"view\",\"ts\":{START}}}\n");
-    place.write("in.jsonl", event("deltarec:trending") + &event("deltarec") + &event("deltarec:x"));
-    let done = place.begin(&with_trending(arguments("out.jsonl", None, 1))).end().well();
-    done.said(&["2 rejected (reserved_name 2)"]);
-    place.begin(&arguments("out.jsonl", None, 1)).end().well().said(&[" 0 rejected"]);
+    dir.write("in.jsonl", event("deltarec:trending") + &event("deltarec") + &event("deltarec:x"));
+    let done = dir.begin(&with_trending(arguments("out.jsonl", None, 1))).finish().assert_success();
+    done.assert_stderr(&["2 rejected (reserved_name 2)"]);
+    dir.begin(&arguments("out.jsonl", None, 1)).finish().assert_success().assert_stderr(&[" 0 rejected"]);
 }

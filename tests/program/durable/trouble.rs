@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::super::{PATIENCE, assert_same, last_lists, now, two_shoppers};
+use super::super::{RUN_TIMEOUT, assert_lists_eq, final_lists, now, two_shoppers};
 use super::*;
 
 /// Waits until something holds.
@@ -11,13 +11,13 @@ use super::*;
 fn until(what: &str, holds: impl Fn() -> bool) {
     let asked = Instant::now();
     while !holds() {
-        assert!(asked.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(asked.elapsed() < RUN_TIMEOUT, "{what}: not within {RUN_TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-fn newest(place: &Place) -> u64 {
-    let names = fs::read_dir(place.path("state/manifests")).into_iter().flatten();
+fn newest(dir: &TestDir) -> u64 {
+    let names = fs::read_dir(dir.path("state/manifests")).into_iter().flatten();
     let numbers = names.filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".json")?.parse().ok());
     numbers.max().unwrap_or(0)
 }
@@ -26,104 +26,104 @@ const LIVE: [&str; 7] = ["run", "--output", "out.jsonl", "--state", "state", "--
 
 #[test]
 fn a_state_is_used_by_one_run_at_a_time() {
-    let place = Place::new();
-    let mut first = place.start(&LIVE);
+    let dir = TestDir::new();
+    let mut first = dir.start(&LIVE);
     first.send(&two_shoppers(5));
-    until("the first snapshot", || newest(&place) > 1);
-    let second = place.deltarec(&LIVE).failed(1, &["another run uses this state", "lock"]);
-    assert_eq!(second.out, "");
+    until("the first snapshot", || newest(&dir) > 1);
+    let second = dir.deltarec(&LIVE).assert_failure(1, &["another run uses this state", "lock"]);
+    assert_eq!(second.stdout, "");
     // A paused process still holds the lock.
     first.signal("STOP");
-    place.deltarec(&LIVE).failed(1, &["another run uses this state"]);
+    dir.deltarec(&LIVE).assert_failure(1, &["another run uses this state"]);
     first.signal("CONT");
     first.send(&super::super::event("eve", "bread", "view", 6));
-    first.end().well();
-    assert_eq!(changes(&place.read("out.jsonl")).len(), 2);
+    first.finish().assert_success();
+    assert_eq!(changes(&dir.read("out.jsonl")).len(), 2);
     // A killed process releases it.
-    let mut third = place.start(&LIVE);
+    let mut third = dir.start(&LIVE);
     third.send(&super::super::event("joe", "bread", "view", 7));
-    until("the third", || place.read("out.jsonl").lines().count() == 3);
+    until("the third", || dir.read("out.jsonl").lines().count() == 3);
     third.signal("KILL");
-    third.end_within(PATIENCE);
-    place.deltarec(&LIVE).well();
+    third.finish_within(RUN_TIMEOUT);
+    dir.deltarec(&LIVE).assert_success();
 }
 
 #[test]
 fn a_newer_manifest_stops_the_run_before_anything_is_written() {
-    let place = Place::new();
-    place.write("in.jsonl", two_shoppers(5));
-    place.begin(&arguments("out.jsonl", Some("state"), 1)).end().well();
-    let before = place.read("out.jsonl");
+    let dir = TestDir::new();
+    dir.write("in.jsonl", two_shoppers(5));
+    dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
+    let before = dir.read("out.jsonl");
     let text = r#"{"version":2,"what":"nobody knows yet"}"#;
     let checksum = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
-    place.write("state/manifests/0000000099.json", format!("{{\"xxh3\":\"{checksum:016x}\",\"manifest\":{text}}}\n"));
-    place.begin(&arguments("out.jsonl", Some("state"), 1)).end().failed(1, &["format 2", "0000000099.json"]);
-    assert_eq!(place.read("out.jsonl"), before);
+    dir.write("state/manifests/0000000099.json", format!("{{\"xxh3\":\"{checksum:016x}\",\"manifest\":{text}}}\n"));
+    dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish().assert_failure(1, &["format 2", "0000000099.json"]);
+    assert_eq!(dir.read("out.jsonl"), before);
 }
 
 #[test]
 fn leaves_foreign_files_in_the_folder_alone() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let strange = ["state/readme.txt", "state/groups/0000000001.txt", "state/manifests/notes.json", "state/groups/x#1"];
     for name in strange {
-        fs::create_dir_all(place.path(name).parent().unwrap()).unwrap();
-        place.write(name, "mine");
+        fs::create_dir_all(dir.path(name).parent().unwrap()).unwrap();
+        dir.write(name, "mine");
     }
-    let events = log(&place, 400, 3);
-    place.write("in.jsonl", lines(&events));
+    let events = log(&dir, 400, 3);
+    dir.write("in.jsonl", lines(&events));
     for _ in 0..2 {
-        place.begin(&arguments("out.jsonl", Some("state"), 2)).end().well();
+        dir.begin(&arguments("out.jsonl", Some("state"), 2)).finish().assert_success();
     }
     for name in strange {
-        assert_eq!(place.read(name), "mine");
+        assert_eq!(dir.read(name), "mine");
     }
 }
 
 /// The files of older snapshots are deleted during a run: the next snapshot that would have named them writes all groups.
 #[test]
 fn rewrites_all_groups_after_files_were_deleted() {
-    let place = Place::new();
-    let mut running = place.start(&LIVE);
+    let dir = TestDir::new();
+    let mut running = dir.start(&LIVE);
     let shop = |n: u64| two_shoppers(n).replace("ann", &format!("ann{n}")).replace("bob", &format!("bob{n}"));
     for n in 0..50 {
         running.send(&shop(n));
     }
-    until("a snapshot", || newest(&place) > 1 && fs::read_dir(place.path("state/groups")).unwrap().count() > 50);
+    until("a snapshot", || newest(&dir) > 1 && fs::read_dir(dir.path("state/groups")).unwrap().count() > 50);
     until("no snapshot under way", || {
-        let then = newest(&place);
+        let then = newest(&dir);
         std::thread::sleep(Duration::from_millis(300));
-        newest(&place) == then
+        newest(&dir) == then
     });
-    let then = newest(&place);
-    fs::remove_dir_all(place.path("state/groups")).unwrap();
+    let then = newest(&dir);
+    fs::remove_dir_all(dir.path("state/groups")).unwrap();
     running.send(&shop(50));
-    until("a snapshot that names what is there", || newest(&place) > then);
-    running.end().well().said(&["it is missing"]);
-    let list = listed(&place, "state");
+    until("a snapshot that names what is there", || newest(&dir) > then);
+    running.finish().assert_success().assert_stderr(&["it is missing"]);
+    let list = listed(&dir, "state");
     assert_eq!(list[0].1, "whole", "{list:?}");
-    let export = place.deltarec(&["snapshot", "export", "--state", "state", "--output", "-"]).well();
-    assert_eq!(export.out.lines().count(), 51 * 3);
+    let export = dir.deltarec(&["snapshot", "export", "--state", "state", "--output", "-"]).assert_success();
+    assert_eq!(export.stdout.lines().count(), 51 * 3);
 }
 
 #[test]
 fn an_unwritable_store_only_changes_the_exit_code() {
-    let place = Place::new();
-    let events = log(&place, 600, 4);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&arguments("expected.jsonl", None, 1)).end().well();
-    fs::create_dir(place.path("state")).unwrap();
-    place.write("state/groups", "a file where a folder should be");
-    let done = place.begin(&arguments("out.jsonl", Some("state"), 1)).end();
-    let done = done.failed(
+    let dir = TestDir::new();
+    let events = log(&dir, 600, 4);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&arguments("expected.jsonl", None, 1)).finish().assert_success();
+    fs::create_dir(dir.path("state")).unwrap();
+    dir.write("state/groups", "a file where a folder should be");
+    let done = dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish();
+    let done = done.assert_failure(
         1,
         &["the previous one stays valid", "where a folder should be", "a restart resumes from the one before"],
     );
-    assert_same_stream("not written", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+    assert_same_stream("not written", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
     assert_eq!(done.summary().events, 600);
     // After the repair it starts from nothing, and sends no list again.
-    fs::remove_file(place.path("state/groups")).unwrap();
-    place.begin(&arguments("out.jsonl", Some("state"), 1)).end().well();
-    assert_same_stream("put right", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+    fs::remove_file(dir.path("state/groups")).unwrap();
+    dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
+    assert_same_stream("put right", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
 }
 
 /// A small file system of its own, if this user may mount one.
@@ -156,66 +156,68 @@ impl Drop for Disk<'_> {
 
 #[test]
 fn a_full_disk_costs_only_snapshots() {
-    let place = Place::new();
-    let events = log(&place, 1_500, 6);
-    place.write("in.jsonl", lines(&events));
-    place.begin(&arguments("expected.jsonl", None, 1)).end().well();
-    let state = place.path("state");
+    let dir = TestDir::new();
+    let events = log(&dir, 1_500, 6);
+    dir.write("in.jsonl", lines(&events));
+    dir.begin(&arguments("expected.jsonl", None, 1)).finish().assert_success();
+    let state = dir.path("state");
     let Some(disk) = Disk::new(&state, "128k") else { return };
-    let done = place.begin(&arguments("out.jsonl", Some("state"), 1)).end();
-    let done = done.failed(1, &["is not complete", "free some space"]);
+    let done = dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish();
+    let done = done.assert_failure(1, &["is not complete", "free some space"]);
     assert_eq!(done.summary().events, 1_500);
-    assert_same_stream("full", &place.read("out.jsonl"), &place.read("expected.jsonl"));
+    assert_same_stream("full", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
     // The files of failed snapshots are deleted.
     let needed: u64 =
         fs::read_dir(state.join("groups")).into_iter().flatten().map(|e| e.unwrap().metadata().unwrap().len()).sum();
-    println!("{needed} bytes are left on the disk; {:?}", listed(&place, "state"));
+    println!("{needed} bytes are left on the disk; {:?}", listed(&dir, "state"));
     disk.grow("64m");
     // A kill, and a run that resumes from what is stored.
-    let running = place.begin(&arguments("out.jsonl", Some("state"), 2));
+    let running = dir.begin(&arguments("out.jsonl", Some("state"), 2));
     std::thread::sleep(Duration::from_millis(200));
     running.signal("KILL");
-    running.end_within(PATIENCE);
-    place.begin(&arguments("out.jsonl", Some("state"), 2)).end().well();
-    assert_same_stream("with room again", &place.read("out.jsonl"), &place.read("expected.jsonl"));
-    assert_eq!(listed(&place, "state")[0].1, "whole");
+    running.finish_within(RUN_TIMEOUT);
+    dir.begin(&arguments("out.jsonl", Some("state"), 2)).finish().assert_success();
+    assert_same_stream("with room again", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
+    assert_eq!(listed(&dir, "state")[0].1, "whole");
 }
 
 /// A snapshot holds interactions, not what was computed from them.
 #[test]
 fn resumes_with_another_similarity() {
-    let place = Place::new();
-    let events = log(&place, 1_200, 7);
+    let dir = TestDir::new();
+    let events = log(&dir, 1_200, 7);
     for (n, measure) in ["cosine", "jaccard", "llr", "count"].into_iter().enumerate() {
         // With more input each time, and in the end with nothing new.
-        place.write("in.jsonl", lines(&events[..[500, 800, 1_200, 1_200][n]]));
+        dir.write("in.jsonl", lines(&events[..[500, 800, 1_200, 1_200][n]]));
         let set = ["--set".to_owned(), format!("graph.similarity={measure}")];
-        place.begin(&[single_snapshot_arguments("alone.jsonl", None, 1), set.to_vec()].concat()).end().well();
-        let done = place
+        dir.begin(&[single_snapshot_arguments("alone.jsonl", None, 1), set.to_vec()].concat())
+            .finish()
+            .assert_success();
+        let done = dir
             .begin(&[single_snapshot_arguments("out.jsonl", Some("state"), 2), set.to_vec()].concat())
-            .end()
-            .well();
+            .finish()
+            .assert_success();
         if n > 0 {
-            done.said(&["graph.similarity was", measure]);
+            done.assert_stderr(&["graph.similarity was", measure]);
         }
-        let lists_of = |output: &str| last_lists(&changes(&place.read(output)));
-        assert_same(measure, &lists_of("out.jsonl"), &lists_of("alone.jsonl"), 10);
+        let lists_of = |output: &str| final_lists(&changes(&dir.read(output)));
+        assert_lists_eq(measure, &lists_of("out.jsonl"), &lists_of("alone.jsonl"), 10);
     }
 }
 
 #[test]
 fn rejects_incompatible_settings() {
-    let place = Place::new();
-    place.write("in.jsonl", two_shoppers(now()));
-    let run = |more: &str| place.run(&format!("--input in.jsonl --output out.jsonl --state state {more}"));
-    run("").well();
-    let before = place.read("out.jsonl");
-    run("--set graph.history=51").failed(2, &["graph.history was 50 and is 51", "--rebuild"]);
-    run("--set levels.view=2").failed(2, &["[levels]", "--rebuild"]);
-    run("--where level>2").failed(2, &["--where"]);
-    run("--set state.codec=arrow").failed(2, &["state.codec", "\"parquet\", \"records\""]);
-    assert_eq!(place.read("out.jsonl"), before);
-    run("--set graph.history=51 --rebuild").well().said(&["rereading the inputs"]);
-    assert_eq!(place.read("out.jsonl"), before, "equal lists are not sent again");
-    run("--set graph.history=51 --set state.codec=records").well();
+    let dir = TestDir::new();
+    dir.write("in.jsonl", two_shoppers(now()));
+    let run = |more: &str| dir.run(&format!("--input in.jsonl --output out.jsonl --state state {more}"));
+    run("").assert_success();
+    let before = dir.read("out.jsonl");
+    run("--set graph.history=51").assert_failure(2, &["graph.history was 50 and is 51", "--rebuild"]);
+    run("--set levels.view=2").assert_failure(2, &["[levels]", "--rebuild"]);
+    run("--where level>2").assert_failure(2, &["--where"]);
+    run("--set state.codec=arrow").assert_failure(2, &["state.codec", "\"parquet\", \"records\""]);
+    assert_eq!(dir.read("out.jsonl"), before);
+    run("--set graph.history=51 --rebuild").assert_success().assert_stderr(&["rereading the inputs"]);
+    assert_eq!(dir.read("out.jsonl"), before, "equal lists are not sent again");
+    run("--set graph.history=51 --set state.codec=records").assert_success();
 }

@@ -21,7 +21,7 @@ use schema::{Change, Event};
 use super::super::Lists;
 
 /// Time limit for a topic to hold what is expected.
-pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const TOPIC_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The address of a broker, and what tests do with its topics.
 #[derive(Clone)]
@@ -176,7 +176,7 @@ impl Broker {
                 record = rejected;
             }
         }
-        producer.flush(PATIENCE).unwrap();
+        producer.flush(TOPIC_TIMEOUT).unwrap();
     }
 
     /// All committed records of a topic; those of a partition are in order.
@@ -214,7 +214,7 @@ impl Broker {
             });
             match found {
                 Ok(partitions) if !Vec::<i32>::is_empty(&partitions) => return partitions,
-                _ => assert!(start.elapsed() < PATIENCE, "topic {topic} does not exist"),
+                _ => assert!(start.elapsed() < TOPIC_TIMEOUT, "topic {topic} does not exist"),
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -226,7 +226,7 @@ impl Broker {
     }
 
     /// Waits until a topic holds exactly these lists. Returns all its records.
-    pub(super) fn until(&self, topic: &str, expected: &Lists, what: &str) -> Vec<Record> {
+    pub(super) fn wait_for_lists(&self, topic: &str, expected: &Lists, what: &str) -> Vec<Record> {
         let start = Instant::now();
         let mut tail = self.tail(topic);
         let mut records = Vec::new();
@@ -235,7 +235,7 @@ impl Broker {
             if !tail.poll(&mut records) && tail.at_end() && lists(&records) == *expected {
                 return records;
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TOPIC_TIMEOUT {
                 let found = lists(&records);
                 let differing: Vec<_> = found
                     .keys()
@@ -243,7 +243,7 @@ impl Broker {
                     .filter(|user| found.get(*user) != expected.get(*user))
                     .collect();
                 panic!(
-                    "{what}: after {PATIENCE:?} {} lists of {} differ, first {:?}: {:?}, expected {:?}",
+                    "{what}: after {TOPIC_TIMEOUT:?} {} lists of {} differ, first {:?}: {:?}, expected {:?}",
                     differing.len(),
                     expected.len(),
                     differing.first(),

@@ -8,10 +8,10 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use schema::Event;
 
-use super::broker::{PATIENCE, Record, assert_no_repeats, real_broker};
+use super::broker::{Record, TOPIC_TIMEOUT, assert_no_repeats, real_broker};
 use super::{
-    Lists, Place, Trending, assert_same, expected_lists, full_size, lists_from_file, set, simulated, start,
-    start_telling, stop, trends, wait_for_backfill,
+    Lists, TestDir, Trending, assert_lists_eq, expected_lists, expected_trending, full_size, lists_from_file,
+    simulated, start, start_with_log, stop, trending_args, wait_for_backfill,
 };
 
 /// Appends events in chunks from a thread, so that a run has work all the time.
@@ -30,7 +30,16 @@ fn jsonl(events: &[Event]) -> String {
 
 /// The largest number of unacknowledged records that a run logged, from byte `since` of its stderr on.
 fn unacknowledged(stderr: &str, since: usize) -> usize {
-    let count = |line: &str| line.strip_suffix(" records not acknowledged")?.rsplit_once(": ")?.1.parse().ok();
+    let count = |line: &str| {
+        line.split_once("waiting for acknowledgements")?
+            .1
+            .split_once("in_flight=")?
+            .1
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    };
     stderr[since..].lines().filter_map(count).max().unwrap_or(0)
 }
 
@@ -39,26 +48,26 @@ fn unacknowledged(stderr: &str, since: usize) -> usize {
 /// list that differs from the one in the topic must be written exactly once.
 fn assert_lists_survive_ten_kills(state: &str) {
     let Some(broker) = real_broker("lists_survive_ten_kills_...") else { return };
-    let place = Place::new();
+    let dir = TestDir::new();
     let count = if full_size() { 300_000 } else { 40_000 };
-    let events = simulated(&place, &format!("events={count},users=3000,items=1000,seed=24"));
+    let events = simulated(&dir, &format!("events={count},users=3000,items=1000,seed=24"));
     let (input, output) = (broker.topic("events", 4, &[]), broker.topic("lists", 4, &[("cleanup.policy", "compact")]));
     // The producer delays a batch for so long, which leaves time for a kill.
     let more = format!("{state} --set kafka.linger=150ms");
-    let start = || start_telling(&place, "info,connectors::kafka::sink=debug", &broker, &input, &output, &more);
+    let start = || start_with_log(&dir, "info,connectors::kafka::sink=debug", &broker, &input, &output, &more);
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut running = start();
     wait_for_backfill(&running);
     for (round, chunk) in events.chunks(count / 10).enumerate() {
         let producer = produce_in_chunks(broker.clone(), input.clone(), chunk.to_vec(), chunk.len() / 8);
-        let since = running.err.text().len();
+        let since = running.stderr.text().len();
         let start_of_wait = Instant::now();
-        while unacknowledged(&running.err.text(), since) < 1000 {
+        while unacknowledged(&running.stderr.text(), since) < 1000 {
             let waited = start_of_wait.elapsed();
-            assert!(waited < PATIENCE, "never a thousand unacknowledged records:\n{}", running.err.text());
+            assert!(waited < TOPIC_TIMEOUT, "never a thousand unacknowledged records:\n{}", running.stderr.text());
             thread::sleep(Duration::from_millis(1));
         }
-        let in_flight = unacknowledged(&running.err.text(), since);
+        let in_flight = unacknowledged(&running.stderr.text(), since);
         let delay = Duration::from_millis(u64::from(rng.next_u32() % 100));
         thread::sleep(delay);
         running.signal("KILL");
@@ -70,10 +79,10 @@ fn assert_lists_survive_ten_kills(state: &str) {
             let end = &mut ends[record.partition.unsigned_abs() as usize];
             *end = record.offset.max(*end);
         }
-        place.write("events.jsonl", jsonl(&events[..chunk.len() * (round + 1)]));
-        let expected = lists_from_file(&place);
+        dir.write("events.jsonl", jsonl(&events[..chunk.len() * (round + 1)]));
+        let expected = lists_from_file(&dir);
         running = start();
-        let records = broker.until(&output, &expected, &format!("after kill {round}"));
+        let records = broker.wait_for_lists(&output, &expected, &format!("after kill {round}"));
         assert_no_repeats(&records);
         let is_new = |record: &&Record| record.offset > ends[record.partition.unsigned_abs() as usize];
         let mut users: Vec<String> = records.iter().filter(is_new).map(Record::user).collect();
@@ -81,7 +90,7 @@ fn assert_lists_survive_ten_kills(state: &str) {
         users.sort();
         users.dedup();
         assert_eq!(written, users.len(), "after a restart each list that differs is written once");
-        assert_same(&format!("kill {round}"), &super::broker::lists(&records), &expected, 500);
+        assert_lists_eq(&format!("kill {round}"), &super::broker::lists(&records), &expected, 500);
     }
     stop(running);
     // A restart without new events must not write a record.
@@ -109,25 +118,25 @@ fn trending_lists_survive_a_kill() {
     let Some(broker) = real_broker("trending_lists_survive_a_kill") else { return };
     let trending = Trending { k: 5, bucket: 1_000, buckets: 5 };
     for (seed, state) in [(34, ""), (35, "--state state --set state.interval=100ms")] {
-        let place = Place::new();
+        let dir = TestDir::new();
         // The log lasts a minute. Each third of it has its own rooms.
-        let mut events = simulated(&place, &format!("events=3000,users=150,items=100,rooms=30,rate=50,seed={seed}"));
+        let mut events = simulated(&dir, &format!("events=3000,users=150,items=100,rooms=30,rate=50,seed={seed}"));
         for (index, event) in events.iter_mut().enumerate() {
             event.room = event.room.take().map(|room| format!("{}-{room}", index / 1000));
         }
         let expected = |events: &[Event]| -> Lists {
             let mut lists = expected_lists(events);
-            lists.extend(trends(events, trending));
+            lists.extend(expected_trending(events, trending));
             lists
         };
         let (first, all) = (expected(&events[..1000]), expected(&events));
         let (input, output) =
             (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
-        let more = format!("--workers 2 {} {state}", set(trending));
-        let mut running = start(&place, &broker, &input, &output, &more);
+        let more = format!("--workers 2 {} {state}", trending_args(trending));
+        let mut running = start(&dir, &broker, &input, &output, &more);
         wait_for_backfill(&running);
         broker.produce(&input, &events[..1000]);
-        let records = broker.until(&output, &first, "the first rooms");
+        let records = broker.wait_for_lists(&output, &first, "the first rooms");
         assert_no_repeats(&records);
         // The run is killed in the middle of the second third. The last third arrives while no run is up.
         let producer = produce_in_chunks(broker.clone(), input.clone(), events[1000..2000].to_vec(), 50);
@@ -136,8 +145,8 @@ fn trending_lists_survive_a_kill() {
         drop(running);
         producer.join().unwrap();
         broker.produce(&input, &events[2000..]);
-        running = start(&place, &broker, &input, &output, &more);
-        let records = broker.until(&output, &all, "after the kill");
+        running = start(&dir, &broker, &input, &output, &more);
+        let records = broker.wait_for_lists(&output, &all, "after the kill");
         assert_no_repeats(&records);
         stop(running);
         let mut rooms = [0; 3];
@@ -151,7 +160,7 @@ fn trending_lists_survive_a_kill() {
         println!("rooms with records, by thirds: {rooms:?}");
         assert!(rooms[0] > 5 && rooms[2] > 5, "{rooms:?}");
         // A restart without new events must not write a record.
-        running = start(&place, &broker, &input, &output, &more);
+        running = start(&dir, &broker, &input, &output, &more);
         wait_for_backfill(&running);
         thread::sleep(Duration::from_millis(300));
         stop(running);
@@ -163,36 +172,36 @@ fn trending_lists_survive_a_kill() {
 fn a_zombie_process_is_fenced_off() {
     let Some(broker) = real_broker("a_zombie_process_is_fenced_off") else { return };
     for round in 0..2 {
-        let place = Place::new();
-        let events = simulated(&place, &format!("events=12000,users=400,items=200,seed={}", 30 + round));
+        let dir = TestDir::new();
+        let events = simulated(&dir, &format!("events=12000,users=400,items=200,seed={}", 30 + round));
         let expected = expected_lists(&events);
         let (input, output) =
             (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
         let (early, late) = events.split_at(6000);
         broker.produce(&input, early);
-        let old = start(&place, &broker, &input, &output, "");
+        let old = start(&dir, &broker, &input, &output, "");
         wait_for_backfill(&old);
         // The old process has records in flight when it is suspended.
         let producer = produce_in_chunks(broker.clone(), input.clone(), late.to_vec(), 300);
         thread::sleep(Duration::from_millis(150));
         old.signal("STOP");
-        let new = start(&place, &broker, &input, &output, "");
+        let new = start(&dir, &broker, &input, &output, "");
         wait_for_backfill(&new);
         old.signal("CONT");
         producer.join().unwrap();
-        let records = broker.until(&output, &expected, "with an old process that woke up");
-        old.end_within(Duration::from_secs(60)).failed(1, &["has fenced off this one"]);
+        let records = broker.wait_for_lists(&output, &expected, "with a zombie process");
+        old.finish_within(Duration::from_secs(60)).assert_failure(1, &["has fenced off this one"]);
         stop(new);
         thread::sleep(Duration::from_millis(300));
         assert_no_repeats(&records);
-        assert_same("zombie process", &broker.lists(&output), &expected, 300);
+        assert_lists_eq("zombie process", &broker.lists(&output), &expected, 300);
     }
 }
 
 #[test]
 fn a_restart_writes_tombstones_and_new_lists_but_no_equal_lists() {
     let Some(broker) = real_broker("a_restart_writes_tombstones_and_new_lists_but_no_equal_lists") else { return };
-    let place = Place::new();
+    let dir = TestDir::new();
     let ts = 1_763_900_000_000;
     let event = |user: &str, item: &str, action: &str, ts| Event {
         user: user.into(),
@@ -212,9 +221,9 @@ fn a_restart_writes_tombstones_and_new_lists_but_no_equal_lists() {
         &input,
         &[event("ann", "bread", "buy", ts), event("ann", "butter", "buy", ts), event("bob", "bread", "view", ts)],
     );
-    let running = place.start(&args);
-    let told = Lists::from([("bob".to_owned(), vec!["butter".to_owned()])]);
-    broker.until(&output, &told, "bob's list");
+    let running = dir.start(&args);
+    let expected = Lists::from([("bob".to_owned(), vec!["butter".to_owned()])]);
+    broker.wait_for_lists(&output, &expected, "bob's list");
     stop(running);
     // While no run is up, bob leaves the audience and cem arrives. Another program writes two records that are no lists.
     let later = ts + 11 * 60_000;
@@ -224,17 +233,17 @@ fn a_restart_writes_tombstones_and_new_lists_but_no_equal_lists() {
         &output,
         [(Some(b"dan".as_slice()), Some(b"no list".as_slice())), (Some(not_utf8), Some(b"{}".as_slice()))],
     );
-    let running = place.start(&args);
-    let told = Lists::from([("cem".to_owned(), vec!["bread".to_owned()])]);
-    let records = broker.until(&output, &told, "cem's list and bob's end");
-    stop(running).said(&["foreign=2", "not a list of deltarec"]);
-    let of =
+    let running = dir.start(&args);
+    let expected = Lists::from([("cem".to_owned(), vec!["bread".to_owned()])]);
+    let records = broker.wait_for_lists(&output, &expected, "cem's list and bob's tombstone");
+    stop(running).assert_stderr(&["foreign=2", "not a list of deltarec"]);
+    let records_of =
         |user: &str| records.iter().filter(|record| record.key.as_deref() == Some(user.as_bytes())).collect::<Vec<_>>();
-    assert_eq!(of("bob").len(), 2);
-    assert_eq!(of("bob")[1].value, None, "a tombstone");
-    assert_eq!((of("cem").len(), of("ann").len(), of("dan").len()), (1, 0, 1));
+    assert_eq!(records_of("bob").len(), 2);
+    assert_eq!(records_of("bob")[1].value, None, "a tombstone");
+    assert_eq!((records_of("cem").len(), records_of("ann").len(), records_of("dan").len()), (1, 0, 1));
     // Another restart writes nothing.
-    let running = place.start(&args);
+    let running = dir.start(&args);
     wait_for_backfill(&running);
     stop(running);
     assert_eq!(broker.read(&output).len(), records.len());
@@ -243,8 +252,8 @@ fn a_restart_writes_tombstones_and_new_lists_but_no_equal_lists() {
 #[test]
 fn a_restart_continues_a_compacted_topic() {
     let Some(broker) = real_broker("a_restart_continues_a_compacted_topic") else { return };
-    let place = Place::new();
-    let events = simulated(&place, "events=12000,users=200,items=100,seed=33");
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=12000,users=200,items=100,seed=33");
     let expected = expected_lists(&events);
     let input = broker.topic("events", 2, &[]);
     let fast_compaction = [
@@ -255,13 +264,13 @@ fn a_restart_continues_a_compacted_topic() {
         ("delete.retention.ms", "100"),
     ];
     let output = broker.topic("lists", 1, &fast_compaction);
-    let running = start(&place, &broker, &input, &output, "");
+    let running = start(&dir, &broker, &input, &output, "");
     wait_for_backfill(&running);
     for chunk in events.chunks(500) {
         broker.produce(&input, chunk);
         thread::sleep(Duration::from_millis(100));
     }
-    let before = broker.until(&output, &expected, "before compaction");
+    let before = broker.wait_for_lists(&output, &expected, "before compaction");
     stop(running);
     // Records of the program, without the padding below.
     let count = || broker.read(&output).iter().filter(|record| record.key.as_deref() != Some(b"padding")).count();
@@ -275,11 +284,11 @@ fn a_restart_continues_a_compacted_topic() {
     }
     println!("compaction left {compacted} of {} records", before.len());
     assert!(compacted < before.len(), "nothing was compacted within a minute");
-    let running = start(&place, &broker, &input, &output, "");
+    let running = start(&dir, &broker, &input, &output, "");
     wait_for_backfill(&running);
     thread::sleep(Duration::from_millis(500));
     stop(running);
     let after = count();
     assert!(after <= compacted, "equal lists are not written again: {after} records, {compacted} before");
-    assert_same("compacted", &broker.lists(&output), &expected, 100);
+    assert_lists_eq("compacted", &broker.lists(&output), &expected, 100);
 }

@@ -4,16 +4,16 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::broker::{Broker, PATIENCE, assert_no_repeats, kafka_script, real_broker, real_or_mock_broker};
+use super::broker::{Broker, TOPIC_TIMEOUT, assert_no_repeats, kafka_script, real_broker, real_or_mock_broker};
 use super::{
-    Place, assert_same, expected_lists, full_size, lists_from_file, simulated, start, stop, wait_for_backfill,
+    TestDir, assert_lists_eq, expected_lists, full_size, lists_from_file, simulated, start, stop, wait_for_backfill,
 };
 
 #[test]
 fn rejected_records_are_copied_unchanged_to_the_dead_letter_topic() {
     let broker = real_or_mock_broker();
-    let place = Place::new();
-    let events = simulated(&place, "events=3000,users=100,items=80,seed=41");
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=3000,users=100,items=80,seed=41");
     let expected = expected_lists(&events);
     let input = broker.topic("events", 2, &[]);
     let (output, dead_letters) = (broker.topic("lists", 0, &[]), broker.topic("dead-letters", 0, &[]));
@@ -28,9 +28,9 @@ fn rejected_records_are_copied_unchanged_to_the_dead_letter_topic() {
     broker.send_with(&input, bad_records.clone(), &[("trace", b"\x01\xff"), ("shop", b"7")]);
     broker.produce(&input, &events[1500..]);
     let rejects = format!("--rejects {}", broker.uri(&dead_letters));
-    let running = start(&place, &broker, &input, &output, &rejects);
-    broker.until(&output, &expected, "with bad records");
-    stop(running).said(&["4 rejected", "malformed 2", "not_utf8 1", "unknown_action 1", "partition"]);
+    let running = start(&dir, &broker, &input, &output, &rejects);
+    broker.wait_for_lists(&output, &expected, "with bad records");
+    stop(running).assert_stderr(&["4 rejected", "malformed 2", "not_utf8 1", "unknown_action 1", "partition"]);
     let dead_letters = broker.read(&dead_letters);
     let mut found: Vec<_> =
         dead_letters.iter().map(|record| (record.key.as_deref(), record.value.as_deref())).collect();
@@ -59,19 +59,19 @@ fn a_run_survives_an_outage_of_the_broker() {
     let settings = kafka_script(&node, &["start"]);
     let address = settings.lines().find_map(|line| line.strip_prefix("export DELTAREC_KAFKA=")).unwrap().to_owned();
     let broker = Broker::at(address);
-    let place = Place::new();
-    let events = simulated(&place, "events=9000,users=300,items=200,seed=42");
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=9000,users=300,items=200,seed=42");
     let expected = expected_lists(&events);
     let (input, output) = (broker.topic("events", 2, &[]), broker.topic("lists", 2, &[("cleanup.policy", "compact")]));
     broker.produce(&input, &events[..3000]);
-    let running = start(&place, &broker, &input, &output, "");
+    let running = start(&dir, &broker, &input, &output, "");
     wait_for_backfill(&running);
     broker.produce(&input, &events[3000..6000]);
     kafka_script(&node, &["stop"]);
     thread::sleep(Duration::from_secs(if full_size() { 30 } else { 5 }));
     kafka_script(&node, &["start"]);
     broker.produce(&input, &events[6000..]);
-    let records = broker.until(&output, &expected, "after the outage");
+    let records = broker.wait_for_lists(&output, &expected, "after the outage");
     stop(running);
     assert_no_repeats(&records);
     kafka_script(&node, &["clean"]);
@@ -80,30 +80,30 @@ fn a_run_survives_an_outage_of_the_broker() {
 #[test]
 fn new_partitions_are_read() {
     let Some(broker) = real_broker("new_partitions_are_read") else { return };
-    let place = Place::new();
-    let events = simulated(&place, "events=6000,users=200,items=150,seed=43");
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=6000,users=200,items=150,seed=43");
     let expected = expected_lists(&events);
     let (input, output) = (broker.topic("events", 1, &[]), broker.topic("lists", 0, &[]));
     broker.produce(&input, &events[..3000]);
-    let running = start(&place, &broker, &input, &output, "--set kafka.refresh=300ms --state state");
+    let running = start(&dir, &broker, &input, &output, "--set kafka.refresh=300ms --state state");
     wait_for_backfill(&running);
     broker.add_partitions(&input, 5);
     broker.produce(&input, &events[3000..]);
-    broker.until(&output, &expected, "with new partitions");
-    stop(running).said(&["new partitions [1, 2, 3, 4]"]);
+    broker.wait_for_lists(&output, &expected, "with new partitions");
+    stop(running).assert_stderr(&["new partitions [1, 2, 3, 4]"]);
     // The positions in the snapshot include the new partitions.
-    let running = start(&place, &broker, &input, &output, "--state state");
+    let running = start(&dir, &broker, &input, &output, "--state state");
     wait_for_backfill(&running);
-    stop(running).said(&["resuming from snapshot", ", 0 rejected"]);
-    assert_same("new partitions", &broker.lists(&output), &expected, 100);
+    stop(running).assert_stderr(&["resuming from snapshot", ", 0 rejected"]);
+    assert_lists_eq("new partitions", &broker.lists(&output), &expected, 100);
 }
 
 #[test]
 fn memory_is_bounded_while_the_output_is_blocked() {
     let Some(broker) = real_broker("memory_is_bounded_while_the_output_is_blocked") else { return };
-    let place = Place::new();
+    let dir = TestDir::new();
     let repeats = if full_size() { 100 } else { 6 };
-    let events = simulated(&place, "events=100000,users=1000,items=500,seed=44");
+    let events = simulated(&dir, "events=100000,users=1000,items=500,seed=44");
     let input = broker.topic("events", 4, &[]);
     for _ in 0..repeats {
         broker.produce(&input, &events);
@@ -127,7 +127,7 @@ fn memory_is_bounded_while_the_output_is_blocked() {
     // Then more records arrive than its buffers can hold.
     let start_of_wait = Instant::now();
     let mut last_progress = (0, Instant::now());
-    while start_of_wait.elapsed() < PATIENCE && last_progress.1.elapsed() < Duration::from_secs(4) {
+    while start_of_wait.elapsed() < TOPIC_TIMEOUT && last_progress.1.elapsed() < Duration::from_secs(4) {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         let used: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(11).unwrap().parse().unwrap();
         if used > last_progress.0 + 10 {
@@ -161,10 +161,10 @@ fn tls_and_sasl_connect_and_wrong_passwords_are_refused() {
     };
     let (user, password) = (var("DELTAREC_KAFKA_USER").unwrap(), var("DELTAREC_KAFKA_PASSWORD").unwrap());
     let plain = real_broker("").unwrap();
-    let place = Place::new();
-    place.write("password", format!("{password}\n"));
-    place.write("wrong", "let-me-in-please\n");
-    let events = simulated(&place, "events=1500,users=60,items=50,seed=45");
+    let dir = TestDir::new();
+    dir.write("password", format!("{password}\n"));
+    dir.write("wrong", "let-me-in-please\n");
+    let events = simulated(&dir, "events=1500,users=60,items=50,seed=45");
     let expected = expected_lists(&events);
     let sasl_with = |mechanism: &str, file: &str| {
         format!(
@@ -188,16 +188,16 @@ fn tls_and_sasl_connect_and_wrong_passwords_are_refused() {
         let broker = Broker::at(address.clone());
         let (input, output) = (plain.topic("events", 2, &[]), plain.topic("lists", 0, &[]));
         plain.produce(&input, &events);
-        let running = start(&place, &broker, &input, &output, &settings);
-        plain.until(&output, &expected, &settings);
+        let running = start(&dir, &broker, &input, &output, &settings);
+        plain.wait_for_lists(&output, &expected, &settings);
         let done = stop(running);
-        assert!(!done.err.contains(&password), "the log contains the password:\n{}", done.err);
+        assert!(!done.stderr.contains(&password), "the log contains the password:\n{}", done.stderr);
     }
     let topic = plain.topic("events", 1, &[]);
     let assert_refused = |address: &str, settings: &str, parts: &[&str]| {
         let args = format!("--input kafka://{address}/{topic} {settings}");
-        let done = place.run(&args).failed(1, parts);
-        assert!(!done.err.contains("let-me-in-please"), "{}", done.err);
+        let done = dir.run(&args).assert_failure(1, parts);
+        assert!(!done.stderr.contains("let-me-in-please"), "{}", done.stderr);
     };
     let wrong = |mechanism| format!("--set kafka.security.protocol=sasl_plaintext {}", sasl_with(mechanism, "wrong"));
     assert_refused(&sasl, &wrong("PLAIN"), &["refused authentication", "kafka.security"]);
@@ -207,7 +207,7 @@ fn tls_and_sasl_connect_and_wrong_passwords_are_refused() {
 
 #[test]
 fn errors_name_the_mistake_and_the_remedy() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let wrong = [
         ("--input kafka://127.0.0.1:9092", "the topic is missing"),
         ("--input kafka:///events", "a broker is missing"),
@@ -220,67 +220,68 @@ fn errors_name_the_mistake_and_the_remedy() {
         ("--set kafka.security.protocol=sasl_ssl", "kafka.security.username"),
     ];
     for (args, part) in wrong {
-        place.run(args).failed(2, &[part]);
+        dir.run(args).assert_failure(2, &[part]);
     }
-    let done = place.run("--set kafka.security.password=hunter2-hunter2").failed(2, &["env:VARIABLE", "(hidden)"]);
-    assert!(!done.err.contains("hunter2"), "{}", done.err);
-    let done = place.run("--set kafka.options.sasl.password=hunter2-hunter2").failed(2, &["kafka.security.password"]);
-    assert!(!done.err.contains("hunter2"), "{}", done.err);
-    place.run("--input kafka://127.0.0.1:1/events").failed(1, &["no broker answers", "check host and port"]);
+    let done =
+        dir.run("--set kafka.security.password=hunter2-hunter2").assert_failure(2, &["env:VARIABLE", "(hidden)"]);
+    assert!(!done.stderr.contains("hunter2"), "{}", done.stderr);
+    let done =
+        dir.run("--set kafka.options.sasl.password=hunter2-hunter2").assert_failure(2, &["kafka.security.password"]);
+    assert!(!done.stderr.contains("hunter2"), "{}", done.stderr);
+    dir.run("--input kafka://127.0.0.1:1/events").assert_failure(1, &["no broker answers", "check host and port"]);
     let Some(broker) = real_broker("errors_name_the_mistake_and_the_remedy") else { return };
     let nowhere = broker.uri("nowhere");
-    place.run(&format!("--input {nowhere}")).failed(1, &["there is no such topic"]);
-    place
-        .run(&format!("--output {nowhere} --set kafka.create=no"))
-        .failed(1, &["there is no such topic", "kafka.create"]);
-    place.run(&format!("--input {nowhere} --set kafka.options.no.such=1")).failed(1, &["no.such"]);
+    dir.run(&format!("--input {nowhere}")).assert_failure(1, &["there is no such topic"]);
+    dir.run(&format!("--output {nowhere} --set kafka.create=no"))
+        .assert_failure(1, &["there is no such topic", "kafka.create"]);
+    dir.run(&format!("--input {nowhere} --set kafka.options.no.such=1")).assert_failure(1, &["no.such"]);
     let missing = "--set kafka.security.protocol=sasl_plaintext --set kafka.security.mechanism=PLAIN \
                    --set kafka.security.username=u --set kafka.security.password=env:DELTAREC_NO_SUCH";
-    place.run(&format!("--input {nowhere} {missing}")).failed(1, &["DELTAREC_NO_SUCH"]);
+    dir.run(&format!("--input {nowhere} {missing}")).assert_failure(1, &["DELTAREC_NO_SUCH"]);
 }
 
 #[test]
 fn a_list_too_large_for_the_topic_fails_the_run() {
     let Some(broker) = real_broker("a_list_too_large_for_the_topic_fails_the_run") else { return };
-    let place = Place::new();
-    let events = simulated(&place, "events=2000,users=60,items=50,seed=46");
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=2000,users=60,items=50,seed=46");
     // A file takes these lists.
-    lists_from_file(&place);
+    lists_from_file(&dir);
     let input = broker.topic("events", 1, &[]);
     broker.produce(&input, &events);
     let output = broker.topic("lists", 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "200")]);
     for delivery in ["transactional", "idempotent"] {
         let running = start(
-            &place,
+            &dir,
             &broker,
             &input,
             &output,
             &format!("--set kafka.delivery={delivery} --set kafka.compression=none"),
         );
-        running.end_within(Duration::from_secs(60)).failed(1, &["too large", "max.message.bytes"]);
+        running.finish_within(Duration::from_secs(60)).assert_failure(1, &["too large", "max.message.bytes"]);
     }
 }
 
 #[test]
 fn settings_of_an_output_topic_that_can_lose_lists_are_warned_about() {
     let Some(broker) = real_broker("settings_of_an_output_topic_that_can_lose_lists_are_warned_about") else { return };
-    let place = Place::new();
+    let dir = TestDir::new();
     let input = broker.topic("events", 1, &[]);
-    let for_ever = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+    let unlimited = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
     let cases: [(&[(&str, &str)], Option<&str>); 4] = [
         (&[("cleanup.policy", "compact")], None),
         (&[("cleanup.policy", "delete"), ("retention.ms", "60000")], Some("with retention.ms 60000")),
         (&[("cleanup.policy", "compact,delete")], Some("records older than that are deleted")),
-        (&for_ever, Some("every record is kept for ever")),
+        (&unlimited, Some("every record is kept for ever")),
     ];
     for (settings, warning) in cases {
         let output = broker.topic("lists", 1, settings);
-        let running = start(&place, &broker, &input, &output, "");
+        let running = start(&dir, &broker, &input, &output, "");
         wait_for_backfill(&running);
         let done = stop(running);
         match warning {
-            Some(warning) => drop(done.said(&[warning, "set cleanup.policy=compact"])),
-            None => assert!(!done.err.contains("cleanup.policy"), "{}", done.err),
+            Some(warning) => drop(done.assert_stderr(&[warning, "set cleanup.policy=compact"])),
+            None => assert!(!done.stderr.contains("cleanup.policy"), "{}", done.stderr),
         }
     }
 }

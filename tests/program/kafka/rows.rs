@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Place;
+use super::TestDir;
 use super::broker::{Record, real_or_mock_broker};
 
 /// Neighbours by the name of the item or user.
@@ -42,14 +42,15 @@ fn rows_in_topic(records: &[Record], field: &str) -> (Rows, usize) {
 #[test]
 fn the_latest_rows_in_the_topics_are_those_of_files() {
     let broker = real_or_mock_broker();
-    let place = Place::new();
-    place.deltarec(&["generate", "events=2000,users=100,items=80,seed=3,rate=1", "--output", "x.jsonl"]).well();
+    let dir = TestDir::new();
+    dir.deltarec(&["generate", "events=2000,users=100,items=80,seed=3,rate=1", "--output", "x.jsonl"]).assert_success();
     let run = |items: &str, users: &str| {
         let outputs = format!("--output lists.jsonl --output-similar-items {items} --output-similar-users {users}");
-        place.run(&format!("--input x.jsonl {outputs} --set graph.retention=10m --set kafka.partitions=3")).well();
+        dir.run(&format!("--input x.jsonl {outputs} --set graph.retention=10m --set kafka.partitions=3"))
+            .assert_success();
     };
     run("items.jsonl", "users.jsonl");
-    let expected = [("item", place.read("items.jsonl")), ("user", place.read("users.jsonl"))];
+    let expected = [("item", dir.read("items.jsonl")), ("user", dir.read("users.jsonl"))];
     let topics = [broker.topic("items", 0, &[]), broker.topic("users", 0, &[])];
     // The second run emits all rows again.
     for _ in 0..2 {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ev, Params, lists};
+use super::{OracleEvent, Params, lists};
 
 /// A change: a user's new list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct OracleChange {
     /// Name of the user.
     pub(crate) user: String,
     /// Tick t for which `items` is R(t).
@@ -28,17 +28,17 @@ pub(crate) struct Record {
 ///
 /// So between two entries there is a tick for every millisecond at which time alone can change R. What falls due exactly
 /// at the `at` of an entry takes effect in that entry; if several entries have this `at`, in the first of them.
-pub(crate) fn changes(ticks: &[(u64, Vec<Ev>)], params: &Params) -> Vec<Record> {
+pub(crate) fn changes(ticks: &[(u64, Vec<OracleEvent>)], params: &Params) -> Vec<OracleChange> {
     let single: Vec<_> = ticks.iter().map(|(at, events)| (*at, *at, events.clone())).collect();
-    changes_together(&single, params)
+    coalesced_changes(&single, params)
 }
 
 /// The same for coalesced ticks `(since, at, events that arrived)`: each stands for all milliseconds from `since` to `at`.
 ///
 /// > When a replay takes several milliseconds together (`input.batch`), they are one tick, at the last of them.
-pub(crate) fn changes_together(ticks: &[(u64, u64, Vec<Ev>)], params: &Params) -> Vec<Record> {
+pub(crate) fn coalesced_changes(ticks: &[(u64, u64, Vec<OracleEvent>)], params: &Params) -> Vec<OracleChange> {
     let mut records = Vec::new();
-    let mut arrived: Vec<Ev> = Vec::new();
+    let mut arrived: Vec<OracleEvent> = Vec::new();
     let mut emitted = BTreeMap::new();
     let mut before: Option<u64> = None;
     for (since, at, events) in ticks {
@@ -57,7 +57,7 @@ pub(crate) fn changes_together(ticks: &[(u64, u64, Vec<Ev>)], params: &Params) -
 
 /// The times strictly between `from` and `to` at which R can change without an arrival: the time of a future event, the
 /// end of an event's retention, and the time at which an event no longer keeps its user in the audience.
-fn due_times_between(events: &[Ev], params: &Params, from: u64, to: u64) -> BTreeSet<u64> {
+fn due_times_between(events: &[OracleEvent], params: &Params, from: u64, to: u64) -> BTreeSet<u64> {
     let mut times = BTreeSet::new();
     for event in events {
         let expiry = event.ts.checked_add(params.retention);
@@ -75,7 +75,7 @@ fn emit_differences(
     emitted: &mut BTreeMap<String, Vec<String>>,
     lists: &BTreeMap<String, Vec<(String, i64)>>,
     at: u64,
-    records: &mut Vec<Record>,
+    records: &mut Vec<OracleChange>,
 ) {
     let users: BTreeSet<String> = emitted.keys().chain(lists.keys()).cloned().collect();
     for user in users {
@@ -86,7 +86,7 @@ fn emit_differences(
             let entered = new.iter().filter(|item| !old.contains(item)).cloned().collect();
             let left = old.iter().filter(|item| !new.contains(item)).cloned().collect();
             emitted.insert(user.clone(), new);
-            records.push(Record { user, at, items, entered, left });
+            records.push(OracleChange { user, at, items, entered, left });
         }
     }
 }

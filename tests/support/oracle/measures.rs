@@ -20,15 +20,15 @@ pub(crate) enum Measure {
 
 /// What the formulas need to know of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct About {
+pub(crate) struct ItemStats {
     /// `id64` of its name.
     pub(crate) id: u64,
-    /// [`fine_log`](super::exact::fine_log) of the [`read`] popularity.
+    /// [`fine_log`](super::exact::fine_log) of the [`adjusted_popularity`] popularity.
     pub(crate) log: u64,
 }
 
 /// The popularity as the formulas of the measure use it: `N_i + shrink` or `N_i`.
-pub(crate) fn read(popularity: u64, params: &Params) -> u64 {
+pub(crate) fn adjusted_popularity(popularity: u64, params: &Params) -> u64 {
     match params.similarity {
         Measure::Cosine | Measure::Jaccard => popularity + params.shrink,
         Measure::Llr | Measure::Count => popularity,
@@ -43,7 +43,7 @@ pub(crate) fn population(history: &History) -> u64 {
 }
 
 /// The `rank` of j among the similar items of i, and `v_ij`. `None`: j is not similar. `log_t` is `floor(64 * log2(T))`.
-pub(crate) fn rank(count: u64, i: About, j: About, log_t: u64, params: &Params) -> Option<(i64, u64)> {
+pub(crate) fn rank(count: u64, i: ItemStats, j: ItemStats, log_t: u64, params: &Params) -> Option<(i64, u64)> {
     let s = params.resolution;
     let q_count = q(count, s);
     let n_i = q_with_phase(i.log, i.id, j.id);

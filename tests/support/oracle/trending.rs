@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schema::{TRENDING, id64, trending_in};
 
-use super::Ev;
+use super::OracleEvent;
 
 /// An event and the room it names.
-pub(crate) type Seen = (Ev, Option<String>);
+pub(crate) type RoomEvent = (OracleEvent, Option<String>);
 
 /// The keys `trending.*`.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,8 @@ pub(crate) struct Trending {
 /// > events that name it.
 ///
 /// Returns the events of each scope by the key of its list.
-fn scopes(events: &[Seen]) -> BTreeMap<String, Vec<&Ev>> {
-    let mut scopes: BTreeMap<String, Vec<&Ev>> = BTreeMap::new();
+fn scopes(events: &[RoomEvent]) -> BTreeMap<String, Vec<&OracleEvent>> {
+    let mut scopes: BTreeMap<String, Vec<&OracleEvent>> = BTreeMap::new();
     for (event, room) in events {
         scopes.entry(TRENDING.to_owned()).or_default().push(event);
         if let Some(room) = room {
@@ -37,13 +37,14 @@ fn scopes(events: &[Seen]) -> BTreeMap<String, Vec<&Ev>> {
 }
 
 /// > Interest `h(u, i, s, b)` = the largest level of the events of u on i in scope s with `ts` in bucket b; 0 without any.
-fn interest(scope: &[&Ev], user: &str, item: &str, bucket: i128, length: u64) -> u64 {
-    let matches = |event: &&&Ev| event.user == user && event.item == item && i128::from(event.ts / length) == bucket;
+fn interest(scope: &[&OracleEvent], user: &str, item: &str, bucket: i128, length: u64) -> u64 {
+    let matches =
+        |event: &&&OracleEvent| event.user == user && event.item == item && i128::from(event.ts / length) == bucket;
     scope.iter().filter(matches).map(|event| u64::from(event.level)).max().unwrap_or_default()
 }
 
 /// > `T_s(i, t) = sum over a = 1..m of 2^(m - a) * sum over u of h(u, i, s, B - a)`, with `m = trending.buckets`.
-fn total(scope: &[&Ev], item: &str, trending: Trending, t: u64) -> u64 {
+fn total(scope: &[&OracleEvent], item: &str, trending: Trending, t: u64) -> u64 {
     let users: BTreeSet<&str> = scope.iter().map(|event| event.user.as_str()).collect();
     let current = i128::from(t / trending.bucket);
     let at_age = |age: u64| -> u64 {
@@ -55,7 +56,7 @@ fn total(scope: &[&Ev], item: &str, trending: Trending, t: u64) -> u64 {
 /// > The trending list of s at t: the `trending.k` items with the largest `T_s(i, t)` above 0, ties by id64 ascending.
 ///
 /// Returns the lists that are not empty by key, `(item, T)`, best first.
-pub(crate) fn lists(events: &[Seen], trending: Trending, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
+pub(crate) fn lists(events: &[RoomEvent], trending: Trending, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
     let mut lists = BTreeMap::new();
     for (key, scope) in scopes(events) {
         let items: BTreeSet<&str> = scope.iter().map(|event| event.item.as_str()).collect();
