@@ -34,7 +34,7 @@ pub struct DemoArgs {
 
 /// Events that a viewer needs to be followed.
 const MIN_EVENTS: u32 = 5;
-/// Viewers are chosen after 1 / WARM_UP of all events, when the graph has data to recommend from.
+/// Divisor of the number of events after which viewers are chosen, when the graph has data to recommend from.
 const WARM_UP: u64 = 4;
 
 /// Changes printed per viewer.

@@ -1,6 +1,6 @@
 use super::{Catalogue, ListMetric};
 
-/// Intra-list diversity: one minus the mean similarity of two items of the list (Smyth and McClave 2001). Similarity is the
+/// Intra-list diversity: one minus the mean similarity of two items of the list (Smyth and `McClave` 2001). Similarity is the
 /// cosine of the sets of users of the items, not of attributes. 0: all items have the same users; 1: no two items share a
 /// user.
 pub(super) struct Diversity;
