@@ -28,6 +28,7 @@ type Differences = Arc<Mutex<Vec<String>>>;
 type Agreed = Arc<Mutex<BTreeMap<&'static str, usize>>>;
 
 /// Runs both. Returns their differences, and the number of compared updates by stage.
+#[expect(clippy::too_many_lines, reason = "one report a stage, in the order of the graph")]
 fn disagreements(
     params: &Params,
     trends: Trending,

@@ -45,7 +45,9 @@ impl Loop {
         let at = events.iter().map(|event| event.ts).max().expect("a tick has events");
         let started = Instant::now();
         let mut tick = self.input.tick(since, at);
-        events.iter().for_each(|event| tick.event(*event));
+        for event in events {
+            tick.event(*event);
+        }
         drop(tick);
         while self.probe.less_than(&self.input.time()) {
             worker.step();

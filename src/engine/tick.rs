@@ -4,11 +4,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 use connectors::SourcePosition;
+use dataflows::operators::RowChange;
 use dataflows::time::Time;
 use dataflows::types::{Forgotten, ItemId};
 use dataflows::{Barrier, Event, ListChange, ListKey};
-
-use super::writer::RowOutputs;
 
 /// The input of one tick, from the reader to the first worker.
 pub(super) struct TickInput {
@@ -44,6 +43,23 @@ pub(super) struct TickDirectives {
     pub(super) finish_reconcile: bool,
     /// Positions of the inputs after this tick, if snapshots are taken.
     pub(super) positions: Option<Vec<SourcePosition>>,
+}
+
+/// Changed rows that the graph emitted.
+#[derive(Default)]
+pub(super) struct RowOutputs {
+    pub(super) similar_items: Vec<RowChange>,
+    pub(super) similar_users: Vec<RowChange>,
+}
+
+impl RowOutputs {
+    pub(super) fn len(&self) -> usize {
+        self.similar_items.len() + self.similar_users.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Completed output, from the first worker to the writer.

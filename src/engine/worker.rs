@@ -30,8 +30,7 @@ use super::commands::{CommandChannel, WorkerMessage};
 use super::names::Names;
 use super::progress::Progress;
 use super::snapshot::{SnapshotLink, SnapshotParticipant, SnapshotSchedule};
-use super::tick::{CompletedOutput, TickDirectives, TickInput, Waker};
-use super::writer::RowOutputs;
+use super::tick::{CompletedOutput, RowOutputs, TickDirectives, TickInput, Waker};
 use crate::console;
 use crate::stop::Stop;
 
@@ -387,7 +386,9 @@ impl Ticks {
         if let Some(barrier) = barrier {
             tick.barrier(barrier);
         }
-        known.into_iter().for_each(|(key, items)| tick.known(key, items));
+        for (key, items) in known {
+            tick.known(key, items);
+        }
         if finish_reconcile {
             tick.finish_reconcile();
         }

@@ -63,23 +63,6 @@ impl Sinks {
     }
 }
 
-/// Changed rows that the graph emitted.
-#[derive(Default)]
-pub(super) struct RowOutputs {
-    pub(super) similar_items: Vec<RowChange>,
-    pub(super) similar_users: Vec<RowChange>,
-}
-
-impl RowOutputs {
-    pub(super) fn len(&self) -> usize {
-        self.similar_items.len() + self.similar_users.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// Maximum number of outputs flushed together, so that a steady stream does not delay the first of them.
 const MAX_OUTPUTS_PER_FLUSH: usize = 16;
 

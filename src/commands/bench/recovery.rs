@@ -225,7 +225,7 @@ pub(super) fn main(args: &RecoveryArgs, stop: &Stop) -> Result<(), Failure> {
         let span = args.audience.span(&options, &config, (*interactions).min(MAX_CALIBRATION_EVENTS))?;
         say(&format!("{}, audience {}", describe(&options), args.audience))?;
         let mut stream = EventStream::new(options.clone(), config.levels.clone(), None)?;
-        let state = SimulatedState::fill(&mut stream, *interactions, config.graph.history as usize, stop);
+        let state = SimulatedState::fill(&mut stream, *interactions, config.graph.history, stop);
         for name in &codecs {
             let folder =
                 tempfile::tempdir().context("cannot create a folder for a snapshot").map_err(Failure::Running)?;

@@ -77,10 +77,9 @@ pub(super) fn plan(
     let (inputs, output) = (args.inputs.uris()?, uri(&args.output)?);
     let reads_topic = inputs.iter().any(|input| matches!(input, Uri::Kafka(_)));
     let clock = match args.clock {
-        Some(ClockArg::Event) => Clock::Event,
         Some(ClockArg::Wall) => Clock::Wall,
         None if reads_topic => Clock::Wall,
-        None => Clock::Event,
+        Some(ClockArg::Event) | None => Clock::Event,
     };
     // Changes on the same terminal would break the status line.
     let shares_terminal = output == Uri::Stdio && terminal.is_stdout;

@@ -15,7 +15,7 @@ const MAX_QUEUED: usize = 64;
 /// Unacknowledged chunks of a worker of another process.
 const MAX_UNACKNOWLEDGED: usize = 8;
 
-/// One worker's part in snapshots, shared by the graph and the [`CommandChannel`](crate::engine::commands::CommandChannel).
+/// One worker's part in snapshots, shared by the graph and the command channel.
 #[derive(Clone)]
 pub(in crate::engine) struct SnapshotParticipant(Rc<RefCell<Participant>>);
 

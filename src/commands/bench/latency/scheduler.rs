@@ -43,7 +43,7 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let snapshots = snapshots.transpose()?;
     let (state, resume) = match &snapshots {
         Some(snapshots) => {
-            let state = SimulatedState::fill(&mut stream, task.interactions, config.graph.history as usize, stop);
+            let state = SimulatedState::fill(&mut stream, task.interactions, config.graph.history, stop);
             let store = snapshots.store()?;
             let manifest = state.store(&store)?;
             let (state, resume) = resume_from(store, manifest, snapshots.interval.clone());
