@@ -4,7 +4,7 @@
 //!   the capabilities. `SlicedOperator` is what differs from one operator to the next.
 //! - `replicate_rows` sends rows to the workers that subscribe to them, and `RowCache` keeps them there.
 //! - [`TopK`] maintains the best candidates of a group.
-//! - [`Ids`](crate::ids::Ids) and [`IdMap`](crate::ids::IdMap) are tables by id, and `prefetch` loads scattered entries of
+//! - [`Ids`] and [`IdMap`] are tables by id, and `prefetch` loads scattered entries of
 //!   them together.
 
 mod capabilities;

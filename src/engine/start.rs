@@ -16,7 +16,7 @@ use super::writer::Writer;
 use super::{Job, Shared};
 use crate::cluster::Links;
 
-/// Starts a run. It ends when its inputs do or when [`Stop`] is set; the caller [joins](Running::join) it.
+/// Starts a run. It ends when its inputs do or when [`Stop`](crate::stop::Stop) is set; the caller [joins](Running::join) it.
 pub fn start(job: Job) -> Running {
     let started = Instant::now();
     let Job { config, inputs, sinks, rejects, workers, links, clock, progress, show, stop, state, resume } = job;
