@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `log` | the events with an effect, in memory |
 //! | `protocol` | split of the log into training events and test cases |
-//! | `setting` | configurations to compare |
+//! | `settings` | configurations to compare |
 //! | `recommenders` | the graph, driven tick by tick, and three baselines |
 //! | `trial`, `training_stats` | the loop: recommend, score, train |
 //! | `scores`, `metrics`, `list_metrics` | accuracy of the lists, and their other properties |

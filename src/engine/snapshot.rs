@@ -8,7 +8,7 @@
 //! each worker  SnapshotParticipant  Changed: groups that changed here -> coordinator
 //! coordinator                       Wanted: groups that changed on any worker -> each worker
 //! each worker  SnapshotParticipant  Interactions: chunks of the wanted groups, between ticks -> coordinator
-//! coordinator  WriterPool           packs and stores each group that is complete
+//! coordinator  writer pool          packs and stores each group that is complete
 //! coordinator                       waits for the output to reach T, publishes the manifest
 //! ```
 //!
