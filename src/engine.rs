@@ -183,7 +183,7 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
 /// Runs the workers of any process but 0: they compute for the run that process 0 coordinates, until it ends. `saves`: the
 /// run takes snapshots.
 pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
-    let GraphOptions { resumes, similar_items, similar_users } = links.graph_options();
+    let GraphOptions { resumes, similar_items, similar_users } = links.options;
     let durability = Durability { saves, snapshots: None, resumes };
     let outputs = dataflows::config::Outputs { similar_items, similar_users };
     let config = dataflows::Config { outputs, ..config.graph.clone() };

@@ -26,7 +26,7 @@ pub(super) struct Acceptor {
 
 #[derive(Default)]
 struct AcceptorState {
-    /// Epoch of the run that others may join. `None`: it is not known yet.
+    /// Epoch of the run that others may join. `None`: unknown yet.
     epoch: Option<Epoch>,
     /// Links by process, to those with higher numbers.
     links: Vec<Option<Link>>,
@@ -138,11 +138,6 @@ impl Acceptor {
         dead.and_then(Option::take).map(|link| link.process)
     }
 
-    /// Whether all processes with higher numbers are linked.
-    pub(super) fn is_complete(&self) -> bool {
-        self.missing().is_none()
-    }
-
     /// The first process with a higher number that is not linked.
     pub(super) fn missing(&self) -> Option<usize> {
         let state = self.state();
@@ -182,15 +177,15 @@ impl AcceptorState {
             return Err(HandshakeError::RunStarted);
         }
         let Some(epoch) = self.epoch else { return Err(HandshakeError::EpochUnknown) };
-        // Process 0 hands out the epoch. With any other process, both sides must have the same one from process 0.
-        let asks = me.process == 0 && claims.epoch == Epoch::UNKNOWN;
-        if !asks && claims.epoch != epoch {
+        // Process 0 distributes the epoch. With any other process, both sides must have the same one from process 0.
+        let is_request = me.process == 0 && claims.epoch == Epoch::UNKNOWN;
+        if !is_request && claims.epoch != epoch {
             return Err(HandshakeError::EpochMismatch);
         }
         self.may_join(from, epoch).map(|()| epoch)
     }
 
-    /// Of several connections from one process the first counts as long as it lives. The lower process decides that alone.
+    /// Of several connections from one process, the first counts as long as it lives. Only the lower process decides this.
     fn may_join(&self, process: u32, epoch: Epoch) -> Result<(), HandshakeError> {
         if self.started {
             return Err(HandshakeError::RunStarted);

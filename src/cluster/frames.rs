@@ -20,7 +20,8 @@ use super::links::GraphOptions;
 /// Version of the frames and their order.
 pub const PROTOCOL: u32 = 1;
 
-const MAGIC: [u8; 8] = *b"deltarec";
+/// The first bytes of a greeting.
+pub(super) const MAGIC: [u8; 8] = *b"deltarec";
 
 /// Identifies a run of the cluster. Process 0 draws it when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -28,7 +29,7 @@ const MAGIC: [u8; 8] = *b"deltarec";
 pub struct Epoch(pub [u8; 16]);
 
 impl Epoch {
-    /// Zeros: the sender does not know the epoch yet and asks for it.
+    /// Zeros: the sender requests the epoch.
     pub const UNKNOWN: Epoch = Epoch([0; 16]);
 }
 
@@ -37,7 +38,8 @@ impl Epoch {
 #[repr(C)]
 pub struct Greeting {
     magic: [u8; 8],
-    protocol: U32,
+    /// Version of the sender.
+    pub(super) protocol: U32,
     /// Random bytes drawn for this link: a recorded handshake cannot be replayed.
     pub nonce: [u8; 32],
 }
@@ -46,16 +48,6 @@ impl Greeting {
     /// A greeting of this version.
     pub fn new(nonce: [u8; 32]) -> Self {
         Greeting { magic: MAGIC, protocol: PROTOCOL.into(), nonce }
-    }
-
-    /// Whether these are the first bytes of a greeting.
-    pub(super) fn starts_with(bytes: [u8; 8]) -> bool {
-        bytes == MAGIC
-    }
-
-    /// The version of the sender.
-    pub fn protocol(&self) -> u32 {
-        self.protocol.get()
     }
 }
 

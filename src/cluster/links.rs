@@ -25,32 +25,20 @@ pub struct GraphOptions {
 /// The links of one process to all others. It exists once all processes are ready.
 #[derive(Debug)]
 pub struct Links {
-    pub(super) process: usize,
-    pub(super) hosts: Hosts,
+    /// Number of this process.
+    pub process: usize,
+    /// Addresses of all processes.
+    pub hosts: Hosts,
+    /// Options that process 0 sent.
+    pub options: GraphOptions,
     /// Sockets by process. `None`: this process.
     pub(super) sockets: Vec<Option<TcpStream>>,
-    pub(super) options: GraphOptions,
 }
 
 impl Links {
-    /// Number of this process.
-    pub fn process(&self) -> usize {
-        self.process
-    }
-
     /// Number of processes.
     pub fn processes(&self) -> usize {
         self.sockets.len()
-    }
-
-    /// Addresses of the processes.
-    pub fn hosts(&self) -> &Hosts {
-        &self.hosts
-    }
-
-    /// Options that process 0 sent.
-    pub fn graph_options(&self) -> GraphOptions {
-        self.options
     }
 
     /// Builders for the workers of this process, and a guard to keep as long as they run. From here on the loss of one process
@@ -122,7 +110,7 @@ pub(super) fn take_if_there<const N: usize>(socket: &TcpStream) -> io::Result<Op
 
 fn without_blocking<R>(socket: &TcpStream, peek: impl FnOnce(&TcpStream) -> io::Result<R>) -> io::Result<R> {
     socket.set_nonblocking(true)?;
-    let seen = peek(socket);
+    let result = peek(socket);
     socket.set_nonblocking(false)?;
-    seen
+    result
 }

@@ -51,10 +51,10 @@ pub(super) fn start_workers(
     let (ends_in, ends) = unbounded();
     let topology = Topology {
         processes: links.as_ref().map_or(1, Links::processes),
-        process: links.as_ref().map_or(0, Links::process),
+        process: links.as_ref().map_or(0, |links| links.process),
         workers,
     };
-    let hosts = links.as_ref().map(|links| links.hosts().clone());
+    let hosts = links.as_ref().map(|links| links.hosts.clone());
     let (builders, guards): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match links {
         Some(links) => {
             let lost = ends_in.clone();
