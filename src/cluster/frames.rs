@@ -12,6 +12,7 @@
 //!                   <-----------------  go (graph options)  from process 0, to all
 //! ```
 
+use dataflows::config::Outputs;
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -113,8 +114,8 @@ pub(super) struct Go {
 
 impl Go {
     pub(super) fn new(options: GraphOptions) -> Self {
-        let GraphOptions { resumes, similar_items, similar_users } = options;
-        let bits = [resumes, similar_items, similar_users];
+        let GraphOptions { resumes, outputs } = options;
+        let bits = [resumes, outputs.similar_items, outputs.similar_users];
         let options = (0..).zip(bits).fold(0, |options, (at, bit)| options | u8::from(bit) << at);
         Go { go: *b"go.....", options }
     }
@@ -122,7 +123,7 @@ impl Go {
     /// The options. `None`: the frame is invalid.
     pub(super) fn options(self) -> Option<GraphOptions> {
         let [resumes, similar_items, similar_users] = [0, 1, 2].map(|at| self.options >> at & 1 == 1);
-        let options = GraphOptions { resumes, similar_items, similar_users };
+        let options = GraphOptions { resumes, outputs: Outputs { similar_items, similar_users } };
         (self == Go::new(options)).then_some(options)
     }
 }

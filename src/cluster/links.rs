@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use dataflows::config::Outputs;
 use socket2::{SockRef, TcpKeepalive};
 use timely::communication::Hooks;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
@@ -16,10 +17,8 @@ use super::hosts::Hosts;
 pub struct GraphOptions {
     /// Whether the run resumes: the graph then has another input.
     pub resumes: bool,
-    /// Whether similar items are emitted.
-    pub similar_items: bool,
-    /// Whether similar users are emitted.
-    pub similar_users: bool,
+    /// Optional outputs.
+    pub outputs: Outputs,
 }
 
 /// The links of one process to all others. It exists once all processes are ready.

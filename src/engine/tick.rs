@@ -15,7 +15,7 @@ pub(super) struct TickInput {
     pub(super) number: u64,
     /// Millisecond at which the tick takes effect.
     pub(super) at: u64,
-    /// First millisecond that the tick stands for.
+    /// First millisecond that the tick covers.
     pub(super) since: u64,
     /// Events in the order of arrival.
     pub(super) events: Vec<Event>,
@@ -37,7 +37,7 @@ impl TickInput {
 pub(super) struct TickDirectives {
     /// Barrier for all workers.
     pub(super) barrier: Option<Barrier>,
-    /// Lists that the output holds.
+    /// Lists in the output.
     pub(super) known: Vec<(ListKey, Vec<ItemId>)>,
     /// Whether the lists of this tick are reconciled with the output.
     pub(super) finish_reconcile: bool,

@@ -115,10 +115,10 @@ impl TickBuilder {
             count(&self.progress.expired);
             return Admission::Taken;
         }
-        let held_until = if record.ts > self.at { record.ts } else { 0 };
-        let (user, collision) = self.names.users().intern(record.user, self.tick.number, held_until);
+        let delayed_until = if record.ts > self.at { record.ts } else { 0 };
+        let (user, collision) = self.names.users().intern(record.user, self.tick.number, delayed_until);
         self.report("users", record.user, collision);
-        let (item, collision) = self.names.items().intern(record.item, self.tick.number, held_until);
+        let (item, collision) = self.names.items().intern(record.item, self.tick.number, delayed_until);
         self.report("items", record.item, collision);
         if self.tick.events.is_empty() {
             self.tick.since = self.at;

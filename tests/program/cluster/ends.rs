@@ -32,7 +32,7 @@ fn a_signal_to_any_process_drains_all() {
             .collect();
         assert!(done[asked].stderr.contains("shutting down"), "{}", done[asked].stderr);
         if asked == 1 {
-            done = vec![done.swap_remove(0).assert_stderr(&["shutting down: process 1 was asked to stop"])];
+            done = vec![done.swap_remove(0).assert_stderr(&["shutting down: process 1 received a stop request"])];
         }
         let found = changes(&dir.read("out.jsonl")).len() as u64;
         assert_eq!(done[0].summary().changes, found);
