@@ -20,7 +20,7 @@ mod loss;
 mod secret;
 
 pub use self::error::HandshakeError;
-pub use self::frames::{Answer, Claims, Confirm, Epoch, Greeting, PROTOCOL, Proof};
+pub use self::frames::{Claims, Epoch};
 pub use self::gather::Member;
 pub use self::handshake::{accept, connect};
 pub use self::hosts::{Hosts, process_number};

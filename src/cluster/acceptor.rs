@@ -106,7 +106,7 @@ impl Acceptor {
         // The state may have changed since it was checked.
         state.may_join(process, epoch)?;
         state.links[process as usize] = Some(Link::new(socket, process).map_err(|_| HandshakeError::Closed)?);
-        tracing::info!(%from, "process {process} is linked");
+        tracing::info!(process, %from, "process linked");
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::links::GraphOptions;
 
 /// Version of the frames and their order.
-pub const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 1;
 
 /// The first bytes of a greeting.
 pub(super) const MAGIC: [u8; 8] = *b"deltarec";
@@ -37,17 +37,16 @@ impl Epoch {
 /// The first frame in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Greeting {
+pub(super) struct Greeting {
     magic: [u8; 8],
     /// Version of the sender.
     pub(super) protocol: U32,
     /// Random bytes drawn for this link: a recorded handshake cannot be replayed.
-    pub nonce: [u8; 32],
+    pub(super) nonce: [u8; 32],
 }
 
 impl Greeting {
-    /// A greeting of this version.
-    pub fn new(nonce: [u8; 32]) -> Self {
+    pub(super) fn new(nonce: [u8; 32]) -> Self {
         Greeting { magic: MAGIC, protocol: PROTOCOL.into(), nonce }
     }
 }
@@ -73,20 +72,18 @@ pub struct Claims {
 /// From the connecting process: it knows the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Proof {
-    /// Claims of the connecting process.
-    pub claims: Claims,
+pub(super) struct Proof {
+    pub(super) claims: Claims,
     /// Keyed hash of both nonces and the claims.
-    pub mac: [u8; 32],
+    pub(super) mac: [u8; 32],
 }
 
 /// From the accepting process: it knows the secret too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Answer {
+pub(super) struct Answer {
     /// 0: accepted. Otherwise the code of the `HandshakeError`.
     pub(super) verdict: U32,
-    /// Claims of the accepting process.
     pub(super) claims: Claims,
     /// Keyed hash of both nonces, the claims of the other process, and this frame.
     pub(super) mac: [u8; 32],
@@ -95,7 +92,7 @@ pub struct Answer {
 /// From the connecting process: it accepts the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Confirm {
+pub(super) struct Confirm {
     /// Keyed hash of both nonces and both claims.
     pub(super) mac: [u8; 32],
 }

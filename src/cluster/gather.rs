@@ -27,7 +27,7 @@ pub struct Member {
     /// Identity of this process.
     pub me: Identity,
     /// Whether it may listen on a public address.
-    pub publicly: bool,
+    pub listen_publicly: bool,
 }
 
 /// Why an attempt to link all processes ended.
@@ -52,9 +52,6 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long resolving the own address is retried: the name of a pod resolves some time after the pod has started.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Interval at which process 0 logs which process is missing.
-const LOG_MISSING_EVERY: Duration = Duration::from_secs(10);
-
 impl Member {
     /// Links this process with all others, however long it takes until they are started. `options` are used by process 0.
     /// `None`: the run was stopped before all were linked.
@@ -71,13 +68,13 @@ impl Member {
             };
             match gathered {
                 Ok((sockets, options)) => {
-                    tracing::info!("{} processes with {} workers each are linked", self.hosts.len(), self.me.workers);
+                    tracing::info!(processes = self.hosts.len(), workers = self.me.workers, "all processes are linked");
                     let process = self.me.process as usize;
                     return Ok(Some(Links { process, hosts: self.hosts.clone(), sockets, options }));
                 }
                 Err(Interrupted::Stopped) => return Ok(None),
                 Err(Interrupted::Lost(process)) => {
-                    tracing::info!(process, "a process was lost before the start, waiting for it");
+                    tracing::info!(process, "lost a process before the start, waiting for it");
                     acceptor.close();
                     thread::sleep(RETRY_EVERY);
                 }
@@ -98,9 +95,9 @@ impl Member {
         while !acceptor.all_ready() {
             pause(stop)?;
             if let Some(process) = acceptor.take_lost() {
-                tracing::info!(process, "a process was lost before the start, waiting for it");
+                tracing::info!(process, "lost a process before the start, waiting for it");
             }
-            if logged.elapsed() > LOG_MISSING_EVERY {
+            if logged.elapsed() > LOG_INTERVAL {
                 logged = Instant::now();
                 if let Some(process) = acceptor.missing() {
                     tracing::info!(process, address = self.hosts.address(process), "waiting for a process");
@@ -205,7 +202,7 @@ impl Member {
             let error = match address.to_socket_addrs() {
                 Ok(found) => {
                     let found: Vec<SocketAddr> = found.collect();
-                    if let Some(public) = found.iter().find(|found| !self.publicly && !is_private(found.ip())) {
+                    if let Some(public) = found.iter().find(|found| !self.listen_publicly && !is_private(found.ip())) {
                         return Err(Failure::Usage(anyhow!(
                             "{address} ({}) is neither a loopback address nor one of a private network, and the traffic \
                              between processes is not encrypted: use a private address or a tunnel, or allow it with \

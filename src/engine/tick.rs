@@ -10,6 +10,7 @@ use dataflows::types::{Forgotten, ItemId};
 use dataflows::{Barrier, Event, ListChange, ListKey};
 
 /// The input of one tick, from the reader to the first worker.
+#[derive(Default)]
 pub(super) struct TickInput {
     /// Number of the tick input, from 1.
     pub(super) number: u64,
@@ -23,13 +24,6 @@ pub(super) struct TickInput {
     pub(super) taken: u64,
     /// Control records of the tick.
     pub(super) directives: TickDirectives,
-}
-
-impl TickInput {
-    /// An empty input that reuses the memory of `events`.
-    pub(super) fn new(number: u64, events: Vec<Event>) -> Self {
-        TickInput { number, at: 0, since: 0, events, taken: 0, directives: TickDirectives::default() }
-    }
 }
 
 /// The control records of a tick.

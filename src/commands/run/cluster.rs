@@ -59,7 +59,7 @@ pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Resul
         program: program.map_err(Failure::Running)?,
         configuration: Identity::of_configuration(&cluster_fingerprint(config)),
     };
-    Ok(Some(Member { hosts, me, publicly: args.listen_publicly }))
+    Ok(Some(Member { hosts, me, listen_publicly: args.listen_publicly }))
 }
 
 fn number(args: &ClusterArgs, processes: usize) -> anyhow::Result<usize> {

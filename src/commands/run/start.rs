@@ -28,7 +28,8 @@ pub(super) fn start(plan: CoordinatorPlan, stop: Stop) -> Result<Option<Running>
 pub(super) fn follow(plan: &FollowerPlan, stop: &Stop) -> Result<(), Failure> {
     let Some(links) = plan.member.gather(GraphOptions::default(), stop)? else { return Ok(()) };
     let saves = plan.config.state.uri.is_some();
-    Ok(engine::run_follower(&plan.config, links, plan.workers, saves, stop)?)
+    let workers = plan.member.me.workers as usize;
+    Ok(engine::run_follower(&plan.config, links, workers, saves, stop)?)
 }
 
 /// Opens the inputs and outputs of a run.

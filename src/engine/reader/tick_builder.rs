@@ -55,7 +55,7 @@ pub(in crate::engine) struct TickBuilder {
     retention: u64,
     max_skew: u64,
     /// The latest timestamp allowed in stored records: fixed at the start, so that a replay repeats the decisions of the
-    /// first run. Records of a pipe are judged by their arrival, those of a topic by their own time.
+    /// first run. For records of a pipe the limit is relative to their arrival, for those of a topic to their own time.
     latest: u64,
     pub(in crate::engine) clock: Clock,
     pub(in crate::engine) trending: Option<Trending>,
@@ -69,7 +69,7 @@ pub(in crate::engine) struct TickBuilder {
     pub(in crate::engine) progress: Arc<Progress>,
     /// Whether a collision of two names was logged.
     collided: bool,
-    out: TickSender,
+    pub(super) out: TickSender,
 }
 
 impl TickBuilder {
@@ -83,7 +83,7 @@ impl TickBuilder {
             at: 0,
             trending: config.graph.trending,
             rooms: config.input.rooms,
-            tick: TickInput::new(1, Vec::new()),
+            tick: TickInput { number: 1, ..TickInput::default() },
             names: Arc::clone(&shared.names),
             progress: Arc::clone(&shared.progress),
             collided: false,
@@ -168,14 +168,10 @@ impl TickBuilder {
         }
         self.tick.taken = self.progress.events.load(Relaxed);
         let events = Vec::with_capacity(self.tick.events.len());
-        let next = TickInput::new(self.tick.number + 1, events);
+        let next = TickInput { number: self.tick.number + 1, events, ..TickInput::default() };
         let sent = self.out.ticks.send(std::mem::replace(&mut self.tick, next));
         self.out.waker.wake();
         sent.map_err(|_| Break::Disconnected)
-    }
-
-    pub(super) fn out(&self) -> &TickSender {
-        &self.out
     }
 
     /// Logs the first collision. Two names with one id64 count as one name; the chance of any collision among a hundred
