@@ -10,7 +10,7 @@ use super::error::{HandshakeError, LOG_INTERVAL, LogThrottle};
 use super::frames::{Claims, Epoch, READY};
 use super::handshake::{self, Deadline};
 use super::identity::Identity;
-use super::links::{Link, is_alive, take_if_there};
+use super::links::{Link, configure, is_alive, take_if_there};
 
 /// Most handshakes at a time. One more closes the oldest: a member completes its handshake in milliseconds, so connections
 /// that send nothing cannot keep it out.
@@ -105,7 +105,8 @@ impl Acceptor {
         let mut state = self.state();
         // The state may have changed since it was checked.
         state.may_join(process, epoch)?;
-        state.links[process as usize] = Some(Link::new(socket, process).map_err(|_| HandshakeError::Closed)?);
+        configure(&socket).map_err(|_| HandshakeError::Closed)?;
+        state.links[process as usize] = Some(Link { socket, ready: false });
         tracing::info!(process, %from, "process linked");
         Ok(())
     }
@@ -134,8 +135,9 @@ impl Acceptor {
     /// Drops the first dead link and returns its process.
     pub(super) fn take_lost(&self) -> Option<u32> {
         let mut state = self.state();
-        let dead = state.links.iter_mut().find(|link| link.as_ref().is_some_and(|link| !is_alive(&link.socket)));
-        dead.and_then(Option::take).map(|link| link.process)
+        let dead = state.links.iter().position(|link| link.as_ref().is_some_and(|link| !is_alive(&link.socket)))?;
+        state.links[dead] = None;
+        Some(dead as u32)
     }
 
     /// The first process with a higher number that is not linked.

@@ -53,16 +53,8 @@ impl Links {
 /// A link to a process with a higher number, before the run starts.
 pub(super) struct Link {
     pub(super) socket: TcpStream,
-    pub(super) process: u32,
     /// Whether the process has all its links.
     pub(super) ready: bool,
-}
-
-impl Link {
-    pub(super) fn new(socket: TcpStream, process: u32) -> io::Result<Self> {
-        configure(&socket)?;
-        Ok(Link { socket, process, ready: false })
-    }
 }
 
 /// A peer that neither sends nor acknowledges anything for so long is lost: its machine or the network has failed. The death

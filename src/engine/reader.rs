@@ -25,7 +25,6 @@ pub(super) use self::tick_builder::{TickBuilder, TickSender};
 use super::progress::Progress;
 use super::{Input, Resume, RunError, Shared};
 use crate::config::Config;
-use crate::stop::Stop;
 
 /// The state of the reader thread.
 pub(super) struct Reader {
@@ -33,9 +32,6 @@ pub(super) struct Reader {
     pub(super) ticks: TickBuilder,
     pub(super) gate: OutputGate,
     rejects: Rejects,
-    pub(super) stop: Stop,
-    /// Most events in a tick.
-    batch: usize,
     /// The store of the snapshots, if the run takes them.
     pub(super) store: Option<Arc<Store>>,
     pub(super) resume: Option<Resume>,
@@ -65,10 +61,10 @@ impl From<RunError> for Break {
 
 impl Reader {
     pub(super) fn new(
-        config: &Config,
+        config: Config,
         inputs: Vec<Input>,
         rejects: Rejects,
-        shared: &Shared,
+        shared: Shared,
         out: TickSender,
         store: Option<Arc<Store>>,
         resume: Option<Resume>,
@@ -78,8 +74,6 @@ impl Reader {
             ticks: TickBuilder::new(config, shared, out),
             gate: OutputGate::Open,
             rejects,
-            stop: shared.stop.clone(),
-            batch: config.input.batch,
             store,
             resume,
             lag_shown: Instant::now(),
@@ -105,7 +99,7 @@ impl Reader {
     /// The main loop.
     fn read(&mut self) -> Result<(), Break> {
         loop {
-            if self.stop.is_set() {
+            if self.ticks.shared.stop.is_set() {
                 return Err(Break::Stopped);
             }
             if self.gate.is_backfilled(&self.inputs) {
@@ -160,7 +154,7 @@ impl Reader {
                 }
             }
             self.inputs.advance(input);
-            if self.ticks.tick.events.len() >= self.batch {
+            if self.ticks.tick.events.len() >= self.ticks.config.input.batch {
                 self.send_tick()?;
             }
         }
@@ -182,7 +176,7 @@ impl Reader {
 
     fn show_lag(&mut self) {
         if self.lag_shown.elapsed() >= SHOW_LAG_EVERY {
-            self.ticks.progress.set_lag(self.inputs.lag());
+            self.ticks.shared.progress.set_lag(self.inputs.lag());
             self.lag_shown = Instant::now();
         }
     }
@@ -220,7 +214,7 @@ impl Reader {
     }
 
     fn reject_all(&self, rejected: &[Rejected]) -> Result<(), Break> {
-        rejected.iter().try_for_each(|rejected| self.rejects.record(rejected, &self.ticks.progress))
+        rejected.iter().try_for_each(|rejected| self.rejects.record(rejected, &self.ticks.shared.progress))
     }
 }
 

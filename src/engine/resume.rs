@@ -30,7 +30,7 @@ impl Reader {
     /// Loads the snapshot and the lists of the output into the graph, if the run resumes.
     pub(super) fn restore(&mut self) -> Result<(), Break> {
         let Some(Resume { manifest, sink_state }) = self.resume.take() else { return Ok(()) };
-        self.ticks.at = match self.ticks.clock {
+        self.ticks.at = match self.ticks.shared.clock {
             Clock::Event => 0,
             // Time never goes back, not even before the newest change in the sink.
             Clock::Wall => sink_state.at.max(now()),
@@ -45,7 +45,7 @@ impl Reader {
             self.ticks.send()?;
         }
         self.ticks.tick.directives.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
-        self.gate = OutputGate::at_resume(&self.inputs, self.ticks.clock, self.ticks.at, sink_state.at);
+        self.gate = OutputGate::at_resume(&self.inputs, self.ticks.shared.clock, self.ticks.at, sink_state.at);
         self.ticks.tick.directives.finish_reconcile = self.gate == OutputGate::Open;
         self.send_with_positions()
     }
@@ -55,7 +55,7 @@ impl Reader {
         let store = self.store.clone().expect("a run that resumes from a snapshot has a store");
         self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
         for group in decoded(&store, manifest) {
-            if self.stop.is_set() {
+            if self.ticks.shared.stop.is_set() {
                 return Err(Break::Stopped);
             }
             self.load(&group.map_err(|error| Break::Failed(error.into()))?);
@@ -70,9 +70,9 @@ impl Reader {
     }
 
     fn load(&mut self, group: &Decoded) {
-        self.ticks.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
+        self.ticks.shared.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
         let (tick, at) = (self.ticks.tick.number, self.ticks.at);
-        let names = Arc::clone(&self.ticks.names);
+        let names = Arc::clone(&self.ticks.shared.names);
         // One lock for a whole group: no other thread needs the names yet.
         let (mut users, mut items) = (names.users(), names.items());
         for (name, id) in group.rows.users().zip(&group.users) {
@@ -136,9 +136,9 @@ impl super::reader::TickBuilder {
     /// output opens, and the end of its list has still to be emitted.
     fn known_list(&self, key: &ListKey, items: &[String]) -> (dataflows::ListKey, Vec<u64>) {
         let tick = self.tick.number;
-        self.names.users().intern(&key.to_string(), tick, u64::MAX);
+        self.shared.names.users().intern(&key.to_string(), tick, u64::MAX);
         for item in items {
-            self.names.items().intern(item, tick, u64::MAX);
+            self.shared.names.items().intern(item, tick, u64::MAX);
         }
         (self.list_key(key), items.iter().map(|item| id64(item)).collect())
     }
@@ -147,8 +147,8 @@ impl super::reader::TickBuilder {
     fn list_key(&self, key: &ListKey) -> dataflows::ListKey {
         let id = id64(&key.to_string());
         match key {
-            ListKey::Everywhere if self.trending.is_some() => dataflows::ListKey::Everywhere,
-            ListKey::Room(_) if self.trending.is_some() => dataflows::ListKey::Room(Scope::new(id)),
+            ListKey::Everywhere if self.config.graph.trending.is_some() => dataflows::ListKey::Everywhere,
+            ListKey::Room(_) if self.config.graph.trending.is_some() => dataflows::ListKey::Room(Scope::new(id)),
             _ => dataflows::ListKey::User(id),
         }
     }
@@ -217,7 +217,8 @@ mod tests {
         let (config, rejects) = (Config::load(None, &[]).unwrap(), Rejects::new(RejectLog::default()));
         let (sender, ticks) = unbounded();
         let out = TickSender { ticks: sender, waker: Waker::default(), waiting: Arc::default() };
-        let reader = Reader::new(&config, vec![], rejects, &shared, out, Some(Arc::clone(&state.store)), Some(resume));
+        let reader =
+            Reader::new(config, vec![], rejects, shared.clone(), out, Some(Arc::clone(&state.store)), Some(resume));
         assert!(reader.run().is_none());
         let ticks: Vec<TickInput> = ticks.iter().collect();
         assert!(ticks.iter().all(|tick| (tick.since, tick.at) == (NOW, NOW)));

@@ -43,9 +43,9 @@ pub fn start(job: Job) -> Running {
 
     let out = TickSender { ticks: ticks_in, waker: waker.clone(), waiting: Arc::clone(&coordinator.reader_waits) };
     let rejects = Rejects::new(rejects);
-    let reader = Reader::new(&config, inputs, rejects.clone(), &shared, out, store, resume);
-    let reader = spawn("reader", tracing::error_span!("reader"), move || reader.run());
     let graph = dataflows::Config { outputs: sinks.outputs(), ..config.graph.clone() };
+    let reader = Reader::new(config, inputs, rejects.clone(), shared.clone(), out, store, resume);
+    let reader = spawn("reader", tracing::error_span!("reader"), move || reader.run());
     let writer = Writer::new(sinks, shared.clone(), output_progress);
     let writer = spawn("writer", tracing::error_span!("writer"), {
         let waker = waker.clone();

@@ -92,7 +92,7 @@ pub(super) struct Topology {
 pub(super) fn build(
     worker: &mut Worker,
     config: &Config,
-    gauges: &AllGauges,
+    all_gauges: &AllGauges,
     topology: Topology,
     durability: &Durability,
 ) -> (Graph, Option<CommandChannel>) {
@@ -100,37 +100,26 @@ pub(super) fn build(
     let coordinator = durability.snapshots.clone().filter(|_| worker.index() == 0);
     let channel = (durability.saves || topology.processes > 1)
         .then(|| CommandChannel::build(worker, participant.clone(), coordinator));
-    (Graph::build(worker, config, gauges, participant, durability.resumes), channel)
-}
-
-impl Graph {
-    fn build(
-        worker: &mut Worker,
-        config: &Config,
-        all_gauges: &AllGauges,
-        participant: Option<SnapshotParticipant>,
-        resumes: bool,
-    ) -> Self {
-        let (changes, forgotten) = (Collected::default(), Collected::default());
-        let (similar_items, similar_users) = (Collected::default(), Collected::default());
-        worker.dataflow_named("deltarec", |scope| {
-            let (input, streams) = GraphInput::new(scope, resumes);
-            let snapshots = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink>);
-            let graph = recommendations(streams, config, snapshots);
-            let gauges = graph.gauges;
-            all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));
-            let mut collected = collect(graph.changes, "Collect changes", Rc::clone(&changes));
-            collected = collected.concat(collect(graph.forgotten, "Collect forgotten names", Rc::clone(&forgotten)));
-            if let Some(rows) = graph.similar_items {
-                collected = collected.concat(collect(rows, "Collect similar items", Rc::clone(&similar_items)));
-            }
-            if let Some(rows) = graph.similar_users {
-                collected = collected.concat(collect(rows, "Collect similar users", Rc::clone(&similar_users)));
-            }
-            let (probe, _) = collected.probe();
-            Graph { input, probe, changes, similar_items, similar_users, forgotten, gauges }
-        })
-    }
+    let (changes, forgotten) = (Collected::default(), Collected::default());
+    let (similar_items, similar_users) = (Collected::default(), Collected::default());
+    let graph = worker.dataflow_named("deltarec", |scope| {
+        let (input, streams) = GraphInput::new(scope, durability.resumes);
+        let snapshots = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink>);
+        let graph = recommendations(streams, config, snapshots);
+        let gauges = graph.gauges;
+        all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));
+        let mut collected = collect(graph.changes, "Collect changes", Rc::clone(&changes));
+        collected = collected.concat(collect(graph.forgotten, "Collect forgotten names", Rc::clone(&forgotten)));
+        if let Some(rows) = graph.similar_items {
+            collected = collected.concat(collect(rows, "Collect similar items", Rc::clone(&similar_items)));
+        }
+        if let Some(rows) = graph.similar_users {
+            collected = collected.concat(collect(rows, "Collect similar users", Rc::clone(&similar_users)));
+        }
+        let (probe, _) = collected.probe();
+        Graph { input, probe, changes, similar_items, similar_users, forgotten, gauges }
+    });
+    (graph, channel)
 }
 
 /// Collects a stream on the first worker.
