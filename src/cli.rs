@@ -13,16 +13,9 @@ use crate::stop::Stop;
 pub struct Cli {
     /// Format of the log on stderr
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
-    log_format: LogFormat,
+    pub log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
-}
-
-impl Cli {
-    /// The format of the log on stderr.
-    pub fn log_format(&self) -> LogFormat {
-        self.log_format
-    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,33 +20,11 @@ mod loss;
 mod secret;
 
 pub use self::error::HandshakeError;
-pub use self::frames::{Answer, Claims, Confirm, Epoch, Greeting, PROTOCOL, Proof};
-pub use self::gather::{ClusterError, Member};
+pub use self::frames::{Claims, Epoch};
+pub use self::gather::Member;
 pub use self::handshake::{accept, connect};
-pub use self::hosts::{Hosts, HostsError, process_number};
+pub use self::hosts::{Hosts, process_number};
 pub use self::identity::Identity;
 pub use self::links::{GraphOptions, Links};
 pub use self::loss::Loss;
-pub use self::secret::{Secret, SecretError};
-use crate::failure::Failure;
-
-impl From<HostsError> for Failure {
-    fn from(error: HostsError) -> Self {
-        Failure::Usage(error.into())
-    }
-}
-
-impl From<SecretError> for Failure {
-    fn from(error: SecretError) -> Self {
-        Failure::Usage(error.into())
-    }
-}
-
-impl From<ClusterError> for Failure {
-    fn from(error: ClusterError) -> Self {
-        match error {
-            ClusterError::Public { .. } => Failure::Usage(error.into()),
-            ClusterError::Listen { .. } => Failure::Running(error.into()),
-        }
-    }
-}
+pub use self::secret::Secret;

@@ -1,8 +1,12 @@
 //! A run: sources -> reader thread -> workers (the graph) -> writer thread -> sink.
 //!
-//! The reader merges its inputs, validates events and cuts ticks. Worker 0, the coordinator, feeds ticks to the graph, at most
-//! two at a time, and passes on the changes of a tick once it is complete on all workers. The writer turns ids into names
-//! and writes. [`start()`] starts these threads, [`Running::join`] ends them.
+//! The reader merges its inputs, validates events and cuts ticks. Worker 0, the coordinator, sends ticks to the graph, at
+//! most two at a time, and sends the changes of a tick to the writer once it is complete on all workers. The writer turns ids
+//! into names and writes. [`start()`] starts these threads, [`Running::join`] ends them.
+//!
+//! Only the reader and the snapshot threads block on a channel. An end travels forwards when the inputs end: each channel is
+//! disconnected by its sender. It travels backwards when the sink fails: the writer sets the stop request, and its end stops
+//! the coordinator, whose end stops the reader.
 
 mod clock;
 mod commands;
@@ -79,8 +83,8 @@ pub struct Job {
     /// Request to end the run early: events already read are processed, no more are read.
     pub stop: Stop,
     /// Store of the snapshots, if the run takes them.
-    pub state: Option<State>,
-    /// Snapshot and sink state to resume from. If given, nothing is emitted before everything is read that the inputs have
+    pub state: Option<SnapshotSettings>,
+    /// Snapshot and sink state to resume from. If present, nothing is emitted before everything is read that the inputs have
     /// at the start. Otherwise changes are emitted from the first event on.
     pub resume: Option<Resume>,
 }
@@ -106,7 +110,7 @@ impl Job {
 }
 
 /// What a run needs to take snapshots.
-pub struct State {
+pub struct SnapshotSettings {
     /// Store of the snapshots.
     pub store: Arc<Store>,
     /// Number of the newest snapshot in the store.
@@ -126,8 +130,8 @@ pub struct State {
 pub struct Resume {
     /// The snapshot, if there is one.
     pub manifest: Option<Arc<Manifest>>,
-    /// Lists that the sink holds.
-    pub holds: Arc<SinkState>,
+    /// Lists that the sink contains.
+    pub sink_state: Arc<SinkState>,
 }
 
 /// Why a run failed. What was written before remains valid.
@@ -183,9 +187,8 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
 /// Runs the workers of any process but 0: they compute for the run that process 0 coordinates, until it ends. `saves`: the
 /// run takes snapshots.
 pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
-    let GraphOptions { resumes, similar_items, similar_users } = links.graph_options();
+    let GraphOptions { resumes, outputs } = links.options;
     let durability = Durability { saves, snapshots: None, resumes };
-    let outputs = dataflows::config::Outputs { similar_items, similar_users };
     let config = dataflows::Config { outputs, ..config.graph.clone() };
     start_workers(workers, Some(links), config, None, durability, stop).map_err(|_| running::NO_WORKERS)?.wait_for_all()
 }

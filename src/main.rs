@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    console::start_logging(cli.log_format());
+    console::start_logging(cli.log_format);
     let done = stop_on_signals().map_err(Failure::Running).and_then(|stop| cli::main(cli, stop));
     match done {
         Ok(()) => ExitCode::SUCCESS,

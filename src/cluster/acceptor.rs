@@ -10,7 +10,7 @@ use super::error::{HandshakeError, LOG_INTERVAL, LogThrottle};
 use super::frames::{Claims, Epoch, READY};
 use super::handshake::{self, Deadline};
 use super::identity::Identity;
-use super::links::{Link, is_alive, take_if_there};
+use super::links::{Link, configure, is_alive, take_if_there};
 
 /// Most handshakes at a time. One more closes the oldest: a member completes its handshake in milliseconds, so connections
 /// that send nothing cannot keep it out.
@@ -26,7 +26,7 @@ pub(super) struct Acceptor {
 
 #[derive(Default)]
 struct AcceptorState {
-    /// Epoch of the run that others may join. `None`: it is not known yet.
+    /// Epoch of the run that others may join. `None`: unknown yet.
     epoch: Option<Epoch>,
     /// Links by process, to those with higher numbers.
     links: Vec<Option<Link>>,
@@ -105,8 +105,9 @@ impl Acceptor {
         let mut state = self.state();
         // The state may have changed since it was checked.
         state.may_join(process, epoch)?;
-        state.links[process as usize] = Some(Link::new(socket, process).map_err(|_| HandshakeError::Closed)?);
-        tracing::info!(%from, "process {process} is linked");
+        configure(&socket).map_err(|_| HandshakeError::Closed)?;
+        state.links[process as usize] = Some(Link { socket, ready: false });
+        tracing::info!(process, %from, "process linked");
         Ok(())
     }
 
@@ -134,13 +135,9 @@ impl Acceptor {
     /// Drops the first dead link and returns its process.
     pub(super) fn take_lost(&self) -> Option<u32> {
         let mut state = self.state();
-        let dead = state.links.iter_mut().find(|link| link.as_ref().is_some_and(|link| !is_alive(&link.socket)));
-        dead.and_then(Option::take).map(|link| link.process)
-    }
-
-    /// Whether all processes with higher numbers are linked.
-    pub(super) fn is_complete(&self) -> bool {
-        self.missing().is_none()
+        let dead = state.links.iter().position(|link| link.as_ref().is_some_and(|link| !is_alive(&link.socket)))?;
+        state.links[dead] = None;
+        Some(dead as u32)
     }
 
     /// The first process with a higher number that is not linked.
@@ -182,15 +179,15 @@ impl AcceptorState {
             return Err(HandshakeError::RunStarted);
         }
         let Some(epoch) = self.epoch else { return Err(HandshakeError::EpochUnknown) };
-        // Process 0 hands out the epoch. With any other process, both sides must have the same one from process 0.
-        let asks = me.process == 0 && claims.epoch == Epoch::UNKNOWN;
-        if !asks && claims.epoch != epoch {
+        // Process 0 distributes the epoch. With any other process, both sides must have the same one from process 0.
+        let is_request = me.process == 0 && claims.epoch == Epoch::UNKNOWN;
+        if !is_request && claims.epoch != epoch {
             return Err(HandshakeError::EpochMismatch);
         }
         self.may_join(from, epoch).map(|()| epoch)
     }
 
-    /// Of several connections from one process the first counts as long as it lives. The lower process decides that alone.
+    /// Of several connections from one process, the first counts as long as it lives. Only the lower process decides this.
     fn may_join(&self, process: u32, epoch: Epoch) -> Result<(), HandshakeError> {
         if self.started {
             return Err(HandshakeError::RunStarted);

@@ -7,69 +7,46 @@ use std::time::{Duration, Instant};
 
 /// Why a handshake failed. The messages describe the other side of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages describe the variants")]
 pub enum HandshakeError {
-    /// The deadline passed.
     #[error("it did not complete the handshake in time")]
     TimedOut,
-    /// The connection was closed during the handshake.
     #[error("it closed the connection during the handshake")]
     Closed,
-    /// The connection was closed before the first byte.
     #[error("it closed the connection without sending anything: a port scan or a health probe")]
     Probe,
-    /// The first bytes are not those of a greeting.
     #[error("it does not speak deltarec's protocol")]
     UnknownProtocol,
-    /// The greeting has another version.
     #[error("it speaks version {0} of the protocol, this is version {version}", version = super::frames::PROTOCOL)]
     ProtocolVersion(u32),
-    /// The keyed hash of a frame is wrong.
     #[error("it has another secret")]
     WrongSecret,
     /// The other side closed the connection after it got the proof.
     #[error("it does not accept our proof: check that both have the same secret")]
     ProofRejected,
-    /// Another build of the program.
     #[error("it runs another build of deltarec ({version} there, {here} here): all processes need the same build", here = env!("CARGO_PKG_VERSION"))]
     BuildMismatch {
         /// Its version, which may be the same as here.
         version: String,
     },
-    /// Another number of processes or workers.
     #[error(
         "it runs in {processes} processes with {workers} workers each: --hosts and --workers must be the same in all processes"
     )]
-    ClusterSizeMismatch {
-        /// Number of its processes.
-        processes: u32,
-        /// Workers of each.
-        workers: u32,
-    },
-    /// Another configuration.
+    ClusterSizeMismatch { processes: u32, workers: u32 },
     #[error(
         "it has another configuration: [graph], [levels] and whether there is a state must be the same in all processes"
     )]
     ConfigurationMismatch,
-    /// Another process than expected.
     #[error(
         "it is process {from} and looks for process {to}: check that the order of --hosts is the same in all processes"
     )]
-    ProcessMismatch {
-        /// Its number.
-        from: u32,
-        /// The number it expects here.
-        to: u32,
-    },
-    /// Another run of the cluster.
+    ProcessMismatch { from: u32, to: u32 },
     #[error("it belongs to another run of the cluster (another epoch)")]
     EpochMismatch,
-    /// A process with this number has a live link already.
     #[error("process {0} is linked already: is it started twice?")]
     AlreadyLinked(u32),
-    /// The accepting process does not know the epoch yet.
     #[error("it does not know the epoch of the run yet")]
     EpochUnknown,
-    /// The run has started.
     #[error("it is in a run that has started already: no process can join it")]
     RunStarted,
 }

@@ -12,15 +12,17 @@
 //!                   <-----------------  go (graph options)  from process 0, to all
 //! ```
 
+use dataflows::config::Outputs;
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::links::GraphOptions;
 
 /// Version of the frames and their order.
-pub const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 1;
 
-const MAGIC: [u8; 8] = *b"deltarec";
+/// The first bytes of a greeting.
+pub(super) const MAGIC: [u8; 8] = *b"deltarec";
 
 /// Identifies a run of the cluster. Process 0 draws it when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -28,34 +30,24 @@ const MAGIC: [u8; 8] = *b"deltarec";
 pub struct Epoch(pub [u8; 16]);
 
 impl Epoch {
-    /// Zeros: the sender does not know the epoch yet and asks for it.
+    /// Zeros: the sender requests the epoch.
     pub const UNKNOWN: Epoch = Epoch([0; 16]);
 }
 
 /// The first frame in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Greeting {
+pub(super) struct Greeting {
     magic: [u8; 8],
-    protocol: U32,
+    /// Version of the sender.
+    pub(super) protocol: U32,
     /// Random bytes drawn for this link: a recorded handshake cannot be replayed.
-    pub nonce: [u8; 32],
+    pub(super) nonce: [u8; 32],
 }
 
 impl Greeting {
-    /// A greeting of this version.
-    pub fn new(nonce: [u8; 32]) -> Self {
+    pub(super) fn new(nonce: [u8; 32]) -> Self {
         Greeting { magic: MAGIC, protocol: PROTOCOL.into(), nonce }
-    }
-
-    /// Whether these are the first bytes of a greeting.
-    pub(super) fn starts_with(bytes: [u8; 8]) -> bool {
-        bytes == MAGIC
-    }
-
-    /// The version of the sender.
-    pub fn protocol(&self) -> u32 {
-        self.protocol.get()
     }
 }
 
@@ -80,20 +72,18 @@ pub struct Claims {
 /// From the connecting process: it knows the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Proof {
-    /// Claims of the connecting process.
-    pub claims: Claims,
+pub(super) struct Proof {
+    pub(super) claims: Claims,
     /// Keyed hash of both nonces and the claims.
-    pub mac: [u8; 32],
+    pub(super) mac: [u8; 32],
 }
 
 /// From the accepting process: it knows the secret too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Answer {
+pub(super) struct Answer {
     /// 0: accepted. Otherwise the code of the `HandshakeError`.
     pub(super) verdict: U32,
-    /// Claims of the accepting process.
     pub(super) claims: Claims,
     /// Keyed hash of both nonces, the claims of the other process, and this frame.
     pub(super) mac: [u8; 32],
@@ -102,7 +92,7 @@ pub struct Answer {
 /// From the connecting process: it accepts the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Confirm {
+pub(super) struct Confirm {
     /// Keyed hash of both nonces and both claims.
     pub(super) mac: [u8; 32],
 }
@@ -121,8 +111,8 @@ pub(super) struct Go {
 
 impl Go {
     pub(super) fn new(options: GraphOptions) -> Self {
-        let GraphOptions { resumes, similar_items, similar_users } = options;
-        let bits = [resumes, similar_items, similar_users];
+        let GraphOptions { resumes, outputs } = options;
+        let bits = [resumes, outputs.similar_items, outputs.similar_users];
         let options = (0..).zip(bits).fold(0, |options, (at, bit)| options | u8::from(bit) << at);
         Go { go: *b"go.....", options }
     }
@@ -130,7 +120,7 @@ impl Go {
     /// The options. `None`: the frame is invalid.
     pub(super) fn options(self) -> Option<GraphOptions> {
         let [resumes, similar_items, similar_users] = [0, 1, 2].map(|at| self.options >> at & 1 == 1);
-        let options = GraphOptions { resumes, similar_items, similar_users };
+        let options = GraphOptions { resumes, outputs: Outputs { similar_items, similar_users } };
         (self == Go::new(options)).then_some(options)
     }
 }

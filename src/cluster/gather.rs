@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::acceptor::Acceptor;
@@ -15,6 +16,7 @@ use super::handshake::{self, Deadline};
 use super::hosts::{Hosts, is_private};
 use super::identity::Identity;
 use super::links::{GraphOptions, Links, configure, is_alive, take_if_there};
+use crate::failure::Failure;
 use crate::stop::Stop;
 
 /// One process of a cluster, before it is linked.
@@ -25,33 +27,7 @@ pub struct Member {
     /// Identity of this process.
     pub me: Identity,
     /// Whether it may listen on a public address.
-    pub publicly: bool,
-}
-
-/// Why a process cannot join its cluster.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// Its address is public.
-    #[error(
-        "{address} ({ip}) is neither a loopback address nor one of a private network, and the traffic between processes is \
-         not encrypted: use a private address or a tunnel, or allow it with --listen-publicly"
-    )]
-    Public {
-        /// Address, as in the list of hosts.
-        address: String,
-        /// IP address it resolves to.
-        ip: std::net::IpAddr,
-    },
-    /// Its address cannot be bound.
-    #[error("process {process} cannot listen at {address}: {error}")]
-    Listen {
-        /// Number of the process.
-        process: u32,
-        /// Address, as in the list of hosts.
-        address: String,
-        /// Cause.
-        error: std::io::Error,
-    },
+    pub listen_publicly: bool,
 }
 
 /// Why an attempt to link all processes ended.
@@ -73,16 +49,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long binding an address is retried: the previous process may still have it.
 const BIND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long resolving the own address is retried: the name of a pod is known some time after the pod has started.
+/// How long resolving the own address is retried: the name of a pod resolves some time after the pod has started.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Interval at which process 0 logs which process is missing.
-const LOG_MISSING_EVERY: Duration = Duration::from_secs(10);
 
 impl Member {
     /// Links this process with all others, however long it takes until they are started. `options` are used by process 0.
     /// `None`: the run was stopped before all were linked.
-    pub fn gather(&self, options: GraphOptions, stop: &Stop) -> Result<Option<Links>, ClusterError> {
+    pub fn gather(&self, options: GraphOptions, stop: &Stop) -> Result<Option<Links>, Failure> {
         let acceptor = Arc::new(Acceptor::new(self.me.clone()));
         let Some(listener) = self.listener(stop)? else { return Ok(None) };
         acceptor.listen(listener).map_err(|error| self.cannot_listen(error))?;
@@ -95,13 +68,13 @@ impl Member {
             };
             match gathered {
                 Ok((sockets, options)) => {
-                    tracing::info!("{} processes with {} workers each are linked", self.hosts.len(), self.me.workers);
+                    tracing::info!(processes = self.hosts.len(), workers = self.me.workers, "all processes are linked");
                     let process = self.me.process as usize;
                     return Ok(Some(Links { process, hosts: self.hosts.clone(), sockets, options }));
                 }
                 Err(Interrupted::Stopped) => return Ok(None),
                 Err(Interrupted::Lost(process)) => {
-                    tracing::info!(process, "a process was lost before the start, waiting for it");
+                    tracing::info!(process, "lost a process before the start, waiting for it");
                     acceptor.close();
                     thread::sleep(RETRY_EVERY);
                 }
@@ -122,9 +95,9 @@ impl Member {
         while !acceptor.all_ready() {
             pause(stop)?;
             if let Some(process) = acceptor.take_lost() {
-                tracing::info!(process, "a process was lost before the start, waiting for it");
+                tracing::info!(process, "lost a process before the start, waiting for it");
             }
-            if logged.elapsed() > LOG_MISSING_EVERY {
+            if logged.elapsed() > LOG_INTERVAL {
                 logged = Instant::now();
                 if let Some(process) = acceptor.missing() {
                     tracing::info!(process, address = self.hosts.address(process), "waiting for a process");
@@ -163,9 +136,7 @@ impl Member {
                 while tried.elapsed() < RETRY_EVERY {
                     pause(stop)?;
                 }
-                if let Some(dead) = lower.iter().position(|socket| !is_alive(socket)) {
-                    return Err(Interrupted::Lost(dead as u32));
-                }
+                check_alive(&lower)?;
             };
             lower.push(socket);
             if process == 0 {
@@ -176,16 +147,14 @@ impl Member {
         let mut is_ready = false;
         let options = loop {
             pause(stop)?;
-            if let Some(dead) = lower.iter().position(|socket| !is_alive(socket)) {
-                return Err(Interrupted::Lost(dead as u32));
-            }
+            check_alive(&lower)?;
             // A process that links again is not the one that was there when this one reported that it was ready.
             if let Some(lost) = acceptor.take_lost()
                 && is_ready
             {
                 return Err(Interrupted::Lost(lost));
             }
-            if !is_ready && acceptor.is_complete() {
+            if !is_ready && acceptor.missing().is_none() {
                 (&lower[0]).write_all(&READY).map_err(|_| Interrupted::Lost(0))?;
                 is_ready = true;
             }
@@ -204,21 +173,11 @@ impl Member {
     /// Links this process with one of a lower number. `None`: it failed, the reason is logged, and a retry may succeed.
     fn connect(&self, process: u32, epoch: Epoch, throttle: &LogThrottle) -> Option<(TcpStream, Epoch)> {
         let address = self.hosts.address(process as usize);
-        let connected = (|| -> std::io::Result<TcpStream> {
-            let mut last = std::io::ErrorKind::NotFound.into();
-            for address in address.to_socket_addrs()? {
-                match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-                    Ok(socket) => return Ok(socket),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
-        })();
-        let error = match connected {
+        let error = match connect_any(address) {
             Ok(socket) => {
-                let shaken =
-                    handshake::connect(&mut Deadline::new(&socket, handshake::TIMEOUT), &self.me, process, epoch);
-                match shaken.and_then(|epoch| configure(&socket).map(|()| epoch).map_err(|_| HandshakeError::Closed)) {
+                let mut stream = Deadline::new(&socket, handshake::TIMEOUT);
+                let linked = handshake::connect(&mut stream, &self.me, process, epoch);
+                match linked.and_then(|epoch| configure(&socket).map(|()| epoch).map_err(|_| HandshakeError::Closed)) {
                     Ok(epoch) => return Some((socket, epoch)),
                     Err(error) if error.is_expected() => return None,
                     Err(error) => error.to_string(),
@@ -233,7 +192,7 @@ impl Member {
     }
 
     /// Listens on the address of this process and no other. `None`: the run was stopped.
-    fn listener(&self, stop: &Stop) -> Result<Option<TcpListener>, ClusterError> {
+    fn listener(&self, stop: &Stop) -> Result<Option<TcpListener>, Failure> {
         let address = self.hosts.address(self.me.process as usize);
         let (started, mut is_logged) = (Instant::now(), false);
         loop {
@@ -243,8 +202,13 @@ impl Member {
             let error = match address.to_socket_addrs() {
                 Ok(found) => {
                     let found: Vec<SocketAddr> = found.collect();
-                    if let Some(public) = found.iter().find(|found| !self.publicly && !is_private(found.ip())) {
-                        return Err(ClusterError::Public { address: address.to_owned(), ip: public.ip() });
+                    if let Some(public) = found.iter().find(|found| !self.listen_publicly && !is_private(found.ip())) {
+                        return Err(Failure::Usage(anyhow!(
+                            "{address} ({}) is neither a loopback address nor one of a private network, and the traffic \
+                             between processes is not encrypted: use a private address or a tunnel, or allow it with \
+                             --listen-publicly",
+                            public.ip()
+                        )));
                     }
                     match TcpListener::bind(&found[..]) {
                         Ok(listener) => return Ok(Some(listener)),
@@ -262,10 +226,29 @@ impl Member {
         }
     }
 
-    fn cannot_listen(&self, error: std::io::Error) -> ClusterError {
+    fn cannot_listen(&self, error: std::io::Error) -> Failure {
         let process = self.me.process;
-        ClusterError::Listen { process, address: self.hosts.address(process as usize).to_owned(), error }
+        let address = self.hosts.address(process as usize);
+        Failure::Running(anyhow::Error::new(error).context(format!("process {process} cannot listen at {address}")))
     }
+}
+
+/// Fails if the link to a process with a lower number is dead. `links`: by process.
+fn check_alive(links: &[TcpStream]) -> Result<(), Interrupted> {
+    let dead = links.iter().position(|socket| !is_alive(socket));
+    dead.map_or(Ok(()), |process| Err(Interrupted::Lost(process as u32)))
+}
+
+/// Connects to the first address that accepts.
+fn connect_any(address: &str) -> std::io::Result<TcpStream> {
+    let mut last = std::io::ErrorKind::NotFound.into();
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn pause(stop: &Stop) -> Result<(), Interrupted> {

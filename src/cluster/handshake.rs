@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::error::HandshakeError;
-use super::frames::{Answer, Claims, Confirm, Epoch, Greeting, PROTOCOL, Proof};
+use super::frames::{Answer, Claims, Confirm, Epoch, Greeting, MAGIC, PROTOCOL, Proof};
 use super::identity::Identity;
 
 /// Deadline for a whole handshake. A second is enough on any network that a graph should span.
@@ -20,7 +20,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// Fails if the other side does not prove that it knows the secret, differs in build, size or configuration, or refuses.
 pub fn connect(link: &mut (impl Read + Write), me: &Identity, to: u32, epoch: Epoch) -> Result<Epoch, HandshakeError> {
-    let mine = Greeting::new(nonce());
+    let mine = Greeting::new(random());
     write(link, &mine)?;
     let theirs = greeting(link)?;
     let nonces = [mine.nonce, theirs.nonce].concat();
@@ -59,7 +59,7 @@ pub fn accept(
     admit: impl FnOnce(&Claims) -> Result<Epoch, HandshakeError>,
 ) -> Result<(u32, Epoch), HandshakeError> {
     let theirs = greeting(link);
-    let mine = Greeting::new(nonce());
+    let mine = Greeting::new(random());
     if matches!(theirs, Ok(_) | Err(HandshakeError::ProtocolVersion(_))) {
         write(link, &mine)?;
     }
@@ -95,17 +95,16 @@ fn confirm_parts<'a>(nonces: &'a [u8], claims: &'a Claims, answer: &'a Answer) -
     [CONFIRMS, nonces, claims.as_bytes(), answer.claims.as_bytes()]
 }
 
-fn nonce() -> [u8; 32] {
-    let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).expect("the system has random numbers");
-    nonce
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
 }
 
 impl Epoch {
     /// A random epoch, never [`Epoch::UNKNOWN`].
     pub(super) fn draw() -> Self {
-        let mut epoch = [0; 16];
-        getrandom::fill(&mut epoch).expect("the system has random numbers");
+        let mut epoch = random();
         epoch[0] |= 1;
         Epoch(epoch)
     }
@@ -120,15 +119,14 @@ fn greeting(link: &mut impl Read) -> Result<Greeting, HandshakeError> {
         other => other,
     })?;
     fill(link, &mut magic[1..])?;
-    if !Greeting::starts_with(magic.try_into().expect("the magic has eight bytes")) {
+    if magic != MAGIC {
         return Err(HandshakeError::UnknownProtocol);
     }
     fill(link, rest)?;
     let greeting = Greeting::read_from_bytes(&bytes).expect("the buffer has its size");
-    if greeting.protocol() == PROTOCOL {
-        Ok(greeting)
-    } else {
-        Err(HandshakeError::ProtocolVersion(greeting.protocol()))
+    match greeting.protocol.get() {
+        PROTOCOL => Ok(greeting),
+        other => Err(HandshakeError::ProtocolVersion(other)),
     }
 }
 

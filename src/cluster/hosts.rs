@@ -1,74 +1,40 @@
 //! The addresses of the processes of a cluster.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
 
 /// Addresses `host:port`, in the order of the processes' numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosts(Vec<String>);
 
-/// Why a list of hosts is not valid.
-#[derive(Debug, thiserror::Error)]
-pub enum HostsError {
-    /// The file cannot be read.
-    #[error("cannot read the hosts in {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Cause.
-        error: std::io::Error,
-    },
-    /// An entry is not an address.
-    #[error("{origin}: `{text}` is not an address: write host:port, as in 10.0.0.7:2101, node1:2101 or [fd00::7]:2101")]
-    Address {
-        /// File and line, or "the list of hosts".
-        origin: String,
-        /// The entry.
-        text: String,
-    },
-    /// Two entries are equal.
-    #[error("{origin}: {text} is listed twice, but each process needs its own address")]
-    Duplicate {
-        /// File and line, or "the list of hosts".
-        origin: String,
-        /// The address.
-        text: String,
-    },
-    /// There are no entries.
-    #[error("{origin}: no address found; write one host:port a line, process 0 first")]
-    Empty {
-        /// The file or the list.
-        origin: String,
-    },
-}
-
 impl Hosts {
     /// Reads a comma-separated list, or a file with one address a line. In a file, empty lines and lines with `#` are skipped.
-    pub fn read(given: &str) -> Result<Self, HostsError> {
+    pub fn read(given: &str) -> anyhow::Result<Self> {
         if given.contains(',') {
             let items = given.split(',').map(str::trim).filter(|item| !item.is_empty());
             return Hosts::of("the list of hosts", items.map(|item| ("the list of hosts".to_owned(), item)));
         }
-        let path = Path::new(given);
-        let text = std::fs::read_to_string(path).map_err(|error| HostsError::Read { path: path.to_owned(), error })?;
+        let text = std::fs::read_to_string(given).with_context(|| format!("cannot read the hosts in {given}"))?;
         let lines = text.lines().enumerate().map(|(at, line)| (format!("{given}:{}", at + 1), line.trim()));
         Hosts::of(given, lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')))
     }
 
-    fn of<'a>(source: &str, items: impl Iterator<Item = (String, &'a str)>) -> Result<Self, HostsError> {
+    fn of<'a>(source: &str, items: impl Iterator<Item = (String, &'a str)>) -> anyhow::Result<Self> {
         let mut hosts: Vec<String> = Vec::new();
         for (origin, item) in items {
-            let text = item.to_owned();
-            if !is_address(item) {
-                return Err(HostsError::Address { origin, text });
-            }
-            if hosts.contains(&text) {
-                return Err(HostsError::Duplicate { origin, text });
-            }
-            hosts.push(text);
+            ensure!(
+                is_address(item),
+                "{origin}: `{item}` is not an address: write host:port, as in 10.0.0.7:2101, node1:2101 or [fd00::7]:2101"
+            );
+            ensure!(
+                !hosts.iter().any(|host| host == item),
+                "{origin}: {item} is listed twice, but each process needs its own address"
+            );
+            hosts.push(item.to_owned());
         }
-        if hosts.is_empty() { Err(HostsError::Empty { origin: source.to_owned() }) } else { Ok(Hosts(hosts)) }
+        ensure!(!hosts.is_empty(), "{source}: no address found; write one host:port a line, process 0 first");
+        Ok(Hosts(hosts))
     }
 
     /// Number of processes, at least 1.
@@ -80,12 +46,6 @@ impl Hosts {
     /// Address of a process, as it was given.
     pub fn address(&self, process: usize) -> &str {
         &self.0[process]
-    }
-}
-
-impl fmt::Display for Hosts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(", "))
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use dataflows::config::Outputs;
 use socket2::{SockRef, TcpKeepalive};
 use timely::communication::Hooks;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
@@ -16,41 +17,27 @@ use super::hosts::Hosts;
 pub struct GraphOptions {
     /// Whether the run resumes: the graph then has another input.
     pub resumes: bool,
-    /// Whether similar items are emitted.
-    pub similar_items: bool,
-    /// Whether similar users are emitted.
-    pub similar_users: bool,
+    /// Optional outputs.
+    pub outputs: Outputs,
 }
 
 /// The links of one process to all others. It exists once all processes are ready.
 #[derive(Debug)]
 pub struct Links {
-    pub(super) process: usize,
-    pub(super) hosts: Hosts,
+    /// Number of this process.
+    pub process: usize,
+    /// Addresses of all processes.
+    pub hosts: Hosts,
+    /// Options that process 0 sent.
+    pub options: GraphOptions,
     /// Sockets by process. `None`: this process.
     pub(super) sockets: Vec<Option<TcpStream>>,
-    pub(super) options: GraphOptions,
 }
 
 impl Links {
-    /// Number of this process.
-    pub fn process(&self) -> usize {
-        self.process
-    }
-
     /// Number of processes.
     pub fn processes(&self) -> usize {
         self.sockets.len()
-    }
-
-    /// Addresses of the processes.
-    pub fn hosts(&self) -> &Hosts {
-        &self.hosts
-    }
-
-    /// Options that process 0 sent.
-    pub fn graph_options(&self) -> GraphOptions {
-        self.options
     }
 
     /// Builders for the workers of this process, and a guard to keep as long as they run. From here on the loss of one process
@@ -66,16 +53,8 @@ impl Links {
 /// A link to a process with a higher number, before the run starts.
 pub(super) struct Link {
     pub(super) socket: TcpStream,
-    pub(super) process: u32,
     /// Whether the process has all its links.
     pub(super) ready: bool,
-}
-
-impl Link {
-    pub(super) fn new(socket: TcpStream, process: u32) -> io::Result<Self> {
-        configure(&socket)?;
-        Ok(Link { socket, process, ready: false })
-    }
 }
 
 /// A peer that neither sends nor acknowledges anything for so long is lost: its machine or the network has failed. The death
@@ -122,7 +101,7 @@ pub(super) fn take_if_there<const N: usize>(socket: &TcpStream) -> io::Result<Op
 
 fn without_blocking<R>(socket: &TcpStream, peek: impl FnOnce(&TcpStream) -> io::Result<R>) -> io::Result<R> {
     socket.set_nonblocking(true)?;
-    let seen = peek(socket);
+    let result = peek(socket);
     socket.set_nonblocking(false)?;
-    seen
+    result
 }

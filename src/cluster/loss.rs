@@ -31,7 +31,7 @@ impl Loss {
         }));
     }
 
-    /// The loss that a panic reports, judged by the thread name and the message that timely's network threads use.
+    /// The loss that a panic reports, recognized by the thread names and messages of timely's network threads.
     fn of(thread: &str, payload: &dyn Any) -> Option<Self> {
         let process = thread.strip_prefix("timely:recv-").or(thread.strip_prefix("timely:send-"))?.parse().ok()?;
         let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());

@@ -1,56 +1,33 @@
 //! The secret that authenticates the processes of a cluster.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use anyhow::{Context, ensure};
 
 /// The shared secret of a cluster, as a key derived from its bytes.
 #[derive(Clone)]
 pub struct Secret([u8; 32]);
 
-/// Why a secret cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The file cannot be read.
-    #[error("cannot read the cluster's secret in {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Cause.
-        error: std::io::Error,
-    },
-    /// It is short enough to be guessed.
-    #[error(
-        "the cluster's secret has {length} bytes, at least {} are required: create one with `openssl rand -hex 32`",
-        Secret::MIN_BYTES
-    )]
-    Short {
-        /// Its length in bytes.
-        length: usize,
-    },
-    /// None was given.
-    #[error(
-        "a cluster needs a secret that all its processes share: --secret-file FILE or DELTAREC_SECRET; create one with \
-         `openssl rand -hex 32`"
-    )]
-    Missing,
-}
+/// Shortest secret in bytes.
+const MIN_BYTES: usize = 16;
 
 impl Secret {
-    /// Shortest secret in bytes.
-    pub const MIN_BYTES: usize = 16;
-
     /// Derives the key. White space around the secret, such as a line end, is removed.
-    pub fn new(secret: &[u8]) -> Result<Self, SecretError> {
+    pub fn new(secret: &[u8]) -> anyhow::Result<Self> {
         let secret = secret.trim_ascii();
-        if secret.len() < Self::MIN_BYTES {
-            return Err(SecretError::Short { length: secret.len() });
-        }
+        ensure!(
+            secret.len() >= MIN_BYTES,
+            "the cluster's secret has {} bytes, at least {MIN_BYTES} are required: create one with `openssl rand -hex 32`",
+            secret.len()
+        );
         Ok(Secret(blake3::derive_key("deltarec 2026-11 links between the processes of a cluster", secret)))
     }
 
     /// Reads a secret from a file.
-    pub fn read(path: &Path) -> Result<Self, SecretError> {
-        let bytes = std::fs::read(path).map_err(|error| SecretError::Read { path: path.to_owned(), error })?;
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read the cluster's secret in {}", path.display()))?;
         Secret::new(&bytes)
     }
 

@@ -16,12 +16,12 @@ use super::snapshot::{SnapshotLink, SnapshotMessage, SnapshotParticipant};
 /// A message from one worker to another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum WorkerMessage {
-    /// To or from the coordinator of snapshots.
+    /// To or from the snapshot coordinator.
     Snapshot(SnapshotMessage),
-    /// To worker 0, from workers of other processes, on every change: when something falls due next without an event,
-    /// and the size of the audience.
+    /// To worker 0, from workers of other processes, on every change: the time of the next timer, and the size of the
+    /// audience.
     Gauges { next_due: u64, audience: u64 },
-    /// To worker 0: another process was asked to shut down.
+    /// To worker 0: another process received a request to stop.
     Stop,
     /// From worker 0, as its last message: the run has ended, and whether process 0 succeeded.
     Ended { success: bool },
@@ -42,9 +42,9 @@ pub(super) struct CommandChannel {
     incoming: Rc<RefCell<VecDeque<Envelope>>>,
     /// Whether anything was sent since the last flush.
     is_dirty: bool,
-    /// This worker's part in snapshots.
+    /// Snapshot state of this worker.
     participant: Option<SnapshotParticipant>,
-    /// The coordinator of snapshots, on worker 0.
+    /// Channels of the snapshot coordinator, on worker 0.
     coordinator: Option<SnapshotLink>,
 }
 

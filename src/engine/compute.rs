@@ -1,7 +1,7 @@
 //! Starts the workers of this process and observes how they end.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -14,7 +14,7 @@ use crate::cluster::{Hosts, Links, Loss};
 
 /// How a worker, or all of them, ended.
 enum End {
-    /// The coordinator has handed over everything that follows from the input.
+    /// The coordinator has sent all output to the writer.
     Coordinator,
     /// All workers have ended. `false`: process 0 has failed.
     All(bool),
@@ -51,20 +51,20 @@ pub(super) fn start_workers(
     let (ends_in, ends) = unbounded();
     let topology = Topology {
         processes: links.as_ref().map_or(1, Links::processes),
-        process: links.as_ref().map_or(0, Links::process),
+        process: links.as_ref().map_or(0, |links| links.process),
         workers,
     };
-    let hosts = links.as_ref().map(|links| links.hosts().clone());
+    let hosts = links.as_ref().map(|links| links.hosts.clone());
     let (builders, guards): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match links {
         Some(links) => {
             let lost = ends_in.clone();
-            // After the run the receiver is gone, and a lost process no longer matters.
+            // After the run there is no receiver, and a lost process no longer matters.
             Loss::listen(move |loss| lost.send(End::Lost(loss)).unwrap_or_default());
             links.into_workers(workers)?
         }
         None => timely::CommunicationConfig::Process(workers).try_build().map_err(io::Error::other)?,
     };
-    let gauges = coordinator.as_ref().map_or_else(AllGauges::default, |handle| handle.coordinator.gauges());
+    let gauges = coordinator.as_ref().map_or_else(AllGauges::default, |handle| Arc::clone(&handle.coordinator.gauges));
     let (coordinator, stop) = (Mutex::new(coordinator), stop.clone());
     let worker_ends = ends_in.clone();
     let work = move || {
@@ -102,30 +102,26 @@ pub(super) fn start_workers(
 impl Workers {
     /// Waits until the coordinator has ended.
     pub(super) fn wait_for_coordinator(&self) -> Result<(), RunError> {
-        match self.ends.recv() {
-            Ok(End::Coordinator | End::All(_)) => Ok(()),
-            Ok(end) => Err(self.failure(end)),
-            Err(_) => Err(RunError::Thread("a worker")),
-        }
+        self.next_end().map(drop)
     }
 
     /// Waits until all workers of this process have ended.
     pub(super) fn wait_for_all(&self) -> Result<(), RunError> {
-        match self.ends.recv() {
-            Ok(End::All(true)) => Ok(()),
-            Ok(End::All(false)) => Err(RunError::CoordinatorFailed),
-            Ok(end) => Err(self.failure(end)),
-            Err(_) => Err(RunError::Thread("a worker")),
+        match self.next_end()? {
+            End::All(false) => Err(RunError::CoordinatorFailed),
+            _ => Ok(()),
         }
     }
 
-    fn failure(&self, end: End) -> RunError {
-        match end {
-            End::Lost(Loss { process, what }) => {
+    /// Fails if a worker panicked or a process is lost.
+    fn next_end(&self) -> Result<End, RunError> {
+        match self.ends.recv() {
+            Ok(End::Lost(Loss { process, what })) => {
                 let address = self.hosts.as_ref().map_or("?", |hosts| hosts.address(process)).to_owned();
-                RunError::Lost { process, address, what }
+                Err(RunError::Lost { process, address, what })
             }
-            End::Coordinator | End::All(_) | End::Panic => RunError::Thread("a worker"),
+            Ok(End::Panic) | Err(_) => Err(RunError::Thread("a worker")),
+            Ok(end) => Ok(end),
         }
     }
 }

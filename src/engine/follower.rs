@@ -10,23 +10,24 @@ use super::commands::{CommandChannel, WorkerMessage};
 use super::worker::{Graph, MAX_SLEEP, RETRY_SLEEP, Topology};
 use crate::stop::Stop;
 
-/// Tells all other processes that the run is over, once `outcome` says whether process 0 succeeded.
+/// Notifies all other processes of the end of the run, once `outcome` has whether process 0 succeeded.
 pub(super) fn broadcast_shutdown(worker: &mut Worker, mut channel: CommandChannel, outcome: &Receiver<bool>) {
-    let well = loop {
+    let success = loop {
         match outcome.try_recv() {
-            Ok(well) => break well,
+            Ok(success) => break success,
             Err(TryRecvError::Disconnected) => break false,
             Err(TryRecvError::Empty) => {}
         }
         channel.exchange(|_, _| {});
         worker.step_or_park(Some(MAX_SLEEP));
     };
-    channel.broadcast(&WorkerMessage::Ended { success: well });
+    channel.broadcast(&WorkerMessage::Ended { success });
     channel.exchange(|_, _| {});
 }
 
-/// The loop of a worker other than the first: computes, takes its part in snapshots, and reports gauges and a request to stop
-/// from its process to the first worker. Returns whether process 0 succeeded, as far as it says.
+/// The loop of a worker other than the first: computes, sends its state for snapshots, and reports gauges and a stop request
+/// of its process to the first worker. Ends when the coordinator has dropped the input of the graph and, in another
+/// process, has sent [`WorkerMessage::Ended`]. Returns whether process 0 succeeded.
 pub(super) fn worker_loop(
     worker: &mut Worker,
     graph: Graph,
@@ -35,7 +36,7 @@ pub(super) fn worker_loop(
     topology: Topology,
 ) -> bool {
     let Graph { input, probe, gauges, .. } = graph;
-    // Only the first worker feeds the graph.
+    // Only the first worker sends ticks: the graph ends when the last input is dropped.
     drop(input);
     let Some(mut channel) = channel else { return true };
     let is_remote = topology.process > 0;

@@ -1,5 +1,5 @@
 //! The names behind the ids, stored once per process: interned by the reader, looked up by the writers, removed when the
-//! graph holds no event of them any more.
+//! graph has no event of them any more.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,8 +40,8 @@ impl Names {
         }
     }
 
-    /// Removes a name that the graph had no event of at millisecond `at`, after tick number `tick`. A name that came again
-    /// in a later tick stays: the graph will report it again.
+    /// Removes a name that the graph had no event of at millisecond `at`, after tick number `tick`. A name that has
+    /// an event in a later tick stays: the graph will report it again.
     pub(super) fn forget(&self, name: Forgotten, at: u64, tick: u64) {
         match &mut *self.deferred() {
             Some(deferred) => deferred.push((name, at, tick)),
@@ -50,12 +50,12 @@ impl Names {
     }
 
     /// Defers all removals, so that the writer of a snapshot finds the names of every event in it.
-    pub(super) fn hold(&self) {
+    pub(super) fn defer_removals(&self) {
         self.deferred().get_or_insert_default();
     }
 
     /// Carries out the deferred removals, and defers no more.
-    pub(super) fn release(&self) {
+    pub(super) fn remove_deferred(&self) {
         for (name, at, tick) in self.deferred().take().unwrap_or_default() {
             self.remove(name, at, tick);
         }
@@ -79,7 +79,7 @@ pub(super) struct Table {
     names: IdMap<Entry>,
 }
 
-/// Names with an expiry that is known when they are added.
+/// Names with an expiry, which is set when they are added.
 #[derive(Default)]
 pub(super) struct ExpiringNames {
     names: IdMap<(Box<str>, u64)>,
@@ -118,8 +118,8 @@ struct Entry {
     name: Box<str>,
     /// Number of the last tick with an event of this name.
     tick: u64,
-    /// Millisecond until which the graph holds back an event of this name. 0: it holds none.
-    held_until: u64,
+    /// Millisecond until which the graph delays an event of this name that is ahead of the clock. 0: there is none.
+    delayed_until: u64,
 }
 
 /// Two names with the same id64.
@@ -130,24 +130,24 @@ pub(super) struct Collision {
 }
 
 impl Table {
-    /// The id of a name in an event of tick number `tick`, which the graph holds back until `held_until`.
-    pub(super) fn intern(&mut self, name: &str, tick: u64, held_until: u64) -> (u64, Option<Collision>) {
+    /// The id of a name in an event of tick number `tick`, which the graph delays until `delayed_until`.
+    pub(super) fn intern(&mut self, name: &str, tick: u64, delayed_until: u64) -> (u64, Option<Collision>) {
         let id = id64(name);
-        (id, self.insert(id, name, tick, held_until))
+        (id, self.insert(id, name, tick, delayed_until))
     }
 
     /// Interns a name whose id is already computed.
-    pub(super) fn insert(&mut self, id: u64, name: &str, tick: u64, held_until: u64) -> Option<Collision> {
-        let entry = self.names.entry(id).or_insert_with(|| Entry { name: name.into(), tick, held_until: 0 });
+    pub(super) fn insert(&mut self, id: u64, name: &str, tick: u64, delayed_until: u64) -> Option<Collision> {
+        let entry = self.names.entry(id).or_insert_with(|| Entry { name: name.into(), tick, delayed_until: 0 });
         entry.tick = tick;
-        entry.held_until = entry.held_until.max(held_until);
+        entry.delayed_until = entry.delayed_until.max(delayed_until);
         (*entry.name != *name).then(|| Collision { id, known: entry.name.as_ref().into() })
     }
 
-    /// Notes that the graph holds back an event of this name until millisecond `held_until`.
-    pub(super) fn retain_until(&mut self, id: u64, held_until: u64) {
+    /// Retains the name for an event that the graph delays until millisecond `delayed_until`.
+    pub(super) fn retain_until(&mut self, id: u64, delayed_until: u64) {
         if let Some(entry) = self.names.get_mut(&id) {
-            entry.held_until = entry.held_until.max(held_until);
+            entry.delayed_until = entry.delayed_until.max(delayed_until);
         }
     }
 
@@ -156,7 +156,7 @@ impl Table {
     }
 
     fn remove(&mut self, id: u64, at: u64, tick: u64) {
-        if self.names.get(&id).is_some_and(|entry| entry.tick <= tick && entry.held_until <= at) {
+        if self.names.get(&id).is_some_and(|entry| entry.tick <= tick && entry.delayed_until <= at) {
             self.names.remove(&id);
             shrink_if_sparse(&mut self.names);
         }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retains_a_name_while_a_later_tick_or_a_held_event_uses_it() {
+    fn retains_a_name_while_a_later_tick_or_a_delayed_event_uses_it() {
         let names = Names::default();
         let id = names.users().intern("ann", 3, 0).0;
         names.forget(Forgotten::User(id), 100, 2);
@@ -190,10 +190,10 @@ mod tests {
         names.expiring().retain(1, "hat", 15);
         names.expire(19);
         assert_eq!(names.expiring().get(1), Some("hat"));
-        names.hold();
+        names.defer_removals();
         names.expire(20);
         assert_eq!(names.expiring().get(1), Some("hat"));
-        names.release();
+        names.remove_deferred();
         names.expire(20);
         assert!(names.expiring().names.is_empty() && names.expiring().due.is_empty());
     }
@@ -202,7 +202,7 @@ mod tests {
     fn reports_two_names_with_one_id() {
         let mut table = Table::default();
         let id = id64("a");
-        table.names.insert(id, Entry { name: "other".into(), tick: 0, held_until: 0 });
+        table.names.insert(id, Entry { name: "other".into(), tick: 0, delayed_until: 0 });
         let collision = Collision { id, known: "other".into() };
         assert_eq!(table.intern("a", 1, 0), (id, Some(collision)));
         assert_eq!(table.intern("b", 1, 0), (id64("b"), None));

@@ -1,4 +1,8 @@
 //! The reader thread: takes records from the [`Inputs`], builds ticks of them, and opens the output when it is time.
+//!
+//! The reader blocks in three places. On a full channel it waits for the coordinator, whose end disconnects the channel. In
+//! a poll of a pipe it may block for ever, so everything read is sent before, and a stopped run leaves the thread behind.
+//! While all topics are silent it sleeps, for a quarter of a second at most. It ends by disconnecting the channel.
 
 mod inputs;
 mod output_gate;
@@ -21,7 +25,6 @@ pub(super) use self::tick_builder::{TickBuilder, TickSender};
 use super::progress::Progress;
 use super::{Input, Resume, RunError, Shared};
 use crate::config::Config;
-use crate::stop::Stop;
 
 /// The state of the reader thread.
 pub(super) struct Reader {
@@ -29,9 +32,6 @@ pub(super) struct Reader {
     pub(super) ticks: TickBuilder,
     pub(super) gate: OutputGate,
     rejects: Rejects,
-    pub(super) stop: Stop,
-    /// Most events in a tick.
-    batch: usize,
     /// The store of the snapshots, if the run takes them.
     pub(super) store: Option<Arc<Store>>,
     pub(super) resume: Option<Resume>,
@@ -61,10 +61,10 @@ impl From<RunError> for Break {
 
 impl Reader {
     pub(super) fn new(
-        config: &Config,
+        config: Config,
         inputs: Vec<Input>,
         rejects: Rejects,
-        shared: &Shared,
+        shared: Shared,
         out: TickSender,
         store: Option<Arc<Store>>,
         resume: Option<Resume>,
@@ -74,16 +74,14 @@ impl Reader {
             ticks: TickBuilder::new(config, shared, out),
             gate: OutputGate::Open,
             rejects,
-            stop: shared.stop.clone(),
-            batch: config.input.batch,
             store,
             resume,
             lag_shown: Instant::now(),
         }
     }
 
-    /// Reads until all inputs end, one fails, the run is stopped, or the coordinator is gone. In each case the events
-    /// read so far are sent; those of a snapshot only if all of them are.
+    /// Reads until all inputs end, one fails, the run is stopped, or the coordinator has ended. In each case the events read
+    /// so far are sent; those of a snapshot only if all of them are.
     pub(super) fn run(mut self) -> Option<RunError> {
         let mut end = self.restore();
         if end.is_ok() {
@@ -101,7 +99,7 @@ impl Reader {
     /// The main loop.
     fn read(&mut self) -> Result<(), Break> {
         loop {
-            if self.stop.is_set() {
+            if self.ticks.shared.stop.is_set() {
                 return Err(Break::Stopped);
             }
             if self.gate.is_backfilled(&self.inputs) {
@@ -110,19 +108,9 @@ impl Reader {
             }
             match self.inputs.next()? {
                 Next::Take { input, most } => self.take(input, most)?,
-                Next::Poll { input, blocks: false } => {
-                    let rejected = self.inputs.poll(input);
-                    self.reject_all(&rejected)?;
-                }
-                Next::Poll { input, blocks: true } => {
-                    self.send_tick()?;
-                    self.rejects.flush()?;
-                    let rejected = self.ticks.out().while_waiting(|| self.inputs.poll(input));
-                    self.reject_all(&rejected)?;
-                }
+                Next::Poll { input, blocks } => self.poll(input, blocks)?,
                 Next::Follow { input } => {
-                    let rejected = self.inputs.poll(input);
-                    self.reject_all(&rejected)?;
+                    self.poll(input, false)?;
                     self.take(input, usize::MAX)?;
                     self.inputs.check(input)?;
                     self.show_lag();
@@ -131,6 +119,18 @@ impl Reader {
                 Next::End => return Ok(()),
             }
         }
+    }
+
+    /// Polls an input. Everything read before is sent before a poll that blocks.
+    fn poll(&mut self, input: usize, blocks: bool) -> Result<(), Break> {
+        let rejected = if blocks {
+            self.send_tick()?;
+            self.rejects.flush()?;
+            self.ticks.out.while_waiting(|| self.inputs.poll(input))
+        } else {
+            self.inputs.poll(input)
+        };
+        self.reject_all(&rejected)
     }
 
     /// Takes at most `most` polled records of an input.
@@ -154,29 +154,29 @@ impl Reader {
                 }
             }
             self.inputs.advance(input);
-            if self.ticks.tick.events.len() >= self.batch {
+            if self.ticks.tick.events.len() >= self.ticks.config.input.batch {
                 self.send_tick()?;
             }
         }
         Ok(())
     }
 
-    /// Waits for a live input, with everything sent that was read before.
+    /// Waits for a live input. Everything read before is sent first.
     fn wait(&mut self) -> Result<(), Break> {
         if !self.ticks.tick.events.is_empty() {
-            // A sender that waits for room is unparked by the receiver, and that consumes the wake-up of a source. So the
-            // inputs are polled again before the thread sleeps.
+            // A sender that waits for room is unparked by the receiver, which consumes the wake-up of a source. So the inputs
+            // are polled again before the thread sleeps.
             return self.send_tick();
         }
         self.rejects.flush()?;
         // A source that has records unparks this thread, also if it got them just before.
-        self.ticks.out().while_waiting(|| std::thread::park_timeout(LONGEST_WAIT));
+        self.ticks.out.while_waiting(|| std::thread::park_timeout(LONGEST_WAIT));
         Ok(())
     }
 
     fn show_lag(&mut self) {
         if self.lag_shown.elapsed() >= SHOW_LAG_EVERY {
-            self.ticks.progress.set_lag(self.inputs.lag());
+            self.ticks.shared.progress.set_lag(self.inputs.lag());
             self.lag_shown = Instant::now();
         }
     }
@@ -214,7 +214,7 @@ impl Reader {
     }
 
     fn reject_all(&self, rejected: &[Rejected]) -> Result<(), Break> {
-        rejected.iter().try_for_each(|rejected| self.rejects.record(rejected, &self.ticks.progress))
+        rejected.iter().try_for_each(|rejected| self.rejects.record(rejected, &self.ticks.shared.progress))
     }
 }
 

@@ -29,23 +29,23 @@ const DECODERS: usize = 2;
 impl Reader {
     /// Loads the snapshot and the lists of the output into the graph, if the run resumes.
     pub(super) fn restore(&mut self) -> Result<(), Break> {
-        let Some(Resume { manifest, holds }) = self.resume.take() else { return Ok(()) };
-        self.ticks.at = match self.ticks.clock {
+        let Some(Resume { manifest, sink_state }) = self.resume.take() else { return Ok(()) };
+        self.ticks.at = match self.ticks.shared.clock {
             Clock::Event => 0,
-            // Time never goes back, not even before what was sent.
-            Clock::Wall => holds.at.max(now()),
+            // Time never goes back, not even before the newest change in the sink.
+            Clock::Wall => sink_state.at.max(now()),
         };
         if let Some(manifest) = &manifest {
             self.ticks.at = self.ticks.at.max(manifest.time.ms);
             self.load_all(manifest)?;
         }
-        for lists in holds.lists.chunks(LISTS_BATCH) {
+        for lists in sink_state.lists.chunks(LISTS_BATCH) {
             let known = lists.iter().map(|(key, items)| self.ticks.known_list(key, items)).collect();
             self.ticks.tick.directives.known = known;
             self.ticks.send()?;
         }
         self.ticks.tick.directives.barrier = manifest.is_some().then_some(Barrier::LoadEnd);
-        self.gate = OutputGate::at_resume(&self.inputs, self.ticks.clock, self.ticks.at, holds.at);
+        self.gate = OutputGate::at_resume(&self.inputs, self.ticks.shared.clock, self.ticks.at, sink_state.at);
         self.ticks.tick.directives.finish_reconcile = self.gate == OutputGate::Open;
         self.send_with_positions()
     }
@@ -55,7 +55,7 @@ impl Reader {
         let store = self.store.clone().expect("a run that resumes from a snapshot has a store");
         self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
         for group in decoded(&store, manifest) {
-            if self.stop.is_set() {
+            if self.ticks.shared.stop.is_set() {
                 return Err(Break::Stopped);
             }
             self.load(&group.map_err(|error| Break::Failed(error.into()))?);
@@ -70,9 +70,9 @@ impl Reader {
     }
 
     fn load(&mut self, group: &Decoded) {
-        self.ticks.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
+        self.ticks.shared.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
         let (tick, at) = (self.ticks.tick.number, self.ticks.at);
-        let names = Arc::clone(&self.ticks.names);
+        let names = Arc::clone(&self.ticks.shared.names);
         // One lock for a whole group: no other thread needs the names yet.
         let (mut users, mut items) = (names.users(), names.items());
         for (name, id) in group.rows.users().zip(&group.users) {
@@ -120,7 +120,7 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
                     rows,
                 });
                 let failed = group.is_err();
-                // The receiver is gone when the run shuts down.
+                // Sending fails when the run shuts down.
                 if ready.send(group).is_err() || failed {
                     return;
                 }
@@ -132,13 +132,13 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
 }
 
 impl super::reader::TickBuilder {
-    /// The ids of a list that the output holds. Its names are kept to the end of the run: the graph may forget a user
-    /// before the output opens, and the end of its list is still to be sent.
+    /// The ids of a list in the output. Its names are retained to the end of the run: the graph may forget a user before the
+    /// output opens, and the end of its list has still to be emitted.
     fn known_list(&self, key: &ListKey, items: &[String]) -> (dataflows::ListKey, Vec<u64>) {
         let tick = self.tick.number;
-        self.names.users().intern(&key.to_string(), tick, u64::MAX);
+        self.shared.names.users().intern(&key.to_string(), tick, u64::MAX);
         for item in items {
-            self.names.items().intern(item, tick, u64::MAX);
+            self.shared.names.items().intern(item, tick, u64::MAX);
         }
         (self.list_key(key), items.iter().map(|item| id64(item)).collect())
     }
@@ -147,8 +147,8 @@ impl super::reader::TickBuilder {
     fn list_key(&self, key: &ListKey) -> dataflows::ListKey {
         let id = id64(&key.to_string());
         match key {
-            ListKey::Everywhere if self.trending.is_some() => dataflows::ListKey::Everywhere,
-            ListKey::Room(_) if self.trending.is_some() => dataflows::ListKey::Room(Scope::new(id)),
+            ListKey::Everywhere if self.config.graph.trending.is_some() => dataflows::ListKey::Everywhere,
+            ListKey::Room(_) if self.config.graph.trending.is_some() => dataflows::ListKey::Room(Scope::new(id)),
             _ => dataflows::ListKey::User(id),
         }
     }
@@ -160,7 +160,7 @@ mod tests {
     use crate::config::Config;
     use crate::engine::reader::{Rejects, TickSender};
     use crate::engine::tick::{TickInput, Waker};
-    use crate::engine::{Interval, Shared, State};
+    use crate::engine::{Interval, Shared, SnapshotSettings};
     use crate::stop::Stop;
     use connectors::RejectLog;
     use crossbeam_channel::unbounded;
@@ -169,7 +169,7 @@ mod tests {
     const NOW: u64 = 1_763_900_000_000;
 
     /// A snapshot with one user in each of the first groups: an event a day, and one ahead of the clock.
-    fn state(folder: &std::path::Path) -> (State, Manifest) {
+    fn state(folder: &std::path::Path) -> (SnapshotSettings, Manifest) {
         let store = Store::open(folder.to_str().unwrap()).unwrap();
         let run = RunId(7);
         let user_of = |group| (0..10_000).map(|n| format!("u{n}")).find(|user| group_of(id64(user)) == group).unwrap();
@@ -196,7 +196,7 @@ mod tests {
             rows: groups.iter().map(|group| group.rows).sum(),
             groups: groups.into(),
         };
-        let state = State {
+        let state = SnapshotSettings {
             store: Arc::new(store),
             newest: 1,
             interval: Interval::never(),
@@ -217,7 +217,8 @@ mod tests {
         let (config, rejects) = (Config::load(None, &[]).unwrap(), Rejects::new(RejectLog::default()));
         let (sender, ticks) = unbounded();
         let out = TickSender { ticks: sender, waker: Waker::default(), waiting: Arc::default() };
-        let reader = Reader::new(&config, vec![], rejects, &shared, out, Some(Arc::clone(&state.store)), Some(resume));
+        let reader =
+            Reader::new(config, vec![], rejects, shared.clone(), out, Some(Arc::clone(&state.store)), Some(resume));
         assert!(reader.run().is_none());
         let ticks: Vec<TickInput> = ticks.iter().collect();
         assert!(ticks.iter().all(|tick| (tick.since, tick.at) == (NOW, NOW)));

@@ -25,11 +25,11 @@ pub struct Running {
     pub(super) workers: io::Result<Workers>,
     pub(super) writer: JoinHandle<Result<(), SinkError>>,
     pub(super) reader: JoinHandle<Option<RunError>>,
-    /// The snapshot coordinator. It ends with the failure of the last snapshot, if that failed.
+    /// The snapshot coordinator. Fails if the last snapshot did.
     pub(super) snapshots: Option<JoinHandle<Result<(), StoreError>>>,
     pub(super) rejects: Rejects,
     pub(super) display: Display,
-    /// Tells the other processes whether process 0 succeeded.
+    /// Whether process 0 succeeded, for the other processes.
     pub(super) verdict: Sender<bool>,
     pub(super) waker: Waker,
 }
@@ -49,27 +49,24 @@ impl Running {
         let failed = coordinated.is_err();
         // 2. The writer: its channel is closed by now. But if a worker failed, the other workers wait for it for ever, and the
         //    writer waits for them: it is left behind.
-        let written = join_unless(failed, self.writer);
+        let written = join("the writer", self.writer, failed);
         // 3. The reader. One that is blocked on a pipe is left behind: everything it has read was sent.
-        let cut_short = failed || self.stop.is_set() || !matches!(written, Some(Ok(_)));
-        let read = join_unless(cut_short, self.reader);
+        let cut_short = failed || self.stop.is_set() || !matches!(written, Ok(Some(_)));
+        let read = join("the reader", self.reader, cut_short);
         // 4. The snapshot coordinator: a snapshot of the last tick is complete once the writer has written that tick. If the
-        //    writer is gone without it, its progress is dropped and the snapshot is given up.
-        let saved = self.snapshots.and_then(|coordinator| join_unless(failed, coordinator));
+        //    writer ends before, it drops its progress, and the snapshot is abandoned.
+        let saved = self.snapshots.map_or(Ok(None), |thread| join("the snapshot coordinator", thread, failed));
         self.display.end();
 
         let mut summary = Summary::of(&self.progress, self.started.elapsed());
         let mut rejects = self.rejects.take();
         summary.rejected_by = rejects.counts().clone();
-        let written = outcome(written, "the writer").unwrap_or(Ok(Ok(())));
-        let read = outcome(read, "the reader").unwrap_or(Ok(None));
-        let saved = outcome(saved, "the snapshot coordinator").unwrap_or(Ok(Ok(())));
         let result = coordinated
-            .and(written.and_then(|written| Ok(written?)))
-            .and(read.and_then(|failure| failure.map_or(Ok(()), Err)))
+            .and(written.and_then(|written| Ok(written.unwrap_or(Ok(()))?)))
+            .and(read.and_then(|failure| failure.flatten().map_or(Ok(()), Err)))
             .and(rejects.close().map_err(RunError::from))
-            .and(saved.and_then(|saved| saved.map_err(RunError::Snapshot)));
-        // 5. The other processes of a cluster, which end with the result of this one. Alone, nothing receives it.
+            .and(saved.and_then(|saved| saved.unwrap_or(Ok(())).map_err(RunError::Snapshot)));
+        // 5. The other processes of a cluster, which end with the result of this one. A single process has no receiver.
         self.verdict.send(result.is_ok()).unwrap_or_default();
         self.waker.wake();
         // 6. The workers. After a failure they may wait for each other for ever.
@@ -79,19 +76,15 @@ impl Running {
     }
 }
 
-/// Joins a thread. One that may be blocked gets a short time to end, and is left behind after it: `None`.
-fn join_unless<T>(may_be_blocked: bool, thread: JoinHandle<T>) -> Option<thread::Result<T>> {
+/// Joins a thread and returns its value. A thread that may be blocked gets a short time to end, and is left behind after it:
+/// `None`. A panic is an error that names the thread.
+fn join<T>(name: &'static str, thread: JoinHandle<T>, may_be_blocked: bool) -> Result<Option<T>, RunError> {
     let deadline = Instant::now() + GRACE;
     while may_be_blocked && !thread.is_finished() {
         if Instant::now() >= deadline {
-            return None;
+            return Ok(None);
         }
         thread::sleep(Duration::from_millis(2));
     }
-    Some(thread.join())
-}
-
-/// The value a thread returned. A panic is an error that names the thread.
-fn outcome<T>(joined: Option<thread::Result<T>>, thread: &'static str) -> Option<Result<T, RunError>> {
-    joined.map(|joined| joined.map_err(|_| RunError::Thread(thread)))
+    thread.join().map(Some).map_err(|_| RunError::Thread(name))
 }

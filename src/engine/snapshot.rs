@@ -1,7 +1,7 @@
 //! Snapshots of a running graph.
 //!
-//! A snapshot is of one tick T: the events held after T, and the positions of the inputs after T. It exists once its
-//! manifest is written, which happens last, after all changes up to T are in the output.
+//! A snapshot is of one tick T: the events in the graph after T, and the positions of the inputs after T. It exists once
+//! its manifest is written, which happens last, after all changes up to T are in the output.
 //!
 //! ```text
 //! worker 0     SnapshotSchedule     sends the barrier of tick T to every worker, and Begin(T) to the coordinator
@@ -14,7 +14,11 @@
 //!
 //! The [`SnapshotCoordinator`] is a thread of the first process, which has the names. Its transitions are pure functions
 //! in `state.rs`. Workers of other processes reach it through worker 0. No worker ever waits for the store: when the
-//! coordinator is behind, participants keep their state in the graph and continue later.
+//! coordinator is behind, participants keep their state in the graph and continue later. From the barrier to the end of
+//! the snapshot, no name is removed.
+//!
+//! The coordinator ends when the writer has ended (it drops [`OutputProgress`]), or all workers have. A snapshot under way is
+//! then abandoned.
 
 mod coordinator;
 mod participant;
@@ -42,10 +46,10 @@ use snapshots::{GraphTime, GroupFile, InputPosition, Manifest, RunId, StoreError
 use self::coordinator::SnapshotCoordinator;
 pub(super) use self::participant::SnapshotParticipant;
 pub(super) use self::schedule::SnapshotSchedule;
-use self::state::Progress;
+use self::state::SnapshotState;
 use super::threads::spawn;
 use super::tick::Waker;
-use super::{Shared, State};
+use super::{Shared, SnapshotSettings};
 
 /// Time between the starts of two snapshots. A running engine checks it a few times a second, so it can be changed.
 #[derive(Clone, Debug)]
@@ -92,7 +96,7 @@ pub(super) enum SnapshotMessage {
     Begin(Snapshot),
     /// Worker to coordinator: groups that changed on this worker.
     Changed { snapshot: u64, groups: Vec<u8> },
-    /// Coordinator to worker: groups that changed on any worker. A file has the rows of all workers, so each takes part.
+    /// Coordinator to worker: groups that changed on any worker. A file has the rows of all workers, so all must send.
     Wanted { snapshot: u64, groups: Vec<u8> },
     /// Worker to coordinator: rows of a wanted group.
     Interactions(SnapshotChunk),
@@ -130,7 +134,7 @@ pub(super) struct OutputProgress {
 }
 
 impl OutputProgress {
-    /// Notes that all changes up to `time` are in the output.
+    /// Reports that all changes up to `time` are in the output.
     pub(super) fn set(&self, time: Time) {
         self.written.store(time, Release);
     }
@@ -145,11 +149,10 @@ pub(super) struct Snapshots {
     pub(super) coordinator: JoinHandle<Result<(), StoreError>>,
 }
 
-/// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all processes;
-/// the run is stopped when another one takes over
-/// the store.
+/// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all processes.
+/// When another run takes over the store, this one is stopped.
 pub(super) fn start(
-    settings: State,
+    settings: SnapshotSettings,
     resumed: Option<&Manifest>,
     workers: usize,
     shared: &Shared,
@@ -162,22 +165,20 @@ pub(super) fn start(
     let written = Arc::<AtomicU64>::default();
     let run = RunId::random();
     let (pool, stored) = pool::start(&settings.store, run);
-    let progress = Progress::new(workers, resumed.and_then(files_of));
-    let first = Outcome { base: progress.base(), ..Outcome::default() };
+    let state = SnapshotState::new(workers, resumed.and_then(files_of));
     let schedule = SnapshotSchedule::new(
         settings.interval.clone(),
         settings.newest,
         request_sender.clone(),
         outcome_receiver,
-        first,
+        state.base(),
     );
     let coordinator = SnapshotCoordinator {
         settings,
         run,
         workers,
-        names: Arc::clone(&shared.names),
+        shared: shared.clone(),
         waker,
-        stop: shared.stop.clone(),
         requests,
         replies: reply_sender,
         written: Arc::clone(&written),
@@ -185,8 +186,8 @@ pub(super) fn start(
         pool,
         stored,
         outcomes,
-        progress,
-        rows: Vec::new(),
+        state,
+        rows: BTreeMap::new(),
         is_paced: true,
         last: Ok(()),
     };

@@ -22,12 +22,13 @@ pub fn start(job: Job) -> Running {
     let Job { config, inputs, sinks, rejects, workers, links, clock, progress, show, stop, state, resume } = job;
     let shared = Shared { clock, stop, names: Arc::new(Names::default()), progress };
 
-    // Both channels are short and their senders block, so no thread runs ahead of the slowest one.
+    // Both channels are short: the reader blocks on a full one, the coordinator stops taking ticks. So no thread runs ahead
+    // of the slowest one.
     let (ticks_in, ticks) = bounded(1);
     let (completed_in, completed) = bounded(worker::COMPLETED_QUEUE);
     let store = state.as_ref().map(|state| Arc::clone(&state.store));
     let mut coordinator = Coordinator::new(ticks, completed_in, shared.clone());
-    let waker = coordinator.waker();
+    let waker = coordinator.waker.clone();
 
     let resumes_from = resume.as_ref().and_then(|resume| resume.manifest.clone());
     let all_workers = workers * links.as_ref().map_or(1, Links::processes);
@@ -35,16 +36,16 @@ pub fn start(job: Job) -> Running {
     let (mut snapshots, mut output_progress) = (None, None);
     if let Some(state) = state {
         let started = snapshot::start(state, resumes_from.as_deref(), all_workers, &shared, waker.clone());
-        coordinator.take_snapshots(started.schedule);
+        coordinator.snapshots = Some(started.schedule);
         (durability.saves, durability.snapshots) = (true, Some(started.link));
         (snapshots, output_progress) = (Some(started.coordinator), Some(started.output));
     }
 
-    let out = TickSender { ticks: ticks_in, waker: waker.clone(), waiting: coordinator.reader_waits() };
+    let out = TickSender { ticks: ticks_in, waker: waker.clone(), waiting: Arc::clone(&coordinator.reader_waits) };
     let rejects = Rejects::new(rejects);
-    let reader = Reader::new(&config, inputs, rejects.clone(), &shared, out, store, resume);
-    let reader = spawn("reader", tracing::error_span!("reader"), move || reader.run());
     let graph = dataflows::Config { outputs: sinks.outputs(), ..config.graph.clone() };
+    let reader = Reader::new(config, inputs, rejects.clone(), shared.clone(), out, store, resume);
+    let reader = spawn("reader", tracing::error_span!("reader"), move || reader.run());
     let writer = Writer::new(sinks, shared.clone(), output_progress);
     let writer = spawn("writer", tracing::error_span!("writer"), {
         let waker = waker.clone();

@@ -12,7 +12,7 @@ use snapshots::{Depth, InputPosition, Manifest, RunId, Store, StoreError, codec}
 
 use super::snapshot::{input_positions, manifest};
 use crate::config::Config;
-use crate::engine::{Clock, Input, Interval, Resume, State, grouped, now, timestamp};
+use crate::engine::{Clock, Input, Interval, Resume, SnapshotSettings, grouped, now, timestamp};
 use crate::failure::Failure;
 
 impl From<StoreError> for Failure {
@@ -21,7 +21,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// A stateful run as the command line asks for it.
+/// A stateful run, as given on the command line.
 pub(crate) struct StatefulRun<'a> {
     pub(crate) config: &'a Config,
     /// Location of the snapshots.
@@ -35,14 +35,6 @@ pub(crate) struct StatefulRun<'a> {
     pub(crate) rebuild: bool,
 }
 
-/// The start of a stateful run.
-pub(crate) struct Prepared {
-    pub(crate) state: State,
-    /// The output, positioned behind what it holds.
-    pub(crate) output: Box<dyn Sink>,
-    pub(crate) resume: Option<Resume>,
-}
-
 /// Opens the output of a run that resumes from no snapshot. A topic is never replaced, and topics as inputs are read
 /// before anything is sent.
 pub(crate) fn open_output(
@@ -51,8 +43,8 @@ pub(crate) fn open_output(
     kafka: &KafkaOptions,
 ) -> Result<(Box<dyn Sink>, Option<Resume>), OpenError> {
     if matches!(output, Uri::Kafka(_)) {
-        let (sink, holds) = continue_sink(output, kafka)?;
-        return Ok((sink, Some(Resume { manifest: None, holds: Arc::new(holds) })));
+        let (sink, sink_state) = continue_sink(output, kafka)?;
+        return Ok((sink, Some(Resume { manifest: None, sink_state: Arc::new(sink_state) })));
     }
     let is_live = inputs.iter().any(|input| input.source.is_live());
     Ok((open_sink(output, kafka)?, is_live.then(Resume::default)))
@@ -63,8 +55,11 @@ pub(crate) fn has_snapshots(uri: &str) -> Result<bool, Failure> {
     Ok(!Store::create(uri)?.list(Depth::Sizes)?.is_empty())
 }
 
-/// Prepares a stateful run.
-pub(crate) fn prepare(run: StatefulRun<'_>, inputs: &mut [Input]) -> Result<Prepared, Failure> {
+/// Prepares a stateful run. Opens the output, positioned at its end if the run resumes.
+pub(crate) fn prepare(
+    run: StatefulRun<'_>,
+    inputs: &mut [Input],
+) -> Result<(Box<dyn Sink>, Option<Resume>, SnapshotSettings), Failure> {
     let StatefulRun { config, state, uris, output, records, clock, rebuild } = run;
     let codec = codec(&config.state.codec).expect("the configuration accepts only codecs of this build");
     let mut store = Store::create(state)?.with_codec(codec);
@@ -81,7 +76,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, inputs: &mut [Input]) -> Result<Prep
     let empty = manifest(id, 0, compatibility.clone(), input_positions(&names, &starts), 0, Vec::new());
     let mut newest = found.next - 1;
     if is_first || rebuild {
-        // The next start must see that it is not the first, or that older snapshots were given up, even if this run is
+        // The next start must see that it is not the first, or that older snapshots were abandoned, even if this run is
         // killed before its first snapshot.
         store.publish(&empty)?;
         newest = found.next;
@@ -97,16 +92,16 @@ pub(crate) fn prepare(run: StatefulRun<'_>, inputs: &mut [Input]) -> Result<Prep
             tracing::warn!(store = store.name(), "no snapshot is used: rereading the inputs from their start");
             empty
         };
-        let (sink, holds) = continue_sink(output, &config.kafka)?;
+        let (sink, sink_state) = continue_sink(output, &config.kafka)?;
         if clock == Clock::Wall {
-            check_clock(manifest.time.ms.max(holds.at));
+            check_clock(manifest.time.ms.max(sink_state.at));
         }
         if *output == Uri::Stdio {
             tracing::info!("the lists that stdout received before are unknown: sending all lists");
         }
-        (sink, Some(Resume { manifest: Some(Arc::new(manifest)), holds: Arc::new(holds) }))
+        (sink, Some(Resume { manifest: Some(Arc::new(manifest)), sink_state: Arc::new(sink_state) }))
     };
-    let state = State {
+    let settings = SnapshotSettings {
         newest,
         store: Arc::new(store),
         interval: Interval::of_ms(config.state.interval),
@@ -114,7 +109,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, inputs: &mut [Input]) -> Result<Prep
         compatibility,
         inputs: names,
     };
-    Ok(Prepared { state, output: sink, resume })
+    Ok((sink, resume, settings))
 }
 
 /// Moves each input to its position in the snapshot.
@@ -128,16 +123,16 @@ fn seek(manifest: &Manifest, names: &[String], inputs: &mut [Input]) -> Result<(
     );
     let mut unused: Vec<&InputPosition> = manifest.inputs.iter().collect();
     for (name, input) in names.iter().zip(inputs) {
-        let Some(at) = unused.iter().position(|known| known.name == *name) else {
+        let Some(at) = unused.iter().position(|saved| saved.name == *name) else {
             tracing::info!(input = name, "input is not in the snapshot: reading it from its start");
             continue;
         };
-        let known = unused.swap_remove(at);
+        let saved = unused.swap_remove(at);
         if name == "-" {
             tracing::info!("stdin cannot be reread: continuing with what arrives now");
             continue;
         }
-        let position: SourcePosition = serde_json::from_value(known.position.clone())
+        let position: SourcePosition = serde_json::from_value(saved.position.clone())
             .with_context(|| format!("snapshot {}: the position of {name} is not readable", manifest.sequence))
             .map_err(Failure::Running)?;
         input.source.resume_at(&position).map_err(|error| Failure::Running(error.into()))?;

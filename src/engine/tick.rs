@@ -10,12 +10,13 @@ use dataflows::types::{Forgotten, ItemId};
 use dataflows::{Barrier, Event, ListChange, ListKey};
 
 /// The input of one tick, from the reader to the first worker.
+#[derive(Default)]
 pub(super) struct TickInput {
     /// Number of the tick input, from 1.
     pub(super) number: u64,
     /// Millisecond at which the tick takes effect.
     pub(super) at: u64,
-    /// First millisecond that the tick stands for.
+    /// First millisecond that the tick covers.
     pub(super) since: u64,
     /// Events in the order of arrival.
     pub(super) events: Vec<Event>,
@@ -25,19 +26,12 @@ pub(super) struct TickInput {
     pub(super) directives: TickDirectives,
 }
 
-impl TickInput {
-    /// An empty input that reuses the memory of `events`.
-    pub(super) fn new(number: u64, events: Vec<Event>) -> Self {
-        TickInput { number, at: 0, since: 0, events, taken: 0, directives: TickDirectives::default() }
-    }
-}
-
 /// The control records of a tick.
 #[derive(Default)]
 pub(super) struct TickDirectives {
     /// Barrier for all workers.
     pub(super) barrier: Option<Barrier>,
-    /// Lists that the output holds.
+    /// Lists in the output.
     pub(super) known: Vec<(ListKey, Vec<ItemId>)>,
     /// Whether the lists of this tick are reconciled with the output.
     pub(super) finish_reconcile: bool,

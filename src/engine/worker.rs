@@ -1,5 +1,10 @@
-//! The graph on a worker, and the coordinator: the loop of the first worker, which feeds ticks to the graph and hands over
-//! what is complete.
+//! The graph on a worker, and the coordinator: the loop of the first worker, which sends ticks to the graph and completed
+//! output to the writer.
+//!
+//! **Invariant**: the coordinator blocks on no other thread, because the other workers need it to make progress. It takes ticks
+//! only while the writer keeps up, so back-pressure reaches the reader, which does block. When it has nothing to do it
+//! sleeps until the reader, the writer, the snapshot coordinator or another worker wakes it. It ends when all output is sent
+//! after the reader has ended, or when the writer has; dropping its ends of the channels then ends the threads behind them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,12 +32,9 @@ use timely::worker::Worker;
 use super::Shared;
 use super::clock::{Clock, now};
 use super::commands::{CommandChannel, WorkerMessage};
-use super::names::Names;
-use super::progress::Progress;
 use super::snapshot::{SnapshotLink, SnapshotParticipant, SnapshotSchedule};
 use super::tick::{CompletedOutput, RowOutputs, TickDirectives, TickInput, Waker};
 use crate::console;
-use crate::stop::Stop;
 
 /// Ticks in the graph at a time: one in progress, one arriving.
 const MAX_TICKS_IN_GRAPH: usize = 2;
@@ -51,7 +53,7 @@ pub(super) const RETRY_SLEEP: Duration = Duration::from_millis(1);
 /// The gauges of all workers.
 pub(super) type AllGauges = Arc<Mutex<Vec<Arc<Gauges>>>>;
 
-/// Output of the graph by time, not yet handed over.
+/// Output of the graph by time, not yet sent to the writer.
 type Collected<D> = Rc<RefCell<BTreeMap<Time, Vec<D>>>>;
 
 /// The graph on one worker.
@@ -90,7 +92,7 @@ pub(super) struct Topology {
 pub(super) fn build(
     worker: &mut Worker,
     config: &Config,
-    gauges: &AllGauges,
+    all_gauges: &AllGauges,
     topology: Topology,
     durability: &Durability,
 ) -> (Graph, Option<CommandChannel>) {
@@ -98,37 +100,26 @@ pub(super) fn build(
     let coordinator = durability.snapshots.clone().filter(|_| worker.index() == 0);
     let channel = (durability.saves || topology.processes > 1)
         .then(|| CommandChannel::build(worker, participant.clone(), coordinator));
-    (Graph::build(worker, config, gauges, participant, durability.resumes), channel)
-}
-
-impl Graph {
-    fn build(
-        worker: &mut Worker,
-        config: &Config,
-        all_gauges: &AllGauges,
-        participant: Option<SnapshotParticipant>,
-        resumes: bool,
-    ) -> Self {
-        let (changes, forgotten) = (Collected::default(), Collected::default());
-        let (similar_items, similar_users) = (Collected::default(), Collected::default());
-        worker.dataflow_named("deltarec", |scope| {
-            let (input, streams) = GraphInput::new(scope, resumes);
-            let snapshots = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink>);
-            let graph = recommendations(streams, config, snapshots);
-            let gauges = graph.gauges;
-            all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));
-            let mut collected = collect(graph.changes, "Collect changes", Rc::clone(&changes));
-            collected = collected.concat(collect(graph.forgotten, "Collect forgotten names", Rc::clone(&forgotten)));
-            if let Some(rows) = graph.similar_items {
-                collected = collected.concat(collect(rows, "Collect similar items", Rc::clone(&similar_items)));
-            }
-            if let Some(rows) = graph.similar_users {
-                collected = collected.concat(collect(rows, "Collect similar users", Rc::clone(&similar_users)));
-            }
-            let (probe, _) = collected.probe();
-            Graph { input, probe, changes, similar_items, similar_users, forgotten, gauges }
-        })
-    }
+    let (changes, forgotten) = (Collected::default(), Collected::default());
+    let (similar_items, similar_users) = (Collected::default(), Collected::default());
+    let graph = worker.dataflow_named("deltarec", |scope| {
+        let (input, streams) = GraphInput::new(scope, durability.resumes);
+        let snapshots = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink>);
+        let graph = recommendations(streams, config, snapshots);
+        let gauges = graph.gauges;
+        all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));
+        let mut collected = collect(graph.changes, "Collect changes", Rc::clone(&changes));
+        collected = collected.concat(collect(graph.forgotten, "Collect forgotten names", Rc::clone(&forgotten)));
+        if let Some(rows) = graph.similar_items {
+            collected = collected.concat(collect(rows, "Collect similar items", Rc::clone(&similar_items)));
+        }
+        if let Some(rows) = graph.similar_users {
+            collected = collected.concat(collect(rows, "Collect similar users", Rc::clone(&similar_users)));
+        }
+        let (probe, _) = collected.probe();
+        Graph { input, probe, changes, similar_items, similar_users, forgotten, gauges }
+    });
+    (graph, channel)
 }
 
 /// Collects a stream on the first worker.
@@ -161,18 +152,15 @@ fn take_before<D>(collected: &Collected<D>, upper: Time) -> BTreeMap<Time, Vec<D
 pub(super) struct Coordinator {
     tick_inputs: Receiver<TickInput>,
     completed: Sender<CompletedOutput>,
-    clock: Clock,
-    stop: Stop,
-    progress: Arc<Progress>,
-    /// Whether the reader waits for an external source and has passed on everything it read.
-    reader_waits: Arc<AtomicBool>,
-    gauges: AllGauges,
+    shared: Shared,
+    /// Whether the reader waits for an external source and has sent everything it read.
+    pub(super) reader_waits: Arc<AtomicBool>,
+    pub(super) gauges: AllGauges,
     /// Gauges reported by workers of other processes, by worker.
     remote_gauges: BTreeMap<usize, Arc<Gauges>>,
-    waker: Waker,
+    pub(super) waker: Waker,
     /// Schedule of snapshots, if the run takes any.
-    snapshots: Option<SnapshotSchedule>,
-    names: Arc<Names>,
+    pub(super) snapshots: Option<SnapshotSchedule>,
     ticks: Ticks,
     /// Completed output that the writer has not taken.
     pending: Option<CompletedOutput>,
@@ -182,43 +170,22 @@ pub(super) struct Coordinator {
 
 impl Coordinator {
     pub(super) fn new(tick_inputs: Receiver<TickInput>, completed: Sender<CompletedOutput>, shared: Shared) -> Self {
-        let Shared { clock, stop, names, progress } = shared;
         Coordinator {
             tick_inputs,
             completed,
-            clock,
-            stop,
-            progress,
+            shared,
             reader_waits: Arc::default(),
             gauges: AllGauges::default(),
             remote_gauges: BTreeMap::new(),
             waker: Waker::default(),
             snapshots: None,
-            names,
             ticks: Ticks::default(),
             pending: None,
             has_ended: false,
         }
     }
 
-    /// Lets the run take snapshots.
-    pub(super) fn take_snapshots(&mut self, schedule: SnapshotSchedule) {
-        self.snapshots = Some(schedule);
-    }
-
-    pub(super) fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-
-    pub(super) fn reader_waits(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.reader_waits)
-    }
-
-    pub(super) fn gauges(&self) -> AllGauges {
-        Arc::clone(&self.gauges)
-    }
-
-    /// Runs until the input has ended and everything is handed over, or the writer is gone.
+    /// Runs until the input has ended and all output is sent, or the writer has ended.
     pub(super) fn run(
         mut self,
         worker: &mut Worker,
@@ -231,10 +198,10 @@ impl Coordinator {
         self.gauges.lock().unwrap_or_else(PoisonError::into_inner).extend(self.remote_gauges.values().cloned());
         loop {
             self.ticks.retire(&graph.probe);
-            if self.hand_over(&graph).is_break() {
+            if self.send_completed(&graph).is_break() {
                 break;
             }
-            let mut is_busy = self.feed(&mut graph.input);
+            let mut is_busy = self.send_tick(&mut graph.input);
             let sleep = self.pass_time(&mut graph.input).min(self.begin_snapshot(&mut graph.input));
             if let Some(channel) = channel {
                 is_busy |= channel.exchange(|from, message| self.on_message(from, &message, topology));
@@ -256,11 +223,11 @@ impl Coordinator {
             self.show_progress();
         }
         self.show_progress();
-        // Dropping the input ends the dataflow, and discards what would fall due later.
+        // Dropping the input ends the dataflow and discards later timers.
     }
 
-    /// Hands completed output to the writer. Breaks if the writer is gone.
-    fn hand_over(&mut self, graph: &Graph) -> ControlFlow<()> {
+    /// Sends completed output to the writer. Breaks if the writer has ended.
+    fn send_completed(&mut self, graph: &Graph) -> ControlFlow<()> {
         let Some(output) = self.pending.take().or_else(|| self.ticks.take_completed(graph)) else {
             return ControlFlow::Continue(());
         };
@@ -268,58 +235,59 @@ impl Coordinator {
         let may_queue = output.changes.len() + output.rows.len() <= FEW_CHANGES || self.completed.is_empty();
         let sent = if may_queue { self.completed.try_send(output) } else { Err(TrySendError::Full(output)) };
         match sent {
-            Ok(()) => {}
-            Err(TrySendError::Full(output)) => self.pending = Some(output),
             Err(TrySendError::Disconnected(_)) => return ControlFlow::Break(()),
+            Err(TrySendError::Full(output)) => self.pending = Some(output),
+            Ok(()) => {}
         }
         ControlFlow::Continue(())
     }
 
-    /// Feeds the next tick, unless results fall behind: then the channel fills up and reading stops. Returns whether it did.
-    fn feed(&mut self, input: &mut GraphInput) -> bool {
+    /// Sends the next tick to the graph, unless results fall behind: then the channel fills up and reading stops. Returns
+    /// whether a tick was sent.
+    fn send_tick(&mut self, input: &mut GraphInput) -> bool {
         if self.has_ended || self.pending.is_some() || self.ticks.in_graph.len() >= MAX_TICKS_IN_GRAPH {
             return false;
         }
         match self.tick_inputs.try_recv() {
             Ok(mut tick) => {
                 let positions = tick.directives.positions.take();
-                self.ticks.feed(input, tick);
+                self.ticks.send(input, tick);
                 if let (Some(snapshots), Some(positions)) = (&mut self.snapshots, positions) {
                     snapshots.on_tick(positions);
                 }
                 return true;
             }
             Err(TryRecvError::Disconnected) => self.has_ended = true,
-            // A reader that waits for a pipe has passed on what it read; any other reader disconnects after the last tick.
-            Err(TryRecvError::Empty) => self.has_ended = self.stop.is_set() && self.reader_waits.load(Acquire),
+            // A reader that waits for a pipe has sent what it read; any other reader disconnects after the last tick.
+            Err(TryRecvError::Empty) => self.has_ended = self.shared.stop.is_set() && self.reader_waits.load(Acquire),
         }
         false
     }
 
-    /// By the wall clock, advances time when something falls due without events. Returns how long nothing will.
+    /// By the wall clock, advances time when a timer is due without events. Returns the time until the next one.
     fn pass_time(&mut self, input: &mut GraphInput) -> Duration {
-        if self.clock == Clock::Event || self.has_ended || !self.ticks.in_graph.is_empty() {
+        if self.shared.clock == Clock::Event || self.has_ended || !self.ticks.in_graph.is_empty() {
             return MAX_SLEEP;
         }
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let due = gauges.iter().map(|gauges| gauges.next_due.load(Relaxed)).min().unwrap_or(u64::MAX);
-        // A clock that is set back stands still until it has caught up.
+        // After the clock is set back, time stands still until the clock has caught up.
         let now = now().max(ms_of(input.last()));
         if due <= now {
             input.pass(now);
             self.ticks.push(input.last());
-            // What was due on remote workers happens now; they report when they are due again.
-            let done = self.remote_gauges.values().filter(|gauges| gauges.next_due.load(Relaxed) <= now);
-            done.for_each(|gauges| gauges.next_due.store(u64::MAX, Relaxed));
+            // The timers of remote workers fire now; they report their next ones.
+            let fired = self.remote_gauges.values().filter(|gauges| gauges.next_due.load(Relaxed) <= now);
+            fired.for_each(|gauges| gauges.next_due.store(u64::MAX, Relaxed));
         }
         Duration::from_millis(due.saturating_sub(now).max(1))
     }
 
-    /// Begins a snapshot in a tick of its own when one is due. Returns when to ask again.
+    /// Begins a snapshot in a tick of its own when one is due. Returns the delay until the next check.
     fn begin_snapshot(&mut self, input: &mut GraphInput) -> Duration {
         let Some(snapshots) = &mut self.snapshots else { return MAX_SLEEP };
         if snapshots.is_due(self.has_ended) {
-            self.names.hold();
+            self.shared.names.defer_removals();
             let mut tick = input.next_tick();
             tick.barrier(snapshots.begin(tick.time(), self.has_ended));
             drop(tick);
@@ -337,15 +305,15 @@ impl Coordinator {
                     gauges.audience.store(audience, Relaxed);
                 }
             }
-            WorkerMessage::Stop if !self.stop.is_set() => {
-                console::say(&format!("shutting down: process {} was asked to stop", from / topology.workers));
-                self.stop.set();
+            WorkerMessage::Stop if !self.shared.stop.is_set() => {
+                console::say(&format!("shutting down: process {} received a stop request", from / topology.workers));
+                self.shared.stop.set();
             }
             WorkerMessage::Stop | WorkerMessage::Ended { .. } | WorkerMessage::Snapshot(_) => {}
         }
     }
 
-    /// Whether the input has ended, and the graph and the queue to the writer have nothing left of it.
+    /// Whether the input has ended and neither the graph nor `pending` has anything left of it.
     fn is_drained(&self) -> bool {
         self.has_ended && self.ticks.in_graph.is_empty() && self.pending.is_none()
     }
@@ -353,8 +321,8 @@ impl Coordinator {
     fn show_progress(&self) {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let audience = gauges.iter().map(|gauges| gauges.audience.load(Relaxed)).sum();
-        self.progress.audience.store(audience, Relaxed);
-        self.progress.watermark.store(ms_of(self.ticks.complete), Relaxed);
+        self.shared.progress.audience.store(audience, Relaxed);
+        self.shared.progress.watermark.store(ms_of(self.ticks.complete), Relaxed);
     }
 }
 
@@ -371,15 +339,15 @@ struct Ticks {
     complete_events: u64,
     /// Events and tick of the last completed output.
     reported: (u64, Time),
-    /// Times and numbers of tick inputs, as far back as a name may still be forgotten.
+    /// Times and numbers of tick inputs, as far back as removals of names may still refer to them.
     numbers: VecDeque<(Time, u64)>,
     /// Number of the tick input before those in `numbers`.
     number_before: u64,
 }
 
 impl Ticks {
-    /// Feeds a tick input to the graph.
-    fn feed(&mut self, input: &mut GraphInput, tick: TickInput) {
+    /// Sends a tick input to the graph.
+    fn send(&mut self, input: &mut GraphInput, tick: TickInput) {
         let TickInput { number, at, since, mut events, taken, directives } = tick;
         let TickDirectives { barrier, known, finish_reconcile, positions: _ } = directives;
         let mut tick = input.tick(since, at);
@@ -399,7 +367,7 @@ impl Ticks {
         self.numbers.push_back((input.last(), number));
     }
 
-    /// Notes a tick that was fed.
+    /// Records a tick that was sent to the graph.
     fn push(&mut self, time: Time) {
         self.in_graph.push_back((time, self.events));
     }
@@ -410,36 +378,34 @@ impl Ticks {
             (self.complete, self.complete_events) = (time, events);
             self.in_graph.pop_front();
         }
-        let is_old =
-            |numbers: &VecDeque<(Time, u64)>, complete| numbers.get(1).is_some_and(|(time, _)| *time < complete);
-        while is_old(&self.numbers, self.complete) {
+        while self.numbers.get(1).is_some_and(|(time, _)| *time < self.complete) {
             self.number_before = self.numbers.pop_front().map_or(self.number_before, |(_, number)| number);
         }
     }
 
     /// The number of the last tick input no later than `time`.
     fn number_at(&self, time: Time) -> u64 {
-        let earlier = self.numbers.iter().take_while(|(of, _)| *of <= time);
+        let earlier = self.numbers.iter().take_while(|(sent, _)| *sent <= time);
         earlier.last().map_or(self.number_before, |(_, number)| *number)
     }
 
-    /// Takes what is complete and not yet handed over: changes, rows, names, or only the progress of events.
+    /// Takes complete output that is not yet taken: changes, rows, names, or only the progress of events.
     fn take_completed(&mut self, graph: &Graph) -> Option<CompletedOutput> {
         let upper = graph.probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Time::MAX);
         let changes = take_before(&graph.changes, upper);
         let forgotten = take_before(&graph.forgotten, upper);
-        let rows = |of: &Collected<RowChange>| take_before(of, upper).into_values().flatten().collect();
+        let rows = |collected: &Collected<RowChange>| take_before(collected, upper).into_values().flatten().collect();
         let rows = RowOutputs { similar_items: rows(&graph.similar_items), similar_users: rows(&graph.similar_users) };
         let progress = (self.complete_events, self.complete);
         if changes.is_empty() && rows.is_empty() && forgotten.is_empty() && self.reported == progress {
             return None;
         }
         self.reported = progress;
-        let forgotten = forgotten.into_iter().flat_map(|(time, names)| {
+        let with_number = |(time, names): (Time, Vec<Forgotten>)| {
             let number = self.number_at(time);
             names.into_iter().map(move |name| (name, ms_of(time), number))
-        });
-        let forgotten = forgotten.collect();
+        };
+        let forgotten = forgotten.into_iter().flat_map(with_number).collect();
         let changes: Vec<ListChange> = changes.into_values().flatten().collect();
         let at = changes.last().map_or(0, |change| change.at).max(ms_of(self.complete));
         Some(CompletedOutput { at, time: self.complete, events: self.complete_events, changes, rows, forgotten })

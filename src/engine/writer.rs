@@ -1,7 +1,7 @@
 //! The writer thread: replaces ids with names and writes results to their sinks.
 
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use connectors::{Sink, SinkError};
@@ -11,11 +11,9 @@ use dataflows::operators::RowChange;
 use schema::{Change, ItemName, ListKey, Recommended, Similar, SimilarTo, UserName};
 
 use super::Shared;
-use super::names::{ExpiringNames, Names, Table};
-use super::progress::Progress;
+use super::names::{ExpiringNames, Table};
 use super::snapshot::OutputProgress;
 use super::tick::{CompletedOutput, Waker};
-use crate::stop::Stop;
 
 /// The sinks of a run, one for each kind of result.
 pub struct Sinks {
@@ -76,25 +74,22 @@ const ROWS_PER_LOCK: usize = 64;
 /// Writes completed output.
 pub(super) struct Writer {
     sinks: Sinks,
-    names: Arc<Names>,
-    progress: Arc<Progress>,
-    stop: Stop,
+    shared: Shared,
     /// Tick up to which everything is written, if snapshots are taken.
     output_progress: Option<OutputProgress>,
 }
 
 impl Writer {
     pub(super) fn new(sinks: Sinks, shared: Shared, output_progress: Option<OutputProgress>) -> Self {
-        let Shared { names, progress, stop, .. } = shared;
-        Writer { sinks, names, progress, stop, output_progress }
+        Writer { sinks, shared, output_progress }
     }
 
-    /// Writes until the channel is disconnected, then closes the sinks. A failure stops the run; a closed pipe is not a
-    /// failure.
+    /// Writes until the coordinator has ended, then closes the sinks. A failure stops the run, and so does a closed pipe, which
+    /// is no failure. Then the channel is disconnected, and the coordinator ends too.
     pub(super) fn run(mut self, outputs: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {
         let written = self.write_all(outputs, waker);
         if written.is_err() {
-            self.stop.set();
+            self.shared.stop.set();
         }
         match written.and_then(|()| self.sinks.close()) {
             Err(error) if error.closed => Ok(()),
@@ -118,14 +113,14 @@ impl Writer {
                 last = self.write(output, waker)?;
                 forgotten.append(&mut last.forgotten);
             }
-            self.progress.completed.store(last.events, Relaxed);
+            self.shared.progress.completed.store(last.events, Relaxed);
             self.sinks.flush(last.at)?;
             if let Some(output_progress) = &self.output_progress {
                 output_progress.set(last.time);
             }
-            self.names.expire(last.at);
-            for (name, at, feed) in forgotten {
-                self.names.forget(name, at, feed);
+            self.shared.names.expire(last.at);
+            for (name, at, tick) in forgotten {
+                self.shared.names.forget(name, at, tick);
             }
         }
     }
@@ -133,14 +128,14 @@ impl Writer {
     /// Writes an output and returns it without its changes.
     fn write(&mut self, mut output: CompletedOutput, waker: &Waker) -> Result<CompletedOutput, SinkError> {
         waker.wake();
-        let names = &*self.names;
+        let names = &*self.shared.names;
         for changes in std::mem::take(&mut output.changes).chunks(CHANGES_PER_LOCK) {
             let named: Vec<Change> = {
                 let (users, items, expiring) = (names.users(), names.items(), names.expiring());
                 changes.iter().map(|change| named_change(change, &users, &items, &expiring)).collect()
             };
             named.iter().try_for_each(|change| self.sinks.changes.write(change))?;
-            self.progress.changes.fetch_add(named.len() as u64, Relaxed);
+            self.shared.progress.changes.fetch_add(named.len() as u64, Relaxed);
         }
         if let Some(sink) = &mut self.sinks.similar_items {
             write_rows(&mut **sink, &output.rows.similar_items, || names.items(), |item| ItemName { item })?;

@@ -385,14 +385,14 @@ fn job(
     let uri = |topic: &str| format!("kafka://{broker}/{topic}").parse::<Uri>();
     let options = InputOptions { kafka: config.kafka.clone(), ..InputOptions::default() };
     let source = open_source(&uri(input)?, &options)?;
-    let (sink, holds) = continue_sink(&uri(output)?, &config.kafka)?;
+    let (sink, sink_state) = continue_sink(&uri(output)?, &config.kafka)?;
     let stop = Stop::default();
     let job = Job {
         workers: usize::from(args.workers),
         clock,
         progress: Arc::clone(progress),
         stop: stop.clone(),
-        resume: Some(Resume { manifest: None, holds: Arc::new(holds) }),
+        resume: Some(Resume { manifest: None, sink_state: Arc::new(sink_state) }),
         ..Job::new(config, vec![Input { source, waits: true }], sink)
     };
     Ok((job, stop))

@@ -8,7 +8,7 @@ use serde_json::Map;
 use snapshots::{GraphTime, Interactions, Manifest, RunId, Store, group_of};
 
 use super::event_stream::{EventStream, SimulatedEvent};
-use crate::engine::{Interval, Resume, State};
+use crate::engine::{Interval, Resume, SnapshotSettings};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -103,8 +103,8 @@ impl SimulatedState {
 }
 
 /// Arguments of a run that resumes from a snapshot, with an empty output.
-pub(super) fn resume_from(store: Store, manifest: Manifest, interval: Interval) -> (State, Resume) {
-    let state = State {
+pub(super) fn resume_from(store: Store, manifest: Manifest, interval: Interval) -> (SnapshotSettings, Resume) {
+    let state = SnapshotSettings {
         store: Arc::new(store),
         newest: manifest.sequence,
         interval,
@@ -112,7 +112,7 @@ pub(super) fn resume_from(store: Store, manifest: Manifest, interval: Interval) 
         compatibility: Map::new(),
         inputs: vec!["paced events".into()],
     };
-    (state, Resume { manifest: Some(Arc::new(manifest)), holds: Arc::default() })
+    (state, Resume { manifest: Some(Arc::new(manifest)), sink_state: Arc::default() })
 }
 
 fn slot_mut<T: Default + Clone>(table: &mut Vec<T>, at: u32) -> &mut T {

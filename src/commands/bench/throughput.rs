@@ -135,7 +135,7 @@ pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<ReplayResu
     let links = member.map(|member| member.gather(GraphOptions::default(), stop)).transpose()?;
     let links = match links {
         Some(None) => return Ok(None),
-        Some(Some(links)) if links.process() > 0 => {
+        Some(Some(links)) if links.process > 0 => {
             let rss_before = resident_bytes();
             run_follower(&config, links, usize::from(task.workers), false, stop)?;
             return Ok((!stop.is_set()).then(|| ReplayResult::of(&Summary::default(), rss_before)));

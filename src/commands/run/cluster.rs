@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
-use crate::cluster::{Hosts, Identity, Member, Secret, SecretError, process_number};
+use crate::cluster::{Hosts, Identity, Member, Secret, process_number};
 use crate::config::{Config, cluster_fingerprint};
 
 /// The place of a process in a cluster.
@@ -43,37 +43,41 @@ impl ClusterArgs {
 /// The place of this process in its cluster. `None`: it is the only process. Reads the secret, and hashes this program.
 pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Result<Option<Member>, Failure> {
     let Some(hosts) = &args.hosts else { return Ok(None) };
-    let hosts = Hosts::read(hosts)?;
+    let hosts = Hosts::read(hosts).map_err(Failure::Usage)?;
     let processes = hosts.len();
     if processes == 1 {
         return Ok(None);
     }
-    let usage = |text: String| Failure::Usage(anyhow::anyhow!(text));
-    let Some(process) = &args.process else {
-        return Err(usage(format!(
-            "--hosts needs --process I, the number of this process from 0 to {}",
-            processes - 1
-        )));
-    };
-    let number = process_number(process).filter(|process| *process < processes).ok_or_else(|| {
-        usage(format!(
-            "--process {process} is not one of the {processes} processes in --hosts, which are numbered from 0"
-        ))
-    })?;
-    let secret = match (&args.secret_file, std::env::var_os("DELTAREC_SECRET")) {
-        (Some(file), _) => Secret::read(file)?,
-        (None, Some(secret)) => Secret::new(secret.as_encoded_bytes())?,
-        (None, None) => return Err(SecretError::Missing.into()),
-    };
+    let process = number(args, processes).map_err(Failure::Usage)?;
     let program = Identity::this_program()
         .context("cannot read the executable of this process to compare it with those of the others");
     let me = Identity {
-        secret,
-        process: number as u32,
+        secret: secret(args).map_err(Failure::Usage)?,
+        process: process as u32,
         processes: processes as u32,
         workers: workers.into(),
         program: program.map_err(Failure::Running)?,
         configuration: Identity::of_configuration(&cluster_fingerprint(config)),
     };
-    Ok(Some(Member { hosts, me, publicly: args.listen_publicly }))
+    Ok(Some(Member { hosts, me, listen_publicly: args.listen_publicly }))
+}
+
+fn number(args: &ClusterArgs, processes: usize) -> anyhow::Result<usize> {
+    let process = args.process.as_ref().with_context(|| {
+        format!("--hosts needs --process I, the number of this process from 0 to {}", processes - 1)
+    })?;
+    process_number(process).filter(|number| *number < processes).with_context(|| {
+        format!("--process {process} is not one of the {processes} processes in --hosts, which are numbered from 0")
+    })
+}
+
+fn secret(args: &ClusterArgs) -> anyhow::Result<Secret> {
+    match (&args.secret_file, std::env::var_os("DELTAREC_SECRET")) {
+        (Some(file), _) => Secret::read(file),
+        (None, Some(secret)) => Secret::new(secret.as_encoded_bytes()),
+        (None, None) => Err(anyhow!(
+            "a cluster needs a secret that all its processes share: --secret-file FILE or DELTAREC_SECRET; create one \
+             with `openssl rand -hex 32`"
+        )),
+    }
 }

@@ -1,7 +1,10 @@
+//! The arguments for the inputs of a run.
+
 use clap::Args;
 use connectors::{Columns, Filter, InputOptions, OpenError, Uri, open_source};
 
 use super::Failure;
+use super::plan::uri;
 use crate::commands::simulation;
 use crate::config::Config;
 use crate::engine::{Input, Simulated};
@@ -28,8 +31,7 @@ pub(crate) struct InputArgs {
 impl InputArgs {
     /// The inputs, as the user gave them.
     pub(crate) fn uris(&self) -> Result<Vec<Uri>, Failure> {
-        let uri = |text: &String| text.parse::<Uri>().map_err(|error| Failure::from(OpenError::from(error)));
-        self.inputs.iter().map(uri).collect()
+        self.inputs.iter().map(|text| uri(text)).collect()
     }
 
     /// The arguments that decide how records are read. A snapshot stores them, and a resumed run must have the same.
@@ -39,21 +41,12 @@ impl InputArgs {
 
     /// Opens the inputs of [`InputArgs::uris`]. `originals`: batches keep the original records of topics, for a dead-letter topic.
     pub(crate) fn open(&self, uris: &[Uri], config: &Config, originals: bool) -> Result<Vec<Input>, Failure> {
+        let columns = self.columns.as_deref().map(str::parse::<Columns>).transpose().map_err(OpenError::from)?;
+        let filters: Result<_, _> = self.filters.iter().map(|filter| filter.parse::<Filter>()).collect();
         let options = InputOptions {
-            columns: self
-                .columns
-                .as_deref()
-                .map(str::parse::<Columns>)
-                .transpose()
-                .map_err(OpenError::from)?
-                .unwrap_or_default(),
+            columns: columns.unwrap_or_default(),
             action: self.action.clone(),
-            filters: self
-                .filters
-                .iter()
-                .map(|filter| filter.parse::<Filter>())
-                .collect::<Result<_, _>>()
-                .map_err(OpenError::from)?,
+            filters: filters.map_err(OpenError::from)?,
             max_record_bytes: config.input.max_record,
             originals,
             rooms: config.input.rooms,

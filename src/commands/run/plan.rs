@@ -32,7 +32,6 @@ pub(super) struct CoordinatorPlan {
 #[derive(Debug)]
 pub(super) struct FollowerPlan {
     pub(super) config: Config,
-    pub(super) workers: usize,
     pub(super) member: Member,
 }
 
@@ -66,10 +65,9 @@ pub(super) fn plan(
     member: Option<Member>,
     terminal: Terminal,
 ) -> Result<RunPlan, Failure> {
-    let workers = usize::from(args.workers);
     let member = match member {
         Some(member) if member.me.process > 0 => {
-            return Ok(RunPlan::Follower(Box::new(FollowerPlan { config, workers, member })));
+            return Ok(RunPlan::Follower(Box::new(FollowerPlan { config, member })));
         }
         other => other,
     };
@@ -103,10 +101,11 @@ pub(super) fn plan(
     if args.rebuild && config.state.uri.is_none() {
         return Err(Failure::Usage(anyhow!("--rebuild needs a state to rebuild: --state URI")));
     }
+    let workers = usize::from(args.workers);
     Ok(RunPlan::Coordinator(Box::new(CoordinatorPlan { config, workers, member, endpoints })))
 }
 
-fn uri(text: &str) -> Result<Uri, Failure> {
+pub(super) fn uri(text: &str) -> Result<Uri, Failure> {
     text.parse().map_err(|error| Failure::from(OpenError::from(error)))
 }
 
@@ -249,14 +248,14 @@ mod tests {
                 program: [0; 32],
                 configuration: [0; 32],
             },
-            publicly: false,
+            listen_publicly: false,
         };
         let config = Config::load(None, &[]).unwrap();
         let plan_of = |process| {
             let line = "--workers 3 --input - --input - --output generate:";
             plan(args(line), config.clone(), Some(member(process)), Terminal::default())
         };
-        assert!(matches!(plan_of(1), Ok(RunPlan::Follower(plan)) if plan.workers == 3));
+        assert!(matches!(plan_of(1), Ok(RunPlan::Follower(plan)) if plan.member.me.workers == 3));
         assert!(matches!(plan_of(0), Err(Failure::Usage(_))));
     }
 }

@@ -1,13 +1,11 @@
 //! Carries out a plan: opens inputs and outputs, links the processes, and starts the threads.
 
-use std::sync::Arc;
-
 use connectors::{RejectLog, Uri, open_sink};
 
 use super::plan::{CoordinatorPlan, Endpoints, FollowerPlan};
 use crate::cluster::GraphOptions;
 use crate::config::Config;
-use crate::engine::{self, Job, Running, Sinks, state};
+use crate::engine::{self, Job, Running, state};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -17,8 +15,7 @@ pub(super) fn start(plan: CoordinatorPlan, stop: Stop) -> Result<Option<Running>
     let CoordinatorPlan { config, workers, member, endpoints } = plan;
     let mut job = open(endpoints, config, workers, stop)?;
     if let Some(member) = member {
-        let dataflows::config::Outputs { similar_items, similar_users } = job.sinks.outputs();
-        let options = GraphOptions { resumes: job.resume.is_some(), similar_items, similar_users };
+        let options = GraphOptions { resumes: job.resume.is_some(), outputs: job.sinks.outputs() };
         job.links = member.gather(options, &job.stop)?;
         if job.links.is_none() {
             return Ok(None);
@@ -31,7 +28,8 @@ pub(super) fn start(plan: CoordinatorPlan, stop: Stop) -> Result<Option<Running>
 pub(super) fn follow(plan: &FollowerPlan, stop: &Stop) -> Result<(), Failure> {
     let Some(links) = plan.member.gather(GraphOptions::default(), stop)? else { return Ok(()) };
     let saves = plan.config.state.uri.is_some();
-    Ok(engine::run_follower(&plan.config, links, plan.workers, saves, stop)?)
+    let workers = plan.member.me.workers as usize;
+    Ok(engine::run_follower(&plan.config, links, workers, saves, stop)?)
 }
 
 /// Opens the inputs and outputs of a run.
@@ -49,29 +47,15 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, stop: Stop) -> Res
         let records = input_args.reading();
         let run =
             state::StatefulRun { config: &config, state: uri, uris: &uris, output: &output, records, clock, rebuild };
-        let prepared = state::prepare(run, &mut inputs)?;
-        (prepared.output, prepared.resume, rejects, Some(prepared.state))
+        let (sink, resume, state) = state::prepare(run, &mut inputs)?;
+        (sink, resume, rejects, Some(state))
     } else {
         let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
         (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)
     };
-    let sinks = Sinks {
-        changes: sink,
-        similar_items: similar_items.map(|uri| open_sink(&uri, &config.kafka)).transpose()?,
-        similar_users: similar_users.map(|uri| open_sink(&uri, &config.kafka)).transpose()?,
-    };
-    Ok(Job {
-        config,
-        inputs,
-        sinks,
-        rejects,
-        workers,
-        links: None,
-        clock,
-        progress: Arc::default(),
-        show,
-        stop,
-        state,
-        resume,
-    })
+    let similar_items = similar_items.map(|uri| open_sink(&uri, &config.kafka)).transpose()?;
+    let similar_users = similar_users.map(|uri| open_sink(&uri, &config.kafka)).transpose()?;
+    let mut job = Job::new(config, inputs, sink);
+    (job.sinks.similar_items, job.sinks.similar_users) = (similar_items, similar_users);
+    Ok(Job { rejects, workers, clock, show, stop, state, resume, ..job })
 }

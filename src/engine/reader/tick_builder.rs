@@ -6,18 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use connectors::RawEvent;
 use crossbeam_channel::Sender;
-use dataflows::config::Trending;
 use dataflows::time::MAX_MS;
 use dataflows::types::ItemId;
 use dataflows::{Event, Scope};
-use schema::{Effect, Levels, RESERVED, Reason, id64, trending_in};
+use schema::{Effect, RESERVED, Reason, id64, trending_in};
 
 use super::{Break, OutputGate};
 use crate::config::Config;
 use crate::engine::Shared;
 use crate::engine::clock::{Clock, now};
-use crate::engine::names::{Collision, Names};
-use crate::engine::progress::Progress;
+use crate::engine::names::Collision;
 use crate::engine::tick::{TickInput, Waker};
 
 /// The reader's end of the channel to the coordinator.
@@ -51,41 +49,28 @@ pub(super) enum Admission {
 
 /// Validates records and collects the next tick.
 pub(in crate::engine) struct TickBuilder {
-    levels: Levels,
-    retention: u64,
-    max_skew: u64,
+    pub(in crate::engine) config: Config,
+    pub(in crate::engine) shared: Shared,
     /// The latest timestamp allowed in stored records: fixed at the start, so that a replay repeats the decisions of the
-    /// first run. Records of a pipe are judged by their arrival, those of a topic by their own time.
+    /// first run. For records of a pipe the limit is relative to their arrival, for those of a topic to their own time.
     latest: u64,
-    pub(in crate::engine) clock: Clock,
-    pub(in crate::engine) trending: Option<Trending>,
-    /// Whether rooms have trending lists.
-    rooms: bool,
     /// The time of the run, in milliseconds.
     pub(in crate::engine) at: u64,
     /// The tick being collected.
     pub(in crate::engine) tick: TickInput,
-    pub(in crate::engine) names: Arc<Names>,
-    pub(in crate::engine) progress: Arc<Progress>,
     /// Whether a collision of two names was logged.
     collided: bool,
-    out: TickSender,
+    pub(super) out: TickSender,
 }
 
 impl TickBuilder {
-    pub(super) fn new(config: &Config, shared: &Shared, out: TickSender) -> Self {
+    pub(super) fn new(config: Config, shared: Shared, out: TickSender) -> Self {
         TickBuilder {
-            levels: config.levels.clone(),
-            retention: config.graph.retention,
-            max_skew: config.input.max_skew,
             latest: latest(config.input.max_skew),
-            clock: shared.clock,
+            config,
+            shared,
             at: 0,
-            trending: config.graph.trending,
-            rooms: config.input.rooms,
-            tick: TickInput::new(1, Vec::new()),
-            names: Arc::clone(&shared.names),
-            progress: Arc::clone(&shared.progress),
+            tick: TickInput { number: 1, ..TickInput::default() },
             collided: false,
             out,
         }
@@ -96,29 +81,29 @@ impl TickBuilder {
         let level = match self.validate(record, arrives) {
             Err(reason) => return Admission::Rejected(reason),
             Ok(Effect::Ignored) => {
-                count(&self.progress.events);
-                count(&self.progress.ignored);
+                count(&self.shared.progress.events);
+                count(&self.shared.progress.ignored);
                 return Admission::Taken;
             }
             Ok(Effect::Counts(level)) => level,
         };
-        let at = self.at.max(match self.clock {
+        let at = self.at.max(match self.shared.clock {
             Clock::Event => record.ts,
             Clock::Wall => now(),
         });
         if let Some(after) = gate.opens_before(at) {
             return Admission::OpensFirst { after };
         }
-        count(&self.progress.events);
+        count(&self.shared.progress.events);
         self.at = at;
-        if record.ts.saturating_add(self.retention) <= self.at {
-            count(&self.progress.expired);
+        if record.ts.saturating_add(self.config.graph.retention) <= self.at {
+            count(&self.shared.progress.expired);
             return Admission::Taken;
         }
-        let held_until = if record.ts > self.at { record.ts } else { 0 };
-        let (user, collision) = self.names.users().intern(record.user, self.tick.number, held_until);
+        let delayed_until = if record.ts > self.at { record.ts } else { 0 };
+        let (user, collision) = self.shared.names.users().intern(record.user, self.tick.number, delayed_until);
         self.report("users", record.user, collision);
-        let (item, collision) = self.names.items().intern(record.item, self.tick.number, held_until);
+        let (item, collision) = self.shared.names.items().intern(record.item, self.tick.number, delayed_until);
         self.report("items", record.item, collision);
         if self.tick.events.is_empty() {
             self.tick.since = self.at;
@@ -130,13 +115,13 @@ impl TickBuilder {
     }
 
     fn validate(&self, record: RawEvent<'_>, arrives: bool) -> Result<Effect, Reason> {
-        let effect = self.levels.effect(record.action, record.dwell_ms)?;
-        if self.trending.is_some() && record.user.starts_with(RESERVED) {
+        let effect = self.config.levels.effect(record.action, record.dwell_ms)?;
+        if self.config.graph.trending.is_some() && record.user.starts_with(RESERVED) {
             return Err(Reason::ReservedName { user: record.user.to_owned() });
         }
         let limit = match record.stamped {
-            Some(stamped) => stamped.saturating_add(self.max_skew).min(MAX_MS - 1),
-            None if arrives && record.ts > self.latest => latest(self.max_skew),
+            Some(stamped) => stamped.saturating_add(self.config.input.max_skew).min(MAX_MS - 1),
+            None if arrives && record.ts > self.latest => latest(self.config.input.max_skew),
             None => self.latest,
         };
         if record.ts > limit {
@@ -152,10 +137,10 @@ impl TickBuilder {
         (id, item): (ItemId, &str),
         room: Option<&str>,
     ) -> Option<Scope> {
-        let until = self.trending.map(|trending| trending.expires(ts)).filter(|until| *until > self.at)?;
-        let mut names = self.names.expiring();
+        let until = self.config.graph.trending.map(|trending| trending.expires(ts)).filter(|until| *until > self.at)?;
+        let mut names = self.shared.names.expiring();
         names.retain(id, item, until);
-        let key = trending_in(room.filter(|_| self.rooms)?);
+        let key = trending_in(room.filter(|_| self.config.input.rooms)?);
         let scope = Scope::new(id64(&key));
         names.retain(scope.id(), &key, until);
         Some(scope)
@@ -166,23 +151,19 @@ impl TickBuilder {
         if self.tick.events.is_empty() {
             (self.tick.since, self.tick.at) = (self.at, self.at);
         }
-        self.tick.taken = self.progress.events.load(Relaxed);
+        self.tick.taken = self.shared.progress.events.load(Relaxed);
         let events = Vec::with_capacity(self.tick.events.len());
-        let next = TickInput::new(self.tick.number + 1, events);
+        let next = TickInput { number: self.tick.number + 1, events, ..TickInput::default() };
         let sent = self.out.ticks.send(std::mem::replace(&mut self.tick, next));
         self.out.waker.wake();
         sent.map_err(|_| Break::Disconnected)
-    }
-
-    pub(super) fn out(&self) -> &TickSender {
-        &self.out
     }
 
     /// Logs the first collision. Two names with one id64 count as one name; the chance of any collision among a hundred
     /// million names is about one in four thousand.
     fn report(&mut self, table: &str, name: &str, collision: Option<Collision>) {
         let Some(Collision { id, known }) = collision else { return };
-        count(&self.progress.collisions);
+        count(&self.shared.progress.collisions);
         if !std::mem::replace(&mut self.collided, true) {
             tracing::warn!(table, known, name, id, "two names have the same id64 and count as one");
         }

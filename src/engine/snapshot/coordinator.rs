@@ -1,5 +1,6 @@
-//! The coordinator's thread: receives messages, applies them to its [`Progress`], and carries out what follows.
+//! The coordinator's thread: receives messages, applies them to its [`SnapshotState`], and executes the actions.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,44 +12,41 @@ use dataflows::snapshot::SnapshotChunk;
 use schema::room_of;
 use snapshots::{Depth, GroupFile, Interactions, RunId, StoreError};
 
-use super::pool::Job;
-use super::state::{Action, Event, Progress};
+use super::pool::PackJob;
+use super::state::{Action, Event, SnapshotState};
 use super::{Files, Outcome, Snapshot, SnapshotMessage, input_positions, manifest};
-use crate::engine::State;
-use crate::engine::names::Names;
 use crate::engine::tick::Waker;
-use crate::stop::Stop;
+use crate::engine::{Shared, SnapshotSettings};
 
 /// Collects the rows of all workers and writes them as snapshots. It runs at normal priority, unlike the threads of the
 /// pool: it locks the names for moments, and threads that events wait for lock them too.
 pub(super) struct SnapshotCoordinator {
-    pub(super) settings: State,
+    pub(super) settings: SnapshotSettings,
     /// Distinguishes the files of this run from those of others.
     pub(super) run: RunId,
     /// Workers of all processes.
     pub(super) workers: usize,
-    pub(super) names: Arc<Names>,
+    pub(super) shared: Shared,
     pub(super) waker: Waker,
-    /// Set when another run has taken over the store: this one must not continue.
-    pub(super) stop: Stop,
     pub(super) requests: Receiver<(Option<usize>, SnapshotMessage)>,
     pub(super) replies: Sender<(usize, SnapshotMessage)>,
     /// Tick up to which all changes are in the output.
     pub(super) written: Arc<AtomicU64>,
     /// Disconnected when the output ends.
     pub(super) output: Receiver<Infallible>,
-    pub(super) pool: Sender<Job>,
+    pub(super) pool: Sender<PackJob>,
     pub(super) stored: Receiver<Event>,
     pub(super) outcomes: Sender<Outcome>,
-    pub(super) progress: Progress,
-    /// Rows that came, by group.
-    pub(super) rows: Vec<Interactions>,
+    pub(super) state: SnapshotState,
+    /// Received rows by group.
+    pub(super) rows: BTreeMap<u8, Interactions>,
+    /// Whether packers rest in between.
     pub(super) is_paced: bool,
     /// Result of the last snapshot that ended.
     pub(super) last: Result<(), StoreError>,
 }
 
-/// Time between two looks at the output, when the snapshot waits for nothing else. A message for each flush would wake
+/// Interval at which the output is polled when the snapshot waits for nothing else. A message for each flush would wake
 /// this thread all the time.
 const OUTPUT_POLL: Duration = Duration::from_millis(2);
 
@@ -62,7 +60,7 @@ impl SnapshotCoordinator {
     /// Takes snapshots until the workers or the output end. Returns the failure of the last snapshot, if it failed.
     pub(super) fn run(mut self) -> Result<(), StoreError> {
         loop {
-            let timeout = if self.progress.awaits_output() { OUTPUT_POLL } else { Duration::MAX };
+            let timeout = if self.state.awaits_output() { OUTPUT_POLL } else { Duration::MAX };
             let input = select! {
                 recv(self.requests) -> request => request.map(|(from, message)| Input::Request(from, message)),
                 recv(self.stored) -> event => event.map(Input::Event),
@@ -72,8 +70,8 @@ impl SnapshotCoordinator {
             match input {
                 Ok(Input::Request(from, message)) => self.receive(from, message),
                 Ok(Input::Event(event)) => self.apply(event),
-                // One that is under way is abandoned, which is no failure.
-                Err(_) => return if self.progress.is_idle() { self.last } else { Ok(()) },
+                // A snapshot under way is abandoned, which is no failure.
+                Err(_) => return if self.state.is_idle() { self.last } else { Ok(()) },
             }
         }
     }
@@ -81,14 +79,14 @@ impl SnapshotCoordinator {
     fn receive(&mut self, from: Option<usize>, message: SnapshotMessage) {
         match message {
             SnapshotMessage::Begin(snapshot) => {
-                self.rows = (0..=u8::MAX).map(|_| Interactions::default()).collect();
+                self.rows.clear();
                 self.is_paced = !snapshot.is_last;
                 self.apply(Event::Begin(snapshot));
             }
             SnapshotMessage::Changed { snapshot, groups } => self.apply(Event::Changed { snapshot, groups }),
             SnapshotMessage::Interactions(chunk) => {
                 let (snapshot, group) = (chunk.snapshot, chunk.group);
-                if self.progress.is_writing(snapshot) {
+                if self.state.is_writing(snapshot) {
                     self.append(&chunk);
                 }
                 if chunk.last {
@@ -104,7 +102,7 @@ impl SnapshotCoordinator {
     }
 
     fn apply(&mut self, event: Event) {
-        for action in self.progress.apply(event) {
+        for action in self.state.apply(event) {
             match action {
                 Action::Request { snapshot, groups } => {
                     for worker in 0..self.workers {
@@ -124,35 +122,36 @@ impl SnapshotCoordinator {
 
     /// Adds rows to those of their group.
     fn append(&mut self, chunk: &SnapshotChunk) {
-        const HELD: &str = "names are held while a snapshot is taken";
-        let rows = &mut self.rows[usize::from(chunk.group)];
+        const RETAINED: &str = "names are retained while a snapshot is taken";
+        let rows = self.rows.entry(chunk.group).or_default();
+        let names = &self.shared.names;
         for &dataflows::Event { user, item, ts, level, scope } in &chunk.events {
             if !rows.push_known(user, item, ts, level) {
                 // The reader and the writer need the names too, so they are locked only for names that are new here.
-                let (users, items, expiring) = (self.names.users(), self.names.items(), self.names.expiring());
-                let item_name = items.get(item).or_else(|| expiring.get(item)).expect(HELD);
-                rows.push((user, users.get(user).expect(HELD)), (item, item_name), ts, level);
+                let (users, items, expiring) = (names.users(), names.items(), names.expiring());
+                let item_name = items.get(item).or_else(|| expiring.get(item)).expect(RETAINED);
+                rows.push((user, users.get(user).expect(RETAINED)), (item, item_name), ts, level);
             }
             if let Some(scope) = scope {
-                let expiring = self.names.expiring();
-                let key = expiring.get(scope.id()).expect(HELD);
+                let expiring = names.expiring();
+                let key = expiring.get(scope.id()).expect(RETAINED);
                 rows.set_room(scope.id(), room_of(key).expect("the scope of an event in a room has the key of a room"));
             }
         }
     }
 
-    /// Gives the rows of a group to the pool, and waits while all packers are busy: then requests pile up, workers keep
-    /// the rest, and memory stays bounded.
+    /// Sends the rows of a group to the pool, and blocks while all packers are busy: then requests queue up, workers keep the
+    /// rest, and memory stays bounded.
     fn store(&mut self, snapshot: u64, group: u8) {
-        let rows = std::mem::take(&mut self.rows[usize::from(group)]);
+        let rows = self.rows.remove(&group).unwrap_or_default();
         if rows.is_empty() {
             self.apply(Event::Stored { snapshot, group, file: Ok(None) });
             return;
         }
-        let job = Job { snapshot, group, rows, is_paced: self.is_paced };
+        let job = PackJob { snapshot, group, rows, is_paced: self.is_paced };
         select! {
             send(self.pool, job) -> sent => sent.expect("the pool lives as long as its jobs"),
-            // The run is over. The main loop ends with it.
+            // The run is over, and the main loop ends next.
             recv(self.output) -> _ => {}
         }
     }
@@ -176,23 +175,24 @@ impl SnapshotCoordinator {
         if let Err(error) = &result {
             tracing::warn!(snapshot, %error, "snapshot failed, the previous one stays valid");
             if lost {
-                self.stop.set();
+                // The other run continues, so this one must not.
+                self.shared.stop.set();
             }
             if let Err(error) = self.settings.store.discard(snapshot, self.run) {
                 tracing::warn!(snapshot, %error, "cannot delete the files of a failed snapshot yet");
             }
         }
-        let outcome = Outcome { failed: result.is_err(), lost, base: self.progress.base() };
+        let outcome = Outcome { failed: result.is_err(), lost, base: self.state.base() };
         self.last = result;
-        self.rows = Vec::new();
-        self.names.release();
-        // Worker 0 is gone only when the run is over.
+        self.rows.clear();
+        self.shared.names.remove_deferred();
+        // Sending fails only when the run is over.
         self.outcomes.send(outcome).unwrap_or_default();
         self.waker.wake();
     }
 
     fn reply(&self, worker: usize, message: SnapshotMessage) {
-        // Worker 0 is gone only when the run is over.
+        // Sending fails only when the run is over.
         self.replies.send((worker, message)).unwrap_or_default();
     }
 }

@@ -1,4 +1,4 @@
-//! The snapshot state of one worker.
+//! Participation of one worker in snapshots: reports changed groups and sends the rows of wanted ones.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,13 +15,13 @@ const MAX_QUEUED: usize = 64;
 /// Unacknowledged chunks of a worker of another process.
 const MAX_UNACKNOWLEDGED: usize = 8;
 
-/// One worker's part in snapshots, shared by the graph and the command channel.
+/// The snapshot state of one worker, shared by the graph and the command channel.
 #[derive(Clone)]
 pub(in crate::engine) struct SnapshotParticipant(Rc<RefCell<Participant>>);
 
 struct Participant {
     route: Route,
-    /// Groups to send, and the snapshot they are of.
+    /// Number of a snapshot, and the groups to send for it.
     wanted: Option<(u64, Groups)>,
 }
 
@@ -29,7 +29,7 @@ struct Participant {
 enum Route {
     /// It is in this process.
     Local(Sender<(Option<usize>, SnapshotMessage)>),
-    /// Through worker 0, which is in another process.
+    /// It is in the process of worker 0, which forwards messages.
     Remote { outgoing: Vec<SnapshotMessage>, unacknowledged: usize },
 }
 
@@ -67,7 +67,7 @@ impl SnapshotParticipant {
 
     fn send(&self, message: SnapshotMessage) {
         match &mut self.0.borrow_mut().route {
-            // The coordinator is gone only when the run is over.
+            // Sending fails only when the run is over.
             Route::Local(requests) => requests.send((None, message)).unwrap_or_default(),
             Route::Remote { outgoing, .. } => outgoing.push(message),
         }

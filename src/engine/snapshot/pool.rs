@@ -15,14 +15,14 @@ use crate::engine::threads::{lower_priority, spawn};
 const WRITERS: usize = 8;
 
 /// Rest of a packer as a multiple of the time it packed, so that one packer per core takes a quarter of the machine. Low
-/// priority alone is not enough: a worker that wakes up may still find every core taken for a moment.
+/// priority alone is not enough: a worker that wakes up may still find every core busy for a moment.
 const REST: u32 = 3;
 
 /// A longer time was not spent packing but waiting for a slow store, so no longer one counts for the rest.
 const MAX_PACKING: Duration = Duration::from_millis(250);
 
-/// All rows of a group.
-pub(super) struct Job {
+/// All rows of a group, to pack and store.
+pub(super) struct PackJob {
     pub(super) snapshot: u64,
     pub(super) group: u8,
     pub(super) rows: Interactions,
@@ -32,8 +32,8 @@ pub(super) struct Job {
 
 /// Starts packers, one per core, and the writers of packed files. Returns the channel of jobs, which is full while all
 /// packers are busy, and the channel of [`Event::Stored`]. Threads end when the jobs do.
-pub(super) fn start(store: &Arc<Store>, run: RunId) -> (Sender<Job>, Receiver<Event>) {
-    let (job_sender, jobs) = bounded::<Job>(1);
+pub(super) fn start(store: &Arc<Store>, run: RunId) -> (Sender<PackJob>, Receiver<Event>) {
+    let (job_sender, jobs) = bounded::<PackJob>(1);
     let (packed_sender, packed) = bounded::<(u64, u8, EncodedGroup)>(1);
     let (stored_sender, stored) = unbounded();
     // Every `send` below fails only when the run is over.
@@ -41,7 +41,7 @@ pub(super) fn start(store: &Arc<Store>, run: RunId) -> (Sender<Job>, Receiver<Ev
         let (jobs, packed, stored, store) =
             (jobs.clone(), packed_sender.clone(), stored_sender.clone(), Arc::clone(store));
         start_thread("packer", tracing::error_span!("packer"), move || {
-            for Job { snapshot, group, rows, is_paced } in jobs {
+            for PackJob { snapshot, group, rows, is_paced } in jobs {
                 let began = Instant::now();
                 match store.encode_group(snapshot, run, group, &rows) {
                     Ok(file) => packed.send((snapshot, group, file)).unwrap_or_default(),

@@ -28,18 +28,18 @@ pub(in crate::engine) struct SnapshotSchedule {
 }
 
 impl SnapshotSchedule {
-    /// `number`: of the newest snapshot in the store; `first`: what the first snapshot builds on.
+    /// `number`: of the newest snapshot in the store; `base`: tick whose files the first snapshot can reuse, 0: none.
     pub(super) fn new(
         interval: Interval,
         number: u64,
         requests: Sender<(Option<usize>, SnapshotMessage)>,
         outcomes: Receiver<Outcome>,
-        first: Outcome,
+        base: Time,
     ) -> Self {
         SnapshotSchedule {
             requests,
             outcomes,
-            outcome: first,
+            outcome: Outcome { base, ..Outcome::default() },
             number,
             began: Instant::now(),
             is_under_way: false,
@@ -50,7 +50,7 @@ impl SnapshotSchedule {
         }
     }
 
-    /// Notes that a tick entered the graph, after which the inputs are at `positions`.
+    /// Records a tick that was sent to the graph, after which the inputs are at `positions`.
     pub(in crate::engine) fn on_tick(&mut self, positions: Vec<SourcePosition>) {
         self.positions = positions;
         self.unsaved = true;
@@ -72,13 +72,13 @@ impl SnapshotSchedule {
         match self.outcomes.try_recv() {
             Ok(outcome) => (self.is_under_way, self.outcome) = (false, outcome),
             Err(TryRecvError::Empty) => {}
-            // The coordinator has ended: no snapshot will.
+            // The snapshot coordinator has ended: no later snapshot can succeed.
             Err(TryRecvError::Disconnected) => (self.is_under_way, self.outcome.lost) = (false, true),
         }
         self.is_under_way
     }
 
-    /// How long no snapshot will be due. The coordinator wakes worker 0 when one ends.
+    /// Time until a snapshot may be due. The snapshot coordinator wakes worker 0 when one ends.
     pub(in crate::engine) fn wait(&mut self) -> Duration {
         if self.is_needed() { self.interval.get().saturating_sub(self.began.elapsed()) } else { Duration::MAX }
     }
@@ -89,7 +89,7 @@ impl SnapshotSchedule {
         self.began = Instant::now();
         (self.is_under_way, self.unsaved, self.is_last) = (true, false, at_end);
         let snapshot = Snapshot { number: self.number, time, positions: self.positions.clone(), is_last: at_end };
-        // A coordinator that has ended shows in its outcomes.
+        // If the coordinator has ended, its channel of outcomes is disconnected: see `is_under_way`.
         self.requests.send((None, SnapshotMessage::Begin(snapshot))).unwrap_or_default();
         Barrier::Snapshot { number: self.number, since: self.outcome.base }
     }

@@ -1,4 +1,4 @@
-//! State transitions of the coordinator, without any I/O: an [`Event`] comes in, the [`Action`]s that follow go out.
+//! State transitions of the snapshot coordinator, without any I/O: takes an [`Event`], returns the [`Action`]s that follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use snapshots::{GroupFile, StoreError};
 use super::{Files, Snapshot};
 
 /// The snapshot under way, if any, and what the next one builds on.
-pub(super) struct Progress {
+pub(super) struct SnapshotState {
     /// Workers of all processes.
     workers: usize,
-    state: State,
+    phase: Phase,
     /// Tick up to which all changes are in the output.
     output: Time,
     /// Tick and files of the last complete snapshot. Groups that do not change keep their files.
@@ -19,12 +19,12 @@ pub(super) struct Progress {
     files: Files,
 }
 
-enum State {
+enum Phase {
     /// No snapshot is under way.
     Idle,
     /// Waiting for the changed groups of each worker.
     Collecting { snapshot: Snapshot, reports: usize, changed: BTreeSet<u8> },
-    /// Waiting for the rows of these groups and for their files.
+    /// Waiting for the rows of the changed groups and for their files.
     Writing {
         snapshot: Snapshot,
         /// Workers that have rows to send yet, by group.
@@ -67,20 +67,20 @@ pub(super) enum Event {
 pub(super) enum Action {
     /// Request these groups from every worker.
     Request { snapshot: u64, groups: Vec<u8> },
-    /// Store the rows that came for a group.
+    /// Store the received rows of a group.
     Store { snapshot: u64, group: u8 },
     /// Write the manifest.
     Publish(Snapshot, Files),
-    /// Nothing is under way any more.
+    /// The snapshot has ended.
     End { snapshot: u64, result: Result<(), StoreError> },
 }
 
-impl Progress {
+impl SnapshotState {
     /// `files`: of the snapshot that the run continues.
     pub(super) fn new(workers: usize, files: Option<Files>) -> Self {
         // What is loaded from a snapshot counts as older than any tick of the run.
         let base = Time::from(files.is_some());
-        Progress { workers, state: State::Idle, output: 0, base, files: files.unwrap_or_default() }
+        SnapshotState { workers, phase: Phase::Idle, output: 0, base, files: files.unwrap_or_default() }
     }
 
     /// Tick of the last complete snapshot whose files can be reused; 0: none.
@@ -88,35 +88,35 @@ impl Progress {
         self.base
     }
 
-    /// Whether rows of this snapshot are expected. Rows of one that was replaced may still come.
+    /// Whether rows of this snapshot are expected. Rows of one that was replaced may still arrive.
     pub(super) fn is_writing(&self, number: u64) -> bool {
-        matches!(&self.state, State::Writing { snapshot, .. } if snapshot.number == number)
+        matches!(&self.phase, Phase::Writing { snapshot, .. } if snapshot.number == number)
     }
 
     /// Whether only the output is missing.
     pub(super) fn awaits_output(&self) -> bool {
-        matches!(self.state, State::Committing { .. })
+        matches!(self.phase, Phase::Committing { .. })
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+        matches!(self.phase, Phase::Idle)
     }
 
     /// Applies an event. Events of another snapshot than the one under way change nothing.
     pub(super) fn apply(&mut self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
-        match (&mut self.state, event) {
-            (state, Event::Begin(snapshot)) => {
-                *state = State::Collecting { snapshot, reports: 0, changed: BTreeSet::new() };
+        match (&mut self.phase, event) {
+            (phase, Event::Begin(snapshot)) => {
+                *phase = Phase::Collecting { snapshot, reports: 0, changed: BTreeSet::new() };
             }
-            (State::Collecting { snapshot, reports, changed }, Event::Changed { snapshot: number, groups })
+            (Phase::Collecting { snapshot, reports, changed }, Event::Changed { snapshot: number, groups })
                 if snapshot.number == number =>
             {
                 *reports += 1;
                 changed.extend(groups);
                 if *reports == self.workers {
                     let groups: Vec<u8> = changed.iter().copied().collect();
-                    self.state = State::Writing {
+                    self.phase = Phase::Writing {
                         snapshot: snapshot.clone(),
                         open: groups.iter().map(|group| (*group, self.workers)).collect(),
                         unstored: groups.len(),
@@ -126,14 +126,14 @@ impl Progress {
                     actions.push(Action::Request { snapshot: number, groups });
                 }
             }
-            (State::Writing { snapshot, open, unstored, failure, .. }, Event::Sent { snapshot: number, group })
+            (Phase::Writing { snapshot, open, unstored, failure, .. }, Event::Sent { snapshot: number, group })
                 if snapshot.number == number =>
             {
                 let Some(workers) = open.get_mut(&group) else { return actions };
                 *workers -= 1;
                 if *workers == 0 {
                     open.remove(&group);
-                    // After a failure the rest is only awaited: workers send what was requested.
+                    // After a failure the remaining rows are received and dropped: workers send what was requested.
                     match failure {
                         None => actions.push(Action::Store { snapshot: number, group }),
                         Some(_) => *unstored -= 1,
@@ -141,7 +141,7 @@ impl Progress {
                 }
             }
             (
-                State::Writing { snapshot, unstored, files, failure, .. },
+                Phase::Writing { snapshot, unstored, files, failure, .. },
                 Event::Stored { snapshot: number, group, file },
             ) if snapshot.number == number => {
                 *unstored -= 1;
@@ -151,7 +151,7 @@ impl Progress {
                     Err(error) => *failure = Some(error),
                 }
             }
-            (State::Committing { publishing: publishing @ true, snapshot, files }, Event::Published(result)) => {
+            (Phase::Committing { publishing: publishing @ true, snapshot, files }, Event::Published(result)) => {
                 *publishing = false;
                 if result.is_ok() {
                     (self.base, self.files) = (snapshot.time, std::mem::take(files));
@@ -168,16 +168,16 @@ impl Progress {
 
     /// Transitions that follow without another event.
     fn advance(&mut self) -> Option<Action> {
-        if let State::Writing { snapshot, unstored: 0, files, failure, .. } = &mut self.state {
+        if let Phase::Writing { snapshot, unstored: 0, files, failure, .. } = &mut self.phase {
             let number = snapshot.number;
             if let Some(failure) = failure.take() {
                 return Some(self.end(number, Err(failure)));
             }
             let (snapshot, files) = (snapshot.clone(), std::mem::take(files));
-            self.state = State::Committing { snapshot, files, publishing: false };
+            self.phase = Phase::Committing { snapshot, files, publishing: false };
         }
-        match &mut self.state {
-            State::Committing { snapshot, files, publishing: publishing @ false } if snapshot.time <= self.output => {
+        match &mut self.phase {
+            Phase::Committing { snapshot, files, publishing: publishing @ false } if snapshot.time <= self.output => {
                 *publishing = true;
                 Some(Action::Publish(snapshot.clone(), files.clone()))
             }
@@ -186,9 +186,9 @@ impl Progress {
     }
 
     fn end(&mut self, snapshot: u64, result: Result<(), StoreError>) -> Action {
-        self.state = State::Idle;
+        self.phase = Phase::Idle;
         if matches!(result, Err(StoreError::Damaged { .. })) {
-            // Files of an older snapshot are gone, which this one names too: the next one writes all groups.
+            // Files of an older snapshot, which this one also names, are lost: the next one writes all groups.
             (self.base, self.files) = (0, Files::new());
         }
         Action::End { snapshot, result }
@@ -223,71 +223,69 @@ mod tests {
     }
 
     /// A snapshot of a single worker, up to the point where its manifest is to be written.
-    fn publishing(progress: &mut Progress, number: u64) {
-        progress.apply(Event::Begin(snapshot(number)));
-        let actions = progress.apply(Event::Changed { snapshot: number, groups: vec![5] });
+    fn publishing(state: &mut SnapshotState, number: u64) {
+        state.apply(Event::Begin(snapshot(number)));
+        let actions = state.apply(Event::Changed { snapshot: number, groups: vec![5] });
         assert!(matches!(&actions[..], [Action::Request { groups, .. }] if *groups == [5]), "{actions:?}");
-        let actions = progress.apply(Event::Sent { snapshot: number, group: 5 });
+        let actions = state.apply(Event::Sent { snapshot: number, group: 5 });
         assert!(matches!(actions[..], [Action::Store { group: 5, .. }]), "{actions:?}");
-        assert!(
-            progress.apply(Event::Stored { snapshot: number, group: 5, file: Ok(Some(file(5, number))) }).is_empty()
-        );
-        let actions = progress.apply(Event::Output(tick(number)));
+        assert!(state.apply(Event::Stored { snapshot: number, group: 5, file: Ok(Some(file(5, number))) }).is_empty());
+        let actions = state.apply(Event::Output(tick(number)));
         assert!(matches!(actions[..], [Action::Publish(..)]), "{actions:?}");
     }
 
     #[test]
     fn publishes_without_changes_as_soon_as_the_output_is_written() {
-        let mut progress = Progress::new(1, Some(files(&[1, 2], 1)));
-        progress.apply(Event::Output(tick(NUMBER)));
-        progress.apply(Event::Begin(snapshot(NUMBER)));
-        let actions = progress.apply(Event::Changed { snapshot: NUMBER, groups: vec![] });
+        let mut state = SnapshotState::new(1, Some(files(&[1, 2], 1)));
+        state.apply(Event::Output(tick(NUMBER)));
+        state.apply(Event::Begin(snapshot(NUMBER)));
+        let actions = state.apply(Event::Changed { snapshot: NUMBER, groups: vec![] });
         let [Action::Request { groups, .. }, Action::Publish(_, named)] = &actions[..] else { panic!("{actions:?}") };
         assert_eq!((groups.len(), named), (0, &files(&[1, 2], 1)));
-        let actions = progress.apply(Event::Published(Ok(())));
-        assert!(matches!(actions[..], [Action::End { snapshot: NUMBER, result: Ok(()) }]) && progress.is_idle());
-        assert_eq!(progress.base(), tick(NUMBER));
+        let actions = state.apply(Event::Published(Ok(())));
+        assert!(matches!(actions[..], [Action::End { snapshot: NUMBER, result: Ok(()) }]) && state.is_idle());
+        assert_eq!(state.base(), tick(NUMBER));
     }
 
     #[test]
     fn writes_all_groups_after_files_of_an_older_snapshot_were_lost() {
-        let mut progress = Progress::new(1, Some(files(&[1], 1)));
-        assert_eq!(progress.base(), 1);
-        publishing(&mut progress, NUMBER);
-        let actions = progress.apply(Event::Published(Err(failure())));
+        let mut state = SnapshotState::new(1, Some(files(&[1], 1)));
+        assert_eq!(state.base(), 1);
+        publishing(&mut state, NUMBER);
+        let actions = state.apply(Event::Published(Err(failure())));
         assert!(matches!(actions[..], [Action::End { result: Err(_), .. }]));
-        assert_eq!((progress.base(), progress.files.len()), (0, 0));
+        assert_eq!((state.base(), state.files.len()), (0, 0));
     }
 
     #[test]
     fn keeps_the_files_of_the_snapshot_before_when_another_run_owns_the_store() {
-        let mut progress = Progress::new(1, Some(files(&[1], 1)));
-        publishing(&mut progress, NUMBER);
-        progress.apply(Event::Published(Err(StoreError::Taken { place: "x".into() })));
-        assert_eq!((progress.base(), &progress.files), (1, &files(&[1], 1)));
-        publishing(&mut progress, NUMBER + 1);
+        let mut state = SnapshotState::new(1, Some(files(&[1], 1)));
+        publishing(&mut state, NUMBER);
+        state.apply(Event::Published(Err(StoreError::Taken { place: "x".into() })));
+        assert_eq!((state.base(), &state.files), (1, &files(&[1], 1)));
+        publishing(&mut state, NUMBER + 1);
     }
 
     #[test]
     fn ignores_events_of_other_snapshots() {
-        let mut progress = Progress::new(1, None);
-        let stale = |progress: &mut Progress| {
-            assert!(progress.apply(Event::Changed { snapshot: 3, groups: vec![1] }).is_empty());
-            assert!(progress.apply(Event::Sent { snapshot: 3, group: 5 }).is_empty());
-            assert!(progress.apply(Event::Stored { snapshot: 3, group: 5, file: Err(failure()) }).is_empty());
-            assert!(!progress.is_writing(3));
+        let mut state = SnapshotState::new(1, None);
+        let stale = |state: &mut SnapshotState| {
+            assert!(state.apply(Event::Changed { snapshot: 3, groups: vec![1] }).is_empty());
+            assert!(state.apply(Event::Sent { snapshot: 3, group: 5 }).is_empty());
+            assert!(state.apply(Event::Stored { snapshot: 3, group: 5, file: Err(failure()) }).is_empty());
+            assert!(!state.is_writing(3));
         };
-        stale(&mut progress);
-        progress.apply(Event::Begin(snapshot(NUMBER)));
-        stale(&mut progress);
-        progress.apply(Event::Changed { snapshot: NUMBER, groups: vec![5] });
-        stale(&mut progress);
-        assert!(progress.is_writing(NUMBER));
+        stale(&mut state);
+        state.apply(Event::Begin(snapshot(NUMBER)));
+        stale(&mut state);
+        state.apply(Event::Changed { snapshot: NUMBER, groups: vec![5] });
+        stale(&mut state);
+        assert!(state.is_writing(NUMBER));
     }
 
     /// Delivers pending events in the order that `choices` gives, until none is left.
     struct Simulation {
-        progress: Progress,
+        state: SnapshotState,
         pending: Vec<Event>,
         /// Groups that each worker has still to report as sent, in order.
         to_send: Vec<Vec<u8>>,
@@ -305,7 +303,7 @@ mod tests {
                 None => self.pending.swap_remove(choice),
                 Some(at) => Event::Sent { snapshot: NUMBER, group: self.to_send[senders[at]].remove(0) },
             };
-            for action in self.progress.apply(event) {
+            for action in self.state.apply(event) {
                 match action {
                     Action::Request { groups, .. } => {
                         assert!(self.to_send.iter().all(Vec::is_empty), "requested twice");
@@ -321,7 +319,7 @@ mod tests {
                         self.pending.push(Event::Stored { snapshot: NUMBER, group, file });
                     }
                     Action::Publish(_, files) => {
-                        assert!(self.progress.output >= tick(NUMBER), "published before the output");
+                        assert!(self.state.output >= tick(NUMBER), "published before the output");
                         self.published.push(files);
                         self.pending.push(Event::Published(Ok(())));
                     }
@@ -341,8 +339,8 @@ mod tests {
         ) {
             let before = files(&[0, 1, 2, 3], 1);
             let failing: Vec<u8> = failing.into_iter().collect();
-            let mut progress = Progress::new(changed.len(), Some(before.clone()));
-            progress.apply(Event::Begin(snapshot(NUMBER)));
+            let mut state = SnapshotState::new(changed.len(), Some(before.clone()));
+            state.apply(Event::Begin(snapshot(NUMBER)));
             let wanted: BTreeSet<u8> = changed.iter().flatten().copied().collect();
             let reports = changed.iter().map(|groups| {
                 Event::Changed { snapshot: NUMBER, groups: groups.iter().copied().collect() }
@@ -351,14 +349,14 @@ mod tests {
             pending.extend([Event::Output(tick(NUMBER) - 1), Event::Output(tick(NUMBER))]);
             let to_send = vec![Vec::new(); changed.len()];
             let (stored, published, ended) = (BTreeSet::new(), Vec::new(), Vec::new());
-            let mut run = Simulation { progress, pending, to_send, stored, published, ended };
+            let mut run = Simulation { state, pending, to_send, stored, published, ended };
             for choice in choices {
                 if run.pending.is_empty() && run.to_send.iter().all(Vec::is_empty) {
                     break;
                 }
                 run.step(choice, &empty, &failing);
             }
-            prop_assert!(run.progress.is_idle());
+            prop_assert!(run.state.is_idle());
             let fails = failing.iter().any(|group| wanted.contains(group));
             prop_assert_eq!(&run.ended, &[!fails]);
             if fails {
@@ -374,7 +372,7 @@ mod tests {
                 }
                 prop_assert_eq!(&run.stored, &wanted);
                 prop_assert_eq!(run.published, [expected.clone()]);
-                prop_assert_eq!(run.progress.files, expected);
+                prop_assert_eq!(run.state.files, expected);
             }
         }
     }

@@ -32,7 +32,7 @@ fn a_signal_to_any_process_drains_all() {
             .collect();
         assert!(done[asked].stderr.contains("shutting down"), "{}", done[asked].stderr);
         if asked == 1 {
-            done = vec![done.swap_remove(0).assert_stderr(&["shutting down: process 1 was asked to stop"])];
+            done = vec![done.swap_remove(0).assert_stderr(&["shutting down: process 1 received a stop request"])];
         }
         let found = changes(&dir.read("out.jsonl")).len() as u64;
         assert_eq!(done[0].summary().changes, found);
@@ -113,7 +113,7 @@ fn a_process_may_die_and_return_before_the_start() {
     let first = cluster.start(0, "--input x.jsonl");
     for process in [1, 2, 1] {
         let linked = cluster.start(process, "");
-        wait_for_stderr(&first, "is linked");
+        wait_for_stderr(&first, "process linked");
         std::thread::sleep(Duration::from_millis(200));
         linked.signal("KILL");
         linked.finish_within(RUN_TIMEOUT);
@@ -134,7 +134,7 @@ fn a_restarted_process_0_starts_another_run() {
     let second = cluster.start(1, "");
     for _ in 0..2 {
         let first = cluster.start(0, "--input x.jsonl");
-        wait_for_stderr(&first, "process 1 is linked");
+        wait_for_stderr(&first, "process linked process=1");
         first.signal("KILL");
         first.finish_within(RUN_TIMEOUT);
     }

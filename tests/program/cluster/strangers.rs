@@ -133,7 +133,7 @@ fn refuses_a_second_process_with_the_same_number() {
     let cluster = Cluster::new(&dir, 3, 1);
     let first = cluster.start(0, "--input x.jsonl");
     let second = cluster.start(1, "");
-    wait_for_stderr(&first, "process 1 is linked");
+    wait_for_stderr(&first, "process linked process=1");
     // The same number at another address: a mistake in a list of hosts.
     let mut hosts = cluster.hosts.clone();
     hosts[1] = super::free_address();
