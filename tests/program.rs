@@ -33,7 +33,7 @@ use super::support::oracle::trending::{self, RoomEvent, Trending};
 use super::support::oracle::{OracleEvent, without_scores};
 
 /// Time limit of a run. A run that exceeds it is killed, and its test fails.
-const RUN_TIMEOUT: Duration = Duration::from_secs(60);
+const RUN_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Exit code and output of a run.
 #[derive(Debug)]

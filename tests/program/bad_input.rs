@@ -114,7 +114,7 @@ fn every_bad_record_is_counted_logged_and_written_to_the_rejects_file() {
         }
         offset += record.len() + 1;
         // Only the first record of each reason is logged.
-        let logged = done.stderr.contains(&format!(" WARN bad.jsonl:{line}: "));
+        let logged = done.stderr.contains(&format!(" WARN reader: bad.jsonl:{line}: "));
         assert_eq!(logged, !logged_codes.contains(&code), "line {line} in:\n{}", done.stderr);
         logged_codes.push(code);
     }

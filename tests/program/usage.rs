@@ -33,7 +33,7 @@ fn usage_errors_exit_with_2_and_name_the_remedy() {
         (&["run", "--input", "bare.csv"], &["bare.csv", "`user`, `item`, `action`, `ts`", "`a`, `b`", "--columns"]),
         (&["run", "--input", "twice.csv"], &["twice.csv", "`user` twice"]),
         (&["run", "--input", "good.csv", "--where", "quantity>0"], &["good.csv", "no column `quantity`"]),
-        (&["run", "--input", "good.csv", "--action", "view"], &["--action view", "`action`", "leave one"]),
+        (&["run", "--input", "good.csv", "--action", "view"], &["--action view", "`action`", "omit one"]),
         (&["run", "--where", "quantity"], &["--where quantity", "no comparison", "quantity>0"]),
         (&["run", "--where", "a>>3"], &["--where a>>3", "two comparisons"]),
         (&["run", "--input", "events.parquet"], &["events.parquet", "PATH.jsonl", "PATH.csv", "stdin", "generate:"]),

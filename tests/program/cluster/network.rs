@@ -106,7 +106,12 @@ fn a_cluster_notices_a_cut_network_and_recovers() {
     let args = "--input x.jsonl --output out.jsonl --set graph.audience=all --set input.batch=20 --state state \
                 --set state.interval=50ms";
     let children = [0, 1].map(|process| machines.start(&dir, process, args));
-    std::thread::sleep(Duration::from_millis(600));
+    // The cut must come while both work: not before they are linked, whatever the speed of the machine.
+    let started = Instant::now();
+    while std::fs::metadata(dir.path("out.jsonl")).map_or(0, |output| output.len()) == 0 {
+        assert!(started.elapsed() < RUN_TIMEOUT, "no output yet");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let name = &machines.name;
     assert!(sh(&format!("ip -n {name}0 link set {name}0 down")));
     let cut = Instant::now();
