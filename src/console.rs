@@ -18,13 +18,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// The status line as it stands on the terminal. Empty: there is none.
+/// The status line on the terminal. Empty: there is none.
 static STATUS: Mutex<String> = Mutex::new(String::new());
 
 /// Whether everything on stderr is a log record.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Starts logging at level `info`, or at what `RUST_LOG` says.
+/// Starts logging at level `info`, or with the filter in `RUST_LOG`.
 pub fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveStatus).with_target(false);

@@ -95,7 +95,7 @@ impl Job {
         Job {
             config,
             inputs,
-            sinks: Sinks::new(output),
+            sinks: Sinks { changes: output, similar_items: None, similar_users: None },
             rejects: RejectLog::default(),
             workers: 1,
             links: None,

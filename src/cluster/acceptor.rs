@@ -119,13 +119,13 @@ impl Acceptor {
         self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets processes join this run. Drops links of another run.
+    /// Admits processes to this run. Drops links of another run.
     pub(super) fn open(&self, epoch: Epoch) {
         self.close();
         self.state().epoch = Some(epoch);
     }
 
-    /// Lets no process join, and drops all links.
+    /// Admits no process, and drops all links.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.epoch = None;
@@ -161,7 +161,7 @@ impl Acceptor {
         state.links.iter().skip(self.me.process as usize + 1).all(|link| link.as_ref().is_some_and(|link| link.ready))
     }
 
-    /// Starts the run: takes the links, by process, and lets no process join any more.
+    /// Starts the run: takes the links, by process, and admits no process from now on.
     pub(super) fn start(&self) -> Vec<Option<TcpStream>> {
         let mut state = self.state();
         state.started = true;

@@ -79,12 +79,12 @@ impl HandshakeError {
         }
     }
 
-    /// Whether it happens whenever a cluster starts, and needs no warning.
+    /// Whether the error is normal while a cluster starts, and needs no warning.
     pub(super) fn is_expected(&self) -> bool {
         *self == HandshakeError::EpochUnknown
     }
 
-    /// The shortest time between two log records of it. Probes come every few seconds as long as a process lives.
+    /// The shortest time between two log records of the error. Probes arrive every few seconds as long as a process lives.
     pub(super) fn log_interval(&self) -> Duration {
         if *self == HandshakeError::Probe { Duration::from_secs(3_600) } else { LOG_INTERVAL }
     }
@@ -93,7 +93,7 @@ impl HandshakeError {
 /// The shortest time between two log records of one kind.
 pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Most kinds to remember: a peer that makes up kinds must not fill the memory.
+/// Most kinds to remember: a peer that causes ever new kinds must not fill the memory.
 const MOST_KINDS: usize = 1_000;
 
 /// Limits log records: the first of each kind is logged at once, later ones after an interval, with their count.

@@ -53,7 +53,7 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(10);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Member {
-    /// Links this process with all others, however long it takes until they are started. `options` are used by process 0.
+    /// Links this process with all others. Waits without a limit until they are started. `options` are used by process 0.
     /// `None`: the run was stopped before all were linked.
     pub fn gather(&self, options: GraphOptions, stop: &Stop) -> Result<Option<Links>, Failure> {
         let acceptor = Arc::new(Acceptor::new(self.me.clone()));

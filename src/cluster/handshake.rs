@@ -110,7 +110,7 @@ impl Epoch {
     }
 }
 
-/// Reads the greeting in three steps, so that the error names a probe, a stranger or a short greeting, whatever was sent.
+/// Reads the greeting in three steps, so that the error distinguishes a probe, another protocol and a short greeting.
 fn greeting(link: &mut impl Read) -> Result<Greeting, HandshakeError> {
     let mut bytes = [0; size_of::<Greeting>()];
     let (magic, rest) = bytes.split_at_mut(8);

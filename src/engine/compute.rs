@@ -90,7 +90,7 @@ pub(super) fn start_workers(
             }
             success
         });
-        // Joining also ends the links, once the other side has ended, too.
+        // Joining also closes the links, after the other side has ended.
         let results = workers.and_then(|workers| workers.join().into_iter().collect::<Result<Vec<bool>, _>>());
         let end = results.map_or(End::Panic, |results| End::All(results.into_iter().all(|success| success)));
         ends_in.send(end).unwrap_or_default();

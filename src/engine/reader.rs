@@ -1,7 +1,7 @@
 //! The reader thread: takes records from the [`Inputs`], builds ticks of them, and opens the output when it is time.
 //!
 //! The reader blocks in three places. On a full channel it waits for the coordinator, whose end disconnects the channel. In
-//! a poll of a pipe it may block for ever, so everything read is sent before, and a stopped run leaves the thread behind.
+//! a poll of a pipe it may block for ever, so everything read is sent before, and a stopped run abandons the thread.
 //! While all topics are silent it sleeps, for a quarter of a second at most. It ends by disconnecting the channel.
 
 mod inputs;
@@ -218,7 +218,7 @@ impl Reader {
     }
 }
 
-/// The log of rejected records. Shared, because a reader that is blocked on a pipe is left behind when the run stops, and
+/// The log of rejected records. Shared, because a reader that is blocked on a pipe is abandoned when the run stops, and
 /// the records it rejected must not be lost.
 #[derive(Clone)]
 pub(super) struct Rejects(Arc<Mutex<RejectLog>>);

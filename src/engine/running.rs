@@ -1,4 +1,4 @@
-//! The end of a run: its threads are joined in one order, whatever ended it.
+//! The end of a run: its threads are joined in one order, for any cause of the end.
 
 use std::io;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Running {
 /// The workers, or the network threads between them, could not be started.
 pub(super) const NO_WORKERS: RunError = RunError::Thread("starting the workers");
 
-/// How long the end of a run that was cut short waits for a thread that may be blocked.
+/// Longest wait for a thread that may be blocked, when the run ends early.
 const GRACE: Duration = Duration::from_millis(200);
 
 impl Running {
@@ -48,9 +48,9 @@ impl Running {
         let coordinated = self.workers.as_ref().map_or(Err(NO_WORKERS), Workers::wait_for_coordinator);
         let failed = coordinated.is_err();
         // 2. The writer: its channel is closed by now. But if a worker failed, the other workers wait for it for ever, and the
-        //    writer waits for them: it is left behind.
+        //    writer waits for them: it is abandoned.
         let written = join("the writer", self.writer, failed);
-        // 3. The reader. One that is blocked on a pipe is left behind: everything it has read was sent.
+        // 3. The reader. One that is blocked on a pipe is abandoned: everything it has read was sent.
         let cut_short = failed || self.stop.is_set() || !matches!(written, Ok(Some(_)));
         let read = join("the reader", self.reader, cut_short);
         // 4. The snapshot coordinator: a snapshot of the last tick is complete once the writer has written that tick. If the
@@ -76,7 +76,7 @@ impl Running {
     }
 }
 
-/// Joins a thread and returns its value. A thread that may be blocked gets a short time to end, and is left behind after it:
+/// Joins a thread and returns its value. A thread that may be blocked gets a short time to end, and is abandoned after it:
 /// `None`. A panic is an error that names the thread.
 fn join<T>(name: &'static str, thread: JoinHandle<T>, may_be_blocked: bool) -> Result<Option<T>, RunError> {
     let deadline = Instant::now() + GRACE;

@@ -46,7 +46,7 @@ pub fn start(job: Job) -> Running {
     let graph = dataflows::Config { outputs: sinks.outputs(), ..config.graph.clone() };
     let reader = Reader::new(config, inputs, rejects.clone(), shared.clone(), out, store, resume);
     let reader = spawn("reader", tracing::error_span!("reader"), move || reader.run());
-    let writer = Writer::new(sinks, shared.clone(), output_progress);
+    let writer = Writer { sinks, shared: shared.clone(), output_progress };
     let writer = spawn("writer", tracing::error_span!("writer"), {
         let waker = waker.clone();
         move || writer.run(&completed, &waker)

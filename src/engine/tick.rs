@@ -72,7 +72,7 @@ pub(super) struct CompletedOutput {
     pub(super) forgotten: Vec<(Forgotten, u64, u64)>,
 }
 
-/// Wakes the first worker when it waits for the reader or the writer.
+/// Wakes the first worker when it sleeps.
 #[derive(Clone, Default)]
 pub(super) struct Waker(Arc<OnceLock<Thread>>);
 

@@ -26,11 +26,6 @@ pub struct Sinks {
 }
 
 impl Sinks {
-    /// Changes of lists only.
-    pub fn new(changes: Box<dyn Sink<Change>>) -> Self {
-        Sinks { changes, similar_items: None, similar_users: None }
-    }
-
     /// The rows that the graph has to emit.
     pub(crate) fn outputs(&self) -> dataflows::config::Outputs {
         dataflows::config::Outputs {
@@ -73,17 +68,13 @@ const ROWS_PER_LOCK: usize = 64;
 
 /// Writes completed output.
 pub(super) struct Writer {
-    sinks: Sinks,
-    shared: Shared,
+    pub(super) sinks: Sinks,
+    pub(super) shared: Shared,
     /// Tick up to which everything is written, if snapshots are taken.
-    output_progress: Option<OutputProgress>,
+    pub(super) output_progress: Option<OutputProgress>,
 }
 
 impl Writer {
-    pub(super) fn new(sinks: Sinks, shared: Shared, output_progress: Option<OutputProgress>) -> Self {
-        Writer { sinks, shared, output_progress }
-    }
-
     /// Writes until the coordinator has ended, then closes the sinks. A failure stops the run, and so does a closed pipe, which
     /// is no failure. Then the channel is disconnected, and the coordinator ends too.
     pub(super) fn run(mut self, outputs: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::stop::Stop;
 
 /// Starts a run. Inputs are opened first: a mistake there must not replace an output. The cluster is linked last, so that
-/// a process that cannot run does not let the others wait. `None`: the run was stopped before all processes were linked.
+/// a process that cannot run does not keep the others waiting. `None`: the run was stopped before all processes were linked.
 pub(super) fn start(plan: CoordinatorPlan, stop: Stop) -> Result<Option<Running>, Failure> {
     let CoordinatorPlan { config, workers, member, endpoints } = plan;
     let mut job = open(endpoints, config, workers, stop)?;
