@@ -7,6 +7,7 @@ mod clocks;
 mod cluster;
 mod durable;
 mod evaluate;
+mod examples;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod real_logs;
@@ -129,11 +130,14 @@ impl TestDir {
         } else {
             command.env("RUST_LOG", log)
         };
+        command.args(args).env_remove("DELTAREC_HOSTS").env_remove("DELTAREC_SECRET");
+        self.spawn(command)
+    }
+
+    /// Starts any program in this directory with pipes for stdin, stdout and stderr.
+    fn spawn(&self, mut command: Command) -> RunningProcess {
         let mut child = command
-            .args(args)
             .current_dir(self.0.path())
-            .env_remove("DELTAREC_HOSTS")
-            .env_remove("DELTAREC_SECRET")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
