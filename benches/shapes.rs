@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use dataflows::config::Sources;
 use dataflows::ids::IdMap;
 use dataflows::operators::{
-    Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
+    CandidateSource, Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
 };
 use dataflows::types::{Collection, ItemId, List, Scored, UserId};
 use dataflows::{Audience, Config, Event, GraphInput, InputStreams};
@@ -353,7 +353,8 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
             .join_core(subscribed, |item: &ItemId, row: &(ItemId, u32), ()| Some(replicated(*item, *row)))
     };
     if shape.contains("lists") {
-        lists(users.profiles, neighbours, None, config, &gauges)
+        let items = CandidateSource::similar_items(config.sources.items, users.profiles, neighbours);
+        lists(vec![items], config, &gauges)
     } else {
         let rows = neighbours
             .map(|(subscription, neighbour)| (subscription.row, (neighbour.item, u32::from(neighbour.similarity))));

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::config::Trending;
 use dataflows::operators::{
-    SimilarUsers, Subscriber, Subscription, activity, histories, interactions, lists, profile_subscriptions,
-    rank_similar_users, row_subscriptions, samples, similar_items, trending,
+    CandidateSource, SimilarUsers, Subscriber, Subscription, activity, histories, interactions, lists,
+    profile_subscriptions, rank_similar_users, row_subscriptions, samples, similar_items, trending,
 };
 use dataflows::{Config, Event, GraphInput, ListKey, Scope};
 use differential_dataflow::AsCollection;
@@ -156,8 +156,12 @@ fn disagreements(
             let expected = reference::lists(output.profiles.clone(), contributions, params.k);
             let expected =
                 expected.map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
-            let users = (params.users_weight > 0).then_some(SimilarUsers { similar, histories: followed });
-            let emitted = lists(output.profiles, neighbours, users, &config, &gauges);
+            let mut sources = vec![CandidateSource::similar_items(config.sources.items, output.profiles, neighbours)];
+            if config.sources.users > 0 {
+                let users = SimilarUsers { similar, histories: followed };
+                sources.push(CandidateSource::similar_users(config.sources.users, users));
+            }
+            let emitted = lists(sources, &config, &gauges);
             let emitted = emitted.map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect()));
             let emitted = emitted.inspect(count("lists", &counted));
             let lists = report(emitted.negate().concat(expected), "lists", &found);

@@ -7,9 +7,9 @@ use timely::dataflow::{ProbeHandle, Stream};
 use crate::audience::{profile_subscriptions, row_subscriptions_of};
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListKey, Loading, Neighbour,
-    RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes, interactions, lists,
-    row_changes, similar_items, similar_users, trending,
+    CandidateSource, Collection, Config, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListKey, Loading,
+    Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes, interactions,
+    lists, row_changes, similar_items, similar_users, trending,
 };
 
 /// The outputs of the graph.
@@ -77,7 +77,9 @@ pub fn recommendations<'scope>(
     });
     let users_source = users_source.filter(|_| config.sources.users > 0);
 
-    let lists = lists(profiles, neighbours.clone(), users_source, config, &gauges);
+    let mut sources = vec![CandidateSource::similar_items(config.sources.items, profiles, neighbours.clone())];
+    sources.extend(users_source.map(|source| CandidateSource::similar_users(config.sources.users, source)));
+    let lists = lists(sources, config, &gauges);
     let mut lists = lists.map(|(user, list)| (ListKey::User(user), list));
     if let (Some(trends), Some(trending_config)) = (trends, config.trending) {
         lists = lists.concat(trending(trends, trending_config.k));

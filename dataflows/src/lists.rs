@@ -13,34 +13,34 @@ use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 
-use self::sources::{AnySourceInput, AnySourceUpdates, SOURCES, SimilarItemsSource, SimilarUsersSource, source_input};
+pub use self::sources::CandidateSource;
+use self::sources::{AnySourceInput, AnySourceUpdates, OWN_ITEMS, SOURCES};
 use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
 use crate::gauges::{Gauges, add};
 use crate::operators::{PREFETCH_BATCH, RowCache, SlicedBuilder, SlicedOperator};
-use crate::{Collection, Config, Diff, ItemId, List, Neighbour, SimilarUsers, Subscription, Time, UserId, Weight};
+use crate::{Collection, Config, Diff, List, Time, UserId};
 
 /// Maintains the `k` best items of each viewer over all sources. Empty lists are not in the collection.
 ///
-/// `profiles` must be located with the viewers, as are the similar users; rows are sent there. Cost of a profile update: a
-/// pass over the rows of the viewer, `stairs * neighbours` and `similar_users * history` candidates. Cost of a similar user:
-/// a pass over its history. Cost of a changed value in a row: a search among the kept candidates of each holder, and one
-/// probe into each row of each holder whose list may change. A row with many holders is processed in slices.
+/// The first source is that of similar items, because its members, the viewers' own items, are excluded from the lists. A
+/// source that is left out has no inputs. Cost of a profile update: a pass over the rows of the viewer,
+/// `stairs * neighbours` and `similar_users * history` candidates. Cost of a similar user: a pass over its history. Cost of a
+/// changed value in a row: a search among the kept candidates of each holder, and one probe into each row of each holder
+/// whose list may change. A row with many holders is processed in slices.
+///
+/// # Panics
+///
+/// If there is no source, or more than the operator has room for.
 pub fn lists<'scope>(
-    profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
-    neighbours: Collection<'scope, (Subscription, Neighbour)>,
-    users: Option<SimilarUsers<'scope>>,
+    sources: Vec<CandidateSource<'scope>>,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, List)> {
-    let mut builder = SlicedBuilder::new("Lists", profiles.inner.scope());
-    let mut sources = vec![source_input::<SimilarItemsSource>(&mut builder, profiles, neighbours)];
-    // A source that is switched off has no inputs.
-    if let Some(SimilarUsers { similar, histories }) = users {
-        sources.push(source_input::<SimilarUsersSource>(&mut builder, similar, histories));
-    }
-    let operator =
-        Lists::new(config.k, [config.sources.items, config.sources.users].map(i64::from), Arc::clone(gauges));
-    builder.build(sources, config.slice, operator).as_collection()
+    let mut builder = SlicedBuilder::new("Lists", sources[OWN_ITEMS].scope);
+    let weights: Vec<i64> = sources.iter().map(|source| source.weight.into()).collect();
+    let inputs: Vec<AnySourceInput> = sources.into_iter().map(|source| (source.connect)(&mut builder)).collect();
+    let operator = Lists::new(config.k, &weights, Arc::clone(gauges));
+    builder.build(inputs, config.slice, operator).as_collection()
 }
 
 /// Fuel to flush a viewer, at most.
@@ -65,8 +65,12 @@ struct Lists {
 }
 
 impl Lists {
-    fn new(k: usize, weights: [i64; SOURCES], gauges: Arc<Gauges>) -> Self {
-        let (viewers, rows) = (Viewers::new(k, weights), RowCache::default());
+    /// `weights`: of the sources in use, in their order.
+    fn new(k: usize, weights: &[i64], gauges: Arc<Gauges>) -> Self {
+        assert!(weights.len() <= SOURCES, "SOURCES counts all sources");
+        let mut of_sources = [0; SOURCES];
+        of_sources[..weights.len()].copy_from_slice(weights);
+        let (viewers, rows) = (Viewers::new(k, of_sources), RowCache::default());
         Lists { viewers, rows, changed: Vec::new(), rescan: false, row: 0, holder: 0, gauges }
     }
 }
@@ -149,9 +153,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::sources::SourceUpdates;
+    use super::sources::{SimilarItemsSource, SimilarUsersSource, SourceUpdates};
     use super::*;
-    use crate::{Level, SimilarUser, Subscriber};
+    use crate::{ItemId, Level, Neighbour, SimilarUser, Subscriber, Subscription, Weight};
 
     const ITEMS: usize = 0;
     const USERS: usize = 1;
@@ -266,7 +270,7 @@ mod tests {
             pieces in prop::sample::select(vec![1_usize, 2, 100]),
             seed in any::<u64>(),
         ) {
-            let mut operator = Lists::new(k, [items, users], Arc::default());
+            let mut operator = Lists::new(k, &[items, users], Arc::default());
             let mut sources = [SourceModel::default(), SourceModel::default()];
             let mut lists: BTreeMap<UserId, List> = BTreeMap::new();
             let (half, mut random) = (steps.len() / 2, seed | 1);

@@ -37,7 +37,7 @@ pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_s
 pub use crate::changes::{Reconcile, changes};
 pub use crate::input::OpenTick;
 pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions};
-pub use crate::lists::lists;
+pub use crate::lists::{CandidateSource, lists};
 pub use crate::popularity::popularity;
 pub use crate::row_changes::{RowChange, row_changes};
 pub use crate::similarity::items::{Neighbour, SimilarItems, similar_items};

@@ -16,7 +16,7 @@ pub(crate) use self::cluster::{ClusterArgs, member};
 pub(crate) use self::inputs::InputArgs;
 use self::plan::{RunPlan, Terminal, plan};
 use self::start::{follow, start};
-use crate::config::Config;
+use crate::config::{Config, compatibility};
 use crate::console;
 use crate::failure::Failure;
 use crate::stop::Stop;
@@ -107,6 +107,8 @@ pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = &args.state {
         config.state.uri = Some(state.clone()).filter(|uri| !uri.is_empty());
     }
+    let settings = serde_json::Value::from(compatibility(&config));
+    tracing::debug!(%settings, "starting a run");
     let member = member(&args.cluster, args.workers, &config)?;
     let terminal = Terminal {
         has_status_line: console::has_status_line(),

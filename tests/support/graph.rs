@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::config::{Outputs, Sources};
+use dataflows::config::Sources;
 use dataflows::time::Time;
 use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, recommendations};
 use schema::id64;
@@ -63,10 +63,9 @@ pub(crate) fn config(params: &Params) -> Config {
             items: u32::try_from(params.items_weight).unwrap(),
             users: u32::try_from(params.users_weight).unwrap(),
         },
-        trending: None,
-        outputs: Outputs::default(),
         // Tiny histories get tiny slices, so that operators yield in the middle of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
+        ..Config::default()
     }
 }
 

@@ -1,13 +1,14 @@
-//! Sources of candidates. To add one, implement [`Source`] in a file of its own and add it to [`lists`](super::lists) and
-//! [`SOURCES`].
+//! Sources of candidates. To add one, implement [`Source`] in a file of its own with a constructor of [`CandidateSource`],
+//! count it in [`SOURCES`], and add it to the sources in `graph.rs`.
 
 mod similar_items;
 mod similar_users;
 
+use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
-pub(super) use self::similar_items::SimilarItemsSource;
-pub(super) use self::similar_users::SimilarUsersSource;
+#[cfg(test)]
+pub(super) use self::{similar_items::SimilarItemsSource, similar_users::SimilarUsersSource};
 use super::viewers::{CandidateDelta, Viewers};
 use crate::operators::{
     Dense, OutputCapabilities, PREFETCH_BATCH, RowCache, SlicedBuilder, StashedInput, StashedInputs, UpdateBatches,
@@ -15,10 +16,10 @@ use crate::operators::{
 };
 use crate::{Collection, Diff, ItemId, Subscription, Time, UserId, Weight};
 
-/// Number of sources; each viewer has a profile for each.
+/// Number of sources, at most; each viewer has a profile for each.
 pub(super) const SOURCES: usize = 2;
 
-/// The source with the items of the viewers' own histories. These items are excluded from the list.
+/// The source whose members are the items of the viewers' own histories. These items are excluded from the list.
 pub(super) const OWN_ITEMS: usize = 0;
 
 /// A source of candidates. It gives each viewer weighted members, and each member has a row of weighted items. The total of
@@ -31,6 +32,8 @@ pub(super) trait Source: 'static {
 
     fn member(member: &Self::Member) -> (u64, Weight);
     fn entry(entry: &Self::Entry) -> (ItemId, u32);
+
+    /// The dense id of a row. All sources share `rows`: two sources must not give the same id to rows of their own.
     fn intern(rows: &mut RowCache, row: u64) -> Dense;
 }
 
@@ -43,15 +46,29 @@ struct SourceInput<S: Source> {
     rows: StashedInput<((Subscription, S::Entry), Time, Diff)>,
 }
 
-/// Adds the inputs of a source. `members` must be located with the viewers; rows are sent there.
-pub(super) fn source_input<'scope, S: Source>(
-    builder: &mut SlicedBuilder<'scope>,
-    members: Collection<'scope, (UserId, S::Member)>,
-    rows: Collection<'scope, (Subscription, S::Entry)>,
-) -> AnySourceInput {
-    let to_viewers = |update: &((Subscription, S::Entry), Time, Diff)| update.0.0.worker();
-    let members = builder.input(members.inner, Pipeline);
-    Box::new(SourceInput::<S> { members, rows: builder.input(rows.inner, Exchange::new(to_viewers)) })
+/// A source for [`lists`](super::lists), with its weight relative to the others; 0 contributes nothing.
+pub struct CandidateSource<'scope> {
+    pub(super) weight: u32,
+    pub(super) scope: Scope<'scope, Time>,
+    /// Adds the inputs to the operator of the lists.
+    pub(super) connect: Box<dyn FnOnce(&mut SlicedBuilder<'scope>) -> AnySourceInput + 'scope>,
+}
+
+impl<'scope> CandidateSource<'scope> {
+    /// `members` must be located with the viewers; rows are sent there.
+    fn new<S: Source>(
+        weight: u32,
+        members: Collection<'scope, (UserId, S::Member)>,
+        rows: Collection<'scope, (Subscription, S::Entry)>,
+    ) -> Self {
+        let scope = members.inner.scope();
+        let connect = |builder: &mut SlicedBuilder<'scope>| -> AnySourceInput {
+            let to_viewers = |update: &((Subscription, S::Entry), Time, Diff)| update.0.0.worker();
+            let members = builder.input(members.inner, Pipeline);
+            Box::new(SourceInput::<S> { members, rows: builder.input(rows.inner, Exchange::new(to_viewers)) })
+        };
+        CandidateSource { weight, scope, connect: Box::new(connect) }
+    }
 }
 
 impl<S: Source> StashedInputs for SourceInput<S> {

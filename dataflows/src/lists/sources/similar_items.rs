@@ -1,9 +1,20 @@
-use super::Source;
+use super::{CandidateSource, Source};
 use crate::operators::{Dense, RowCache};
-use crate::{ItemId, Neighbour, Weight};
+use crate::{Collection, ItemId, Neighbour, Subscription, UserId, Weight};
 
 /// Similar items of the items in the profile. Members are the items, weighted by the profile.
 pub(in crate::lists) struct SimilarItemsSource;
+
+impl<'scope> CandidateSource<'scope> {
+    /// Items similar to those in the profile. `profiles` must be located with the viewers; rows are sent there.
+    pub fn similar_items(
+        weight: u32,
+        profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
+        neighbours: Collection<'scope, (Subscription, Neighbour)>,
+    ) -> Self {
+        Self::new::<SimilarItemsSource>(weight, profiles, neighbours)
+    }
+}
 
 impl Source for SimilarItemsSource {
     type Member = (ItemId, Weight);

@@ -1,9 +1,16 @@
-use super::Source;
+use super::{CandidateSource, Source};
 use crate::operators::{Dense, RowCache};
-use crate::{ItemId, Level, SimilarUser, Weight};
+use crate::{ItemId, Level, SimilarUser, SimilarUsers, Weight};
 
 /// Histories of similar users. Members are the users, weighted by their similarity.
 pub(in crate::lists) struct SimilarUsersSource;
+
+impl<'scope> CandidateSource<'scope> {
+    /// Items in the histories of similar users.
+    pub fn similar_users(weight: u32, SimilarUsers { similar, histories }: SimilarUsers<'scope>) -> Self {
+        Self::new::<SimilarUsersSource>(weight, similar, histories)
+    }
+}
 
 impl Source for SimilarUsersSource {
     type Member = SimilarUser;
