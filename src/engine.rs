@@ -4,9 +4,9 @@
 //! most two at a time, and sends the changes of a tick to the writer once it is complete on all workers. The writer turns ids
 //! into names and writes. [`start()`] starts these threads, [`Running::join`] ends them.
 //!
-//! Only the reader and the snapshot threads block on a channel. An end travels forwards when the inputs end: each channel is
-//! disconnected by its sender. It travels backwards when the sink fails: the writer sets the stop request, and its end stops
-//! the coordinator, whose end stops the reader.
+//! Only the reader and the snapshot threads wait for room in a channel. When the inputs end, each thread finishes its work and
+//! disconnects its channel: the reader, then the coordinator, then the writer. When the sink fails, the writer sets the stop
+//! request and ends, which ends the coordinator and then the reader.
 
 mod clock;
 mod commands;
