@@ -95,10 +95,11 @@ pub struct EvaluateArgs {
     /// Split of the log into training events and predicted events
     #[arg(long, value_enum, default_value_t = ProtocolArg::Last)]
     protocol: ProtocolArg,
-    /// prequential, time: start of the predictions: a share of the events, a date or a time; default 0% and 80%
+    /// Start of the predictions: a share of the events, a date or a time [default: 0% with prequential, 80% with time]
     #[arg(long, value_name = "SHARE|TIME")]
     from: Option<Cut>,
-    /// prequential: largest number of events predicted from one state; more is faster, with slightly older states
+    /// With prequential: largest number of events predicted from one state; more is faster, with slightly older states
+    /// [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tick: Option<u32>,
     /// Lengths of the evaluated lists

@@ -17,9 +17,8 @@ const DOTTED_NAMES: &str = "kafka.options";
 /// All layers, merged into one tree with the sections of the defaults.
 pub(super) struct Layers {
     pub(super) root: Table,
-    /// Mistakes found before any value is read.
     pub(super) errors: Vec<ConfigError>,
-    /// Old names that were used.
+    /// Old names and spellings that were used.
     pub(super) warnings: Vec<String>,
     /// Whether every layer could be parsed.
     pub(super) whole: bool,
@@ -86,7 +85,7 @@ fn take(table: &mut Table, key: &str) -> Option<Value> {
     Some(value)
 }
 
-/// Merges `over` into `base`, key by key. Values that do not fit the sections and keys are left out and reported.
+/// Merges `over` into `base`, key by key. Values that do not fit the sections and keys are skipped and reported.
 fn merge(base: &mut Table, over: Table, section: &str, errors: &mut Vec<ConfigError>) {
     let known = keys::names_in(section);
     let is_open = SECTIONS.iter().any(|known| known.open && known.name == section);

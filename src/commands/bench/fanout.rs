@@ -136,8 +136,7 @@ pub(super) fn tables(tenths: &[Tenth]) -> String {
         ("max", |tenth| tenth.max_ms, |stage| grouped(stage.max)),
     ];
     let table = |(name, ms, cell): &(&str, fn(&Tenth) -> f64, fn(&StageWork) -> String)| {
-        let header = [&[*name, "popularity", "events", "ms"], &STAGES[..]].concat();
-        let mut table = Table::new(&header);
+        let mut table = Table::new([*name, "popularity", "events", "ms"].into_iter().chain(STAGES));
         for tenth in tenths {
             let popularity = tenth.popularity.map(|(least, most)| format!("{}-{}", grouped(least), grouped(most)));
             let cells = [tenth.tenth.clone(), popularity.unwrap_or_default(), grouped(tenth.events)];
