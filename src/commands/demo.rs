@@ -12,7 +12,7 @@ use simulator::Options;
 use crate::commands::files::is_closed;
 use crate::commands::simulation::generator;
 use crate::config::Config;
-use crate::engine::{Input, Job, Simulated, Summary, grouped, run, timestamp};
+use crate::engine::{Input, Job, Simulated, grouped, run, timestamp};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -74,15 +74,11 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
     let job = Job::new(config, vec![Input { source, waits: false }], sink);
     let (summary, result) = run(Job { workers: usize::from(args.workers), stop, ..job });
     result?;
-    is_closed(print(&closing(&summary)))?;
-    Ok(())
-}
-
-fn closing(summary: &Summary) -> String {
-    format!(
+    let closing = format!(
         "\n{summary}\n\nNext: deltarec generate --events 100000 --output events.jsonl.gz\n      \
          deltarec run --input events.jsonl.gz --output changes.jsonl"
-    )
+    );
+    is_closed(print(&closing)).map(drop)
 }
 
 /// Collects the events of the followed viewers. The source is ahead of the sink, so events wait here for the changes that

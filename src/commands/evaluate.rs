@@ -44,7 +44,7 @@ use self::bootstrap::Bootstrap;
 use self::log::Log;
 use self::progress::Progress;
 use self::protocol::{Cut, Protocol};
-use self::recommenders::{Graph, GraphSetup, Popularity, RandomItems, Recency, Recommender, record_changes};
+use self::recommenders::{Graph, GraphSetup, RandomItems, RankedItems, Recommender, record_changes};
 use self::report::{Report, System};
 use self::settings::{Setting, settings};
 use self::trial::{Trial, TrialResult};
@@ -254,8 +254,8 @@ fn evaluate_all(
         systems.extend(System::all(names.iter().map(|name| (name.as_str(), &setting.sets[..])), result, &bootstrap));
     }
     let (ids, length) = (&trial.log.items, trial.longest());
-    let mut popularity = Popularity::new(ids, length);
-    let mut recency = Recency::new(ids, length);
+    let mut popularity = RankedItems::popularity(ids, length);
+    let mut recency = RankedItems::recency(ids, length);
     let mut random = RandomItems::new(args.seed, ids.len(), length);
     let baselines: &mut [&mut dyn Recommender] = &mut [&mut popularity, &mut recency, &mut random];
     progress.begin("baselines".into(), trial.cases());

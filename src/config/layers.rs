@@ -65,7 +65,7 @@ pub(super) fn rename(layer: &mut Table, old: &str, new: &str, warnings: &mut Vec
     let (sections, name) = new.rsplit_once('.').unwrap_or(("", new));
     let mut table = layer;
     for part in sections.split('.').filter(|part| !part.is_empty()) {
-        let section = || Value { kind: Kind::Table(Table::new()), given: "a table".into(), ..value.clone() };
+        let section = || Value::table(Table::new(), value.origin.clone());
         match &mut table.entry(part.to_owned()).or_insert_with(section).kind {
             Kind::Table(inner) => table = inner,
             _ => return, // merging reports it

@@ -1,4 +1,4 @@
-//! What all clients share: options, logging and statistics, the first contact with a broker, and error texts.
+//! What all clients share: options, consumers, logging and statistics, the first contact with a broker, and error texts.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

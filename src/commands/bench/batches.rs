@@ -107,7 +107,9 @@ pub(super) fn measure(args: &BatchesArgs, span: Option<u64>, stop: &Stop) -> Res
     let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
         let started = Instant::now();
         let mut popularity = Popularity::default();
-        let loaded = preload(driver, &mut stream, events_to_load, &stop, |event| popularity.count(event.item));
+        let loaded = preload(driver, &mut stream, events_to_load, &stop, |event| {
+            *popularity.entry(event.item).or_default() += 1;
+        });
         let mut result = BatchesResult {
             preload_events: loaded,
             preload_seconds: started.elapsed().as_secs_f64(),
