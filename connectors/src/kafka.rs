@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `address` | brokers and topic, from the URI |
 //! | `options` | options, those that must not be set, and places of passwords |
-//! | `client` | what all clients share: options, error texts, the first contact |
+//! | `client` | what all clients share: options, consumers, error texts, the first contact |
 //! | `source` | a topic as a [`Source`](crate::Source): positions, backfill, lag |
 //! | `fetcher` | the thread of a source: decodes records, bounds batches, pauses, finds new partitions |
 //! | `sink`, `deliveries` | a compacted topic as a [`Sink`](crate::Sink): transactions, acknowledgements |

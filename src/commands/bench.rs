@@ -110,7 +110,7 @@ impl CommonArgs {
     fn endless(&self) -> Result<Options, Failure> {
         if self.simulation.has("events") {
             return Err(Failure::Usage(anyhow::anyhow!(
-                "`{}`: this benchmark takes as many events as it needs; leave events= out and say --preload N",
+                "`{}`: this benchmark takes as many events as it needs; omit events= and use --preload N",
                 self.simulation
             )));
         }

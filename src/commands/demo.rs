@@ -9,9 +9,10 @@ use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, 
 use schema::{Change, ListKey};
 use simulator::Options;
 
+use crate::commands::files::is_closed;
 use crate::commands::simulation::generator;
 use crate::config::Config;
-use crate::engine::{Input, Job, Simulated, Summary, grouped, run, timestamp};
+use crate::engine::{Input, Job, Simulated, grouped, run, timestamp};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -72,24 +73,12 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
     let sink = Box::new(TrackedSink { tracker, acknowledged: None });
     let job = Job::new(config, vec![Input { source, waits: false }], sink);
     let (summary, result) = run(Job { workers: usize::from(args.workers), stop, ..job });
-    result.map_err(|error| Failure::Running(error.into()))?;
-    is_closed(print(&closing(&summary)))?;
-    Ok(())
-}
-
-/// Whether the reader of stdout has closed it, which is not an error.
-fn is_closed(printed: Result<(), SinkError>) -> Result<bool, Failure> {
-    match printed {
-        Err(error) if error.closed => Ok(true),
-        printed => printed.map(|()| false).map_err(|error| Failure::Running(error.into())),
-    }
-}
-
-fn closing(summary: &Summary) -> String {
-    format!(
+    result?;
+    let closing = format!(
         "\n{summary}\n\nNext: deltarec generate --events 100000 --output events.jsonl.gz\n      \
          deltarec run --input events.jsonl.gz --output changes.jsonl"
-    )
+    );
+    is_closed(print(&closing)).map(drop)
 }
 
 /// Collects the events of the followed viewers. The source is ahead of the sink, so events wait here for the changes that

@@ -44,7 +44,7 @@ use self::bootstrap::Bootstrap;
 use self::log::Log;
 use self::progress::Progress;
 use self::protocol::{Cut, Protocol};
-use self::recommenders::{Graph, GraphSetup, Popularity, RandomItems, Recency, Recommender, record_changes};
+use self::recommenders::{Graph, GraphSetup, RandomItems, RankedItems, Recommender, record_changes};
 use self::report::{Report, System};
 use self::settings::{Setting, settings};
 use self::trial::{Trial, TrialResult};
@@ -95,10 +95,11 @@ pub struct EvaluateArgs {
     /// Split of the log into training events and predicted events
     #[arg(long, value_enum, default_value_t = ProtocolArg::Last)]
     protocol: ProtocolArg,
-    /// prequential, time: start of the predictions: a share of the events, a date or a time; default 0% and 80%
+    /// Start of the predictions: a share of the events, a date or a time [default: 0% with prequential, 80% with time]
     #[arg(long, value_name = "SHARE|TIME")]
     from: Option<Cut>,
-    /// prequential: largest number of events predicted from one state; more is faster, with slightly older states
+    /// With prequential: largest number of events predicted from one state; more is faster, with slightly older states
+    /// [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tick: Option<u32>,
     /// Lengths of the evaluated lists
@@ -253,8 +254,8 @@ fn evaluate_all(
         systems.extend(System::all(names.iter().map(|name| (name.as_str(), &setting.sets[..])), result, &bootstrap));
     }
     let (ids, length) = (&trial.log.items, trial.longest());
-    let mut popularity = Popularity::new(ids, length);
-    let mut recency = Recency::new(ids, length);
+    let mut popularity = RankedItems::popularity(ids, length);
+    let mut recency = RankedItems::recency(ids, length);
     let mut random = RandomItems::new(args.seed, ids.len(), length);
     let baselines: &mut [&mut dyn Recommender] = &mut [&mut popularity, &mut recency, &mut random];
     progress.begin("baselines".into(), trial.cases());

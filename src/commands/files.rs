@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use connectors::SinkError;
 
 use crate::failure::Failure;
 
@@ -22,4 +23,12 @@ pub(crate) fn check_writable<'p>(paths: impl IntoIterator<Item = &'p Option<Path
 
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)
+}
+
+/// Whether the output is a pipe that its reader has closed, which is not a failure.
+pub(crate) fn is_closed(written: Result<(), SinkError>) -> Result<bool, Failure> {
+    match written {
+        Err(SinkError { closed: true, .. }) => Ok(true),
+        written => written.map(|()| false).map_err(|error| Failure::Running(error.into())),
+    }
 }

@@ -1,9 +1,10 @@
 //! `deltarec generate`: writes simulated events as JSON lines.
 
 use clap::Args;
-use connectors::{OpenError, SinkError, Uri, open_lines};
+use connectors::{OpenError, Uri, open_lines};
 
 use super::simulation::{SimulationArgs, generator};
+use crate::commands::files::is_closed;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -46,9 +47,5 @@ pub fn main(args: &GenerateArgs, stop: &Stop) -> Result<(), Failure> {
         }
         lines.close()
     })();
-    match written {
-        // The reader of a pipe has closed it.
-        Err(SinkError { closed: true, .. }) => Ok(()),
-        written => written.map_err(|error| Failure::Running(error.into())),
-    }
+    is_closed(written).map(drop)
 }

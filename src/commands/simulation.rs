@@ -8,7 +8,7 @@ use simulator::{Generator, Options, OptionsError};
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Simulation (docs/generator.md)")]
 pub(crate) struct SimulationArgs {
-    /// The same options as key=value,...: the form before there were flags
+    /// Older form of the flags: key=value,...
     #[arg(value_name = "SIMULATION", default_value = "", hide = true)]
     assignments: String,
     /// Number of users [default: 100000]

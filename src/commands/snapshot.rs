@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use connectors::{OpenError, SinkError, Uri, open_lines};
+use connectors::{OpenError, Uri, open_lines};
 use jiff::Timestamp;
 use serde::Serialize;
 use snapshots::{Damage, Depth, Inspected, Interaction, Manifest, Store};
 
+use crate::commands::files::is_closed;
 use crate::commands::table::{Table, say};
 use crate::console;
 use crate::engine::grouped;
@@ -99,7 +100,7 @@ fn list(state: &StateArgs) -> Result<(), Failure> {
         console::say(&format!("{}: no snapshots", state.uri));
         return Ok(());
     }
-    let mut table = Table::new(&["sequence", "taken", "time", "rows", "bytes", "groups", "state"]);
+    let mut table = Table::new("sequence|taken|time|rows|bytes|groups|state".split('|'));
     for snapshot in &snapshots {
         table.row(row(snapshot));
     }
@@ -180,14 +181,6 @@ fn export(args: &ExportArgs, stop: &Stop) -> Result<(), Failure> {
     is_closed(lines.close())?;
     console::say(&format!("snapshot {}: {} events", manifest.sequence, grouped(manifest.rows)));
     Ok(())
-}
-
-/// Whether the output is a pipe that its reader has closed.
-fn is_closed(written: Result<(), SinkError>) -> Result<bool, Failure> {
-    match written {
-        Err(SinkError { closed: true, .. }) => Ok(true),
-        written => written.map(|()| false).map_err(|error| Failure::Running(error.into())),
-    }
 }
 
 /// Finds a snapshot with undamaged files: the given one, or the newest.

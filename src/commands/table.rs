@@ -12,8 +12,8 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table with a header, which includes the units.
-    pub(crate) fn new(header: &[&str]) -> Self {
-        Table { rows: vec![header.iter().map(|cell| (*cell).to_owned()).collect()] }
+    pub(crate) fn new<'h>(header: impl IntoIterator<Item = &'h str>) -> Self {
+        Table { rows: vec![header.into_iter().map(str::to_owned).collect()] }
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn aligns_columns_with_their_header() {
-        let mut table = Table::new(&["rate/s", "p50 ms"]);
+        let mut table = Table::new(["rate/s", "p50 ms"]);
         table.row(["1,000".into(), "0.123".into()]);
         table.row(["100,000".into(), "1".into()]);
         assert_eq!(table.to_string(), " rate/s  p50 ms\n-------  ------\n  1,000   0.123\n100,000       1\n");

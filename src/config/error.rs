@@ -12,20 +12,6 @@ impl ConfigErrors {
         errors.sort_by(|a, b| a.origin.cmp(&b.origin));
         ConfigErrors(errors)
     }
-
-    /// The mistakes, at least one.
-    pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
-        self.0.iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a ConfigErrors {
-    type Item = &'a ConfigError;
-    type IntoIter = std::slice::Iter<'a, ConfigError>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
 }
 
 impl std::error::Error for ConfigErrors {}

@@ -7,27 +7,27 @@ use super::raw::{Table, table};
 
 /// The layer of a file, or every line in it that is not TOML.
 pub(super) fn read_file(path: &Path) -> Result<Table, Vec<ConfigError>> {
-    let shown = path.display().to_string();
+    let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
         let problem = Problem::Unreadable { reason: error.to_string() };
-        vec![ConfigError { origin: Origin::File { path: shown.clone(), line: None }, problem }]
+        vec![ConfigError { origin: Origin::File { path: name.clone(), line: None }, problem }]
     })?;
-    let place = |at| Origin::File { path: shown.clone(), line: Some(line_and_column(&text, at).0) };
+    let place = |at| Origin::File { path: name.clone(), line: Some(line_and_column(&text, at).0) };
     let (entries, errors) = DeTable::parse_recoverable(&text);
     if errors.is_empty() {
         return Ok(table(&text, entries.get_ref(), &place));
     }
-    let mut slips: Vec<(usize, String)> =
+    let mut mistakes: Vec<(usize, String)> =
         errors.iter().map(|error| (error.span().map_or(0, |span| span.start), words(error))).collect();
-    slips.sort();
-    let mut errors: Vec<ConfigError> = slips
+    mistakes.sort();
+    let mut errors: Vec<ConfigError> = mistakes
         .into_iter()
         .map(|(at, message)| {
             let problem = Problem::Syntax { column: line_and_column(&text, at).1, message };
             ConfigError { origin: place(at), problem }
         })
         .collect();
-    errors.dedup_by(|later, first| later.origin == first.origin); // one slip can cause more errors in its line
+    errors.dedup_by(|later, first| later.origin == first.origin); // one mistake can cause more errors in its line
     Err(errors)
 }
 

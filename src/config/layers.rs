@@ -17,9 +17,8 @@ const DOTTED_NAMES: &str = "kafka.options";
 /// All layers, merged into one tree with the sections of the defaults.
 pub(super) struct Layers {
     pub(super) root: Table,
-    /// Mistakes found before any value is read.
     pub(super) errors: Vec<ConfigError>,
-    /// Old names that were used.
+    /// Old names and spellings that were used.
     pub(super) warnings: Vec<String>,
     /// Whether every layer could be parsed.
     pub(super) whole: bool,
@@ -66,7 +65,7 @@ pub(super) fn rename(layer: &mut Table, old: &str, new: &str, warnings: &mut Vec
     let (sections, name) = new.rsplit_once('.').unwrap_or(("", new));
     let mut table = layer;
     for part in sections.split('.').filter(|part| !part.is_empty()) {
-        let section = || Value { kind: Kind::Table(Table::new()), given: "a table".into(), ..value.clone() };
+        let section = || Value::table(Table::new(), value.origin.clone());
         match &mut table.entry(part.to_owned()).or_insert_with(section).kind {
             Kind::Table(inner) => table = inner,
             _ => return, // merging reports it
@@ -86,7 +85,7 @@ fn take(table: &mut Table, key: &str) -> Option<Value> {
     Some(value)
 }
 
-/// Merges `over` into `base`, key by key. Values that do not fit the sections and keys are left out and reported.
+/// Merges `over` into `base`, key by key. Values that do not fit the sections and keys are skipped and reported.
 fn merge(base: &mut Table, over: Table, section: &str, errors: &mut Vec<ConfigError>) {
     let known = keys::names_in(section);
     let is_open = SECTIONS.iter().any(|known| known.open && known.name == section);

@@ -51,6 +51,11 @@ impl Value {
         Value { kind: kind(text, spanned.get_ref(), origin), given, origin: at, covered: None }
     }
 
+    /// A section.
+    pub(super) fn table(entries: Table, origin: Origin) -> Self {
+        Value { kind: Kind::Table(entries), given: "a table".into(), origin, covered: None }
+    }
+
     /// A word without quotes, which only the command line accepts.
     pub(super) fn word(text: &str, origin: Origin) -> Self {
         Value { kind: Kind::Text(text.into()), given: one_line(&format!("\"{text}\"")), origin, covered: None }

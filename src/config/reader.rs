@@ -107,7 +107,7 @@ impl Reader {
     /// Reports that `name` in `section` is required because of the value of another key in the section.
     pub(super) fn require(&mut self, section: &str, name: &str, because: &str, right: &str) {
         let origin = self.value(section, because).origin.clone();
-        let given = find(&self.root, section, name).map_or_else(|| "left out".to_owned(), |value| value.given.clone());
+        let given = find(&self.root, section, name).map_or_else(|| "absent".to_owned(), |value| value.given.clone());
         self.report(origin, Problem::Wrong { key: dotted(section, name), right: right.into(), given });
     }
 

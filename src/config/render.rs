@@ -6,7 +6,7 @@ const HEADER: &str = "\
 # deltarec: every key with its default.
 #
 # This file is built into the program. Copy it, keep the lines that you change, and pass it with
-# --config. A key that a file leaves out keeps the value shown here. --set graph.k=20 overrides both.
+# --config. A key that is absent keeps the value shown here. --set graph.k=20 overrides both.
 # A key in a comment, as in #uri = ..., is not set by default.
 # Durations are an integer and a unit: 500ms, 30s, 30m, 12h, 30d. Sizes likewise: 512B, 64KiB, 1MiB.
 # Ranges and examples: docs/configuration.md.

@@ -112,38 +112,39 @@ pub(super) fn size(range: RangeInclusive<u64>) -> Rule<usize> {
     )
 }
 
-/// Any text.
-pub(super) fn text() -> Rule<String> {
-    Rule::new("text", "", "a text in quotes", |value| match value {
-        Kind::Text(text) => Some(text.clone()),
+/// A text that `parse` accepts.
+fn text_rule<T: 'static>(
+    range: impl Into<String>,
+    expected: impl Into<String>,
+    parse: impl Fn(&str) -> Option<T> + Send + Sync + 'static,
+) -> Rule<T> {
+    Rule::new("text", range, expected, move |value| match value {
+        Kind::Text(text) => parse(text),
         _ => None,
     })
+}
+
+/// Any text.
+pub(super) fn text() -> Rule<String> {
+    text_rule("", "a text in quotes", |text| Some(text.to_owned()))
 }
 
 /// A text that is not empty.
 pub(super) fn name() -> Rule<String> {
-    Rule::new("text", "", "a name in quotes", |value| match value {
-        Kind::Text(text) if !text.is_empty() => Some(text.clone()),
-        _ => None,
-    })
+    text_rule("", "a name in quotes", |text| (!text.is_empty()).then(|| text.to_owned()))
 }
 
 /// One of `words`.
 pub(super) fn one_of(words: &'static [&'static str]) -> Rule<String> {
-    let right = quoted(words).join(" or ");
-    Rule::new("text", listed(words), right, move |value| match value {
-        Kind::Text(text) if words.contains(&text.as_str()) => Some(text.clone()),
-        _ => None,
-    })
+    let expected = quoted(words).join(" or ");
+    text_rule(listed(words), expected, |text| words.contains(&text).then(|| text.to_owned()))
 }
 
 /// The name of a measure of similarity.
 pub(super) fn measure() -> Rule<Measure> {
     let names = Measure::ALL.map(Measure::name);
-    Rule::new("text", listed(&names), quoted(&names).join(" or "), |value| match value {
-        Kind::Text(text) => Measure::ALL.into_iter().find(|measure| measure.name() == text),
-        _ => None,
-    })
+    let expected = quoted(&names).join(" or ");
+    text_rule(listed(&names), expected, |text| Measure::ALL.into_iter().find(|measure| measure.name() == text))
 }
 
 /// The name of a codec that this program was built with.
@@ -151,20 +152,16 @@ pub(super) fn codec() -> Rule<String> {
     let names: Vec<&str> = CODECS.iter().map(|codec| codec.name()).collect();
     // The documentation must not depend on the features of this build.
     let documented: Vec<&str> = names.iter().copied().filter(|name| *name != "abomonation").collect();
-    let right = format!("one of {}", quoted(&names).join(", "));
-    Rule::new("text", listed(&documented), right, |value| match value {
-        Kind::Text(name) if CODECS.iter().any(|codec| codec.name() == name) => Some(name.clone()),
-        _ => None,
-    })
+    let expected = format!("one of {}", quoted(&names).join(", "));
+    text_rule(listed(&documented), expected, |name| snapshots::codec(name).map(|codec| codec.name().to_owned()))
 }
 
 /// The location of a secret; `""` is not set.
 pub(super) fn secret() -> Rule<Option<SecretPlace>> {
-    let expected = "\"env:VARIABLE\" or \"file:PATH\", the place of the password and not the password";
-    Rule::new("text", listed(&["env:VARIABLE", "file:PATH"]), expected, |value| match value {
-        Kind::Text(place) if place.is_empty() => Some(None),
-        Kind::Text(place) => place.parse().ok().map(Some),
-        _ => None,
+    let expected = "\"env:VARIABLE\" or \"file:PATH\", the location of the password and not the password";
+    text_rule(listed(&["env:VARIABLE", "file:PATH"]), expected, |place| match place {
+        "" => Some(None),
+        place => place.parse().ok().map(Some),
     })
 }
 

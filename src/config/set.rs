@@ -2,7 +2,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::Origin;
 use super::file::words;
-use super::raw::{Kind, Table, Value};
+use super::raw::{Table, Value};
 
 /// The layer of one `key=value`, or a message about its form. The value is TOML or a bare word.
 pub(super) fn read_set(origin: &Origin, text: &str) -> Result<Table, String> {
@@ -21,11 +21,8 @@ pub(super) fn read_set(origin: &Origin, text: &str) -> Result<Table, String> {
     };
     let last = path.pop().expect("a key has at least one part");
     let innermost = Table::from([(last, value)]);
-    Ok(path.into_iter().rev().fold(innermost, |inner, part| {
-        let section =
-            Value { kind: Kind::Table(inner), given: "a table".into(), origin: origin.clone(), covered: None };
-        Table::from([(part, section)])
-    }))
+    let outer = |inner, part| Table::from([(part, Value::table(inner, origin.clone()))]);
+    Ok(path.into_iter().rev().fold(innermost, outer))
 }
 
 /// The parts of a dotted key, or `None` if it is malformed.

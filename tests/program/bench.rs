@@ -186,7 +186,7 @@ fn rejects_invalid_arguments_before_measuring() {
             &["--audience 10%", "longer than graph.retention"],
         ),
         (&["latency", "--workers", "0"], &["--workers", "1..=1024"]),
-        (&["latency", "events=1000"], &["leave events= out", "--preload N"]),
+        (&["latency", "events=1000"], &["omit events=", "--preload N"]),
         (&["latency", "--users", "0"], &["users=0: expected 1 to"]),
         (&["latency", "users=5", "--users", "6"], &["`users` is given twice"]),
         (&["latency", "uesrs=1000"], &["unknown option `uesrs`"]),

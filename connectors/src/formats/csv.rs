@@ -147,7 +147,7 @@ impl<R: Record> Csv<R> {
         let Header { names, splitter } = header;
         let mapping = mapping::<R>(options, source_name, Some(&names))?;
         if names.is_empty() {
-            tracing::warn!("{source_name}: the file is empty, it has not even a header");
+            tracing::warn!("{source_name}: the file is empty and has no header");
         } else {
             check_columns(source_name, mapping.columns(), &names)?;
         }

@@ -1,4 +1,4 @@
-//! What all clients share: options, logging and statistics, the first contact with a broker, and error texts.
+//! What all clients share: options, consumers, logging and statistics, the first contact with a broker, and error texts.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
@@ -67,13 +67,48 @@ pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientCo
     ] {
         if let Some(place) = place {
             let secret = place.read().map_err(|what| {
-                ClientError::new(format!("kafka.security.{key}: {what}"), "set it, or give another place")
+                ClientError::new(format!("kafka.security.{key}: {what}"), "set it, or give another location")
             })?;
             config.set(name, secret);
         }
     }
     config.set_log_level(RDKafkaLogLevel::Warning);
     Ok(config)
+}
+
+/// A consumer of committed records with manual assignment of partitions. `more`: further options.
+pub(super) fn consumer(
+    address: &Address,
+    options: &KafkaOptions,
+    group: &str,
+    more: &[(&str, &str)],
+) -> Result<BaseConsumer<LoggingContext>, ClientError> {
+    let mut config = base(address, options)?;
+    // Required, and used for the commits of offsets, which are for monitoring. Nothing is rebalanced.
+    config.set("group.id", group);
+    // A position is valid only together with the state, so the snapshot has it and not the broker.
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    // Records of an open or aborted transaction do not exist (yet).
+    config.set("isolation.level", "read_committed");
+    // Shows that a partition is read to its end, even if its last offsets are transaction markers.
+    config.set("enable.partition.eof", "true");
+    // Bounds the memory of prefetched records.
+    config.set("queued.max.messages.kbytes", (options.buffer >> 10).max(1).to_string());
+    for (name, value) in more {
+        config.set(*name, *value);
+    }
+    config.create_with_context(LoggingContext::new(&address.topic)).map_err(|error| config_error(&error))
+}
+
+/// First and end offset of a partition.
+pub(super) fn watermarks(
+    consumer: &BaseConsumer<LoggingContext>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), ClientError> {
+    let watermarks = consumer.fetch_watermarks(topic, partition, CONNECT_TIMEOUT);
+    watermarks.map_err(|error| explain(&error, consumer.client().context()))
 }
 
 /// Context of a client: logs errors and keeps the statistics of a topic.
@@ -216,10 +251,10 @@ pub(super) fn explain(error: &KafkaError, context: &LoggingContext) -> ClientErr
     match code {
         Some(Code::Authentication | Code::SaslAuthenticationFailed) => ClientError::new(
             format!("the broker refused authentication: {reason}"),
-            "check kafka.security: mechanism, username and the place of the password",
+            "check kafka.security: mechanism, username and the location of the password",
         ),
         Some(Code::SSL) => ClientError::new(
-            format!("no TLS with the broker: {reason}"),
+            format!("TLS with the broker failed: {reason}"),
             "check kafka.security: ca, certificate, key and the port",
         ),
         Some(

@@ -11,7 +11,7 @@ use schema::{Position, Rejected};
 
 use super::client::{ClientError, config_error, explain};
 use super::deliveries::Deliveries;
-use super::sink::{drain, producer_config, sink_error};
+use super::sink::{drain, enqueue, producer_config, sink_error};
 use super::topics::{TopicKind, prepare};
 use super::{Address, KafkaOptions};
 use crate::{OpenError, Sink, SinkError};
@@ -87,19 +87,12 @@ impl Sink<Rejected> for DeadLetterProducer {
             Some(original) => original.value.as_deref(),
             None => Some(rejected.record.as_bytes()),
         };
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
-                    record = unsent;
-                    self.producer.poll(Duration::from_millis(1));
-                }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                    tracing::warn!(sink = %self.name, "{} is too large for the topic and is dropped", rejected.place());
-                    return Ok(());
-                }
-                Err((error, _)) => return Err(self.failed(&error)),
+        match enqueue(&self.producer, record) {
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {
+                tracing::warn!(sink = %self.name, "{} is too large for the topic and is dropped", rejected.place());
+                Ok(())
             }
+            sent => sent.map_err(|error| self.failed(&error)),
         }
     }
 

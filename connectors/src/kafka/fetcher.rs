@@ -15,8 +15,8 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use schema::{Original, Position, Reason, Rejected};
 
 use super::Address;
-use super::client::{ClientError, LoggingContext, explain, partitions};
-use super::source::{source_error, watermarks};
+use super::client::{ClientError, LoggingContext, explain, partitions, watermarks};
+use super::source::source_error;
 use crate::formats::Decoder;
 use crate::records::Received;
 use crate::transports::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_REJECTED_BYTES};
@@ -337,7 +337,7 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
         if new.is_empty() {
             return Ok(());
         }
-        tracing::info!("{}: new partitions {new:?} are read from their beginning", self.name);
+        tracing::info!(source = %self.name, "reading new partitions {new:?} from the start");
         let mut assignment = TopicPartitionList::new();
         for partition in new {
             self.add(&mut assignment, partition, Offset::Beginning);

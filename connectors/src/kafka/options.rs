@@ -53,10 +53,10 @@ impl Default for KafkaOptions {
 /// Guarantee for the changes written to a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Delivery {
-    /// Transactions: a process that was taken for dead cannot write any more once another has started.
+    /// Transactions. A new process fences off an old one, which cannot write when it wakes up.
     #[default]
     Transactional,
-    /// Idempotent writes, in order and without duplicates. An old process that wakes up is not fenced off.
+    /// Idempotent writes, in order and without duplicates. An old process is not fenced off.
     Idempotent,
 }
 

@@ -3,22 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use schema::{ListKey, Position};
 
-use super::client::{
-    CONNECT_TIMEOUT, ClientError, LoggingContext, SERVE_TIMEOUT, base, config_error, explain, partitions,
-};
+use super::client::{CONNECT_TIMEOUT, ClientError, SERVE_TIMEOUT, consumer, explain, partitions, watermarks};
 use super::{Address, KafkaOptions};
 use crate::SinkState;
 use crate::sinks::{ChangeSummary, SinkStateBuilder};
 
 /// Reads a topic up to its current end. Call it when no other process can write to the topic.
 pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -> Result<SinkState, ClientError> {
-    let consumer = consumer(address, options)?;
+    let group = format!("{}-readback", options.group);
+    let consumer = consumer(address, options, &group, &[("auto.offset.reset", "earliest")])?;
     let context = consumer.client().context();
     let explain = |error: &KafkaError| explain(error, context);
     let serve = || drop(consumer.poll(SERVE_TIMEOUT));
@@ -26,8 +25,7 @@ pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -
     let mut ends = BTreeMap::new();
     let mut assignment = TopicPartitionList::new();
     for partition in found.unwrap_or_default() {
-        let (low, high) =
-            consumer.fetch_watermarks(&address.topic, partition, CONNECT_TIMEOUT).map_err(|error| explain(&error))?;
+        let (low, high) = watermarks(&consumer, &address.topic, partition)?;
         if low < high {
             ends.insert(partition, high);
             let added = assignment.add_partition_offset(&address.topic, partition, Offset::Beginning);
@@ -60,20 +58,6 @@ pub(super) fn read_back(name: &str, address: &Address, options: &KafkaOptions) -
     Ok(reader.finish())
 }
 
-fn consumer(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<LoggingContext>, ClientError> {
-    let mut config = base(address, options)?;
-    // A consumer requires a group; nothing is committed to it.
-    config.set("group.id", format!("{}-readback", options.group));
-    config.set("enable.auto.commit", "false");
-    // Records of an aborted transaction do not exist.
-    config.set("isolation.level", "read_committed");
-    // Reports the end of a partition, so that transaction markers after the last record are not waited for.
-    config.set("enable.partition.eof", "true");
-    config.set("auto.offset.reset", "earliest");
-    config.set("queued.max.messages.kbytes", (options.buffer >> 10).max(1).to_string());
-    config.create_with_context(LoggingContext::new(&address.topic)).map_err(|error| config_error(&error))
-}
-
 /// Collects the lists.
 struct Reader<'a> {
     name: &'a str,
@@ -93,7 +77,7 @@ impl Reader<'_> {
         let Some(value) = message.payload() else { return self.state.remove(&key) };
         let problem = match serde_json::from_slice::<ChangeSummary>(value) {
             Ok(change) if change.key == key => return self.state.apply(change),
-            Ok(_) => "its key is not the user in it".to_owned(),
+            Ok(_) => "its key differs from the key in its value".to_owned(),
             Err(error) => error.to_string(),
         };
         // The foreign record has replaced the list of this key.

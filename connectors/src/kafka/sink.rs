@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use schema::Change;
 
@@ -141,6 +142,23 @@ fn init_transactions(producer: &BaseProducer<Deliveries>) -> Result<(), ClientEr
     }
 }
 
+/// Enqueues a record. Blocks while the queue is full, which is the back-pressure from the broker.
+pub(super) fn enqueue<K: ToBytes + ?Sized, V: ToBytes + ?Sized>(
+    producer: &BaseProducer<Deliveries>,
+    mut record: BaseRecord<'_, K, V, Arc<AtomicUsize>>,
+) -> Result<(), KafkaError> {
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                record = unsent;
+                producer.poll(Duration::from_millis(1));
+            }
+            Err((error, _)) => return Err(error),
+        }
+    }
+}
+
 /// Waits until everything is acknowledged, at most for [`CLOSE_TIMEOUT`].
 pub(super) fn drain(producer: &BaseProducer<Deliveries>, name: &str, plural: &str) -> Result<(), SinkError> {
     let started = Instant::now();
@@ -207,20 +225,10 @@ impl<R: Keyed> TopicSink<R> {
             record = record.payload(value);
         }
         unacknowledged.fetch_add(1, Relaxed);
-        loop {
-            match self.producer().send(record) {
-                Ok(()) => return Ok(()),
-                // Back-pressure from the broker.
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
-                    record = unsent;
-                    self.producer().poll(Duration::from_millis(1));
-                }
-                Err((error, _)) => {
-                    unacknowledged.fetch_sub(1, Relaxed);
-                    return Err(self.classify(&error, Some((key, value.map_or(0, <[u8]>::len)))));
-                }
-            }
-        }
+        enqueue(self.producer(), record).map_err(|error| {
+            unacknowledged.fetch_sub(1, Relaxed);
+            self.classify(&error, Some((key, value.map_or(0, <[u8]>::len))))
+        })
     }
 
     /// Waits until every record is acknowledged or has failed.
@@ -270,7 +278,7 @@ impl<R: Keyed> TopicSink<R> {
 
     fn try_commit(&self) -> Result<(), Refusal> {
         self.await_deliveries();
-        self.producer().context().failure().map_or(Ok(()), |failure| Err(self.classify(&failure, None)))?;
+        self.failure().map_or(Ok(()), Err)?;
         self.producer().commit_transaction(REQUEST_TIMEOUT).map_err(|error| self.classify(&error, None))
     }
 
@@ -296,7 +304,7 @@ impl<R: Keyed> TopicSink<R> {
         }
         self.await_deliveries();
         // A fatal failure would repeat itself.
-        match self.producer().context().failure().map(|failure| self.classify(&failure, None)) {
+        match self.failure() {
             Some(Refusal::Fatal(error)) => return Err(Refusal::Fatal(error)),
             _ => self.producer().context().clear_failure(),
         }
@@ -351,22 +359,25 @@ impl<R: Keyed> TopicSink<R> {
         Refusal::Fatal(explain(error, self.producer().context().log_context()))
     }
 
-    /// Advances the acknowledged tick.
-    fn update_acknowledged(&mut self) {
+    /// Failure of the current producer.
+    fn failure(&self) -> Option<Refusal> {
+        self.producer().context().failure().map(|failure| self.classify(&failure, None))
+    }
+
+    /// Without transactions: reports failures, and advances the acknowledged tick.
+    fn update_acknowledged(&mut self) -> Result<(), SinkError> {
+        match self.failure() {
+            Some(Refusal::Fatal(error)) => return Err(sink_error(&self.name, error)),
+            Some(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
+                return Err(sink_error(&self.name, ClientError::new(reason, "see the broker's log")));
+            }
+            None => {}
+        }
         while let Some((at, _)) = self.ticks.front().filter(|(_, unacknowledged)| unacknowledged.load(Relaxed) == 0) {
             self.acknowledged = self.acknowledged.max(Some(*at));
             self.ticks.pop_front();
         }
-    }
-
-    fn check(&self) -> Result<(), SinkError> {
-        match self.producer().context().failure().map(|failure| self.classify(&failure, None)) {
-            Some(Refusal::Fatal(error)) => Err(sink_error(&self.name, error)),
-            Some(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
-                Err(sink_error(&self.name, ClientError::new(reason, "see the broker's log")))
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -404,20 +415,13 @@ impl<R: Keyed> Sink<R> for TopicSink<R> {
             return Ok(());
         }
         self.producer().poll(Duration::ZERO);
-        self.check()?;
         self.ticks.push_back((at, mem::take(&mut self.unacknowledged)));
-        self.update_acknowledged();
-        Ok(())
+        self.update_acknowledged()
     }
 
     fn maintain(&mut self) -> Result<(), SinkError> {
         self.producers.iter().for_each(|producer| producer.poll(Duration::ZERO));
-        if self.transactions {
-            return Ok(());
-        }
-        self.check()?;
-        self.update_acknowledged();
-        Ok(())
+        if self.transactions { Ok(()) } else { self.update_acknowledged() }
     }
 
     fn acknowledged(&self) -> Option<u64> {
@@ -429,8 +433,6 @@ impl<R: Keyed> Sink<R> for TopicSink<R> {
             return self.commit(CLOSE_TIMEOUT);
         }
         drain(self.producer(), &self.name, R::PLURAL)?;
-        self.check()?;
-        self.update_acknowledged();
-        Ok(())
+        self.update_acknowledged()
     }
 }

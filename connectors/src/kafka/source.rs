@@ -6,14 +6,12 @@ use std::sync::atomic::Ordering::Release;
 use std::thread::{self, Thread};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use schema::Position;
 
-use super::client::{
-    CONNECT_TIMEOUT, ClientError, LoggingContext, SERVE_TIMEOUT, base, config_error, explain, partitions,
-};
+use super::Address;
+use super::client::{ClientError, SERVE_TIMEOUT, consumer, partitions};
 use super::fetcher::{Fetched, Fetcher, FetcherControl};
-use super::{Address, KafkaOptions};
 use crate::formats::Decoder;
 use crate::formats::json::Json;
 use crate::records::mapping;
@@ -21,6 +19,16 @@ use crate::{Batch, InputOptions, OpenError, Polled, Record, Source, SourceError,
 
 /// Capacity of the channel from the fetcher: one batch in use, one ready.
 const BATCHES: usize = 2;
+
+/// Options of the consumer.
+const CONSUMER_OPTIONS: [(&str, &str); 3] = [
+    // Records that were deleted before they were read are an error. They must not be skipped silently.
+    ("auto.offset.reset", "error"),
+    // A fetch returns as soon as there is one record.
+    ("fetch.min.bytes", "1"),
+    // Retries a fetch soon after the queue was full; the default is one second.
+    ("fetch.queue.backoff.ms", "10"),
+];
 
 /// A topic as a source.
 struct TopicSource<R: Record, D> {
@@ -55,7 +63,7 @@ pub(crate) fn open_source<R: Record>(address: &str, options: &InputOptions) -> R
 
 impl<R: Record, D: Decoder<R> + 'static> TopicSource<R, D> {
     fn open(name: &str, address: Address, decoder: D, options: &InputOptions) -> Result<Self, ClientError> {
-        let consumer = consumer(&address, &options.kafka)?;
+        let consumer = consumer(&address, &options.kafka, &options.kafka.group, &CONSUMER_OPTIONS)?;
         let context = consumer.client().context();
         let serve = || drop(consumer.poll(SERVE_TIMEOUT));
         if partitions(consumer.client(), context, &address.topic, serve)?.is_none() {
@@ -82,29 +90,6 @@ impl<R: Record, D: Decoder<R> + 'static> TopicSource<R, D> {
         })?;
         Ok(State::Fetching { fetched, ends })
     }
-}
-
-/// A consumer with manual assignment of partitions.
-fn consumer(address: &Address, options: &KafkaOptions) -> Result<BaseConsumer<LoggingContext>, ClientError> {
-    let mut config = base(address, options)?;
-    // Only for the commits of offsets, which are for monitoring. Partitions are assigned manually, so nothing is rebalanced.
-    config.set("group.id", &options.group);
-    // A position is valid only together with the state, so the snapshot has it and not the broker.
-    config.set("enable.auto.commit", "false");
-    config.set("enable.auto.offset.store", "false");
-    // Records that were deleted before they were read are an error. They must not be skipped silently.
-    config.set("auto.offset.reset", "error");
-    // Records of an open or aborted transaction do not exist (yet).
-    config.set("isolation.level", "read_committed");
-    // The end of a partition shows that the backfill is complete, even if the last offsets are transaction markers.
-    config.set("enable.partition.eof", "true");
-    // A fetch returns as soon as there is one record.
-    config.set("fetch.min.bytes", "1");
-    // Bounds the memory of prefetched records.
-    config.set("queued.max.messages.kbytes", (options.buffer >> 10).max(1).to_string());
-    // Retries a fetch soon after the queue was full; the default is one second.
-    config.set("fetch.queue.backoff.ms", "10");
-    config.create_with_context(LoggingContext::new(&address.topic)).map_err(|error| config_error(&error))
 }
 
 pub(super) fn source_error(name: &str, ClientError { what, advice }: ClientError) -> SourceError {
@@ -194,14 +179,4 @@ impl<R: Record, D> Drop for TopicSource<R, D> {
     fn drop(&mut self) {
         self.control.stopped.store(true, Release);
     }
-}
-
-/// First and end offset of a partition.
-pub(super) fn watermarks(
-    consumer: &BaseConsumer<LoggingContext>,
-    topic: &str,
-    partition: i32,
-) -> Result<(i64, i64), ClientError> {
-    let watermarks = consumer.fetch_watermarks(topic, partition, CONNECT_TIMEOUT);
-    watermarks.map_err(|error| explain(&error, consumer.client().context()))
 }

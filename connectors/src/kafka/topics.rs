@@ -112,7 +112,7 @@ fn warnings(settings: &ConfigResource) -> Vec<String> {
             value("retention.bytes"),
         ));
     } else if !policy.contains("compact") {
-        warnings.push(format!("cleanup.policy is {policy}: every record is kept for ever; set cleanup.policy=compact"));
+        warnings.push(format!("cleanup.policy is {policy}: old records are never deleted; set cleanup.policy=compact"));
     }
     warnings
 }

@@ -39,23 +39,28 @@ impl Keyed for Change {
     }
 }
 
-impl Keyed for Similar<ItemName> {
-    const PLURAL: &'static str = "rows";
+/// Name of an item or a user.
+pub(crate) trait Named: Serialize + 'static {
+    fn name(&self) -> &str;
+}
 
-    fn key(&self) -> Cow<'_, str> {
-        (&self.of.item).into()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.similar.is_empty()
+impl Named for ItemName {
+    fn name(&self) -> &str {
+        &self.item
     }
 }
 
-impl Keyed for Similar<UserName> {
+impl Named for UserName {
+    fn name(&self) -> &str {
+        &self.user
+    }
+}
+
+impl<N: Named> Keyed for Similar<N> {
     const PLURAL: &'static str = "rows";
 
     fn key(&self) -> Cow<'_, str> {
-        (&self.of.user).into()
+        self.of.name().into()
     }
 
     fn is_empty(&self) -> bool {
@@ -69,21 +74,11 @@ impl SinkRecord for Change {
     }
 }
 
-impl SinkRecord for Similar<ItemName> {
-    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
-        kafka::open_sink(address, &idempotent(options))
-    }
-}
-
-impl SinkRecord for Similar<UserName> {
-    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
-        kafka::open_sink(address, &idempotent(options))
-    }
-}
-
 /// Rows need no transactions: after a restart all of them are emitted again, so a late write of an old process is replaced.
-fn idempotent(options: &KafkaOptions) -> KafkaOptions {
-    KafkaOptions { delivery: Delivery::Idempotent, ..options.clone() }
+impl<N: Named> SinkRecord for Similar<N> {
+    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
+        kafka::open_sink(address, &KafkaOptions { delivery: Delivery::Idempotent, ..options.clone() })
+    }
 }
 
 /// A topic of rejected records is a dead-letter topic.

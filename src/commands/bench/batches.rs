@@ -29,7 +29,7 @@ Examples:
 Measures the graph alone, without names, inputs and outputs. The next batch is fed when all changes of the previous one
 have been emitted.";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(super) struct BatchesArgs {
     #[command(flatten)]
     common: CommonArgs,
@@ -47,17 +47,6 @@ pub(super) struct BatchesArgs {
     audience: AudienceShare,
     /// Worker threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    workers: u16,
-}
-
-/// Task of the child process.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct BatchesTask {
-    common: CommonArgs,
-    preload: u64,
-    events: u64,
-    seconds: u64,
-    span: Option<u64>,
     workers: u16,
 }
 
@@ -109,16 +98,18 @@ pub(super) fn preload(
     loaded
 }
 
-/// Runs in the child process.
-pub(super) fn measure(task: &BatchesTask, stop: &Stop) -> Result<Option<BatchesResult>, Failure> {
-    let config = task.common.with_audience(task.span)?;
-    let mut stream = EventStream::new(task.common.endless()?, config.levels.clone(), None)?;
-    let (events, events_to_load) = (task.events, task.preload);
-    let (time_limit, stop) = (Duration::from_secs(task.seconds), stop.clone());
-    let result = Driver::run(&config.graph, usize::from(task.workers), move |driver| {
+/// Runs in the child process, with an audience of `span` milliseconds.
+pub(super) fn measure(args: &BatchesArgs, span: Option<u64>, stop: &Stop) -> Result<Option<BatchesResult>, Failure> {
+    let config = args.common.with_audience(span)?;
+    let mut stream = EventStream::new(args.common.endless()?, config.levels.clone(), None)?;
+    let (events, events_to_load) = (args.events, args.preload);
+    let (time_limit, stop) = (Duration::from_secs(args.seconds), stop.clone());
+    let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
         let started = Instant::now();
         let mut popularity = Popularity::default();
-        let loaded = preload(driver, &mut stream, events_to_load, &stop, |event| popularity.count(event.item));
+        let loaded = preload(driver, &mut stream, events_to_load, &stop, |event| {
+            *popularity.entry(event.item).or_default() += 1;
+        });
         let mut result = BatchesResult {
             preload_events: loaded,
             preload_seconds: started.elapsed().as_secs_f64(),
@@ -162,8 +153,7 @@ impl BatchesResult {
             grouped(self.held.pairs),
             mib(self.rss_bytes)
         );
-        let mut table =
-            Table::new(&["batch", "batches", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "events/s"]);
+        let mut table = Table::new("batch|batches|p50 ms|p90 ms|p99 ms|p99.9 ms|max ms|events/s".split('|'));
         for size in &self.sizes {
             let cells = [grouped(size.batch as u64), grouped(size.batches)].into_iter().chain(size.latency.cells());
             table.row(cells.chain([rounded(size.events_per_s)]));
@@ -189,15 +179,7 @@ pub(super) fn main(args: &BatchesArgs, stop: &Stop) -> Result<(), Failure> {
         args.workers,
         args.audience
     ))?;
-    let task = BatchesTask {
-        common: args.common.clone(),
-        preload: args.preload,
-        events: args.events,
-        seconds: args.seconds,
-        span,
-        workers: args.workers,
-    };
-    let result = run_in_child::<BatchesResult>(&ChildTask::Batches(task), stop)?;
+    let result = run_in_child::<BatchesResult>(&ChildTask::Batches { args: args.clone(), span }, stop)?;
     if let Some(result) = &result {
         say(&result.tables())?;
     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::batches::BatchesTask;
+use super::batches::BatchesArgs;
 use super::growth::GrowthTask;
 use super::latency::LatencyTask;
 use super::recovery::RecoveryTask;
@@ -23,7 +23,7 @@ use crate::stop::Stop;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ChildTask {
     Latency(LatencyTask),
-    Batches(BatchesTask),
+    Batches { args: BatchesArgs, span: Option<u64> },
     Replay(ReplayTask),
     Graph(GraphTask),
     Growth(GrowthTask),
@@ -78,7 +78,7 @@ pub(super) fn main(task: &str, stop: &Stop) -> Result<(), Failure> {
     });
     let result = match task {
         ChildTask::Latency(task) => to_json(latency::measure(&task, stop)?.as_ref()),
-        ChildTask::Batches(task) => to_json(batches::measure(&task, stop)?.as_ref()),
+        ChildTask::Batches { args, span } => to_json(batches::measure(&args, span, stop)?.as_ref()),
         ChildTask::Replay(task) => to_json(throughput::replay(&task, stop)?.as_ref()),
         ChildTask::Graph(task) => to_json(throughput::graph(&task, stop)?.as_ref()),
         ChildTask::Growth(task) => to_json(growth::measure(&task, stop)?.as_ref()),

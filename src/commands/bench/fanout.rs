@@ -13,14 +13,7 @@ use crate::commands::table::Table;
 use crate::engine::grouped;
 
 /// Number of events by item.
-#[derive(Debug, Default)]
-pub(super) struct Popularity(HashMap<ItemId, u64>);
-
-impl Popularity {
-    pub(super) fn count(&mut self, item: ItemId) {
-        *self.0.entry(item).or_default() += 1;
-    }
-}
+pub(super) type Popularity = HashMap<ItemId, u64>;
 
 const TENTHS: usize = 10;
 
@@ -42,7 +35,7 @@ struct TenthSamples {
 impl FanoutStats {
     /// Sorts the items by popularity, descending, and cuts them into ten parts of equal size.
     pub(super) fn new(popularity: &Popularity) -> Self {
-        let mut items: Vec<(u64, ItemId)> = popularity.0.iter().map(|(item, count)| (*count, *item)).collect();
+        let mut items: Vec<(u64, ItemId)> = popularity.iter().map(|(item, count)| (*count, *item)).collect();
         items.sort_unstable_by(|a, b| b.cmp(a));
         // The eleventh part has the items that were not in the preload.
         let mut tenths: Vec<TenthSamples> = (0..=TENTHS).map(|_| TenthSamples::default()).collect();
@@ -136,8 +129,7 @@ pub(super) fn tables(tenths: &[Tenth]) -> String {
         ("max", |tenth| tenth.max_ms, |stage| grouped(stage.max)),
     ];
     let table = |(name, ms, cell): &(&str, fn(&Tenth) -> f64, fn(&StageWork) -> String)| {
-        let header = [&[*name, "popularity", "events", "ms"], &STAGES[..]].concat();
-        let mut table = Table::new(&header);
+        let mut table = Table::new([*name, "popularity", "events", "ms"].into_iter().chain(STAGES));
         for tenth in tenths {
             let popularity = tenth.popularity.map(|(least, most)| format!("{}-{}", grouped(least), grouped(most)));
             let cells = [tenth.tenth.clone(), popularity.unwrap_or_default(), grouped(tenth.events)];
@@ -154,9 +146,9 @@ mod tests {
 
     #[test]
     fn groups_events_by_the_tenth_of_their_item() {
-        let mut popularity = Popularity::default();
+        let mut popularity = Popularity::new();
         for item in 1..=20 {
-            (0..item).for_each(|_| popularity.count(item));
+            popularity.insert(item, item);
         }
         let mut fanout = FanoutStats::new(&popularity);
         let work = |lists| [0, 0, 0, 0, 0, 0, 0, 0, lists];

@@ -27,10 +27,10 @@ Examples:
   deltarec bench growth                            # a few minutes
   deltarec bench growth --scale 10 --json growth.json
 
-Each row has ten times as much of one dimension as the first row, and the same of all others. Of the simulation, --rooms,
---rate, --seed and --start may be given; events, users and items are what grows.";
+Each row has ten times as much of one dimension as the first row, and the same of all others. Events, users and items
+grow, so only --rooms, --rate, --seed and --start of the simulation can be set.";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(super) struct GrowthArgs {
     #[command(flatten)]
     common: CommonArgs,
@@ -96,11 +96,9 @@ impl WorkloadSize {
 /// Task of the child process: one row.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GrowthTask {
-    common: CommonArgs,
+    args: GrowthArgs,
     size: WorkloadSize,
     span: Option<u64>,
-    measured: u64,
-    workers: u16,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -123,7 +121,7 @@ struct GrowthRow {
 fn options(common: &CommonArgs, size: WorkloadSize) -> Result<Options, Failure> {
     if ["events", "users", "items"].iter().any(|key| common.simulation.has(key)) {
         return Err(Failure::Usage(anyhow::anyhow!(
-            "`{}`: events, users and items are what grows here; leave them out and say --scale X",
+            "`{}`: events, users and items grow here; omit them and use --scale X",
             common.simulation
         )));
     }
@@ -133,11 +131,12 @@ fn options(common: &CommonArgs, size: WorkloadSize) -> Result<Options, Failure> 
 
 /// Runs in the child process.
 pub(super) fn measure(task: &GrowthTask, stop: &Stop) -> Result<Option<GrowthResult>, Failure> {
-    let mut config = task.common.with_audience(task.span)?;
-    config.graph.history = task.size.history as usize;
-    let mut stream = EventStream::new(options(&task.common, task.size)?, config.levels.clone(), None)?;
-    let (load, events, stopped) = (task.size.events, task.measured, stop.clone());
-    let result = Driver::run(&config.graph, usize::from(task.workers), move |driver| {
+    let GrowthTask { args, size, span } = task;
+    let mut config = args.common.with_audience(*span)?;
+    config.graph.history = size.history as usize;
+    let mut stream = EventStream::new(options(&args.common, *size)?, config.levels.clone(), None)?;
+    let (load, events, stopped) = (size.events, args.events, stop.clone());
+    let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
         preload(driver, &mut stream, load, &stopped, |_| {});
         let (mut cpu, mut busy, mut done) = (CpuStopwatch::default(), Duration::ZERO, 0);
         while done < events && !stopped.is_set() {
@@ -180,8 +179,7 @@ pub(super) fn main(args: &GrowthArgs, stop: &Stop) -> Result<(), Failure> {
         if stop.is_set() {
             break;
         }
-        let (common, measured, workers) = (args.common.clone(), args.events, args.workers);
-        let task = ChildTask::Growth(GrowthTask { common, size, span, measured, workers });
+        let task = ChildTask::Growth(GrowthTask { args: args.clone(), size, span });
         if let Some(measured) = run_in_child::<GrowthResult>(&task, stop)? {
             console::say(&format!("ten times {grown}: {} us per event", figure(measured.us_per_event)));
             rows.push(GrowthRow { grown, size, measured });
@@ -195,19 +193,8 @@ pub(super) fn main(args: &GrowthArgs, stop: &Stop) -> Result<(), Failure> {
         grouped(BATCH as u64),
         grouped(SINGLES.min(args.events))
     ))?;
-    let mut table = Table::new(&[
-        "ten times",
-        "events",
-        "users",
-        "items",
-        "history",
-        "audience",
-        "pairs",
-        "CPU us/ev",
-        "p50 ms",
-        "p99 ms",
-        "MiB",
-    ]);
+    let mut table =
+        Table::new("ten times|events|users|items|history|audience|pairs|CPU us/ev|p50 ms|p99 ms|MiB".split('|'));
     for GrowthRow { grown, size, measured } in &rows {
         let [p50, _, p99, ..] = measured.single.cells();
         table.row([

@@ -141,9 +141,7 @@ pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn print_tables(steps: &[KafkaStep], replays: &[ReplayRun]) -> Result<(), Failure> {
-    let columns =
-        ["delivery", "events/s", "what", "p50 ms", "p90", "p99", "p99.9", "max", "probes", "changes/s", "busy"];
-    let mut table = Table::new(&columns);
+    let mut table = Table::new("delivery|events/s|what|p50 ms|p90|p99|p99.9|max|probes|changes/s|busy".split('|'));
     for step in steps {
         for (what, latency) in [("event to change", &step.change_ms), ("broker alone", &step.broker_ms)] {
             let KafkaLatency { p50, p90, p99, p999, max } = latency;
@@ -161,7 +159,7 @@ fn print_tables(steps: &[KafkaStep], replays: &[ReplayRun]) -> Result<(), Failur
     }
     say(&table.to_string())?;
     if let [files, topics] = replays {
-        let mut table = Table::new(&["replay", "events", "seconds", "events/s", "changes", "ratio"]);
+        let mut table = Table::new(["replay", "events", "seconds", "events/s", "changes", "ratio"]);
         #[allow(clippy::cast_precision_loss)]
         let rate = |replay: &ReplayRun| replay.events as f64 / replay.seconds;
         for replay in [files, topics] {
@@ -283,17 +281,7 @@ impl LiveRun {
                     probes += 1;
                     locked(&self.due).insert(user.clone(), due);
                 }
-                let event = Event {
-                    user,
-                    item: item.clone(),
-                    action: "click".into(),
-                    ts,
-                    dwell_ms: None,
-                    room: None,
-                    text: None,
-                    id: None,
-                };
-                producer.send(&self.input, &event)?;
+                producer.send(&self.input, &event(&user, &item, "click", ts, None))?;
             } else if let Some(event) = self.events.next_event() {
                 let event = owned(&event, ts);
                 if self.item_events.get(&event.item).is_some_and(|events| *events >= MIN_ITEM_EVENTS) {
@@ -427,7 +415,7 @@ fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Resul
     let files =
         Job::new(config.clone(), vec![Input { source, waits: false }], open_sink(&uri("out.jsonl")?, &config.kafka)?);
     let (summary, result) = run(Job { workers: usize::from(args.workers), stop: stop.clone(), ..files });
-    result.map_err(|error| Failure::Running(error.into()))?;
+    result?;
     let replay = |between, summary: &Summary, elapsed: Duration| ReplayRun {
         between,
         events: summary.events,
@@ -446,21 +434,18 @@ fn replay(args: &KafkaArgs, broker: &str, config: &Config, stop: &Stop) -> Resul
     // The time includes the flush to the output topic.
     run_stop.set();
     let (summary, result) = running.join().map_err(|_| Failure::Running(anyhow!("the run panicked")))?;
-    result.map_err(|error| Failure::Running(error.into()))?;
+    result?;
     Ok(vec![files, replay("topic to topic", &summary, start.elapsed())])
 }
 
+/// A simulated event at another time.
 fn owned(event: &EventRef<'_>, ts: u64) -> Event {
-    Event {
-        user: event.user.to_owned(),
-        item: event.item.to_owned(),
-        action: event.action.to_owned(),
-        ts,
-        dwell_ms: event.dwell_ms,
-        room: None,
-        text: None,
-        id: None,
-    }
+    self::event(event.user, event.item, event.action, ts, event.dwell_ms)
+}
+
+fn event(user: &str, item: &str, action: &str, ts: u64, dwell_ms: Option<i64>) -> Event {
+    let (user, item, action) = (user.to_owned(), item.to_owned(), action.to_owned());
+    Event { user, item, action, ts, dwell_ms, room: None, text: None, id: None }
 }
 
 fn now_ms() -> u64 {

@@ -54,7 +54,7 @@ const WARM_UP: u64 = 1;
 /// Limit of the events of a step, which are generated before it starts.
 const MAX_STEP_EVENTS: u64 = 50_000_000;
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(super) struct LatencyArgs {
     #[command(flatten)]
     common: CommonArgs,
@@ -88,12 +88,7 @@ pub(super) struct LatencyArgs {
 /// Task of the child process: one combination of audience and workers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LatencyTask {
-    common: CommonArgs,
-    preload: u64,
-    interactions: u64,
-    snapshots: Option<u64>,
-    rates: Vec<u64>,
-    seconds: u64,
+    args: LatencyArgs,
     share: AudienceShare,
     /// Span of the audience in ms; `None` for all users.
     span: Option<u64>,
@@ -194,19 +189,9 @@ impl LatencyResult {
             grouped(*events),
             figure(*seconds)
         );
-        let mut table = Table::new(&[
-            "offered/s",
-            "done/s",
-            "p50 ms",
-            "p90 ms",
-            "p99 ms",
-            "p99.9 ms",
-            "max ms",
-            "changes/s",
-            "CPU us/ev",
-            "RSS MiB",
-            "verdict",
-        ]);
+        let mut table = Table::new(
+            "offered/s|done/s|p50 ms|p90 ms|p99 ms|p99.9 ms|max ms|changes/s|CPU us/ev|RSS MiB|verdict".split('|'),
+        );
         for step in &self.steps {
             let cells = [grouped(step.rate), rounded(step.achieved_per_s)].into_iter().chain(step.all.cells());
             table.row(cells.chain([
@@ -223,8 +208,7 @@ impl LatencyResult {
             }
             None => "saturation: below these rates".to_owned(),
         };
-        let mut kinds =
-            Table::new(&["offered/s", "events", "count", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"]);
+        let mut kinds = Table::new("offered/s|events|count|p50 ms|p90 ms|p99 ms|p99.9 ms|max ms".split('|'));
         for step in self.steps.iter().filter(|step| step.verdict == Verdict::Held) {
             for (kind, latencies) in [
                 ("changing a list", &step.changing),
@@ -246,9 +230,8 @@ impl LatencyResult {
 
     /// Each rate without and with snapshots.
     fn snapshots(&self) -> Table {
-        let header =
-            ["offered/s", "snapshots", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "pause ms", "p99 ratio"];
-        let mut table = Table::new(&header);
+        let mut table =
+            Table::new("offered/s|snapshots|p50 ms|p90 ms|p99 ms|p99.9 ms|max ms|pause ms|p99 ratio".split('|'));
         for step in &self.steps {
             let Some(with) = &step.snapshots else { continue };
             let ratio = if step.all.p99_ms > 0.0 { with.all.p99_ms / step.all.p99_ms } else { 0.0 };
@@ -288,15 +271,11 @@ pub(super) fn main(args: &LatencyArgs, stop: &Stop) -> Result<(), Failure> {
     let mut results: Vec<LatencyResult> = Vec::new();
     for (share, span) in audiences {
         for workers in &args.workers {
-            let (common, rates) = (args.common.clone(), args.rates.clone());
-            let (preload, seconds, workers) = (args.preload, args.seconds, *workers);
-            let (interactions, snapshots) = (args.interactions, args.snapshots);
-            let task = LatencyTask { common, preload, interactions, snapshots, rates, seconds, share, span, workers };
-            let task = ChildTask::Latency(task);
             if stop.is_set() {
                 break;
             }
-            if let Some(result) = run_in_child::<LatencyResult>(&task, stop)? {
+            let task = LatencyTask { args: args.clone(), share, span, workers: *workers };
+            if let Some(result) = run_in_child::<LatencyResult>(&ChildTask::Latency(task), stop)? {
                 say(&result.tables())?;
                 results.push(result);
             }

@@ -121,7 +121,7 @@ pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<Recover
         resume: Some(resume),
         ..Job::new(config, vec![Input { source: Box::new(source), waits: false }], sink)
     });
-    result.map_err(|error| Failure::Running(error.into()))?;
+    result?;
     let ended = started.elapsed();
     let first = first.lock().unwrap_or_else(PoisonError::into_inner);
     let Some((elapsed, peak_bytes)) = *first else {
@@ -153,16 +153,7 @@ impl Source for LiveEventSource {
         if std::mem::replace(&mut self.finished, true) {
             return Ok(Polled::Finished);
         }
-        into.push(RawEvent {
-            user: LIVE_USER,
-            item: &self.item,
-            action: "view",
-            ts: self.ts,
-            dwell_ms: None,
-            room: None,
-            position: Position::Line { line: 1, byte: 0 },
-            stamped: None,
-        });
+        into.push(RawEvent::new(LIVE_USER, &self.item, "view", self.ts, Position::Line { line: 1, byte: 0 }));
         Ok(Polled::Ready)
     }
 
@@ -274,19 +265,9 @@ fn hard_linked_copy(from: &std::path::Path) -> Result<tempfile::TempDir, Failure
 }
 
 fn table(results: &[RecoveryRow]) -> Table {
-    let mut table = Table::new(&[
-        "interactions",
-        "codec",
-        "workers",
-        "bytes each",
-        "checked s",
-        "live after s",
-        "interactions/s",
-        "pair updates/s",
-        "lists",
-        "peak MiB",
-        "saved in s",
-    ]);
+    let header = "interactions|codec|workers|bytes each|checked s|live after s|interactions/s|pair updates/s|lists|\
+                  peak MiB|saved in s";
+    let mut table = Table::new(header.split('|'));
     for RecoveryRow { interactions, pair_updates, codec, workers, bytes, recovered } in results {
         table.row([
             grouped(*interactions),

@@ -37,7 +37,7 @@ Examples:
 Replays a file of JSON lines to a file of JSON lines, then replays with the graph alone, then measures the memory of a
 pair, a user and a viewer.";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(super) struct ThroughputArgs {
     #[command(flatten)]
     common: CommonArgs,
@@ -61,11 +61,11 @@ pub(super) struct ThroughputArgs {
 /// Task of a child process: a replay from file to file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ReplayTask {
-    pub(super) common: CommonArgs,
+    pub(super) args: ThroughputArgs,
     pub(super) input: PathBuf,
     pub(super) output: PathBuf,
-    pub(super) batch: u32,
     pub(super) span: Option<u64>,
+    /// Worker threads of this process.
     pub(super) workers: u16,
     /// Cluster arguments of this process, if there are several.
     pub(super) cluster: Option<ClusterArgs>,
@@ -74,13 +74,10 @@ pub(super) struct ReplayTask {
 /// Task of a child process: a replay by the graph alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct GraphTask {
-    common: CommonArgs,
-    events: Option<String>,
-    batch: u32,
+    args: ThroughputArgs,
     span: Option<u64>,
-    workers: u16,
     /// Replaces `graph.history`.
-    history: Option<u32>,
+    history: Option<usize>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -129,8 +126,8 @@ impl ReplayResult {
 
 /// Runs in the child process: a replay from file to file.
 pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<ReplayResult>, Failure> {
-    let mut config = task.common.with_audience(task.span)?;
-    config.input.batch = task.batch as usize;
+    let mut config = task.args.common.with_audience(task.span)?;
+    config.input.batch = task.args.batch as usize;
     let member = task.cluster.as_ref().map(|cluster| member(cluster, task.workers, &config)).transpose()?.flatten();
     let links = member.map(|member| member.gather(GraphOptions::default(), stop)).transpose()?;
     let links = match links {
@@ -158,12 +155,13 @@ fn uri(path: &Path) -> Result<Uri, Failure> {
 
 /// Runs in the child process: a replay by the graph alone. The time to generate events is not counted.
 pub(super) fn graph(task: &GraphTask, stop: &Stop) -> Result<Option<ReplayResult>, Failure> {
-    let mut config = task.common.with_audience(task.span)?;
-    config.graph.history = task.history.map_or(config.graph.history, |history| history as usize);
-    let options = task.common.simulation.options(task.events.as_deref()).map_err(Failure::Usage)?;
+    let GraphTask { args, span, history } = task;
+    let mut config = args.common.with_audience(*span)?;
+    config.graph.history = history.unwrap_or(config.graph.history);
+    let options = args.common.simulation.options(args.events.as_deref()).map_err(Failure::Usage)?;
     let mut stream = EventStream::new(options, config.levels.clone(), None)?;
-    let (batch, stopped) = (task.batch as usize, stop.clone());
-    let result = Driver::run(&config.graph, usize::from(task.workers), move |driver| {
+    let (batch, stopped) = (args.batch as usize, stop.clone());
+    let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
         let mut before = None;
         let (mut busy, mut cpu, mut events) = (Duration::ZERO, CpuStopwatch::default(), 0);
         while !stopped.is_set() {
@@ -246,7 +244,7 @@ impl MemoryCost {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new(&["memory of", "number", "bytes each", "budget"]);
+        let mut table = Table::new(["memory of", "number", "bytes each", "budget"]);
         for (what, number, bytes, budget) in [
             ("an ordered pair of items", self.pairs, self.per_pair, BUDGET[0]),
             ("a user", self.users, self.per_user, BUDGET[1]),
@@ -282,17 +280,7 @@ pub(super) fn main(args: &ThroughputArgs, stop: &Stop) -> Result<(), Failure> {
         grouped(args.batch.into())
     ))?;
     let results = results(args, &options, span, stop)?;
-    let mut table = Table::new(&[
-        "replay",
-        "events",
-        "seconds",
-        "events/s",
-        "CPU s",
-        "CPU us/event",
-        "changes",
-        "RSS MiB",
-        "peak MiB",
-    ]);
+    let mut table = Table::new("replay|events|seconds|events/s|CPU s|CPU us/event|changes|RSS MiB|peak MiB".split('|'));
     for (name, measured) in [
         ("file to file", &results.file_to_file),
         (&format!("same, {} processes", args.processes), &results.in_processes),
@@ -336,17 +324,15 @@ fn results(args: &ThroughputArgs, options: &Options, span: Option<u64>, stop: &S
     if !simulate(options, &input, stop)? {
         return Ok(results);
     }
-    let (common, batch, workers) = (args.common.clone(), args.batch, args.workers);
-    let replay = ReplayTask { common, input, output, batch, span, workers, cluster: None };
+    let replay = ReplayTask { args: args.clone(), input, output, span, workers: args.workers, cluster: None };
     results.file_to_file = run_in_child(&ChildTask::Replay(replay.clone()), stop)?;
     if args.processes > 1 && !stop.is_set() {
         results.in_processes = processes::replay(&replay, args.processes, folder.path(), stop)?;
     }
     drop(folder);
 
-    let common = args.common.clone();
     let graph = |span, history| {
-        let task = GraphTask { common: common.clone(), events: args.events.clone(), batch, span, workers, history };
+        let task = GraphTask { args: args.clone(), span, history };
         if stop.is_set() { Ok(None) } else { run_in_child::<ReplayResult>(&ChildTask::Graph(task), stop) }
     };
     results.graph_alone = graph(span, None)?;

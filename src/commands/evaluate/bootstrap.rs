@@ -106,7 +106,8 @@ impl Bootstrap {
     /// Means of the columns of each tally. `users` must contain all users of the tallies, and must be the same, in the same
     /// order, for all estimates to be compared.
     pub(super) fn estimates(&self, users: &[u32], tallies: &[&Tally]) -> Vec<Vec<Estimate>> {
-        let mut drawn: HashMap<usize, Vec<Vec<f64>>> = HashMap::new();
+        let empty = |tally: &&Tally| vec![Vec::new(); tally.width];
+        let mut drawn: Vec<Vec<Vec<f64>>> = tallies.iter().map(empty).collect();
         let mut random = Random::new(self.seed, Purpose::Resamples);
         let mut weights = vec![0_u32; users.iter().max().map_or(0, |user| *user as usize + 1)];
         for _ in 0..self.resamples {
@@ -114,19 +115,17 @@ impl Bootstrap {
             for _ in users {
                 weights[users[random.below(users.len())] as usize] += 1;
             }
-            for (at, tally) in tallies.iter().enumerate() {
+            for (tally, columns) in tallies.iter().zip(&mut drawn) {
                 let means = tally.means(|user| weights[user as usize]);
-                let columns = drawn.entry(at).or_insert_with(|| vec![Vec::new(); tally.width]);
                 for (column, mean) in columns.iter_mut().zip(means) {
                     column.push(mean.unwrap_or(f64::NAN));
                 }
             }
         }
-        let estimates = |(at, tally): (usize, &&Tally)| {
-            let resamples = drawn.remove(&at).unwrap_or_else(|| vec![Vec::new(); tally.width]);
+        let estimates = |(tally, resamples): (&&Tally, Vec<Vec<f64>>)| {
             tally.means(|_| 1).into_iter().zip(resamples).map(|(mean, drawn)| Estimate::of(mean, drawn)).collect()
         };
-        tallies.iter().enumerate().map(estimates).collect()
+        tallies.iter().zip(drawn).map(estimates).collect()
     }
 }
 

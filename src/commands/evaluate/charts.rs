@@ -25,19 +25,15 @@ pub(super) fn draw(path: &Path, report: &Report) -> Result<(), Error> {
         // The left panel of a sweep also has the names of the settings.
         let (left, right) = area.split_horizontally(WIDTH / 2 + if sweep { 120 } else { 0 });
         for ((area, name), with_names) in [left, right].iter().zip(PANELS).zip([true, false]) {
-            let metric = METRICS.iter().position(|metric| metric.name() == name).expect("a known metric");
+            let metric = METRICS.iter().position(|metric| metric.name == name).expect("a known metric");
             if sweep {
-                draw_settings(area, report, metric, name, with_names)?;
+                draw_settings(area, report, metric, with_names)?;
             } else {
-                draw_by_length(area, report, metric, name)?;
+                draw_by_length(area, report, metric)?;
             }
         }
         Ok(())
     })
-}
-
-fn title(name: &str) -> &'static str {
-    if name == "ndcg" { "NDCG" } else { "hit rate" }
 }
 
 /// Mean, lower and upper bound. Without an interval all three are the mean.
@@ -52,16 +48,17 @@ fn value_range<'e>(estimates: impl Iterator<Item = &'e Estimate>) -> Range<f64> 
 
 /// One setting and the baselines by length of the list.
 #[allow(clippy::cast_precision_loss)]
-fn draw_by_length(area: &Area<'_>, report: &Report, metric: usize, name: &str) -> Result<(), Error> {
+fn draw_by_length(area: &Area<'_>, report: &Report, metric: usize) -> Result<(), Error> {
+    let title = METRICS[metric].title;
     let (systems, ks) = (report.systems.len(), &report.ks);
     let all = (0..systems).flat_map(|system| ks.iter().map(move |k| report.estimate(system, metric, *k)));
     let y = value_range(all);
     let longest = report.ks.last().map_or(1.0, |k| *k as f64);
-    let mut chart = chart::builder(area, title(name), (48, 64))
+    let mut chart = chart::builder(area, title, (48, 64))
         .build_cartesian_2d(0.0..longest * 1.05, y.start..y.end * 1.2) // room for the legend
         .map_err(failed)?;
     let mut mesh = chart.configure_mesh();
-    draw_mesh(mesh.x_desc("length of the list, k").x_label_formatter(&|k| format!("{k:.0}")).y_desc(title(name)))?;
+    draw_mesh(mesh.x_desc("length of the list, k").x_label_formatter(&|k| format!("{k:.0}")).y_desc(title))?;
     for (system, colour) in (0..systems).zip(COLOURS) {
         // Shifted a little, so that intervals do not hide each other.
         let x = |k: usize| k as f64 + (system as f64 - 1.5) * longest * 0.004;
@@ -79,10 +76,10 @@ fn draw_by_length(area: &Area<'_>, report: &Report, metric: usize, name: &str) -
 
 /// All settings and the baselines at one length, one row each.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn draw_settings(area: &Area<'_>, report: &Report, metric: usize, name: &str, with_names: bool) -> Result<(), Error> {
+fn draw_settings(area: &Area<'_>, report: &Report, metric: usize, with_names: bool) -> Result<(), Error> {
     let count = report.systems.len();
     let estimates: Vec<&Estimate> = (0..count).map(|system| report.estimate(system, metric, report.at)).collect();
-    let caption = format!("{} at {}", title(name), report.at);
+    let caption = format!("{} at {}", METRICS[metric].title, report.at);
     let row = |system: usize| (count - 1 - system) as f64;
     let label = |y: &f64| {
         let system = count as f64 - 1.0 - y.round();

@@ -1,14 +1,10 @@
-//! Properties of lists beyond accuracy, one file each.
+//! Properties of lists beyond accuracy.
 
 mod coverage;
-mod diversity;
-mod popularity;
 
 use super::log::LogEvent;
 
 pub(super) use self::coverage::Coverage;
-use self::diversity::Diversity;
-use self::popularity::Popularity;
 
 /// Users of each item.
 pub(super) struct Catalogue {
@@ -53,31 +49,78 @@ impl Catalogue {
     }
 }
 
-/// Metric of the first k items of a list, independent of the relevant items; `None` if undefined. Averaged over lists.
-pub(super) trait ListMetric: Sync {
-    fn name(&self) -> &'static str;
-    fn value(&self, list: &[u32], catalogue: &Catalogue) -> Option<f64>;
+/// Metric of the first k items of a list, independent of the relevant items, averaged over lists.
+pub(super) struct ListMetric {
+    pub(super) name: &'static str,
+    /// Value for a list; `None` if undefined.
+    pub(super) value: fn(&[u32], &Catalogue) -> Option<f64>,
     /// Whether it is so slow that it is measured on a sample of the lists only.
-    fn is_slow(&self) -> bool {
-        false
-    }
+    pub(super) is_slow: bool,
 }
 
 /// All list metrics, in the order of the report.
-pub(super) static LIST_METRICS: [&dyn ListMetric; 2] = [&Popularity, &Diversity];
+pub(super) static LIST_METRICS: [ListMetric; 2] = [
+    ListMetric { name: "popularity", value: popularity, is_slow: false },
+    ListMetric { name: "diversity", value: diversity, is_slow: true },
+];
+
+/// Mean popularity of the items of a list: the share of all users who have touched the item.
+#[allow(clippy::cast_precision_loss)]
+fn popularity(list: &[u32], catalogue: &Catalogue) -> Option<f64> {
+    let sum: f64 = list.iter().map(|item| catalogue.popularity(*item)).sum();
+    (!list.is_empty()).then(|| sum / list.len() as f64)
+}
+
+/// Intra-list diversity: one minus the mean similarity of two items of the list (Smyth and `McClave` 2001). Similarity is the
+/// cosine of the sets of users of the items, not of attributes. 0: all items have the same users; 1: no two items share a
+/// user.
+#[allow(clippy::cast_precision_loss)]
+fn diversity(list: &[u32], catalogue: &Catalogue) -> Option<f64> {
+    let pairs = list.iter().enumerate().flat_map(|(at, a)| list[at + 1..].iter().map(move |b| (*a, *b)));
+    let similar: f64 = pairs.map(|(a, b)| catalogue.similarity(a, b)).sum();
+    let count = list.len() * list.len().saturating_sub(1) / 2;
+    (count > 0).then(|| 1.0 - similar / count as f64)
+}
 
 #[cfg(test)]
-fn catalogue() -> Catalogue {
-    // x: a, b, c, d; y: a, b; z: c; w: no users.
-    let log = super::log::tests::log(&[
-        ("a", "x", 1),
-        ("b", "x", 1),
-        ("c", "x", 1),
-        ("d", "x", 1),
-        ("a", "y", 2),
-        ("b", "y", 2),
-        ("a", "y", 3),
-        ("c", "z", 4),
-    ]);
-    Catalogue::new(4, log.events.iter())
+mod tests {
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        // x: a, b, c, d; y: a, b; z: c; w: no users.
+        let log = super::super::log::tests::log(&[
+            ("a", "x", 1),
+            ("b", "x", 1),
+            ("c", "x", 1),
+            ("d", "x", 1),
+            ("a", "y", 2),
+            ("b", "y", 2),
+            ("a", "y", 3),
+            ("c", "z", 4),
+        ]);
+        Catalogue::new(4, log.events.iter())
+    }
+
+    #[test]
+    fn popularity_is_the_mean_share_of_users() {
+        let catalogue = catalogue();
+        assert_eq!(popularity(&[0, 1], &catalogue), Some(0.75));
+        assert_eq!(popularity(&[2, 3], &catalogue), Some(0.125));
+        assert_eq!(popularity(&[], &catalogue), None);
+    }
+
+    #[test]
+    fn diversity_is_one_minus_the_mean_cosine_of_pairs() {
+        let catalogue = catalogue();
+        let assert_close = |list: &[u32], expected: f64| {
+            let found = diversity(list, &catalogue).unwrap();
+            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        };
+        // x and y: 2 / sqrt(4 * 2); x and z: 1 / sqrt(4); y and z: 0.
+        let (xy, xz) = (2.0 / 8_f64.sqrt(), 0.5);
+        assert_close(&[0, 1], 1.0 - xy);
+        assert_close(&[0, 1, 2], 1.0 - (xy + xz) / 3.0);
+        assert_close(&[0, 3], 1.0);
+        assert_eq!(diversity(&[0], &catalogue), None);
+    }
 }

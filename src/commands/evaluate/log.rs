@@ -158,16 +158,7 @@ pub(super) mod tests {
         let mut builder = Builder::default();
         for (user, item, ts) in events {
             let position = schema::Position::Line { line: 1, byte: 0 };
-            builder.push(RawEvent {
-                user,
-                item,
-                action: "view",
-                ts: *ts,
-                dwell_ms: None,
-                room: None,
-                position,
-                stamped: None,
-            });
+            builder.push(RawEvent::new(user, item, "view", *ts, position));
         }
         let mut log = builder.log;
         log.events.sort_by_key(|event| event.ts);

@@ -6,7 +6,7 @@ mod graph;
 use super::log::LogEvent;
 use super::training_stats::TrainingStats;
 
-pub(super) use self::baselines::{Popularity, RandomItems, Recency};
+pub(super) use self::baselines::{RandomItems, RankedItems};
 pub(super) use self::graph::{ChangeBuffer, Graph, GraphSetup, record_changes};
 
 #[derive(Clone, Copy, Debug)]

@@ -131,14 +131,14 @@ impl Report {
 
     /// Metrics of the tables; without recall where it equals the hit rate.
     fn displayed_metrics(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
-        let names = METRICS.iter().map(|metric| metric.name()).enumerate();
-        names.filter(|(_, name)| !(self.single && *name == "recall"))
+        let titles = METRICS.iter().map(|metric| metric.title).enumerate();
+        titles.filter(|(_, title)| !(self.single && *title == "recall"))
     }
 
     fn qualities(&self) -> Table {
         let mut header = vec!["k", "system"];
-        header.extend(self.displayed_metrics().map(|(_, name)| title(name)));
-        let mut table = Table::new(&header);
+        header.extend(self.displayed_metrics().map(|(_, title)| title));
+        let mut table = Table::new(header);
         for k in &self.ks {
             for (at, system) in self.systems.iter().enumerate() {
                 let cells = self.displayed_metrics().map(|(metric, _)| figure(self.estimate(at, metric, *k)));
@@ -149,7 +149,7 @@ impl Report {
     }
 
     fn list_properties(&self) -> Table {
-        let mut table = Table::new(&["system", "coverage", "popularity", "diversity", "has a list"]);
+        let mut table = Table::new(["system", "coverage", "popularity", "diversity", "has a list"]);
         let k = self.ks.iter().position(|k| *k == self.at).expect("an evaluated length");
         for system in &self.systems {
             let properties =
@@ -168,7 +168,7 @@ impl Report {
             self.systems.iter().filter(|system| system.sets == *sets || system.sets.is_empty()).collect();
         let mut header = vec!["items taken", "lists", "users"];
         header.extend(systems.iter().map(|system| system.name.as_str()));
-        let mut table = Table::new(&header);
+        let mut table = Table::new(header);
         for group in ITEM_GROUPS {
             let scores = self.systems[0].group(group);
             let rates = systems.iter().map(|system| {
@@ -183,8 +183,8 @@ impl Report {
 
     fn differences(&self) -> Table {
         let mut header = vec!["system"];
-        header.extend(self.displayed_metrics().map(|(_, name)| title(name)));
-        let mut table = Table::new(&header);
+        header.extend(self.displayed_metrics().map(|(_, title)| title));
+        let mut table = Table::new(header);
         for (at, system) in self.systems.iter().enumerate().skip(1) {
             let cells = self.displayed_metrics().map(|(metric, _)| signed(&self.difference(at, metric)));
             table.row([system.name.clone()].into_iter().chain(cells));
@@ -202,8 +202,8 @@ impl Report {
             let names = names.iter().flat_map(|name| self.ks.iter().map(move |k| format!("{name}@{k}")));
             names.zip(estimates).map(|(name, estimate)| (name, json!(estimate))).collect()
         };
-        let metrics: Vec<&str> = METRICS.iter().map(|metric| metric.name()).collect();
-        let list_metrics: Vec<&str> = LIST_METRICS.iter().map(|metric| metric.name()).collect();
+        let metrics: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
+        let list_metrics: Vec<&str> = LIST_METRICS.iter().map(|metric| metric.name).collect();
         let system = |(at, system): (usize, &System)| {
             let groups = ITEM_GROUPS.iter().zip(&system.groups).map(|(group, scores)| {
                 let figures = at_each_k(&metrics, &scores.estimates);
@@ -216,7 +216,7 @@ impl Report {
             let differences = METRICS
                 .iter()
                 .enumerate()
-                .map(|(index, metric)| (format!("{}@{}", metric.name(), self.at), json!(self.difference(at, index))));
+                .map(|(index, metric)| (format!("{}@{}", metric.name, self.at), json!(self.difference(at, index))));
             json!({
                 "name": system.name,
                 "set": system.sets,
@@ -228,15 +228,6 @@ impl Report {
         let mut report = self.about.clone();
         report.insert("systems".into(), self.systems.iter().enumerate().map(system).collect());
         Value::Object(report)
-    }
-}
-
-fn title(metric: &str) -> &'static str {
-    match metric {
-        "hit_rate" => "hit rate",
-        "recall" => "recall",
-        "ndcg" => "NDCG",
-        _ => "MRR",
     }
 }
 

@@ -82,13 +82,13 @@ impl SystemScores {
                 relevant.iter().copied().filter(|item| group.contains(user, *item, training)).collect();
             if !relevant.is_empty() {
                 let hits = Hits::of(list, &relevant);
-                let values = METRICS.iter().flat_map(|metric| ks.iter().map(|k| Some(metric.value(&hits, *k))));
+                let values = METRICS.iter().flat_map(|metric| ks.iter().map(|k| Some((metric.value)(&hits, *k))));
                 tally.add(user, values);
             }
         }
         let properties = LIST_METRICS.iter().flat_map(|metric| {
-            let measured = sampled || !metric.is_slow();
-            let value = move |k: &usize| metric.value(&list[..list.len().min(*k)], catalogue);
+            let measured = sampled || !metric.is_slow;
+            let value = move |k: &usize| (metric.value)(&list[..list.len().min(*k)], catalogue);
             ks.iter().map(move |k| if measured { value(k) } else { None })
         });
         let answered = f64::from(u8::from(!list.is_empty()));

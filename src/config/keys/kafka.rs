@@ -129,7 +129,7 @@ fn security() -> Vec<Key> {
         Key {
             name: "password",
             example: "\"env:KAFKA_PASSWORD\"",
-            doc: "Location of the SASL password. The password itself never stands in a configuration or a log.",
+            doc: "Location of the SASL password. The password itself is never in a configuration or a log.",
             secret: true,
             ..key(secret(), |config| &mut config.kafka.security.password)
         },
@@ -180,7 +180,7 @@ fn check_sasl(reader: &mut Reader, config: &mut Config) {
 fn read_options(reader: &mut Reader, config: &mut Config) {
     for name in reader.names(OPTIONS) {
         if let Some(reason) = KafkaOptions::refused(&name) {
-            reader.refuse_hidden(OPTIONS, &name, format!("left out: {reason}"));
+            reader.refuse_hidden(OPTIONS, &name, format!("omitted: {reason}"));
             continue;
         }
         let value = reader.value(OPTIONS, &name);

@@ -311,7 +311,7 @@ fn rejects_sasl_without_a_mechanism_or_a_user_and_hides_secrets() {
     assert_eq!(
         lines,
         [
-            "my.toml:2: kafka.security.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with protocol sasl_*, not left out",
+            "my.toml:2: kafka.security.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with protocol sasl_*, not absent",
             "my.toml:2: kafka.security.username must be set with protocol sasl_*, not \"\"",
         ]
     );

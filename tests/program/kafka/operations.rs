@@ -202,7 +202,7 @@ fn tls_and_sasl_connect_and_wrong_passwords_are_refused() {
     let wrong = |mechanism| format!("--set kafka.security.protocol=sasl_plaintext {}", sasl_with(mechanism, "wrong"));
     assert_refused(&sasl, &wrong("PLAIN"), &["refused authentication", "kafka.security"]);
     assert_refused(&sasl, &wrong("SCRAM-SHA-256"), &["refused authentication", "kafka.security"]);
-    assert_refused(&tls, "--set kafka.security.protocol=ssl", &["no TLS with the broker"]);
+    assert_refused(&tls, "--set kafka.security.protocol=ssl", &["TLS with the broker failed"]);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn errors_name_the_mistake_and_the_remedy() {
         ("--output kafka://127.0.0.1:9092/t!", "a topic is 1 to 249 letters"),
         ("--input kafka://h:1/t --output kafka://h:1/t", "would be read as events"),
         ("--set kafka.options.acks=0", "kafka.delivery determines it"),
-        ("--set kafka.options.isolation.level=read_uncommitted", "left out"),
+        ("--set kafka.options.isolation.level=read_uncommitted", "must be omitted"),
         ("--set kafka.delivery=fast", "\"transactional\" or \"idempotent\""),
         ("--set kafka.security.protocol=sasl_ssl", "kafka.security.username"),
     ];
@@ -272,7 +272,7 @@ fn settings_of_an_output_topic_that_can_lose_lists_are_warned_about() {
         (&[("cleanup.policy", "compact")], None),
         (&[("cleanup.policy", "delete"), ("retention.ms", "60000")], Some("with retention.ms 60000")),
         (&[("cleanup.policy", "compact,delete")], Some("records older than that are deleted")),
-        (&unlimited, Some("every record is kept for ever")),
+        (&unlimited, Some("old records are never deleted")),
     ];
     for (settings, warning) in cases {
         let output = broker.topic("lists", 1, settings);

@@ -53,14 +53,9 @@ impl OpenLoopSource {
                 format_name(&mut self.room, "room", event.room);
             }
             into.push(RawEvent {
-                user: &self.user,
-                item: &self.item,
-                action: event.action,
-                ts: event.ts,
                 dwell_ms: event.dwell_ms.map(i64::from),
                 room: self.rooms.then_some(&self.room),
-                position: self.current_position(),
-                stamped: None,
+                ..RawEvent::new(&self.user, &self.item, event.action, event.ts, self.current_position())
             });
             self.next += 1;
             self.emitted += 1;

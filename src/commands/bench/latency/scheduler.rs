@@ -35,15 +35,16 @@ const SNAPSHOT_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs in the child process. `None` if it was stopped before the end of the first step.
 pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Option<LatencyResult>, Failure> {
-    let options = task.common.endless()?;
-    let config = task.common.with_audience(task.span)?;
+    let args = &task.args;
+    let options = args.common.endless()?;
+    let config = args.common.with_audience(task.span)?;
     let mut stream = EventStream::new(options, config.levels.clone(), task.span)?;
     let folder = tempfile::tempdir().context("cannot create a folder for snapshots").map_err(Failure::Running)?;
-    let snapshots = (task.interactions > 0 || task.snapshots.is_some()).then(|| SnapshotTimer::new(folder.path()));
+    let snapshots = (args.interactions > 0 || args.snapshots.is_some()).then(|| SnapshotTimer::new(folder.path()));
     let snapshots = snapshots.transpose()?;
     let (state, resume) = match &snapshots {
         Some(snapshots) => {
-            let state = SimulatedState::fill(&mut stream, task.interactions, config.graph.history, stop);
+            let state = SimulatedState::fill(&mut stream, args.interactions, config.graph.history, stop);
             let store = snapshots.store()?;
             let manifest = state.store(&store)?;
             let (state, resume) = resume_from(store, manifest, snapshots.interval.clone());
@@ -71,14 +72,14 @@ pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Optio
     let mut scheduler =
         Scheduler { stream, emitted: 0, left_over: Prepared::default(), to_source, to_sink, running, progress, stop };
 
-    let preload = scheduler.preload(task.preload)?;
-    let mut search = RateSearch::new(&task.rates, MAX_RATE.min(MAX_STEP_EVENTS / task.seconds));
+    let preload = scheduler.preload(args.preload)?;
+    let mut search = RateSearch::new(&args.rates, MAX_RATE.min(MAX_STEP_EVENTS / args.seconds));
     let mut steps = Vec::new();
     while let Some(rate) = search.next_rate() {
-        let Some(mut step) = scheduler.step(rate, task.seconds)? else { break };
-        if let (Some(snapshots), Some(every)) = (&snapshots, task.snapshots) {
+        let Some(mut step) = scheduler.step(rate, args.seconds)? else { break };
+        if let (Some(snapshots), Some(every)) = (&snapshots, args.snapshots) {
             let before = snapshots.start(every)?;
-            let with = scheduler.step(rate, task.seconds)?;
+            let with = scheduler.step(rate, args.seconds)?;
             let taken = snapshots.stop(before)?;
             let Some(StepResult { all, pause_ms, verdict, .. }) = with else { break };
             step.snapshots = Some(WithSnapshots { taken, verdict, pause_ms, all });
@@ -280,7 +281,7 @@ impl Scheduler<'_> {
         drop((to_source, to_sink));
         let (summary, result) =
             running.join().map_err(|_| Failure::Running(anyhow::anyhow!("the run failed; please report it")))?;
-        result.map_err(|error| Failure::Running(error.into()))?;
+        result?;
         if summary.rejected > 0 || (summary.events != emitted && !stop.is_set()) {
             return Err(Failure::Running(anyhow::anyhow!(
                 "the run did not accept all {} events: {summary}; check that --start is not in the future and the clock is \

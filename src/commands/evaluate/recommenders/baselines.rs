@@ -9,75 +9,48 @@ use super::super::random::{Purpose, Random};
 use super::super::training_stats::TrainingStats;
 use super::{Recommender, TrainingEvent};
 
-/// Items ordered by a score, descending, then by id.
-struct RankedItems {
+/// Recommends the items with the highest score; ties are ordered by id.
+pub(in super::super) struct RankedItems {
     ids: Vec<ItemId>,
     scores: HashMap<u32, u64>,
     order: BTreeSet<(Reverse<u64>, ItemId, u32)>,
     length: usize,
+    /// Number of events so far.
+    events: u64,
+    /// Score of the item of an event, from its earlier score and the number of events so far.
+    score: fn(&TrainingEvent, u64, u64) -> u64,
 }
 
 impl RankedItems {
-    fn new(ids: &[ItemId], length: usize) -> Self {
-        RankedItems { ids: ids.to_vec(), scores: HashMap::new(), order: BTreeSet::new(), length }
+    /// Items by number of users.
+    pub(in super::super) fn popularity(ids: &[ItemId], length: usize) -> Self {
+        Self::new(ids, length, |event, users, _| users + u64::from(event.new))
     }
 
-    fn update(&mut self, item: u32, score: impl FnOnce(u64) -> u64) {
-        let current = self.scores.entry(item).or_default();
-        let id = self.ids[item as usize];
-        self.order.remove(&(Reverse(*current), id, item));
-        *current = score(*current);
-        self.order.insert((Reverse(*current), id, item));
+    /// Items by time of the last event.
+    pub(in super::super) fn recency(ids: &[ItemId], length: usize) -> Self {
+        Self::new(ids, length, |_, _, events| events)
     }
 
-    fn list(&self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
+    fn new(ids: &[ItemId], length: usize, score: fn(&TrainingEvent, u64, u64) -> u64) -> Self {
+        RankedItems { ids: ids.to_vec(), scores: HashMap::new(), order: BTreeSet::new(), length, events: 0, score }
+    }
+}
+
+impl Recommender for RankedItems {
+    fn recommend(&mut self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
         let unseen = self.order.iter().map(|(_, _, item)| *item).filter(|item| !training.has_interacted(user, *item));
         into.extend(unseen.take(self.length));
     }
-}
-
-/// Items by number of users.
-pub(in super::super) struct Popularity(RankedItems);
-
-impl Popularity {
-    pub(in super::super) fn new(ids: &[ItemId], length: usize) -> Self {
-        Popularity(RankedItems::new(ids, length))
-    }
-}
-
-impl Recommender for Popularity {
-    fn recommend(&mut self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
-        self.0.list(user, training, into);
-    }
 
     fn update(&mut self, events: &[TrainingEvent]) {
-        for training in events.iter().filter(|training| training.new) {
-            self.0.update(training.event.item, |users| users + 1);
-        }
-    }
-}
-
-/// Items by time of the last event.
-pub(in super::super) struct Recency {
-    items: RankedItems,
-    events: u64,
-}
-
-impl Recency {
-    pub(in super::super) fn new(ids: &[ItemId], length: usize) -> Self {
-        Recency { items: RankedItems::new(ids, length), events: 0 }
-    }
-}
-
-impl Recommender for Recency {
-    fn recommend(&mut self, user: u32, training: &TrainingStats, into: &mut Vec<u32>) {
-        self.items.list(user, training, into);
-    }
-
-    fn update(&mut self, events: &[TrainingEvent]) {
-        for TrainingEvent { event, .. } in events {
+        for event in events {
             self.events += 1;
-            self.items.update(event.item, |_| self.events);
+            let item = event.event.item;
+            let (id, score) = (self.ids[item as usize], self.scores.entry(item).or_default());
+            self.order.remove(&(Reverse(*score), id, item));
+            *score = (self.score)(event, *score, self.events);
+            self.order.insert((Reverse(*score), id, item));
         }
     }
 }
@@ -158,11 +131,11 @@ mod tests {
     #[test]
     fn popularity_counts_users_and_recency_is_the_last_event() {
         // Numbers: z 0, x 1, y 2; c 0, a 1, b 2.
-        assert_eq!(list_of(&mut Popularity::new(&IDS, 9), NEW_USER), [1, 2, 0]);
-        assert_eq!(list_of(&mut Popularity::new(&IDS, 9), 1), [0], "a has touched x and y");
-        assert_eq!(list_of(&mut Popularity::new(&IDS, 1), 2), [2]);
-        assert_eq!(list_of(&mut Recency::new(&IDS, 9), NEW_USER), [2, 1, 0]);
-        assert_eq!(list_of(&mut Recency::new(&IDS, 9), 2), [2, 0]);
+        assert_eq!(list_of(&mut RankedItems::popularity(&IDS, 9), NEW_USER), [1, 2, 0]);
+        assert_eq!(list_of(&mut RankedItems::popularity(&IDS, 9), 1), [0], "a has touched x and y");
+        assert_eq!(list_of(&mut RankedItems::popularity(&IDS, 1), 2), [2]);
+        assert_eq!(list_of(&mut RankedItems::recency(&IDS, 9), NEW_USER), [2, 1, 0]);
+        assert_eq!(list_of(&mut RankedItems::recency(&IDS, 9), 2), [2, 0]);
     }
 
     #[test]
