@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 
-use self::sources::{AnySourceInput, AnySourceUpdates, SOURCES, SimilarItemsSource, SimilarUsersSource, source_input};
+use self::sources::{AnySource, SOURCES, SimilarItemsSource, SimilarUsersSource, SourceInput};
 use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
 use crate::gauges::{Gauges, add};
-use crate::operators::{PREFETCH_BATCH, RowCache, SlicedBuilder, SlicedOperator};
+use crate::operators::{Output, PREFETCH_BATCH, RowCache, SlicedOperator, StageBuilder};
 use crate::{Collection, Config, Diff, ItemId, List, Neighbour, SimilarUsers, Subscription, Time, UserId, Weight};
 
 /// Maintains the `k` best items of each viewer over all sources. Empty lists are not in the collection.
@@ -32,15 +32,17 @@ pub fn lists<'scope>(
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, List)> {
-    let mut builder = SlicedBuilder::new("Lists", profiles.inner.scope());
-    let mut sources = vec![source_input::<SimilarItemsSource>(&mut builder, profiles, neighbours)];
+    let mut builder = StageBuilder::new("Lists", profiles.inner.scope());
+    let similar_items = SourceInput::<SimilarItemsSource>::new(&mut builder, profiles, neighbours);
+    let mut sources: Vec<Box<dyn AnySource>> = vec![Box::new(similar_items)];
     // A source that is switched off has no inputs.
     if let Some(SimilarUsers { similar, histories }) = users {
-        sources.push(source_input::<SimilarUsersSource>(&mut builder, similar, histories));
+        sources.push(Box::new(SourceInput::<SimilarUsersSource>::new(&mut builder, similar, histories)));
     }
-    let operator =
-        Lists::new(config.k, [config.sources.items, config.sources.users].map(i64::from), Arc::clone(gauges));
-    builder.build(sources, config.slice, operator).as_collection()
+    let (output, lists) = builder.output();
+    let weights = [config.sources.items, config.sources.users].map(i64::from);
+    builder.build(config.slice, Lists::new(sources, output, config.k, weights, Arc::clone(gauges)));
+    lists.as_collection()
 }
 
 /// Fuel to flush a viewer, at most.
@@ -51,6 +53,8 @@ const FLUSH: usize = 16;
 const MAX_ROWS_PER_VIEWER: usize = if cfg!(test) { 2 } else { 16 };
 
 struct Lists {
+    sources: Vec<Box<dyn AnySource>>,
+    output: Output<((UserId, List), Time, Diff)>,
     viewers: Viewers,
     rows: RowCache,
     /// Changed candidates of the tick, grouped by row.
@@ -65,34 +69,38 @@ struct Lists {
 }
 
 impl Lists {
-    fn new(k: usize, weights: [i64; SOURCES], gauges: Arc<Gauges>) -> Self {
+    fn new(
+        sources: Vec<Box<dyn AnySource>>,
+        output: Output<((UserId, List), Time, Diff)>,
+        k: usize,
+        weights: [i64; SOURCES],
+        gauges: Arc<Gauges>,
+    ) -> Self {
         let (viewers, rows) = (Viewers::new(k, weights), RowCache::default());
-        Lists { viewers, rows, changed: Vec::new(), rescan: false, row: 0, holder: 0, gauges }
+        Lists { sources, output, viewers, rows, changed: Vec::new(), rescan: false, row: 0, holder: 0, gauges }
     }
 }
 
 impl SlicedOperator for Lists {
-    type Inputs = Vec<AnySourceInput>;
-    type Outputs = Vec<((UserId, List), Time, Diff)>;
-
-    fn begin(&mut self, _time: Time, updates: Vec<Box<dyn AnySourceUpdates>>, _outputs: &mut Self::Outputs) {
-        let Lists { viewers, rows, changed, .. } = self;
+    fn begin(&mut self, time: Time) {
+        let Lists { sources, viewers, rows, changed, .. } = self;
         debug_assert!(viewers.dirty.is_empty(), "the previous tick is done");
         // 1. Profiles and similar users, with the rows as of before the tick.
-        for (source, updates) in updates.iter().enumerate() {
-            updates.apply_members(source, viewers, rows);
+        for (source, input) in sources.iter().enumerate() {
+            input.apply_members(time, source, viewers, rows);
         }
         // 2. Rows. All totals from here on use the values at the end of the tick.
-        for (source, updates) in updates.iter().enumerate() {
-            updates.apply_rows(source, changed, rows);
+        for (source, input) in sources.iter().enumerate() {
+            input.apply_rows(time, source, changed, rows);
         }
         viewers.update_holders(rows);
         let applied: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
         self.rescan = applied > MAX_ROWS_PER_VIEWER * viewers.len();
     }
 
-    fn advance(&mut self, time: Time, fuel: &mut usize, outputs: &mut Self::Outputs) -> bool {
-        let Lists { viewers, rows, .. } = self;
+    fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
+        let Lists { viewers, rows, output, .. } = self;
+        let mut emitted = output.buffer();
         // 3. Changed candidates, for each holder of their row.
         while let Some(CandidateDelta { row, .. }) = self.changed.get(self.row).copied() {
             let changed = self.changed[self.row..].chunk_by(|a, b| a.row == b.row).next().unwrap_or_default();
@@ -122,7 +130,7 @@ impl SlicedOperator for Lists {
                 let Some(viewer) = viewers.dirty.pop() else { break };
                 if let Some((user, old, new)) = viewers.flush(viewer, rows) {
                     let lists = [(old, -1), (new, 1)].into_iter().filter(|(list, _)| !list.is_empty());
-                    outputs.extend(lists.map(|(list, diff)| ((user, list), time, diff)));
+                    emitted.extend(lists.map(|(list, diff)| ((user, list), time, diff)));
                 }
                 *fuel = fuel.saturating_sub(FLUSH);
                 if *fuel == 0 && !viewers.dirty.is_empty() {
@@ -149,7 +157,6 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::sources::SourceUpdates;
     use super::*;
     use crate::{Level, SimilarUser, Subscriber};
 
@@ -178,7 +185,7 @@ mod tests {
 
     fn name(item: u64, generation: u64) -> ItemId {
         // Several names agree in the low six bits.
-        (item + 100 * generation).wrapping_mul(0x9E37_79B9_7F4A_7C15) & !0x38
+        schema::spread(item + 100 * generation) & !0x38
     }
 
     /// The model of a source: weights of rows by viewer, and values of candidates by row.
@@ -266,7 +273,10 @@ mod tests {
             pieces in prop::sample::select(vec![1_usize, 2, 100]),
             seed in any::<u64>(),
         ) {
-            let mut operator = Lists::new(k, [items, users], Arc::default());
+            let of_items = SourceInput::<SimilarItemsSource>::detached();
+            let of_users = SourceInput::<SimilarUsersSource>::detached();
+            let inputs: Vec<Box<dyn AnySource>> = vec![Box::new(of_items.clone()), Box::new(of_users.clone())];
+            let mut operator = Lists::new(inputs, Output::detached(), k, [items, users], Arc::default());
             let mut sources = [SourceModel::default(), SourceModel::default()];
             let mut lists: BTreeMap<UserId, List> = BTreeMap::new();
             let (half, mut random) = (steps.len() / 2, seed | 1);
@@ -275,7 +285,7 @@ mod tests {
             let mut all: Vec<(usize, Step)> = steps.into_iter().enumerate().collect();
             all.push((usize::MAX, removal.clone()));
             all.insert(half, (usize::MAX, removal));
-            for (time, (step, (of_items, of_users))) in (0..).zip(all) {
+            for (time, (step, (items_step, users_step))) in (0..).zip(all) {
                 let generation = u64::from(step >= half);
                 let (mut profiles, mut neighbours, mut similar, mut histories) = (vec![], vec![], vec![], vec![]);
                 let at = |row| Subscription { row, subscriber: Subscriber::Worker(0) };
@@ -284,7 +294,7 @@ mod tests {
                     neighbours.push(((at(row), Neighbour { item, similarity }), time, diff));
                 };
                 // No item is similar to itself.
-                let (sets, mut changes) = of_items;
+                let (sets, mut changes) = items_step;
                 changes.retain(|(row, item, _)| row != item);
                 sources[ITEMS].apply((sets, changes), generation, &mut weigh, &mut value);
                 if step == usize::MAX {
@@ -297,7 +307,7 @@ mod tests {
                 let mut value = |row, item, level: u16, diff| {
                     histories.push(((at(row), (item, Level::try_from(level).unwrap())), time, diff));
                 };
-                sources[USERS].apply(of_users, generation, &mut weigh, &mut value);
+                sources[USERS].apply(users_step, generation, &mut weigh, &mut value);
                 if step == usize::MAX {
                     sources[USERS].clear(&mut value);
                 }
@@ -310,18 +320,13 @@ mod tests {
                 if place(1) == 0 {
                     (1..similar.len()).rev().for_each(|at| similar.swap(at, place(at)));
                 }
-                let of_items = SourceUpdates::<SimilarItemsSource> {
-                    members: vec![profiles],
-                    rows: neighbours.chunks(pieces).map(<[_]>::to_vec).collect(),
-                };
-                let of_users = SourceUpdates::<SimilarUsersSource> {
-                    members: similar.chunks(pieces).map(<[_]>::to_vec).collect(),
-                    rows: histories.chunks(pieces).map(<[_]>::to_vec).collect(),
-                };
-                let mut outputs = Vec::new();
-                operator.begin(time, vec![Box::new(of_items), Box::new(of_users)], &mut outputs);
-                while !operator.advance(time, &mut slice.clone(), &mut outputs) {}
-                for ((user, list), _, diff) in outputs {
+                of_items.members.put(time, vec![profiles]);
+                of_items.rows.put(time, neighbours.chunks(pieces).map(<[_]>::to_vec).collect());
+                of_users.members.put(time, similar.chunks(pieces).map(<[_]>::to_vec).collect());
+                of_users.rows.put(time, histories.chunks(pieces).map(<[_]>::to_vec).collect());
+                operator.begin(time);
+                while !operator.advance(time, &mut slice.clone()) {}
+                for ((user, list), _, diff) in std::mem::take(&mut *operator.output.buffer()) {
                     if diff < 0 {
                         prop_assert_eq!(lists.remove(&user), Some(list));
                     } else {

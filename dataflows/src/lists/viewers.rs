@@ -1,9 +1,11 @@
 //! The viewers of this worker: profiles, rankings, and the emitted lists.
 
+use schema::{IdMap, shrink_if_sparse};
+
 use super::sources::{OWN_ITEMS, SOURCES, Source};
 use crate::operators::{
-    Dense, IdMap, PREFETCH_BATCH, Profile, Ranked, Row, RowCache, TopK, Totals, UpdateBatches, ViewerId, load_lines,
-    mask_bit, prefetch, shrink_if_sparse, update_holders,
+    Dense, PREFETCH_BATCH, Profile, Ranked, Row, RowCache, TopK, Totals, UpdateBatches, ViewerId, load_lines, mask_bit,
+    prefetch, update_holders,
 };
 use crate::{Diff, List, Scored, Time, UserId};
 

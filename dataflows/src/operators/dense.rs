@@ -1,6 +1,7 @@
 //! Dense 32-bit ids for the items and users that one operator knows, private to that operator.
 
-use super::{IdMap, shrink_if_sparse};
+use schema::{IdMap, shrink_if_sparse};
+
 use crate::similarity::quantise::PHASES;
 use crate::{ItemId, UserId};
 
@@ -139,7 +140,7 @@ mod tests {
     fn reuses_released_ids() {
         let mut ids = Ids::default();
         for round in 0..1_000_u64 {
-            let names: Vec<ItemId> = (0..3).map(|n| (round * 3 + n).wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+            let names: Vec<ItemId> = (0..3).map(|n| schema::spread(round * 3 + n)).collect();
             let dense: Vec<Dense> = names.iter().map(|name| ids.intern(*name)).collect();
             for (name, id) in names.iter().zip(dense) {
                 assert_eq!((ids.get(*name), ids.name(id), u64::from(id % PHASES)), (Some(id), *name, name % 64));

@@ -31,8 +31,7 @@ impl<S: Ord> Ranked<S> {
 /// have fallen, it passes all of them to [`TopK::rebuild`].
 ///
 /// ```
-/// use dataflows::ids::Ids;
-/// use dataflows::operators::{Ranked, TopK};
+/// use dataflows::operators::{Ids, Ranked, TopK};
 ///
 /// let mut ids = Ids::default();
 /// let [a, b, c] = [10, 11, 12].map(|item| ids.intern(item));

@@ -1,9 +1,11 @@
 //! The viewers of this worker: their histories, their most similar users, and the emitted ones.
 
+use schema::{IdMap, shrink_if_sparse};
+
 use super::{Member, SimilarUser};
 use crate::operators::{
-    Dense, Holder, IdFilter, IdMap, PREFETCH_BATCH, Profile, Ranked, RowCache, TopK, Totals, ViewerId, load_lines,
-    prefetch, shrink_if_sparse, slot_mut, update_holders,
+    Dense, Holder, IdFilter, PREFETCH_BATCH, Profile, Ranked, RowCache, TopK, Totals, ViewerId, load_lines, prefetch,
+    slot_mut, update_holders,
 };
 use crate::similarity::quantise::{phase, phased};
 use crate::{Config, Diff, ItemId, Level, Logarithm, Similarity, UserId, Weight};
