@@ -59,20 +59,10 @@ pub fn profile_subscriptions<'scope>(
     })
 }
 
-/// Subscribes this worker's viewers to the rows that `row` finds in the data of this worker, each row once.
+/// Subscribes to the rows that `row` finds in the data of this worker, each row once.
 ///
 /// Waits until a time is complete, so updates may arrive in any order. Memory: a counter for each row.
 pub fn row_subscriptions<'scope, D: Clone + 'static>(
-    data: Collection<'scope, D>,
-    name: &str,
-    row: impl Fn(&D) -> u64 + 'static,
-) -> Collection<'scope, Subscription> {
-    let subscriber = Subscriber::worker(data.inner.scope().index());
-    row_subscriptions_of(subscriber, data, name, row)
-}
-
-/// As [`row_subscriptions`], for any subscriber.
-pub(crate) fn row_subscriptions_of<'scope, D: Clone + 'static>(
     subscriber: Subscriber,
     data: Collection<'scope, D>,
     name: &str,

@@ -23,11 +23,10 @@ use timely::dataflow::{ProbeHandle, Stream};
 
 pub use self::loading::Loading;
 use self::snapshots::SnapshotProgress;
-use self::updates::Updates;
 use self::user_states::UserStates;
 use crate::gauges::{Gauges, add};
-use crate::operators::{OutputCapabilities, OutputPort, StageBuilder, earlier};
-use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
+use crate::operators::{StageBuilder, earlier};
+use crate::{Collection, Config, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
 
 /// An event as the graph takes it: validated, its action mapped to a level, its names to ids. 40 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,20 +116,12 @@ pub fn interactions<'scope>(
     let activator = builder.activator();
     let events = builder.input(events, Exchange::new(|event: &Event| event.user));
     let barriers = builder.input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
-    let (history_port, history) = builder.port();
-    let (pairs_port, pairs) = builder.port();
-    let (profiles_port, profiles) = builder.port();
-    let (forgotten_port, forgotten) = builder.port();
-    let (audience_port, audience_histories) = builder.port();
-    let (trends_port, trends) = config.trending.map(|_| builder.port()).unzip();
-    let mut outputs = Outputs {
-        history: history_port,
-        pairs: pairs_port,
-        profiles: profiles_port,
-        forgotten: forgotten_port,
-        audience_histories: audience_port,
-        trends: trends_port,
-    };
+    let (mut history_port, history) = builder.port();
+    let (mut pairs_port, pairs) = builder.port();
+    let (mut profiles_port, profiles) = builder.port();
+    let (mut forgotten_port, forgotten) = builder.port();
+    let (mut audience_port, audience_histories) = builder.port();
+    let (mut trends_port, trends) = config.trending.map(|_| builder.port()).unzip();
     let (downstream, gauges) = (downstream.clone(), Arc::clone(gauges));
     let loading = Loading::default();
     let mut states = UserStates::new(config.clone(), snapshots, loading.clone());
@@ -170,7 +161,15 @@ pub fn interactions<'scope>(
             states.tick(time, events.take(time).iter().flatten(), &barriers, &mut |updates| {
                 add(&gauges.pair_updates, updates.pairs.len());
                 emitted += updates.len();
-                outputs.emit(updates, &stage.capabilities, time);
+                let capabilities = &stage.capabilities;
+                history_port.give(capabilities, time, &mut updates.history);
+                pairs_port.give(capabilities, time, &mut updates.pairs);
+                profiles_port.give(capabilities, time, &mut updates.profiles);
+                forgotten_port.give(capabilities, time, &mut updates.forgotten);
+                audience_port.give(capabilities, time, &mut updates.audience_histories);
+                if let Some(port) = &mut trends_port {
+                    port.give(capabilities, time, &mut updates.trends);
+                }
             });
             in_flight.push(time, emitted);
             emitted_in_all += emitted;
@@ -232,28 +231,5 @@ impl InFlight {
     fn push(&mut self, time: Time, updates: usize) {
         self.ticks.push_back((time, updates));
         self.updates += updates;
-    }
-}
-
-/// The output ports of the operator.
-struct Outputs {
-    history: OutputPort<((UserId, (ItemId, Level)), Time, Diff)>,
-    pairs: OutputPort<((ItemId, ItemId), Time, Diff)>,
-    profiles: OutputPort<((UserId, (ItemId, Weight)), Time, Diff)>,
-    forgotten: OutputPort<Forgotten>,
-    audience_histories: OutputPort<((UserId, (ItemId, Level)), Time, Diff)>,
-    trends: Option<OutputPort<((Option<Scope>, ItemId), Time, Diff)>>,
-}
-
-impl Outputs {
-    fn emit(&mut self, updates: &mut Updates, capabilities: &OutputCapabilities, time: Time) {
-        self.history.give(capabilities, time, &mut updates.history);
-        self.pairs.give(capabilities, time, &mut updates.pairs);
-        self.profiles.give(capabilities, time, &mut updates.profiles);
-        self.forgotten.give(capabilities, time, &mut updates.forgotten);
-        self.audience_histories.give(capabilities, time, &mut updates.audience_histories);
-        if let Some(trends) = &mut self.trends {
-            trends.give(capabilities, time, &mut updates.trends);
-        }
     }
 }

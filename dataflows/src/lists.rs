@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 
-use self::sources::{AnySource, SOURCES, SimilarItemsSource, SimilarUsersSource, SourceInput};
+use self::sources::{AnySource, SimilarItemsSource, SimilarUsersSource, SourceInput};
 use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
 use crate::gauges::{Gauges, add};
-use crate::operators::{Output, PREFETCH_BATCH, RowCache, SlicedOperator, StageBuilder};
+use crate::operators::{Output, PREFETCH_BATCH, RowCache, SlicedOperator, StageBuilder, ViewerState};
 use crate::{Collection, Config, Diff, ItemId, List, Neighbour, SimilarUsers, Subscription, Time, UserId, Weight};
 
 /// Maintains the `k` best items of each viewer over all sources. Empty lists are not in the collection.
@@ -41,7 +41,8 @@ pub fn lists<'scope>(
     }
     let (output, lists) = builder.output();
     let weights = [config.sources.items, config.sources.users].map(i64::from);
-    builder.build(config.slice, Lists::new(sources, output, config.k, weights, Arc::clone(gauges)));
+    let (viewers, gauges) = (Viewers::new(config.k, weights), Arc::clone(gauges));
+    builder.build(config.slice, Lists { sources, output, viewers, gauges, ..Lists::default() });
     lists.as_collection()
 }
 
@@ -52,6 +53,7 @@ const FLUSH: usize = 16;
 /// would be in the end. Small in tests, which have few viewers and must cover both cases.
 const MAX_ROWS_PER_VIEWER: usize = if cfg!(test) { 2 } else { 16 };
 
+#[derive(Default)]
 struct Lists {
     sources: Vec<Box<dyn AnySource>>,
     output: Output<((UserId, List), Time, Diff)>,
@@ -66,19 +68,6 @@ struct Lists {
     /// Next holder of the current row.
     holder: usize,
     gauges: Arc<Gauges>,
-}
-
-impl Lists {
-    fn new(
-        sources: Vec<Box<dyn AnySource>>,
-        output: Output<((UserId, List), Time, Diff)>,
-        k: usize,
-        weights: [i64; SOURCES],
-        gauges: Arc<Gauges>,
-    ) -> Self {
-        let (viewers, rows) = (Viewers::new(k, weights), RowCache::default());
-        Lists { sources, output, viewers, rows, changed: Vec::new(), rescan: false, row: 0, holder: 0, gauges }
-    }
 }
 
 impl SlicedOperator for Lists {
@@ -111,7 +100,7 @@ impl SlicedOperator for Lists {
                 }
                 if self.rescan {
                     *fuel -= 1;
-                    viewers.mark_rescan(*holder);
+                    viewers.mark(*holder, ViewerState::Rescan);
                 } else {
                     *fuel = fuel.saturating_sub(changed.len());
                     viewers.apply_row(*holder, &delta, rows);
@@ -276,7 +265,8 @@ mod tests {
             let of_items = SourceInput::<SimilarItemsSource>::detached();
             let of_users = SourceInput::<SimilarUsersSource>::detached();
             let inputs: Vec<Box<dyn AnySource>> = vec![Box::new(of_items.clone()), Box::new(of_users.clone())];
-            let mut operator = Lists::new(inputs, Output::detached(), k, [items, users], Arc::default());
+            let viewers = Viewers::new(k, [items, users]);
+            let mut operator = Lists { sources: inputs, viewers, ..Lists::default() };
             let mut sources = [SourceModel::default(), SourceModel::default()];
             let mut lists: BTreeMap<UserId, List> = BTreeMap::new();
             let (half, mut random) = (steps.len() / 2, seed | 1);

@@ -53,7 +53,7 @@ impl<S: Source> SourceInput<S> {
 #[cfg(test)]
 impl<S: Source> SourceInput<S> {
     pub(super) fn detached() -> Self {
-        SourceInput { members: Input::detached(), rows: Input::detached() }
+        SourceInput { members: Input::default(), rows: Input::default() }
     }
 }
 

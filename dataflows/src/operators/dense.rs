@@ -10,7 +10,7 @@ pub type Dense = u32;
 
 /// Maps id64 to [`Dense`] id and back. Released ids are reused. An item and a user with the same id64 have different
 /// dense ids.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ids {
     items: IdMap<Dense>,
     users: IdMap<Dense>,
@@ -19,19 +19,6 @@ pub struct Ids {
     free: Vec<Vec<Dense>>,
     /// Number of ids ever assigned, by their low six bits.
     next: Vec<u32>,
-}
-
-impl Default for Ids {
-    fn default() -> Self {
-        let classes = PHASES as usize;
-        Ids {
-            items: IdMap::default(),
-            users: IdMap::default(),
-            names: Vec::new(),
-            free: vec![Vec::new(); classes],
-            next: vec![0; classes],
-        }
-    }
 }
 
 impl Ids {
@@ -64,7 +51,7 @@ impl Ids {
             if ids.get(&name) == Some(&id) {
                 ids.remove(&name);
                 shrink_if_sparse(ids);
-                self.free[(id % PHASES) as usize].push(id);
+                slot_mut(&mut self.free, id % PHASES).push(id);
             }
         }
     }
@@ -90,13 +77,11 @@ impl Ids {
 #[derive(Debug)]
 pub(crate) struct RecentIds([Option<(u64, Dense)>; 64]);
 
-impl Default for RecentIds {
-    fn default() -> Self {
+impl RecentIds {
+    pub(crate) fn new() -> Self {
         RecentIds([None; 64])
     }
-}
 
-impl RecentIds {
     /// The cached id of a name, or the result of `look_up`.
     #[inline]
     pub(crate) fn get_or(&mut self, name: u64, look_up: impl FnOnce() -> Dense) -> Dense {
@@ -110,17 +95,14 @@ impl RecentIds {
 }
 
 /// Assigns a free id to a name.
-fn take(name: u64, names: &mut Vec<u64>, free: &mut [Vec<Dense>], next: &mut [u32]) -> Dense {
-    let class = (name % u64::from(PHASES)) as usize;
-    let id = free[class].pop().unwrap_or_else(|| {
-        let id = next[class] * PHASES + class as u32;
-        next[class] += 1;
-        id
+fn take(name: u64, names: &mut Vec<u64>, free: &mut Vec<Vec<Dense>>, next: &mut Vec<u32>) -> Dense {
+    let class = (name % u64::from(PHASES)) as Dense;
+    let id = slot_mut(free, class).pop().unwrap_or_else(|| {
+        let next = slot_mut(next, class);
+        *next += 1;
+        (*next - 1) * PHASES + class
     });
-    if names.len() <= id as usize {
-        names.resize(id as usize + 1, 0);
-    }
-    names[id as usize] = name;
+    *slot_mut(names, id) = name;
     id
 }
 

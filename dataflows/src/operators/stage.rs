@@ -21,6 +21,12 @@ pub(crate) type UpdateBatches<D> = Batches<(D, Time, Diff)>;
 /// An input of an operator: received records by time, until the operator takes them. Containers are moved, not copied.
 pub(crate) struct Input<D>(Rc<RefCell<BTreeMap<Time, Batches<D>>>>);
 
+impl<D> Default for Input<D> {
+    fn default() -> Self {
+        Input(Rc::default())
+    }
+}
+
 impl<D> Clone for Input<D> {
     fn clone(&self) -> Self {
         Input(Rc::clone(&self.0))
@@ -46,12 +52,6 @@ impl<D> Input<D> {
         self.0.borrow().keys().next_back().copied()
     }
 
-    /// An input without a stream.
-    #[cfg(test)]
-    pub(crate) fn detached() -> Self {
-        Input(Rc::default())
-    }
-
     /// Adds records as if they had been received.
     #[cfg(test)]
     pub(crate) fn put(&self, time: Time, batches: Batches<D>) {
@@ -62,15 +62,15 @@ impl<D> Input<D> {
 /// An output of an operator: a buffer that the driver emits after each slice.
 pub(crate) struct Output<D>(Rc<RefCell<Vec<D>>>);
 
+impl<D> Default for Output<D> {
+    fn default() -> Self {
+        Output(Rc::default())
+    }
+}
+
 impl<D> Output<D> {
     pub(crate) fn buffer(&self) -> RefMut<'_, Vec<D>> {
         self.0.borrow_mut()
-    }
-
-    /// An output without a stream.
-    #[cfg(test)]
-    pub(crate) fn detached() -> Self {
-        Output(Rc::default())
     }
 }
 
@@ -140,7 +140,7 @@ impl<'scope> StageBuilder<'scope> {
         P: ParallelizationContract<Time, Vec<D>, Puller: 'static>,
     {
         let mut handle = self.builder.new_input(stream, pact);
-        let input = Input(Rc::default());
+        let input = Input::default();
         let Input(received) = input.clone();
         self.receive.push(Box::new(move |capabilities| {
             handle.for_each(|capability, data| {
@@ -155,8 +155,8 @@ impl<'scope> StageBuilder<'scope> {
 
     pub(crate) fn output<D: Clone + 'static>(&mut self) -> (Output<D>, Stream<'scope, Time, Vec<D>>) {
         let (mut port, stream) = self.port();
-        let buffer = Rc::<RefCell<Vec<D>>>::default();
-        let output = Output(Rc::clone(&buffer));
+        let output = Output::default();
+        let buffer = Rc::clone(&output.0);
         self.flush.push(Box::new(move |capabilities, time| port.give(capabilities, time, &mut buffer.borrow_mut())));
         (output, stream)
     }

@@ -46,7 +46,7 @@ impl<S: Ord> Ranked<S> {
 /// top.update(c, None, 2, &ids);
 /// assert!(top.needs_rescan(1));
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TopK<S> {
     /// Kept candidates, best first. Ids are distinct.
     kept: Vec<Ranked<S>>,
@@ -55,12 +55,6 @@ pub struct TopK<S> {
     floor: Option<S>,
     /// First rank with another candidate since [`TopK::take_order_changed`] was last called.
     unchanged: u32,
-}
-
-impl<S> Default for TopK<S> {
-    fn default() -> Self {
-        TopK { kept: Vec::new(), floor: None, unchanged: 0 }
-    }
 }
 
 impl<S: Copy + Ord> TopK<S> {
@@ -214,6 +208,11 @@ impl<S: Copy + Ord> TopK<S> {
     fn order_changed(&mut self, rank: usize) {
         self.unchanged = self.unchanged.min(u32::try_from(rank).expect("far fewer are kept than 2^32"));
     }
+}
+
+/// Capacity of a ranking of the `k` best: a reserve as large as the output, so that rescans are rare.
+pub(crate) fn capacity(k: usize) -> usize {
+    2 * k
 }
 
 /// A set of ids by their low eight bits: a filter with false positives.

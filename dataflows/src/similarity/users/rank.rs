@@ -106,9 +106,8 @@ impl SlicedOperator for UserRanking {
     }
 
     fn deactivate(&mut self, _done_before: Time) {
-        let Work { shared, rescans, similar } = std::mem::take(&mut self.viewers.work);
+        let Work { shared, similar } = std::mem::take(&mut self.viewers.work);
         add(&self.gauges.shared, shared);
-        add(&self.gauges.comparisons, rescans);
         add(&self.gauges.similar_users, similar);
     }
 }
@@ -207,12 +206,12 @@ mod tests {
             reversed in any::<bool>(),
         ) {
             let config = Config { resolution, similar_users, ..Config::default() };
-            let (members_in, activity_in, histories_in) = (Input::detached(), Input::detached(), Input::detached());
+            let (members_in, activity_in, histories_in) = (Input::default(), Input::default(), Input::default());
             let mut operator = UserRanking {
                 members: members_in.clone(),
                 activity: activity_in.clone(),
                 histories: histories_in.clone(),
-                output: Output::detached(),
+                output: Output::default(),
                 viewers: Viewers::new(&config),
                 changed: Vec::new(),
                 gauges: Arc::default(),
