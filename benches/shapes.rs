@@ -28,13 +28,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataflows::config::Sources;
-use dataflows::ids::IdMap;
 use dataflows::operators::{
     CandidateSource, Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
 };
 use dataflows::types::{Collection, ItemId, List, Scored, UserId};
 use dataflows::{Audience, Config, Event, GraphInput, InputStreams};
 use differential_dataflow::AsCollection;
+use schema::IdMap;
 use simulator::Options;
 use support::{Loop, histogram, ms, peak_mib, record, simulated};
 use test_support::oracle::Params;

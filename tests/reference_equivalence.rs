@@ -91,7 +91,8 @@ fn disagreements(
 
             // Samples: replicated tables of the users of an item, and reduce and join.
             let audience_histories = output.audience_histories.clone();
-            let subscriptions = row_subscriptions(audience_histories.clone(), "viewed items", |(_, (item, _))| *item);
+            let subscriptions =
+                row_subscriptions(subscriber, audience_histories.clone(), "viewed items", |(_, (item, _))| *item);
             let expected = audience_histories.clone().map(move |(_, (item, _))| Subscription { row: item, subscriber });
             report(
                 subscriptions.clone().negate().concat(expected.threshold_named("viewed items", |_, _| 1)),
@@ -110,7 +111,7 @@ fn disagreements(
             let on_workers = members.inner.exchange(|update| update.0.0.worker()).as_collection();
             let sampled = on_workers.clone().map(|(_, member)| member.user);
             let of_users = audience_histories.clone().map(|(user, _)| user).concat(sampled);
-            let subscriptions = row_subscriptions(of_users, "compared users", |user| *user);
+            let subscriptions = row_subscriptions(subscriber, of_users, "compared users", |user| *user);
             let active = activity(weights, subscriptions.clone(), &config);
             let resolution = params.resolution;
             let rows = reference::activity(output.history.clone()).map(move |(user, activity)| {
@@ -135,7 +136,8 @@ fn disagreements(
             report(emitted.negate().concat(expected), "similar users", &found);
 
             // Histories of similar users, for subscribers.
-            let subscriptions = row_subscriptions(similar.clone(), "followed users", |(_, other)| other.user);
+            let subscriptions =
+                row_subscriptions(subscriber, similar.clone(), "followed users", |(_, other)| other.user);
             let followed = histories(output.history.clone(), subscriptions.clone(), &config);
             let emitted = followed.clone().map(|(at, interaction)| ((at.row, at.worker()), interaction));
             report(

@@ -1,10 +1,11 @@
 //! A snapshot taken while events continue is of one tick exactly, and a graph that resumes from it emits what the original
 //! graph emits after that tick.
 
-use dataflows::snapshot::{GROUPS, Groups, SnapshotChunk, SnapshotSink, group_of};
+use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
 use dataflows::time::{Time, ms_of, next};
 use dataflows::{Event, ListChange, ListKey};
 use proptest::prelude::*;
+use schema::{KEY_GROUPS, key_group};
 
 use crate::support::durable::{self, Chunks, EventTick, ResumeState, RunOutput};
 use crate::support::graph::{Tick, config, event, ticks};
@@ -25,7 +26,7 @@ impl SnapshotSink for SlowSink {
 
     fn wanted(&self, _snapshot: u64) -> Option<Groups> {
         self.asked.set(self.asked.get() + 1);
-        (self.asked.get() > 2).then_some([true; GROUPS])
+        (self.asked.get() > 2).then_some([true; KEY_GROUPS])
     }
 
     fn has_room(&self) -> bool {
@@ -87,7 +88,7 @@ proptest! {
         let at = ms_of(boundary);
         let mut events: Vec<Event> = whole.chunks.iter().flat_map(|chunk| chunk.events.clone()).collect();
         for chunk in &whole.chunks {
-            prop_assert!(chunk.events.iter().all(|event| group_of(event.user) == chunk.group));
+            prop_assert!(chunk.events.iter().all(|event| key_group(event.user) == chunk.group));
         }
         events.sort_by_key(|event| (event.user, event.item, event.ts, event.level));
         let unique = events.len();

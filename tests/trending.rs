@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use dataflows::config::Trending as GraphTrending;
-use dataflows::snapshot::{GROUPS, Groups, SnapshotChunk, SnapshotSink};
+use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
 use dataflows::time::{ms_of, next};
 use dataflows::{Config, Event, ListChange, ListKey, Scope};
 use proptest::prelude::*;
-use schema::{TRENDING, id64, trending_in};
+use schema::{KEY_GROUPS, TRENDING, id64, trending_in};
 
 use crate::support::durable::{self, Chunks, EventTick, ResumeState, RunOutput};
 use crate::support::graph::{config, event};
@@ -97,7 +97,7 @@ impl SnapshotSink for CollectingSink {
     fn begin(&mut self, _snapshot: u64, _changed: &Groups) {}
 
     fn wanted(&self, _snapshot: u64) -> Option<Groups> {
-        Some([true; GROUPS])
+        Some([true; KEY_GROUPS])
     }
 
     fn has_room(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Interning of user and item ids.
 
-use dataflows::ids::IdMap;
 use dataflows::types::{ItemId, UserId};
+use schema::IdMap;
 
 /// Users with dense numbers, in order of appearance.
 #[derive(Default)]

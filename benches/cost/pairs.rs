@@ -24,7 +24,7 @@ struct Row {
 #[inline]
 fn home(item: u32, slots: usize) -> usize {
     let class = u64::from(item % PHASES) << 58;
-    let within = u64::from(item / PHASES).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 6;
+    let within = schema::spread(u64::from(item / PHASES)) >> 6;
     ((class | within) >> (64 - slots.trailing_zeros())) as usize
 }
 

@@ -80,11 +80,8 @@ pub fn adversarial(events: u64, users: Option<u32>, items: Option<u32>) -> Workl
 
 /// `SplitMix64`.
 fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ z >> 31
+    *state = state.wrapping_add(schema::spread(1));
+    schema::mix(*state)
 }
 
 /// An audience as a command line argument of a benchmark.

@@ -25,7 +25,7 @@ const TIME: Time = 1_763_900_000_000 << 20;
 
 /// Spreads numbers over 64 bits, like the id64 of names.
 fn spread(n: usize) -> u64 {
-    let n = (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let n = schema::spread(n as u64 + 1);
     (n ^ n >> 31).wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput};
 use dataflows::config::Sources;
 use dataflows::gauges::Gauges;
-use dataflows::ids::{Dense, Ids};
-use dataflows::operators::{Ranked, TopK, interactions};
+use dataflows::operators::{Dense, Ids, Ranked, TopK, interactions};
 use dataflows::{Audience, Config, Event, GraphInput};
+use schema::mix;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::worker::Worker;
@@ -24,17 +24,10 @@ const CAPACITY: usize = 60;
 /// Calls that are timed together.
 const CALLS: u64 = 1_000;
 
-/// A bijection that spreads numbers over 64 bits, like the id64 of names.
-fn spread(n: u64) -> u64 {
-    let n = (n ^ n >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let n = (n ^ n >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    n ^ n >> 31
-}
-
 /// Candidates with scores over a wide range, some of them equal. `seed` selects the scores.
 fn candidates(count: u64, seed: u64, ids: &mut Ids) -> Vec<Ranked<i64>> {
-    let score = |n: u64| i64::try_from(spread(seed << 32 | (n + 1)) % 10_000).expect("a small number") + 1_000;
-    (0..count).map(|n| Ranked { score: score(n), id: ids.intern(spread(n)) }).collect()
+    let score = |n: u64| i64::try_from(mix(seed << 32 | (n + 1)) % 10_000).expect("a small number") + 1_000;
+    (0..count).map(|n| Ranked { score: score(n), id: ids.intern(mix(n)) }).collect()
 }
 
 fn bench_top_k(c: &mut Criterion) {
@@ -57,7 +50,7 @@ fn bench_top_k(c: &mut Criterion) {
 
     let mut ids = Ids::default();
     let mut all = candidates(300, 0, &mut ids);
-    let unknown: Vec<Dense> = (300..600).map(|n| ids.intern(spread(n))).collect();
+    let unknown: Vec<Dense> = (300..600).map(|n| ids.intern(mix(n))).collect();
     let mut top = TopK::default();
     top.rebuild(&mut all, None, CAPACITY, &ids);
     group.throughput(Throughput::Elements(CALLS));
@@ -170,8 +163,8 @@ impl UserStates {
         let event = |user: u64| {
             let item = (user * 7_919 + items_of_round) % ITEMS;
             // The level belongs to the item.
-            let level = 1 + (spread(item) % 3) as u8;
-            Event { user: spread(user), item: spread(ITEMS + item), ts: self.now(), level, scope: None }
+            let level = 1 + (mix(item) % 3) as u8;
+            Event { user: mix(user), item: mix(ITEMS + item), ts: self.now(), level, scope: None }
         };
         (0..USERS).map(event).collect()
     }

@@ -1,11 +1,10 @@
 use differential_dataflow::AsCollection;
-use differential_dataflow::consolidation::{consolidate, consolidate_updates};
+use differential_dataflow::consolidation::consolidate;
+use schema::{IdMap, shrink_if_sparse};
 use serde::{Deserialize, Serialize};
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::Operator;
 
-use crate::operators::{IdMap, SlicedBuilder, UpdateBatches, shrink_if_sparse};
+use crate::operators::{StageBuilder, map_in_order};
 use crate::{Collection, Diff, ItemId, Time, UserId, Weight};
 
 /// Demand for a row. Viewers on a worker need the similar items of each item in their profiles, the holders of each item in
@@ -52,57 +51,30 @@ impl Subscription {
 pub fn profile_subscriptions<'scope>(
     profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
 ) -> Collection<'scope, Subscription> {
-    type Builder = CapacityContainerBuilder<Vec<(Subscription, Time, Diff)>>;
     let subscriber = Subscriber::worker(profiles.inner.scope().index());
-    let subscriptions = profiles.inner.unary::<Builder, _, _, _>(Pipeline, "Profile subscriptions", |_, _| {
-        let mut viewers: IdMap<Diff> = IdMap::default();
-        let mut updates = Vec::new();
-        move |input, output| {
-            input.for_each(|capability, data| {
-                for ((_user, (item, weight)), time, diff) in data.drain(..) {
-                    if weight == 0 {
-                        continue;
-                    }
-                    if let Some(diff) = count(&mut viewers, item, diff) {
-                        updates.push((Subscription { row: item, subscriber }, time, diff));
-                    }
-                }
-                consolidate_updates(&mut updates);
-                if !updates.is_empty() {
-                    let capability = capability.retain_least(0).expect("a message with data has a time");
-                    output.session(&capability).give_iterator(updates.drain(..));
-                }
-            });
-        }
-    });
-    subscriptions.as_collection()
+    let mut viewers: IdMap<Diff> = IdMap::default();
+    map_in_order(profiles, "Profile subscriptions", move |(_user, (item, weight)), diff| {
+        let change = if weight == 0 { None } else { count(&mut viewers, item, diff) };
+        change.map(|diff| (Subscription { row: item, subscriber }, diff))
+    })
 }
 
-/// Subscribes this worker's viewers to the rows that `row` finds in the data of this worker, each row once.
+/// Subscribes to the rows that `row` finds in the data of this worker, each row once.
 ///
 /// Waits until a time is complete, so updates may arrive in any order. Memory: a counter for each row.
 pub fn row_subscriptions<'scope, D: Clone + 'static>(
-    data: Collection<'scope, D>,
-    name: &str,
-    row: impl Fn(&D) -> u64 + 'static,
-) -> Collection<'scope, Subscription> {
-    let subscriber = Subscriber::worker(data.inner.scope().index());
-    row_subscriptions_of(subscriber, data, name, row)
-}
-
-/// As [`row_subscriptions`], for any subscriber.
-pub(crate) fn row_subscriptions_of<'scope, D: Clone + 'static>(
     subscriber: Subscriber,
     data: Collection<'scope, D>,
     name: &str,
     row: impl Fn(&D) -> u64 + 'static,
 ) -> Collection<'scope, Subscription> {
-    let mut builder = SlicedBuilder::new(name, data.inner.scope());
+    let mut builder = StageBuilder::new(name, data.inner.scope());
     let data = builder.input(data.inner, Pipeline);
     let mut counts: IdMap<Diff> = IdMap::default();
     let mut updates: Vec<(u64, Diff)> = Vec::new();
-    let subscriptions = builder.build_per_tick(data, move |time, batches: UpdateBatches<D>, emitted: &mut Vec<_>| {
-        for (data, _, diff) in batches.into_iter().flatten() {
+    let (output, subscriptions) = builder.output();
+    builder.build(usize::MAX, move |time: Time| {
+        for (data, _, diff) in data.take(time).into_iter().flatten() {
             // A retraction and its replacement are mostly adjacent.
             let row = row(&data);
             match updates.last() {
@@ -111,6 +83,7 @@ pub(crate) fn row_subscriptions_of<'scope, D: Clone + 'static>(
             }
         }
         consolidate(&mut updates);
+        let mut emitted = output.buffer();
         for (row, diff) in updates.drain(..) {
             if let Some(diff) = count(&mut counts, row, diff) {
                 emitted.push((Subscription { row, subscriber }, time, diff));

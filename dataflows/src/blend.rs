@@ -1,5 +1,7 @@
 //! Fills up a personal list with trending and new items when it is read: `docs/trending.md`.
 
+use schema::spread;
+
 use crate::types::{ItemId, UserId};
 
 /// The origin of an item in a blended list.
@@ -30,14 +32,10 @@ pub struct BlendSources<'a> {
     pub seed: u64,
 }
 
-/// Factor that separates neighbours: 2^64 divided by the golden ratio, odd. Without it the items nearest to `user xor seed`
-/// would be chosen: mostly the same ones with the next seed, and some items for many times more users than others.
-pub const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
 /// The list to show to a user: at most `k` items, each once, with their origins.
 ///
-/// The last `explore` places are for new items: those with the smallest `(id64(item) xor id64(user) xor seed) * SPREAD`
-/// (modulo 2^64, as unsigned numbers; see [`SPREAD`]) that are neither `seen` nor in the personal list. Before them come the
+/// The last `explore` places are for new items: those with the smallest
+/// `spread(id64(item) xor id64(user) xor seed)` ([`schema::spread`]) that are neither `seen` nor in the personal list. Before them come the
 /// personal list in its order and then, while there is room, the trending list of the room and that of all events, without
 /// items that are seen or already in the list. Places without a new item are filled like the others. This is a pure function:
 /// every caller gets the same list.
@@ -63,7 +61,9 @@ pub fn blend(
     // The first new items so far, sorted by rank.
     let mut new: Vec<(u64, ItemId)> = Vec::with_capacity(explore + 1);
     for item in sources.new {
-        let rank = ((item ^ user ^ sources.seed).wrapping_mul(SPREAD), *item);
+        // Without the spread the items nearest to `user xor seed` would be chosen: mostly the same ones with the next seed,
+        // and some items for many times more users than others.
+        let rank = (spread(item ^ user ^ sources.seed), *item);
         if new.len() == explore && new.last().is_none_or(|last| *last <= rank) {
             continue;
         }

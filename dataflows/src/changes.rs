@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
-use crate::operators::{SlicedBuilder, UpdateBatches};
+use crate::operators::{StageBuilder, UpdateBatches};
 use crate::{Collection, ItemId, List, ListKey, Time, ms_of};
 
 /// A list that changed in a tick, and the difference between its items and those of the list before.
@@ -57,43 +57,26 @@ pub fn changes<'scope>(
     lists: Collection<'scope, (ListKey, List)>,
     reconcile: Option<Stream<'scope, Time, Vec<Reconcile>>>,
 ) -> Stream<'scope, Time, Vec<ListChange>> {
-    match reconcile {
-        None => plain_changes(lists),
-        Some(reconcile) => reconciled_changes(lists, reconcile),
-    }
-}
-
-fn plain_changes<'scope>(lists: Collection<'scope, (ListKey, List)>) -> Stream<'scope, Time, Vec<ListChange>> {
-    let mut builder = SlicedBuilder::new("Changes", lists.inner.scope());
-    let lists = builder.input(lists.inner, Pipeline);
-    builder.build_per_tick(lists, |time, updates, emitted: &mut Vec<ListChange>| {
-        for_each_list(updates, |key, old, new| {
-            emitted.push(ListChange::between(key, ms_of(time), items_of(&old), new));
-        });
-    })
-}
-
-fn reconciled_changes<'scope>(
-    lists: Collection<'scope, (ListKey, List)>,
-    reconcile: Stream<'scope, Time, Vec<Reconcile>>,
-) -> Stream<'scope, Time, Vec<ListChange>> {
     let by_list = Exchange::new(|message: &Reconcile| match message {
         Reconcile::Known { key, .. } => key.placement(),
         Reconcile::Finish { worker } => *worker,
     });
-    let mut builder = SlicedBuilder::new("Changes", lists.inner.scope());
-    let inputs = (builder.input(lists.inner, Pipeline), builder.input(reconcile, by_list));
-    let mut pending = Some(Pending::default());
-    builder.build_per_tick(inputs, move |time, (updates, messages), emitted: &mut Vec<ListChange>| {
+    let mut pending = reconcile.is_some().then(Pending::default);
+    let mut builder = StageBuilder::new("Changes", lists.inner.scope());
+    let lists = builder.input(lists.inner, Pipeline);
+    let messages = reconcile.map(|reconcile| builder.input(reconcile, by_list));
+    let (output, changes) = builder.output();
+    builder.build(usize::MAX, move |time: Time| {
+        let mut emitted = output.buffer();
         let mut finishes = false;
-        for message in messages.into_iter().flatten() {
+        for message in messages.iter().flat_map(|messages| messages.take(time)).flatten() {
             match (message, &mut pending) {
                 (Reconcile::Known { key, items }, Some(pending)) => drop(pending.known.insert(key, items)),
                 (Reconcile::Known { .. }, None) => {}
                 (Reconcile::Finish { .. }, _) => finishes = true,
             }
         }
-        for_each_list(updates, |key, old, new| match &mut pending {
+        for_each_list(lists.take(time), |key, old, new| match &mut pending {
             Some(pending) => drop(pending.lists.insert(key, new)),
             None => emitted.push(ListChange::between(key, ms_of(time), items_of(&old), new)),
         });
@@ -102,7 +85,8 @@ fn reconciled_changes<'scope>(
                 emitted.push(ListChange::between(key, ms_of(time), old.iter().copied(), new));
             });
         }
-    })
+    });
+    changes
 }
 
 /// Calls `change` with the old and the new list of each owner with updates in one tick, in the order of the keys. An empty

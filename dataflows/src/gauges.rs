@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The operators write them once per activation. A reader on another thread may see numbers that are slightly old and not
 /// of one moment. They tell when to look again and what work costs; no result may depend on them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Gauges {
     /// Next millisecond at which something happens without an event; [`u64::MAX`] if never.
     pub next_due: AtomicU64,
@@ -28,8 +28,6 @@ pub struct Gauges {
     pub similarities: AtomicU64,
     /// Work: overlaps of a viewer and a sampled user recomputed because the sampled user changed.
     pub shared: AtomicU64,
-    /// Work: viewers compared with all users in the samples of their items.
-    pub comparisons: AtomicU64,
     /// Work: similar users that were added, removed or got another similarity.
     pub similar_users: AtomicU64,
     /// Work: totals of single candidates recomputed.
@@ -73,28 +71,6 @@ impl Gauges {
             users: self.users.load(Relaxed),
             audience: self.audience.load(Relaxed),
             pairs: self.pairs.load(Relaxed),
-        }
-    }
-}
-
-impl Default for Gauges {
-    fn default() -> Self {
-        let zero = AtomicU64::default;
-        Gauges {
-            next_due: AtomicU64::new(u64::MAX),
-            users: zero(),
-            audience: zero(),
-            pairs: zero(),
-            pair_updates: zero(),
-            crossings: zero(),
-            rankings: zero(),
-            similarities: zero(),
-            shared: zero(),
-            comparisons: zero(),
-            similar_users: zero(),
-            totals: zero(),
-            rescans: zero(),
-            lists: zero(),
         }
     }
 }

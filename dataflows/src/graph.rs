@@ -4,7 +4,8 @@ use differential_dataflow::AsCollection;
 use timely::dataflow::operators::{Concat, Exchange, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 
-use crate::audience::{profile_subscriptions, row_subscriptions_of};
+use crate::audience::{profile_subscriptions, row_subscriptions};
+use crate::gauges::set;
 use crate::interactions::Interactions;
 use crate::{
     CandidateSource, Collection, Config, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListKey, Loading,
@@ -48,6 +49,7 @@ pub fn recommendations<'scope>(
 ) -> Recommendations<'scope> {
     let probe = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
+    set(&gauges.next_due, u64::MAX);
     let InputStreams { events, barriers, reconcile } = inputs;
     let Interactions {
         history,
@@ -97,7 +99,7 @@ pub fn recommendations<'scope>(
 /// Demand of the output: all items in a history, each on its own worker.
 fn all_items<'scope>(history: Collection<'scope, (UserId, (ItemId, Level))>) -> Collection<'scope, Subscription> {
     let items = history.map(|(_, (item, _))| item).inner.exchange(|update| update.0).as_collection();
-    row_subscriptions_of(Subscriber::Output, items, "All items", |item| *item)
+    row_subscriptions(Subscriber::Output, items, "All items", |item| *item)
 }
 
 /// Separates the rows for viewers from the changed rows for the output.

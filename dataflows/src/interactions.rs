@@ -19,17 +19,14 @@ use std::time::Duration;
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{ProbeHandle, Stream};
 
 pub use self::loading::Loading;
 use self::snapshots::SnapshotProgress;
-use self::updates::Updates;
 use self::user_states::UserStates;
 use crate::gauges::{Gauges, add};
-use crate::operators::{Out, OutputCapabilities, Stash, earlier, give};
-use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
+use crate::operators::{StageBuilder, earlier};
+use crate::{Collection, Config, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
 
 /// An event as the graph takes it: validated, its action mapped to a level, its names to ids. 40 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,92 +112,79 @@ pub fn interactions<'scope>(
     gauges: &Arc<Gauges>,
     snapshots: Option<Box<dyn SnapshotSink>>,
 ) -> Interactions<'scope> {
-    let scope = events.scope();
-    let mut builder = OperatorBuilder::new("Interactions".into(), scope);
-    let activator = scope.activator_for(builder.operator_info().address);
-    let downstream = downstream.clone();
-    let mut events = builder.new_input(events, Exchange::new(|event: &Event| event.user));
-    let mut barriers = builder.new_input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
-    let (history_out, history) = builder.new_output();
-    let (pairs_out, pairs) = builder.new_output();
-    let (profiles_out, profiles) = builder.new_output();
-    let (forgotten_out, forgotten) = builder.new_output();
-    let (audience_out, audience_histories) = builder.new_output();
-    // The last port, because it is optional.
-    let (trends_out, trends) = config.trending.map(|_| builder.new_output()).unzip();
-    let config = config.clone();
-    let gauges = Arc::clone(gauges);
+    let mut builder = StageBuilder::new("Interactions", events.scope());
+    let activator = builder.activator();
+    let events = builder.input(events, Exchange::new(|event: &Event| event.user));
+    let barriers = builder.input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
+    let (mut history_port, history) = builder.port();
+    let (mut pairs_port, pairs) = builder.port();
+    let (mut profiles_port, profiles) = builder.port();
+    let (mut forgotten_port, forgotten) = builder.port();
+    let (mut audience_port, audience_histories) = builder.port();
+    let (mut trends_port, trends) = config.trending.map(|_| builder.port()).unzip();
+    let (downstream, gauges) = (downstream.clone(), Arc::clone(gauges));
     let loading = Loading::default();
-    let mut states = UserStates::new(config, snapshots, loading.clone());
+    let mut states = UserStates::new(config.clone(), snapshots, loading.clone());
+    let mut barriers_by_tick: BTreeMap<Time, Vec<Barrier>> = BTreeMap::new();
+    // Ticks that stand for all times from the key on.
+    let mut coalesced: BTreeMap<Time, Time> = BTreeMap::new();
+    let mut in_flight = InFlight::default();
 
-    builder.build(move |_| {
-        let mut outputs = Outputs {
-            history: OutputBuilder::from(history_out),
-            pairs: OutputBuilder::from(pairs_out),
-            profiles: OutputBuilder::from(profiles_out),
-            forgotten: OutputBuilder::from(forgotten_out),
-            audience_histories: OutputBuilder::from(audience_out),
-            trends: trends_out.map(OutputBuilder::from),
-        };
-        let mut capabilities = OutputCapabilities::new(5 + usize::from(outputs.trends.is_some()));
-        let mut stash: Stash<Event> = Stash::new();
-        let mut barrier_stash: BTreeMap<Time, Vec<Barrier>> = BTreeMap::new();
-        // Ticks that stand for all times from the key on.
-        let mut coalesced: BTreeMap<Time, Time> = BTreeMap::new();
-        let mut in_flight = InFlight::default();
-
-        move |frontiers| {
-            events.for_each(|capability, data| stash.put(capabilities.retain(&capability), data));
-            barriers.for_each(|capability, data| {
-                let time = capabilities.retain(&capability);
-                for WorkerBarrier { barrier, .. } in data.drain(..) {
-                    match barrier {
-                        Barrier::Coalesce { tick } => drop(coalesced.insert(time, tick)),
-                        barrier => barrier_stash.entry(time).or_default().push(barrier),
-                    }
+    builder.build_with(move |stage, upper| {
+        for (time, batches) in barriers.take_all() {
+            for WorkerBarrier { barrier, .. } in batches.into_iter().flatten() {
+                match barrier {
+                    Barrier::Coalesce { tick } => drop(coalesced.insert(time, tick)),
+                    barrier => barriers_by_tick.entry(time).or_default().push(barrier),
+                }
+            }
+        }
+        // When the inputs have ended, what has arrived counts, and what would fall due later does not.
+        let has_ended = upper == Time::MAX;
+        let last = events.last().max(barriers_by_tick.keys().next_back().copied());
+        let upper = if has_ended { last.map_or(0, |last| last + 1) } else { upper };
+        let mut emitted_in_all = 0;
+        loop {
+            // A jump in time can make any number of users due: emit no more at a time than is processed downstream.
+            if !in_flight.has_room(&downstream) {
+                activator.activate();
+                break;
+            }
+            let due = states.next_due().map(|due| coalesced_time(&coalesced, first_of(due)));
+            let arrived = earlier(events.first(), barriers_by_tick.keys().next().copied());
+            let Some(time) = earlier(arrived, due).filter(|time| *time < upper) else {
+                coalesced.retain(|_, tick| *tick >= upper);
+                break;
+            };
+            let mut emitted = 0;
+            let barriers = barriers_by_tick.remove(&time).unwrap_or_default();
+            states.tick(time, events.take(time).iter().flatten(), &barriers, &mut |updates| {
+                add(&gauges.pair_updates, updates.pairs.len());
+                emitted += updates.len();
+                let capabilities = &stage.capabilities;
+                history_port.give(capabilities, time, &mut updates.history);
+                pairs_port.give(capabilities, time, &mut updates.pairs);
+                profiles_port.give(capabilities, time, &mut updates.profiles);
+                forgotten_port.give(capabilities, time, &mut updates.forgotten);
+                audience_port.give(capabilities, time, &mut updates.audience_histories);
+                if let Some(port) = &mut trends_port {
+                    port.give(capabilities, time, &mut updates.trends);
                 }
             });
-            // Both inputs: no time may be passed before its barriers are here.
-            let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
-            let has_ended = upper.is_none();
-            // When the inputs have ended, what has arrived counts, and what would fall due later does not.
-            let last = stash.last().max(barrier_stash.keys().next_back().copied());
-            let upper = upper.or(last.map(|last| last + 1)).unwrap_or_default();
-            let mut emitted_in_all = 0;
-            loop {
-                // A jump in time can make any number of users due: emit no more at a time than is processed downstream.
-                if !in_flight.has_room(&downstream) {
-                    activator.activate();
-                    break;
-                }
-                let due = states.next_due().map(|due| coalesced_time(&coalesced, first_of(due)));
-                let arrived = earlier(stash.first(), barrier_stash.keys().next().copied());
-                let Some(time) = earlier(arrived, due).filter(|time| *time < upper) else {
-                    coalesced.retain(|_, tick| *tick >= upper);
-                    break;
-                };
-                let mut emitted = 0;
-                let barriers = barrier_stash.remove(&time).unwrap_or_default();
-                states.tick(time, stash.take(time).iter().flatten(), &barriers, &mut |updates| {
-                    add(&gauges.pair_updates, updates.pairs.len());
-                    emitted += updates.len();
-                    outputs.emit(updates, &capabilities, time);
-                });
-                in_flight.push(time, emitted);
-                emitted_in_all += emitted;
-            }
-            // A snapshot advances beside the events: a little when there are few events, and never for more than a small part
-            // of what the events cost.
-            match states.advance_snapshot(SNAPSHOT_BUDGET + emitted_in_all / 8) {
-                SnapshotProgress::Complete => {}
-                SnapshotProgress::More => activator.activate(),
-                SnapshotProgress::Blocked => activator.activate_after(Duration::from_millis(1)),
-            }
-            states.set_gauges(&gauges);
-            let arrived = earlier(stash.first(), barrier_stash.keys().next().copied());
-            let due = states.next_due().filter(|_| !has_ended || arrived.is_some()).map(first_of);
-            capabilities.release_before(earlier(arrived, due));
+            in_flight.push(time, emitted);
+            emitted_in_all += emitted;
         }
+        // A snapshot advances beside the events: a little when there are few events, and never for more than a small part
+        // of what the events cost.
+        match states.advance_snapshot(SNAPSHOT_BUDGET + emitted_in_all / 8) {
+            SnapshotProgress::Complete => {}
+            SnapshotProgress::More => activator.activate(),
+            SnapshotProgress::Blocked => activator.activate_after(Duration::from_millis(1)),
+        }
+        states.set_gauges(&gauges);
+        let arrived = earlier(events.first(), barriers_by_tick.keys().next().copied());
+        let due = states.next_due().filter(|_| !has_ended || arrived.is_some()).map(first_of);
+        stage.capabilities.release_before(earlier(arrived, due));
     });
 
     Interactions {
@@ -247,28 +231,5 @@ impl InFlight {
     fn push(&mut self, time: Time, updates: usize) {
         self.ticks.push_back((time, updates));
         self.updates += updates;
-    }
-}
-
-/// The outputs of the operator, in the order of their ports.
-struct Outputs {
-    history: Out<((UserId, (ItemId, Level)), Time, Diff)>,
-    pairs: Out<((ItemId, ItemId), Time, Diff)>,
-    profiles: Out<((UserId, (ItemId, Weight)), Time, Diff)>,
-    forgotten: Out<Forgotten>,
-    audience_histories: Out<((UserId, (ItemId, Level)), Time, Diff)>,
-    trends: Option<Out<((Option<Scope>, ItemId), Time, Diff)>>,
-}
-
-impl Outputs {
-    fn emit(&mut self, updates: &mut Updates, capabilities: &OutputCapabilities, time: Time) {
-        give(&mut self.history, capabilities, 0, time, &mut updates.history);
-        give(&mut self.pairs, capabilities, 1, time, &mut updates.pairs);
-        give(&mut self.profiles, capabilities, 2, time, &mut updates.profiles);
-        give(&mut self.forgotten, capabilities, 3, time, &mut updates.forgotten);
-        give(&mut self.audience_histories, capabilities, 4, time, &mut updates.audience_histories);
-        if let Some(trends) = &mut self.trends {
-            give(trends, capabilities, 5, time, &mut updates.trends);
-        }
     }
 }

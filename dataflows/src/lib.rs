@@ -37,12 +37,6 @@ pub use input::{GraphInput, InputStreams};
 pub use interactions::{Barrier, Event};
 pub use types::{ListKey, Scope};
 
-/// Maps and dense numbers for ids.
-pub mod ids {
-    pub use crate::operators::dense::{Dense, Ids};
-    pub use crate::operators::id_map::{IdHasher, IdMap, shrink_if_sparse};
-}
-
 // Inside the crate every name is at the top.
 #[allow(unused_imports, clippy::wildcard_imports, reason = "the names that a module needs change with the module")]
-use {config::*, gauges::*, ids::*, operators::*, snapshot::*, time::*, types::*};
+use {config::*, gauges::*, operators::*, snapshot::*, time::*, types::*};

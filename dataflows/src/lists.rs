@@ -14,10 +14,10 @@ use std::sync::Arc;
 use differential_dataflow::AsCollection;
 
 pub use self::sources::CandidateSource;
-use self::sources::{AnySourceInput, AnySourceUpdates, OWN_ITEMS, SOURCES};
+use self::sources::{AnySource, OWN_ITEMS, SOURCES};
 use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
 use crate::gauges::{Gauges, add};
-use crate::operators::{PREFETCH_BATCH, RowCache, SlicedBuilder, SlicedOperator};
+use crate::operators::{Output, PREFETCH_BATCH, RowCache, SlicedOperator, StageBuilder, ViewerState};
 use crate::{Collection, Config, Diff, List, Time, UserId};
 
 /// Maintains the `k` best items of each viewer over all sources. Empty lists are not in the collection.
@@ -36,11 +36,17 @@ pub fn lists<'scope>(
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, List)> {
-    let mut builder = SlicedBuilder::new("Lists", sources[OWN_ITEMS].scope);
-    let weights: Vec<i64> = sources.iter().map(|source| source.weight.into()).collect();
-    let inputs: Vec<AnySourceInput> = sources.into_iter().map(|source| (source.connect)(&mut builder)).collect();
-    let operator = Lists::new(config.k, &weights, Arc::clone(gauges));
-    builder.build(inputs, config.slice, operator).as_collection()
+    assert!(sources.len() <= SOURCES, "SOURCES counts all sources");
+    let mut builder = StageBuilder::new("Lists", sources[OWN_ITEMS].scope);
+    let mut weights = [0; SOURCES];
+    for (weight, source) in weights.iter_mut().zip(&sources) {
+        *weight = source.weight.into();
+    }
+    let sources = sources.into_iter().map(|source| (source.connect)(&mut builder)).collect();
+    let (output, lists) = builder.output();
+    let (viewers, gauges) = (Viewers::new(config.k, weights), Arc::clone(gauges));
+    builder.build(config.slice, Lists { sources, output, viewers, gauges, ..Lists::default() });
+    lists.as_collection()
 }
 
 /// Fuel to flush a viewer, at most.
@@ -50,7 +56,10 @@ const FLUSH: usize = 16;
 /// would be in the end. Small in tests, which have few viewers and must cover both cases.
 const MAX_ROWS_PER_VIEWER: usize = if cfg!(test) { 2 } else { 16 };
 
+#[derive(Default)]
 struct Lists {
+    sources: Vec<Box<dyn AnySource>>,
+    output: Output<((UserId, List), Time, Diff)>,
     viewers: Viewers,
     rows: RowCache,
     /// Changed candidates of the tick, grouped by row.
@@ -64,39 +73,26 @@ struct Lists {
     gauges: Arc<Gauges>,
 }
 
-impl Lists {
-    /// `weights`: of the sources in use, in their order.
-    fn new(k: usize, weights: &[i64], gauges: Arc<Gauges>) -> Self {
-        assert!(weights.len() <= SOURCES, "SOURCES counts all sources");
-        let mut of_sources = [0; SOURCES];
-        of_sources[..weights.len()].copy_from_slice(weights);
-        let (viewers, rows) = (Viewers::new(k, of_sources), RowCache::default());
-        Lists { viewers, rows, changed: Vec::new(), rescan: false, row: 0, holder: 0, gauges }
-    }
-}
-
 impl SlicedOperator for Lists {
-    type Inputs = Vec<AnySourceInput>;
-    type Outputs = Vec<((UserId, List), Time, Diff)>;
-
-    fn begin(&mut self, _time: Time, updates: Vec<Box<dyn AnySourceUpdates>>, _outputs: &mut Self::Outputs) {
-        let Lists { viewers, rows, changed, .. } = self;
+    fn begin(&mut self, time: Time) {
+        let Lists { sources, viewers, rows, changed, .. } = self;
         debug_assert!(viewers.dirty.is_empty(), "the previous tick is done");
         // 1. Profiles and similar users, with the rows as of before the tick.
-        for (source, updates) in updates.iter().enumerate() {
-            updates.apply_members(source, viewers, rows);
+        for (source, input) in sources.iter().enumerate() {
+            input.apply_members(time, source, viewers, rows);
         }
         // 2. Rows. All totals from here on use the values at the end of the tick.
-        for (source, updates) in updates.iter().enumerate() {
-            updates.apply_rows(source, changed, rows);
+        for (source, input) in sources.iter().enumerate() {
+            input.apply_rows(time, source, changed, rows);
         }
         viewers.update_holders(rows);
         let applied: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
         self.rescan = applied > MAX_ROWS_PER_VIEWER * viewers.len();
     }
 
-    fn advance(&mut self, time: Time, fuel: &mut usize, outputs: &mut Self::Outputs) -> bool {
-        let Lists { viewers, rows, .. } = self;
+    fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
+        let Lists { viewers, rows, output, .. } = self;
+        let mut emitted = output.buffer();
         // 3. Changed candidates, for each holder of their row.
         while let Some(CandidateDelta { row, .. }) = self.changed.get(self.row).copied() {
             let changed = self.changed[self.row..].chunk_by(|a, b| a.row == b.row).next().unwrap_or_default();
@@ -107,7 +103,7 @@ impl SlicedOperator for Lists {
                 }
                 if self.rescan {
                     *fuel -= 1;
-                    viewers.mark_rescan(*holder);
+                    viewers.mark(*holder, ViewerState::Rescan);
                 } else {
                     *fuel = fuel.saturating_sub(changed.len());
                     viewers.apply_row(*holder, &delta, rows);
@@ -126,7 +122,7 @@ impl SlicedOperator for Lists {
                 let Some(viewer) = viewers.dirty.pop() else { break };
                 if let Some((user, old, new)) = viewers.flush(viewer, rows) {
                     let lists = [(old, -1), (new, 1)].into_iter().filter(|(list, _)| !list.is_empty());
-                    outputs.extend(lists.map(|(list, diff)| ((user, list), time, diff)));
+                    emitted.extend(lists.map(|(list, diff)| ((user, list), time, diff)));
                 }
                 *fuel = fuel.saturating_sub(FLUSH);
                 if *fuel == 0 && !viewers.dirty.is_empty() {
@@ -153,7 +149,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::sources::{SimilarItemsSource, SimilarUsersSource, SourceUpdates};
+    use super::sources::{SimilarItemsSource, SimilarUsersSource, SourceInput};
     use super::*;
     use crate::{ItemId, Level, Neighbour, SimilarUser, Subscriber, Subscription, Weight};
 
@@ -182,7 +178,7 @@ mod tests {
 
     fn name(item: u64, generation: u64) -> ItemId {
         // Several names agree in the low six bits.
-        (item + 100 * generation).wrapping_mul(0x9E37_79B9_7F4A_7C15) & !0x38
+        schema::spread(item + 100 * generation) & !0x38
     }
 
     /// The model of a source: weights of rows by viewer, and values of candidates by row.
@@ -270,7 +266,11 @@ mod tests {
             pieces in prop::sample::select(vec![1_usize, 2, 100]),
             seed in any::<u64>(),
         ) {
-            let mut operator = Lists::new(k, &[items, users], Arc::default());
+            let of_items = SourceInput::<SimilarItemsSource>::detached();
+            let of_users = SourceInput::<SimilarUsersSource>::detached();
+            let inputs: Vec<Box<dyn AnySource>> = vec![Box::new(of_items.clone()), Box::new(of_users.clone())];
+            let viewers = Viewers::new(k, [items, users]);
+            let mut operator = Lists { sources: inputs, viewers, ..Lists::default() };
             let mut sources = [SourceModel::default(), SourceModel::default()];
             let mut lists: BTreeMap<UserId, List> = BTreeMap::new();
             let (half, mut random) = (steps.len() / 2, seed | 1);
@@ -279,7 +279,7 @@ mod tests {
             let mut all: Vec<(usize, Step)> = steps.into_iter().enumerate().collect();
             all.push((usize::MAX, removal.clone()));
             all.insert(half, (usize::MAX, removal));
-            for (time, (step, (of_items, of_users))) in (0..).zip(all) {
+            for (time, (step, (items_step, users_step))) in (0..).zip(all) {
                 let generation = u64::from(step >= half);
                 let (mut profiles, mut neighbours, mut similar, mut histories) = (vec![], vec![], vec![], vec![]);
                 let at = |row| Subscription { row, subscriber: Subscriber::Worker(0) };
@@ -288,7 +288,7 @@ mod tests {
                     neighbours.push(((at(row), Neighbour { item, similarity }), time, diff));
                 };
                 // No item is similar to itself.
-                let (sets, mut changes) = of_items;
+                let (sets, mut changes) = items_step;
                 changes.retain(|(row, item, _)| row != item);
                 sources[ITEMS].apply((sets, changes), generation, &mut weigh, &mut value);
                 if step == usize::MAX {
@@ -301,7 +301,7 @@ mod tests {
                 let mut value = |row, item, level: u16, diff| {
                     histories.push(((at(row), (item, Level::try_from(level).unwrap())), time, diff));
                 };
-                sources[USERS].apply(of_users, generation, &mut weigh, &mut value);
+                sources[USERS].apply(users_step, generation, &mut weigh, &mut value);
                 if step == usize::MAX {
                     sources[USERS].clear(&mut value);
                 }
@@ -314,18 +314,13 @@ mod tests {
                 if place(1) == 0 {
                     (1..similar.len()).rev().for_each(|at| similar.swap(at, place(at)));
                 }
-                let of_items = SourceUpdates::<SimilarItemsSource> {
-                    members: vec![profiles],
-                    rows: neighbours.chunks(pieces).map(<[_]>::to_vec).collect(),
-                };
-                let of_users = SourceUpdates::<SimilarUsersSource> {
-                    members: similar.chunks(pieces).map(<[_]>::to_vec).collect(),
-                    rows: histories.chunks(pieces).map(<[_]>::to_vec).collect(),
-                };
-                let mut outputs = Vec::new();
-                operator.begin(time, vec![Box::new(of_items), Box::new(of_users)], &mut outputs);
-                while !operator.advance(time, &mut slice.clone(), &mut outputs) {}
-                for ((user, list), _, diff) in outputs {
+                of_items.members.put(time, vec![profiles]);
+                of_items.rows.put(time, neighbours.chunks(pieces).map(<[_]>::to_vec).collect());
+                of_users.members.put(time, similar.chunks(pieces).map(<[_]>::to_vec).collect());
+                of_users.rows.put(time, histories.chunks(pieces).map(<[_]>::to_vec).collect());
+                operator.begin(time);
+                while !operator.advance(time, &mut slice.clone()) {}
+                for ((user, list), _, diff) in std::mem::take(&mut *operator.output.buffer()) {
                     if diff < 0 {
                         prop_assert_eq!(lists.remove(&user), Some(list));
                     } else {

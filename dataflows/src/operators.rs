@@ -1,36 +1,32 @@
 //! The stages of the graph, for tests, measurements and other graphs, and the parts that they share.
 //!
-//! - `SlicedBuilder` drives an operator: it receives input until a tick is complete, processes the tick in slices and holds
-//!   the capabilities. `SlicedOperator` is what differs from one operator to the next.
+//! - `StageBuilder` builds and drives an operator: it receives input until a tick is complete, processes the tick in slices
+//!   and holds the capabilities. `SlicedOperator` is what differs from one operator to the next.
 //! - `replicate_rows` sends rows to the workers that subscribe to them, and `RowCache` keeps them there.
 //! - [`TopK`] maintains the best candidates of a group.
-//! - [`Ids`] and [`IdMap`] are tables by id, and `prefetch` loads scattered entries of
-//!   them together.
+//! - [`Ids`] numbers ids densely, and `prefetch` loads scattered entries of them together.
 
 mod capabilities;
-pub(crate) mod dense;
-pub(crate) mod id_map;
-mod inputs;
-mod outputs;
+mod dense;
+mod in_order;
 mod prefetch;
 mod profile;
 mod row_cache;
-mod sliced;
+mod stage;
 mod subscriptions;
 mod top_k;
 mod totals;
 
-pub(crate) use self::capabilities::{OutputCapabilities, complete_before, earlier};
-pub(crate) use self::dense::{Dense, Ids, RecentIds, slot_mut};
-pub(crate) use self::id_map::{IdMap, shrink_if_sparse};
-pub(crate) use self::inputs::{Batches, Stash, StashedInput, StashedInputs, UpdateBatches};
-pub(crate) use self::outputs::{Out, OutputBuffers, give};
+pub(crate) use self::capabilities::earlier;
+pub use self::dense::{Dense, Ids};
+pub(crate) use self::dense::{RecentIds, slot_mut};
+pub(crate) use self::in_order::map_in_order;
 pub(crate) use self::prefetch::{PREFETCH_BATCH, load_lines, prefetch};
 pub(crate) use self::profile::Profile;
-pub(crate) use self::row_cache::{Holder, Row, RowCache, ViewerId, update_holders};
-pub(crate) use self::sliced::{SlicedBuilder, SlicedOperator};
+pub(crate) use self::row_cache::{Holder, Row, RowCache, ViewerId, ViewerState, update_holders};
+pub(crate) use self::stage::{Input, Output, SlicedOperator, StageBuilder, UpdateBatches};
 pub(crate) use self::subscriptions::{ReplicatedRows, replicate_rows};
-pub(crate) use self::top_k::{IdFilter, mask_bit};
+pub(crate) use self::top_k::{IdFilter, capacity, mask_bit};
 pub use self::top_k::{Ranked, TopK};
 pub(crate) use self::totals::Totals;
 pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};

@@ -1,11 +1,12 @@
 use std::cmp::Reverse;
 
 use differential_dataflow::consolidation::consolidate;
+use schema::{IdMap, shrink_if_sparse};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 
-use crate::operators::{IdMap, SlicedBuilder, UpdateBatches, shrink_if_sparse};
+use crate::operators::StageBuilder;
 use crate::{Collection, Diff, Time, ms_of};
 
 /// The new neighbours of an item or a user whose neighbours changed in a tick.
@@ -26,12 +27,13 @@ pub fn row_changes<'scope>(
     rows: Collection<'scope, (u64, (u64, u16))>,
     name: &str,
 ) -> Stream<'scope, Time, Vec<RowChange>> {
-    let mut builder = SlicedBuilder::new(name, rows.inner.scope());
+    let mut builder = StageBuilder::new(name, rows.inner.scope());
     let input = builder.input(rows.inner, Pipeline);
+    let (output, changed) = builder.output::<RowChange>();
     let mut rows: IdMap<Vec<(u64, u16)>> = IdMap::default();
     let mut updates: Vec<((u64, (u64, u16)), Diff)> = Vec::new();
-    builder.build_per_tick(input, move |time, batches: UpdateBatches<_>, emitted: &mut Vec<RowChange>| {
-        updates.extend(batches.into_iter().flatten().map(|(row, _, diff)| (row, diff)));
+    builder.build(usize::MAX, move |time: Time| {
+        updates.extend(input.take(time).into_iter().flatten().map(|(row, _, diff)| (row, diff)));
         consolidate(&mut updates);
         for of_row in updates.chunk_by(|a, b| a.0.0 == b.0.0) {
             let of = of_row[0].0.0;
@@ -44,12 +46,13 @@ pub fn row_changes<'scope>(
                 }
             }
             similar.sort_unstable_by_key(|(id, similarity)| (Reverse(*similarity), *id));
-            emitted.push(RowChange { of, at: ms_of(time), similar: similar.clone() });
+            output.buffer().push(RowChange { of, at: ms_of(time), similar: similar.clone() });
             if similar.is_empty() {
                 rows.remove(&of);
                 shrink_if_sparse(&mut rows);
             }
         }
         updates.clear();
-    })
+    });
+    changed
 }

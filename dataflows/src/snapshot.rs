@@ -6,18 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, UserId};
+use crate::Event;
 
-/// Number of key groups. Users are grouped by the top eight bits of their id64, independently of the number of workers.
-pub const GROUPS: usize = 256;
-
-/// One flag for each key group.
-pub type Groups = [bool; GROUPS];
-
-/// The key group of a user.
-pub fn group_of(user: UserId) -> u8 {
-    (user >> 56) as u8
-}
+/// A flag for each key group of users ([`schema::key_group`]).
+pub type Groups = [bool; schema::KEY_GROUPS];
 
 /// Some events of one key group as of the snapshot's tick.
 ///

@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 
 use differential_dataflow::AsCollection;
 use hashbrown::HashMap;
+use schema::{IdMap, shrink_if_sparse};
 use timely::dataflow::channels::pact::Exchange;
 
-use crate::operators::{IdMap, SlicedBuilder, UpdateBatches, shrink_if_sparse};
+use crate::operators::StageBuilder;
 use crate::{Collection, Diff, ItemId, List, ListKey, Scope, Scored, Time};
 
 /// The `k` items with the largest positive weight of each scope, ties by id.
@@ -19,11 +20,13 @@ use crate::{Collection, Diff, ItemId, List, ListKey, Scope, Scored, Time};
 pub fn trending(weights: Collection<'_, (Option<Scope>, ItemId)>, k: usize) -> Collection<'_, (ListKey, List)> {
     let by_scope =
         Exchange::new(|update: &((Option<Scope>, ItemId), Time, Diff)| ListKey::trending(update.0.0).placement());
-    let mut builder = SlicedBuilder::new("Trending", weights.inner.scope());
+    let mut builder = StageBuilder::new("Trending", weights.inner.scope());
     let weights = builder.input(weights.inner, by_scope);
+    let (output, lists) = builder.output();
     let mut rankings: HashMap<Option<Scope>, Ranking> = HashMap::default();
-    let lists = builder.build_per_tick(weights, move |time, batches: UpdateBatches<_>, emitted: &mut Vec<_>| {
-        let mut updates: Vec<_> = batches.into_iter().flatten().collect();
+    builder.build(usize::MAX, move |time: Time| {
+        let mut emitted = output.buffer();
+        let mut updates: Vec<_> = weights.take(time).into_iter().flatten().collect();
         updates.sort_unstable_by_key(|((scope, item), ..)| (*scope, *item));
         for of_scope in updates.chunk_by(|a, b| a.0.0 == b.0.0) {
             let scope = of_scope[0].0.0;

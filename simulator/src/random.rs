@@ -1,5 +1,6 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use schema::{mix, spread};
 
 /// A probability in units of 2^-32, compared with a draw of 32 bits.
 #[derive(Clone, Copy, Debug)]
@@ -74,10 +75,7 @@ impl Random {
 
 /// 32-bit hash of seed, user and salt (`SplitMix64`), for properties of users that are computed instead of stored.
 pub(crate) fn hash32(seed: u64, user: u32, salt: u64) -> u32 {
-    let mut x = seed ^ (u64::from(user) << 8 | salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((x ^ (x >> 31)) >> 32) as u32
+    (mix(seed ^ spread(u64::from(user) << 8 | salt)) >> 32) as u32
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Stored snapshots: the interactions that the graph holds at a tick.
 //!
-//! A snapshot is a compacted event log in [`GROUPS`] groups of users ([`group_of`], whatever the number of workers)
-//! and a manifest that names their files. [`Store`] keeps snapshots in a folder or in a cloud's object store, in
-//! files with names that never collide with those of another run:
+//! A snapshot is a compacted event log in [`KEY_GROUPS`](schema::KEY_GROUPS) groups of users and a manifest that
+//! names their files. [`Store`] keeps snapshots in a folder or in a cloud's object store, in files with names that never collide with those of another run:
 //!
 //! ```text
 //! manifests/0000000007.json                       one per snapshot, written last and never overwritten
@@ -50,11 +49,3 @@ pub use parquet::Parquet;
 pub use prune::Pruned;
 pub use records::Records;
 pub use store::{EncodedGroup, Store};
-
-/// Number of groups that users are divided into.
-pub const GROUPS: usize = 256;
-
-/// The group of a user: the top eight bits of its id64.
-pub fn group_of(id64: u64) -> u8 {
-    (id64 >> 56) as u8
-}

@@ -1,14 +1,8 @@
 //! Tables of names.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
-use schema::{check_name, id64};
+use schema::{IdMap, check_name, id64};
 
 use crate::CodecError;
-
-/// Number of each name, by id64.
-type Index = HashMap<u64, u32, BuildHasherDefault<IdHasher>>;
 
 /// Names, each stored once and numbered in the order of insertion. A table holds up to 4 GiB of text.
 #[derive(Clone, Default)]
@@ -16,8 +10,8 @@ pub(crate) struct NameTable {
     text: String,
     /// End of each name in the text. It starts where the name before ends.
     ends: Vec<u32>,
-    /// Built when the first name is added: reading needs none.
-    index: Option<Index>,
+    /// Numbers by id64. Built when the first name is added: reading needs none.
+    index: Option<IdMap<u32>>,
 }
 
 impl NameTable {
@@ -84,23 +78,5 @@ impl NameTable {
     /// End of each name in [`Self::text`].
     pub(crate) fn ends(&self) -> &[u32] {
         &self.ends
-    }
-}
-
-/// Passes an id64 through: it is a hash already.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only id64s are hashed");
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        self.0 = id;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -10,14 +10,14 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use schema::id64;
+use schema::{id64, key_group};
 use tokio::runtime::{Builder, Runtime};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::files::{self, GroupName};
 use crate::location::Location;
 use crate::manifest::ManifestError;
-use crate::{CODECS, Codec, GroupFile, Interactions, Manifest, RunId, StoreError, codec, group_of};
+use crate::{CODECS, Codec, GroupFile, Interactions, Manifest, RunId, StoreError, codec};
 
 /// Limit of the size of a manifest: this program never writes a larger one.
 const MAX_MANIFEST_BYTES: u64 = 64 << 20;
@@ -29,8 +29,8 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// renamed, which waits for the disk twice per file.
 ///
 /// ```
-/// use schema::id64;
-/// use snapshots::{GraphTime, Interactions, Manifest, RunId, Store, group_of};
+/// use schema::{id64, key_group};
+/// use snapshots::{GraphTime, Interactions, Manifest, RunId, Store};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = tempfile::tempdir()?;
@@ -41,7 +41,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// let mut rows = Interactions::default();
 /// rows.push((user, "ann"), (item, "bread"), 1_763_900_000_000, 6);
 /// let run = RunId::random();
-/// let file = store.put_group(1, run, group_of(user), &rows)?;
+/// let file = store.put_group(1, run, key_group(user), &rows)?;
 ///
 /// // The manifest makes it a snapshot.
 /// let manifest = Manifest {
@@ -253,7 +253,7 @@ impl Store {
         if rows.len() as u64 != group.rows {
             return Err(damaged(format!("it has {} rows instead of {}", rows.len(), group.rows)));
         }
-        if let Some(user) = rows.users().find(|user| group_of(id64(user)) != group.group) {
+        if let Some(user) = rows.users().find(|user| key_group(id64(user)) != group.group) {
             return Err(damaged(format!("user `{user}` belongs to another group")));
         }
         Ok(rows)

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dataflows::ids::{IdMap, shrink_if_sparse};
 use dataflows::types::Forgotten;
-use schema::id64;
+use schema::{IdMap, id64, shrink_if_sparse};
 
 /// Names of users and of items.
 #[derive(Default)]

@@ -164,7 +164,8 @@ mod tests {
     use crate::stop::Stop;
     use connectors::RejectLog;
     use crossbeam_channel::unbounded;
-    use snapshots::{GraphTime, RunId, group_of};
+    use schema::key_group;
+    use snapshots::{GraphTime, RunId};
 
     const NOW: u64 = 1_763_900_000_000;
 
@@ -172,7 +173,7 @@ mod tests {
     fn state(folder: &std::path::Path) -> (SnapshotSettings, Manifest) {
         let store = Store::open(folder.to_str().unwrap()).unwrap();
         let run = RunId(7);
-        let user_of = |group| (0..10_000).map(|n| format!("u{n}")).find(|user| group_of(id64(user)) == group).unwrap();
+        let user_of = |group| (0..10_000).map(|n| format!("u{n}")).find(|user| key_group(id64(user)) == group).unwrap();
         let groups = [0, 1, 2].map(|group| {
             let mut rows = Interactions::default();
             let user = user_of(group);

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use schema::{Effect, Event, Levels, id64};
-use snapshots::{Depth, GraphTime, Interactions, Manifest, RunId, Store, group_of};
+use schema::{Effect, Event, Levels, id64, key_group};
+use snapshots::{Depth, GraphTime, Interactions, Manifest, RunId, Store};
 
 use super::{TestDir, changes, event, final_lists};
 
@@ -17,7 +17,7 @@ fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
         let event: Event = serde_json::from_str(line).unwrap();
         let Effect::Counts(level) = Levels::default().effect(&event.action, None).unwrap() else { continue };
         let user = id64(&event.user);
-        groups[usize::from(group_of(user))].push(
+        groups[usize::from(key_group(user))].push(
             (user, &event.user),
             (id64(&event.item), &event.item),
             event.ts,

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use dataflows::snapshot::{GROUPS, SnapshotChunk, SnapshotSink};
+use dataflows::snapshot::{SnapshotChunk, SnapshotSink};
 use dataflows::time::Time;
 use dataflows::{Barrier, Config, Event, GraphInput, ListChange, ListKey, recommendations};
+use schema::KEY_GROUPS;
 use timely::dataflow::operators::{Inspect, Probe};
 
 /// Events taken together, as [`Tick`](super::graph::Tick).
@@ -78,7 +79,7 @@ pub(crate) fn run<K: SnapshotSink + 'static>(
         }
         worker.step_while(|| probe.less_than(&input.time()));
         if snapshot_after.is_some() {
-            let last_chunks = GROUPS * worker.peers();
+            let last_chunks = KEY_GROUPS * worker.peers();
             worker.step_while(|| chunks.lock().unwrap().iter().filter(|chunk| chunk.last).count() < last_chunks);
         }
     })

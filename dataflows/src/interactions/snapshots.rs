@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use schema::{KEY_GROUPS, key_group};
+
 use super::history::Touches;
 use super::users::{SLICES, SLICES_PER_GROUP, UserState, UserTable, slice_of};
-use crate::{Event, GROUPS, Groups, SnapshotChunk, SnapshotSink, Time, UserId, group_of};
+use crate::{Event, Groups, SnapshotChunk, SnapshotSink, Time, UserId};
 
 /// Takes the snapshots of one worker. Without a sink it records nothing.
 pub(super) struct Snapshots {
     sink: Option<Box<dyn SnapshotSink>>,
     /// Tick of the last change of each group on this worker; 0 if it never changed.
-    changed: [Time; GROUPS],
+    changed: [Time; KEY_GROUPS],
     /// Whether a snapshot is being loaded. What it brings, and what of it has expired, does not change the files.
     loading: bool,
     running: Option<RunningSnapshot>,
@@ -42,7 +44,7 @@ const SLICE_COST: usize = 10;
 
 impl Snapshots {
     pub(super) fn new(sink: Option<Box<dyn SnapshotSink>>) -> Self {
-        Snapshots { sink, changed: [0; GROUPS], loading: false, running: None }
+        Snapshots { sink, changed: [0; KEY_GROUPS], loading: false, running: None }
     }
 
     /// Sets whether a snapshot is being loaded.
@@ -69,7 +71,7 @@ impl Snapshots {
     /// Records that the state of a user outside the user table changes.
     pub(super) fn mark_changed(&mut self, id: UserId, time: Time) {
         if !self.loading {
-            self.changed[usize::from(group_of(id))] = time;
+            self.changed[usize::from(key_group(id))] = time;
         }
     }
 

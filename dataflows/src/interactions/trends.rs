@@ -4,7 +4,6 @@
 //! operator adds them up. The weight of a bucket halves whenever a bucket ends, and with it that of every item in it.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use hashbrown::HashMap;
 
@@ -75,10 +74,7 @@ impl Trends {
         if number + u64::from(self.trending.buckets) < self.now {
             return;
         }
-        let bucket = match self.buckets.entry(number) {
-            Entry::Occupied(bucket) => bucket.into_mut(),
-            Entry::Vacant(free) => free.insert(Bucket::default()),
-        };
+        let bucket = self.buckets.entry(number).or_default();
         let touch = Touch::new(event.item, event.ts, event.level);
         let known =
             bucket.interest.entry((event.user, event.item, scope)).or_insert(Touch::new(event.item, event.ts, 0));

@@ -1,15 +1,16 @@
 //! The user table, in slices of the key groups. A snapshot copies a slice at a time, and a growing table rehashes one.
 
+use schema::{IdMap, KEY_GROUPS, shrink_if_sparse};
+
 use super::history::Touches;
 use super::timers::UserTimers;
-use crate::operators::{IdMap, shrink_if_sparse};
-use crate::{GROUPS, UserId};
+use crate::UserId;
 
 /// Slices of a key group.
 pub(super) const SLICES_PER_GROUP: usize = 16;
 
 /// All slices.
-pub(super) const SLICES: usize = GROUPS * SLICES_PER_GROUP;
+pub(super) const SLICES: usize = KEY_GROUPS * SLICES_PER_GROUP;
 
 /// The slice of a user: the top bits of the id64. The low bits choose the worker.
 pub(super) fn slice_of(user: UserId) -> usize {

@@ -10,10 +10,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 #[cfg(test)]
 pub(super) use self::{similar_items::SimilarItemsSource, similar_users::SimilarUsersSource};
 use super::viewers::{CandidateDelta, Viewers};
-use crate::operators::{
-    Dense, OutputCapabilities, PREFETCH_BATCH, RowCache, SlicedBuilder, StashedInput, StashedInputs, UpdateBatches,
-    earlier, prefetch,
-};
+use crate::operators::{Dense, Input, PREFETCH_BATCH, RowCache, StageBuilder, prefetch};
 use crate::{Collection, Diff, ItemId, Subscription, Time, UserId, Weight};
 
 /// Number of sources, at most; each viewer has a profile for each.
@@ -37,13 +34,10 @@ pub(super) trait Source: 'static {
     fn intern(rows: &mut RowCache, row: u64) -> Dense;
 }
 
-/// The inputs of any source: dynamic once a tick, static for each record.
-pub(super) type AnySourceInput = Box<dyn StashedInputs<Batches = Box<dyn AnySourceUpdates>>>;
-
 /// The inputs of a source.
-struct SourceInput<S: Source> {
-    members: StashedInput<((UserId, S::Member), Time, Diff)>,
-    rows: StashedInput<((Subscription, S::Entry), Time, Diff)>,
+pub(super) struct SourceInput<S: Source> {
+    pub(super) members: Input<((UserId, S::Member), Time, Diff)>,
+    pub(super) rows: Input<((Subscription, S::Entry), Time, Diff)>,
 }
 
 /// A source for [`lists`](super::lists), with its weight relative to the others; 0 contributes nothing.
@@ -51,7 +45,7 @@ pub struct CandidateSource<'scope> {
     pub(super) weight: u32,
     pub(super) scope: Scope<'scope, Time>,
     /// Adds the inputs to the operator of the lists.
-    pub(super) connect: Box<dyn FnOnce(&mut SlicedBuilder<'scope>) -> AnySourceInput + 'scope>,
+    pub(super) connect: Box<dyn FnOnce(&mut StageBuilder<'scope>) -> Box<dyn AnySource> + 'scope>,
 }
 
 impl<'scope> CandidateSource<'scope> {
@@ -62,57 +56,61 @@ impl<'scope> CandidateSource<'scope> {
         rows: Collection<'scope, (Subscription, S::Entry)>,
     ) -> Self {
         let scope = members.inner.scope();
-        let connect = |builder: &mut SlicedBuilder<'scope>| -> AnySourceInput {
-            let to_viewers = |update: &((Subscription, S::Entry), Time, Diff)| update.0.0.worker();
-            let members = builder.input(members.inner, Pipeline);
-            Box::new(SourceInput::<S> { members, rows: builder.input(rows.inner, Exchange::new(to_viewers)) })
+        let connect = |builder: &mut StageBuilder<'scope>| -> Box<dyn AnySource> {
+            Box::new(SourceInput::<S>::new(builder, members, rows))
         };
         CandidateSource { weight, scope, connect: Box::new(connect) }
     }
 }
 
-impl<S: Source> StashedInputs for SourceInput<S> {
-    type Batches = Box<dyn AnySourceUpdates>;
-
-    fn receive(&mut self, capabilities: &mut OutputCapabilities) {
-        self.members.receive(capabilities);
-        self.rows.receive(capabilities);
-    }
-
-    fn first(&self) -> Option<Time> {
-        earlier(self.members.first(), self.rows.first())
-    }
-
-    fn take(&mut self, time: Time) -> Self::Batches {
-        Box::new(SourceUpdates::<S> { members: self.members.take(time), rows: self.rows.take(time) })
+impl<S: Source> SourceInput<S> {
+    /// Adds the inputs to an operator. `members` must be located with the viewers; rows are sent there.
+    pub(super) fn new<'scope>(
+        builder: &mut StageBuilder<'scope>,
+        members: Collection<'scope, (UserId, S::Member)>,
+        rows: Collection<'scope, (Subscription, S::Entry)>,
+    ) -> Self {
+        let to_viewers = |update: &((Subscription, S::Entry), Time, Diff)| update.0.0.worker();
+        let members = builder.input(members.inner, Pipeline);
+        SourceInput { members, rows: builder.input(rows.inner, Exchange::new(to_viewers)) }
     }
 }
 
-/// The updates of a source in one tick.
-pub(super) struct SourceUpdates<S: Source> {
-    pub(super) members: UpdateBatches<(UserId, S::Member)>,
-    pub(super) rows: UpdateBatches<(Subscription, S::Entry)>,
+#[cfg(test)]
+impl<S: Source> SourceInput<S> {
+    pub(super) fn detached() -> Self {
+        SourceInput { members: Input::default(), rows: Input::default() }
+    }
 }
 
-/// [`SourceUpdates`] of any source. `source` is the index of the source.
-pub(super) trait AnySourceUpdates {
-    fn apply_members(&self, source: usize, viewers: &mut Viewers, rows: &mut RowCache);
+#[cfg(test)]
+impl<S: Source> Clone for SourceInput<S> {
+    fn clone(&self) -> Self {
+        SourceInput { members: self.members.clone(), rows: self.rows.clone() }
+    }
+}
+
+/// The inputs of any source: dynamic once a tick, static for each record. `source` is the index of the source.
+pub(super) trait AnySource {
+    fn apply_members(&self, time: Time, source: usize, viewers: &mut Viewers, rows: &mut RowCache);
 
     /// Applies row updates, which arrive grouped by row, and records the candidates whose value changed.
-    fn apply_rows(&self, source: usize, changed: &mut Vec<CandidateDelta>, rows: &mut RowCache);
+    fn apply_rows(&self, time: Time, source: usize, changed: &mut Vec<CandidateDelta>, rows: &mut RowCache);
 }
 
-impl<S: Source> AnySourceUpdates for SourceUpdates<S> {
-    fn apply_members(&self, source: usize, viewers: &mut Viewers, rows: &mut RowCache) {
+impl<S: Source> AnySource for SourceInput<S> {
+    fn apply_members(&self, time: Time, source: usize, viewers: &mut Viewers, rows: &mut RowCache) {
+        let updates = self.members.take(time);
         if source == OWN_ITEMS {
-            viewers.apply_own_items::<S>(&self.members, rows);
+            viewers.apply_own_items::<S>(&updates, rows);
         } else {
-            viewers.apply_members::<S>(source, &self.members, rows);
+            viewers.apply_members::<S>(source, &updates, rows);
         }
     }
 
-    fn apply_rows(&self, source: usize, changed: &mut Vec<CandidateDelta>, rows: &mut RowCache) {
-        let by_row = self.rows.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.row == b.0.0.row));
+    fn apply_rows(&self, time: Time, source: usize, changed: &mut Vec<CandidateDelta>, rows: &mut RowCache) {
+        let updates = self.rows.take(time);
+        let by_row = updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0.row == b.0.0.row));
         let by_row: Vec<_> = by_row.map(|same| (S::intern(rows, same[0].0.0.row), same)).collect();
         for batch in by_row.chunks(PREFETCH_BATCH) {
             prefetch(batch.iter().map(|(row, _)| rows.get(*row).load()));

@@ -1,22 +1,13 @@
 //! The viewers of this worker: profiles, rankings, and the emitted lists.
 
+use schema::{IdMap, shrink_if_sparse};
+
 use super::sources::{OWN_ITEMS, SOURCES, Source};
 use crate::operators::{
-    Dense, IdMap, PREFETCH_BATCH, Profile, Ranked, Row, RowCache, TopK, Totals, UpdateBatches, ViewerId, load_lines,
-    mask_bit, prefetch, shrink_if_sparse, update_holders,
+    Dense, PREFETCH_BATCH, Profile, Ranked, Row, RowCache, TopK, Totals, UpdateBatches, ViewerId, ViewerState,
+    capacity, load_lines, mask_bit, prefetch, update_holders,
 };
 use crate::{Diff, List, Scored, Time, UserId};
-
-/// The effect of a tick on a viewer so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// No effect.
-    Clean,
-    /// Some totals may have changed.
-    Dirty,
-    /// All totals may have changed: the profile has, or too many candidates have to recompute them one by one.
-    Rescan,
-}
 
 /// The total of a single candidate takes a probe into each row of the viewer. More than this many cost as much as a
 /// rescan.
@@ -27,7 +18,7 @@ const MAX_RAISED: usize = 4;
 struct HotFields {
     /// [`TopK::mask`] of the kept candidates, perhaps with further bits.
     kept: u64,
-    state: State,
+    state: ViewerState,
 }
 
 #[derive(Debug)]
@@ -81,6 +72,7 @@ impl<'a> RowDelta<'a> {
 }
 
 /// All viewers of a worker.
+#[derive(Default)]
 pub(super) struct Viewers {
     k: usize,
     /// Weights of the sources.
@@ -101,19 +93,7 @@ pub(super) struct Viewers {
 
 impl Viewers {
     pub(super) fn new(k: usize, weights: [i64; SOURCES]) -> Self {
-        Viewers {
-            k,
-            weights,
-            ids: IdMap::default(),
-            viewers: Vec::new(),
-            hot: Vec::new(),
-            free: Vec::new(),
-            dirty: Vec::new(),
-            changed_members: Vec::new(),
-            work: Work::default(),
-            totals: Totals::default(),
-            candidates: Vec::new(),
-        }
+        Viewers { k, weights, ..Viewers::default() }
     }
 
     #[cfg(test)]
@@ -132,7 +112,7 @@ impl Viewers {
         for same in updates.iter().flat_map(|updates| updates.chunk_by(|a, b| a.0.0 == b.0.0)) {
             let id = self.viewer_of(same[0].0.0);
             self.changed_members.push(id);
-            self.mark(id, State::Rescan);
+            self.mark(id, ViewerState::Rescan);
             let profile = &mut self.viewers[id as usize].profiles[OWN_ITEMS];
             if profile.is_empty() {
                 profile.reserve(same.len());
@@ -194,7 +174,7 @@ impl Viewers {
                 }
             }
             let change = change * self.weights[source];
-            if change != 0 && self.hot[id as usize].state != State::Rescan {
+            if change != 0 && self.hot[id as usize].state != ViewerState::Rescan {
                 let deltas = rows.get(row).candidates().map(|(item, value)| (item, change * i64::from(value)));
                 self.apply_delta(id, deltas, rows);
             }
@@ -214,7 +194,7 @@ impl Viewers {
                     update_holders(&mut self.viewers, *id, |viewer| &mut viewer.profiles[source], |_| *id, rows);
                 }
                 if self.viewers[*id as usize].has_left() {
-                    self.mark(*id, State::Rescan);
+                    self.mark(*id, ViewerState::Rescan);
                 }
             }
         }
@@ -224,7 +204,7 @@ impl Viewers {
     #[inline]
     pub(super) fn apply_row(&mut self, id: ViewerId, delta: &RowDelta, rows: &RowCache) {
         let hot = &self.hot[id as usize];
-        if hot.state == State::Rescan || !(delta.rises || hot.kept & delta.items != 0) {
+        if hot.state == ViewerState::Rescan || !(delta.rises || hot.kept & delta.items != 0) {
             return;
         }
         let CandidateDelta { source, row, .. } = delta.changed[0];
@@ -258,7 +238,7 @@ impl Viewers {
         }
         viewer.ranking.raise_floor(rise);
         if is_visible || viewer.ranking.needs_rescan(self.k) {
-            let state = if viewer.raised.len() > MAX_RAISED { State::Rescan } else { State::Dirty };
+            let state = if viewer.raised.len() > MAX_RAISED { ViewerState::Rescan } else { ViewerState::Dirty };
             self.mark(id, state);
         }
     }
@@ -266,12 +246,6 @@ impl Viewers {
     /// Number of viewers.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
-    }
-
-    /// Marks a viewer for a rescan.
-    #[inline]
-    pub(super) fn mark_rescan(&mut self, id: ViewerId) {
-        self.mark(id, State::Rescan);
     }
 
     /// Prefetches what [`Viewers::flush`] reads of the next dirty viewers.
@@ -284,7 +258,7 @@ impl Viewers {
         prefetch(next().map(|(viewer, _)| viewer.ranking.load() ^ list(viewer)));
         // Only recomputed totals read rows.
         let rows_read = || {
-            let next = next().filter(|(viewer, state)| *state == State::Rescan || !viewer.raised.is_empty());
+            let next = next().filter(|(viewer, state)| *state == ViewerState::Rescan || !viewer.raised.is_empty());
             next.flat_map(|(viewer, _)| viewer.weighted_rows(self.weights)).map(|(row, _)| rows.get(row))
         };
         prefetch(rows_read().map(Row::len));
@@ -293,10 +267,10 @@ impl Viewers {
 
     /// Flushes a viewer. Returns the old and the new list if the sequence of items changed.
     pub(super) fn flush(&mut self, id: ViewerId, rows: &RowCache) -> Option<(UserId, List, List)> {
-        let state = std::mem::replace(&mut self.hot[id as usize].state, State::Clean);
+        let state = std::mem::replace(&mut self.hot[id as usize].state, ViewerState::Clean);
         let viewer = &mut self.viewers[id as usize];
         let mut raised = std::mem::take(&mut viewer.raised);
-        if state == State::Dirty {
+        if state == ViewerState::Dirty {
             self.work.totals += raised.len();
             for item in &raised {
                 let total = viewer.total(*item, self.weights, rows);
@@ -306,7 +280,7 @@ impl Viewers {
         }
         raised.clear();
         viewer.raised = raised;
-        if state == State::Rescan || viewer.ranking.needs_rescan(self.k) {
+        if state == ViewerState::Rescan || viewer.ranking.needs_rescan(self.k) {
             self.rescan(id, rows);
         }
         let viewer = &mut self.viewers[id as usize];
@@ -365,18 +339,16 @@ impl Viewers {
                 return id;
             }
             self.viewers.push(new);
-            self.hot.push(HotFields { kept: 0, state: State::Clean });
+            self.hot.push(HotFields { kept: 0, state: ViewerState::Clean });
             ViewerId::try_from(self.viewers.len() - 1).expect("fewer viewers than 2^32")
         })
     }
 
-    fn mark(&mut self, id: ViewerId, state: State) {
-        let hot = &mut self.hot[id as usize];
-        if hot.state == State::Clean {
+    /// Records the effect of an update on a viewer.
+    #[inline]
+    pub(super) fn mark(&mut self, id: ViewerId, state: ViewerState) {
+        if self.hot[id as usize].state.raise(state) {
             self.dirty.push(id);
-        }
-        if hot.state != State::Rescan {
-            hot.state = state;
         }
     }
 }
@@ -412,9 +384,4 @@ impl Viewer {
         }
         self.weighted_rows(weights).map(|(row, weight)| weight * i64::from(rows.get(row).value(item))).sum()
     }
-}
-
-/// Capacity of a ranking: a reserve as large as the list itself, so that rescans are rare.
-fn capacity(k: usize) -> usize {
-    2 * k
 }

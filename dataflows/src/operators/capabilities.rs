@@ -1,5 +1,4 @@
 use timely::dataflow::operators::{Capability, InputCapability};
-use timely::progress::frontier::MutableAntichain;
 
 use crate::Time;
 
@@ -12,12 +11,12 @@ pub(crate) struct OutputCapabilities {
 }
 
 impl OutputCapabilities {
-    pub(crate) fn new(ports: usize) -> Self {
+    pub(super) fn new(ports: usize) -> Self {
         OutputCapabilities { ports, capabilities: Vec::new() }
     }
 
     /// Retains the capability of a received message. Returns the time of the message.
-    pub(crate) fn retain(&mut self, message: &InputCapability<Time>) -> Time {
+    pub(super) fn retain(&mut self, message: &InputCapability<Time>) -> Time {
         let time = *message.least().expect("a message with data has a time");
         if self.capabilities.first().is_none_or(|retained| time < *retained.time()) {
             self.capabilities = (0..self.ports)
@@ -28,34 +27,20 @@ impl OutputCapabilities {
     }
 
     /// The capability for `time` on `port`. `time` must not lie before the retained time.
-    pub(crate) fn at(&self, port: usize, time: Time) -> Capability<Time> {
+    pub(super) fn at(&self, port: usize, time: Time) -> Capability<Time> {
         self.capabilities[port].delayed(&time)
     }
 
     /// Releases all times before `next`, or all times if there is no more work.
     pub(crate) fn release_before(&mut self, next: Option<Time>) {
-        match next {
-            None => self.capabilities.clear(),
-            Some(next) => {
-                for capability in &mut self.capabilities {
-                    if *capability.time() < next {
-                        capability.downgrade(&next);
-                    }
-                }
-            }
+        let Some(next) = next else { return self.capabilities.clear() };
+        for capability in self.capabilities.iter_mut().filter(|capability| *capability.time() < next) {
+            capability.downgrade(&next);
         }
     }
 }
 
-/// The time before which all inputs are complete; [`Time::MAX`] when they have ended.
-pub(crate) fn complete_before(frontiers: &[MutableAntichain<Time>]) -> Time {
-    frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min().unwrap_or(Time::MAX)
-}
-
 /// The earlier of two optional times.
 pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+    a.into_iter().chain(b).min()
 }

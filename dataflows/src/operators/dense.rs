@@ -1,6 +1,7 @@
 //! Dense 32-bit ids for the items and users that one operator knows, private to that operator.
 
-use super::{IdMap, shrink_if_sparse};
+use schema::{IdMap, shrink_if_sparse};
+
 use crate::similarity::quantise::PHASES;
 use crate::{ItemId, UserId};
 
@@ -9,7 +10,7 @@ pub type Dense = u32;
 
 /// Maps id64 to [`Dense`] id and back. Released ids are reused. An item and a user with the same id64 have different
 /// dense ids.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ids {
     items: IdMap<Dense>,
     users: IdMap<Dense>,
@@ -18,19 +19,6 @@ pub struct Ids {
     free: Vec<Vec<Dense>>,
     /// Number of ids ever assigned, by their low six bits.
     next: Vec<u32>,
-}
-
-impl Default for Ids {
-    fn default() -> Self {
-        let classes = PHASES as usize;
-        Ids {
-            items: IdMap::default(),
-            users: IdMap::default(),
-            names: Vec::new(),
-            free: vec![Vec::new(); classes],
-            next: vec![0; classes],
-        }
-    }
 }
 
 impl Ids {
@@ -63,7 +51,7 @@ impl Ids {
             if ids.get(&name) == Some(&id) {
                 ids.remove(&name);
                 shrink_if_sparse(ids);
-                self.free[(id % PHASES) as usize].push(id);
+                slot_mut(&mut self.free, id % PHASES).push(id);
             }
         }
     }
@@ -89,13 +77,11 @@ impl Ids {
 #[derive(Debug)]
 pub(crate) struct RecentIds([Option<(u64, Dense)>; 64]);
 
-impl Default for RecentIds {
-    fn default() -> Self {
+impl RecentIds {
+    pub(crate) fn new() -> Self {
         RecentIds([None; 64])
     }
-}
 
-impl RecentIds {
     /// The cached id of a name, or the result of `look_up`.
     #[inline]
     pub(crate) fn get_or(&mut self, name: u64, look_up: impl FnOnce() -> Dense) -> Dense {
@@ -109,17 +95,14 @@ impl RecentIds {
 }
 
 /// Assigns a free id to a name.
-fn take(name: u64, names: &mut Vec<u64>, free: &mut [Vec<Dense>], next: &mut [u32]) -> Dense {
-    let class = (name % u64::from(PHASES)) as usize;
-    let id = free[class].pop().unwrap_or_else(|| {
-        let id = next[class] * PHASES + class as u32;
-        next[class] += 1;
-        id
+fn take(name: u64, names: &mut Vec<u64>, free: &mut Vec<Vec<Dense>>, next: &mut Vec<u32>) -> Dense {
+    let class = (name % u64::from(PHASES)) as Dense;
+    let id = slot_mut(free, class).pop().unwrap_or_else(|| {
+        let next = slot_mut(next, class);
+        *next += 1;
+        (*next - 1) * PHASES + class
     });
-    if names.len() <= id as usize {
-        names.resize(id as usize + 1, 0);
-    }
-    names[id as usize] = name;
+    *slot_mut(names, id) = name;
     id
 }
 
@@ -139,7 +122,7 @@ mod tests {
     fn reuses_released_ids() {
         let mut ids = Ids::default();
         for round in 0..1_000_u64 {
-            let names: Vec<ItemId> = (0..3).map(|n| (round * 3 + n).wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+            let names: Vec<ItemId> = (0..3).map(|n| schema::spread(round * 3 + n)).collect();
             let dense: Vec<Dense> = names.iter().map(|name| ids.intern(*name)).collect();
             for (name, id) in names.iter().zip(dense) {
                 assert_eq!((ids.get(*name), ids.name(id), u64::from(id % PHASES)), (Some(id), *name, name % 64));

@@ -7,8 +7,29 @@ use crate::{Diff, ItemId, UserId, Weight};
 /// Index of a viewer in the tables of its operator.
 pub(crate) type ViewerId = u32;
 
+/// The effect of a tick on a viewer so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ViewerState {
+    /// No effect.
+    Clean,
+    /// Some scores may have changed.
+    Dirty,
+    /// All scores may have changed: the own items have, or so many candidates that a rescan costs less.
+    Rescan,
+}
+
+impl ViewerState {
+    /// Raises the state to at least `to`. Returns whether the viewer was clean.
+    #[inline]
+    pub(crate) fn raise(&mut self, to: ViewerState) -> bool {
+        let was_clean = *self == ViewerState::Clean;
+        *self = to.max(*self);
+        was_clean
+    }
+}
+
 /// A viewer that holds a row, perhaps with data of its own.
-pub(crate) trait Holder: Copy {
+pub(crate) trait Holder: Copy + Default {
     fn viewer(self) -> ViewerId;
 }
 
@@ -19,7 +40,7 @@ impl Holder for ViewerId {
 }
 
 /// The row of an item or of a user: weighted candidates.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Row<H> {
     /// Candidates in no order. A scan of a few cache lines finds one.
     candidates: Vec<Dense>,
@@ -29,12 +50,6 @@ pub(crate) struct Row<H> {
     pub(crate) holders: Vec<H>,
     /// Number of rows and viewers that refer to the item or user of the row.
     references: u32,
-}
-
-impl<H> Default for Row<H> {
-    fn default() -> Self {
-        Row { candidates: Vec::new(), values: Vec::new(), holders: Vec::new(), references: 0 }
-    }
 }
 
 impl<H> Row<H> {
@@ -65,7 +80,7 @@ impl<H> Row<H> {
 }
 
 /// Rows by item and by user.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RowCache<H = ViewerId> {
     ids: Ids,
     rows: Vec<Row<H>>,
@@ -73,13 +88,7 @@ pub(crate) struct RowCache<H = ViewerId> {
     release_candidates: Vec<Dense>,
 }
 
-impl<H> Default for RowCache<H> {
-    fn default() -> Self {
-        RowCache { ids: Ids::default(), rows: Vec::new(), release_candidates: Vec::new() }
-    }
-}
-
-impl<H> RowCache<H> {
+impl<H: Holder> RowCache<H> {
     #[inline]
     pub(crate) fn get(&self, row: Dense) -> &Row<H> {
         &self.rows[row as usize]

@@ -3,9 +3,10 @@
 //! The output equals a join of rows and subscriptions, without an arrangement of either.
 
 use differential_dataflow::{AsCollection, ExchangeData};
+use schema::{IdMap, shrink_if_sparse};
 use timely::dataflow::channels::pact::Exchange;
 
-use super::{IdMap, SlicedBuilder, SlicedOperator, StashedInput, UpdateBatches, shrink_if_sparse};
+use super::{Input, Output, SlicedOperator, StageBuilder};
 use crate::{Collection, Diff, Subscriber, Subscription, Time, UserId};
 
 /// Rows by the id64 of an item or a user.
@@ -42,23 +43,31 @@ pub(crate) fn replicate_rows<'scope, D: ExchangeData, R: ReplicatedRows>(
     rows: R,
     slice: usize,
 ) -> Replicated<'scope, R::Value> {
-    let mut builder = SlicedBuilder::new(name, updates.inner.scope());
+    let mut builder = StageBuilder::new(name, updates.inner.scope());
     let by_row = Exchange::new(move |update: &(D, Time, Diff)| split(&update.0).0);
     let updates = builder.input(updates.inner, by_row);
     let by_row = Exchange::new(|update: &(Subscription, Time, Diff)| update.0.row);
     let subscriptions = builder.input(subscriptions.inner, by_row);
-    let replication = Replication { split, rows, subscribers: IdMap::default(), updates: Vec::new(), applied: 0 };
-    let (rows, users) = builder.build((updates, subscriptions), slice, replication);
-    (rows.as_collection(), users.as_collection())
+    let (emitted, emitted_rows) = builder.output();
+    let (users, emitted_users) = builder.output();
+    let subscribers = IdMap::default();
+    let (tick, applied) = (Vec::new(), 0);
+    let operator = Replication { updates, subscriptions, emitted, users, split, rows, subscribers, tick, applied };
+    builder.build(slice, operator);
+    (emitted_rows.as_collection(), emitted_users.as_collection())
 }
 
 struct Replication<D, R: ReplicatedRows> {
+    updates: Input<(D, Time, Diff)>,
+    subscriptions: Input<(Subscription, Time, Diff)>,
+    emitted: Output<((Subscription, R::Value), Time, Diff)>,
+    users: Output<(UserId, Time, Diff)>,
     split: fn(&D) -> (u64, R::Update),
     rows: R,
     /// Subscribers by row.
     subscribers: IdMap<Vec<Subscriber>>,
     /// Updates of the tick, by row.
-    updates: Vec<(u64, R::Update, Diff)>,
+    tick: Vec<(u64, R::Update, Diff)>,
     /// Number of updates that are applied.
     applied: usize,
 }
@@ -80,18 +89,12 @@ impl<D: ExchangeData, R: ReplicatedRows> Replication<D, R> {
 }
 
 impl<D: ExchangeData, R: ReplicatedRows> SlicedOperator for Replication<D, R> {
-    type Inputs = (StashedInput<(D, Time, Diff)>, StashedInput<(Subscription, Time, Diff)>);
-    type Outputs = (Vec<((Subscription, R::Value), Time, Diff)>, Vec<(UserId, Time, Diff)>);
-
-    fn begin(
-        &mut self,
-        time: Time,
-        (updates, subscriptions): (UpdateBatches<D>, UpdateBatches<Subscription>),
-        (emitted, _): &mut Self::Outputs,
-    ) {
+    fn begin(&mut self, time: Time) {
         // New subscribers get rows as they were before the tick, so that changes are the same for all subscribers.
-        for (subscription, _, diff) in subscriptions.into_iter().flatten() {
+        for (subscription, _, diff) in self.subscriptions.take(time).into_iter().flatten() {
+            let mut emitted = self.emitted.buffer();
             self.rows.emit_row(subscription.row, &mut |value| emitted.push(((subscription, value), time, diff)));
+            drop(emitted);
             self.subscribe(subscription, diff);
         }
         self.applied = 0;
@@ -99,16 +102,17 @@ impl<D: ExchangeData, R: ReplicatedRows> SlicedOperator for Replication<D, R> {
             let (row, update) = (self.split)(&data);
             (row, update, diff)
         };
-        self.updates = updates.into_iter().flatten().map(split).collect();
-        self.updates.sort_by_key(|(row, ..)| *row);
+        self.tick = self.updates.take(time).into_iter().flatten().map(split).collect();
+        self.tick.sort_by_key(|(row, ..)| *row);
     }
 
-    fn advance(&mut self, time: Time, fuel: &mut usize, (emitted, users): &mut Self::Outputs) -> bool {
+    fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
+        let (mut emitted, mut users) = (self.emitted.buffer(), self.users.buffer());
         loop {
             if !self.rows.advance(fuel, &mut |user, diff| users.push((user, time, diff))) {
                 return false;
             }
-            let Some(updates) = self.updates[self.applied..].chunk_by(|a, b| a.0 == b.0).next() else { break };
+            let Some(updates) = self.tick[self.applied..].chunk_by(|a, b| a.0 == b.0).next() else { break };
             if *fuel == 0 {
                 return false;
             }
@@ -121,7 +125,7 @@ impl<D: ExchangeData, R: ReplicatedRows> SlicedOperator for Replication<D, R> {
             });
             self.applied += updates.len();
         }
-        self.updates = Vec::new();
+        self.tick = Vec::new();
         true
     }
 }

@@ -31,8 +31,7 @@ impl<S: Ord> Ranked<S> {
 /// have fallen, it passes all of them to [`TopK::rebuild`].
 ///
 /// ```
-/// use dataflows::ids::Ids;
-/// use dataflows::operators::{Ranked, TopK};
+/// use dataflows::operators::{Ids, Ranked, TopK};
 ///
 /// let mut ids = Ids::default();
 /// let [a, b, c] = [10, 11, 12].map(|item| ids.intern(item));
@@ -47,7 +46,7 @@ impl<S: Ord> Ranked<S> {
 /// top.update(c, None, 2, &ids);
 /// assert!(top.needs_rescan(1));
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TopK<S> {
     /// Kept candidates, best first. Ids are distinct.
     kept: Vec<Ranked<S>>,
@@ -56,12 +55,6 @@ pub struct TopK<S> {
     floor: Option<S>,
     /// First rank with another candidate since [`TopK::take_order_changed`] was last called.
     unchanged: u32,
-}
-
-impl<S> Default for TopK<S> {
-    fn default() -> Self {
-        TopK { kept: Vec::new(), floor: None, unchanged: 0 }
-    }
 }
 
 impl<S: Copy + Ord> TopK<S> {
@@ -215,6 +208,11 @@ impl<S: Copy + Ord> TopK<S> {
     fn order_changed(&mut self, rank: usize) {
         self.unchanged = self.unchanged.min(u32::try_from(rank).expect("far fewer are kept than 2^32"));
     }
+}
+
+/// Capacity of a ranking of the `k` best: a reserve as large as the output, so that rescans are rare.
+pub(crate) fn capacity(k: usize) -> usize {
+    2 * k
 }
 
 /// A set of ids by their low eight bits: a filter with false positives.

@@ -14,20 +14,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
+use schema::IdMap;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use self::index::{Crossing, Index};
 use self::population::population;
 use super::measure::{Cosine, Count, Formula, Jaccard, Llr, Measure};
 use crate::gauges::{Gauges, add, set};
-use crate::operators::{
-    Batches, IdMap, OutputBuffers, OutputCapabilities, SlicedBuilder, SlicedOperator, StashedInput, StashedInputs,
-    UpdateBatches, complete_before, earlier,
-};
+use crate::operators::{Input, Output, SlicedOperator, StageBuilder, earlier};
 use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Loading, Subscription, Time, UserId, popularity};
 
 /// A similar item.
@@ -115,9 +112,14 @@ fn by_formula<'scope, F: Formula>(
 ) -> SimilarItems<'scope> {
     let index = Rc::new(RefCell::new(Index::<F>::new(config)));
     let (messages, forgotten, count) = count(counts, Rc::clone(&index), Arc::clone(gauges));
-    let rank = Rank { index, count, gone: Vec::new(), gauges: Arc::clone(gauges) };
-    let neighbours = rank.build(messages, subscriptions, config.slice.div_ceil(RANKING));
-    SimilarItems { neighbours, forgotten }
+    let mut builder = StageBuilder::new("Rank", messages.scope());
+    let messages = builder.input(messages, Exchange::new(RankInput::route));
+    let by_item = |update: &(Subscription, Time, Diff)| update.0.row;
+    let subscriptions = builder.input(subscriptions.inner, Exchange::new(by_item));
+    let (output, neighbours) = builder.output();
+    let rank = Rank { messages, subscriptions, output, index, count, gone: Vec::new(), gauges: Arc::clone(gauges) };
+    builder.build(config.slice.div_ceil(RANKING), rank);
+    SimilarItems { neighbours: neighbours.as_collection(), forgotten }
 }
 
 /// Counts pairs and popularities. The activator resumes it when the rankings it waits for are done.
@@ -128,93 +130,86 @@ fn count<'scope, F: Formula>(
     index: Rc<RefCell<Index<F>>>,
     gauges: Arc<Gauges>,
 ) -> (Stream<'scope, Time, Vec<RankInput>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
-    type Outputs = (Vec<RankInput>, Vec<Forgotten>);
-
     let scope = cooccurrence.inner.scope();
     let (me, peers) = (scope.index() as u64, scope.peers() as u64);
-    let mut builder = OperatorBuilder::new("Count".into(), scope);
-    let activator = scope.activator_for(builder.operator_info().address);
+    let mut builder = StageBuilder::new("Count", scope);
     let by_item = |update: &((ItemId, ItemId), Time, Diff)| update.0.0;
-    let pairs = StashedInput::new(builder.new_input(cooccurrence.inner, Exchange::new(by_item)));
+    let pairs = builder.input(cooccurrence.inner, Exchange::new(by_item));
     let by_item = |update: &(ItemId, Time, Diff)| update.0;
-    let popularities = StashedInput::new(builder.new_input(popularity.inner, Exchange::new(by_item)));
+    let popularities = builder.input(popularity.inner, Exchange::new(by_item));
     let to_first_worker = |_: &((), Time, Diff)| 0;
-    let populations = population
-        .map(|population| StashedInput::new(builder.new_input(population.inner, Exchange::new(to_first_worker))));
-    let mut inputs = (pairs, (popularities, populations));
-    let (mut ports, (messages, forgotten)) = Outputs::ports(&mut builder);
-
-    builder.build(move |_| {
-        let mut capabilities = OutputCapabilities::new(2);
-        // The tick that is being counted. More input may arrive for it.
-        let mut counting: Option<Time> = None;
-        let mut popularity_diffs: IdMap<Diff> = IdMap::default();
-        let mut population_diff = 0;
-        // While a snapshot is loaded: the time at which loading ends, at the earliest.
-        let mut loading_until: Option<Time> = None;
-        let mut outputs = Outputs::default();
-
-        move |frontiers| {
-            inputs.receive(&mut capabilities);
-            let upper = complete_before(frontiers);
-            let mut index = index.borrow_mut();
-            while let Some(time) = earlier(earlier(counting, inputs.first()), loading_until) {
-                // 1. Wait until all earlier ticks are complete and ranked.
-                if upper < time || index.ranked_before < time {
-                    break;
-                }
-                counting = Some(time);
-                // 2. Count what has arrived.
-                let (pairs, (popularities, populations)) = inputs.take(time);
-                for updates in &pairs {
-                    index.count(updates);
-                }
-                for (item, _, diff) in popularities.into_iter().flatten() {
-                    *popularity_diffs.entry(item).or_default() += diff;
-                }
-                population_diff += populations.into_iter().flatten().map(|((), _, diff)| diff).sum::<Diff>();
-                if upper == time {
-                    break;
-                }
-                // 3. The tick is complete. Nothing is ranked while a snapshot is loaded, so crossings in between do not
-                // matter: they were more than a quarter of the loading time.
-                counting = None;
-                loading_until = loading.continues_until(time, upper);
-                if loading_until.is_some() {
-                    continue;
-                }
-                // 4. Apply the changed popularities and emit the crossings.
-                let (messages, forgotten) = &mut outputs;
-                for (item, diff) in popularity_diffs.drain() {
-                    let touched = index.update_popularity(item, diff, &mut |crossing| match crossing {
-                        Crossing::Rank { item, partner, count, fine } => {
-                            messages.push(RankInput::Rank { item, partner, count, fine });
-                        }
-                        Crossing::Fine(item, fine) => {
-                            messages.extend((0..peers).map(|worker| RankInput::Fine { worker, item, fine }));
-                        }
-                        Crossing::Gone(item) => {
-                            messages.extend((0..peers).map(|worker| RankInput::Gone { worker, item }));
-                            forgotten.push(Forgotten::Item(item));
-                        }
-                    });
-                    add(&gauges.crossings, touched);
-                }
-                if let Some(fine) = index.update_population(std::mem::take(&mut population_diff)) {
-                    messages.extend((0..peers).map(|worker| RankInput::Population { worker, fine }));
-                }
-                messages.push(RankInput::Counted { worker: me });
-                outputs.flush(&mut ports, &capabilities, time);
+    let populations = population.map(|population| builder.input(population.inner, Exchange::new(to_first_worker)));
+    let (messages_out, messages) = builder.output();
+    let (forgotten_out, forgotten) = builder.output();
+    let activator = builder.activator();
+    // The tick that is being counted. More input may arrive for it.
+    let mut counting: Option<Time> = None;
+    let mut popularity_diffs: IdMap<Diff> = IdMap::default();
+    let mut population_diff = 0;
+    // While a snapshot is loaded: the time at which loading ends, at the earliest.
+    let mut loading_until: Option<Time> = None;
+    builder.build_with(move |stage, upper| {
+        let mut index = index.borrow_mut();
+        while let Some(time) = earlier(earlier(counting, stage.first()), loading_until) {
+            // 1. Wait until all earlier ticks are complete and ranked.
+            if upper < time || index.ranked_before < time {
+                break;
             }
-            set(&gauges.pairs, index.pair_count);
-            capabilities.release_before(earlier(earlier(counting, inputs.first()), loading_until));
+            counting = Some(time);
+            // 2. Count what has arrived.
+            for updates in pairs.take(time) {
+                index.count(&updates);
+            }
+            for (item, _, diff) in popularities.take(time).into_iter().flatten() {
+                *popularity_diffs.entry(item).or_default() += diff;
+            }
+            let updates = populations.iter().flat_map(|populations| populations.take(time)).flatten();
+            population_diff += updates.map(|((), _, diff)| diff).sum::<Diff>();
+            if upper == time {
+                break;
+            }
+            // 3. The tick is complete. Nothing is ranked while a snapshot is loaded, so crossings in between do not
+            // matter: they were more than a quarter of the loading time.
+            counting = None;
+            loading_until = loading.continues_until(time, upper);
+            if loading_until.is_some() {
+                continue;
+            }
+            // 4. Apply the changed popularities and emit the crossings.
+            let (mut messages, mut forgotten) = (messages_out.buffer(), forgotten_out.buffer());
+            for (item, diff) in popularity_diffs.drain() {
+                let touched = index.update_popularity(item, diff, &mut |crossing| match crossing {
+                    Crossing::Rank { item, partner, count, fine } => {
+                        messages.push(RankInput::Rank { item, partner, count, fine });
+                    }
+                    Crossing::Fine(item, fine) => {
+                        messages.extend((0..peers).map(|worker| RankInput::Fine { worker, item, fine }));
+                    }
+                    Crossing::Gone(item) => {
+                        messages.extend((0..peers).map(|worker| RankInput::Gone { worker, item }));
+                        forgotten.push(Forgotten::Item(item));
+                    }
+                });
+                add(&gauges.crossings, touched);
+            }
+            if let Some(fine) = index.update_population(std::mem::take(&mut population_diff)) {
+                messages.extend((0..peers).map(|worker| RankInput::Population { worker, fine }));
+            }
+            messages.push(RankInput::Counted { worker: me });
+            drop((messages, forgotten));
+            stage.flush(time);
         }
+        set(&gauges.pairs, index.pair_count);
+        stage.capabilities.release_before(earlier(earlier(counting, stage.first()), loading_until));
     });
     (messages, forgotten, activator)
 }
 
 /// Updates rankings tick by tick, then lets *Count* continue.
 struct Rank<F> {
+    messages: Input<RankInput>,
+    subscriptions: Input<(Subscription, Time, Diff)>,
+    output: Output<((Subscription, Neighbour), Time, Diff)>,
     index: Rc<RefCell<Index<F>>>,
     count: Activator,
     /// Items to release at the end of the tick.
@@ -225,31 +220,9 @@ struct Rank<F> {
 /// Approximate cost of ranking a row, in units of [`Config::slice`].
 const RANKING: usize = 10;
 
-impl<F: Formula> Rank<F> {
-    fn build<'scope>(
-        self,
-        messages: Stream<'scope, Time, Vec<RankInput>>,
-        subscriptions: Collection<'scope, Subscription>,
-        slice: usize,
-    ) -> Collection<'scope, (Subscription, Neighbour)> {
-        let mut builder = SlicedBuilder::new("Rank", messages.scope());
-        let messages = builder.input(messages, Exchange::new(RankInput::route));
-        let by_item = |update: &(Subscription, Time, Diff)| update.0.row;
-        let subscriptions = builder.input(subscriptions.inner, Exchange::new(by_item));
-        builder.build((messages, subscriptions), slice, self).as_collection()
-    }
-}
-
 impl<F: Formula> SlicedOperator for Rank<F> {
-    type Inputs = (StashedInput<RankInput>, StashedInput<(Subscription, Time, Diff)>);
-    type Outputs = Vec<((Subscription, Neighbour), Time, Diff)>;
-
-    fn begin(
-        &mut self,
-        _time: Time,
-        (messages, subscriptions): (Batches<RankInput>, UpdateBatches<Subscription>),
-        _outputs: &mut Self::Outputs,
-    ) {
+    fn begin(&mut self, time: Time) {
+        let messages = self.messages.take(time);
         let mut index = self.index.borrow_mut();
         // Crossings are compared with the popularities before the tick, so they come first.
         for message in messages.iter().flatten() {
@@ -266,20 +239,21 @@ impl<F: Formula> SlicedOperator for Rank<F> {
             }
         }
         index.apply_crossings();
-        for (subscription, _, diff) in subscriptions.iter().flatten() {
-            index.subscribe(*subscription, *diff);
+        for (subscription, _, diff) in self.subscriptions.take(time).into_iter().flatten() {
+            index.subscribe(subscription, diff);
         }
         index.sort_touched();
     }
 
-    fn advance(&mut self, time: Time, fuel: &mut usize, outputs: &mut Self::Outputs) -> bool {
+    fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
         let mut index = self.index.borrow_mut();
-        let (fuel_before, emitted_before) = (*fuel, outputs.len());
+        let mut emitted = self.output.buffer();
+        let (fuel_before, emitted_before) = (*fuel, emitted.len());
         let done = index.rank(fuel, &mut |subscription, neighbour, diff| {
-            outputs.push(((subscription, neighbour), time, diff));
+            emitted.push(((subscription, neighbour), time, diff));
         });
         add(&self.gauges.rankings, fuel_before - *fuel);
-        add(&self.gauges.similarities, outputs.len() - emitted_before);
+        add(&self.gauges.similarities, emitted.len() - emitted_before);
         if done {
             // Nothing refers to these items any more.
             for item in self.gone.drain(..) {

@@ -22,7 +22,7 @@ pub use self::histories::histories;
 pub use self::rank::rank_similar_users;
 pub use self::samples::{Member, samples};
 use crate::gauges::Gauges;
-use crate::{Collection, Config, Diff, ItemId, Level, Subscription, Time, UserId, row_subscriptions};
+use crate::{Collection, Config, Diff, ItemId, Level, Subscriber, Subscription, Time, UserId, row_subscriptions};
 
 /// A similar user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,14 +49,15 @@ pub fn similar_users<'scope>(
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarUsers<'scope> {
-    let viewed_items = row_subscriptions(audience_histories.clone(), "Watched items", |(_, (item, _))| *item);
+    let me = Subscriber::worker(history.inner.scope().index());
+    let viewed_items = row_subscriptions(me, audience_histories.clone(), "Watched items", |(_, (item, _))| *item);
     let (members, weights) = samples(history.clone(), viewed_items, config);
     let to_viewers = |update: &((Subscription, Member), Time, Diff)| update.0.0.worker();
     let members = members.inner.exchange(to_viewers).as_collection();
     let viewers = audience_histories.clone().map(|(user, _)| user);
     let compared = members.clone().map(|(_, member)| member.user).concat(viewers);
-    let activity = activity(weights, row_subscriptions(compared, "Compared users", |user| *user), config);
+    let activity = activity(weights, row_subscriptions(me, compared, "Compared users", |user| *user), config);
     let similar = rank_similar_users(audience_histories, members, activity, config, gauges);
-    let followed = row_subscriptions(similar.clone(), "Followed users", |(_, similar)| similar.user);
+    let followed = row_subscriptions(me, similar.clone(), "Followed users", |(_, similar)| similar.user);
     SimilarUsers { similar, histories: histories(history, followed, config) }
 }

@@ -8,9 +8,9 @@ mod prune;
 mod store;
 
 use proptest::prelude::*;
-use schema::{MAX_LEVEL, MAX_TS, id64};
+use schema::{MAX_LEVEL, MAX_TS, id64, key_group};
 use serde_json::json;
-use snapshots::{GraphTime, GroupFile, InputPosition, Interactions, Manifest, RunId, Store, group_of};
+use snapshots::{GraphTime, GroupFile, InputPosition, Interactions, Manifest, RunId, Store};
 
 /// A row that owns its names.
 pub(crate) type Row = (String, String, u64, u8);
@@ -41,7 +41,7 @@ pub(crate) fn few() -> Vec<Row> {
 
 /// Rows of users of one group.
 pub(crate) fn of_group(group: u8, count: usize) -> Vec<Row> {
-    let users = (0..).map(|n| format!("u{n}")).filter(|user| group_of(id64(user)) == group);
+    let users = (0..).map(|n| format!("u{n}")).filter(|user| key_group(id64(user)) == group);
     users
         .zip(0..)
         .take(count)

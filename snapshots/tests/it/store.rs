@@ -2,8 +2,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use schema::id64;
-use snapshots::{Depth, Inspected, Interactions, Manifest, RunId, Store, StoreError, codec, group_of};
+use schema::{id64, key_group};
+use snapshots::{Depth, Inspected, Interactions, Manifest, RunId, Store, StoreError, codec};
 use tempfile::TempDir;
 
 use super::{RUN, few, manifest, of_group, owned, rows, take};
@@ -193,7 +193,7 @@ fn rows_must_match_the_manifest_and_the_group() {
     let mut short = store.put_group(1, RUN, 3, &rows(&of_group(3, 4))).unwrap();
     short.rows = 5;
     let misplaced = store.put_group(1, RUN, 4, &rows(&few())).unwrap();
-    assert!(few().iter().all(|row| group_of(id64(&row.0)) != 4));
+    assert!(few().iter().all(|row| key_group(id64(&row.0)) != 4));
     let mut noise = store.put_group(1, RUN, 5, &rows(&of_group(5, 1))).unwrap();
     fs::write(folder.path().join(&noise.file), "no Parquet").unwrap();
     (noise.bytes, noise.xxh3) = (10, xxhash_rust::xxh3::xxh3_64(b"no Parquet"));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use schema::id64;
+use schema::{KEY_GROUPS, id64, key_group};
 use serde_json::Map;
-use snapshots::{GraphTime, Interactions, Manifest, RunId, Store, group_of};
+use snapshots::{GraphTime, Interactions, Manifest, RunId, Store};
 
 use super::event_stream::{EventStream, SimulatedEvent};
 use crate::engine::{Interval, Resume, SnapshotSettings};
@@ -66,9 +66,9 @@ impl SimulatedState {
 
     /// Writes the state as snapshot 1.
     pub(super) fn store(&self, store: &Store) -> Result<Manifest, Failure> {
-        let mut users_by_group: Vec<Vec<u32>> = vec![Vec::new(); snapshots::GROUPS];
+        let mut users_by_group: Vec<Vec<u32>> = vec![Vec::new(); KEY_GROUPS];
         for user in (0..self.users.len() as u32).filter(|user| !self.users[*user as usize].is_empty()) {
-            users_by_group[usize::from(group_of(id64(&format!("u{user}"))))].push(user);
+            users_by_group[usize::from(key_group(id64(&format!("u{user}"))))].push(user);
         }
         let run = RunId::random();
         let mut groups = Vec::new();

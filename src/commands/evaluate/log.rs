@@ -2,9 +2,8 @@
 
 use connectors::{Batch, Polled, RawEvent, RejectLog};
 use dataflows::Event;
-use dataflows::ids::IdMap;
 use dataflows::types::{ItemId, UserId};
-use schema::{Effect, Levels, Reason, id64};
+use schema::{Effect, IdMap, Levels, Reason, id64};
 
 use super::progress::Progress;
 use crate::config::Config;

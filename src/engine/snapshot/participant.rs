@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crossbeam_channel::Sender;
-use dataflows::snapshot::{GROUPS, Groups, SnapshotChunk, SnapshotSink};
+use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
+use schema::KEY_GROUPS;
 
 use super::{SnapshotLink, SnapshotMessage};
 
@@ -46,7 +47,7 @@ impl SnapshotParticipant {
         let state = &mut *self.0.borrow_mut();
         match (message, &mut state.route) {
             (SnapshotMessage::Wanted { snapshot, groups }, _) => {
-                let mut wanted = [false; GROUPS];
+                let mut wanted = [false; KEY_GROUPS];
                 for group in groups {
                     wanted[usize::from(group)] = true;
                 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use schema::id64;
-use snapshots::{Store, group_of};
+use schema::{id64, key_group};
+use snapshots::Store;
 
 use super::super::{final_lists, latest_ts, oracle_events, without_scores};
 use super::*;
@@ -135,7 +135,7 @@ fn unchanged_groups_keep_their_files_over_a_restart() {
     }
     let changed = |at: usize| files[at].iter().filter(|file| !files[at - 1].contains(file)).count();
     assert!((1..=10).contains(&changed(1)), "{} of {}", changed(1), files[1].len());
-    let of_the_event = group_of(id64(&events[400].user));
+    let of_the_event = key_group(id64(&events[400].user));
     assert!(files[1].iter().any(|file| file.group == of_the_event && !files[0].contains(file)));
     assert!(changed(2) > 10, "{} of {}", changed(2), files[2].len());
     assert_same_stream("three runs", &dir.read("out.jsonl"), &dir.read("whole.jsonl"));

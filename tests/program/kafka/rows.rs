@@ -46,8 +46,10 @@ fn the_latest_rows_in_the_topics_are_those_of_files() {
     dir.deltarec(&["generate", "events=2000,users=100,items=80,seed=3,rate=1", "--output", "x.jsonl"]).assert_success();
     let run = |items: &str, users: &str| {
         let outputs = format!("--output lists.jsonl --output-similar-items {items} --output-similar-users {users}");
-        dir.run(&format!("--input x.jsonl {outputs} --set graph.retention=10m --set graph.audience=10m --set kafka.partitions=3"))
-            .assert_success();
+        dir.run(&format!(
+            "--input x.jsonl {outputs} --set graph.retention=10m --set graph.audience=10m --set kafka.partitions=3"
+        ))
+        .assert_success();
     };
     run("items.jsonl", "users.jsonl");
     let expected = [("item", dir.read("items.jsonl")), ("user", dir.read("users.jsonl"))];

@@ -3,7 +3,7 @@
 use super::Neighbour;
 use super::pairs::Pairs;
 use super::row::{Row, Similar, TouchedPartner, UNKNOWN};
-use crate::operators::{Dense, Ids, PREFETCH_BATCH, Ranked, RecentIds, TopK, prefetch};
+use crate::operators::{Dense, Ids, PREFETCH_BATCH, Ranked, RecentIds, TopK, capacity, prefetch};
 use crate::similarity::measure::{Formula, Pair};
 use crate::similarity::quantise::{PHASES, phase, phased};
 use crate::{Config, Diff, ItemId, Logarithm, Subscription, Time};
@@ -131,7 +131,7 @@ impl<F: Formula> Index<F> {
     /// Step 1: counts pairs of owned items.
     pub(super) fn count(&mut self, updates: &[((ItemId, ItemId), Time, Diff)]) {
         let mut ids = [(0, 0); PAIR_BATCH];
-        let mut recent = RecentIds::default();
+        let mut recent = RecentIds::new();
         for updates in updates.chunks(PAIR_BATCH) {
             for (((a, b), ..), ids) in updates.iter().zip(&mut ids) {
                 *ids = (recent.get_or(*a, || self.intern(*a)), recent.get_or(*b, || self.intern(*b)));
@@ -443,11 +443,6 @@ fn mark_dirty(row: &mut Row, item: Dense, dirty: &mut Vec<Dense>) {
         row.dirty = true;
         dirty.push(item);
     }
-}
-
-/// Capacity of a ranking: a reserve as large as the row itself, so that rebuilds are rare.
-fn capacity(k: usize) -> usize {
-    2 * k
 }
 
 /// `q(C)`; `None` for a pair below the least co-occurrence.

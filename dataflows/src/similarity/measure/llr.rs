@@ -1,7 +1,8 @@
 use std::cell::RefCell;
 
+use schema::{IdMap, spread};
+
 use super::{Formula, Pair};
-use crate::operators::IdMap;
 use crate::similarity::quantise::{Powers, floor_of_log2_times};
 use crate::{Config, Logarithm};
 
@@ -48,9 +49,8 @@ impl Formula for Llr {
     /// In sixteenths of a bit.
     fn rank(&self, pair: Pair) -> Option<i32> {
         let Pair { count, own, partner, population } = pair;
-        // Each is below 2^16, so the key is unique. The odd factor spreads it and keeps it unique.
-        let key = [count, own, partner, population].iter().fold(0, |key, q| key << 16 | u64::from(*q));
-        let key = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // Each is below 2^16, so the key is unique.
+        let key = spread([count, own, partner, population].iter().fold(0, |key, q| key << 16 | u64::from(*q)));
         let mut cache = self.cache.borrow_mut();
         if cache.len() >= CACHE_ENTRIES {
             cache.clear();

@@ -1,4 +1,6 @@
-use crate::operators::{IdMap, ReplicatedRows, replicate_rows, shrink_if_sparse};
+use schema::{IdMap, shrink_if_sparse};
+
+use crate::operators::{ReplicatedRows, replicate_rows};
 use crate::{Collection, Config, Diff, Logarithm, Subscription, UserId};
 
 /// The fine logarithm of each user's activity, for its subscribers: a row with one entry. The activity is the multiplicity

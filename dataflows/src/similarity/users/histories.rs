@@ -1,4 +1,6 @@
-use crate::operators::{IdMap, ReplicatedRows, replicate_rows, shrink_if_sparse};
+use schema::{IdMap, shrink_if_sparse};
+
+use crate::operators::{ReplicatedRows, replicate_rows};
 use crate::{Collection, Config, Diff, ItemId, Level, Subscription, UserId};
 
 /// Histories by user, for their subscribers. Stores the histories of all users: 9 bytes an interaction.

@@ -6,7 +6,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use super::viewers::{Viewers, Work};
 use super::{Member, SimilarUser};
 use crate::gauges::{Gauges, add};
-use crate::operators::{Dense, PREFETCH_BATCH, SlicedBuilder, SlicedOperator, StashedInput, UpdateBatches};
+use crate::operators::{Dense, Input, Output, PREFETCH_BATCH, SlicedOperator, StageBuilder};
 use crate::{Collection, Config, Diff, ItemId, Level, Subscription, Time, UserId};
 
 /// Maintains the users most similar to each viewer.
@@ -22,13 +22,16 @@ pub fn rank_similar_users<'scope>(
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, SimilarUser)> {
-    let mut builder = SlicedBuilder::new("Similar users", audience_histories.inner.scope());
+    let mut builder = StageBuilder::new("Similar users", audience_histories.inner.scope());
     let members = builder.input(members.inner, Pipeline);
     let to_viewers = |update: &((Subscription, u32), Time, Diff)| update.0.0.worker();
     let activity = builder.input(activity.inner, Exchange::new(to_viewers));
     let histories = builder.input(audience_histories.inner, Pipeline);
-    let operator = UserRanking::new(config, Arc::clone(gauges));
-    builder.build((histories, (members, activity)), config.slice, operator).as_collection()
+    let (output, similar) = builder.output();
+    let (viewers, gauges) = (Viewers::new(config), Arc::clone(gauges));
+    let operator = UserRanking { members, activity, histories, output, viewers, changed: Vec::new(), gauges };
+    builder.build(config.slice, operator);
+    similar.as_collection()
 }
 
 /// Probes that cost as much as one recomputed total, a unit of fuel.
@@ -37,6 +40,10 @@ const PROBES: usize = 32;
 const FLUSH: usize = 100;
 
 struct UserRanking {
+    members: Input<((Subscription, Member), Time, Diff)>,
+    activity: Input<((Subscription, u32), Time, Diff)>,
+    histories: Input<((UserId, (ItemId, Level)), Time, Diff)>,
+    output: Output<((UserId, SimilarUser), Time, Diff)>,
     viewers: Viewers,
     /// Users with a change in this tick, each with an item that may no longer sample it, if that is the change. Sorted,
     /// and processed from the end.
@@ -44,38 +51,18 @@ struct UserRanking {
     gauges: Arc<Gauges>,
 }
 
-impl UserRanking {
-    fn new(config: &Config, gauges: Arc<Gauges>) -> Self {
-        UserRanking { viewers: Viewers::new(config), changed: Vec::new(), gauges }
-    }
-}
-
 impl SlicedOperator for UserRanking {
-    type Inputs = (
-        StashedInput<((UserId, (ItemId, Level)), Time, Diff)>,
-        (StashedInput<((Subscription, Member), Time, Diff)>, StashedInput<((Subscription, u32), Time, Diff)>),
-    );
-    type Outputs = Vec<((UserId, SimilarUser), Time, Diff)>;
-
-    fn begin(
-        &mut self,
-        _time: Time,
-        (histories, (members, activity)): (
-            UpdateBatches<(UserId, (ItemId, Level))>,
-            (UpdateBatches<(Subscription, Member)>, UpdateBatches<(Subscription, u32)>),
-        ),
-        _outputs: &mut Self::Outputs,
-    ) {
-        let UserRanking { viewers, changed, .. } = self;
-        for ((Subscription { row: item, .. }, member), _, diff) in members.iter().flatten() {
-            let (user, item) = viewers.update_sample(*item, *member, *diff);
+    fn begin(&mut self, time: Time) {
+        let UserRanking { members, activity, histories, viewers, changed, .. } = self;
+        for ((Subscription { row: item, .. }, member), _, diff) in members.take(time).into_iter().flatten() {
+            let (user, item) = viewers.update_sample(item, member, diff);
             changed.push((user, Some(item)));
         }
-        for ((Subscription { row: user, .. }, fine), _, diff) in activity.iter().flatten() {
-            changed.push((viewers.update_activity(*user, *fine, *diff), None));
+        for ((Subscription { row: user, .. }, fine), _, diff) in activity.take(time).into_iter().flatten() {
+            changed.push((viewers.update_activity(user, fine, diff), None));
         }
-        for ((user, (item, level)), _, diff) in histories.iter().flatten() {
-            viewers.update_history(*user, *item, *level, *diff);
+        for ((user, (item, level)), _, diff) in histories.take(time).into_iter().flatten() {
+            viewers.update_history(user, item, level, diff);
         }
         viewers.update_holders();
         changed.sort_unstable();
@@ -88,8 +75,9 @@ impl SlicedOperator for UserRanking {
         }
     }
 
-    fn advance(&mut self, time: Time, fuel: &mut usize, outputs: &mut Self::Outputs) -> bool {
-        let UserRanking { viewers, changed, .. } = self;
+    fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
+        let UserRanking { viewers, changed, output, .. } = self;
+        let mut emitted = output.buffer();
         while let Some((user, _)) = changed.last() {
             if *fuel == 0 {
                 return false;
@@ -107,7 +95,7 @@ impl SlicedOperator for UserRanking {
             if flushed % PREFETCH_BATCH == 0 {
                 viewers.prefetch_dirty();
             }
-            if !viewers.flush(&mut |user, similar, diff| outputs.push(((user, similar), time, diff))) {
+            if !viewers.flush(&mut |user, similar, diff| emitted.push(((user, similar), time, diff))) {
                 break;
             }
             flushed += 1;
@@ -118,9 +106,8 @@ impl SlicedOperator for UserRanking {
     }
 
     fn deactivate(&mut self, _done_before: Time) {
-        let Work { shared, rescans, similar } = std::mem::take(&mut self.viewers.work);
+        let Work { shared, similar } = std::mem::take(&mut self.viewers.work);
         add(&self.gauges.shared, shared);
-        add(&self.gauges.comparisons, rescans);
         add(&self.gauges.similar_users, similar);
     }
 }
@@ -157,7 +144,7 @@ mod tests {
 
     /// Some users and items share a name, and several names agree in the low six bits.
     fn name(n: u64, generation: u64) -> u64 {
-        (n + 100 * generation).wrapping_mul(0x9E37_79B9_7F4A_7C15) & !0x38
+        schema::spread(n + 100 * generation) & !0x38
     }
 
     /// Consolidates the changes of a tick.
@@ -219,7 +206,16 @@ mod tests {
             reversed in any::<bool>(),
         ) {
             let config = Config { resolution, similar_users, ..Config::default() };
-            let mut operator = UserRanking::new(&config, Arc::default());
+            let (members_in, activity_in, histories_in) = (Input::default(), Input::default(), Input::default());
+            let mut operator = UserRanking {
+                members: members_in.clone(),
+                activity: activity_in.clone(),
+                histories: histories_in.clone(),
+                output: Output::default(),
+                viewers: Viewers::new(&config),
+                changed: Vec::new(),
+                gauges: Arc::default(),
+            };
             let (mut members, mut histories) = (Consolidated(BTreeMap::new()), Consolidated(BTreeMap::new()));
             let mut activity = Consolidated(BTreeMap::new());
             let mut rarities: BTreeMap<ItemId, u8> = BTreeMap::new();
@@ -274,11 +270,12 @@ mod tests {
                     activity_updates.reverse();
                     history_updates.reverse();
                 }
-                let input = (vec![history_updates], (vec![member_updates], vec![activity_updates]));
-                let mut outputs = Vec::new();
-                operator.begin(time, input, &mut outputs);
-                while !operator.advance(time, &mut slice.clone(), &mut outputs) {}
-                for (similar, _, diff) in outputs {
+                members_in.put(time, vec![member_updates]);
+                activity_in.put(time, vec![activity_updates]);
+                histories_in.put(time, vec![history_updates]);
+                operator.begin(time);
+                while !operator.advance(time, &mut slice.clone()) {}
+                for (similar, _, diff) in std::mem::take(&mut *operator.output.buffer()) {
                     *emitted.entry(similar).or_default() += diff;
                 }
                 emitted.retain(|_, diff| *diff != 0);

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
+use schema::{IdMap, shrink_if_sparse};
 use serde::{Deserialize, Serialize};
 
-use crate::operators::{IdMap, ReplicatedRows, replicate_rows, shrink_if_sparse};
+use crate::operators::{ReplicatedRows, replicate_rows};
 use crate::{Collection, Config, Diff, ItemId, Level, Subscription, UserId};
 
 /// A user in the sample of an item.

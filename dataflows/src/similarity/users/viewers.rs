@@ -1,15 +1,17 @@
 //! The viewers of this worker: their histories, their most similar users, and the emitted ones.
 
+use schema::{IdMap, shrink_if_sparse};
+
 use super::{Member, SimilarUser};
 use crate::operators::{
-    Dense, Holder, IdFilter, IdMap, PREFETCH_BATCH, Profile, Ranked, RowCache, TopK, Totals, ViewerId, load_lines,
-    prefetch, shrink_if_sparse, slot_mut, update_holders,
+    Dense, Holder, IdFilter, PREFETCH_BATCH, Profile, Ranked, RowCache, TopK, Totals, ViewerId, ViewerState, capacity,
+    load_lines, prefetch, slot_mut, update_holders,
 };
 use crate::similarity::quantise::{phase, phased};
 use crate::{Config, Diff, ItemId, Level, Logarithm, Similarity, UserId, Weight};
 
 /// A viewer of an item, and the level of the viewer for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ItemViewer {
     viewer: ViewerId,
     level: u32,
@@ -36,24 +38,13 @@ impl Share {
     }
 }
 
-/// The effect of a tick on a viewer so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// No effect.
-    Clean,
-    /// The similarity of a kept user may have changed.
-    Dirty,
-    /// The history of the viewer changed, and with it all similarities.
-    Rescan,
-}
-
 /// Hot fields: enough to discard most updates. Kept in a separate array so that a batch stays in cache.
 #[derive(Clone, Copy, Debug)]
 struct HotFields {
     /// Floor of the ranking. A user that scores less, before and after, changes nothing.
     threshold: i32,
     me: Dense,
-    state: State,
+    state: ViewerState,
 }
 
 #[derive(Debug)]
@@ -83,8 +74,6 @@ const VIEWERS_PER_USER: usize = 4;
 pub(super) struct Work {
     /// Recomputed shares of a viewer and a user.
     pub(super) shared: usize,
-    /// Rescanned viewers.
-    pub(super) rescans: usize,
     /// Emitted changes of similar users.
     pub(super) similar: usize,
 }
@@ -168,7 +157,7 @@ impl Viewers {
         *activity = if diff > 0 { activity.wrapping_add(fine) } else { activity.wrapping_sub(fine) };
         // All similarities of the viewer itself change.
         if let Some(viewer) = self.ids.get(&user).copied() {
-            self.mark(viewer, State::Dirty);
+            self.mark(viewer, ViewerState::Dirty);
         }
         dense
     }
@@ -176,7 +165,7 @@ impl Viewers {
     /// Step 3: applies an update of a viewer's history.
     pub(super) fn update_history(&mut self, user: UserId, item: ItemId, level: Level, diff: Diff) {
         let viewer = self.viewer_of(user);
-        self.mark(viewer, State::Rescan);
+        self.mark(viewer, ViewerState::Rescan);
         let item = self.rows.intern(item);
         if self.viewers[viewer as usize].history.add(item, Weight::from(level), diff) {
             self.rows.add_reference(item);
@@ -207,7 +196,7 @@ impl Viewers {
             .flat_map(|user| self.rows.get(user).candidates())
             .map(|(item, _)| self.rows.get(item).holders.len())
             .sum();
-        let others = self.ids.values().filter(|id| self.hot[**id as usize].state != State::Rescan);
+        let others = self.ids.values().filter(|id| self.hot[**id as usize].state != ViewerState::Rescan);
         let items = others.flat_map(|id| self.viewers[*id as usize].history.weights());
         let members: usize = items.map(|(item, _)| self.rows.get(item).len()).sum();
         probes * MEMBERS_PER_PROBE > members
@@ -217,7 +206,7 @@ impl Viewers {
     pub(super) fn mark_all_for_rescan(&mut self) {
         let ids: Vec<ViewerId> = self.ids.values().copied().collect();
         for id in ids {
-            self.mark(id, State::Rescan);
+            self.mark(id, ViewerState::Rescan);
         }
     }
 
@@ -244,7 +233,7 @@ impl Viewers {
         for viewer in self.reached.drain(..) {
             let shared = std::mem::take(&mut self.shared[viewer as usize]) - 1;
             let hot = &self.hot[viewer as usize];
-            if hot.state == State::Rescan || hot.me == user {
+            if hot.state == ViewerState::Rescan || hot.me == user {
                 continue;
             }
             let score = score(u64::from(shared), fine, hot.me, user, &self.logarithm);
@@ -264,8 +253,7 @@ impl Viewers {
                 hot.threshold = ranking.floor().unwrap_or(i32::MIN);
                 // A change within the reserve changes no output.
                 let is_visible = changed < self.keep || ranking.needs_rescan(self.keep);
-                if is_visible && hot.state == State::Clean {
-                    hot.state = State::Dirty;
+                if is_visible && hot.state.raise(ViewerState::Dirty) {
                     self.dirty.push(*viewer);
                 }
             }
@@ -284,8 +272,8 @@ impl Viewers {
     /// Step 6: flushes one dirty viewer: emits the changes of its similar users. Returns whether there was one.
     pub(super) fn flush(&mut self, emit: &mut impl FnMut(UserId, SimilarUser, Diff)) -> bool {
         let Some(id) = self.dirty.pop() else { return false };
-        let state = std::mem::replace(&mut self.hot[id as usize].state, State::Clean);
-        if state == State::Rescan || self.viewers[id as usize].ranking.needs_rescan(self.keep) {
+        let state = std::mem::replace(&mut self.hot[id as usize].state, ViewerState::Clean);
+        if state == ViewerState::Rescan || self.viewers[id as usize].ranking.needs_rescan(self.keep) {
             self.rescan(id);
         }
         let hot = &mut self.hot[id as usize];
@@ -341,7 +329,6 @@ impl Viewers {
 
     /// Compares a viewer with all users in the samples of its items.
     fn rescan(&mut self, id: ViewerId) {
-        self.work.rescans += 1;
         let me = self.hot[id as usize].me;
         let viewer = &mut self.viewers[id as usize];
         let rows = &self.rows;
@@ -381,7 +368,7 @@ impl Viewers {
         }
         let me = self.rows.intern_user(user);
         self.rows.add_reference(me);
-        let hot = HotFields { threshold: i32::MIN, me, state: State::Clean };
+        let hot = HotFields { threshold: i32::MIN, me, state: ViewerState::Clean };
         let id = self.free.pop().unwrap_or_else(|| {
             self.viewers.push(Viewer::new(user));
             self.hot.push(hot);
@@ -395,13 +382,9 @@ impl Viewers {
         id
     }
 
-    fn mark(&mut self, id: ViewerId, state: State) {
-        let hot = &mut self.hot[id as usize];
-        if hot.state == State::Clean {
+    fn mark(&mut self, id: ViewerId, state: ViewerState) {
+        if self.hot[id as usize].state.raise(state) {
             self.dirty.push(id);
-        }
-        if hot.state != State::Rescan {
-            hot.state = state;
         }
     }
 
@@ -428,9 +411,4 @@ fn score(shared: u64, fine: u32, me: Dense, user: Dense, logarithm: &Logarithm) 
 /// `q_uv(M)`: the deduction for activity.
 fn against(fine: u32, u: Dense, v: Dense) -> i32 {
     phased(fine, phase(u64::from(u), u64::from(v))).cast_signed()
-}
-
-/// Capacity of a ranking: a reserve as large as the output, so that rescans are rare.
-fn capacity(keep: usize) -> usize {
-    2 * keep
 }

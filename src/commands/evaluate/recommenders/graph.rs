@@ -5,10 +5,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dataflows::blend::{BlendSources, blend};
-use dataflows::ids::IdMap;
 use dataflows::types::ItemId;
 use dataflows::{Driver, ListChange, ListKey};
-use schema::Levels;
+use schema::{IdMap, Levels};
 
 use super::super::log::{Log, LogEvent};
 use super::super::training_stats::TrainingStats;

@@ -23,7 +23,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn name(item: u64) -> ItemId {
-    (item + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    schema::spread(item + 1)
 }
 
 /// The indices of two workers, each with half of the items; the emitted rows; and the input of both.
