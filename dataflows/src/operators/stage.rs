@@ -199,7 +199,9 @@ impl<'scope> StageBuilder<'scope> {
         let mut stage = Stage { first, flush, capabilities };
         builder.build(move |_| {
             move |frontiers| {
-                receive.iter_mut().for_each(|receive| receive(&mut stage.capabilities));
+                for receive in &mut receive {
+                    receive(&mut stage.capabilities);
+                }
                 let frontiers = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied());
                 logic(&mut stage, frontiers.min().unwrap_or(Time::MAX));
             }
