@@ -42,8 +42,7 @@ pub enum Reconcile {
 impl ListChange {
     /// `old`: the items of the list before.
     fn between(key: ListKey, at: u64, old: impl Iterator<Item = ItemId> + Clone, new: List) -> Self {
-        let entered = new.iter().map(|scored| scored.item).filter(|item| old.clone().all(|other| other != *item));
-        let entered = entered.collect();
+        let entered = items_of(&new).filter(|item| old.clone().all(|other| other != *item)).collect();
         let left = old.filter(|item| new.iter().all(|scored| scored.item != *item)).collect();
         ListChange { key, at, entered, left, items: new }
     }

@@ -113,7 +113,7 @@ pub fn interactions<'scope>(
     snapshots: Option<Box<dyn SnapshotSink>>,
 ) -> Interactions<'scope> {
     let mut builder = StageBuilder::new("Interactions", events.scope());
-    let activator = builder.activator();
+    let activator = builder.activator.clone();
     let events = builder.input(events, Exchange::new(|event: &Event| event.user));
     let barriers = builder.input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
     let (mut history_port, history) = builder.port();

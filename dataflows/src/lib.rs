@@ -1,7 +1,27 @@
 //! The graph: from behaviour events to changed recommendations, incrementally and exactly.
 //!
-//! [`recommendations`] assembles the graph and reads like the picture in `docs/architecture.md`. [`Driver`] runs it in this
-//! process; to run it inside a timely computation of your own, feed it with [`GraphInput`].
+//! ```
+//! use dataflows::{Config, Driver, Event};
+//!
+//! let pairs = Driver::run(&Config::default(), 1, |driver| {
+//!     let event = |user, item, ts| Event { user, item, ts, level: 3, scope: None };
+//!     driver.tick(&[event(1, 10, 1_000), event(1, 20, 1_001)]);
+//!     driver.state_size().pairs
+//! })?;
+//! assert_eq!(pairs, 2, "(10, 20) and (20, 10)");
+//! # Ok::<(), dataflows::DriverError>(())
+//! ```
+//!
+//! [`Driver`] runs the graph in this process and passes on its changes. [`recommendations`] assembles the graph inside a timely
+//! computation of your own; feed it with [`GraphInput`]. Its body reads like the picture in `docs/architecture.md`.
+//!
+//! | module | content |
+//! | --- | --- |
+//! | [`config`], [`types`], [`time`] | parameters; ids, lists and collections; timestamps |
+//! | [`operators`] | the stages of the graph, one function each |
+//! | [`snapshot`] | how the retained events leave the graph while it runs |
+//! | [`blend`] | fills up a personal list when it is read |
+//! | [`gauges`] | state sizes and work counters |
 //!
 //! All stages are connected by differential collections, updates `(data, time, diff)`. Stages that measurements showed to be
 //! too slow are custom operators (`docs/decisions/0001-shape-of-the-graph.md`); the tests compare each with a reference made

@@ -7,7 +7,8 @@ use dataflows::snapshot::{SnapshotChunk, SnapshotSink};
 use dataflows::time::Time;
 use dataflows::{Barrier, Config, Event, GraphInput, ListChange, ListKey, recommendations};
 use schema::KEY_GROUPS;
-use timely::dataflow::operators::{Inspect, Probe};
+
+use super::graph::collect;
 
 /// Events taken together, as [`Tick`](super::graph::Tick).
 #[derive(Clone, Debug)]
@@ -53,14 +54,7 @@ pub(crate) fn run<K: SnapshotSink + 'static>(
         let sink = Box::new(sink(Arc::clone(&chunks)));
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, resume.is_some());
-            let changes = recommendations(streams, &config, Some(sink)).changes;
-            let inspected = changes.inspect_core(move |batch| {
-                if let Ok((stamp, changes)) = batch {
-                    let time = *stamp.least().unwrap();
-                    collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
-                }
-            });
-            (input, inspected.probe().0)
+            (input, collect(recommendations(streams, &config, Some(sink)).changes, collected))
         });
         if worker.index() != 0 {
             return;

@@ -7,8 +7,8 @@ use dataflows::config::Sources;
 use dataflows::time::Time;
 use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, recommendations};
 use schema::id64;
-use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Inspect, Probe};
+use timely::dataflow::{ProbeHandle, Stream};
 use timely::worker::Worker;
 
 use super::oracle::changes::OracleChange;
@@ -95,15 +95,7 @@ pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pa
         let collected = Arc::clone(&collected);
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, false);
-            let changes = recommendations(streams, &config, None).changes;
-            let (probe, _) = changes
-                .inspect_core(move |batch| {
-                    if let Ok((stamp, changes)) = batch {
-                        let time = *stamp.least().unwrap();
-                        collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
-                    }
-                })
-                .probe();
+            let probe = collect(recommendations(streams, &config, None).changes, collected);
             (input, probe)
         });
         if worker.index() == 0 {
@@ -131,6 +123,20 @@ pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pa
         .collect();
     records.sort_by(|(a_time, a), (b_time, b)| (a_time, &a.user).cmp(&(b_time, &b.user)));
     records.into_iter().map(|(_, record)| record).collect()
+}
+
+/// Collects the changes with their times.
+pub(crate) fn collect(
+    changes: Stream<'_, Time, Vec<ListChange>>,
+    collected: Arc<Mutex<Vec<(Time, ListChange)>>>,
+) -> ProbeHandle<Time> {
+    let inspected = changes.inspect_core(move |batch| {
+        if let Ok((stamp, changes)) = batch {
+            let time = *stamp.least().unwrap();
+            collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
+        }
+    });
+    inspected.probe().0
 }
 
 /// Feeds all ticks and steps until they are complete.

@@ -27,11 +27,6 @@ impl Ids {
         self.items.get(&item).copied()
     }
 
-    /// The dense id of a user that has one.
-    pub fn get_user(&self, user: UserId) -> Option<Dense> {
-        self.users.get(&user).copied()
-    }
-
     /// The dense id of an item; assigns one if it has none.
     pub fn intern(&mut self, item: ItemId) -> Dense {
         let Ids { items, names, free, next, .. } = self;
@@ -135,9 +130,9 @@ mod tests {
         let (item, user) = (ids.intern(7), ids.intern_user(7));
         assert_ne!(item, user);
         ids.release(item);
-        assert_eq!((ids.get(7), ids.get_user(7), ids.name(user)), (None, Some(user), 7));
+        assert_eq!((ids.get(7), ids.users.get(&7).copied(), ids.name(user)), (None, Some(user), 7));
         ids.release(user);
-        assert_eq!(ids.get_user(7), None);
+        assert_eq!(ids.users.get(&7).copied(), None);
         assert!(ids.bound() <= 3 * PHASES as usize, "{} ids for three names at a time", ids.bound());
     }
 }

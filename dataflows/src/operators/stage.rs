@@ -117,7 +117,7 @@ impl<L: FnMut(Time) + 'static> SlicedOperator for L {
 /// that does not process complete ticks.
 pub(crate) struct StageBuilder<'scope> {
     builder: OperatorBuilder<'scope, Time>,
-    activator: Activator,
+    pub(crate) activator: Activator,
     receive: Vec<Box<dyn FnMut(&mut OutputCapabilities)>>,
     first: Vec<Box<dyn Fn() -> Option<Time>>>,
     flush: Vec<Box<dyn FnMut(&OutputCapabilities, Time)>>,
@@ -128,10 +128,6 @@ impl<'scope> StageBuilder<'scope> {
         let builder = OperatorBuilder::new(name.to_owned(), scope);
         let activator = scope.activator_for(builder.operator_info().address);
         StageBuilder { builder, activator, receive: Vec::new(), first: Vec::new(), flush: Vec::new() }
-    }
-
-    pub(crate) fn activator(&self) -> Activator {
-        self.activator.clone()
     }
 
     pub(crate) fn input<D, P>(&mut self, stream: Stream<'scope, Time, Vec<D>>, pact: P) -> Input<D>
@@ -169,7 +165,7 @@ impl<'scope> StageBuilder<'scope> {
 
     /// Adds the operator to the dataflow. `slice`: fuel of one activation.
     pub(crate) fn build(self, slice: usize, mut operator: impl SlicedOperator) {
-        let activator = self.activator();
+        let activator = self.activator.clone();
         // The tick that has begun and is not done.
         let mut current: Option<Time> = None;
         self.build_with(move |stage, upper| {
@@ -224,6 +220,8 @@ impl Stage {
 
     /// Emits the buffers of all outputs at `time`.
     pub(crate) fn flush(&mut self, time: Time) {
-        self.flush.iter_mut().for_each(|flush| flush(&self.capabilities, time));
+        for flush in &mut self.flush {
+            flush(&self.capabilities, time);
+        }
     }
 }

@@ -141,7 +141,7 @@ fn count<'scope, F: Formula>(
     let populations = population.map(|population| builder.input(population.inner, Exchange::new(to_first_worker)));
     let (messages_out, messages) = builder.output();
     let (forgotten_out, forgotten) = builder.output();
-    let activator = builder.activator();
+    let activator = builder.activator.clone();
     // The tick that is being counted. More input may arrive for it.
     let mut counting: Option<Time> = None;
     let mut popularity_diffs: IdMap<Diff> = IdMap::default();

@@ -50,7 +50,7 @@ pub fn similar_users<'scope>(
     gauges: &Arc<Gauges>,
 ) -> SimilarUsers<'scope> {
     let me = Subscriber::worker(history.inner.scope().index());
-    let viewed_items = row_subscriptions(me, audience_histories.clone(), "Watched items", |(_, (item, _))| *item);
+    let viewed_items = row_subscriptions(me, audience_histories.clone(), "Viewed items", |(_, (item, _))| *item);
     let (members, weights) = samples(history.clone(), viewed_items, config);
     let to_viewers = |update: &((Subscription, Member), Time, Diff)| update.0.0.worker();
     let members = members.inner.exchange(to_viewers).as_collection();

@@ -101,7 +101,7 @@ impl SlicedOperator for UserRanking {
             flushed += 1;
             *fuel = fuel.saturating_sub(FLUSH);
         }
-        viewers.release();
+        viewers.rows.release();
         true
     }
 
@@ -227,12 +227,12 @@ mod tests {
             all.insert(half, None);
             for (time, step) in (0..).zip(all) {
                 let generation = u64::from(time > half as u64);
-                let (mut levels, mut watched) = (members.0.clone(), histories.0.clone());
+                let (mut levels, mut viewer_levels) = (members.0.clone(), histories.0.clone());
                 let is_empty = step.is_none();
                 match step {
                     None => {
                         levels.clear();
-                        watched.clear();
+                        viewer_levels.clear();
                     }
                     Some((sampled, rare, active, viewed)) => {
                         rarities.extend(rare.iter().map(|(item, rarity)| (name(*item, generation), *rarity)));
@@ -241,16 +241,16 @@ mod tests {
                             levels.insert((name(item, generation), name(user, generation)), (level, 1));
                         }
                         for (item, user, level) in viewed {
-                            watched.insert((name(user, generation), name(item, generation)), level);
+                            viewer_levels.insert((name(user, generation), name(item, generation)), level);
                         }
                     }
                 }
                 levels.retain(|_, (level, _)| *level > 0);
-                watched.retain(|_, level| *level > 0);
+                viewer_levels.retain(|_, level| *level > 0);
                 for ((item, _), (_, rarity)) in &mut levels {
                     *rarity = rarities.get(item).copied().unwrap_or(1);
                 }
-                let compared = levels.keys().map(|(_, user)| *user).chain(watched.keys().map(|(user, _)| *user));
+                let compared = levels.keys().map(|(_, user)| *user).chain(viewer_levels.keys().map(|(user, _)| *user));
                 let logarithm = Logarithm::new(resolution);
                 let fine = |user| (user, logarithm.fine(activities.get(&user).copied().unwrap_or(1)));
                 let fines: BTreeMap<UserId, u32> = compared.map(fine).collect();
@@ -262,7 +262,7 @@ mod tests {
                 activity.set(fines, |row, fine, diff| {
                     activity_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, fine), time, diff));
                 });
-                histories.set(watched, |(user, item), level, diff| {
+                histories.set(viewer_levels, |(user, item), level, diff| {
                     history_updates.push(((user, (item, level)), time, diff));
                 });
                 if reversed {

@@ -87,7 +87,8 @@ pub(super) struct Viewers {
     keep: usize,
     /// Rise of a score when the square of the shared weight doubles.
     step: i32,
-    rows: RowCache<ItemViewer>,
+    /// Rows of items and users. Released at the end of a tick.
+    pub(super) rows: RowCache<ItemViewer>,
     /// Fine logarithms of activity, for sampled users and viewers.
     activity: Vec<u32>,
     ids: IdMap<ViewerId>,
@@ -320,11 +321,6 @@ impl Viewers {
             self.free.push(id);
         }
         true
-    }
-
-    /// Step 7: releases users and items without references.
-    pub(super) fn release(&mut self) {
-        self.rows.release();
     }
 
     /// Compares a viewer with all users in the samples of its items.
