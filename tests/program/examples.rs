@@ -25,11 +25,11 @@ use crate::support::oracle::{self, Params};
 
 const MINUTE: u64 = 60_000;
 
-/// A command that runs an example with this interpreter; `None`, with a note on stderr, if it is not installed.
+/// A command that runs an example with this interpreter; `None`, with a note, if it is not installed.
 fn script(interpreter: &str, example: &str) -> Option<Command> {
     let version = Command::new(interpreter).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !version.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: examples/{example} needs {interpreter}");
+        println!("skipped: examples/{example} needs {interpreter}");
         return None;
     }
     let mut command = Command::new(interpreter);
