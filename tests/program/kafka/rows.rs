@@ -47,7 +47,8 @@ fn the_latest_rows_in_the_topics_are_those_of_files() {
     let run = |items: &str, users: &str| {
         let outputs = format!("--output lists.jsonl --output-similar-items {items} --output-similar-users {users}");
         dir.run(&format!(
-            "--input x.jsonl {outputs} --set graph.retention=10m --set graph.audience=10m --set kafka.partitions=3"
+            "--input x.jsonl {outputs} --set graph.retention=10m --set graph.audience=10m --set input.batch=20 \
+             --set kafka.partitions=3"
         ))
         .assert_success();
     };
