@@ -3,7 +3,7 @@
 use clap::Args;
 use connectors::{OpenError, Uri, open_lines};
 
-use super::simulation::{SimulationArgs, generator};
+use super::simulation::{HEADING, SimulationArgs, generator};
 use crate::commands::files::is_closed;
 use crate::failure::Failure;
 use crate::stop::Stop;
@@ -23,7 +23,7 @@ pub struct GenerateArgs {
     #[command(flatten)]
     simulation: SimulationArgs,
     /// Number of events [default: 1000000]
-    #[arg(long, value_name = "N", help_heading = "Simulation (docs/generator.md)")]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
     events: Option<String>,
     /// Output: PATH.jsonl (also .gz, .zst) or - for stdout
     #[arg(long, value_name = "URI", default_value = "-")]

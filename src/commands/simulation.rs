@@ -4,30 +4,33 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use simulator::{Generator, Options, OptionsError};
 
+/// Heading of the simulation's flags in `--help`. Named per flag: a heading of the whole struct would also cover the flags
+/// of the command after it.
+pub(crate) const HEADING: &str = "Simulation (docs/generator.md)";
+
 /// Options of a simulation. [`Options`] parses the values, so that flags and `generate:` URIs have the same syntax.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "Simulation (docs/generator.md)")]
 pub(crate) struct SimulationArgs {
     /// Older form of the flags: key=value,...
     #[arg(value_name = "SIMULATION", default_value = "", hide = true)]
     assignments: String,
     /// Number of users [default: 100000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
     users: Option<String>,
     /// Number of items [default: 20000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
     items: Option<String>,
     /// Number of live rooms [default: 50]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
     rooms: Option<String>,
     /// Mean number of events per second of simulated time [default: 1000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
     rate: Option<String>,
     /// Seed: the same options give the same events on every machine [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
     seed: Option<String>,
     /// Start of the simulated time: a date and time, or milliseconds since 1970 [default: 2025-11-11T12:00:00Z]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", help_heading = HEADING)]
     start: Option<String>,
 }
 

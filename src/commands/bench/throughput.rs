@@ -20,7 +20,7 @@ use super::recovery::MAX_CALIBRATION_EVENTS;
 use super::{CommonArgs, check_writable, mib, per, processes, rounded};
 use crate::cluster::GraphOptions;
 use crate::commands::run::{ClusterArgs, member};
-use crate::commands::simulation::generator;
+use crate::commands::simulation::{HEADING, generator};
 use crate::commands::table::{Table, say};
 use crate::engine::{Input, Job, Summary, grouped, run, run_follower};
 use crate::failure::Failure;
@@ -42,7 +42,7 @@ pub(super) struct ThroughputArgs {
     #[command(flatten)]
     common: CommonArgs,
     /// Number of events [default: 1000000]
-    #[arg(long, value_name = "N", help_heading = "Simulation (docs/generator.md)")]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
     events: Option<String>,
     /// Events per tick
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]

@@ -96,7 +96,7 @@ impl LoadStep {
         self.end.store(events, Release);
     }
 
-    /// Tells the source to emit no more events.
+    /// Ends the step: the source emits no more events.
     pub(super) fn abort(&self) {
         self.aborted.store(true, Release);
     }
