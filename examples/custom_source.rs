@@ -63,24 +63,10 @@ impl Source for ChannelSource {
     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
         SourcePosition::of_record(batch, next, self.end())
     }
-
-    /// Only runs with snapshots resume. A channel cannot be read again, so this one fails.
-    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
-        Err(SourceError {
-            source_name: self.name().to_owned(),
-            position: None,
-            what: format!("cannot resume at {position:?}"),
-            advice: "run without snapshots".to_owned(),
-            cause: None,
-        })
-    }
 }
 
 /// Changed lists into a channel.
-struct ChannelSink {
-    changes: SyncSender<Change>,
-    acknowledged: Option<u64>,
-}
+struct ChannelSink(SyncSender<Change>);
 
 impl Sink for ChannelSink {
     fn name(&self) -> &'static str {
@@ -89,26 +75,13 @@ impl Sink for ChannelSink {
 
     /// Blocks while the channel is full. Then the engine waits too, and reads no more events.
     fn write(&mut self, change: &Change) -> Result<(), SinkError> {
-        self.changes.send(change.clone()).map_err(|error| SinkError {
+        self.0.send(change.clone()).map_err(|error| SinkError {
             sink_name: self.name().to_owned(),
             what: error.to_string(),
             advice: "keep the receiver until the run ends".to_owned(),
             closed: true,
             cause: None,
         })
-    }
-
-    fn flush(&mut self, at: u64) -> Result<(), SinkError> {
-        self.acknowledged = Some(at);
-        Ok(())
-    }
-
-    fn acknowledged(&self) -> Option<u64> {
-        self.acknowledged
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
-        Ok(())
     }
 }
 
@@ -121,8 +94,7 @@ pub(crate) fn recommend(
     let (change_sender, changes) = sync_channel(1_000);
     // `waits`: a poll may wait for the outside world, so the engine processes what it has read before it polls.
     let input = Input { source: Box::new(ChannelSource { events, received: 0 }), waits: true };
-    let sink = ChannelSink { changes: change_sender, acknowledged: None };
-    let job = Job::new(Config::default(), vec![input], Box::new(sink));
+    let job = Job::new(Config::default(), vec![input], Box::new(ChannelSink(change_sender)));
 
     thread::scope(|scope| {
         // The input ends when its sender is dropped. The run ends then too, and drops the sender of the changes.

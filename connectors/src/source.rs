@@ -102,13 +102,6 @@ pub struct SourceError {
 ///     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
 ///         SourcePosition::of_record(batch, next, Position::Line { line: self.next, byte: self.next })
 ///     }
-///
-///     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
-///         if let SourcePosition::Line { line, .. } = position {
-///             self.next = *line;
-///         }
-///         Ok(())
-///     }
 /// }
 ///
 /// let mut source = Views { next: 0 };
@@ -128,8 +121,17 @@ pub trait Source<R: Record = Event>: Send {
     /// Position to resume at, if only the records of `batch` (the last one polled) before `next` have been processed.
     fn position(&self, batch: &Batch<R>, next: usize) -> SourcePosition;
 
-    /// Seeks a fresh source to a [`Source::position`] of an earlier run. Call it before the first poll.
-    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError>;
+    /// Seeks a fresh source to a [`Source::position`] of an earlier run. Call it before the first poll. Only runs with
+    /// snapshots call it; the default fails, for a source that cannot be read again.
+    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
+        Err(SourceError {
+            source_name: self.name().into(),
+            position: None,
+            what: format!("this source cannot resume at {position:?}"),
+            advice: "run it without snapshots".into(),
+            cause: None,
+        })
+    }
 
     /// Stops (`true`) or restarts (`false`) fetching while polls continue. Sources without a connection ignore it.
     fn pause(&mut self, _paused: bool) {}

@@ -16,6 +16,7 @@ mod latency;
 mod machine;
 mod processes;
 mod recovery;
+mod replay;
 mod simulated_state;
 mod throughput;
 
@@ -25,8 +26,14 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use simulator::Options;
 
+use self::batches::BatchesTask;
+use self::child::ChildTask;
 use self::event_stream::ENDLESS;
+use self::growth::GrowthTask;
+use self::latency::LatencyTask;
 use self::machine::Machine;
+use self::recovery::RecoveryTask;
+use self::replay::{GraphTask, ReplayTask};
 use super::simulation::SimulationArgs;
 use crate::commands::files::{check_writable, write};
 use crate::config::{Audience, Config};
@@ -64,10 +71,7 @@ enum Benchmark {
     Recovery(Box<recovery::RecoveryArgs>),
     /// Run one measurement in this process
     #[command(hide = true)]
-    Child {
-        #[arg(value_name = "TASK")]
-        task: String,
-    },
+    Child { name: String, task: String },
 }
 
 /// Runs a benchmark.
@@ -80,7 +84,20 @@ pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
         #[cfg(feature = "kafka")]
         Benchmark::Kafka(args) => kafka::main(args, stop),
         Benchmark::Recovery(args) => recovery::main(args, stop),
-        Benchmark::Child { task } => child::main(task, stop),
+        Benchmark::Child { name, task } => measure(name, task, stop),
+    }
+}
+
+/// Runs the task of a child process.
+fn measure(name: &str, task: &str, stop: &Stop) -> Result<(), Failure> {
+    match name {
+        LatencyTask::NAME => child::main::<LatencyTask>(task, stop),
+        BatchesTask::NAME => child::main::<BatchesTask>(task, stop),
+        ReplayTask::NAME => child::main::<ReplayTask>(task, stop),
+        GraphTask::NAME => child::main::<GraphTask>(task, stop),
+        GrowthTask::NAME => child::main::<GrowthTask>(task, stop),
+        RecoveryTask::NAME => child::main::<RecoveryTask>(task, stop),
+        _ => Err(Failure::Usage(anyhow::anyhow!("`bench child` is for the program itself: no task {name}"))),
     }
 }
 

@@ -70,8 +70,7 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         return Ok(());
     }
     let source = Box::new(TrackedSource { inner: Simulated::new(generator), tracker: Arc::clone(&tracker) });
-    let sink = Box::new(TrackedSink { tracker, acknowledged: None });
-    let job = Job::new(config, vec![Input { source, waits: false }], sink);
+    let job = Job::new(config, vec![Input { source, waits: false }], Box::new(TrackedSink(tracker)));
     let (summary, result) = run(Job { workers: usize::from(args.workers), stop, ..job });
     result?;
     let closing = format!(
@@ -188,17 +187,10 @@ impl Source for TrackedSource {
     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
         self.inner.position(batch, next)
     }
-
-    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
-        self.inner.resume_at(position)
-    }
 }
 
 /// Prints the changes of the followed viewers.
-struct TrackedSink {
-    tracker: Arc<Tracker>,
-    acknowledged: Option<u64>,
-}
+struct TrackedSink(Arc<Tracker>);
 
 impl Sink for TrackedSink {
     fn name(&self) -> &'static str {
@@ -206,20 +198,7 @@ impl Sink for TrackedSink {
     }
 
     fn write(&mut self, change: &Change) -> Result<(), SinkError> {
-        self.tracker.describe(change).map_or(Ok(()), |lines| print(&lines))
-    }
-
-    fn flush(&mut self, at: u64) -> Result<(), SinkError> {
-        self.acknowledged = Some(at);
-        Ok(())
-    }
-
-    fn acknowledged(&self) -> Option<u64> {
-        self.acknowledged
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
-        Ok(())
+        self.0.describe(change).map_or(Ok(()), |lines| print(&lines))
     }
 }
 

@@ -198,7 +198,8 @@ fn rejects_invalid_arguments_before_measuring() {
         (&["growth", "--scale", "0"], &["--scale", "0.01 to 1000"]),
         (&["growth", "users=5"], &["`users=5`", "--scale X"]),
         (&["growth", "--users", "5"], &["`users=5`", "--scale X"]),
-        (&["child", "{}"], &["for the program itself"]),
+        (&["child", "growth", "{}"], &["for the program itself"]),
+        (&["child", "speed", "{}"], &["for the program itself"]),
         (&["speed"], &["speed", "deltarec bench"]),
         (&[], &["latency", "batches", "throughput", "growth"]),
     ] {

@@ -102,10 +102,6 @@ impl Sink<Rejected> for DeadLetterProducer {
         self.producer.context().failure().map_or(Ok(()), |error| Err(self.failed(&error)))
     }
 
-    fn acknowledged(&self) -> Option<u64> {
-        None
-    }
-
     /// Waits until everything is acknowledged.
     fn close(&mut self) -> Result<(), SinkError> {
         drain(&self.producer, &self.name, "rejected records")?;

@@ -46,6 +46,8 @@ impl std::fmt::Display for AudienceShare {
 
 /// Events that the calibration needs at least.
 const MIN_CALIBRATION_EVENTS: u64 = 200_000;
+/// Events after which a calibration does not change.
+pub(super) const MAX_CALIBRATION_EVENTS: u64 = 2_000_000;
 
 impl AudienceShare {
     /// The span of `graph.audience` in milliseconds that keeps this share of the users in the audience on average,

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use dataflows::Driver;
 use dataflows::gauges::StateSize;
-use dataflows::{Driver, Event};
 use serde::{Deserialize, Serialize};
 
 use super::audience::AudienceShare;
@@ -53,8 +53,6 @@ pub(super) struct BatchesArgs {
 /// Batch sizes. Single events also give the work by item popularity.
 const SIZES: [usize; 4] = [1, 10, 100, 1_000];
 const MIN_BATCHES: u64 = 100;
-/// Batch size of the preload.
-const PRELOAD_BATCH: usize = 10_000;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct BatchesResult {
@@ -76,69 +74,65 @@ struct BatchSizeResult {
     latency: Percentiles,
 }
 
-/// Feeds `events` events in large batches and calls `observe` for each. Returns how many were fed.
-pub(super) fn preload(
-    driver: &mut Driver<'_>,
-    stream: &mut EventStream,
-    events: u64,
-    stop: &Stop,
-    mut observe: impl FnMut(&Event),
-) -> u64 {
-    let mut loaded = 0;
-    while loaded < events && !stop.is_set() {
-        let count = (events - loaded).min(PRELOAD_BATCH as u64);
-        let batch = stream.events(usize::try_from(count).expect("at most a batch"));
-        if batch.is_empty() {
-            break;
-        }
-        batch.iter().for_each(&mut observe);
-        driver.tick(&batch);
-        loaded += batch.len() as u64;
-    }
-    loaded
+/// Task of the child process, with an audience of `span` milliseconds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct BatchesTask {
+    args: BatchesArgs,
+    span: Option<u64>,
 }
 
-/// Runs in the child process, with an audience of `span` milliseconds.
-pub(super) fn measure(args: &BatchesArgs, span: Option<u64>, stop: &Stop) -> Result<Option<BatchesResult>, Failure> {
-    let config = args.common.with_audience(span)?;
-    let mut stream = EventStream::new(args.common.endless()?, config.levels.clone(), None)?;
-    let (events, events_to_load) = (args.events, args.preload);
-    let (time_limit, stop) = (Duration::from_secs(args.seconds), stop.clone());
-    let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
-        let started = Instant::now();
-        let mut popularity = Popularity::default();
-        let loaded = preload(driver, &mut stream, events_to_load, &stop, |event| {
-            *popularity.entry(event.item).or_default() += 1;
-        });
-        let mut result = BatchesResult {
-            preload_events: loaded,
-            preload_seconds: started.elapsed().as_secs_f64(),
-            ..BatchesResult::default()
-        };
-        let mut fanout = FanoutStats::new(&popularity);
-        for batch in SIZES {
-            let mut latency = LatencyHistogram::default();
-            let (mut busy, mut batches) = (Duration::ZERO, 0);
-            let target = (events / batch as u64).max(if batch == 1 { 1 } else { MIN_BATCHES.min(events) });
-            while batches < target && busy < time_limit && !stop.is_set() {
-                let next = stream.events(batch);
-                let before = (batch == 1).then(|| driver.work());
-                let took = driver.tick(&next);
-                if let (Some(before), [event]) = (before, &next[..]) {
-                    fanout.add(event.item, took, before, driver.work());
+impl ChildTask for BatchesTask {
+    const NAME: &str = "batches";
+    type Result = BatchesResult;
+
+    fn measure(&self, stop: &Stop) -> Result<Option<BatchesResult>, Failure> {
+        let BatchesTask { args, span } = self;
+        let config = args.common.with_audience(*span)?;
+        let mut stream = EventStream::new(args.common.endless()?, config.levels.clone(), None)?;
+        let (events, events_to_load) = (args.events, args.preload);
+        let (time_limit, stop) = (Duration::from_secs(args.seconds), stop.clone());
+        let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
+            let started = Instant::now();
+            let mut popularity = Popularity::default();
+            let loaded = stream.preload(driver, events_to_load, &stop, |event| {
+                *popularity.entry(event.item).or_default() += 1;
+            });
+            let mut result = BatchesResult {
+                preload_events: loaded,
+                preload_seconds: started.elapsed().as_secs_f64(),
+                ..BatchesResult::default()
+            };
+            let mut fanout = FanoutStats::new(&popularity);
+            for batch in SIZES {
+                let mut latency = LatencyHistogram::default();
+                let (mut busy, mut batches) = (Duration::ZERO, 0);
+                let target = (events / batch as u64).max(if batch == 1 { 1 } else { MIN_BATCHES.min(events) });
+                while batches < target && busy < time_limit && !stop.is_set() {
+                    let next = stream.events(batch);
+                    let before = (batch == 1).then(|| driver.work());
+                    let took = driver.tick(&next);
+                    if let (Some(before), [event]) = (before, &next[..]) {
+                        fanout.add(event.item, took, before, driver.work());
+                    }
+                    latency.record(took);
+                    (busy, batches) = (busy + took, batches + 1);
                 }
-                latency.record(took);
-                (busy, batches) = (busy + took, batches + 1);
+                let events = batches * batch as u64;
+                let events_per_s = per(events, busy.as_secs_f64());
+                result.sizes.push(BatchSizeResult {
+                    batch,
+                    batches,
+                    events,
+                    events_per_s,
+                    latency: latency.percentiles(),
+                });
             }
-            let events = batches * batch as u64;
-            let events_per_s = per(events, busy.as_secs_f64());
-            result.sizes.push(BatchSizeResult { batch, batches, events, events_per_s, latency: latency.percentiles() });
-        }
-        (result.held, result.rss_bytes) = (driver.state_size(), resident_bytes());
-        result.tenths = fanout.tenths();
-        result
-    })?;
-    Ok(Some(result).filter(|result| result.sizes.iter().any(|size| size.batches > 0)))
+            (result.held, result.rss_bytes) = (driver.state_size(), resident_bytes());
+            result.tenths = fanout.tenths();
+            result
+        })?;
+        Ok(Some(result).filter(|result| result.sizes.iter().any(|size| size.batches > 0)))
+    }
 }
 
 impl BatchesResult {
@@ -179,7 +173,7 @@ pub(super) fn main(args: &BatchesArgs, stop: &Stop) -> Result<(), Failure> {
         args.workers,
         args.audience
     ))?;
-    let result = run_in_child::<BatchesResult>(&ChildTask::Batches { args: args.clone(), span }, stop)?;
+    let result = run_in_child(&BatchesTask { args: args.clone(), span }, stop)?;
     if let Some(result) = &result {
         say(&result.tables())?;
     }

@@ -6,39 +6,33 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use super::batches::BatchesArgs;
-use super::growth::GrowthTask;
-use super::latency::LatencyTask;
-use super::recovery::RecoveryTask;
-use super::throughput::{GraphTask, ReplayTask};
-use super::{batches, growth, latency, recovery, throughput};
 use crate::commands::table;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
 /// Measurement of a child process, passed as JSON on its command line.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum ChildTask {
-    Latency(LatencyTask),
-    Batches { args: BatchesArgs, span: Option<u64> },
-    Replay(ReplayTask),
-    Graph(GraphTask),
-    Growth(GrowthTask),
-    Recovery(RecoveryTask),
+pub(super) trait ChildTask: Serialize + DeserializeOwned {
+    /// First argument of the child process, unique among the tasks.
+    const NAME: &str;
+    /// Result, passed back as JSON on stdout.
+    type Result: Serialize + DeserializeOwned;
+
+    /// Measures, in the child process. `None` if it was stopped before it had a result.
+    fn measure(&self, stop: &Stop) -> Result<Option<Self::Result>, Failure>;
 }
 
 /// Starts a child process and waits for its result. `None` if it was stopped before it had one.
-pub(super) fn run_in_child<R: DeserializeOwned>(task: &ChildTask, stop: &Stop) -> Result<Option<R>, Failure> {
+pub(super) fn run_in_child<T: ChildTask>(task: &T, stop: &Stop) -> Result<Option<T::Result>, Failure> {
     spawn_and_wait(task, stop).map_err(Failure::Running)
 }
 
-fn spawn_and_wait<R: DeserializeOwned>(task: &ChildTask, stop: &Stop) -> anyhow::Result<Option<R>> {
+fn spawn_and_wait<T: ChildTask>(task: &T, stop: &Stop) -> anyhow::Result<Option<T::Result>> {
     let program = std::env::current_exe().context("cannot find this program to start it again")?;
     let mut child = Command::new(program)
-        .args(["bench", "child", &serde_json::to_string(task)?])
+        .args(["bench", "child", T::NAME, &serde_json::to_string(task)?])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -66,8 +60,8 @@ fn spawn_and_wait<R: DeserializeOwned>(task: &ChildTask, stop: &Stop) -> anyhow:
 }
 
 /// Runs in the child process: measures and prints the result as JSON.
-pub(super) fn main(task: &str, stop: &Stop) -> Result<(), Failure> {
-    let task: ChildTask = serde_json::from_str(task)
+pub(super) fn main<T: ChildTask>(task: &str, stop: &Stop) -> Result<(), Failure> {
+    let task: T = serde_json::from_str(task)
         .map_err(|error| Failure::Usage(anyhow::anyhow!("`bench child` is for the program itself: {error}")))?;
     let parent_stop = stop.clone();
     thread::spawn(move || {
@@ -76,17 +70,6 @@ pub(super) fn main(task: &str, stop: &Stop) -> Result<(), Failure> {
         tracing::debug!(?end, "stopped by the parent process");
         parent_stop.set();
     });
-    let result = match task {
-        ChildTask::Latency(task) => to_json(latency::measure(&task, stop)?.as_ref()),
-        ChildTask::Batches { args, span } => to_json(batches::measure(&args, span, stop)?.as_ref()),
-        ChildTask::Replay(task) => to_json(throughput::replay(&task, stop)?.as_ref()),
-        ChildTask::Graph(task) => to_json(throughput::graph(&task, stop)?.as_ref()),
-        ChildTask::Growth(task) => to_json(growth::measure(&task, stop)?.as_ref()),
-        ChildTask::Recovery(task) => to_json(recovery::measure(&task, stop)?.as_ref()),
-    };
-    table::say(&result?)
-}
-
-fn to_json<R: Serialize>(result: Option<&R>) -> Result<String, Failure> {
-    serde_json::to_string(&result).map_err(|error| Failure::Running(error.into()))
+    let result = task.measure(stop)?;
+    table::say(&serde_json::to_string(&result).map_err(|error| Failure::Running(error.into()))?)
 }

@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 
-use dataflows::Event;
+use dataflows::{Driver, Event};
 use schema::{Effect, Levels, id64};
 use simulator::{Generator, Options};
 
 use crate::commands::simulation::generator;
 use crate::failure::Failure;
+use crate::stop::Stop;
 
 /// Number of events of an endless simulation: more than any benchmark takes, and valid at all rates of at least 1.
 pub(super) const ENDLESS: u64 = 3_000_000_000;
+
+/// Batch size of a preload.
+const PRELOAD_BATCH: usize = 10_000;
 
 /// An event with an effect. Names are numbers, so it takes 48 bytes and all events of a step fit into memory.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +96,28 @@ impl EventStream {
             self.next_event(&mut left).map(|event| event.event())
         };
         std::iter::from_fn(next).take(count).collect()
+    }
+
+    /// Feeds the next `events` events in large batches and calls `observe` for each. Returns how many were fed.
+    pub(super) fn preload(
+        &mut self,
+        driver: &mut Driver<'_>,
+        events: u64,
+        stop: &Stop,
+        mut observe: impl FnMut(&Event),
+    ) -> u64 {
+        let mut loaded = 0;
+        while loaded < events && !stop.is_set() {
+            let count = (events - loaded).min(PRELOAD_BATCH as u64);
+            let batch = self.events(usize::try_from(count).expect("at most a batch"));
+            if batch.is_empty() {
+                break;
+            }
+            batch.iter().for_each(&mut observe);
+            driver.tick(&batch);
+            loaded += batch.len() as u64;
+        }
+        loaded
     }
 }
 

@@ -9,12 +9,10 @@ use serde::{Deserialize, Serialize};
 use simulator::Options;
 
 use super::audience::AudienceShare;
-use super::batches::preload;
 use super::child::{ChildTask, run_in_child};
 use super::event_stream::EventStream;
 use super::histogram::{LatencyHistogram, Percentiles, figure};
-use super::machine::{Machine, resident_bytes};
-use super::throughput::CpuStopwatch;
+use super::machine::{CpuStopwatch, Machine, resident_bytes};
 use super::{CommonArgs, check_writable, mib, per};
 use crate::commands::table::{Table, say};
 use crate::console;
@@ -129,39 +127,43 @@ fn options(common: &CommonArgs, size: WorkloadSize) -> Result<Options, Failure> 
     Ok(Options { users: number(size.users), items: number(size.items), ..common.endless()? })
 }
 
-/// Runs in the child process.
-pub(super) fn measure(task: &GrowthTask, stop: &Stop) -> Result<Option<GrowthResult>, Failure> {
-    let GrowthTask { args, size, span } = task;
-    let mut config = args.common.with_audience(*span)?;
-    config.graph.history = size.history as usize;
-    let mut stream = EventStream::new(options(&args.common, *size)?, config.levels.clone(), None)?;
-    let (load, events, stopped) = (size.events, args.events, stop.clone());
-    let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
-        preload(driver, &mut stream, load, &stopped, |_| {});
-        let (mut cpu, mut busy, mut done) = (CpuStopwatch::default(), Duration::ZERO, 0);
-        while done < events && !stopped.is_set() {
-            let batch = stream.events(BATCH);
-            busy += cpu.measure(|| driver.tick(&batch));
-            done += batch.len() as u64;
-        }
-        let mut single = LatencyHistogram::default();
-        for _ in 0..SINGLES.min(events) {
-            if stopped.is_set() {
-                break;
+impl ChildTask for GrowthTask {
+    const NAME: &str = "growth";
+    type Result = GrowthResult;
+
+    fn measure(&self, stop: &Stop) -> Result<Option<GrowthResult>, Failure> {
+        let GrowthTask { args, size, span } = self;
+        let mut config = args.common.with_audience(*span)?;
+        config.graph.history = size.history as usize;
+        let mut stream = EventStream::new(options(&args.common, *size)?, config.levels.clone(), None)?;
+        let (load, events, stopped) = (size.events, args.events, stop.clone());
+        let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
+            stream.preload(driver, load, &stopped, |_| {});
+            let (mut cpu, mut busy, mut done) = (CpuStopwatch::default(), Duration::ZERO, 0);
+            while done < events && !stopped.is_set() {
+                let batch = stream.events(BATCH);
+                busy += cpu.measure(|| driver.tick(&batch));
+                done += batch.len() as u64;
             }
-            let event = stream.events(1);
-            single.record(driver.tick(&event));
-        }
-        let us_per_event = |seconds: f64| 1e6 * seconds / per(done.max(1), 1.0);
-        GrowthResult {
-            held: driver.state_size(),
-            cpu_us_per_event: cpu.0.map(us_per_event),
-            us_per_event: us_per_event(busy.as_secs_f64()),
-            single: single.percentiles(),
-            rss_bytes: resident_bytes(),
-        }
-    })?;
-    Ok((!stop.is_set()).then_some(result))
+            let mut single = LatencyHistogram::default();
+            for _ in 0..SINGLES.min(events) {
+                if stopped.is_set() {
+                    break;
+                }
+                let event = stream.events(1);
+                single.record(driver.tick(&event));
+            }
+            let us_per_event = |seconds: f64| 1e6 * seconds / per(done.max(1), 1.0);
+            GrowthResult {
+                held: driver.state_size(),
+                cpu_us_per_event: cpu.0.map(us_per_event),
+                us_per_event: us_per_event(busy.as_secs_f64()),
+                single: single.percentiles(),
+                rss_bytes: resident_bytes(),
+            }
+        })?;
+        Ok((!stop.is_set()).then_some(result))
+    }
 }
 
 /// Measures each row in a child process and prints the table.
@@ -179,8 +181,7 @@ pub(super) fn main(args: &GrowthArgs, stop: &Stop) -> Result<(), Failure> {
         if stop.is_set() {
             break;
         }
-        let task = ChildTask::Growth(GrowthTask { args: args.clone(), size, span });
-        if let Some(measured) = run_in_child::<GrowthResult>(&task, stop)? {
+        if let Some(measured) = run_in_child(&GrowthTask { args: args.clone(), size, span }, stop)? {
             console::say(&format!("ten times {grown}: {} us per event", figure(measured.us_per_event)));
             rows.push(GrowthRow { grown, size, measured });
         }

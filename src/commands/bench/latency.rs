@@ -18,7 +18,6 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use self::rate_search::{MAX_RATE, Verdict};
-pub(super) use self::scheduler::measure;
 use super::audience::AudienceShare;
 use super::child::{ChildTask, run_in_child};
 use super::histogram::{Percentiles, figure};
@@ -93,6 +92,15 @@ pub(super) struct LatencyTask {
     /// Span of the audience in ms; `None` for all users.
     span: Option<u64>,
     workers: u16,
+}
+
+impl ChildTask for LatencyTask {
+    const NAME: &str = "latency";
+    type Result = LatencyResult;
+
+    fn measure(&self, stop: &Stop) -> Result<Option<LatencyResult>, Failure> {
+        scheduler::measure(self, stop)
+    }
 }
 
 impl LatencyTask {
@@ -275,7 +283,7 @@ pub(super) fn main(args: &LatencyArgs, stop: &Stop) -> Result<(), Failure> {
                 break;
             }
             let task = LatencyTask { args: args.clone(), share, span, workers: *workers };
-            if let Some(result) = run_in_child::<LatencyResult>(&ChildTask::Latency(task), stop)? {
+            if let Some(result) = run_in_child(&task, stop)? {
                 say(&result.tables())?;
                 results.push(result);
             }

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::proc;
+use crate::proc::cpu_seconds;
 
 /// Machine and program version of a measurement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,4 +35,24 @@ pub(super) fn resident_bytes() -> u64 {
 /// Largest resident memory of this process so far in bytes, 0 if unknown.
 pub(super) fn peak_bytes() -> u64 {
     proc::peak_bytes().unwrap_or(0)
+}
+
+/// Sum of processor time over several calls in seconds. The resolution is 10 ms; the rounding errors cancel over many
+/// calls.
+pub(super) struct CpuStopwatch(pub(super) Option<f64>);
+
+impl Default for CpuStopwatch {
+    fn default() -> Self {
+        CpuStopwatch(Some(0.0))
+    }
+}
+
+impl CpuStopwatch {
+    pub(super) fn measure<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        let before = cpu_seconds();
+        let result = work();
+        let elapsed = cpu_seconds().zip(before).map(|(after, before)| after - before);
+        self.0 = self.0.zip(elapsed).map(|(sum, elapsed)| sum + elapsed);
+        result
+    }
 }

@@ -6,8 +6,8 @@ use std::thread;
 
 use anyhow::Context;
 
-use super::child::{ChildTask, run_in_child};
-use super::throughput::{ReplayResult, ReplayTask};
+use super::child::run_in_child;
+use super::replay::{ReplayResult, ReplayTask};
 use crate::commands::run::ClusterArgs;
 use crate::failure::Failure;
 use crate::stop::Stop;
@@ -26,15 +26,15 @@ pub(super) fn replay(
     let hosts = hosts(processes).context("cannot find free ports").map_err(Failure::Running)?;
     let process_task = |process: u16| {
         let cluster = ClusterArgs::of(hosts.clone(), process.to_string(), secret_file.clone());
-        ChildTask::Replay(ReplayTask { workers: task.workers / processes, cluster: Some(cluster), ..task.clone() })
+        ReplayTask { workers: task.workers / processes, cluster: Some(cluster), ..task.clone() }
     };
     let others: Vec<_> = (1..processes)
         .map(|process| {
             let (task, stop) = (process_task(process), stop.clone());
-            thread::spawn(move || run_in_child::<ReplayResult>(&task, &stop))
+            thread::spawn(move || run_in_child(&task, &stop))
         })
         .collect();
-    let mut result = run_in_child::<ReplayResult>(&process_task(0), stop)?;
+    let mut result = run_in_child(&process_task(0), stop)?;
     for other in others {
         let other = other.join().map_err(|_| Failure::Running(anyhow::anyhow!("a benchmark thread panicked")))??;
         if let (Some(result), Some(other)) = (&mut result, &other) {

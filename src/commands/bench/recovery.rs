@@ -11,7 +11,7 @@ use schema::{Change, ListKey, Position};
 use serde::{Deserialize, Serialize};
 use snapshots::{CODECS, Store, codec};
 
-use super::audience::AudienceShare;
+use super::audience::{AudienceShare, MAX_CALIBRATION_EVENTS};
 use super::child::{ChildTask, run_in_child};
 use super::event_stream::EventStream;
 use super::histogram::figure;
@@ -34,9 +34,6 @@ of that event is written. At the end the process takes a snapshot.";
 
 /// Mean number of interactions per user.
 const INTERACTIONS_PER_USER: u64 = 20;
-
-/// Events that calibrate the size of the audience, at most.
-pub(super) const MAX_CALIBRATION_EVENTS: u64 = 2_000_000;
 
 #[derive(Debug, Args)]
 pub(super) struct RecoveryArgs {
@@ -101,40 +98,44 @@ struct RecoveryRow {
 /// User of the live event.
 const LIVE_USER: &str = "live";
 
-/// Runs in the child process.
-pub(super) fn measure(task: &RecoveryTask, stop: &Stop) -> Result<Option<RecoveryResult>, Failure> {
-    let config = task.common.with_audience(task.span)?;
-    let started = Instant::now();
-    let codec = codec(&task.codec).context("unknown codec").map_err(Failure::Running)?;
-    let store = Store::open(&task.folder.to_string_lossy())?.with_codec(codec);
-    let found = store.newest()?;
-    let manifest = found.manifest.context("the snapshot is damaged").map_err(Failure::Running)?;
-    let checked = started.elapsed();
-    let first = Arc::new(Mutex::new(FirstChange::default()));
-    let source = LiveEventSource { item: task.item.clone(), ts: manifest.time.ms + 1, finished: false };
-    let (state, resume) = resume_from(store, manifest, Interval::never());
-    let sink = Box::new(LiveChangeSink { first: Arc::clone(&first), started });
-    let (summary, result) = run(Job {
-        workers: usize::from(task.workers),
-        stop: stop.clone(),
-        state: Some(state),
-        resume: Some(resume),
-        ..Job::new(config, vec![Input { source: Box::new(source), waits: false }], sink)
-    });
-    result?;
-    let ended = started.elapsed();
-    let first = first.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some((elapsed, peak_bytes)) = *first else {
-        let error = anyhow::anyhow!("the live event changed no list: {summary}");
-        return if stop.is_set() { Ok(None) } else { Err(Failure::Running(error)) };
-    };
-    Ok(Some(RecoveryResult {
-        checked_seconds: checked.as_secs_f64(),
-        seconds: elapsed.as_secs_f64(),
-        lists: summary.changes - 1,
-        peak_bytes,
-        saving_seconds: ended.saturating_sub(elapsed).as_secs_f64(),
-    }))
+impl ChildTask for RecoveryTask {
+    const NAME: &str = "recovery";
+    type Result = RecoveryResult;
+
+    fn measure(&self, stop: &Stop) -> Result<Option<RecoveryResult>, Failure> {
+        let config = self.common.with_audience(self.span)?;
+        let started = Instant::now();
+        let codec = codec(&self.codec).context("unknown codec").map_err(Failure::Running)?;
+        let store = Store::open(&self.folder.to_string_lossy())?.with_codec(codec);
+        let found = store.newest()?;
+        let manifest = found.manifest.context("the snapshot is damaged").map_err(Failure::Running)?;
+        let checked = started.elapsed();
+        let first = Arc::new(Mutex::new(FirstChange::default()));
+        let source = LiveEventSource { item: self.item.clone(), ts: manifest.time.ms + 1, finished: false };
+        let (state, resume) = resume_from(store, manifest, Interval::never());
+        let sink = Box::new(LiveChangeSink { first: Arc::clone(&first), started });
+        let (summary, result) = run(Job {
+            workers: usize::from(self.workers),
+            stop: stop.clone(),
+            state: Some(state),
+            resume: Some(resume),
+            ..Job::new(config, vec![Input { source: Box::new(source), waits: false }], sink)
+        });
+        result?;
+        let ended = started.elapsed();
+        let first = first.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((elapsed, peak_bytes)) = *first else {
+            let error = anyhow::anyhow!("the live event changed no list: {summary}");
+            return if stop.is_set() { Ok(None) } else { Err(Failure::Running(error)) };
+        };
+        Ok(Some(RecoveryResult {
+            checked_seconds: checked.as_secs_f64(),
+            seconds: elapsed.as_secs_f64(),
+            lists: summary.changes - 1,
+            peak_bytes,
+            saving_seconds: ended.saturating_sub(elapsed).as_secs_f64(),
+        }))
+    }
 }
 
 /// Source of a single event of a new user.
@@ -160,10 +161,6 @@ impl Source for LiveEventSource {
     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
         SourcePosition::of_record(batch, next, Position::Line { line: 2, byte: 1 })
     }
-
-    fn resume_at(&mut self, _position: &SourcePosition) -> Result<(), SourceError> {
-        Ok(())
-    }
 }
 
 /// Time of the first change of the live user, and the peak memory in bytes at that time.
@@ -184,18 +181,6 @@ impl Sink for LiveChangeSink {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| (self.started.elapsed(), peak_bytes()));
         }
-        Ok(())
-    }
-
-    fn flush(&mut self, _at: u64) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn acknowledged(&self) -> Option<u64> {
-        None
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }
@@ -237,7 +222,7 @@ pub(super) fn main(args: &RecoveryArgs, stop: &Stop) -> Result<(), Failure> {
                     workers: *workers,
                     item: state.most_popular_item(),
                 };
-                if let Some(recovered) = run_in_child::<RecoveryResult>(&ChildTask::Recovery(task), stop)? {
+                if let Some(recovered) = run_in_child(&task, stop)? {
                     let (interactions, pair_updates) = (state.interactions, state.pair_updates());
                     let (codec, workers) = (name.clone(), *workers);
                     results.push(RecoveryRow { interactions, pair_updates, codec, workers, bytes, recovered });

@@ -1,30 +1,23 @@
 //! `deltarec bench throughput`: a bounded replay by the whole program and by the graph alone.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
-use connectors::{InputOptions, KafkaOptions, OpenError, Uri, open_lines, open_sink, open_source};
-use dataflows::Driver;
-use dataflows::gauges::StateSize;
-use serde::{Deserialize, Serialize};
+use connectors::open_lines;
+use serde::Serialize;
 use simulator::Options;
 
-use super::audience::AudienceShare;
-use super::child::{ChildTask, run_in_child};
-use super::event_stream::EventStream;
+use super::audience::{AudienceShare, MAX_CALIBRATION_EVENTS};
+use super::child::run_in_child;
 use super::histogram::figure;
-use super::machine::{Machine, peak_bytes, resident_bytes};
-use super::recovery::MAX_CALIBRATION_EVENTS;
+use super::machine::Machine;
+use super::replay::{GraphTask, ReplayResult, ReplayTask, uri};
 use super::{CommonArgs, check_writable, mib, per, processes, rounded};
-use crate::cluster::GraphOptions;
-use crate::commands::run::{ClusterArgs, member};
 use crate::commands::simulation::{HEADING, generator};
 use crate::commands::table::{Table, say};
-use crate::engine::{Input, Job, Summary, grouped, run, run_follower};
+use crate::engine::grouped;
 use crate::failure::Failure;
-use crate::proc::cpu_seconds;
 use crate::stop::Stop;
 
 pub(super) const EXAMPLES: &str = "\
@@ -37,7 +30,7 @@ Examples:
 Replays a file of JSON lines to a file of JSON lines, then replays with the graph alone, then measures the memory of a
 pair, a user and a viewer.";
 
-#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[derive(Debug, Args)]
 pub(super) struct ThroughputArgs {
     #[command(flatten)]
     common: CommonArgs,
@@ -56,152 +49,6 @@ pub(super) struct ThroughputArgs {
     /// Replay also with the workers divided among this many processes
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     processes: u16,
-}
-
-/// Task of a child process: a replay from file to file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct ReplayTask {
-    pub(super) args: ThroughputArgs,
-    pub(super) input: PathBuf,
-    pub(super) output: PathBuf,
-    pub(super) span: Option<u64>,
-    /// Worker threads of this process.
-    pub(super) workers: u16,
-    /// Cluster arguments of this process, if there are several.
-    pub(super) cluster: Option<ClusterArgs>,
-}
-
-/// Task of a child process: a replay by the graph alone.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct GraphTask {
-    args: ThroughputArgs,
-    span: Option<u64>,
-    /// Replaces `graph.history`.
-    history: Option<usize>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ReplayResult {
-    events: u64,
-    seconds: f64,
-    cpu_seconds: Option<f64>,
-    /// Resident memory after the first tick, when the buffers of a tick are allocated.
-    rss_before: u64,
-    /// Resident memory after the last tick.
-    rss_after: u64,
-    peak_bytes: u64,
-    /// Changed lists.
-    changes: u64,
-    /// State after the first tick; of the graph alone.
-    held_before: StateSize,
-    /// State after the last tick; of the graph alone.
-    held: StateSize,
-}
-
-impl ReplayResult {
-    /// The result of a run, with the current figures of this process.
-    fn of(summary: &Summary, rss_before: u64) -> Self {
-        let (rss_after, peak_bytes) = (resident_bytes(), peak_bytes());
-        ReplayResult {
-            events: summary.events,
-            seconds: summary.elapsed.as_secs_f64(),
-            cpu_seconds: cpu_seconds(),
-            rss_before,
-            rss_after,
-            peak_bytes,
-            changes: summary.changes,
-            held_before: StateSize::default(),
-            held: StateSize::default(),
-        }
-    }
-
-    /// Adds processor time and memory of another process of the same replay.
-    pub(super) fn add_process(&mut self, other: &ReplayResult) {
-        self.cpu_seconds = self.cpu_seconds.zip(other.cpu_seconds).map(|(a, b)| a + b);
-        self.rss_before += other.rss_before;
-        self.rss_after += other.rss_after;
-        self.peak_bytes += other.peak_bytes;
-    }
-}
-
-/// Runs in the child process: a replay from file to file.
-pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<ReplayResult>, Failure> {
-    let mut config = task.args.common.with_audience(task.span)?;
-    config.input.batch = task.args.batch as usize;
-    let member = task.cluster.as_ref().map(|cluster| member(cluster, task.workers, &config)).transpose()?.flatten();
-    let links = member.map(|member| member.gather(GraphOptions::default(), stop)).transpose()?;
-    let links = match links {
-        Some(None) => return Ok(None),
-        Some(Some(links)) if links.process > 0 => {
-            let rss_before = resident_bytes();
-            run_follower(&config, links, usize::from(task.workers), false, stop)?;
-            return Ok((!stop.is_set()).then(|| ReplayResult::of(&Summary::default(), rss_before)));
-        }
-        links => links.flatten(),
-    };
-    let options = InputOptions { max_record_bytes: config.input.max_record, ..InputOptions::default() };
-    let source = open_source(&uri(&task.input)?, &options)?;
-    let output = open_sink(&uri(&task.output)?, &KafkaOptions::default())?;
-    let rss_before = resident_bytes();
-    let job = Job::new(config, vec![Input { source, waits: false }], output);
-    let (summary, result) = run(Job { workers: usize::from(task.workers), links, stop: stop.clone(), ..job });
-    result?;
-    Ok((!stop.is_set()).then(|| ReplayResult::of(&summary, rss_before)))
-}
-
-fn uri(path: &Path) -> Result<Uri, Failure> {
-    Ok(path.to_string_lossy().parse::<Uri>().map_err(OpenError::from)?)
-}
-
-/// Runs in the child process: a replay by the graph alone. The time to generate events is not counted.
-pub(super) fn graph(task: &GraphTask, stop: &Stop) -> Result<Option<ReplayResult>, Failure> {
-    let GraphTask { args, span, history } = task;
-    let mut config = args.common.with_audience(*span)?;
-    config.graph.history = history.unwrap_or(config.graph.history);
-    let options = args.common.simulation.options(args.events.as_deref()).map_err(Failure::Usage)?;
-    let mut stream = EventStream::new(options, config.levels.clone(), None)?;
-    let (batch, stopped) = (args.batch as usize, stop.clone());
-    let result = Driver::run(&config.graph, usize::from(args.workers), move |driver| {
-        let mut before = None;
-        let (mut busy, mut cpu, mut events) = (Duration::ZERO, CpuStopwatch::default(), 0);
-        while !stopped.is_set() {
-            let next = stream.events(batch);
-            if next.is_empty() {
-                break;
-            }
-            let started = Instant::now();
-            cpu.measure(|| driver.tick(&next));
-            busy += started.elapsed();
-            before.get_or_insert_with(|| (resident_bytes(), driver.state_size()));
-            events += next.len() as u64;
-        }
-        let (rss_after, peak_bytes) = (resident_bytes(), peak_bytes());
-        let changes = driver.work().last().copied().unwrap_or(0);
-        let (seconds, cpu_seconds, held) = (busy.as_secs_f64(), cpu.0, driver.state_size());
-        let (rss_before, held_before) = before.unwrap_or((rss_after, held));
-        ReplayResult { events, seconds, cpu_seconds, rss_before, rss_after, peak_bytes, changes, held_before, held }
-    })?;
-    Ok((!stop.is_set()).then_some(result))
-}
-
-/// Sum of processor time over several calls in seconds. The resolution is 10 ms; the rounding errors cancel over many
-/// calls.
-pub(super) struct CpuStopwatch(pub(super) Option<f64>);
-
-impl Default for CpuStopwatch {
-    fn default() -> Self {
-        CpuStopwatch(Some(0.0))
-    }
-}
-
-impl CpuStopwatch {
-    pub(super) fn measure<R>(&mut self, work: impl FnOnce() -> R) -> R {
-        let before = cpu_seconds();
-        let result = work();
-        let elapsed = cpu_seconds().zip(before).map(|(after, before)| after - before);
-        self.0 = self.0.zip(elapsed).map(|(sum, elapsed)| sum + elapsed);
-        result
-    }
 }
 
 /// Results of the report.
@@ -324,16 +171,18 @@ fn results(args: &ThroughputArgs, options: &Options, span: Option<u64>, stop: &S
     if !simulate(options, &input, stop)? {
         return Ok(results);
     }
-    let replay = ReplayTask { args: args.clone(), input, output, span, workers: args.workers, cluster: None };
-    results.file_to_file = run_in_child(&ChildTask::Replay(replay.clone()), stop)?;
+    let (common, batch, workers) = (args.common.clone(), args.batch, args.workers);
+    let replay = ReplayTask { common, batch, input, output, span, workers, cluster: None };
+    results.file_to_file = run_in_child(&replay, stop)?;
     if args.processes > 1 && !stop.is_set() {
         results.in_processes = processes::replay(&replay, args.processes, folder.path(), stop)?;
     }
     drop(folder);
 
     let graph = |span, history| {
-        let task = GraphTask { args: args.clone(), span, history };
-        if stop.is_set() { Ok(None) } else { run_in_child::<ReplayResult>(&ChildTask::Graph(task), stop) }
+        let (common, events) = (args.common.clone(), args.events.clone());
+        let task = GraphTask { common, events, batch, workers, span, history };
+        if stop.is_set() { Ok(None) } else { run_in_child(&task, stop) }
     };
     results.graph_alone = graph(span, None)?;
     let (users, pairs) = (graph(EMPTY_AUDIENCE, Some(1))?, graph(EMPTY_AUDIENCE, None)?);

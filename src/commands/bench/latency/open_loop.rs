@@ -110,15 +110,4 @@ impl Source for OpenLoopSource {
     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
         SourcePosition::of_record(batch, next, self.current_position())
     }
-
-    /// A schedule exists only within a run, so there is nothing to resume.
-    fn resume_at(&mut self, _position: &SourcePosition) -> Result<(), SourceError> {
-        Err(SourceError {
-            source_name: Source::name(self).into(),
-            position: Some(self.current_position()),
-            what: "cannot resume from another run".into(),
-            advice: "start the benchmark again".into(),
-            cause: None,
-        })
-    }
 }

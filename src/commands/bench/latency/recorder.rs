@@ -21,7 +21,6 @@ pub(super) struct LatencyRecorder {
     flushed: Flushed,
     /// Users with a list emptied since the last flush.
     emptied: Vec<u32>,
-    acknowledged: Option<u64>,
 }
 
 impl LatencyRecorder {
@@ -34,7 +33,6 @@ impl LatencyRecorder {
             line: Vec::new(),
             flushed: Flushed::default(),
             emptied: Vec::new(),
-            acknowledged: None,
         }
     }
 
@@ -74,7 +72,7 @@ impl Sink for LatencyRecorder {
 
     /// Attributes the changes since the last completion to the events completed now. If there are none, the next events
     /// get them: timers can emit changes before the event that advanced the time is completed.
-    fn flush(&mut self, at: u64) -> Result<(), SinkError> {
+    fn flush(&mut self, _at: u64) -> Result<(), SinkError> {
         let now = Instant::now();
         self.flushed.emptied.extend(self.emptied.drain(..).map(|user| (user, now)));
         let completed = self.progress.completed.load(Relaxed);
@@ -87,15 +85,6 @@ impl Sink for LatencyRecorder {
             let index = |event: u64| usize::try_from(event).expect("an index of events in memory");
             step.complete(index(from)..index(until), now, &flushed);
         }
-        self.acknowledged = Some(at);
-        Ok(())
-    }
-
-    fn acknowledged(&self) -> Option<u64> {
-        self.acknowledged
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const SNAPSHOT_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs in the child process. `None` if it was stopped before the end of the first step.
-pub(in super::super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Option<LatencyResult>, Failure> {
+pub(super) fn measure(task: &LatencyTask, stop: &Stop) -> Result<Option<LatencyResult>, Failure> {
     let args = &task.args;
     let options = args.common.endless()?;
     let config = args.common.with_audience(task.span)?;
