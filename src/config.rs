@@ -35,7 +35,7 @@ pub use keys::state::State;
 pub static DEFAULTS: LazyLock<String> = LazyLock::new(render::defaults_file);
 
 /// A validated configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Parameters of the graph: `[graph]` and `[trending]`.
     pub graph: Graph,
@@ -54,7 +54,7 @@ impl Config {
     ///
     /// Logs a warning for every old spelling.
     pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, ConfigErrors> {
-        let (config, warnings) = reader::read(layers::read(file, sets));
+        let (config, warnings) = read(file, sets);
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -62,9 +62,10 @@ impl Config {
     }
 }
 
-/// The built-in defaults.
-impl Default for Config {
-    fn default() -> Self {
-        Config::load(None, &[]).expect("the defaults are valid, which the tests check")
-    }
+/// [`Config::load`] that returns the warnings about old spellings.
+fn read(file: Option<&Path>, sets: &[String]) -> (Result<Config, ConfigErrors>, Vec<String>) {
+    let (mut config, mut reader) = (Config::default(), layers::read(&keys::SECTIONS, &DEFAULTS, file, sets));
+    keys::read(&mut reader, &mut config);
+    let result = if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(reader.errors)) };
+    (result, reader.warnings)
 }

@@ -59,7 +59,7 @@ pub fn check_compatibility(then: &Map<String, Value>, now: &Map<String, Value>) 
 pub fn cluster_fingerprint(config: &Config) -> String {
     let mut config = config.clone();
     let mut is_set = |json: &super::keys::Json| !json(&mut config).is_null();
-    let set: Map<String, Value> = all()
+    let set: Map<String, Value> = all(&SECTIONS)
         .filter(|(_, key)| key.cluster == Cluster::WhetherSet)
         .filter_map(|(name, key)| Some((name, is_set(key.json.as_ref()?).into())))
         .collect();

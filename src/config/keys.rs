@@ -16,8 +16,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Config;
+use super::error::ConfigError;
 use super::reader::Reader;
-use super::rules::Rule;
+use super::rules::{Rule, to_toml};
 
 /// All sections, in the order of `deltarec.toml`.
 pub(super) static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
@@ -70,8 +71,8 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// Earlier dotted names. They are understood, with a warning.
     pub(super) formerly: &'static [&'static str],
-    /// Default as a TOML value; empty for a key that is not set by default.
-    pub(super) default: &'static str,
+    /// Default as a TOML value, from the default of the field; empty for a key that is not set by default.
+    pub(super) default: String,
     /// Example as a TOML value, shown for a key without a default.
     pub(super) example: &'static str,
     /// Documentation for `deltarec.toml` and `docs/configuration.md`. The range is added to it.
@@ -140,13 +141,15 @@ pub(super) enum Cluster {
 /// The generic part of an entry: a `rule` for the value, and the `field` that takes it.
 fn key<T: Serialize + 'static>(rule: Rule<T>, field: fn(&mut Config) -> &mut T) -> Key {
     let documented = documented(&rule);
+    let json = move |config: &mut Config| serde_json::to_value(field(config)).expect("fields have a form in JSON");
     Key {
+        default: to_toml(&json(&mut Config::default()), rule.units),
         read: Box::new(move |reader, section, name, config| {
             if let Some(value) = reader.read(section, name, &rule) {
                 *field(config) = value;
             }
         }),
-        json: Some(Box::new(move |config| serde_json::to_value(field(config)).expect("fields have a form in JSON"))),
+        json: Some(Box::new(json)),
         ..documented
     }
 }
@@ -156,7 +159,7 @@ fn documented<T>(rule: &Rule<T>) -> Key {
     Key {
         name: "",
         formerly: &[],
-        default: "",
+        default: String::new(),
         example: "",
         doc: "",
         more: "",
@@ -170,22 +173,23 @@ fn documented<T>(rule: &Rule<T>) -> Key {
     }
 }
 
-/// The names in a section, sorted: its keys and subsections. The empty section is the top of the file.
-pub(super) fn names_in(section: &str) -> Vec<&'static str> {
-    let below = |name: &'static str| match section {
-        "" => Some(name),
-        _ => name.strip_prefix(section)?.strip_prefix('.'),
-    };
-    let first = |rest: &'static str| rest.split('.').next().unwrap_or(rest);
-    let keys = SECTIONS.iter().filter(|known| known.name == section).flat_map(|known| &known.keys);
-    let mut names: Vec<&str> = SECTIONS.iter().filter_map(|known| below(known.name)).map(first).collect();
-    names.extend(keys.map(|key| key.name));
-    names.sort_unstable();
-    names.dedup();
-    names
+/// All keys of the sections with their dotted names.
+pub(super) fn all(sections: &[Section]) -> impl Iterator<Item = (String, &Key)> {
+    sections.iter().flat_map(|section| section.keys.iter().map(|key| (format!("{}.{}", section.name, key.name), key)))
 }
 
-/// All keys with their dotted names.
-pub(super) fn all() -> impl Iterator<Item = (String, &'static Key)> {
-    SECTIONS.iter().flat_map(|section| section.keys.iter().map(|key| (format!("{}.{}", section.name, key.name), key)))
+/// Reads all keys into their fields, then checks the conditions between them.
+pub(super) fn read(reader: &mut Reader, config: &mut Config) {
+    for section in SECTIONS.iter() {
+        for key in &section.keys {
+            let known = reader.errors.len();
+            (key.read)(reader, section.name, key.name, config);
+            if key.secret {
+                reader.errors[known..].iter_mut().for_each(ConfigError::hide);
+            }
+        }
+    }
+    for section in SECTIONS.iter() {
+        (section.finish)(reader, config);
+    }
 }

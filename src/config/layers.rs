@@ -4,58 +4,42 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::DEFAULTS;
 use super::error::{ConfigError, Origin, Problem};
 use super::file::{line_and_column, read_file};
-use super::keys::{self, SECTIONS};
+use super::keys::{self, Section};
 use super::raw::{Kind, Table, Value, dotted, table};
+use super::reader::Reader;
 use super::set::read_set;
 
 /// The section whose keys contain dots: options of librdkafka.
 const DOTTED_NAMES: &str = "kafka.options";
 
-/// All layers, merged into one tree with the sections of the defaults.
-pub(super) struct Layers {
-    pub(super) root: Table,
-    pub(super) errors: Vec<ConfigError>,
-    /// Old names and spellings that were used.
-    pub(super) warnings: Vec<String>,
-    /// Whether every layer could be parsed.
-    pub(super) whole: bool,
-}
-
-/// The defaults, overridden by `file`, overridden by each of `sets` in order.
-pub(super) fn read(file: Option<&Path>, sets: &[String]) -> Layers {
-    let defaults = DeTable::parse(&DEFAULTS).expect("the defaults are TOML, which the tests check");
-    let line = |at| Origin::Defaults { line: line_and_column(&DEFAULTS, at).0 };
-    let root = table(&DEFAULTS, defaults.get_ref(), &line);
-    let mut layers = Layers { root, errors: Vec::new(), warnings: Vec::new(), whole: true };
-    if let Some(path) = file {
-        layers.add(read_file(path));
-    }
-    for (position, text) in sets.iter().enumerate() {
+/// Merges `defaults`, overridden by `file`, overridden by each of `sets` in order.
+pub(super) fn read(sections: &[Section], defaults: &str, file: Option<&Path>, sets: &[String]) -> Reader {
+    let parsed = DeTable::parse(defaults).expect("the defaults are TOML, which the tests check");
+    let line = |at| Origin::Defaults { line: line_and_column(defaults, at).0 };
+    let mut reader = Reader::new(table(defaults, parsed.get_ref(), &line));
+    let file = file.map(read_file);
+    let sets = sets.iter().enumerate().map(|(position, text)| {
         let origin = Origin::Set { position, text: text.clone() };
         let wrong = |message| vec![ConfigError { origin: origin.clone(), problem: Problem::Set { message } }];
-        layers.add(read_set(&origin, text).map_err(wrong));
-    }
-    layers
-}
-
-impl Layers {
-    fn add(&mut self, layer: Result<Table, Vec<ConfigError>>) {
+        read_set(&origin, text).map_err(wrong)
+    });
+    for layer in file.into_iter().chain(sets) {
         match layer {
             Ok(mut layer) => {
-                for (name, key) in keys::all() {
-                    key.formerly.iter().for_each(|old| rename(&mut layer, old, &name, &mut self.warnings));
+                for (name, key) in keys::all(sections) {
+                    key.formerly.iter().for_each(|old| rename(&mut layer, old, &name, &mut reader.warnings));
                 }
-                merge(&mut self.root, layer, "", &mut self.errors);
+                merge(sections, &mut reader.root, layer, "", &mut reader.errors);
             }
             Err(errors) => {
-                self.errors.extend(errors);
-                self.whole = false;
+                reader.errors.extend(errors);
+                reader.whole = false;
             }
         }
     }
+    reader
 }
 
 /// Moves the value of a key that has a new name, with a warning. If the layer has both names, the new one counts.
@@ -86,19 +70,21 @@ fn take(table: &mut Table, key: &str) -> Option<Value> {
 }
 
 /// Merges `over` into `base`, key by key. Values that do not fit the sections and keys are skipped and reported.
-fn merge(base: &mut Table, over: Table, section: &str, errors: &mut Vec<ConfigError>) {
-    let known = keys::names_in(section);
-    let is_open = SECTIONS.iter().any(|known| known.open && known.name == section);
+fn merge(sections: &[Section], base: &mut Table, over: Table, section: &str, errors: &mut Vec<ConfigError>) {
+    let known = names_in(sections, section);
+    let is_open = sections.iter().any(|known| known.open && known.name == section);
     for (name, value) in over {
         let key = dotted(section, &name);
         let origin = value.origin.clone();
         let problem = match (base.get_mut(&name), value.kind) {
-            (None, _) if !is_open && !known.contains(&name.as_str()) => unknown_key(key, &name, section, &known),
+            (None, _) if !is_open && !known.contains(&name.as_str()) => {
+                unknown_key(sections, key, &name, section, &known)
+            }
             (Some(Value { kind: Kind::Table(under), .. }), Kind::Table(mut over)) => {
                 if key == DOTTED_NAMES {
                     over = flat(over);
                 }
-                merge(under, over, &key, errors);
+                merge(sections, under, over, &key, errors);
                 continue;
             }
             (Some(Value { kind: Kind::Table(_), .. }), _) => {
@@ -130,8 +116,23 @@ fn flat(entries: Table) -> Table {
     keys
 }
 
-fn unknown_key(key: String, name: &str, section: &str, known: &[&str]) -> Problem {
-    let elsewhere = || keys::all().find(|(_, key)| key.name == name).map(|(key, _)| key);
+/// The names in a section, sorted: its keys and subsections. The empty section is the top of the file.
+pub(super) fn names_in(sections: &[Section], section: &str) -> Vec<&'static str> {
+    let below = |name: &'static str| match section {
+        "" => Some(name),
+        _ => name.strip_prefix(section)?.strip_prefix('.'),
+    };
+    let first = |rest: &'static str| rest.split('.').next().unwrap_or(rest);
+    let keys = sections.iter().filter(|known| known.name == section).flat_map(|known| &known.keys);
+    let mut names: Vec<&str> = sections.iter().filter_map(|known| below(known.name)).map(first).collect();
+    names.extend(keys.map(|key| key.name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn unknown_key(sections: &[Section], key: String, name: &str, section: &str, known: &[&str]) -> Problem {
+    let elsewhere = || keys::all(sections).find(|(_, key)| key.name == name).map(|(key, _)| key);
     let meant = suggest(name, known).map(|near| dotted(section, near)).or_else(elsewhere);
     Problem::UnknownKey { key, section: section.into(), meant, known: known.join(", ") }
 }

@@ -1,52 +1,27 @@
 use std::collections::BTreeSet;
 
-use super::error::{ConfigError, ConfigErrors, Origin, Problem};
-use super::keys::SECTIONS;
-use super::layers::Layers;
+use super::error::{ConfigError, Origin, Problem};
 use super::raw::{Kind, Table, Value, dotted};
 use super::rules::Rule;
-use super::{Config, Graph, Input, State};
 
-/// Reads the merged layers key by key. Also returns warnings about old spellings.
-pub(super) fn read(layers: Layers) -> (Result<Config, ConfigErrors>, Vec<String>) {
-    // Every key overwrites its field.
-    let mut config = Config {
-        graph: Graph::default(),
-        levels: schema::Levels::default(),
-        input: Input::default(),
-        state: State::default(),
-        kafka: connectors::KafkaOptions::default(),
-    };
-    let Layers { root, errors, warnings, whole } = layers;
-    let mut reader = Reader { root, errors, warnings, whole, unread: BTreeSet::new() };
-    for section in SECTIONS.iter() {
-        for key in &section.keys {
-            let known = reader.errors.len();
-            (key.read)(&mut reader, section.name, key.name, &mut config);
-            if key.secret {
-                reader.errors[known..].iter_mut().for_each(ConfigError::hide);
-            }
-        }
-    }
-    for section in SECTIONS.iter() {
-        (section.finish)(&mut reader, &mut config);
-    }
-    let result = if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(reader.errors)) };
-    (result, reader.warnings)
-}
-
-/// Reads typed values out of the merged layers and collects the mistakes.
+/// The merged layers. Reads typed values out of them and collects the mistakes.
 pub(super) struct Reader {
-    root: Table,
-    errors: Vec<ConfigError>,
-    warnings: Vec<String>,
+    /// All layers in one tree, with the sections of the defaults.
+    pub(super) root: Table,
+    pub(super) errors: Vec<ConfigError>,
+    /// Old names and spellings that were used.
+    pub(super) warnings: Vec<String>,
     /// Whether every layer could be parsed.
-    whole: bool,
+    pub(super) whole: bool,
     /// Keys with a wrong value.
     unread: BTreeSet<String>,
 }
 
 impl Reader {
+    pub(super) fn new(root: Table) -> Self {
+        Reader { root, errors: Vec::new(), warnings: Vec::new(), whole: true, unread: BTreeSet::new() }
+    }
+
     /// The value of `name` in `section`, if it is set and valid. The values that it covers are checked too: a mistake is
     /// reported also when a later layer overrides it.
     pub(super) fn read<T: 'static>(&mut self, section: &str, name: &str, rule: &Rule<T>) -> Option<T> {

@@ -34,7 +34,7 @@ fn entry(key: &Key) -> String {
         range if key.type_name == "text" => format!("Values: {range}."),
         range => format!("Range: {range}."),
     };
-    let line = match key.default {
+    let line = match key.default.as_str() {
         "" => format!("#{} = {}\n", key.name, key.example),
         default => format!("{} = {default}\n", key.name),
     };

@@ -7,6 +7,7 @@ use connectors::SecretPlace;
 use dataflows::Audience;
 use dataflows::config::Measure;
 use schema::MAX_LEVEL;
+use serde_json::Value;
 use snapshots::CODECS;
 
 use super::raw::Kind;
@@ -27,6 +28,8 @@ pub(super) struct Rule<T> {
     pub(super) range: String,
     /// Valid values for messages: `{key} must be {expected}`.
     pub(super) expected: String,
+    /// Units of the integers of the value; empty if they are plain.
+    pub(super) units: &'static Units,
     parse: Box<dyn Fn(&Kind) -> Option<T> + Send + Sync>,
     /// The present spelling of a value in an old one.
     pub(super) respelled: fn(&Kind) -> Option<&'static str>,
@@ -40,7 +43,7 @@ impl<T: 'static> Rule<T> {
         parse: impl Fn(&Kind) -> Option<T> + Send + Sync + 'static,
     ) -> Self {
         let (range, expected) = (range.into(), expected.into());
-        Rule { type_name, range, expected, parse: Box::new(parse), respelled: |_| None }
+        Rule { type_name, range, expected, units: &[], parse: Box::new(parse), respelled: |_| None }
     }
 
     /// The value, or what would be right.
@@ -50,8 +53,8 @@ impl<T: 'static> Rule<T> {
 
     /// The same rule for a value of another type.
     pub(super) fn map<U: 'static>(self, to: impl Fn(T) -> U + Send + Sync + 'static) -> Rule<U> {
-        let Rule { type_name, range, expected, parse, respelled } = self;
-        Rule { type_name, range, expected, parse: Box::new(move |value| parse(value).map(&to)), respelled }
+        let Rule { type_name, range, expected, units, parse, respelled } = self;
+        Rule { type_name, range, expected, units, parse: Box::new(move |value| parse(value).map(&to)), respelled }
     }
 }
 
@@ -92,24 +95,25 @@ pub(super) fn boolean() -> Rule<bool> {
 
 /// A duration in milliseconds.
 pub(super) fn duration(range: RangeInclusive<u64>) -> Rule<u64> {
-    let (least, most) = (show(*range.start(), DURATIONS), show(*range.end(), DURATIONS));
-    Rule::new(
-        "duration",
-        format!("{least} to {most}"),
-        format!("a duration from \"{least}\" to \"{most}\", an integer with ms, s, m, h or d as in \"30m\""),
-        move |value| quantity(value, DURATIONS, &range),
-    )
+    amount("duration", DURATIONS, "ms, s, m, h or d as in \"30m\"", range)
 }
 
 /// A size in bytes.
 pub(super) fn size(range: RangeInclusive<u64>) -> Rule<usize> {
-    let (least, most) = (show(*range.start(), SIZES), show(*range.end(), SIZES));
-    Rule::new(
-        "size",
-        format!("{least} to {most}"),
-        format!("a size from \"{least}\" to \"{most}\", an integer with B, KiB or MiB as in \"1MiB\""),
-        move |value| quantity(value, SIZES, &range)?.try_into().ok(),
-    )
+    amount("size", SIZES, "B, KiB or MiB as in \"1MiB\"", range)
+}
+
+/// An amount with a unit.
+fn amount<T: TryFrom<u64> + 'static>(
+    type_name: &'static str,
+    units: &'static Units,
+    examples: &str,
+    range: RangeInclusive<u64>,
+) -> Rule<T> {
+    let (least, most) = (show(*range.start(), units), show(*range.end(), units));
+    let expected = format!("a {type_name} from \"{least}\" to \"{most}\", an integer with {examples}");
+    let parse = move |value: &Kind| quantity(value, units, &range)?.try_into().ok();
+    Rule { units, ..Rule::new(type_name, format!("{least} to {most}"), expected, parse) }
 }
 
 /// A text that `parse` accepts.
@@ -134,17 +138,23 @@ pub(super) fn name() -> Rule<String> {
     text_rule("", "a name in quotes", |text| (!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// One of `words`.
-pub(super) fn one_of(words: &'static [&'static str]) -> Rule<String> {
-    let expected = quoted(words).join(" or ");
-    text_rule(listed(words), expected, |text| words.contains(&text).then(|| text.to_owned()))
+/// One of several words, each with its value.
+pub(super) fn choice<T: Clone + Send + Sync + 'static>(words: impl IntoIterator<Item = (&'static str, T)>) -> Rule<T> {
+    let (words, values): (Vec<&str>, Vec<T>) = words.into_iter().unzip();
+    let expected = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+    text_rule(listed(&words), expected, move |text| {
+        words.iter().position(|word| *word == text).map(|at| values[at].clone())
+    })
+}
+
+/// One of several words.
+pub(super) fn one_of(words: &[&'static str]) -> Rule<String> {
+    choice(words.iter().map(|word| (*word, (*word).to_owned())))
 }
 
 /// The name of a measure of similarity.
 pub(super) fn measure() -> Rule<Measure> {
-    let names = Measure::ALL.map(Measure::name);
-    let expected = quoted(&names).join(" or ");
-    text_rule(listed(&names), expected, |text| Measure::ALL.into_iter().find(|measure| measure.name() == text))
+    choice(Measure::ALL.map(|measure| (measure.name(), measure)))
 }
 
 /// The name of a codec that this program was built with.
@@ -152,8 +162,7 @@ pub(super) fn codec() -> Rule<String> {
     let names: Vec<&str> = CODECS.iter().map(|codec| codec.name()).collect();
     // The documentation must not depend on the features of this build.
     let documented: Vec<&str> = names.iter().copied().filter(|name| *name != "abomonation").collect();
-    let expected = format!("one of {}", quoted(&names).join(", "));
-    text_rule(listed(&documented), expected, |name| snapshots::codec(name).map(|codec| codec.name().to_owned()))
+    Rule { range: listed(&documented), ..one_of(&names) }
 }
 
 /// The location of a secret; `""` is not set.
@@ -169,10 +178,12 @@ pub(super) fn secret() -> Rule<Option<SecretPlace>> {
 pub(super) fn audience() -> Rule<Audience> {
     let ms = duration(1..=MAX_DURATION);
     let expected = format!("\"all\" or {}", ms.expected);
-    Rule::new("duration or `\"all\"`", "1ms to the retention", expected, move |value| match value {
+    let parse = move |value: &Kind| match value {
         Kind::Text(text) if text == "all" => Some(Audience::All),
         _ => (ms.parse)(value).map(Audience::Within),
-    })
+    };
+    let rule = Rule::new("duration or `\"all\"`", "1ms to the retention", expected, parse);
+    Rule { units: DURATIONS, ..rule }
 }
 
 /// The ranks at which the weight of a history halves.
@@ -214,17 +225,29 @@ fn items<T>(value: &Kind, item: impl Fn(&Kind) -> Option<T>) -> Option<Vec<T>> {
     }
 }
 
-fn quoted(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| format!("\"{word}\"")).collect()
-}
-
 /// The words as Markdown code, for the documentation; without the empty one, which means not set.
 fn listed(words: &[&str]) -> String {
     let code = |word: &&str| (!word.is_empty()).then(|| format!("`\"{word}\"`"));
     words.iter().filter_map(code).collect::<Vec<_>>().join(", ")
 }
 
-type Units = [(&'static str, u64)];
+/// The value of a field as TOML, with its integers in units; empty if it is not set.
+pub(super) fn to_toml(value: &Value, units: &Units) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Number(number) if !units.is_empty() => {
+            format!("\"{}\"", show(number.as_u64().expect("amounts are not negative"), units))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(|item| to_toml(item, units)).collect::<Vec<_>>().join(", "))
+        }
+        // Words, numbers and truth values are written as in JSON.
+        value => value.to_string(),
+    }
+}
+
+/// Names of units and their factors, ascending.
+pub(super) type Units = [(&'static str, u64)];
 const DURATIONS: &Units = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZES: &Units = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20)];
 

@@ -52,6 +52,7 @@ impl Default for KafkaOptions {
 
 /// Guarantee for the changes written to a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Delivery {
     /// Transactions. A new process fences off an old one, which cannot write when it wakes up.
     #[default]

@@ -22,7 +22,6 @@ fn keys() -> Vec<Key> {
     vec![
         Key {
             name: "history",
-            default: "50",
             doc: "Items remembered per user, the most recently touched ones. Work and memory grow with the square, \
                   because every two items of a history form a pair.",
             snapshot: MustNotGrow("items beyond the shorter history were dropped"),
@@ -30,28 +29,24 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "neighbours",
-            default: "30",
             doc: "Similar items kept per item. More find more candidates, at more work for every list.",
             snapshot: ListsRecomputed,
             ..key(integer(1..=1_000), |config| &mut config.graph.neighbours)
         },
         Key {
             name: "k",
-            default: "10",
             doc: "Recommendations in a list, at most.",
             snapshot: ListsRecomputed,
             ..key(integer(1..=1_000), |config| &mut config.graph.k)
         },
         Key {
             name: "retention",
-            default: "\"30d\"",
             doc: "Lifetime of an event. A longer retention remembers more taste and takes more memory.",
             snapshot: MustNotGrow("events beyond the shorter retention were dropped"),
             ..key(duration(1..=MAX_DURATION), |config| &mut config.graph.retention)
         },
         Key {
             name: "audience",
-            default: "\"30m\"",
             doc: "Users that have a list: those with an event within this time, at most the retention; or `\"all\"` for \
                   every user with a history. A shorter time saves the work for viewers who have left.",
             snapshot: ListsRecomputed,
@@ -59,7 +54,6 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "similarity",
-            default: "\"cosine\"",
             doc: "Measure of the similarity of two items: shrunk cosine, shrunk Jaccard (users of both per users of \
                   either), log-likelihood ratio (together more often than by chance), or the co-occurrence count.",
             more: "[Formulas](semantics.md#similar-items).",
@@ -68,14 +62,12 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "min_cooccurrence",
-            default: "1",
             doc: "Co-occurrence from which two items are similar. A higher value cuts off chance encounters.",
             snapshot: ListsRecomputed,
             ..key(integer(1..=u32::MAX), |config| &mut config.graph.min_cooccurrence)
         },
         Key {
             name: "shrink",
-            default: "20",
             doc: "Constant added to an item's popularity by `cosine` and `jaccard`. A higher value trusts rare items \
                   less; 0 trusts a single common user as much as a thousand.",
             snapshot: ListsRecomputed,
@@ -83,7 +75,6 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "stairs",
-            default: "[2, 4, 8, 16]",
             doc: "Ranks at which the weight of a history halves, so how fast taste fades. With the default, the newest 2 \
                   items weigh 8, those up to 4 weigh 4, up to 8 weigh 2, up to 16 weigh 1, older ones nothing.",
             snapshot: ListsRecomputed,
@@ -91,7 +82,6 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "resolution",
-            default: "4",
             doc: "Steps per doubling of a count. A higher value follows counts more closely, at more work for every event \
                   on a popular item; 4 ranks as well as exact logarithms.",
             snapshot: ListsRecomputed,
@@ -99,7 +89,6 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "sample",
-            default: "100",
             doc: "Users sampled per item. User similarity is estimated from this sample. More find more similar users, \
                   at more work for every event.",
             snapshot: ListsRecomputed,
@@ -107,7 +96,6 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "similar_users",
-            default: "30",
             doc: "Similar users kept per user of the audience. More find more candidates, at more work for every list.",
             snapshot: ListsRecomputed,
             ..key(integer(1..=1_000), |config| &mut config.graph.similar_users)
@@ -119,14 +107,12 @@ fn sources() -> Vec<Key> {
     vec![
         Key {
             name: "items",
-            default: "4",
             doc: "Weight of items similar to those in the user's history. 0 switches the source off.",
             snapshot: ListsRecomputed,
             ..key(integer(0..=1_000_000), |config| &mut config.graph.sources.items)
         },
         Key {
             name: "users",
-            default: "1",
             doc: "Weight of items in the histories of similar users. 0 switches the source off: nothing is computed or \
                   stored for it, which saves about half of the work.",
             snapshot: ListsRecomputed,

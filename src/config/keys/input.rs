@@ -3,8 +3,8 @@
 use super::{Key, Section, key};
 use crate::config::rules::{MAX_DURATION, duration, integer, size};
 
-/// Limits of the inputs: `[input]`. [`Config::default`](crate::config::Config) has the defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Limits of the inputs: `[input]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Events per tick of a replay, 1 to 10,000,000.
     pub batch: usize,
@@ -16,20 +16,24 @@ pub struct Input {
     pub rooms: bool,
 }
 
+impl Default for Input {
+    fn default() -> Self {
+        Input { batch: 10_000, max_skew: 5_000, max_record: 1 << 20, rooms: false }
+    }
+}
+
 pub(super) fn section() -> Section {
     Section {
         name: "input",
         keys: vec![
             Key {
                 name: "batch",
-                default: "10000",
                 doc: "Events per tick of a replay, at most. A larger tick replays faster and emits fewer changes in \
                       between; with 1, every event is its own tick.",
                 ..key(integer(1..=10_000_000), |config| &mut config.input.batch)
             },
             Key {
                 name: "max_skew",
-                default: "\"5s\"",
                 doc: "Time that an event may lie in the future; an event beyond it is rejected.",
                 more: "The clock is the time of the Kafka record, the start of the run for a file, the arrival for a \
                        pipe.",
@@ -37,7 +41,6 @@ pub(super) fn section() -> Section {
             },
             Key {
                 name: "max_record",
-                default: "\"1MiB\"",
                 doc: "Longest input record; a longer one is rejected. It bounds the memory of a reader.",
                 ..key(size(1..=1 << 30), |config| &mut config.input.max_record)
             },

@@ -6,7 +6,7 @@ use super::{Key, Section, key};
 use crate::config::Config;
 use crate::config::raw::Kind;
 use crate::config::reader::Reader;
-use crate::config::rules::{MAX_DURATION, boolean, duration, integer, name, one_of, secret, size, text};
+use crate::config::rules::{MAX_DURATION, boolean, choice, duration, integer, name, one_of, secret, size, text};
 
 const SECURITY: &str = "kafka.security";
 /// The section of librdkafka's own options.
@@ -33,14 +33,10 @@ pub(super) fn sections() -> Vec<Section> {
 }
 
 fn keys() -> Vec<Key> {
-    let delivery = one_of(&["transactional", "idempotent"]).map(|word| match word.as_str() {
-        "idempotent" => Delivery::Idempotent,
-        _ => Delivery::Transactional,
-    });
+    let delivery = choice([("transactional", Delivery::Transactional), ("idempotent", Delivery::Idempotent)]);
     vec![
         Key {
             name: "delivery",
-            default: "\"transactional\"",
             doc: "How lists are written. `transactional`: related records become visible at once, and an old process that \
                   wakes up cannot overwrite a new one; consumers read with isolation.level=read_committed. `idempotent`: \
                   a few milliseconds faster, without that fence.",
@@ -48,7 +44,6 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "group",
-            default: "\"deltarec\"",
             doc: "Name of this installation at the broker: the group of the offsets committed for display, and the prefix \
                   of the transactional id. Two installations that write different topics from one input need different \
                   names.",
@@ -56,19 +51,17 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "create",
-            default: "true",
             doc: "Whether a missing topic for lists or rejected records is created.",
             ..key(boolean(), |config| &mut config.kafka.create)
         },
         Key {
             name: "partitions",
-            default: "8",
             doc: "Partitions of a created topic.",
             ..key(integer(1..=10_000), |config| &mut config.kafka.partitions)
         },
         Key {
             name: "replication",
-            default: "0",
+            default: "0".into(),
             doc: "Replicas of each partition of a created topic. 0 is the broker's default.",
             ..key(integer(0..=100).map(|replicas| (replicas > 0).then_some(replicas)), |config| {
                 &mut config.kafka.replication
@@ -76,26 +69,22 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "compression",
-            default: "\"lz4\"",
             doc: "Compression of written records.",
             ..key(one_of(&["none", "gzip", "snappy", "lz4", "zstd"]), |config| &mut config.kafka.compression)
         },
         Key {
             name: "linger",
-            default: "\"0ms\"",
             doc: "Time that a record may wait for others to be sent with. A longer time is less work for the broker, at \
                   more latency.",
             ..key(duration(0..=60_000), |config| &mut config.kafka.linger)
         },
         Key {
             name: "buffer",
-            default: "\"32MiB\"",
             doc: "Memory per topic: bytes read ahead, and bytes written and not yet acknowledged, at most.",
             ..key(size(1 << 20..=1 << 30), |config| &mut config.kafka.buffer)
         },
         Key {
             name: "refresh",
-            default: "\"30s\"",
             doc: "Time between two searches for new partitions.",
             ..key(duration(100..=MAX_DURATION), |config| &mut config.kafka.refresh)
         },
@@ -106,7 +95,6 @@ fn security() -> Vec<Key> {
     vec![
         Key {
             name: "protocol",
-            default: "\"plaintext\"",
             doc: "Protocol of the brokers' port.",
             ..key(one_of(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]), |config| {
                 &mut config.kafka.security.protocol

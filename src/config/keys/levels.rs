@@ -30,7 +30,7 @@ pub(super) fn section() -> Section {
             action("purchase", "6", "The item was bought."),
             Key {
                 name: WATCH,
-                default: r#"[["5s", 1], ["30s", 2], ["120s", 3]]"#,
+                default: r#"[["5s", 1], ["30s", 2], ["120s", 3]]"#.into(),
                 doc: "Level by dwell time, in steps of `[from, level]`. A watch shorter than the first step is ignored. \
                       `[]` switches the action off: it is then unknown.",
                 ..documented(&watch())
@@ -46,7 +46,7 @@ pub(super) fn section() -> Section {
 }
 
 fn action(name: &'static str, default: &'static str, doc: &'static str) -> Key {
-    Key { name, default, doc, ..documented(&level()) }
+    Key { name, default: default.into(), doc, ..documented(&level()) }
 }
 
 fn level() -> Rule<i64> {

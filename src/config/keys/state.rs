@@ -3,8 +3,8 @@
 use super::{Cluster, Key, Section, key};
 use crate::config::rules::{MAX_DURATION, codec, duration, integer, text};
 
-/// Snapshots: `[state]`. [`Config::default`](crate::config::Config) has the defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Snapshots: `[state]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// Folder or URL of the snapshots; `None`: no snapshots are taken.
     pub uri: Option<String>,
@@ -14,6 +14,12 @@ pub struct State {
     pub keep: usize,
     /// Name of the codec of the snapshots' files, one of [`CODECS`](snapshots::CODECS).
     pub codec: String,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { uri: None, interval: 60_000, keep: 3, codec: "parquet".into() }
+    }
 }
 
 pub(super) fn section() -> Section {
@@ -32,19 +38,16 @@ pub(super) fn section() -> Section {
             },
             Key {
                 name: "interval",
-                default: "\"1m\"",
                 doc: "Time between two snapshots. A shorter interval makes a restart quicker, at more writing.",
                 ..key(duration(1..=MAX_DURATION), |config| &mut config.state.interval)
             },
             Key {
                 name: "keep",
-                default: "3",
                 doc: "Snapshots kept; older ones are removed. With more, damage to the newest costs less.",
                 ..key(integer(1..=1_000), |config| &mut config.state.keep)
             },
             Key {
                 name: "codec",
-                default: "\"parquet\"",
                 doc: "Format of the snapshots' files: `parquet` is small and open to every tool that reads tables; \
                       `records` is the form in memory, faster and larger. Files of other formats can still be read.",
                 more: "A build with the feature `abomonation` also has `\"abomonation\"`. See [formats](snapshots.md#files).",

@@ -11,6 +11,9 @@ use crate::config::rules::{MAX_DURATION, boolean, duration, integer};
 /// Why a snapshot cannot serve another window.
 const NOT_KEPT: &str = "the snapshot lacks events of this window";
 
+/// Trending is off by default.
+const DEFAULTS: Trending = Trending { k: 0, bucket: 60_000, buckets: 8 };
+
 pub(super) fn section() -> Section {
     Section {
         name: "trending",
@@ -19,14 +22,12 @@ pub(super) fn section() -> Section {
         keys: vec![
             Key {
                 name: "k",
-                default: "0",
                 doc: "Length of a trending list. 0 switches trending off: nothing is computed or stored for it.",
                 snapshot: ListsRecomputed,
                 ..key(integer(0..=1_000), |config| &mut trending(config).k)
             },
             Key {
                 name: "bucket",
-                default: "\"1m\"",
                 doc: "Length of the buckets in which interest is summed. A list changes when a bucket ends. A shorter \
                       bucket follows more closely and emits more lists.",
                 snapshot: MustNotChange(NOT_KEPT),
@@ -34,7 +35,6 @@ pub(super) fn section() -> Section {
             },
             Key {
                 name: "buckets",
-                default: "8",
                 doc: "Number of buckets that count, each half as much as the next younger one. (`buckets` + 1) * `bucket` \
                       is at most `graph.retention`.",
                 snapshot: MustNotGrow(NOT_KEPT),
@@ -42,7 +42,8 @@ pub(super) fn section() -> Section {
             },
             Key {
                 name: "rooms",
-                default: "true",
+                // The field is false while trending is off.
+                default: "true".into(),
                 doc: "Whether each room that events name has a list of its own.",
                 snapshot: MustNotGrow(NOT_KEPT),
                 ..key(boolean(), |config| &mut config.input.rooms)
@@ -57,8 +58,7 @@ pub(super) fn section() -> Section {
 
 /// The parameters. They are present while keys are read, and removed by [`finish`] if trending is off.
 fn trending(config: &mut Config) -> &mut Trending {
-    let off = Trending { k: 0, bucket: 1, buckets: 1 };
-    config.graph.trending.get_or_insert(off)
+    config.graph.trending.get_or_insert(DEFAULTS)
 }
 
 /// Checks that the window lies within the retention.

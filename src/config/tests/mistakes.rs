@@ -51,7 +51,7 @@ fn reports_syntax_errors_with_line_and_column() {
 
 #[test]
 fn reports_an_unknown_key_with_a_suggestion_and_the_keys_of_its_section() {
-    let keys = keys::names_in("graph").join(", ");
+    let keys = layers::names_in(&SECTIONS, "graph").join(", ");
     assert!(keys.starts_with("audience, ") && keys.contains(", k, ") && keys.contains(", sources, "), "{keys}");
     assert_eq!(
         mistake("[graph]\n\nneighbors = 3\n"),

@@ -114,7 +114,7 @@ const VALUES: [&str; 15] = [
 fn every_key_of_the_table_has_its_own_effect() {
     let default = load("", &["trending.k=5"]).unwrap();
     let mut seen: Vec<(String, Config)> = Vec::new();
-    for (key, entry) in keys::all() {
+    for (key, entry) in keys::all(&SECTIONS) {
         let words = entry.range.split(", ").map(|word| word.trim_matches('`').to_owned());
         let config = VALUES
             .iter()
@@ -149,7 +149,7 @@ fn every_trial_is_of_a_key() {
     tried.dedup();
     assert_eq!(tried.len(), CHANGES.len() + LEVELS.len());
     for key in tried {
-        assert!(keys::all().any(|(known, _)| known == key), "{key}");
+        assert!(keys::all(&SECTIONS).any(|(known, _)| known == key), "{key}");
     }
 }
 
@@ -157,7 +157,7 @@ fn every_trial_is_of_a_key() {
 fn old_spellings_of_booleans_are_understood_with_a_warning() {
     let warnings = |sets: &[&str]| {
         let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
-        let (config, warnings) = reader::read(layers::read(None, &sets));
+        let (config, warnings) = read(None, &sets);
         (config.unwrap(), warnings)
     };
     let (config, warned) =
