@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::ffi::OsString;
+
 use clap::{Parser, Subcommand};
 
 use crate::commands::{bench, demo, evaluate, generate, run, snapshot};
@@ -11,8 +13,9 @@ use crate::stop::Stop;
 #[derive(Debug, Parser)]
 #[command(name = "deltarec", version, max_term_width = 110)]
 pub struct Cli {
-    /// Format of the log on stderr
+    /// Format of the log on stderr: `text`, or `json` with one object a line
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(hide_possible_values = true, display_order = 1_000)]
     pub log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
@@ -37,6 +40,13 @@ enum Command {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Measure latency, throughput and the cost of events on this machine
     Bench(bench::BenchArgs),
+}
+
+/// Whether arguments that could not be parsed ask for a log in JSON.
+pub fn wants_json(args: impl Iterator<Item = OsString>) -> bool {
+    let args: Vec<OsString> = args.collect();
+    let is_pair = |pair: &[OsString]| pair[0] == "--log-format" && pair[1] == "json";
+    args.windows(2).any(is_pair) || args.iter().any(|arg| arg == "--log-format=json")
 }
 
 /// Runs the command.

@@ -60,14 +60,14 @@ enum Benchmark {
     #[command(after_help = throughput::EXAMPLES)]
     Throughput(Box<throughput::ThroughputArgs>),
     /// Cost of an event when events, users, items, histories or audience grow tenfold
-    #[command(after_help = growth::EXAMPLES)]
+    #[command(after_help = growth::EXAMPLES, mut_arg("users", growth::refused), mut_arg("items", growth::refused))]
     Growth(Box<growth::GrowthArgs>),
     /// Latency between topics of a broker, next to the round trip of the broker alone
     #[cfg(feature = "kafka")]
     #[command(after_help = kafka::EXAMPLES)]
     Kafka(Box<kafka::KafkaArgs>),
     /// Time from a snapshot to the first live change, per stored interaction
-    #[command(after_help = recovery::EXAMPLES)]
+    #[command(after_help = recovery::EXAMPLES, mut_arg("users", recovery::users))]
     Recovery(Box<recovery::RecoveryArgs>),
     /// Run one measurement in this process
     #[command(hide = true)]

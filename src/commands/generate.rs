@@ -14,18 +14,18 @@ Examples:
   deltarec generate --events 100000 --seed 7 --output events.jsonl.gz
   deltarec generate | deltarec run --output changes.jsonl
 
-See docs/generator.md for what is simulated. An input generate:events=100000,seed=7 of `deltarec run` has the same
+See docs/generator.md for what is simulated. An input generate:events=100000,seed=7 of `deltarec run` has the same \
 events without a file.";
 
 /// Arguments of `deltarec generate`.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
-    #[command(flatten)]
-    simulation: SimulationArgs,
     /// Number of events [default: 1000000]
     #[arg(long, value_name = "N", help_heading = HEADING)]
     events: Option<String>,
-    /// Output: PATH.jsonl (also .gz, .zst) or - for stdout
+    #[command(flatten)]
+    simulation: SimulationArgs,
+    /// Output for the events: PATH.jsonl (also .gz, .zst) or - for stdout
     #[arg(long, value_name = "URI", default_value = "-")]
     output: String,
 }

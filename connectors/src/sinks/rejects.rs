@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use schema::Rejected;
+use schema::{Position, Rejected};
 
 use super::Lines;
 use super::resume::append;
@@ -37,7 +37,7 @@ impl RejectLog {
         let code = rejected.reason.code();
         self.total += 1;
         if !self.counts.contains_key(&code) {
-            tracing::warn!(reason = code, "{}: {} (logged once for each reason)", rejected.place(), rejected.reason);
+            warn(&code, rejected);
         }
         *self.counts.entry(code).or_default() += 1;
         self.output.as_mut().map_or(Ok(()), |output| output.write(rejected))
@@ -63,4 +63,22 @@ impl RejectLog {
     pub fn close(&mut self) -> Result<(), SinkError> {
         self.output.as_mut().map_or(Ok(()), |output| output.close())
     }
+}
+
+/// Characters of a record in the log. The output has more.
+const LOGGED_CHARACTERS: usize = 200;
+
+/// Logs a record with its position as fields, so that a log collector need not parse the text.
+fn warn(reason: &str, rejected: &Rejected) {
+    let (line, byte, partition, offset) = match rejected.position {
+        Position::Line { line, byte } => (Some(line), Some(byte), None, None),
+        Position::Offset { partition, offset } => (None, None, Some(partition), Some(offset)),
+    };
+    let Rejected { source, record, .. } = rejected;
+    let record = match record.char_indices().nth(LOGGED_CHARACTERS) {
+        Some((end, _)) => format!("{}...", &record[..end]),
+        None => record.clone(),
+    };
+    let message = format!("{}: {} (logged once for each reason)", rejected.place(), rejected.reason);
+    tracing::warn!(reason, source, line, byte, partition, offset, record, "{message}");
 }

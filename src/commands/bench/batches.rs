@@ -24,22 +24,21 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   deltarec bench batches
   deltarec bench batches --workers 2 --audience all
-  deltarec bench batches --users 1_000_000 --items 200_000 --rate 10_000 --preload 5000000 --json batches.json
+  deltarec bench batches --users 1_000_000 --items 200_000 --rate 10_000 \\
+                         --preload 5000000 --json batches.json
 
-Measures the graph alone, without names, inputs and outputs. The next batch is fed when all changes of the previous one
+Measures the graph alone, without names, inputs and outputs. The next batch is fed when all changes of the previous one \
 have been emitted.";
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(super) struct BatchesArgs {
-    #[command(flatten)]
-    common: CommonArgs,
     /// Events loaded before the measurement
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     preload: u64,
-    /// Events measured with each batch size, and at least 100 batches
+    /// Events measured with each batch size, but at least 100 batches
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// Time limit for each batch size, in seconds
+    /// Time limit of each batch size in seconds
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
     /// Users in the audience: a share of all users, or `all`
@@ -48,6 +47,8 @@ pub(super) struct BatchesArgs {
     /// Worker threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// Batch sizes. Single events also give the work by item popularity.

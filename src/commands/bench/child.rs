@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::commands::table;
+use crate::console;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -32,7 +33,8 @@ pub(super) fn run_in_child<T: ChildTask>(task: &T, stop: &Stop) -> Result<Option
 fn spawn_and_wait<T: ChildTask>(task: &T, stop: &Stop) -> anyhow::Result<Option<T::Result>> {
     let program = std::env::current_exe().context("cannot find this program to start it again")?;
     let mut child = Command::new(program)
-        .args(["bench", "child", T::NAME, &serde_json::to_string(task)?])
+        .args(["--log-format", console::log_format().name(), "bench", "child", T::NAME])
+        .arg(serde_json::to_string(task)?)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Arg, Args};
 use dataflows::Driver;
 use dataflows::gauges::StateSize;
 use serde::{Deserialize, Serialize};
@@ -25,13 +25,11 @@ Examples:
   deltarec bench growth                            # a few minutes
   deltarec bench growth --scale 10 --json growth.json
 
-Each row has ten times as much of one dimension as the first row, and the same of all others. Events, users and items
+Each row has ten times as much of one dimension as the first row, and the same of all others. Events, users and items \
 grow, so only --rooms, --rate, --seed and --start of the simulation can be set.";
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(super) struct GrowthArgs {
-    #[command(flatten)]
-    common: CommonArgs,
     /// Factor for events, users, items and audience of all rows
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = scale)]
     scale: f64,
@@ -41,6 +39,13 @@ pub(super) struct GrowthArgs {
     /// Worker threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// An option of the simulation that this benchmark sets itself: it is rejected with an explanation.
+pub(super) fn refused(arg: Arg) -> Arg {
+    arg.hide(true)
 }
 
 fn scale(text: &str) -> Result<f64, String> {

@@ -34,24 +34,22 @@ Examples:
   deltarec bench kafka
   deltarec bench kafka --users 10000 --items 2000 --rates 1000,10000 --seconds 30 --json kafka.json
 
-One event in ten is a probe: a new user views an item with many events. The list of a new user results from that event
-alone, so the consumer can match a change with its event. Latency is measured from the schedule (open loop); events of the
+One event in ten is a probe: a new user views an item with many events. The list of a new user results from that event \
+alone, so the consumer can match a change with its event. Latency is measured from the schedule (open loop); events of the \
 first second are not recorded. `busy` is the share of all cores in use by all processes, including the broker.";
 
 #[derive(Debug, Args)]
 pub(super) struct KafkaArgs {
-    #[command(flatten)]
-    common: CommonArgs,
-    /// Address of the broker [default: the environment variable `DELTAREC_KAFKA`]
+    /// Address of the broker [default: the environment variable DELTAREC_KAFKA]
     #[arg(long, value_name = "HOST:PORT")]
     broker: Option<String>,
     /// Events per second
-    #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_name = "N,...")]
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_name = "RATE,...")]
     rates: Vec<u64>,
-    /// Duration of each rate in seconds
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    /// Length of a rate in seconds; its first second is not recorded
+    #[arg(long, default_value_t = 20, value_name = "S")]
     seconds: u64,
-    /// Events loaded before, of users outside the audience
+    /// Events loaded before the measurement, of users outside the audience
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     preload: u64,
     /// Events of the replay between topics and between files; 0 for no replay
@@ -60,6 +58,8 @@ pub(super) struct KafkaArgs {
     /// Worker threads
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// Result of one rate.

@@ -42,10 +42,11 @@ Examples:
                          --seconds 30 --snapshots 10
 
   # two rates, a larger shop
-  deltarec bench latency --users 1_000_000 --items 200_000 --rate 10_000 --preload 5000000 --rates 5000,20000
+  deltarec bench latency --users 1_000_000 --items 200_000 --rate 10_000 \\
+                         --preload 5000000 --rates 5000,20000
 
-Latency is the time from the moment when an event is due until all its changes have been written.
-A rate is held if 99 of 100 events take at most 50 ms and the backlog does not grow; see docs/performance.md.";
+Latency is the time from the moment when an event is due until all its changes have been written. A rate is held if 99 of \
+100 events take at most 50 ms and the backlog does not grow; see docs/performance.md.";
 
 /// Seconds at the start of each step that are not recorded.
 const WARM_UP: u64 = 1;
@@ -55,8 +56,6 @@ const MAX_STEP_EVENTS: u64 = 50_000_000;
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(super) struct LatencyArgs {
-    #[command(flatten)]
-    common: CommonArgs,
     /// Events loaded as fast as possible before the first step
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     preload: u64,
@@ -82,6 +81,8 @@ pub(super) struct LatencyArgs {
     /// Draw latency by rate and by percentile, for the first audience and number of workers
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// Task of the child process: one combination of audience and workers.

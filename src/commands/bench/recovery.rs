@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Arg, Args};
 use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
 use schema::{Change, ListKey, Position};
 use serde::{Deserialize, Serialize};
@@ -28,8 +28,8 @@ Examples:
   deltarec bench recovery
   deltarec bench recovery --interactions 1000000,10000000 --workers 1,2 --json recovery.json
 
-Writes a snapshot of a simulated shop with twenty interactions per user, unless --users is given. Then a process finds the
-snapshot, verifies and loads it, computes the lists of the audience and applies one event. The clock stops when the change
+Writes a snapshot of a simulated shop with twenty interactions per user, unless --users is given. Then a process finds the \
+snapshot, verifies and loads it, computes the lists of the audience and applies one event. The clock stops when the change \
 of that event is written. At the end the process takes a snapshot.";
 
 /// Mean number of interactions per user.
@@ -37,8 +37,6 @@ const INTERACTIONS_PER_USER: u64 = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct RecoveryArgs {
-    #[command(flatten)]
-    common: CommonArgs,
     /// Number of interactions in the snapshot
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1000000", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     interactions: Vec<u64>,
@@ -51,6 +49,13 @@ pub(super) struct RecoveryArgs {
     /// Worker threads
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "2", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Vec<u16>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// The number of users, whose default is another one here.
+pub(super) fn users(arg: Arg) -> Arg {
+    arg.help("Number of users [default: one for 20 interactions]")
 }
 
 fn codec_name(name: &str) -> Result<String, String> {

@@ -23,17 +23,16 @@ use crate::stop::Stop;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   deltarec bench throughput
-  deltarec bench throughput --events 10_000_000 --users 1_000_000 --items 200_000 --rate 10_000 --workers 2
+  deltarec bench throughput --events 10_000_000 --users 1_000_000 --items 200_000 --rate 10_000 \\
+                            --workers 2
   deltarec bench throughput --workers 2 --processes 2
   deltarec bench throughput --batch 1000 --audience all --json throughput.json
 
-Replays a file of JSON lines to a file of JSON lines, then replays with the graph alone, then measures the memory of a
+Replays a file of JSON lines to a file of JSON lines, then replays with the graph alone, then measures the memory of a \
 pair, a user and a viewer.";
 
 #[derive(Debug, Args)]
 pub(super) struct ThroughputArgs {
-    #[command(flatten)]
-    common: CommonArgs,
     /// Number of events [default: 1000000]
     #[arg(long, value_name = "N", help_heading = HEADING)]
     events: Option<String>,
@@ -49,6 +48,8 @@ pub(super) struct ThroughputArgs {
     /// Replay also with the workers divided among this many processes
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     processes: u16,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// Results of the report.
