@@ -18,16 +18,6 @@ pub enum LogFormat {
     Json,
 }
 
-impl LogFormat {
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        }
-    }
-}
-
 /// The status line on the terminal. Empty: there is none.
 static STATUS: Mutex<String> = Mutex::new(String::new());
 
@@ -52,11 +42,6 @@ pub fn start_logging(format: LogFormat) {
 /// Whether a live status line can be shown: on a terminal, between log records in text.
 pub fn has_status_line() -> bool {
     !is_json() && io::stderr().is_terminal()
-}
-
-/// The format that logging was started with.
-pub fn log_format() -> LogFormat {
-    if is_json() { LogFormat::Json } else { LogFormat::Text }
 }
 
 /// Whether stderr carries nothing but JSON records.

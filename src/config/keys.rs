@@ -69,8 +69,6 @@ impl Section {
 pub(super) struct Key {
     /// Name within the section.
     pub(super) name: &'static str,
-    /// Earlier dotted names. They are understood, with a warning.
-    pub(super) formerly: &'static [&'static str],
     /// Default as a TOML value, from the default of the field; empty for a key that is not set by default.
     pub(super) default: String,
     /// Example as a TOML value, shown for a key without a default.
@@ -158,7 +156,6 @@ fn key<T: Serialize + 'static>(rule: Rule<T>, field: fn(&mut Config) -> &mut T) 
 fn documented<T>(rule: &Rule<T>) -> Key {
     Key {
         name: "",
-        formerly: &[],
         default: String::new(),
         example: "",
         doc: "",

@@ -27,12 +27,7 @@ pub(super) fn read(sections: &[Section], defaults: &str, file: Option<&Path>, se
     });
     for layer in file.into_iter().chain(sets) {
         match layer {
-            Ok(mut layer) => {
-                for (name, key) in keys::all(sections) {
-                    key.formerly.iter().for_each(|old| rename(&mut layer, old, &name, &mut reader.warnings));
-                }
-                merge(sections, &mut reader.root, layer, "", &mut reader.errors);
-            }
+            Ok(layer) => merge(sections, &mut reader.root, layer, "", &mut reader.errors),
             Err(errors) => {
                 reader.errors.extend(errors);
                 reader.whole = false;
@@ -40,33 +35,6 @@ pub(super) fn read(sections: &[Section], defaults: &str, file: Option<&Path>, se
         }
     }
     reader
-}
-
-/// Moves the value of a key that has a new name, with a warning. If the layer has both names, the new one counts.
-pub(super) fn rename(layer: &mut Table, old: &str, new: &str, warnings: &mut Vec<String>) {
-    let Some(value) = take(layer, old) else { return };
-    warnings.push(format!("{}: {old} is an old name: write {new}", value.origin));
-    let (sections, name) = new.rsplit_once('.').unwrap_or(("", new));
-    let mut table = layer;
-    for part in sections.split('.').filter(|part| !part.is_empty()) {
-        let section = || Value::table(Table::new(), value.origin.clone());
-        match &mut table.entry(part.to_owned()).or_insert_with(section).kind {
-            Kind::Table(inner) => table = inner,
-            _ => return, // merging reports it
-        }
-    }
-    table.entry(name.to_owned()).or_insert(value);
-}
-
-/// Removes the value of a dotted key, and the sections that are empty without it.
-fn take(table: &mut Table, key: &str) -> Option<Value> {
-    let Some((section, rest)) = key.split_once('.') else { return table.remove(key) };
-    let Kind::Table(inner) = &mut table.get_mut(section)?.kind else { return None };
-    let value = take(inner, rest)?;
-    if inner.is_empty() {
-        table.remove(section);
-    }
-    Some(value)
 }
 
 /// Merges `over` into `base`, key by key. Values that do not fit the sections and keys are skipped and reported.
@@ -160,26 +128,5 @@ mod tests {
         assert_eq!(suggest("stars", &names), Some("stairs"));
         assert_eq!(suggest("x", &names), None, "one letter is as near to any other");
         assert_eq!(suggest("colour", &names), None);
-    }
-
-    #[test]
-    fn understands_the_old_name_of_a_key_and_warns() {
-        let set = |text: &str| {
-            let origin = Origin::Set { position: 0, text: text.into() };
-            read_set(&origin, text).unwrap()
-        };
-        let mut warnings = Vec::new();
-        let mut layer = set("lists.length=7");
-        rename(&mut layer, "lists.length", "graph.lists.k", &mut warnings);
-        assert_eq!(format!("{:?}", take(&mut layer, "graph.lists.k").unwrap().kind), "Integer(7)");
-        assert_eq!(warnings, ["--set lists.length=7: lists.length is an old name: write graph.lists.k"]);
-
-        let mut both = set("graph={length=7, k=8}");
-        rename(&mut both, "graph.length", "graph.k", &mut warnings);
-        assert_eq!(format!("{:?}", take(&mut both, "graph.k").unwrap().kind), "Integer(8)", "the new name counts");
-        assert!(both.is_empty());
-
-        rename(&mut set("graph.k=3"), "graph.length", "graph.k", &mut warnings);
-        assert_eq!(warnings.len(), 2, "no warning without the old name");
     }
 }

@@ -9,7 +9,7 @@ pub(super) struct Reader {
     /// All layers in one tree, with the sections of the defaults.
     pub(super) root: Table,
     pub(super) errors: Vec<ConfigError>,
-    /// Old names and spellings that were used.
+    /// Old spellings that were used.
     pub(super) warnings: Vec<String>,
     /// Whether every layer could be parsed.
     pub(super) whole: bool,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{TestDir, event};
 
@@ -164,6 +164,8 @@ fn json_logs_are_one_record_a_line() {
     };
     let rejected = records.iter().find(|record| record["reason"] == "malformed").unwrap();
     assert_eq!((&rejected["level"], &rejected["span"]["name"]), (&json!("WARN"), &json!("reader")));
+    let place = ["source", "line", "byte", "record"].map(|field| rejected[field].clone());
+    assert_eq!(place, [json!("-"), json!(1), json!(0), json!("nonsense")]);
     find("shutting down");
     let summary = find("run finished");
     assert_eq!((&summary["events"], &summary["rejected"], &summary["changes"]), (&json!(3), &json!(1), &json!(1)));
@@ -173,4 +175,117 @@ fn json_logs_are_one_record_a_line() {
     let record: serde_json::Value = serde_json::from_str(failed.stderr.lines().last().unwrap()).unwrap();
     assert_eq!(record["level"], "ERROR");
     assert!(failed.code != Some(0) && record["message"].as_str().unwrap().contains("none.jsonl"), "{record}");
+}
+
+/// The records on stderr, each of which must be one JSON object a line.
+fn records(stderr: &str) -> Vec<Value> {
+    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let records: Vec<Value> = stderr.lines().map(parse).collect();
+    assert!(records.iter().all(|record| record["level"].is_string() && record["message"].is_string()), "{stderr}");
+    records
+}
+
+/// Messages of all commands, and of arguments that cannot be parsed, are records too.
+#[test]
+fn every_message_is_a_record_with_json_logs() {
+    let dir = TestDir::new();
+    // One record is malformed, one too long for the log, and most are older than the retention.
+    let long = format!("7,i,view,{}", "x".repeat(1_000));
+    dir.write(
+        "old.csv",
+        format!("user,item,action,ts\nu,i,view\n{long}\nu,i,view,5\nu,j,view,6\nu,k,view,9000000000\n"),
+    );
+    let args =
+        ["run", "--input", "old.csv", "--set", "trending.k=5", "--set", "trending.rooms=yes", "--log-format=json"];
+    let found = records(&dir.deltarec(&args).assert_success().stderr);
+    let rejected: Vec<&Value> = found.iter().filter(|record| !record["reason"].is_null()).collect();
+    assert_eq!(rejected.len(), 2, "{found:?}");
+    for (record, (reason, line, byte)) in rejected.iter().zip([("malformed", 2, 20), ("wrong_type:ts", 3, 29)]) {
+        assert_eq!(record["reason"], reason, "{record}");
+        let place = ["source", "line", "byte", "partition"].map(|field| record[field].clone());
+        assert_eq!(place, [json!("old.csv"), json!(line), json!(byte), Value::Null]);
+    }
+    let text = rejected[1]["record"].as_str().unwrap();
+    assert!(text.len() < 300 && text.starts_with("7,i,view,xxx") && text.ends_with("..."), "{text}");
+    let warned = |part: &str| found.iter().any(|record| record["message"].as_str().unwrap().contains(part));
+    assert!(warned("is an old spelling") && warned("run finished"), "{found:?}");
+
+    for args in [&["--log-format", "json", "run", "--inptu", "x"][..], &["frobnicate", "--log-format=json"]] {
+        let failed = dir.deltarec(args).assert_failure(2, &[]);
+        let found = records(&failed.stderr);
+        assert_eq!((found.len(), &found[0]["level"]), (1, &json!("ERROR")), "{found:?}");
+    }
+    let args =
+        "--log-format json bench latency --users 200 --items 50 --preload 100 --rates 50 --seconds 2 --audience all";
+    let bench = dir.deltarec(&args.split(' ').collect::<Vec<_>>()).assert_success();
+    let found = records(&bench.stderr);
+    let of_child = |record: &Value| record["message"].as_str().unwrap().contains("50 events/s: p50");
+    assert!(found.iter().any(of_child), "{found:?}");
+}
+
+/// The flags of a help text by heading, in order.
+fn flags(help: &str) -> Vec<(String, Vec<String>)> {
+    let mut headings: Vec<(String, Vec<String>)> = Vec::new();
+    for line in help.lines() {
+        let is_heading = line.ends_with(':') && !line.starts_with(' ');
+        if is_heading {
+            headings.push((line.trim_end_matches(':').into(), Vec::new()));
+        } else if let Some((_, flag)) = line.split_once("  --").filter(|(before, _)| before.trim().is_empty()) {
+            let name = flag.split([' ', ',']).next().unwrap();
+            headings.last_mut().unwrap().1.push(name.into());
+        }
+    }
+    headings.retain(|(_, flags)| !flags.is_empty());
+    headings
+}
+
+/// The options of a command come first, then those of all benchmarks; the simulation has a heading of its own.
+#[test]
+fn every_flag_of_generate_and_bench_is_under_its_heading() {
+    let dir = TestDir::new();
+    let simulation = "users items rooms rate seed start";
+    let all = format!("events {simulation}");
+    let cases = [
+        ("generate", "output", all.as_str()),
+        (
+            "bench latency",
+            "preload rates seconds interactions snapshots audience workers picture config set json",
+            simulation,
+        ),
+        ("bench batches", "preload events seconds audience workers config set json", simulation),
+        ("bench throughput", "batch audience workers processes config set json", &all),
+        ("bench growth", "scale events workers config set json", "rooms rate seed start"),
+        ("bench recovery", "interactions codec audience workers config set json", simulation),
+        #[cfg(feature = "kafka")]
+        ("bench kafka", "broker rates seconds preload replay workers config set json", simulation),
+    ];
+    for (command, options, simulation) in cases {
+        let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = dir.deltarec(&args).assert_success().stdout;
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let expected = [
+            ("Options".to_owned(), words(&format!("{options} log-format"))),
+            ("Simulation (docs/generator.md)".to_owned(), words(simulation)),
+        ];
+        assert_eq!(flags(&help), expected, "deltarec {command} --help:\n{help}");
+        let lines = help.lines().filter(|line| line.starts_with("  deltarec "));
+        assert!(lines.clone().count() > 0 && lines.clone().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}
+
+#[test]
+fn the_older_form_of_the_simulation_has_the_same_effect() {
+    let dir = TestDir::new();
+    let generated = |args: &str| {
+        let args: Vec<&str> = ["generate"].into_iter().chain(args.split(' ')).collect();
+        dir.deltarec(&args).assert_success().stdout
+    };
+    let expected = generated("--events 50 --users 9 --seed 3");
+    assert_eq!(expected.lines().count(), 50);
+    for args in ["events=50,users=9,seed=3", "events=50,seed=3 --users 9", "users=9 --events 50 --seed 3"] {
+        assert_eq!(generated(args), expected, "{args}");
+    }
+    for args in [&["generate", "events=5", "--events", "6"][..], &["bench", "throughput", "events=5", "--events=6"]] {
+        dir.deltarec(args).assert_failure(2, &["`events` is given twice"]);
+    }
 }

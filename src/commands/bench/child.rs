@@ -33,7 +33,7 @@ pub(super) fn run_in_child<T: ChildTask>(task: &T, stop: &Stop) -> Result<Option
 fn spawn_and_wait<T: ChildTask>(task: &T, stop: &Stop) -> anyhow::Result<Option<T::Result>> {
     let program = std::env::current_exe().context("cannot find this program to start it again")?;
     let mut child = Command::new(program)
-        .args(["--log-format", console::log_format().name(), "bench", "child", T::NAME])
+        .args(["--log-format", if console::is_json() { "json" } else { "text" }, "bench", "child", T::NAME])
         .arg(serde_json::to_string(task)?)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,9 +1,12 @@
 //! Splits a log into training events and test cases.
 
+use serde::Serialize;
+
 use super::log::Log;
 
-/// Split of a log.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Split of a log. Serialised for the report.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "name", rename_all = "lowercase")]
 pub(super) enum Protocol {
     /// Each event is predicted from the state just before it, then used for training.
     Prequential {
@@ -22,11 +25,13 @@ pub(super) enum Protocol {
 }
 
 /// Position in a log.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Cut {
     /// After this share of the events, 0 to 1.
     Share(f64),
     /// At the first event at or after this millisecond.
+    #[serde(rename = "ms")]
     At(u64),
 }
 

@@ -9,7 +9,7 @@ use super::bootstrap::{Bootstrap, Estimate, Tally};
 use super::list_metrics::LIST_METRICS;
 use super::metrics::METRICS;
 use super::protocol::{Cut, Protocol};
-use super::scores::{ITEM_GROUPS, ItemGroup, SystemScores};
+use super::scores::{ITEM_GROUPS, NEW, SystemScores};
 use super::settings::Setting;
 use super::trial::{Trial, TrialResult};
 use crate::commands::table::Table;
@@ -64,11 +64,6 @@ impl System {
         };
         names.into_iter().zip(scores).map(system).collect()
     }
-
-    fn group(&self, group: ItemGroup) -> &GroupScores {
-        let at = ITEM_GROUPS.iter().position(|other| *other == group).expect("a known group");
-        &self.groups[at]
-    }
 }
 
 pub(super) struct Report {
@@ -81,7 +76,7 @@ pub(super) struct Report {
     heading: String,
     /// Whether each case has one relevant item, so that recall equals the hit rate.
     single: bool,
-    about: Map<String, Value>,
+    about: Value,
 }
 
 impl Report {
@@ -107,7 +102,7 @@ impl Report {
 
     /// Estimate of a metric on new items.
     pub(super) fn estimate(&self, system: usize, metric: usize, k: usize) -> &Estimate {
-        &self.systems[system].group(ItemGroup::New).estimates[self.column(metric, k)]
+        &self.systems[system].groups[NEW].estimates[self.column(metric, k)]
     }
 
     fn column(&self, measure: usize, k: usize) -> usize {
@@ -169,13 +164,13 @@ impl Report {
         let mut header = vec!["items taken", "lists", "users"];
         header.extend(systems.iter().map(|system| system.name.as_str()));
         let mut table = Table::new(header);
-        for group in ITEM_GROUPS {
-            let scores = self.systems[0].group(group);
+        for (at, group) in ITEM_GROUPS.iter().enumerate() {
+            let scores = &self.systems[0].groups[at];
             let rates = systems.iter().map(|system| {
-                let estimate = &system.group(group).estimates[self.column(0, self.at)];
+                let estimate = &system.groups[at].estimates[self.column(0, self.at)];
                 estimate.mean.map_or("-".into(), |mean| format!("{mean:.4}"))
             });
-            let counts = [description(group).to_owned(), grouped(scores.cases), grouped(scores.users as u64)];
+            let counts = [group.title.to_owned(), grouped(scores.cases), grouped(scores.users as u64)];
             table.row(counts.into_iter().chain(rates));
         }
         table
@@ -207,7 +202,7 @@ impl Report {
         let system = |(at, system): (usize, &System)| {
             let groups = ITEM_GROUPS.iter().zip(&system.groups).map(|(group, scores)| {
                 let figures = at_each_k(&metrics, &scores.estimates);
-                (group.name().to_owned(), json!({"lists": scores.cases, "users": scores.users, "metrics": figures}))
+                (group.name.to_owned(), json!({"lists": scores.cases, "users": scores.users, "metrics": figures}))
             });
             let mut lists = at_each_k(&list_metrics, &system.lists[1..]);
             lists.insert("answered".into(), json!(system.lists[0]));
@@ -226,18 +221,8 @@ impl Report {
             })
         };
         let mut report = self.about.clone();
-        report.insert("systems".into(), self.systems.iter().enumerate().map(system).collect());
-        Value::Object(report)
-    }
-}
-
-fn description(group: ItemGroup) -> &'static str {
-    match group {
-        ItemGroup::New => "new",
-        ItemGroup::Warm => "new, user and item known",
-        ItemGroup::ColdUsers => "new, user unknown",
-        ItemGroup::ColdItems => "new, item unknown",
-        ItemGroup::Repeats => "repeats",
+        report["systems"] = self.systems.iter().enumerate().map(system).collect();
+        report
     }
 }
 
@@ -314,18 +299,9 @@ fn heading(args: &EvaluateArgs, protocol: Protocol, trial: &Trial, settings: &[S
 
 const EXPLORE: &str = "\nexplore=N: the last N positions have new items, without events so far";
 
-fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Map<String, Value> {
+fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Value {
     let log = &trial.log;
-    let from = |from: Cut| match from {
-        Cut::Share(share) => json!({"share": share}),
-        Cut::At(ms) => json!({"ms": ms}),
-    };
-    let protocol = match protocol {
-        Protocol::Last => json!({"name": "last"}),
-        Protocol::Prequential { from: at, tick } => json!({"name": "prequential", "from": from(at), "tick": tick}),
-        Protocol::Time { from: at } => json!({"name": "time", "from": from(at)}),
-    };
-    let about = json!({
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "log": {
             "events": log.events.len(),
@@ -346,11 +322,7 @@ fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Map<String, 
         "resamples": args.resamples,
         "set": args.sets,
         "config": args.config,
-    });
-    match about {
-        Value::Object(about) => about,
-        _ => Map::new(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -6,44 +6,42 @@ use super::metrics::{Hits, METRICS};
 use super::training_stats::TrainingStats;
 
 /// Group of relevant items, by what the training events have of the item and its user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ItemGroup {
-    /// Items that the user had not touched before.
-    New,
-    /// New items, where user and item have earlier events.
-    Warm,
-    /// New items of users without earlier events.
-    ColdUsers,
-    /// New items without earlier events.
-    ColdItems,
-    /// Items that the user had touched before. They are never recommended, so they are counted separately.
-    Repeats,
+pub(super) struct ItemGroup {
+    /// Name in JSON.
+    pub(super) name: &'static str,
+    /// Name in tables.
+    pub(super) title: &'static str,
+    contains: fn(u32, u32, &TrainingStats) -> bool,
 }
 
-pub(super) const ITEM_GROUPS: [ItemGroup; 5] =
-    [ItemGroup::New, ItemGroup::Warm, ItemGroup::ColdUsers, ItemGroup::ColdItems, ItemGroup::Repeats];
+/// All groups, in the order of the report.
+pub(super) static ITEM_GROUPS: [ItemGroup; 5] = [
+    ItemGroup { name: "new", title: "new", contains: is_new },
+    ItemGroup { name: "warm", title: "new, user and item known", contains: is_warm },
+    ItemGroup {
+        name: "cold_users",
+        title: "new, user unknown",
+        contains: |user, item, training| is_new(user, item, training) && !training.has_user(user),
+    },
+    ItemGroup {
+        name: "cold_items",
+        title: "new, item unknown",
+        contains: |user, item, training| is_new(user, item, training) && !training.has_item(item),
+    },
+    // They are never recommended, so they are counted separately.
+    ItemGroup { name: "repeats", title: "repeats", contains: |user, item, training| !is_new(user, item, training) },
+];
 
-impl ItemGroup {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            ItemGroup::New => "new",
-            ItemGroup::Warm => "warm",
-            ItemGroup::ColdUsers => "cold_users",
-            ItemGroup::ColdItems => "cold_items",
-            ItemGroup::Repeats => "repeats",
-        }
-    }
+/// Index of the new items.
+pub(super) const NEW: usize = 0;
 
-    fn contains(self, user: u32, item: u32, training: &TrainingStats) -> bool {
-        let repeat = training.has_interacted(user, item);
-        match self {
-            ItemGroup::New => !repeat,
-            ItemGroup::Warm => !repeat && training.has_user(user) && training.has_item(item),
-            ItemGroup::ColdUsers => !repeat && !training.has_user(user),
-            ItemGroup::ColdItems => !repeat && !training.has_item(item),
-            ItemGroup::Repeats => repeat,
-        }
-    }
+/// Whether the user had not touched the item before.
+fn is_new(user: u32, item: u32, training: &TrainingStats) -> bool {
+    !training.has_interacted(user, item)
+}
+
+fn is_warm(user: u32, item: u32, training: &TrainingStats) -> bool {
+    is_new(user, item, training) && training.has_user(user) && training.has_item(item)
 }
 
 /// Scores of the lists of one system.
@@ -79,7 +77,7 @@ impl SystemScores {
         let SystemScores { ks, groups, lists, coverage } = self;
         for (group, tally) in ITEM_GROUPS.iter().zip(groups) {
             let relevant: Vec<u32> =
-                relevant.iter().copied().filter(|item| group.contains(user, *item, training)).collect();
+                relevant.iter().copied().filter(|item| (group.contains)(user, *item, training)).collect();
             if !relevant.is_empty() {
                 let hits = Hits::of(list, &relevant);
                 let values = METRICS.iter().flat_map(|metric| ks.iter().map(|k| Some((metric.value)(&hits, *k))));
