@@ -235,7 +235,8 @@ fn flags(help: &str) -> Vec<(String, Vec<String>)> {
             headings.last_mut().unwrap().1.push(name.into());
         }
     }
-    headings.retain(|(_, flags)| !flags.is_empty());
+    // An example can go on in a second line.
+    headings.retain(|(heading, flags)| heading != "Examples" && !flags.is_empty());
     headings
 }
 
