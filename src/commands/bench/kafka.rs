@@ -40,7 +40,7 @@ first second are not recorded. `busy` is the share of all cores in use by all pr
 
 #[derive(Debug, Args)]
 pub(super) struct KafkaArgs {
-    /// Address of the broker [default: the environment variable DELTAREC_KAFKA]
+    /// Address of the broker [default: the environment variable `DELTAREC_KAFKA`]
     #[arg(long, value_name = "HOST:PORT")]
     broker: Option<String>,
     /// Events per second
