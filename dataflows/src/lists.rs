@@ -6,6 +6,7 @@
 //! any other candidate. Only a candidate that may enter the k best is totalled again, with one probe into each row of the
 //! viewer. Contributions are not stored, so a viewer that leaves the audience costs no more than dropping its state.
 
+mod source;
 mod sources;
 mod viewers;
 
@@ -13,8 +14,9 @@ use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 
+use self::source::{OWN_ITEMS, SOURCES};
+use self::sources::AnySource;
 pub use self::sources::CandidateSource;
-use self::sources::{AnySource, OWN_ITEMS, SOURCES};
 use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
 use crate::gauges::{Gauges, add};
 use crate::operators::{Output, PREFETCH_BATCH, RowCache, SlicedOperator, StageBuilder, ViewerState};

@@ -2,7 +2,7 @@
 
 use schema::{IdMap, shrink_if_sparse};
 
-use super::sources::{OWN_ITEMS, SOURCES, Source};
+use super::source::{OWN_ITEMS, SOURCES, Source};
 use crate::operators::{
     Dense, PREFETCH_BATCH, Profile, Ranked, Row, RowCache, TopK, Totals, UpdateBatches, ViewerId, ViewerState,
     capacity, load_lines, mask_bit, prefetch, update_holders,
