@@ -17,6 +17,7 @@ mod exactness;
 mod handshake;
 /// Random logs that stress the shortcuts of the graph, against the oracle.
 mod hostile;
+mod hot_items;
 mod live;
 mod oracle_units;
 mod program;

@@ -163,7 +163,7 @@ fn disagreements(
                 let users = SimilarUsers { similar, histories: followed };
                 sources.push(CandidateSource::similar_users(config.sources.users, users));
             }
-            let emitted = lists(sources, &config, &gauges);
+            let emitted = lists(sources, None, &config, &gauges);
             let emitted = emitted.map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect()));
             let emitted = emitted.inspect(count("lists", &counted));
             let lists = report(emitted.negate().concat(expected), "lists", &found);

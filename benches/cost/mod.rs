@@ -13,31 +13,27 @@
 //!
 //! Unlike the graph it never frees the names of users and items, has no parallelism and exposes no state while it runs.
 
+mod differences;
 mod histories;
 mod names;
 mod pairs;
+mod prefetch;
 mod rows;
 mod top_entries;
+mod user;
 mod viewers;
 
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use dataflows::types::{Scored, UserId};
 use dataflows::{Config, Event};
 
-use histories::{Differences, Histories};
+use differences::Differences;
+use histories::Histories;
 use names::{Items, Users};
 use pairs::Pairs;
 use rows::Rows;
 use viewers::Viewers;
-
-/// Loads cache lines before they are needed, so that the cache misses overlap: the loads do not depend on each other.
-/// `values` reads one value per cache line.
-#[inline]
-fn prefetch(values: impl Iterator<Item = u32>) {
-    black_box(values.fold(0, |combined, value| combined ^ value));
-}
 
 /// Time by stage.
 #[derive(Clone, Copy, Debug, Default)]

@@ -30,6 +30,9 @@ impl Users {
 /// Number of phases of the quantised logarithm. The phase of two items is the xor of the low bits of their ids.
 pub(crate) const PHASES: u32 = 64;
 
+/// Limit of item numbers: the change of a pair has 27 bits for one.
+pub(crate) const MAX_ITEMS: u32 = 1 << 27;
+
 /// Items with nearly dense numbers that have the low six bits of the id. The phase of a pair then follows from the numbers,
 /// and tables sorted by number can be searched by phase. Some numbers are unused.
 pub(crate) struct Items {
@@ -52,7 +55,7 @@ impl Items {
             let size = &mut self.class_sizes[class as usize];
             let number = *size * PHASES + class;
             *size += 1;
-            assert!(number < super::pairs::MAX_ITEMS, "too many items");
+            assert!(number < MAX_ITEMS, "too many items");
             if self.ids.len() <= number as usize {
                 self.ids.resize((*size * PHASES) as usize, 0);
             }

@@ -1,9 +1,8 @@
 //! Co-occurrence counts, and their changes by a batch.
 
-use super::histories::{Differences, LevelChange};
+use super::differences::{Differences, LevelChange};
 use super::names::PHASES;
-use super::prefetch;
-use super::rows::Rows;
+use super::prefetch::prefetch;
 
 /// Slot of a row: the number of the other item plus one in the high half, the count in the low half; 0 if free.
 type Slot = u64;
@@ -90,10 +89,8 @@ impl Row {
     }
 }
 
-/// Limit of item numbers: a [`Change`] has 27 bits for one.
-pub(crate) const MAX_ITEMS: u32 = 1 << 27;
-
-/// Change of a count by at most 15 in either direction, with the other item.
+/// Change of a count by at most 15 in either direction, with the other item: below
+/// [`MAX_ITEMS`](super::names::MAX_ITEMS), so that 27 bits hold it.
 #[derive(Clone, Copy, Default)]
 struct Change(u32);
 
@@ -109,6 +106,18 @@ impl Change {
 
 /// Changes with prefetched slots. That many cache lines fit into the second-level cache.
 const PREFETCH_BATCH: usize = 256;
+
+/// The rankings that changed counts may affect.
+pub(crate) trait Rankings {
+    /// Decides whether a changed count can affect one row.
+    type Filter: Copy;
+
+    /// The filter of a row; `None` if the row is not maintained.
+    fn filter(&self, row: u32) -> Option<Self::Filter>;
+
+    /// Records a changed count if it may affect the row of the filter.
+    fn push_if_relevant(&mut self, filter: Self::Filter, item: u32, old: u32, new: u32);
+}
 
 /// All co-occurrences, stored in both directions.
 #[derive(Default)]
@@ -143,7 +152,7 @@ impl Pairs {
 
     /// Applies a batch. A counting sort groups its changes by row, so that each row is fetched once. Returns the number of
     /// changes, both directions.
-    pub(crate) fn apply(&mut self, differences: &Differences, rows: &mut Rows) -> u64 {
+    pub(crate) fn apply(&mut self, differences: &Differences, rankings: &mut impl Rankings) -> u64 {
         // After the prefix sum an entry is the start of its row; after the distribution it is the end.
         self.starts.fill(0);
         for (changed, others) in differences.users() {
@@ -168,13 +177,13 @@ impl Pairs {
                 }
             });
         }
-        self.count(rows);
+        self.count(rankings);
         u64::from(total)
     }
 
     /// Applies the grouped changes. Most slots are not in cache, and a probe sequence that waits for memory delays the
     /// next one, so the home slots of several rows are prefetched together.
-    fn count(&mut self, ranked: &mut Rows) {
+    fn count(&mut self, rankings: &mut impl Rankings) {
         let (mut row, mut start) = (0, 0);
         while row < self.rows.len() {
             let (first, from) = (row, start);
@@ -193,10 +202,10 @@ impl Pairs {
                 let end = self.starts[item] as usize;
                 let changes = self.changes[start..end].iter().map(|change| change.parts());
                 start = end;
-                if let Some(filter) = ranked.filter(item as u32) {
+                if let Some(filter) = rankings.filter(item as u32) {
                     for (other, change) in changes {
                         let (old, new) = row.add(other, change);
-                        filter.push_if_relevant(ranked, other, old, new);
+                        rankings.push_if_relevant(filter, other, old, new);
                     }
                 } else {
                     for (other, change) in changes {

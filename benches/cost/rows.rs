@@ -7,8 +7,8 @@ use dataflows::operators::{Logarithm, Similarity};
 use dataflows::types::ItemId;
 
 use super::names::PHASES;
-use super::pairs::Pairs;
-use super::prefetch;
+use super::pairs::{Pairs, Rankings};
+use super::prefetch::prefetch;
 use super::top_entries::{ABSENT, CLOSED, Entry, OPEN, Score, ScoreChange, TopEntries};
 
 /// Published neighbour of an item.
@@ -64,22 +64,30 @@ pub(crate) struct Rows {
     pub(crate) moves: u64,
 }
 
-/// Decides whether a changed count can affect one row.
+/// The lowest score that can affect one row.
 #[derive(Clone, Copy)]
 pub(crate) struct RowFilter {
     row: u32,
     cut: Score,
 }
 
-impl RowFilter {
+impl Rankings for Rows {
+    type Filter = RowFilter;
+
+    #[inline]
+    fn filter(&self, row: u32) -> Option<RowFilter> {
+        let cut = self.cuts[row as usize];
+        (cut != CLOSED).then_some(RowFilter { row, cut })
+    }
+
     /// Records the score change if the entry may reach the cut before or after it.
     #[inline]
-    pub(crate) fn push_if_relevant(self, rows: &mut Rows, item: u32, old: u32, new: u32) {
-        let quantised = rows.quantised(self.row, item);
-        if rows.twice(old.max(new)) - quantised >= self.cut {
-            let (old, new) = (rows.score(old, quantised), rows.score(new, quantised));
+    fn push_if_relevant(&mut self, RowFilter { row, cut }: RowFilter, item: u32, old: u32, new: u32) {
+        let quantised = self.quantised(row, item);
+        if self.twice(old.max(new)) - quantised >= cut {
+            let (old, new) = (self.score(old, quantised), self.score(new, quantised));
             if old != new {
-                rows.score_changes.push(ScoreChange { row: self.row, item, old, new });
+                self.score_changes.push(ScoreChange { row, item, old, new });
             }
         }
     }
@@ -156,12 +164,6 @@ impl Rows {
     #[inline]
     fn score(&self, count: u32, quantised: Score) -> Score {
         if count < self.least { ABSENT } else { self.twice(count) - quantised }
-    }
-
-    /// The filter of a row; `None` if the row is not maintained.
-    pub(crate) fn filter(&self, row: u32) -> Option<RowFilter> {
-        let cut = self.cuts[row as usize];
-        (cut != CLOSED).then_some(RowFilter { row, cut })
     }
 
     /// Releases rows without subscribers after a grace period: many are subscribed again soon, and a rescan costs more than

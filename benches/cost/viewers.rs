@@ -6,7 +6,7 @@ use dataflows::Config;
 use dataflows::types::{ItemId, Level, Scored, UserId};
 
 use super::names::Users;
-use super::prefetch;
+use super::prefetch::prefetch;
 use super::rows::Rows;
 
 const NO_VIEWER: u32 = u32::MAX;

@@ -48,7 +48,8 @@ impl ListChange {
     }
 }
 
-/// Emits one record for each list that changed in a tick: the retraction of the old list and the new one, merged.
+/// Emits one record for each list that changed in a tick: the retraction of the old list and the new one, merged. A list
+/// with the same items in the same order has not changed: a viewer who joins or leaves a cohort mostly keeps its list.
 ///
 /// With `reconcile` nothing is emitted until [`Reconcile::Finish`]. Until then each list is kept twice: as it is now and
 /// as it is in the output.
@@ -77,6 +78,7 @@ pub fn changes<'scope>(
         }
         for_each_list(lists.take(time), |key, old, new| match &mut pending {
             Some(pending) => drop(pending.lists.insert(key, new)),
+            None if items_of(&old).eq(items_of(&new)) => {}
             None => emitted.push(ListChange::between(key, ms_of(time), items_of(&old), new)),
         });
         if let Some(pending) = pending.take_if(|_| finishes) {

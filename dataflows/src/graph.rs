@@ -8,9 +8,9 @@ use crate::audience::{profile_subscriptions, row_subscriptions};
 use crate::gauges::set;
 use crate::interactions::Interactions;
 use crate::{
-    CandidateSource, Collection, Config, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListKey, Loading,
-    Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes, interactions,
-    lists, row_changes, similar_items, similar_users, trending,
+    CandidateSource, Cohorts, Collection, Config, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListKey,
+    Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes,
+    cohorts, interactions, lists, row_changes, sampled_users, similar_items, similar_users, trending,
 };
 
 /// The outputs of the graph.
@@ -36,7 +36,7 @@ pub struct Recommendations<'scope> {
 /// barriers -> (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists (top k) -> changes
 ///                           +-> profiles of the audience -+-> demand -----+     |  |             |
 ///                           |                             +---------------------+  |             |
-///                           +-> samples, activity -> similar users (top k) --------+             |
+///                           +-> samples -> cohorts -> similar users (top k) -------+             |
 ///                           +-> trends -> trending (top k) ------------------------------------->+
 /// reconcile ------------------------------------------------------------------------------------>+
 /// ```
@@ -61,9 +61,16 @@ pub fn recommendations<'scope>(
         loading,
     } = interactions(events, barriers, config, &probe, &gauges, snapshots);
 
-    let users_source =
-        config.needs_similar_users().then(|| similar_users(history.clone(), audience_histories, config, &gauges));
     let mut demand = profile_subscriptions(profiles.clone());
+    let mut viewers = Cohorts { profiles, histories: audience_histories, roles: None };
+    let users_source = config.needs_similar_users().then(|| {
+        let sampled = sampled_users(history.clone(), viewers.histories.clone(), config);
+        // The output has the similar users of every viewer.
+        if !config.outputs.similar_users {
+            viewers = cohorts(viewers.profiles.clone(), viewers.histories.clone(), sampled.members.clone(), config);
+        }
+        similar_users(history.clone(), viewers.histories.clone(), sampled, config, &gauges)
+    });
     if config.outputs.similar_items {
         demand = demand.concat(all_items(history.clone()));
     }
@@ -79,9 +86,9 @@ pub fn recommendations<'scope>(
     });
     let users_source = users_source.filter(|_| config.sources.users > 0);
 
-    let mut sources = vec![CandidateSource::similar_items(config.sources.items, profiles, neighbours.clone())];
+    let mut sources = vec![CandidateSource::similar_items(config.sources.items, viewers.profiles, neighbours.clone())];
     sources.extend(users_source.map(|source| CandidateSource::similar_users(config.sources.users, source)));
-    let lists = lists(sources, config, &gauges);
+    let lists = lists(sources, viewers.roles, config, &gauges);
     let mut lists = lists.map(|(user, list)| (ListKey::User(user), list));
     if let (Some(trends), Some(trending_config)) = (trends, config.trending) {
         lists = lists.concat(trending(trends, trending_config.k));

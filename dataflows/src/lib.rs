@@ -39,6 +39,7 @@ pub mod types;
 
 mod audience;
 mod changes;
+mod cohorts;
 mod driver;
 mod graph;
 mod input;

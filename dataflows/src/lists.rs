@@ -6,21 +6,31 @@
 //! any other candidate. Only a candidate that may enter the k best is totalled again, with one probe into each row of the
 //! viewer. Contributions are not stored, so a viewer that leaves the audience costs no more than dropping its state.
 
+mod followers;
+mod source;
 mod sources;
 mod viewers;
 
 use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
+use timely::dataflow::channels::pact::Pipeline;
 
+use self::followers::{Followers, ListUpdate};
+use self::source::{OWN_ITEMS, SOURCES};
+use self::sources::AnySource;
 pub use self::sources::CandidateSource;
-use self::sources::{AnySource, OWN_ITEMS, SOURCES};
 use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
+use crate::cohorts::{CohortId, Role};
 use crate::gauges::{Gauges, add};
-use crate::operators::{Output, PREFETCH_BATCH, RowCache, SlicedOperator, StageBuilder, ViewerState};
+use crate::operators::{Input, Output, PREFETCH_BATCH, RowCache, SlicedOperator, StageBuilder, ViewerState};
 use crate::{Collection, Config, Diff, List, Time, UserId};
 
-/// Maintains the `k` best items of each viewer over all sources. Empty lists are not in the collection.
+/// Maintains the `k` best items of each viewer over all sources. Empty lists are not in the collection. The followers in
+/// `roles` have no input of their own and get the list of their representative.
+///
+/// A list is updated only if its sequence of items changes, and it keeps its scores until then. The retraction of a follower
+/// may have scores of another moment than its insertion.
 ///
 /// The first source is that of similar items, because its members, the viewers' own items, are excluded from the lists. A
 /// source that is left out has no inputs. Cost of a profile update: a pass over the rows of the viewer,
@@ -33,6 +43,7 @@ use crate::{Collection, Config, Diff, List, Time, UserId};
 /// If there is no source, or more than the operator has room for.
 pub fn lists<'scope>(
     sources: Vec<CandidateSource<'scope>>,
+    roles: Option<Collection<'scope, (CohortId, Role)>>,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, List)> {
@@ -43,9 +54,10 @@ pub fn lists<'scope>(
         *weight = source.weight.into();
     }
     let sources = sources.into_iter().map(|source| (source.connect)(&mut builder)).collect();
+    let roles = roles.map(|roles| builder.input(roles.inner, Pipeline)).unwrap_or_default();
     let (output, lists) = builder.output();
     let (viewers, gauges) = (Viewers::new(config.k, weights), Arc::clone(gauges));
-    builder.build(config.slice, Lists { sources, output, viewers, gauges, ..Lists::default() });
+    builder.build(config.slice, Lists { sources, roles, output, viewers, gauges, ..Lists::default() });
     lists.as_collection()
 }
 
@@ -59,8 +71,10 @@ const MAX_ROWS_PER_VIEWER: usize = if cfg!(test) { 2 } else { 16 };
 #[derive(Default)]
 struct Lists {
     sources: Vec<Box<dyn AnySource>>,
+    roles: Input<((CohortId, Role), Time, Diff)>,
     output: Output<((UserId, List), Time, Diff)>,
     viewers: Viewers,
+    followers: Followers,
     rows: RowCache,
     /// Changed candidates of the tick, grouped by row.
     changed: Vec<CandidateDelta>,
@@ -88,10 +102,14 @@ impl SlicedOperator for Lists {
         viewers.update_holders(rows);
         let applied: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
         self.rescan = applied > MAX_ROWS_PER_VIEWER * viewers.len();
+        for ((cohort, role), _, diff) in self.roles.take(time).into_iter().flatten() {
+            let mut emitted = self.output.buffer();
+            self.followers.update(cohort, role, diff, &mut |update| push(&mut emitted, time, update));
+        }
     }
 
     fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
-        let Lists { viewers, rows, output, .. } = self;
+        let Lists { viewers, followers, rows, output, .. } = self;
         let mut emitted = output.buffer();
         // 3. Changed candidates, for each holder of their row.
         while let Some(CandidateDelta { row, .. }) = self.changed.get(self.row).copied() {
@@ -120,9 +138,9 @@ impl SlicedOperator for Lists {
             viewers.prefetch_dirty(rows);
             for _ in 0..PREFETCH_BATCH {
                 let Some(viewer) = viewers.dirty.pop() else { break };
-                if let Some((user, old, new)) = viewers.flush(viewer, rows) {
-                    let lists = [(old, -1), (new, 1)].into_iter().filter(|(list, _)| !list.is_empty());
-                    emitted.extend(lists.map(|(list, diff)| ((user, list), time, diff)));
+                if let Some(update) = viewers.flush(viewer, rows) {
+                    followers.list_changed(update.0);
+                    push(&mut emitted, time, update);
                 }
                 *fuel = fuel.saturating_sub(FLUSH);
                 if *fuel == 0 && !viewers.dirty.is_empty() {
@@ -130,7 +148,15 @@ impl SlicedOperator for Lists {
                 }
             }
         }
-        // 5. Ids without references.
+        // 5. Lists of followers.
+        let mut emit = |update| push(&mut emitted, time, update);
+        while let Some(changed) = followers.flush(|user| viewers.list(user, rows), &mut emit) {
+            *fuel = fuel.saturating_sub(changed);
+            if *fuel == 0 && followers.is_dirty() {
+                return false;
+            }
+        }
+        // 6. Ids without references.
         rows.release();
         true
     }
@@ -139,8 +165,14 @@ impl SlicedOperator for Lists {
         let Work { totals, rescans, lists } = std::mem::take(&mut self.viewers.work);
         add(&self.gauges.totals, totals);
         add(&self.gauges.rescans, rescans);
-        add(&self.gauges.lists, lists);
+        add(&self.gauges.lists, lists + std::mem::take(&mut self.followers.lists));
     }
+}
+
+/// Emits the retraction of a list and its successor; empty lists are not in the collection.
+fn push(emitted: &mut Vec<((UserId, List), Time, Diff)>, time: Time, (user, old, new): ListUpdate) {
+    let lists = [(old, -1), (new, 1)].into_iter().filter(|(list, _)| !list.is_empty());
+    emitted.extend(lists.map(|(list, diff)| ((user, list), time, diff)));
 }
 
 #[cfg(test)]

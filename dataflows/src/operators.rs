@@ -31,6 +31,7 @@ pub use self::top_k::{Ranked, TopK};
 pub(crate) use self::totals::Totals;
 pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};
 pub use crate::changes::{Reconcile, changes};
+pub use crate::cohorts::{CohortId, Cohorts, Role, cohorts};
 pub use crate::input::OpenTick;
 pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions};
 pub use crate::lists::{CandidateSource, lists};
@@ -39,6 +40,7 @@ pub use crate::row_changes::{RowChange, row_changes};
 pub use crate::similarity::items::{Neighbour, SimilarItems, similar_items};
 pub use crate::similarity::quantise::{Logarithm, Similarity};
 pub use crate::similarity::users::{
-    Member, SimilarUser, SimilarUsers, activity, histories, rank_similar_users, samples, similar_users,
+    Member, SampledUsers, SimilarUser, SimilarUsers, activity, histories, rank_similar_users, sampled_users, samples,
+    similar_users,
 };
 pub use crate::trending::trending;

@@ -2,7 +2,8 @@
 
 use schema::{IdMap, shrink_if_sparse};
 
-use super::sources::{OWN_ITEMS, SOURCES, Source};
+use super::followers::ListUpdate;
+use super::source::{OWN_ITEMS, SOURCES, Source};
 use crate::operators::{
     Dense, PREFETCH_BATCH, Profile, Ranked, Row, RowCache, TopK, Totals, UpdateBatches, ViewerId, ViewerState,
     capacity, load_lines, mask_bit, prefetch, update_holders,
@@ -266,7 +267,7 @@ impl Viewers {
     }
 
     /// Flushes a viewer. Returns the old and the new list if the sequence of items changed.
-    pub(super) fn flush(&mut self, id: ViewerId, rows: &RowCache) -> Option<(UserId, List, List)> {
+    pub(super) fn flush(&mut self, id: ViewerId, rows: &RowCache) -> Option<ListUpdate> {
         let state = std::mem::replace(&mut self.hot[id as usize].state, ViewerState::Clean);
         let viewer = &mut self.viewers[id as usize];
         let mut raised = std::mem::take(&mut viewer.raised);
@@ -290,7 +291,7 @@ impl Viewers {
         let name = |ranked: &Ranked<i64>| rows.ids().name(ranked.id);
         let same = !order_changed || best.iter().map(name).eq(viewer.list.iter().map(|scored| scored.item));
         let change = (!same).then(|| {
-            let list: List = best.iter().map(|ranked| Scored { item: name(ranked), score: ranked.score }).collect();
+            let list = viewer.best(self.k, rows);
             let old = std::mem::replace(&mut viewer.list, list.clone());
             (viewer.user, old, list)
         });
@@ -303,6 +304,12 @@ impl Viewers {
             self.free.push(id);
         }
         change
+    }
+
+    /// The list of a viewer with the scores of now, when no viewer is dirty.
+    pub(super) fn list(&self, user: UserId, rows: &RowCache) -> List {
+        let viewer = self.ids.get(&user).map(|id| &self.viewers[*id as usize]);
+        viewer.map(|viewer| viewer.best(self.k, rows)).unwrap_or_default()
     }
 
     /// Totals all candidates in the rows of a viewer.
@@ -357,6 +364,11 @@ impl Viewer {
     fn new(user: UserId) -> Self {
         let profiles = Default::default();
         Viewer { user, profiles, ranking: TopK::default(), list: List::new(), raised: Vec::new() }
+    }
+
+    fn best(&self, k: usize, rows: &RowCache) -> List {
+        let scored = |ranked: &Ranked<i64>| Scored { item: rows.ids().name(ranked.id), score: ranked.score };
+        self.ranking.best(k).iter().map(scored).collect()
     }
 
     /// Whether the viewer has no members of any source.

@@ -41,19 +41,37 @@ pub struct SimilarUsers<'scope> {
     pub histories: Collection<'scope, (Subscription, (ItemId, Level))>,
 }
 
-/// The source `users`. `history` has the histories of all users, `audience_histories` those of the audience, located with
-/// the viewers.
+/// What all rankings of similar users start from.
+pub struct SampledUsers<'scope> {
+    /// The samples of the items that viewers have. Located with the viewers.
+    pub members: Collection<'scope, (Subscription, Member)>,
+    /// Every user with its activity as multiplicity.
+    weights: Collection<'scope, UserId>,
+}
+
+/// Samples the users of each item for the viewers. `history` has the histories of all users, `audience_histories` those of
+/// the audience, located with the viewers.
+pub fn sampled_users<'scope>(
+    history: Collection<'scope, (UserId, (ItemId, Level))>,
+    audience_histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    config: &Config,
+) -> SampledUsers<'scope> {
+    let me = Subscriber::worker(history.inner.scope().index());
+    let viewed_items = row_subscriptions(me, audience_histories, "Viewed items", |(_, (item, _))| *item);
+    let (members, weights) = samples(history, viewed_items, config);
+    let to_viewers = |update: &((Subscription, Member), Time, Diff)| update.0.0.worker();
+    SampledUsers { members: members.inner.exchange(to_viewers).as_collection(), weights }
+}
+
+/// The source `users`. `audience_histories` has the histories of the viewers to rank for, located with the viewers.
 pub fn similar_users<'scope>(
     history: Collection<'scope, (UserId, (ItemId, Level))>,
     audience_histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    SampledUsers { members, weights }: SampledUsers<'scope>,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarUsers<'scope> {
     let me = Subscriber::worker(history.inner.scope().index());
-    let viewed_items = row_subscriptions(me, audience_histories.clone(), "Viewed items", |(_, (item, _))| *item);
-    let (members, weights) = samples(history.clone(), viewed_items, config);
-    let to_viewers = |update: &((Subscription, Member), Time, Diff)| update.0.0.worker();
-    let members = members.inner.exchange(to_viewers).as_collection();
     let viewers = audience_histories.clone().map(|(user, _)| user);
     let compared = members.clone().map(|(_, member)| member.user).concat(viewers);
     let activity = activity(weights, row_subscriptions(me, compared, "Compared users", |user| *user), config);

@@ -1,4 +1,5 @@
-use super::{CandidateSource, Source};
+use super::CandidateSource;
+use crate::lists::source::Source;
 use crate::operators::{Dense, RowCache};
 use crate::{Collection, ItemId, Neighbour, Subscription, UserId, Weight};
 
