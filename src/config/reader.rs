@@ -15,6 +15,7 @@ pub(super) fn read(layers: Layers) -> (Result<Config, ConfigErrors>, Vec<String>
         levels: schema::Levels::default(),
         input: Input::default(),
         state: State::default(),
+        identity_key: None,
         kafka: connectors::KafkaOptions::default(),
     };
     let Layers { root, errors, warnings, whole } = layers;

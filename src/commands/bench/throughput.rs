@@ -8,6 +8,7 @@ use clap::Args;
 use connectors::{InputOptions, KafkaOptions, OpenError, Uri, open_lines, open_sink, open_source};
 use dataflows::Driver;
 use dataflows::gauges::StateSize;
+use schema::IdKey;
 use serde::{Deserialize, Serialize};
 use simulator::Options;
 
@@ -128,7 +129,7 @@ impl ReplayResult {
 pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<ReplayResult>, Failure> {
     let mut config = task.args.common.with_audience(task.span)?;
     config.input.batch = task.args.batch as usize;
-    let member = task.cluster.as_ref().map(|cluster| member(cluster, task.workers, &config)).transpose()?.flatten();
+    let member = task.cluster.as_ref().map(|cluster| member(cluster, task.workers, &config, IdKey::default())).transpose()?.flatten();
     let links = member.map(|member| member.gather(GraphOptions::default(), stop)).transpose()?;
     let links = match links {
         Some(None) => return Ok(None),
