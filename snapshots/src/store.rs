@@ -260,7 +260,12 @@ impl Store {
     }
 
     /// Decodes a file, given its verified bytes. `ids`: key by which users are checked.
-    pub(crate) fn decode(&self, group: &GroupFile, bytes: &Bytes, ids: Option<IdKey>) -> Result<Interactions, StoreError> {
+    pub(crate) fn decode(
+        &self,
+        group: &GroupFile,
+        bytes: &Bytes,
+        ids: Option<IdKey>,
+    ) -> Result<Interactions, StoreError> {
         let place = || self.place(&Path::from(group.file.as_str()));
         let damaged = |reason: String| StoreError::Damaged { place: place(), reason };
         let codec = self.codec_of(group)?;

@@ -293,11 +293,8 @@ mod tests {
             let claims = locked.claim((1, user), (2, item), room.map(|room| (3, room)));
             claims.map(|(user, item)| (user.hold(5, 30), item.hold(5, 40))).map_err(|error| (error.until, error.reason))
         };
-        let collision = |field, name: &str, known: &str| Reason::NameCollision {
-            field,
-            name: name.into(),
-            known: known.into(),
-        };
+        let collision =
+            |field, name: &str, known: &str| Reason::NameCollision { field, name: name.into(), known: known.into() };
         claim("ann", "hat", None).unwrap();
         claim("ann", "hat", Some("r1")).unwrap();
         assert_eq!(claim("bob", "hat", None), Err((1_030, collision("user", "bob", "ann"))));

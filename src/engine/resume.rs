@@ -96,27 +96,27 @@ impl Reader {
             }
             let item_name = item_names[item];
             let (user, item) = (group.users[user], group.items[item]);
-            let scope = graph.trending.map(|trending| trending.expires(ts)).filter(|until| *until > at).and_then(|until| {
-                let room = group.rows.room(row).filter(|_| input.rooms);
-                let room = room.map(|room| (self.ticks.shared.ids.id64(&trending_in(room)), room));
-                retain_trending_names(&mut names, (item, item_name), room, until)
-            });
+            let scope =
+                graph.trending.map(|trending| trending.expires(ts)).filter(|until| *until > at).and_then(|until| {
+                    let room = group.rows.room(row).filter(|_| input.rooms);
+                    let room = room.map(|room| (self.ticks.shared.ids.id64(&trending_in(room)), room));
+                    retain_trending_names(&mut names, (item, item_name), room, until)
+                });
             self.ticks.tick.events.push(Event { user, item, ts, level, scope });
         }
         self.ticks.shared.progress.restored.fetch_add(group.rows.len() as u64 - left_out, Relaxed);
         if left_out > 0 {
-            tracing::warn!(rows = left_out, "rows of the snapshot are left out: their names have the ids of other names");
+            tracing::warn!(
+                rows = left_out,
+                "rows of the snapshot are left out: their names have the ids of other names"
+            );
         }
     }
 }
 
 /// Holds the ids of names, each with the latest timestamp of its events. Returns for each whether it is held: one whose id
 /// another name has is not. Only a state from before such names were rejected has any.
-fn hold_all<'a>(
-    table: &mut Table,
-    names: impl Iterator<Item = ((&'a str, &'a u64), u64)>,
-    tick: u64,
-) -> Vec<bool> {
+fn hold_all<'a>(table: &mut Table, names: impl Iterator<Item = ((&'a str, &'a u64), u64)>, tick: u64) -> Vec<bool> {
     names.map(|((name, id), latest)| table.claim(*id, name).map(|claim| claim.hold(tick, latest)).is_ok()).collect()
 }
 

@@ -129,7 +129,12 @@ impl ReplayResult {
 pub(super) fn replay(task: &ReplayTask, stop: &Stop) -> Result<Option<ReplayResult>, Failure> {
     let mut config = task.args.common.with_audience(task.span)?;
     config.input.batch = task.args.batch as usize;
-    let member = task.cluster.as_ref().map(|cluster| member(cluster, task.workers, &config, IdKey::default())).transpose()?.flatten();
+    let member = task
+        .cluster
+        .as_ref()
+        .map(|cluster| member(cluster, task.workers, &config, IdKey::default()))
+        .transpose()?
+        .flatten();
     let links = member.map(|member| member.gather(GraphOptions::default(), stop)).transpose()?;
     let links = match links {
         Some(None) => return Ok(None),

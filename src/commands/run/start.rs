@@ -48,8 +48,16 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
             RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
         let records = input_args.reading();
-        let run =
-            state::StatefulRun { config: &config, state: uri, uris: &uris, output: &output, records, ids, clock, rebuild };
+        let run = state::StatefulRun {
+            config: &config,
+            state: uri,
+            uris: &uris,
+            output: &output,
+            records,
+            ids,
+            clock,
+            rebuild,
+        };
         let (sink, resume, state) = state::prepare(run, &mut inputs)?;
         (sink, resume, rejects, Some(state))
     } else {

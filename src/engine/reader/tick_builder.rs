@@ -101,7 +101,8 @@ impl TickBuilder {
         });
         let ids = self.shared.ids;
         let expires = record.ts.saturating_add(self.config.graph.retention);
-        let trending = self.config.graph.trending.map(|trending| trending.expires(record.ts)).filter(|until| *until > at);
+        let trending =
+            self.config.graph.trending.map(|trending| trending.expires(record.ts)).filter(|until| *until > at);
         let room = record.room.filter(|_| trending.is_some() && self.config.input.rooms);
         let room = room.map(|room| (ids.id64(&trending_in(room)), room));
         let (user, item) = ((ids.id64(record.user), record.user), (ids.id64(record.item), record.item));

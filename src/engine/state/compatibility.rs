@@ -104,9 +104,8 @@ mod tests {
         for then in [&silent, &then, &Map::new()] {
             assert!(check(then, &trends).unwrap_err().to_string().contains("[trending] was"));
         }
-        let keyed = |secret: &[u8]| {
-            settings(&Config::default(), &json!({ "columns": "user=u" }), IdKey::new(secret).unwrap())
-        };
+        let keyed =
+            |secret: &[u8]| settings(&Config::default(), &json!({ "columns": "user=u" }), IdKey::new(secret).unwrap());
         let (one, other) = (keyed(b"0123456789abcdef"), keyed(b"another 01234567"));
         check(&one, &one).unwrap();
         for (then, now, what) in [
