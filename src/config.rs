@@ -22,7 +22,7 @@ mod tests;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use connectors::KafkaOptions;
+use connectors::{KafkaOptions, SecretPlace};
 use schema::Levels;
 
 pub use compatibility::{check_compatibility, cluster_fingerprint, compatibility};
@@ -45,6 +45,8 @@ pub struct Config {
     pub input: Input,
     /// Snapshots.
     pub state: State,
+    /// Location of the key of ids, if the configuration names one.
+    pub identity_key: Option<SecretPlace>,
     /// Access to topics.
     pub kafka: KafkaOptions,
 }

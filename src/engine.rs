@@ -30,6 +30,7 @@ mod writer;
 use std::sync::Arc;
 
 use connectors::{RejectLog, Sink, SinkError, SinkState, Source, SourceError};
+use schema::IdKey;
 use snapshots::{Manifest, Store, StoreError};
 
 pub use self::clock::Clock;
@@ -74,6 +75,8 @@ pub struct Job {
     pub workers: usize,
     /// Links to the other processes of the cluster, if it is one. This is process 0: it reads and writes, the others compute.
     pub links: Option<Links>,
+    /// Key of the ids of names.
+    pub ids: IdKey,
     /// Source of the time.
     pub clock: Clock,
     /// Counters, updated during the run.
@@ -90,7 +93,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A run on one worker by the clock of the events, without display and snapshots, that emits every change.
+    /// A run on one worker by the clock of the events, without a key, display and snapshots, that emits every change.
     pub fn new(config: Config, inputs: Vec<Input>, output: Box<dyn Sink>) -> Self {
         Job {
             config,
@@ -99,6 +102,7 @@ impl Job {
             rejects: RejectLog::default(),
             workers: 1,
             links: None,
+            ids: IdKey::default(),
             clock: Clock::Event,
             progress: Arc::default(),
             show: Show::Nothing,
@@ -198,6 +202,7 @@ pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, 
 struct Shared {
     clock: Clock,
     stop: Stop,
+    ids: IdKey,
     names: Arc<Names>,
     progress: Arc<Progress>,
 }

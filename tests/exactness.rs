@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
-use crate::support::logs::{log, params};
+use crate::support::logs::{ids, log, params};
 use crate::support::oracle::changes::{changes, coalesced_changes};
 use crate::support::oracle::{OracleEvent, Params, lists, without_scores};
 
@@ -31,15 +31,17 @@ fn compare_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) ->
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// With one event per tick or several, the stream of changes equals the oracle's, record by record.
+    /// With one event per tick or several, with or without a key, the stream of changes equals the oracle's, record by record.
     #[test]
     fn every_change_equals_the_oracle(
         params in params(),
+        ids in ids(),
         log in log(60),
         workers in prop::sample::select(vec![1_usize, 2, 4]),
         size in prop::sample::select(vec![1_usize, 1, 2, 7, 1000]),
         rush in any::<bool>(),
     ) {
+        let params = Params { ids, ..params };
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         let ticks = ticks(&log, size);
         let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
@@ -50,11 +52,13 @@ proptest! {
     #[test]
     fn lists_equal_the_oracle_at_the_end_of_every_tick(
         params in params(),
+        ids in ids(),
         log in log(120),
         workers in prop::sample::select(vec![1_usize, 2, 4]),
         size in prop::sample::select(vec![1_usize, 7, 1000]),
         rush in any::<bool>(),
     ) {
+        let params = Params { ids, ..params };
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         compare_lists(&params, &ticks(&log, size), workers, pace)?;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use deltarec::cluster::{Epoch, HandshakeError, Identity, Secret, accept, connect};
 use proptest::prelude::*;
+use schema::IdKey;
 
 const EPOCH: Epoch = Epoch([5; 16]);
 
@@ -18,7 +19,8 @@ fn identity(process: u32) -> Identity {
         processes: 3,
         workers: 2,
         program: [1; 32],
-        configuration: [2; 32],
+        configuration: [2; 24],
+        id_key: None,
     }
 }
 
@@ -86,10 +88,26 @@ fn names_each_mismatch_on_both_sides() {
     let error = HandshakeError::BuildMismatch { version };
     assert_eq!(untampered(&other, &me), (Err(error.clone()), Err(error)));
 
-    let other = Identity { configuration: [9; 32], ..identity(1) };
+    let other = Identity { configuration: [9; 24], ..identity(1) };
     assert_eq!(
         untampered(&other, &me),
         (Err(HandshakeError::ConfigurationMismatch), Err(HandshakeError::ConfigurationMismatch))
+    );
+
+    for id_key in [IdKey::new(b"0123456789abcdef").unwrap(), IdKey::new(b"another 01234567").unwrap()] {
+        let other = Identity { id_key: id_key.fingerprint(), configuration: [9; 24], ..identity(1) };
+        let me = Identity { id_key: IdKey::new(b"0123456789abcdef").unwrap().fingerprint(), ..identity(0) };
+        let mismatch = match other.id_key == me.id_key {
+            true => HandshakeError::ConfigurationMismatch,
+            false => HandshakeError::IdKeyMismatch,
+        };
+        assert_eq!(untampered(&other, &me), (Err(mismatch.clone()), Err(mismatch)));
+    }
+    let other = Identity { id_key: IdKey::new(b"0123456789abcdef").unwrap().fingerprint(), ..identity(1) };
+    assert_eq!(
+        untampered(&other, &me),
+        (Err(HandshakeError::IdKeyMismatch), Err(HandshakeError::IdKeyMismatch)),
+        "a key against none"
     );
 
     let other = Identity { workers: 3, ..identity(1) };

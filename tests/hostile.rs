@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use dataflows::types::Forgotten;
 use dataflows::{Config, GraphInput, recommendations};
 use proptest::prelude::*;
-use schema::id64;
+use schema::{IdKey, id64};
 use timely::dataflow::operators::{Inspect as _, Probe as _};
 
 use crate::support::graph::{Pace, Tick, config, drive, run_with};
@@ -43,6 +43,7 @@ fn params() -> impl Strategy<Value = Params> {
             items_weight,
             (sample, similar_users, users_weight),
         )| Params {
+            ids: IdKey::default(),
             history,
             neighbours,
             k,
@@ -132,7 +133,7 @@ proptest! {
         let ticks = cut(&log, &sizes);
         let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
         let expected = coalesced_changes(&expected, &params);
-        prop_assert_eq!(run_with(&with_slice(&params, slice), &ticks, workers, pace), expected);
+        prop_assert_eq!(run_with(&with_slice(&params, slice), params.ids, &ticks, workers, pace), expected);
     }
 }
 
@@ -149,7 +150,7 @@ proptest! {
         slice in prop::sample::select(vec![1_usize, 20, 10_000]),
     ) {
         let ticks = cut(&log, &sizes);
-        let mut records = run_with(&with_slice(&params, slice), &ticks, workers, Pace::Rush).into_iter().peekable();
+        let mut records = run_with(&with_slice(&params, slice), params.ids, &ticks, workers, Pace::Rush).into_iter().peekable();
         let mut arrived: Vec<OracleEvent> = Vec::new();
         let mut got: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
         for (index, tick) in ticks.iter().enumerate() {
@@ -195,7 +196,7 @@ fn forgets_the_names_of_events_without_effect() {
                 let ev =
                     |user: &str, item: &str, ts| OracleEvent { user: user.into(), item: item.into(), level: 1, ts };
                 let log = [ev("u", "p", 1_000), ev("late", "gone", 800), ev("u", "old", 900), ev("late", "p", 1)];
-                drive(worker, &mut input, &probe, &cut(&log, &[1]), Pace::Wait);
+                drive(worker, &mut input, &probe, IdKey::default(), &cut(&log, &[1]), Pace::Wait);
             }
         })
         .unwrap();

@@ -5,6 +5,7 @@
 
 /// Helpers that several topics share.
 mod support {
+    pub(crate) mod crafted;
     pub(crate) mod durable;
     pub(crate) mod graph;
     pub(crate) mod logs;

@@ -10,6 +10,7 @@ mod evaluate;
 mod examples;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod names;
 mod real_logs;
 mod records;
 mod signals;
@@ -130,7 +131,10 @@ impl TestDir {
         } else {
             command.env("RUST_LOG", log)
         };
-        command.args(args).env_remove("DELTAREC_HOSTS").env_remove("DELTAREC_SECRET");
+        command.args(args);
+        for variable in ["DELTAREC_HOSTS", "DELTAREC_SECRET", "DELTAREC_IDENTITY_KEY"] {
+            command.env_remove(variable);
+        }
         self.spawn(command)
     }
 

@@ -12,6 +12,7 @@ use dataflows::operators::{
 use dataflows::{Config, Event, GraphInput, ListKey, Scope};
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
+use schema::IdKey;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::vec::Map as _;
 use timely::dataflow::operators::{Exchange as _, Probe};
@@ -174,7 +175,7 @@ fn disagreements(
             (input, probe)
         });
         if worker.index() == 0 {
-            drive(worker, &mut input, &probe, &ticks, Pace::Rush);
+            drive(worker, &mut input, &probe, IdKey::default(), &ticks, Pace::Rush);
         }
     })
     .unwrap();

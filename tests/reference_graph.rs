@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use differential_dataflow::input::Input;
 use proptest::prelude::*;
-use schema::id64;
+use schema::{IdKey, id64};
 use timely::dataflow::operators::probe::Handle;
 
 use crate::support::logs::measures;
@@ -89,6 +89,7 @@ fn params() -> impl Strategy<Value = Params> {
             (similarity, shrink, stairs, resolution, items_weight),
             (sample, similar_users, users_weight),
         )| Params {
+            ids: IdKey::default(),
             history,
             neighbours,
             k,

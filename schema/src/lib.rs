@@ -1,12 +1,13 @@
 //! The vocabulary on the wire: [`Event`] in; [`Change`] and [`Similar`] out; [`Rejected`] for records that are not
-//! accepted; and the rules that every part of the system shares: valid names, the 64-bit id of a name, its key
-//! group, the key of a list ([`ListKey`]), and the level of an action ([`Levels`]).
+//! accepted; and the rules that every part of the system shares: valid names, the 64-bit id of a name ([`IdKey`]), its
+//! key group, the key of a list ([`ListKey`]), and the level of an action ([`Levels`]).
 //!
 //! Types and validation only: no input or output, no clock, no graph.
 
 mod change;
 mod event;
 mod id;
+mod id_key;
 mod levels;
 mod list_key;
 mod name;
@@ -16,10 +17,11 @@ mod similar;
 
 pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts};
-pub use id::{IdHasher, IdMap, KEY_GROUPS, key_group, mix, shrink_if_sparse, spread};
+pub use id::{IdEntry, IdHashState, IdHasher, IdMap, KEY_GROUPS, key_group, mix, shrink_if_sparse, spread};
+pub use id_key::{Fingerprint, IdKey, ShortKey, id64};
 pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL};
-pub use list_key::{ListKey, RESERVED, TRENDING, room_of, trending_in};
-pub use name::{MAX_NAME_BYTES, check_name, id64};
+pub use list_key::{ListKey, RESERVED, TRENDING, trending_in};
+pub use name::{MAX_NAME_BYTES, check_name};
 pub use position::Position;
 pub use rejected::{Original, Reason, Rejected};
 pub use similar::{ItemName, Similar, SimilarTo, UserName};

@@ -16,14 +16,6 @@ pub fn trending_in(room: &str) -> String {
     ListKey::Room(room).to_string()
 }
 
-/// The room, if `key` is a [`trending_in`].
-pub fn room_of(key: &str) -> Option<&str> {
-    match ListKey::parse(key) {
-        ListKey::Room(room) => Some(room),
-        ListKey::User(_) | ListKey::Everywhere => None,
-    }
-}
-
 /// Key of a list: the list of a user, or a list of trending items that many users share.
 ///
 /// On the wire a key is one string: a user's name as it is, and reserved names for the shared lists.

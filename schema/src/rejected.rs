@@ -57,6 +57,19 @@ pub enum Reason {
         /// Name of the user.
         user: String,
     },
+    /// The name has the id of another name that is in use.
+    #[error(
+        "{field} `{name}` has the same id as `{known}`, which is in use: names are not merged, so this one is left out; \
+         whoever can write events can craft such names unless identity.key is set"
+    )]
+    NameCollision {
+        /// `user`, `item` or `room`.
+        field: &'static str,
+        /// The rejected name.
+        name: String,
+        /// The earlier name.
+        known: String,
+    },
     /// The action has no level.
     #[error("unknown action `{action}`: add a level for it under [levels]")]
     UnknownAction {
@@ -101,6 +114,7 @@ impl Reason {
             Reason::EmptyName { field } => format!("missing:{field}"),
             Reason::LongName { field, .. } => format!("long_name:{field}"),
             Reason::ReservedName { .. } => "reserved_name".into(),
+            Reason::NameCollision { .. } => "name_collision".into(),
             Reason::UnknownAction { .. } => "unknown_action".into(),
             Reason::BadDwell => "bad_dwell".into(),
             Reason::TimeOutOfRange { .. } => "time_out_of_range".into(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt, stream};
 use object_store::path::Path;
+use schema::IdKey;
 
 use crate::files::{self, GROUPS, MANIFESTS};
 use crate::{GroupFile, Manifest, Store, StoreError};
@@ -131,6 +132,8 @@ impl Store {
             Ok(manifest) => Some(manifest),
             Err(error) => note(Err(error)).map(|()| None)?,
         };
+        // The rows of a state with another key cannot be assigned to their groups.
+        let ids = self.ids.filter(|ids| manifest.as_ref().is_some_and(|manifest| manifest.has_ids_of(*ids)));
         let groups = manifest.iter().flat_map(|manifest| &manifest.groups);
         let mut present = Vec::new();
         for group in groups {
@@ -141,7 +144,7 @@ impl Store {
         }
         // Files that fail the cheap check are not read.
         if depth > Depth::Sizes {
-            let checks = present.into_iter().map(|group| self.check_contents(group, depth));
+            let checks = present.into_iter().map(|group| self.check_contents(group, depth, ids));
             let mut checks = stream::iter(checks).buffered(CONCURRENT);
             while let Some(result) = checks.next().await {
                 note(result)?;
@@ -160,8 +163,8 @@ impl Store {
         Err(StoreError::Damaged { place: self.place(&path), reason })
     }
 
-    async fn check_contents(&self, group: &GroupFile, depth: Depth) -> Result<(), StoreError> {
+    async fn check_contents(&self, group: &GroupFile, depth: Depth, ids: Option<IdKey>) -> Result<(), StoreError> {
         let bytes = self.fetch(group).await?;
-        if depth == Depth::Rows { self.decode(group, &bytes).map(|_| ()) } else { self.recognise(group, &bytes) }
+        if depth == Depth::Rows { self.decode(group, &bytes, ids).map(|_| ()) } else { self.recognise(group, &bytes) }
     }
 }

@@ -44,10 +44,10 @@ pub struct Interactions {
 }
 
 impl Interactions {
-    /// Adds a row. Each name comes with its id64. Takes constant time, and allocates only for new names.
+    /// Adds a row to rows that were not read from a file. Each name comes with its id64. Takes constant time, and allocates only for new names.
     ///
     /// # Panics
-    /// If `level` or `ts` is out of range: it would be stored as another value.
+    /// If `level` or `ts` is out of range, which would be stored as another value; or if the rows were read from a file.
     pub fn push(&mut self, user: (u64, &str), item: (u64, &str), ts: u64, level: u8) {
         let stamp = Stamp::new(ts, level).expect("the level and the time of an event are valid");
         let (user, item) = (self.users.number(user.0, user.1), self.items.number(item.0, item.1));

@@ -1,6 +1,7 @@
 //! Manifests: the description of a snapshot, and its file.
 
 use jiff::Timestamp;
+use schema::IdKey;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -95,8 +96,17 @@ struct Sealed<'t> {
 }
 
 impl Manifest {
+    /// The setting with the fingerprint of the key of ids ([`schema::IdKey`]). A snapshot without it was taken without a key.
+    pub const ID_KEY: &str = "identity.key";
+
     /// The version that this program writes, and the newest that it reads.
     pub const VERSION: u32 = 1;
+
+    /// Whether the ids of the snapshot are those of this key.
+    pub(crate) fn has_ids_of(&self, ids: IdKey) -> bool {
+        let fingerprint = ids.fingerprint().map(|fingerprint| fingerprint.to_string());
+        self.compatibility.get(Self::ID_KEY).and_then(Value::as_str) == fingerprint.as_deref()
+    }
 
     /// Total size of its files in bytes.
     pub fn bytes(&self) -> u64 {

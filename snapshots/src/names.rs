@@ -1,6 +1,6 @@
 //! Tables of names.
 
-use schema::{IdMap, check_name, id64};
+use schema::{IdMap, check_name};
 
 use crate::CodecError;
 
@@ -10,19 +10,16 @@ pub(crate) struct NameTable {
     text: String,
     /// End of each name in the text. It starts where the name before ends.
     ends: Vec<u32>,
-    /// Numbers by id64. Built when the first name is added: reading needs none.
+    /// Numbers by id64. A table that was read has none, and no names are added to it.
     index: Option<IdMap<u32>>,
 }
 
 impl NameTable {
-    /// The number of a name, which is added if it is new. Names with the same id64 count as the same.
+    /// The number of a name, which is added if it is new.
     pub(crate) fn number(&mut self, id: u64, name: &str) -> u32 {
-        if self.index.is_none() {
-            self.index = Some((0..).zip(self.iter()).map(|(number, name)| (id64(name), number)).collect());
-        }
         let number = self.ends.len() as u32;
-        let index = self.index.as_mut().expect("just built");
-        *index.entry(id).or_insert_with(|| {
+        assert!(self.index.is_some() || number == 0, "rows that were read are not added to");
+        *self.index.get_or_insert_default().entry(id).or_insert_with(|| {
             self.text.push_str(name);
             let end = u32::try_from(self.text.len());
             // A group has a 256th of all users: memory runs out long before.

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use schema::{id64, key_group};
+use schema::{IdKey, key_group};
 use tokio::runtime::{Builder, Runtime};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -74,6 +74,8 @@ pub struct Store {
     pub(crate) folder: Option<PathBuf>,
     pub(crate) runtime: Runtime,
     codec: &'static dyn Codec,
+    /// Key by which users are checked to belong to their group; `None`: they are not checked.
+    pub(crate) ids: Option<IdKey>,
     /// The lock of the store, held from [`Store::claim`] on.
     lock: Option<File>,
 }
@@ -105,6 +107,7 @@ impl Store {
             folder: location.folder,
             runtime,
             codec: CODECS[0],
+            ids: Some(IdKey::default()),
             lock: None,
         })
     }
@@ -114,6 +117,18 @@ impl Store {
     pub fn with_codec(mut self, codec: &'static dyn Codec) -> Self {
         self.codec = codec;
         self
+    }
+
+    /// Sets the key of the ids of users. Until then it is none, and the groups of users are those of ids without a key.
+    #[must_use]
+    pub fn with_ids(self, ids: IdKey) -> Self {
+        Store { ids: Some(ids), ..self }
+    }
+
+    /// Reads files whatever the key of their ids: users are not checked to belong to their group.
+    #[must_use]
+    pub fn with_any_ids(self) -> Self {
+        Store { ids: None, ..self }
     }
 
     /// Keeps other runs out until this store is dropped or the process ends, however it ends. Works in folders, by locking
@@ -196,7 +211,7 @@ impl Store {
     /// to the group.
     pub fn read_group(&self, group: &GroupFile) -> Result<Interactions, StoreError> {
         let bytes = self.runtime.block_on(self.fetch(group))?;
-        self.decode(group, &bytes)
+        self.decode(group, &bytes, self.ids)
     }
 
     /// Reads the manifest of one snapshot. Its files are not checked.
@@ -244,8 +259,13 @@ impl Store {
         self.codec_of(group)?.recognise(bytes).map_err(|error| StoreError::of_codec(place(), error))
     }
 
-    /// Decodes a file, given its verified bytes.
-    pub(crate) fn decode(&self, group: &GroupFile, bytes: &Bytes) -> Result<Interactions, StoreError> {
+    /// Decodes a file, given its verified bytes. `ids`: key by which users are checked.
+    pub(crate) fn decode(
+        &self,
+        group: &GroupFile,
+        bytes: &Bytes,
+        ids: Option<IdKey>,
+    ) -> Result<Interactions, StoreError> {
         let place = || self.place(&Path::from(group.file.as_str()));
         let damaged = |reason: String| StoreError::Damaged { place: place(), reason };
         let codec = self.codec_of(group)?;
@@ -253,7 +273,8 @@ impl Store {
         if rows.len() as u64 != group.rows {
             return Err(damaged(format!("it has {} rows instead of {}", rows.len(), group.rows)));
         }
-        if let Some(user) = rows.users().find(|user| key_group(id64(user)) != group.group) {
+        let is_stray = |user: &&str| ids.is_some_and(|ids| key_group(ids.id64(user)) != group.group);
+        if let Some(user) = rows.users().find(is_stray) {
             return Err(damaged(format!("user `{user}` belongs to another group")));
         }
         Ok(rows)

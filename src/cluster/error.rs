@@ -38,6 +38,11 @@ pub enum HandshakeError {
     )]
     ConfigurationMismatch,
     #[error(
+        "it has another identity.key, or one of us has none: give all processes the same key (identity.key or \
+         DELTAREC_IDENTITY_KEY)"
+    )]
+    IdKeyMismatch,
+    #[error(
         "it is process {from} and looks for process {to}: check that the order of --hosts is the same in all processes"
     )]
     ProcessMismatch { from: u32, to: u32 },
@@ -62,6 +67,7 @@ impl HandshakeError {
             HandshakeError::EpochMismatch => 5,
             HandshakeError::AlreadyLinked(_) => 6,
             HandshakeError::EpochUnknown => 7,
+            HandshakeError::IdKeyMismatch => 9,
             _ => 8,
         }
     }
@@ -75,6 +81,7 @@ impl HandshakeError {
             6 => Some(HandshakeError::AlreadyLinked(me)),
             7 => Some(HandshakeError::EpochUnknown),
             8 => Some(HandshakeError::RunStarted),
+            9 => Some(HandshakeError::IdKeyMismatch),
             _ => Some(HandshakeError::ConfigurationMismatch),
         }
     }

@@ -66,7 +66,9 @@ pub struct Claims {
     /// Hash of the program.
     pub(super) program: [u8; 32],
     /// Hash of the configuration that all processes must agree on.
-    pub(super) configuration: [u8; 32],
+    pub(super) configuration: [u8; 24],
+    /// Fingerprint of the identity key; zeros: there is none.
+    pub(super) id_key: [u8; 8],
 }
 
 /// From the connecting process: it knows the secret.

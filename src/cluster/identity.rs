@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 
+use schema::Fingerprint;
+
 use super::error::HandshakeError;
 use super::frames::{Claims, Epoch};
 use super::secret::Secret;
@@ -21,7 +23,9 @@ pub struct Identity {
     /// Hash of the program. All processes must run one build: they send each other memory as it is laid out.
     pub program: [u8; 32],
     /// Hash of the configuration that all processes must agree on.
-    pub configuration: [u8; 32],
+    pub configuration: [u8; 24],
+    /// Fingerprint of the identity key, if there is one.
+    pub id_key: Option<Fingerprint>,
 }
 
 impl Identity {
@@ -33,8 +37,10 @@ impl Identity {
     }
 
     /// Hashes the text of a configuration.
-    pub fn of_configuration(text: &str) -> [u8; 32] {
-        blake3::hash(text.as_bytes()).into()
+    pub fn of_configuration(text: &str) -> [u8; 24] {
+        let mut hash = [0; 24];
+        hash.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..24]);
+        hash
     }
 
     pub(super) fn claims(&self, to: u32, epoch: Epoch) -> Claims {
@@ -51,6 +57,7 @@ impl Identity {
             version,
             program: self.program,
             configuration: self.configuration,
+            id_key: self.id_key.map_or([0; 8], |fingerprint| fingerprint.0),
         }
     }
 
@@ -64,6 +71,9 @@ impl Identity {
         }
         if (processes, workers) != (self.processes, self.workers) {
             return Err(HandshakeError::ClusterSizeMismatch { processes, workers });
+        }
+        if other.id_key != self.id_key.map_or([0; 8], |fingerprint| fingerprint.0) {
+            return Err(HandshakeError::IdKeyMismatch);
         }
         if other.configuration != self.configuration {
             return Err(HandshakeError::ConfigurationMismatch);

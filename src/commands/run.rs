@@ -4,6 +4,7 @@
 //! [engine](crate::engine) runs.
 
 mod cluster;
+mod id_key;
 mod inputs;
 mod plan;
 mod start;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::cluster::{ClusterArgs, member};
+pub(crate) use self::id_key::id_key;
 pub(crate) use self::inputs::InputArgs;
 use self::plan::{RunPlan, Terminal, plan};
 use self::start::{follow, start};
@@ -109,14 +111,15 @@ pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     }
     let settings = serde_json::Value::from(compatibility(&config));
     tracing::debug!(%settings, "starting a run");
-    let member = member(&args.cluster, args.workers, &config)?;
+    let ids = id_key(&config)?;
+    let member = member(&args.cluster, args.workers, &config, ids)?;
     let terminal = Terminal {
         has_status_line: console::has_status_line(),
         is_stdout: std::io::IsTerminal::is_terminal(&std::io::stdout()),
     };
     let is_quiet = args.quiet;
     let running = match plan(args, config, member, terminal)? {
-        RunPlan::Coordinator(plan) => start(*plan, stop)?,
+        RunPlan::Coordinator(plan) => start(*plan, ids, stop)?,
         RunPlan::Follower(plan) => return follow(&plan, &stop),
     };
     let Some(running) = running else { return Ok(()) };

@@ -164,7 +164,7 @@ fn format_damage(damage: &Damage) -> String {
 }
 
 fn export(args: &ExportArgs, stop: &Stop) -> Result<(), Failure> {
-    let store = Store::open(&args.state.uri)?;
+    let store = Store::open(&args.state.uri)?.with_any_ids();
     let uri = args.output.parse::<Uri>().map_err(OpenError::from)?;
     // Checked before the output is opened: damage must not replace an existing output.
     let manifest = sound_manifest(&store, args.sequence)?;

@@ -4,6 +4,7 @@
 //! `docs/configuration.md` with `UPDATE_DOCS=1 cargo test --lib config`.
 
 mod graph;
+mod identity;
 pub(super) mod input;
 mod kafka;
 mod levels;
@@ -24,6 +25,7 @@ use super::rules::{Rule, to_toml};
 pub(super) static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
     let mut sections = graph::sections();
     sections.extend([levels::section(), input::section(), trending::section(), state::section()]);
+    sections.push(identity::section());
     sections.extend(kafka::sections());
     sections
 });

@@ -167,7 +167,7 @@ pub(super) fn codec() -> Rule<String> {
 
 /// The location of a secret; `""` is not set.
 pub(super) fn secret() -> Rule<Option<SecretPlace>> {
-    let expected = "\"env:VARIABLE\" or \"file:PATH\", the location of the password and not the password";
+    let expected = "\"env:VARIABLE\" or \"file:PATH\", the location of the secret and not the secret";
     text_rule(listed(&["env:VARIABLE", "file:PATH"]), expected, |place| match place {
         "" => Some(None),
         place => place.parse().ok().map(Some),

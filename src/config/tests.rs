@@ -21,7 +21,7 @@ fn load(text: &str, sets: &[&str]) -> Result<Config, ConfigErrors> {
 
 #[test]
 fn has_the_documented_defaults() {
-    let Config { graph, levels, input, state, kafka } = Config::default();
+    let Config { graph, levels, input, state, identity_key, kafka } = Config::default();
     assert_eq!(graph.history, 50);
     assert_eq!(graph.neighbours, 30);
     assert_eq!(graph.k, 10);
@@ -38,7 +38,7 @@ fn has_the_documented_defaults() {
     assert_eq!(levels, Levels::default());
     assert_eq!(input, Input { batch: 10_000, max_skew: 5_000, max_record: 1_048_576, rooms: false });
     assert_eq!(kafka, KafkaOptions::default());
-    assert_eq!(graph.trending, None);
+    assert_eq!((graph.trending, identity_key), (None, None));
     assert_eq!(state, State { uri: None, interval: 60_000, keep: 3, codec: "parquet".into() });
     let Config { graph, input, .. } = load("trending.k = 5", &[]).unwrap();
     let trending = Trending { k: 5, bucket: 60_000, buckets: 8 };

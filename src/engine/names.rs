@@ -1,23 +1,39 @@
 //! The names behind the ids, stored once per process: interned by the reader, looked up by the writers, removed when the
 //! graph has no event of them any more.
+//!
+//! An id belongs to the name that came first, until its last event expires. The reader claims the names of a record before
+//! it takes the record, and rejects it if another name holds one of the ids.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dataflows::types::Forgotten;
-use schema::{IdMap, id64, shrink_if_sparse};
+use schema::{IdEntry, IdMap, Reason, shrink_if_sparse};
 
-/// Names of users and of items.
-#[derive(Default)]
+/// Names of users, of items and of rooms.
 pub(super) struct Names {
     users: Mutex<Table>,
     items: Mutex<Table>,
-    expiring: Mutex<ExpiringNames>,
+    trending: Mutex<TrendingNames>,
     /// Removals deferred while a snapshot is taken, each with the arguments of [`Names::forget`].
     deferred: Mutex<Option<Vec<(Forgotten, u64, u64)>>>,
 }
 
+/// Names that trending lists may show: of items, whether or not the other table has them, and of rooms, by the ids of their
+/// scopes.
+#[derive(Default)]
+pub(super) struct TrendingNames {
+    pub(super) items: ExpiringNames,
+    pub(super) rooms: ExpiringNames,
+}
+
 impl Names {
+    /// `retention`: the time that the graph retains an event.
+    pub(super) fn new(retention: u64) -> Self {
+        let table = || Mutex::new(Table { names: IdMap::default(), retention });
+        Names { users: table(), items: table(), trending: Mutex::default(), deferred: Mutex::default() }
+    }
+
     pub(super) fn users(&self) -> MutexGuard<'_, Table> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -26,16 +42,22 @@ impl Names {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names that trending lists may show: of items, whether or not the other tables have them, and of the lists.
-    pub(super) fn expiring(&self) -> MutexGuard<'_, ExpiringNames> {
-        self.expiring.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn trending(&self) -> MutexGuard<'_, TrendingNames> {
+        self.trending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes the expiring names that no list can show after millisecond `at`, up to which everything is written. During a
+    /// Locks the tables that a record needs. `trends`: trending lists are computed.
+    pub(super) fn lock(&self, trends: bool) -> LockedNames<'_> {
+        LockedNames { users: self.users(), items: self.items(), trending: trends.then(|| self.trending()) }
+    }
+
+    /// Removes the trending names that no list can show after millisecond `at`, up to which everything is written. During a
     /// snapshot it does nothing: the next call removes them.
     pub(super) fn expire(&self, at: u64) {
         if self.deferred().is_none() {
-            self.expiring().expire(at);
+            let mut trending = self.trending();
+            trending.items.expire(at);
+            trending.rooms.expire(at);
         }
     }
 
@@ -72,10 +94,115 @@ impl Names {
     }
 }
 
-/// Names by id64.
-#[derive(Default)]
+/// The tables of names, locked for a record or for many.
+pub(super) struct LockedNames<'n> {
+    pub(super) users: MutexGuard<'n, Table>,
+    pub(super) items: MutexGuard<'n, Table>,
+    /// If trending lists are computed.
+    pub(super) trending: Option<MutexGuard<'n, TrendingNames>>,
+}
+
+impl LockedNames<'_> {
+    /// Claims the ids of a record's user and item, and checks that of its room. Nothing changes before the claims are
+    /// [held](Claim::hold).
+    pub(super) fn claim<'t>(
+        &'t mut self,
+        user: (u64, &'t str),
+        item: (u64, &'t str),
+        room: Option<(u64, &'t str)>,
+    ) -> Result<(Claim<'t>, Claim<'t>), Collision> {
+        // Of several collisions the one that lasts longest.
+        let mut collision: Option<Collision> = None;
+        let mut note = |field, (_, name): (u64, &str), Holder { name: known, until }| {
+            if collision.as_ref().is_none_or(|other| other.until < until) {
+                let reason = Reason::NameCollision { field, name: name.to_owned(), known };
+                collision = Some(Collision { reason, until });
+            }
+        };
+        if let Some(trending) = &self.trending {
+            trending.items.check(item.0, item.1).unwrap_or_else(|holder| note("item", item, holder));
+            if let Some(room) = room {
+                trending.rooms.check(room.0, room.1).unwrap_or_else(|holder| note("room", room, holder));
+            }
+        }
+        let user_claim = self.users.claim(user.0, user.1).map_err(|holder| note("user", user, holder));
+        let item_claim = self.items.claim(item.0, item.1).map_err(|holder| note("item", item, holder));
+        match (user_claim, item_claim, collision) {
+            (Ok(user), Ok(item), None) => Ok((user, item)),
+            (.., collision) => Err(collision.expect("a claim fails with a collision")),
+        }
+    }
+}
+
+/// A name of a record has the id of another name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Collision {
+    pub(super) reason: Reason,
+    /// The other name holds the id before this millisecond.
+    pub(super) until: u64,
+}
+
+/// The name that holds an id.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) name: String,
+    /// It holds the id before this millisecond.
+    pub(super) until: u64,
+}
+
+/// Names by id64. An entry takes 40 bytes beside the text of the name.
 pub(super) struct Table {
     names: IdMap<Entry>,
+    retention: u64,
+}
+
+struct Entry {
+    name: Box<str>,
+    /// Number of the last tick with an event of this name.
+    tick: u64,
+    /// Latest timestamp of an event of this name; `u64::MAX`: the name is retained to the end of the run.
+    latest: u64,
+}
+
+/// An id that no other name holds.
+pub(super) struct Claim<'t> {
+    entry: IdEntry<'t, Entry>,
+    name: &'t str,
+}
+
+impl Claim<'_> {
+    /// Holds the id for an event of tick number `tick` with the timestamp `ts`, which may be ahead of the clock.
+    pub(super) fn hold(self, tick: u64, ts: u64) {
+        let name = self.name;
+        let entry = self.entry.or_insert_with(|| Entry { name: name.into(), tick, latest: ts });
+        entry.tick = tick;
+        entry.latest = entry.latest.max(ts);
+    }
+}
+
+impl Table {
+    /// Claims an id for a name, unless another name holds it.
+    pub(super) fn claim<'t>(&'t mut self, id: u64, name: &'t str) -> Result<Claim<'t>, Holder> {
+        match self.names.entry(id) {
+            IdEntry::Occupied(entry) if *entry.get().name != *name => {
+                let Entry { name, latest, .. } = entry.get();
+                Err(Holder { name: name.as_ref().into(), until: latest.saturating_add(self.retention) })
+            }
+            entry => Ok(Claim { entry, name }),
+        }
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&str> {
+        self.names.get(&id).map(|entry| entry.name.as_ref())
+    }
+
+    /// A name with an event that is ahead of the clock at `at` stays: the graph has delayed the event.
+    fn remove(&mut self, id: u64, at: u64, tick: u64) {
+        if self.names.get(&id).is_some_and(|entry| entry.tick <= tick && entry.latest <= at) {
+            self.names.remove(&id);
+            shrink_if_sparse(&mut self.names);
+        }
+    }
 }
 
 /// Names with an expiry, which is set when they are added.
@@ -87,6 +214,14 @@ pub(super) struct ExpiringNames {
 }
 
 impl ExpiringNames {
+    /// Fails if another name holds the id.
+    pub(super) fn check(&self, id: u64, name: &str) -> Result<(), Holder> {
+        match self.names.get(&id) {
+            Some((known, until)) if **known != *name => Err(Holder { name: known.as_ref().into(), until: *until }),
+            _ => Ok(()),
+        }
+    }
+
     /// Retains a name until millisecond `until`, or longer if it was retained for longer before.
     pub(super) fn retain(&mut self, id: u64, name: &str, until: u64) {
         let expiry = &mut self.names.entry(id).or_insert_with(|| (name.into(), 0)).1;
@@ -113,97 +248,67 @@ impl ExpiringNames {
     }
 }
 
-struct Entry {
-    name: Box<str>,
-    /// Number of the last tick with an event of this name.
-    tick: u64,
-    /// Millisecond until which the graph delays an event of this name that is ahead of the clock. 0: there is none.
-    delayed_until: u64,
-}
-
-/// Two names with the same id64.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Collision {
-    pub(super) id: u64,
-    pub(super) known: String,
-}
-
-impl Table {
-    /// The id of a name in an event of tick number `tick`, which the graph delays until `delayed_until`.
-    pub(super) fn intern(&mut self, name: &str, tick: u64, delayed_until: u64) -> (u64, Option<Collision>) {
-        let id = id64(name);
-        (id, self.insert(id, name, tick, delayed_until))
-    }
-
-    /// Interns a name whose id is already computed.
-    pub(super) fn insert(&mut self, id: u64, name: &str, tick: u64, delayed_until: u64) -> Option<Collision> {
-        let entry = self.names.entry(id).or_insert_with(|| Entry { name: name.into(), tick, delayed_until: 0 });
-        entry.tick = tick;
-        entry.delayed_until = entry.delayed_until.max(delayed_until);
-        (*entry.name != *name).then(|| Collision { id, known: entry.name.as_ref().into() })
-    }
-
-    /// Retains the name for an event that the graph delays until millisecond `delayed_until`.
-    pub(super) fn retain_until(&mut self, id: u64, delayed_until: u64) {
-        if let Some(entry) = self.names.get_mut(&id) {
-            entry.delayed_until = entry.delayed_until.max(delayed_until);
-        }
-    }
-
-    pub(super) fn get(&self, id: u64) -> Option<&str> {
-        self.names.get(&id).map(|entry| entry.name.as_ref())
-    }
-
-    fn remove(&mut self, id: u64, at: u64, tick: u64) {
-        if self.names.get(&id).is_some_and(|entry| entry.tick <= tick && entry.delayed_until <= at) {
-            self.names.remove(&id);
-            shrink_if_sparse(&mut self.names);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn retains_a_name_while_a_later_tick_or_a_delayed_event_uses_it() {
-        let names = Names::default();
-        let id = names.users().intern("ann", 3, 0).0;
-        names.forget(Forgotten::User(id), 100, 2);
-        assert_eq!(names.users().get(id), Some("ann"));
-        assert_eq!(names.items().get(id), None);
-        names.users().intern("ann", 3, 150);
-        names.forget(Forgotten::User(id), 149, 3);
-        assert_eq!(names.users().get(id), Some("ann"));
-        names.forget(Forgotten::User(id), 150, 3);
-        assert_eq!(names.users().get(id), None);
+        let names = Names::new(1_000);
+        let hold = |tick, ts| names.users().claim(7, "ann").unwrap().hold(tick, ts);
+        hold(3, 90);
+        names.forget(Forgotten::User(7), 100, 2);
+        assert_eq!(names.users().get(7), Some("ann"));
+        assert_eq!(names.items().get(7), None);
+        hold(3, 150);
+        names.forget(Forgotten::User(7), 149, 3);
+        assert_eq!(names.users().get(7), Some("ann"));
+        names.forget(Forgotten::User(7), 150, 3);
+        assert_eq!(names.users().get(7), None);
         assert!(names.users().names.is_empty());
     }
 
     #[test]
     fn expires_names_after_their_last_expiry_and_not_during_a_snapshot() {
-        let names = Names::default();
-        names.expiring().retain(1, "hat", 10);
-        names.expiring().retain(1, "hat", 20);
-        names.expiring().retain(1, "hat", 15);
+        let names = Names::new(1_000);
+        for until in [10, 20, 15] {
+            names.trending().items.retain(1, "hat", until);
+        }
         names.expire(19);
-        assert_eq!(names.expiring().get(1), Some("hat"));
+        assert_eq!(names.trending().items.get(1), Some("hat"));
         names.defer_removals();
         names.expire(20);
-        assert_eq!(names.expiring().get(1), Some("hat"));
+        assert_eq!(names.trending().items.get(1), Some("hat"));
         names.remove_deferred();
         names.expire(20);
-        assert!(names.expiring().names.is_empty() && names.expiring().due.is_empty());
+        let trending = names.trending();
+        assert!(trending.items.names.is_empty() && trending.items.due.is_empty());
     }
 
     #[test]
-    fn reports_two_names_with_one_id() {
-        let mut table = Table::default();
-        let id = id64("a");
-        table.names.insert(id, Entry { name: "other".into(), tick: 0, delayed_until: 0 });
-        let collision = Collision { id, known: "other".into() };
-        assert_eq!(table.intern("a", 1, 0), (id, Some(collision)));
-        assert_eq!(table.intern("b", 1, 0), (id64("b"), None));
+    fn an_id_belongs_to_the_first_name_until_its_last_event_expires() {
+        let names = Names::new(1_000);
+        let claim = |user: &str, item: &str, room: Option<&str>| {
+            let mut locked = names.lock(true);
+            let claims = locked.claim((1, user), (2, item), room.map(|room| (3, room)));
+            claims.map(|(user, item)| (user.hold(5, 30), item.hold(5, 40))).map_err(|error| (error.until, error.reason))
+        };
+        let collision =
+            |field, name: &str, known: &str| Reason::NameCollision { field, name: name.into(), known: known.into() };
+        claim("ann", "hat", None).unwrap();
+        claim("ann", "hat", Some("r1")).unwrap();
+        assert_eq!(claim("bob", "hat", None), Err((1_030, collision("user", "bob", "ann"))));
+        assert_eq!(claim("ann", "cap", None), Err((1_040, collision("item", "cap", "hat"))));
+        // A rejected record holds nothing: the item of bob's was free.
+        assert_eq!(names.items().get(2), Some("hat"));
+        names.trending().items.retain(2, "hat", 70);
+        names.trending().rooms.retain(3, "r1", 80);
+        assert_eq!(claim("ann", "cap", None), Err((70, collision("item", "cap", "hat"))));
+        assert_eq!(claim("ann", "hat", Some("r2")), Err((80, collision("room", "r2", "r1"))));
+        names.forget(Forgotten::User(1), 1_030, 5);
+        names.forget(Forgotten::Item(2), 1_040, 5);
+        names.expire(80);
+        claim("bob", "cap", Some("r2")).unwrap();
+        assert_eq!((names.users().get(1), names.items().get(2)), (Some("bob"), Some("cap")));
     }
 }

@@ -28,8 +28,6 @@ pub struct Progress {
     pub completed: AtomicU64,
     /// Rejected records.
     pub rejected: AtomicU64,
-    /// Names whose id64 equals that of another name.
-    pub collisions: AtomicU64,
     /// Changes written.
     pub changes: AtomicU64,
     /// Millisecond up to which all changes are complete.

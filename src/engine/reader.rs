@@ -21,7 +21,7 @@ use self::inputs::Next;
 pub(super) use self::output_gate::OutputGate;
 use self::tick_builder::Admission;
 pub(crate) use self::tick_builder::latest;
-pub(super) use self::tick_builder::{TickBuilder, TickSender};
+pub(super) use self::tick_builder::{TickBuilder, TickSender, retain_trending_names};
 use super::progress::Progress;
 use super::{Input, Resume, RunError, Shared};
 use crate::config::Config;
@@ -44,6 +44,9 @@ const SHOW_LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// Longest sleep while all topics are silent: a stop is noticed after it.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// Interval at which a record that waits for an id is tried again.
+const RELEASE_POLL: Duration = Duration::from_millis(1);
 
 /// Why reading ends before the inputs do.
 pub(super) enum Break {
@@ -152,6 +155,10 @@ impl Reader {
                     self.open_output()?;
                     continue;
                 }
+                Admission::AwaitsRelease { at } => {
+                    self.advance_to(at)?;
+                    continue;
+                }
             }
             self.inputs.advance(input);
             if self.ticks.tick.events.len() >= self.ticks.config.input.batch {
@@ -159,6 +166,16 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Lets time advance to `at`, so that what expires by then is forgotten. Called again until it is: then the answer does
+    /// not depend on how far the graph and the writer are behind the reader.
+    fn advance_to(&mut self, at: u64) -> Result<(), Break> {
+        self.send_tick()?;
+        self.ticks.at = at;
+        self.send_with_positions()?;
+        std::thread::sleep(RELEASE_POLL);
+        if self.ticks.shared.stop.is_set() { Err(Break::Stopped) } else { Ok(()) }
     }
 
     /// Waits for a live input. Everything read before is sent first.

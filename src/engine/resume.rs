@@ -9,13 +9,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::{Receiver, bounded};
 use dataflows::{Barrier, Event, Scope};
-use schema::{ListKey, id64};
+use schema::{IdKey, ListKey, trending_in};
 use snapshots::{Interactions, Manifest, Store, StoreError};
 
 use super::Resume;
 use super::clock::{Clock, now};
-use super::reader::{Break, OutputGate, Reader};
+use super::names::Table;
+use super::reader::{Break, OutputGate, Reader, retain_trending_names};
 use super::threads::spawn;
+use crate::config::Config;
 
 /// Minimum of events of a snapshot in one tick. A tick has whole groups.
 const LOAD_BATCH: usize = 20_000;
@@ -40,7 +42,7 @@ impl Reader {
             self.load_all(manifest)?;
         }
         for lists in sink_state.lists.chunks(LISTS_BATCH) {
-            let known = lists.iter().map(|(key, items)| self.ticks.known_list(key, items)).collect();
+            let known = lists.iter().filter_map(|(key, items)| self.ticks.known_list(key, items)).collect();
             self.ticks.tick.directives.known = known;
             self.ticks.send()?;
         }
@@ -54,7 +56,7 @@ impl Reader {
     fn load_all(&mut self, manifest: &Arc<Manifest>) -> Result<(), Break> {
         let store = self.store.clone().expect("a run that resumes from a snapshot has a store");
         self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
-        for group in decoded(&store, manifest) {
+        for group in decoded(&store, manifest, self.ticks.shared.ids) {
             if self.ticks.shared.stop.is_set() {
                 return Err(Break::Stopped);
             }
@@ -70,32 +72,52 @@ impl Reader {
     }
 
     fn load(&mut self, group: &Decoded) {
-        self.ticks.shared.progress.restored.fetch_add(group.rows.len() as u64, Relaxed);
         let (tick, at) = (self.ticks.tick.number, self.ticks.at);
+        let (mut latest_of_user, mut latest_of_item) = (vec![0; group.users.len()], vec![0; group.items.len()]);
+        for (user, item, ts, _) in group.rows.numbered() {
+            latest_of_user[user] = ts.max(latest_of_user[user]);
+            latest_of_item[item] = ts.max(latest_of_item[item]);
+        }
+        let Config { graph, input, .. } = &self.ticks.config;
         let names = Arc::clone(&self.ticks.shared.names);
         // One lock for a whole group: no other thread needs the names yet.
-        let (mut users, mut items) = (names.users(), names.items());
-        for (name, id) in group.rows.users().zip(&group.users) {
-            users.insert(*id, name, tick, 0);
-        }
-        for (name, id) in group.rows.items().zip(&group.items) {
-            items.insert(*id, name, tick, 0);
-        }
+        let mut names = names.lock(graph.trending.is_some());
+        let has_user = hold_all(&mut names.users, group.rows.users().zip(&group.users).zip(latest_of_user), tick);
+        let has_item = hold_all(&mut names.items, group.rows.items().zip(&group.items).zip(latest_of_item), tick);
         // At the tick of the snapshot: earlier, the events would be ahead of the clock, and every timer until then would fire.
         (self.ticks.tick.since, self.ticks.tick.at) = (at, at);
         self.ticks.tick.events.reserve(group.rows.len());
         let item_names: Vec<&str> = group.rows.items().collect();
+        let mut left_out = 0_u64;
         for (row, (user, item, ts, level)) in group.rows.numbered().enumerate() {
+            if !has_user[user] || !has_item[item] {
+                left_out += 1;
+                continue;
+            }
             let item_name = item_names[item];
             let (user, item) = (group.users[user], group.items[item]);
-            if ts > at {
-                users.retain_until(user, ts);
-                items.retain_until(item, ts);
-            }
-            let scope = self.ticks.retain_trending_names(ts, (item, item_name), group.rows.room(row));
+            let scope =
+                graph.trending.map(|trending| trending.expires(ts)).filter(|until| *until > at).and_then(|until| {
+                    let room = group.rows.room(row).filter(|_| input.rooms);
+                    let room = room.map(|room| (self.ticks.shared.ids.id64(&trending_in(room)), room));
+                    retain_trending_names(&mut names, (item, item_name), room, until)
+                });
             self.ticks.tick.events.push(Event { user, item, ts, level, scope });
         }
+        self.ticks.shared.progress.restored.fetch_add(group.rows.len() as u64 - left_out, Relaxed);
+        if left_out > 0 {
+            tracing::warn!(
+                rows = left_out,
+                "rows of the snapshot are left out: their names have the ids of other names"
+            );
+        }
     }
+}
+
+/// Holds the ids of names, each with the latest timestamp of its events. Returns for each whether it is held: one whose id
+/// another name has is not. Only a state from before such names were rejected has any.
+fn hold_all<'a>(table: &mut Table, names: impl Iterator<Item = ((&'a str, &'a u64), u64)>, tick: u64) -> Vec<bool> {
+    names.map(|((name, id), latest)| table.claim(*id, name).map(|claim| claim.hold(tick, latest)).is_ok()).collect()
 }
 
 /// The rows of a group, and the id of each name, by index.
@@ -106,7 +128,7 @@ struct Decoded {
 }
 
 /// Reads all groups of a snapshot ahead of the receiver, in the order in which they are ready: the graph needs none.
-fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Decoded, StoreError>> {
+fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>, ids: IdKey) -> Receiver<Result<Decoded, StoreError>> {
     let (ready, groups) = bounded(DECODERS);
     let next = Arc::new(AtomicUsize::new(0));
     for _ in 0..DECODERS {
@@ -115,8 +137,8 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
         let decode = move || {
             while let Some(file) = manifest.groups.get(next.fetch_add(1, Relaxed)) {
                 let group = store.read_group(file).map(|rows| Decoded {
-                    users: rows.users().map(id64).collect(),
-                    items: rows.items().map(id64).collect(),
+                    users: rows.users().map(|name| ids.id64(name)).collect(),
+                    items: rows.items().map(|name| ids.id64(name)).collect(),
                     rows,
                 });
                 let failed = group.is_err();
@@ -134,37 +156,49 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
 impl super::reader::TickBuilder {
     /// The ids of a list in the output. Its names are retained to the end of the run: the graph may forget a user before the
     /// output opens, and the end of its list has still to be emitted.
-    fn known_list(&self, key: &ListKey, items: &[String]) -> (dataflows::ListKey, Vec<u64>) {
+    ///
+    /// `None`: another name holds the id of the list, so it cannot be compared. An item whose id another name holds is left
+    /// out, so the list differs and is emitted.
+    fn known_list(&self, key: &ListKey, items: &[String]) -> Option<(dataflows::ListKey, Vec<u64>)> {
+        let ids = self.shared.ids;
         let tick = self.tick.number;
-        self.shared.names.users().intern(&key.to_string(), tick, u64::MAX);
-        for item in items {
-            self.shared.names.items().intern(item, tick, u64::MAX);
-        }
-        (self.list_key(key), items.iter().map(|item| id64(item)).collect())
-    }
-
-    /// The graph's key of a list. Without trending lists, reserved names are users' names.
-    fn list_key(&self, key: &ListKey) -> dataflows::ListKey {
-        let id = id64(&key.to_string());
-        match key {
-            ListKey::Everywhere if self.config.graph.trending.is_some() => dataflows::ListKey::Everywhere,
-            ListKey::Room(_) if self.config.graph.trending.is_some() => dataflows::ListKey::Room(Scope::new(id)),
-            _ => dataflows::ListKey::User(id),
-        }
+        let trends = self.config.graph.trending.is_some();
+        let mut names = self.shared.names.lock(trends);
+        let wire = key.to_string();
+        let id = ids.id64(&wire);
+        let list = match (key, &mut names.trending) {
+            (ListKey::Everywhere, Some(_)) => dataflows::ListKey::Everywhere,
+            (ListKey::Room(room), Some(trending)) => {
+                trending.rooms.check(id, room).ok()?;
+                trending.rooms.retain(id, room, u64::MAX);
+                dataflows::ListKey::Room(Scope::new(id))
+            }
+            // Without trending lists, reserved names are users' names.
+            _ => {
+                names.users.claim(id, &wire).ok()?.hold(tick, u64::MAX);
+                dataflows::ListKey::User(id)
+            }
+        };
+        let mut hold = |item: &String| {
+            let id = ids.id64(item);
+            names.items.claim(id, item).ok()?.hold(tick, u64::MAX);
+            Some(id)
+        };
+        Some((list, items.iter().filter_map(&mut hold).collect()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::engine::names::Names;
     use crate::engine::reader::{Rejects, TickSender};
     use crate::engine::tick::{TickInput, Waker};
     use crate::engine::{Interval, Shared, SnapshotSettings};
     use crate::stop::Stop;
     use connectors::RejectLog;
     use crossbeam_channel::unbounded;
-    use schema::key_group;
+    use schema::{id64, key_group};
     use snapshots::{GraphTime, RunId};
 
     const NOW: u64 = 1_763_900_000_000;
@@ -213,8 +247,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (state, manifest) = state(folder.path());
         let resume = Resume { manifest: Some(Arc::new(manifest)), ..Resume::default() };
-        let shared =
-            Shared { clock: Clock::Event, stop: Stop::default(), names: Arc::default(), progress: Arc::default() };
+        let shared = Shared {
+            clock: Clock::Event,
+            stop: Stop::default(),
+            ids: IdKey::default(),
+            names: Arc::new(Names::new(u64::MAX)),
+            progress: Arc::default(),
+        };
         let (config, rejects) = (Config::load(None, &[]).unwrap(), Rejects::new(RejectLog::default()));
         let (sender, ticks) = unbounded();
         let out = TickSender { ticks: sender, waker: Waker::default(), waiting: Arc::default() };

@@ -19,8 +19,8 @@ use crate::cluster::Links;
 /// Starts a run. It ends when its inputs do or when [`Stop`](crate::stop::Stop) is set; the caller [joins](Running::join) it.
 pub fn start(job: Job) -> Running {
     let started = Instant::now();
-    let Job { config, inputs, sinks, rejects, workers, links, clock, progress, show, stop, state, resume } = job;
-    let shared = Shared { clock, stop, names: Arc::new(Names::default()), progress };
+    let Job { config, inputs, sinks, rejects, workers, links, ids, clock, progress, show, stop, state, resume } = job;
+    let shared = Shared { clock, stop, ids, names: Arc::new(Names::new(config.graph.retention)), progress };
 
     // Both channels are short: the reader blocks on a full one, the coordinator stops taking ticks. So no thread runs ahead
     // of the slowest one.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use connectors::{Batch, KafkaOptions, OpenError, Sink, SourcePosition, Uri, continue_sink, open_sink};
+use schema::IdKey;
 use serde_json::Value;
 use snapshots::{Depth, InputPosition, Manifest, RunId, Store, StoreError, codec};
 
@@ -30,6 +31,7 @@ pub(crate) struct StatefulRun<'a> {
     pub(crate) output: &'a Uri,
     /// Options that say how records become events: columns, action, conditions.
     pub(crate) records: Value,
+    pub(crate) ids: IdKey,
     pub(crate) clock: Clock,
     /// Whether to ignore the snapshots and reread the inputs. The output is continued all the same.
     pub(crate) rebuild: bool,
@@ -60,16 +62,16 @@ pub(crate) fn prepare(
     run: StatefulRun<'_>,
     inputs: &mut [Input],
 ) -> Result<(Box<dyn Sink>, Option<Resume>, SnapshotSettings), Failure> {
-    let StatefulRun { config, state, uris, output, records, clock, rebuild } = run;
+    let StatefulRun { config, state, uris, output, records, ids, clock, rebuild } = run;
     let codec = codec(&config.state.codec).expect("the configuration accepts only codecs of this build");
-    let mut store = Store::create(state)?.with_codec(codec);
+    let mut store = Store::create(state)?.with_codec(codec).with_ids(ids);
     store.claim()?;
     let found = store.newest()?;
     for damage in &found.damaged {
         tracing::warn!(snapshot = damage.sequence, file = %damage.file, error = %damage.reason, "snapshot is not used");
     }
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
-    let compatibility = compatibility::settings(config, &records);
+    let compatibility = compatibility::settings(config, &records, ids);
     let is_first = found.next == 1;
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let id = (found.next, RunId::random());

@@ -11,7 +11,7 @@ use dataflows::operators::RowChange;
 use schema::{Change, ItemName, ListKey, Recommended, Similar, SimilarTo, UserName};
 
 use super::Shared;
-use super::names::{ExpiringNames, Table};
+use super::names::{Table, TrendingNames};
 use super::snapshot::OutputProgress;
 use super::tick::{CompletedOutput, Waker};
 
@@ -122,8 +122,8 @@ impl Writer {
         let names = &*self.shared.names;
         for changes in std::mem::take(&mut output.changes).chunks(CHANGES_PER_LOCK) {
             let named: Vec<Change> = {
-                let (users, items, expiring) = (names.users(), names.items(), names.expiring());
-                changes.iter().map(|change| named_change(change, &users, &items, &expiring)).collect()
+                let (users, items, trending) = (names.users(), names.items(), names.trending());
+                changes.iter().map(|change| named_change(change, &users, &items, &trending)).collect()
             };
             named.iter().try_for_each(|change| self.sinks.changes.write(change))?;
             self.shared.progress.changes.fetch_add(named.len() as u64, Relaxed);
@@ -165,14 +165,14 @@ fn write_rows<'n, N>(
     Ok(())
 }
 
-fn named_change(change: &ListChange, users: &Table, items: &Table, expiring: &ExpiringNames) -> Change {
+fn named_change(change: &ListChange, users: &Table, items: &Table, trending: &TrendingNames) -> Change {
     let item = |id: u64| {
         // An item that only trends has an expiring name.
-        let name = items.get(id).or_else(|| expiring.get(id));
+        let name = items.get(id).or_else(|| trending.items.get(id));
         name.expect("the name of an item is kept until the last list without it is written").to_owned()
     };
     Change {
-        key: list_key(change.key, users, expiring),
+        key: list_key(change.key, users, trending),
         at: change.at,
         items: change.items.iter().map(|scored| Recommended { item: item(scored.item), score: scored.score }).collect(),
         entered: change.entered.iter().copied().map(item).collect(),
@@ -181,12 +181,11 @@ fn named_change(change: &ListChange, users: &Table, items: &Table, expiring: &Ex
 }
 
 /// The wire's key of a list of the graph.
-fn list_key(key: dataflows::ListKey, users: &Table, expiring: &ExpiringNames) -> ListKey {
-    let id = match key {
-        dataflows::ListKey::Everywhere => return ListKey::Everywhere,
-        dataflows::ListKey::User(user) => user,
-        dataflows::ListKey::Room(scope) => scope.id(),
-    };
-    let name = users.get(id).or_else(|| expiring.get(id));
-    ListKey::parse(name.expect("the name of a list is kept until its last change is written")).into_owned()
+fn list_key(key: dataflows::ListKey, users: &Table, trending: &TrendingNames) -> ListKey {
+    const RETAINED: &str = "the name of a list is kept until its last change is written";
+    match key {
+        dataflows::ListKey::Everywhere => ListKey::Everywhere,
+        dataflows::ListKey::User(user) => ListKey::parse(users.get(user).expect(RETAINED)).into_owned(),
+        dataflows::ListKey::Room(scope) => ListKey::Room(trending.rooms.get(scope.id()).expect(RETAINED).to_owned()),
+    }
 }

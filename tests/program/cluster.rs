@@ -23,7 +23,7 @@ use crate::support::oracle::{self, OracleEvent, Params};
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The processes of a cluster, in one folder.
-struct Cluster<'p> {
+pub(super) struct Cluster<'p> {
     dir: &'p TestDir,
     hosts: Vec<String>,
     workers: usize,
@@ -31,7 +31,7 @@ struct Cluster<'p> {
 
 impl<'p> Cluster<'p> {
     /// Gives each process its own free loopback address.
-    fn new(dir: &'p TestDir, processes: usize, workers: usize) -> Self {
+    pub(super) fn new(dir: &'p TestDir, processes: usize, workers: usize) -> Self {
         dir.write("secret", "a secret that only these processes share\n");
         Cluster { dir, hosts: (0..processes).map(|_| free_address()).collect(), workers }
     }
@@ -54,7 +54,7 @@ impl<'p> Cluster<'p> {
     }
 
     /// Runs all processes to their end, which must succeed. Returns the stdout of process 0.
-    fn run(&self, args: &str) -> String {
+    pub(super) fn run(&self, args: &str) -> String {
         if self.hosts.len() == 1 {
             return self.dir.run(&format!("{args} --workers {}", self.workers)).assert_success().stdout;
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use dataflows::config::Sources;
 use dataflows::time::Time;
 use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, recommendations};
-use schema::id64;
+use schema::IdKey;
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 use timely::worker::Worker;
@@ -78,15 +78,16 @@ pub(crate) enum Pace {
 
 /// All changes of a run, sorted by tick and then by user.
 pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<OracleChange> {
-    run_with(&config(params), ticks, workers, pace)
+    run_with(&config(params), params.ids, ticks, workers, pace)
 }
 
 /// [`run`], for any slice.
-pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<OracleChange> {
+pub(crate) fn run_with(config: &Config, ids: IdKey, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<OracleChange> {
     let names: HashMap<u64, String> = ticks
         .iter()
         .flat_map(|tick| &tick.events)
-        .flat_map(|event| [(id64(&event.user), event.user.clone()), (id64(&event.item), event.item.clone())])
+        .flat_map(|event| [&event.user, &event.item])
+        .map(|name| (ids.id64(name), name.clone()))
         .collect();
     let changes: Arc<Mutex<Vec<(Time, ListChange)>>> = Arc::default();
     let collected = Arc::clone(&changes);
@@ -99,7 +100,7 @@ pub(crate) fn run_with(config: &Config, ticks: &[Tick], workers: usize, pace: Pa
             (input, probe)
         });
         if worker.index() == 0 {
-            drive(worker, &mut input, &probe, &ticks, pace);
+            drive(worker, &mut input, &probe, ids, &ticks, pace);
         }
     })
     .unwrap();
@@ -144,11 +145,12 @@ pub(crate) fn drive(
     worker: &mut Worker,
     input: &mut GraphInput,
     probe: &ProbeHandle<Time>,
+    ids: IdKey,
     ticks: &[Tick],
     pace: Pace,
 ) {
     for Tick { since, at, events } in ticks {
-        input.tick(*since, *at).events(&mut events.iter().map(event).collect());
+        input.tick(*since, *at).events(&mut events.iter().map(|ev| event_with(ev, ids)).collect());
         if pace == Pace::Wait {
             worker.step_while(|| probe.less_than(&input.time()));
         }
@@ -158,7 +160,12 @@ pub(crate) fn drive(
 
 /// The event as the graph takes it.
 pub(crate) fn event(ev: &OracleEvent) -> Event {
-    Event { user: id64(&ev.user), item: id64(&ev.item), ts: ev.ts, level: ev.level, scope: None }
+    event_with(ev, IdKey::default())
+}
+
+/// The same, with a key of the ids.
+fn event_with(ev: &OracleEvent, ids: IdKey) -> Event {
+    Event { user: ids.id64(&ev.user), item: ids.id64(&ev.item), ts: ev.ts, level: ev.level, scope: None }
 }
 
 /// The lists after all changes up to and including millisecond `at`, without empty ones.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use schema::IdKey;
 
 use super::oracle::measures::Measure;
 use super::oracle::{OracleEvent, Params};
@@ -13,7 +14,13 @@ pub(crate) fn measures() -> impl Strategy<Value = Measure> {
     prop::sample::select(vec![Measure::Cosine, Measure::Jaccard, Measure::Llr, Measure::Count])
 }
 
-/// Random parameters.
+/// No key, or one of many.
+pub(crate) fn ids() -> impl Strategy<Value = IdKey> {
+    prop::option::of(any::<[u8; 16]>())
+        .prop_map(|secret| secret.and_then(|secret| IdKey::new(&secret).ok()).unwrap_or_default())
+}
+
+/// Random parameters, without a key.
 pub(crate) fn params() -> impl Strategy<Value = Params> {
     (
         (1_usize..7, 1_usize..5, 1_usize..4),
@@ -33,6 +40,7 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
                 (sample, similar_users, users_weight),
             )| {
                 Params {
+                    ids: IdKey::default(),
                     history,
                     neighbours,
                     k,

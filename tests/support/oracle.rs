@@ -2,7 +2,8 @@
 //! quotes the sentences that it implements (`>` below).
 //!
 //! Slow and obvious on purpose. Everything is computed from scratch from the set of events, with names and ordered
-//! maps. Nothing is incremental. Nothing is shared with the program except [`schema::id64`].
+//! maps. Nothing is incremental. Nothing is shared with the program except the
+//! ids of names ([`schema::IdKey`]).
 
 pub(crate) mod changes;
 pub(crate) mod exact;
@@ -13,7 +14,7 @@ pub(crate) mod users;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use schema::id64;
+use schema::IdKey;
 
 use exact::fine_log;
 use measures::{ItemStats, Measure, adjusted_popularity, population, rank};
@@ -24,6 +25,8 @@ const DAY: u64 = 24 * 60 * MINUTE;
 /// The keys `graph.*` and the weights of the sources.
 #[derive(Clone, Debug)]
 pub(crate) struct Params {
+    /// Key of id64.
+    pub(crate) ids: IdKey,
     /// Maximum number of items in a user's history.
     pub(crate) history: usize,
     /// Number of similar items kept for an item.
@@ -58,6 +61,7 @@ pub(crate) struct Params {
 impl Default for Params {
     fn default() -> Self {
         Params {
+            ids: IdKey::default(),
             history: 50,
             neighbours: 30,
             k: 10,
@@ -122,7 +126,7 @@ pub(crate) fn history(events: &[OracleEvent], params: &Params, t: u64) -> Histor
         }
         let mut interactions: Vec<(String, u8, u64)> =
             interactions.into_iter().map(|(item, (level, touched))| (item.to_owned(), level, touched)).collect();
-        interactions.sort_by_key(|(item, _, touched)| (Reverse(*touched), id64(item)));
+        interactions.sort_by_key(|(item, _, touched)| (Reverse(*touched), params.ids.id64(item)));
         assert!(interactions.len() <= params.history, "at most `history` items have counting events");
         histories.insert(user.to_owned(), interactions);
     }
@@ -140,9 +144,10 @@ fn counting_events<'e>(retained: &[&'e OracleEvent], params: &Params) -> Vec<&'e
         let latest = touched.entry(&event.item).or_default();
         *latest = event.ts.max(*latest);
     }
-    let touched: Vec<(u64, u64)> = touched.into_iter().map(|(item, touched)| (id64(item), touched)).collect();
+    let touched: Vec<(u64, u64)> =
+        touched.into_iter().map(|(item, touched)| (params.ids.id64(item), touched)).collect();
     let counts = |event: &OracleEvent| {
-        let id = id64(&event.item);
+        let id = params.ids.id64(&event.item);
         let touched_after =
             touched.iter().filter(|(j, touched)| *touched > event.ts || (*touched == event.ts && *j < id)).count();
         touched_after < params.history
@@ -188,7 +193,10 @@ pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<Stri
         .map(|(item, popularity)| {
             (
                 item,
-                ItemStats { id: id64(item), log: fine_log(adjusted_popularity(popularity, params), params.resolution) },
+                ItemStats {
+                    id: params.ids.id64(item),
+                    log: fine_log(adjusted_popularity(popularity, params), params.resolution),
+                },
             )
         })
         .collect();
@@ -293,7 +301,7 @@ pub(crate) fn lists(events: &[OracleEvent], params: &Params, t: u64) -> BTreeMap
         }
         let candidates = totals.into_iter().filter(|(item, total)| *total > 0 && !in_history.contains(item));
         let mut list: Vec<(String, i64)> = candidates.map(|(item, total)| (item.to_owned(), total)).collect();
-        list.sort_by_key(|(item, total)| (Reverse(*total), id64(item)));
+        list.sort_by_key(|(item, total)| (Reverse(*total), params.ids.id64(item)));
         list.truncate(params.k);
         if !list.is_empty() {
             lists.insert((*user).to_owned(), list);

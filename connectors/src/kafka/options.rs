@@ -130,8 +130,8 @@ impl fmt::Display for SecretPlace {
 }
 
 impl SecretPlace {
-    #[cfg(feature = "kafka")]
-    pub(super) fn read(&self) -> Result<String, String> {
+    /// Reads the secret. The error names the location.
+    pub fn read(&self) -> Result<String, String> {
         let failed = |error: &dyn fmt::Display| format!("cannot read {self}: {error}");
         match self {
             SecretPlace::Env(name) => std::env::var(name).map_err(|error| failed(&error)),

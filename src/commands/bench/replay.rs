@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use connectors::{InputOptions, KafkaOptions, OpenError, Uri, open_sink, open_source};
 use dataflows::Driver;
 use dataflows::gauges::StateSize;
+use schema::IdKey;
 use serde::{Deserialize, Serialize};
 
 use super::CommonArgs;
@@ -99,7 +100,12 @@ impl ChildTask for ReplayTask {
     fn measure(&self, stop: &Stop) -> Result<Option<ReplayResult>, Failure> {
         let mut config = self.common.with_audience(self.span)?;
         config.input.batch = self.batch as usize;
-        let member = self.cluster.as_ref().map(|cluster| member(cluster, self.workers, &config)).transpose()?.flatten();
+        let member = self
+            .cluster
+            .as_ref()
+            .map(|cluster| member(cluster, self.workers, &config, IdKey::default()))
+            .transpose()?
+            .flatten();
         let links = member.map(|member| member.gather(GraphOptions::default(), stop)).transpose()?;
         let links = match links {
             Some(None) => return Ok(None),

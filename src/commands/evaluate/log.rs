@@ -74,10 +74,10 @@ impl Log {
                             builder.log.ignored += 1;
                             continue;
                         }
-                        Ok(Effect::Counts(_)) if builder.log.events.len() < limit => {
-                            builder.push(event);
-                            continue;
-                        }
+                        Ok(Effect::Counts(_)) if builder.log.events.len() < limit => match builder.push(event) {
+                            Ok(()) => continue,
+                            Err(reason) => reason,
+                        },
                         Ok(Effect::Counts(_)) => {
                             builder.log.cut = true;
                             break 'inputs;
@@ -120,14 +120,18 @@ impl Log {
 #[derive(Default)]
 struct Builder {
     log: Log,
-    users: IdMap<u32>,
-    items: IdMap<u32>,
+    users: Numbers,
+    items: Numbers,
 }
 
+/// Numbers and names by id.
+type Numbers = IdMap<(u32, Box<str>)>;
+
 impl Builder {
-    fn push(&mut self, event: RawEvent<'_>) {
-        let user = number(&mut self.users, &mut self.log.users, event.user);
-        let item = number(&mut self.items, &mut self.log.items, event.item);
+    /// Fails if a name has the id of another one.
+    fn push(&mut self, event: RawEvent<'_>) -> Result<(), Reason> {
+        let user = number(&mut self.users, &mut self.log.users, "user", event.user)?;
+        let item = number(&mut self.items, &mut self.log.items, "item", event.item)?;
         let actions = &mut self.log.actions;
         let action = actions.iter().position(|action| action == event.action).unwrap_or_else(|| {
             actions.push(event.action.to_owned());
@@ -136,16 +140,22 @@ impl Builder {
         let dwell_ms = event.dwell_ms.map_or(NO_DWELL, |ms| u32::try_from(ms).unwrap_or(NO_DWELL - 1));
         let action = u16::try_from(action).expect("an action of the configuration");
         self.log.events.push(LogEvent { ts: event.ts, user, item, dwell_ms, action });
+        Ok(())
     }
 }
 
-/// Interns a name. As in a run, names with the same id64 are the same.
-fn number(numbers: &mut IdMap<u32>, ids: &mut Vec<u64>, name: &str) -> u32 {
+/// Interns a name. As in a run, the later of two names with the same id is rejected. Ids are those without a key, so that an
+/// evaluation can be repeated anywhere.
+fn number(numbers: &mut Numbers, ids: &mut Vec<u64>, field: &'static str, name: &str) -> Result<u32, Reason> {
     let id = id64(name);
-    *numbers.entry(id).or_insert_with(|| {
+    let (number, known) = numbers.entry(id).or_insert_with(|| {
         ids.push(id);
-        u32::try_from(ids.len() - 1).expect("fewer than 2^32 events")
-    })
+        (u32::try_from(ids.len() - 1).expect("fewer than 2^32 events"), name.into())
+    });
+    if **known == *name {
+        return Ok(*number);
+    }
+    Err(Reason::NameCollision { field, name: name.to_owned(), known: known.as_ref().to_owned() })
 }
 
 #[cfg(test)]
@@ -157,11 +167,24 @@ pub(super) mod tests {
         let mut builder = Builder::default();
         for (user, item, ts) in events {
             let position = schema::Position::Line { line: 1, byte: 0 };
-            builder.push(RawEvent::new(user, item, "view", *ts, position));
+            builder.push(RawEvent::new(user, item, "view", *ts, position)).unwrap();
         }
         let mut log = builder.log;
         log.events.sort_by_key(|event| event.ts);
         log
+    }
+
+    #[test]
+    fn the_later_of_two_names_with_one_id_is_rejected() {
+        let mut builder = Builder::default();
+        let mut push = |user| {
+            let position = schema::Position::Line { line: 1, byte: 0 };
+            builder.push(RawEvent::new(user, "x", "view", 1, position))
+        };
+        push("u13758").unwrap();
+        assert!(matches!(push("=,CGPL9A"), Err(Reason::NameCollision { field: "user", .. })));
+        push("u13758").unwrap();
+        assert_eq!((builder.log.users.len(), builder.log.events.len()), (1, 2));
     }
 
     #[test]

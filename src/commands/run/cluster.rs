@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use schema::IdKey;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
@@ -41,7 +42,7 @@ impl ClusterArgs {
 }
 
 /// The place of this process in its cluster. `None`: it is the only process. Reads the secret, and hashes this program.
-pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Result<Option<Member>, Failure> {
+pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config, ids: IdKey) -> Result<Option<Member>, Failure> {
     let Some(hosts) = &args.hosts else { return Ok(None) };
     let hosts = Hosts::read(hosts).map_err(Failure::Usage)?;
     let processes = hosts.len();
@@ -58,6 +59,7 @@ pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config) -> Resul
         workers: workers.into(),
         program: program.map_err(Failure::Running)?,
         configuration: Identity::of_configuration(&cluster_fingerprint(config)),
+        id_key: ids.fingerprint(),
     };
     Ok(Some(Member { hosts, me, listen_publicly: args.listen_publicly }))
 }

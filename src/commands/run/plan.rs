@@ -246,7 +246,8 @@ mod tests {
                 processes: 2,
                 workers: 3,
                 program: [0; 32],
-                configuration: [0; 32],
+                configuration: [0; 24],
+                id_key: None,
             },
             listen_publicly: false,
         };

@@ -1,7 +1,9 @@
 //! Carries out a plan: opens inputs and outputs, links the processes, and starts the threads.
 
 use connectors::{RejectLog, Uri, open_sink};
+use schema::IdKey;
 
+use super::id_key::warn_without_key;
 use super::plan::{CoordinatorPlan, Endpoints, FollowerPlan};
 use crate::cluster::GraphOptions;
 use crate::config::Config;
@@ -11,9 +13,9 @@ use crate::stop::Stop;
 
 /// Starts a run. Inputs are opened first: a mistake there must not replace an output. The cluster is linked last, so that
 /// a process that cannot run does not keep the others waiting. `None`: the run was stopped before all processes were linked.
-pub(super) fn start(plan: CoordinatorPlan, stop: Stop) -> Result<Option<Running>, Failure> {
+pub(super) fn start(plan: CoordinatorPlan, ids: IdKey, stop: Stop) -> Result<Option<Running>, Failure> {
     let CoordinatorPlan { config, workers, member, endpoints } = plan;
-    let mut job = open(endpoints, config, workers, stop)?;
+    let mut job = open(endpoints, config, workers, ids, stop)?;
     if let Some(member) = member {
         let options = GraphOptions { resumes: job.resume.is_some(), outputs: job.sinks.outputs() };
         job.links = member.gather(options, &job.stop)?;
@@ -33,9 +35,10 @@ pub(super) fn follow(plan: &FollowerPlan, stop: &Stop) -> Result<(), Failure> {
 }
 
 /// Opens the inputs and outputs of a run.
-fn open(endpoints: Endpoints, config: Config, workers: usize, stop: Stop) -> Result<Job, Failure> {
+fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: Stop) -> Result<Job, Failure> {
     let Endpoints { input_args, inputs: uris, output, rejects, similar_items, similar_users, clock, show, rebuild } =
         endpoints;
+    warn_without_key(ids, &uris);
     let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
     let mut inputs = input_args.open(&uris, &config, dead_letters)?;
     let (sink, resume, rejects, state) = if let Some(uri) = &config.state.uri {
@@ -45,8 +48,16 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, stop: Stop) -> Res
             RejectLog::open(rejects.as_ref(), &config.kafka)?
         };
         let records = input_args.reading();
-        let run =
-            state::StatefulRun { config: &config, state: uri, uris: &uris, output: &output, records, clock, rebuild };
+        let run = state::StatefulRun {
+            config: &config,
+            state: uri,
+            uris: &uris,
+            output: &output,
+            records,
+            ids,
+            clock,
+            rebuild,
+        };
         let (sink, resume, state) = state::prepare(run, &mut inputs)?;
         (sink, resume, rejects, Some(state))
     } else {
@@ -57,5 +68,5 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, stop: Stop) -> Res
     let similar_users = similar_users.map(|uri| open_sink(&uri, &config.kafka)).transpose()?;
     let mut job = Job::new(config, inputs, sink);
     (job.sinks.similar_items, job.sinks.similar_users) = (similar_items, similar_users);
-    Ok(Job { rejects, workers, clock, show, stop, state, resume, ..job })
+    Ok(Job { rejects, workers, ids, clock, show, stop, state, resume, ..job })
 }

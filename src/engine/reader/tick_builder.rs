@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::{Duration, Instant};
 
 use connectors::RawEvent;
 use crossbeam_channel::Sender;
 use dataflows::time::MAX_MS;
-use dataflows::types::ItemId;
 use dataflows::{Event, Scope};
-use schema::{Effect, RESERVED, Reason, id64, trending_in};
+use schema::{Effect, RESERVED, Reason, trending_in};
 
 use super::{Break, OutputGate};
 use crate::config::Config;
 use crate::engine::Shared;
 use crate::engine::clock::{Clock, now};
-use crate::engine::names::Collision;
+use crate::engine::names::LockedNames;
 use crate::engine::tick::{TickInput, Waker};
 
 /// The reader's end of the channel to the coordinator.
@@ -45,6 +45,11 @@ pub(super) enum Admission {
     OpensFirst {
         after: u64,
     },
+    /// It is not taken yet: the name that holds one of its ids ends at this millisecond at the latest, and the graph or the
+    /// writer still has it.
+    AwaitsRelease {
+        at: u64,
+    },
 }
 
 /// Validates records and collects the next tick.
@@ -60,6 +65,8 @@ pub(in crate::engine) struct TickBuilder {
     pub(in crate::engine) tick: TickInput,
     /// Whether a collision of two names was logged.
     collided: bool,
+    /// Since when a record has waited for an id to be released.
+    awaiting: Option<Instant>,
     pub(super) out: TickSender,
 }
 
@@ -72,6 +79,7 @@ impl TickBuilder {
             at: 0,
             tick: TickInput { number: 1, ..TickInput::default() },
             collided: false,
+            awaiting: None,
             out,
         }
     }
@@ -91,26 +99,46 @@ impl TickBuilder {
             Clock::Event => record.ts,
             Clock::Wall => now(),
         });
+        let ids = self.shared.ids;
+        let expires = record.ts.saturating_add(self.config.graph.retention);
+        let trending =
+            self.config.graph.trending.map(|trending| trending.expires(record.ts)).filter(|until| *until > at);
+        let room = record.room.filter(|_| trending.is_some() && self.config.input.rooms);
+        let room = room.map(|room| (ids.id64(&trending_in(room)), room));
+        let (user, item) = ((ids.id64(record.user), record.user), (ids.id64(record.item), record.item));
+        let mut names = self.shared.names.lock(self.config.graph.trending.is_some());
+        // An expired event needs no names.
+        let claimed = (expires > at).then(|| names.claim(user, item, room)).transpose();
+        let is_held = |until: u64| until > at || self.awaiting.is_some_and(|since| since.elapsed() > LONGEST_RELEASE);
+        let claims = match claimed {
+            Err(collision) if is_held(collision.until) => {
+                drop(names);
+                return Admission::Rejected(self.collision(collision.reason));
+            }
+            claimed => claimed,
+        };
         if let Some(after) = gate.opens_before(at) {
             return Admission::OpensFirst { after };
         }
+        let Ok(claims) = claims else {
+            self.awaiting.get_or_insert_with(Instant::now);
+            return Admission::AwaitsRelease { at };
+        };
+        self.awaiting = None;
         count(&self.shared.progress.events);
         self.at = at;
-        if record.ts.saturating_add(self.config.graph.retention) <= self.at {
+        let Some((user_claim, item_claim)) = claims else {
             count(&self.shared.progress.expired);
             return Admission::Taken;
-        }
-        let delayed_until = if record.ts > self.at { record.ts } else { 0 };
-        let (user, collision) = self.shared.names.users().intern(record.user, self.tick.number, delayed_until);
-        self.report("users", record.user, collision);
-        let (item, collision) = self.shared.names.items().intern(record.item, self.tick.number, delayed_until);
-        self.report("items", record.item, collision);
+        };
+        user_claim.hold(self.tick.number, record.ts);
+        item_claim.hold(self.tick.number, record.ts);
+        let scope = trending.and_then(|until| retain_trending_names(&mut names, item, room, until));
         if self.tick.events.is_empty() {
             self.tick.since = self.at;
         }
         self.tick.at = self.at;
-        let scope = self.retain_trending_names(record.ts, (item, record.item), record.room);
-        self.tick.events.push(Event { user, item, ts: record.ts, level, scope });
+        self.tick.events.push(Event { user: user.0, item: item.0, ts: record.ts, level, scope });
         Admission::Taken
     }
 
@@ -130,22 +158,6 @@ impl TickBuilder {
         Ok(effect)
     }
 
-    /// Retains the names that the trending lists may show because of an event, and returns the scope of its room.
-    pub(in crate::engine) fn retain_trending_names(
-        &self,
-        ts: u64,
-        (id, item): (ItemId, &str),
-        room: Option<&str>,
-    ) -> Option<Scope> {
-        let until = self.config.graph.trending.map(|trending| trending.expires(ts)).filter(|until| *until > self.at)?;
-        let mut names = self.shared.names.expiring();
-        names.retain(id, item, until);
-        let key = trending_in(room.filter(|_| self.config.input.rooms)?);
-        let scope = Scope::new(id64(&key));
-        names.retain(scope.id(), &key, until);
-        Some(scope)
-    }
-
     /// Sends the tick, also an empty one, at the current time. Blocks until the channel has room.
     pub(in crate::engine) fn send(&mut self) -> Result<(), Break> {
         if self.tick.events.is_empty() {
@@ -159,15 +171,33 @@ impl TickBuilder {
         sent.map_err(|_| Break::Disconnected)
     }
 
-    /// Logs the first collision. Two names with one id64 count as one name; the chance of any collision among a hundred
-    /// million names is about one in four thousand.
-    fn report(&mut self, table: &str, name: &str, collision: Option<Collision>) {
-        let Some(Collision { id, known }) = collision else { return };
-        count(&self.shared.progress.collisions);
+    /// Logs the first collision. By chance there is one among a hundred million names in one case of four thousand.
+    fn collision(&mut self, reason: Reason) -> Reason {
+        self.awaiting = None;
         if !std::mem::replace(&mut self.collided, true) {
-            tracing::warn!(table, known, name, id, "two names have the same id64 and count as one");
+            tracing::warn!("{reason}");
         }
+        reason
     }
+}
+
+/// Longest wait for an id to be released. The graph reports every name whose last event has expired, so that only a snapshot
+/// to a slow store takes long.
+const LONGEST_RELEASE: Duration = Duration::from_secs(60);
+
+/// Retains the names that the trending lists may show until millisecond `until` because of an event, and returns the scope
+/// of its room.
+pub(in crate::engine) fn retain_trending_names(
+    names: &mut LockedNames<'_>,
+    item: (u64, &str),
+    room: Option<(u64, &str)>,
+    until: u64,
+) -> Option<Scope> {
+    let trending = names.trending.as_mut()?;
+    trending.items.retain(item.0, item.1, until);
+    let (id, room) = room?;
+    trending.rooms.retain(id, room, until);
+    Some(Scope::new(id))
 }
 
 /// The latest timestamp that is not in the future now.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 use dataflows::snapshot::SnapshotChunk;
-use schema::room_of;
 use snapshots::{Depth, GroupFile, Interactions, RunId, StoreError};
 
 use super::pool::PackJob;
@@ -128,14 +127,12 @@ impl SnapshotCoordinator {
         for &dataflows::Event { user, item, ts, level, scope } in &chunk.events {
             if !rows.push_known(user, item, ts, level) {
                 // The reader and the writer need the names too, so they are locked only for names that are new here.
-                let (users, items, expiring) = (names.users(), names.items(), names.expiring());
-                let item_name = items.get(item).or_else(|| expiring.get(item)).expect(RETAINED);
+                let (users, items, trending) = (names.users(), names.items(), names.trending());
+                let item_name = items.get(item).or_else(|| trending.items.get(item)).expect(RETAINED);
                 rows.push((user, users.get(user).expect(RETAINED)), (item, item_name), ts, level);
             }
             if let Some(scope) = scope {
-                let expiring = names.expiring();
-                let key = expiring.get(scope.id()).expect(RETAINED);
-                rows.set_room(scope.id(), room_of(key).expect("the scope of an event in a room has the key of a room"));
+                rows.set_room(scope.id(), names.trending().rooms.get(scope.id()).expect(RETAINED));
             }
         }
     }

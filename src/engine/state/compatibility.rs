@@ -2,15 +2,34 @@
 //! table of keys, and the options for reading records.
 
 use anyhow::anyhow;
+use schema::IdKey;
 use serde_json::{Map, Value};
+use snapshots::Manifest;
 
 use crate::config::{self, Config};
 
-/// The settings that a snapshot depends on: those of the configuration, and the options for reading records.
-pub(super) fn settings(config: &Config, records: &Value) -> Map<String, Value> {
+/// The settings that a snapshot depends on: those of the configuration, the options for reading records, and the fingerprint
+/// of the identity key, if there is one.
+pub(super) fn settings(config: &Config, records: &Value, ids: IdKey) -> Map<String, Value> {
     let mut settings = config::compatibility(config);
     settings.insert("records".into(), records.clone());
+    if let Some(fingerprint) = ids.fingerprint() {
+        settings.insert(Manifest::ID_KEY.into(), fingerprint.to_string().into());
+    }
     settings
+}
+
+/// Why a snapshot was taken with another identity key. One without a fingerprint was taken without a key.
+fn other_key(then: &Map<String, Value>, now: &Map<String, Value>) -> Option<String> {
+    let key = |settings: &Map<String, Value>| settings.get(Manifest::ID_KEY).and_then(Value::as_str).map(str::to_owned);
+    let what = match (key(then), key(now)) {
+        (then, now) if then == now => return None,
+        (Some(then), Some(now)) => format!("its key has the fingerprint {then}, this run's key {now}"),
+        (Some(then), None) => format!("it was taken with a key (fingerprint {then}), this run has none"),
+        (None, Some(now)) => format!("it was taken without a key, this run has one (fingerprint {now})"),
+        (None, None) => return None,
+    };
+    Some(format!("identity.key: {what}: all ids in it are others"))
 }
 
 /// Checks whether a run with the settings `now` can resume from a snapshot taken with the settings `then`. A snapshot has
@@ -28,6 +47,7 @@ pub(super) fn check(then: &Map<String, Value>, now: &Map<String, Value>) -> anyh
             "{name} was {then} and is {now}: its records were read as other events, or others were left out"
         ));
     }
+    mistakes.extend(other_key(then, now));
     if mistakes.is_empty() {
         for note in notes {
             tracing::info!("{note}");
@@ -49,7 +69,7 @@ mod tests {
 
     fn with(sets: &[&str]) -> Map<String, Value> {
         let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
-        settings(&Config::load(None, &sets).unwrap(), &json!({ "columns": "user=u" }))
+        settings(&Config::load(None, &sets).unwrap(), &json!({ "columns": "user=u" }), IdKey::default())
     }
 
     #[test]
@@ -69,7 +89,7 @@ mod tests {
             let error = check(&then, &with(&[wrong])).unwrap_err().to_string();
             assert!(error.contains("--rebuild"), "{wrong}: {error}");
         }
-        let other = settings(&Config::load(None, &[]).unwrap(), &json!({ "columns": "user=v" }));
+        let other = settings(&Config::load(None, &[]).unwrap(), &json!({ "columns": "user=v" }), IdKey::default());
         assert!(check(&then, &other).unwrap_err().to_string().contains("--columns"));
         // A snapshot from before there was such a key.
         check(&Map::new(), &other).unwrap();
@@ -83,6 +103,20 @@ mod tests {
         let silent = with(&["trending.k=5", "trending.rooms=no"]);
         for then in [&silent, &then, &Map::new()] {
             assert!(check(then, &trends).unwrap_err().to_string().contains("[trending] was"));
+        }
+        let keyed =
+            |secret: &[u8]| settings(&Config::default(), &json!({ "columns": "user=u" }), IdKey::new(secret).unwrap());
+        let (one, other) = (keyed(b"0123456789abcdef"), keyed(b"another 01234567"));
+        check(&one, &one).unwrap();
+        for (then, now, what) in [
+            (&one, &other, "this run's key"),
+            (&one, &then, "this run has none"),
+            (&then, &one, "it was taken without a key"),
+            (&Map::new(), &one, "it was taken without a key"),
+        ] {
+            let error = check(then, now).unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains("--rebuild"), "{error}");
+            assert!(!error.contains("0123456789abcdef"), "{error}");
         }
         let both = check(&then, &with(&["graph.history=60", "graph.retention=60d"])).unwrap_err().to_string();
         assert!(both.contains("graph.history was 50 and is 60") && both.contains("graph.retention"), "{both}");

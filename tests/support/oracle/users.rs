@@ -3,8 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use schema::id64;
-
 use super::exact::{fine_log, floor_log2_times, q, q_with_phase, similarity};
 use super::{History, Params, popularity};
 
@@ -16,7 +14,11 @@ pub(crate) fn samples<'h>(history: &'h History, params: &Params) -> BTreeMap<&'h
     let mut holders: BTreeMap<&str, Vec<(u64, &str, u64)>> = BTreeMap::new();
     for (user, interactions) in history {
         for (item, level, _) in interactions {
-            holders.entry(item).or_default().push((id64(user) ^ id64(item), user, u64::from(*level)));
+            holders.entry(item).or_default().push((
+                params.ids.id64(user) ^ params.ids.id64(item),
+                user,
+                u64::from(*level),
+            ));
         }
     }
     let smallest = |mut holders: Vec<(u64, &'h str, u64)>| {
@@ -69,7 +71,7 @@ pub(crate) fn similar_users(
         }
         let mut ranked = Vec::new();
         for (v, weight) in shared {
-            let (id_u, id_v) = (id64(u), id64(v));
+            let (id_u, id_v) = (params.ids.id64(u), params.ids.id64(v));
             let rank = 2 * q(weight, s) - q_with_phase(fine_log(activity[v], s), id_u, id_v);
             let exponent = rank - q_with_phase(fine_log(activity[u], s), id_u, id_v);
             ranked.push((Reverse(rank), id_v, v, exponent));
