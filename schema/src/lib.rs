@@ -12,14 +12,16 @@ mod list_key;
 mod name;
 mod position;
 mod rejected;
+mod shown;
 mod similar;
 
 pub use change::{Change, Recommended};
-pub use event::{Event, MAX_TS, check_ts};
+pub use event::{Event, MAX_TS, check_ts, looks_like_seconds};
 pub use id::{IdHasher, IdMap, KEY_GROUPS, key_group, mix, shrink_if_sparse, spread};
-pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL};
+pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL, WATCH};
 pub use list_key::{ListKey, RESERVED, TRENDING, room_of, trending_in};
 pub use name::{MAX_NAME_BYTES, check_name, id64};
 pub use position::Position;
 pub use rejected::{Original, Reason, Rejected};
+pub use shown::{listed, shortened, shown};
 pub use similar::{ItemName, Similar, SimilarTo, UserName};

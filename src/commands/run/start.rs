@@ -37,7 +37,7 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, stop: Stop) -> Res
     let Endpoints { input_args, inputs: uris, output, rejects, similar_items, similar_users, clock, show, rebuild } =
         endpoints;
     let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
-    let mut inputs = input_args.open(&uris, &config, dead_letters)?;
+    let mut inputs = input_args.open(&config, dead_letters)?;
     let (sink, resume, rejects, state) = if let Some(uri) = &config.state.uri {
         let rejects = if state::has_snapshots(uri)? {
             RejectLog::append(rejects.as_ref(), &config.kafka)?
