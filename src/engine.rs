@@ -169,6 +169,17 @@ pub enum RunError {
     /// Process 0 of the cluster failed.
     #[error("process 0 has failed, its log has the reason: all processes stop")]
     CoordinatorFailed,
+    /// The inputs ended, and none of their records was an event.
+    #[error(
+        "not one of {rejected} records was an event ({reasons}): see the warnings above, and how to name the format and the \
+         columns in docs/input.md"
+    )]
+    NoEvents {
+        /// Number of rejected records.
+        rejected: u64,
+        /// The codes of the reasons and their counts.
+        reasons: String,
+    },
     /// A thread of this program panicked: a bug.
     #[error("{0} failed; please report what is printed above")]
     Thread(&'static str),

@@ -8,6 +8,7 @@ mod cluster;
 mod durable;
 mod evaluate;
 mod examples;
+mod input_options;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod names;

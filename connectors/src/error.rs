@@ -1,8 +1,9 @@
+use std::borrow::Cow;
 use std::io;
 
-use schema::Position;
+use schema::{Position, listed, shown};
 
-use crate::{Columns, ColumnsError, FilterError, SinkError, SourceError, UriError};
+use crate::{Columns, ColumnsError, FilterError, FormatError, SinkError, SourceError, UriError};
 
 /// An input or an output cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +11,9 @@ pub enum OpenError {
     /// Invalid URI.
     #[error(transparent)]
     Uri(#[from] UriError),
+    /// A file of unknown format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// Invalid mapping of columns.
     #[error(transparent)]
     Columns(#[from] ColumnsError),
@@ -26,11 +30,19 @@ pub enum OpenError {
         /// Advice to the user.
         advice: &'static str,
     },
-    /// A CSV header lacks columns.
+    /// An invalid option of an input.
+    #[error("{input}: {what}")]
+    Option {
+        /// The input, or the flag.
+        input: String,
+        /// Description of the error, and what to do.
+        what: String,
+    },
+    /// A file lacks columns.
     #[error(
-        "{source_name}: no column {}; the header has {}; name the columns with --columns {}, and use \
+        "{source_name}: no column {}; the header has {}; {hint}name the columns with --columns {}, and use \
          --action if all rows have the same action and no column for it",
-        quoted(.missing), quoted(.header), Columns::EXAMPLE
+        listed(.missing), listed(.header), Columns::EXAMPLE
     )]
     NoColumn {
         /// The input.
@@ -39,9 +51,17 @@ pub enum OpenError {
         missing: Vec<String>,
         /// The columns of the header.
         header: Vec<String>,
+        /// What the header looks like and what to do then, if anything, with a semicolon after it.
+        hint: String,
+    },
+    /// Columns are in more than one array, or in an array of arrays.
+    #[error("`{}`: columns can be in one array of a record, and not in arrays in it", shown(.column))]
+    Arrays {
+        /// A column in another array.
+        column: String,
     },
     /// A CSV header has a required column more than once.
-    #[error("{source_name}: the header has column `{column}` twice; rename one of them")]
+    #[error("{source_name}: the header has column `{}` twice; rename one of them", shown(.column))]
     RepeatedColumn {
         /// The input.
         source_name: String,
@@ -81,22 +101,51 @@ impl OpenError {
     }
 }
 
-fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+/// Why the content of an input cannot be read. The payload of an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Unreadable {
+    what: Cow<'static, str>,
+    advice: &'static str,
+}
+
+impl Unreadable {
+    pub(crate) const CR_ONLY: Self =
+        Unreadable::new("the lines end in CR alone", "convert it: tr '\\r' '\\n' < FILE > NEW");
+    pub(crate) const UTF16: Self =
+        Unreadable::new("the text is UTF-16", "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW");
+
+    pub(crate) const fn new(what: &'static str, advice: &'static str) -> Self {
+        Unreadable { what: Cow::Borrowed(what), advice }
+    }
+
+    pub(crate) fn header(what: String) -> Self {
+        Unreadable { what: what.into(), advice: "repair the header, or name the delimiter and the quote of the file" }
+    }
+}
+
+impl From<Unreadable> for io::Error {
+    fn from(unreadable: Unreadable) -> Self {
+        io::Error::new(io::ErrorKind::InvalidData, unreadable)
+    }
 }
 
 pub(crate) fn source_error(name: &str, position: Option<Position>, cause: io::Error) -> SourceError {
-    let advice = match cause.kind() {
-        io::ErrorKind::NotFound => "check the path",
-        io::ErrorKind::PermissionDenied => "allow this user to read it",
-        io::ErrorKind::IsADirectory => "name a file",
-        io::ErrorKind::UnexpectedEof => {
-            "the file is truncated: get a complete copy (events before this point were read)"
-        }
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
-            "the file is damaged or not compressed as its name says: get a good copy (events before this point were read)"
-        }
-        _ => "check the input and run again",
+    let unreadable = cause.get_ref().and_then(|error| error.downcast_ref::<Unreadable>());
+    let advice = match (unreadable, cause.kind()) {
+        (Some(unreadable), _) => unreadable.advice,
+        (None, kind) => match kind {
+            io::ErrorKind::NotFound => "check the path",
+            io::ErrorKind::PermissionDenied => "allow this user to read it",
+            io::ErrorKind::IsADirectory => "name a file",
+            io::ErrorKind::UnexpectedEof => {
+                "the file is truncated: get a complete copy (events before this point were read)"
+            }
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
+                "the file is damaged or not compressed as its name says: get a good copy (events before this point were read)"
+            }
+            _ => "check the input and run again",
+        },
     };
     let what = if position.is_some() { format!("cannot read: {cause}") } else { format!("cannot open: {cause}") };
     SourceError { source_name: name.to_owned(), position, what, advice: advice.to_owned(), cause: Some(cause) }

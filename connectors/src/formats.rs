@@ -1,38 +1,38 @@
-//! Formats of records: bytes to the values of columns.
+//! Formats of records: bytes to the values of columns. They know no kind of record.
 
 pub(crate) mod csv;
 pub(crate) mod json;
-mod value;
 
 use schema::Reason;
 
-pub(crate) use self::value::{MAX_COLUMNS, Number, Value, Values};
-use crate::records::Received;
-use crate::{Batch, Record};
+use crate::values::Values;
 
 /// End of the record at the start of some bytes.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// After this many bytes, line end included.
     At(usize),
     /// Not in these bytes.
     Beyond,
-    /// Missing: the input ends inside the record.
-    Missing,
+    /// Longer than the limit.
+    TooLong,
+    /// The bytes are not a record; a description of the error.
+    Malformed(&'static str),
 }
 
 /// How a format divides a stream into records.
 pub(crate) trait Framing: Send {
-    /// Finds the end of the record at the start of `bytes`. When it is called again with more bytes it continues where it
-    /// stopped. `ended`: the stream has no more bytes.
-    fn find_end(&mut self, bytes: &[u8], ended: bool) -> End;
+    /// Finds the end of the record at the start of `bytes`, which are at byte `start` of the stream. When it is called again
+    /// with more bytes it continues where it stopped. `ended`: the stream has no more bytes.
+    fn find_end(&mut self, bytes: &[u8], start: u64, ended: bool) -> End;
 
-    /// Discards the state of [`Framing::find_end`]: the next bytes are the start of a record.
+    /// Another record than the one found last starts at the next bytes.
     fn restart(&mut self);
 }
 
 /// How a format decodes one record.
-pub(crate) trait Decoder<R: Record>: Send {
-    /// Decodes a record without its newline and appends it to `into`. A blank line appends nothing. In a stream, the record
-    /// is the one that [`Framing::find_end`] found last.
-    fn decode(&mut self, record: &[u8], received: Received, into: &mut Batch<R>) -> Result<(), Reason>;
+pub(crate) trait Format: Framing {
+    /// Passes the values of a record to `emit`, in the order of the columns with which the format was built: once, or once
+    /// for each element of an array, and never for a blank line.
+    fn decode(&mut self, record: &[u8], emit: &mut dyn FnMut(&Values<'_>)) -> Result<(), Reason>;
 }

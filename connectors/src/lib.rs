@@ -6,11 +6,12 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | `uri`, `options`, `open`, `error` | from a URI to a source or a sink, and what can fail |
-//! | `source`, `batch` | the interface of sources |
+//! | `uri`, `input_uri`, `options`, `open`, `error` | from a URI with options to a source or a sink, and what can fail |
+//! | `source`, `batch`, `text` | the interface of sources |
 //! | `transports` | files and stdin: decompression, read buffer, positions, limits |
-//! | `formats` | JSON lines and CSV: bytes to the values of columns |
+//! | `formats`, `values` | JSON lines and CSV: bytes to the values of columns |
 //! | `records` | kinds of records: values of columns to a record, or the reason of a rejection |
+//! | `decode` | a format and a kind of record: bytes to a record |
 //! | `sink` | the interface of sinks |
 //! | `sinks` | files and stdout: JSON lines, rejected records, what an existing output contains |
 //! | `kafka` | topics as sources and sinks |
@@ -18,8 +19,10 @@
 //! A new kind of record to read is a file in `records`, a new kind to write an implementation of [`SinkRecord`].
 
 mod batch;
+mod decode;
 mod error;
 mod formats;
+mod input_uri;
 mod kafka;
 mod open;
 mod options;
@@ -27,11 +30,15 @@ mod records;
 mod sink;
 mod sinks;
 mod source;
+mod text;
 mod transports;
 mod uri;
+mod values;
 
 pub use batch::Batch;
 pub use error::OpenError;
+pub use formats::csv::Dialect;
+pub use input_uri::InputUri;
 pub use kafka::{Delivery, KafkaOptions, SecretPlace, Security};
 pub use open::{lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;
@@ -42,4 +49,4 @@ pub use records::filter::{Filter, FilterError};
 pub use sink::{Sink, SinkError};
 pub use sinks::{Lines, RejectLog, SinkRecord, SinkState, continue_sink};
 pub use source::{Polled, Source, SourceError, SourcePosition};
-pub use uri::{Compression, Format, Uri, UriError};
+pub use uri::{Compression, Format, FormatError, Uri, UriError};

@@ -1,17 +1,23 @@
 use std::io::{self, Read, Write};
 
+use schema::shown;
+
+use crate::decode::RecordDecoder;
 use crate::error::{sink_error, source_error};
-use crate::formats::csv::{Csv, Header};
+use crate::formats::csv::Csv;
 use crate::formats::json::Json;
-use crate::records::mapping;
+use crate::records::{Mapping, mapping};
 use crate::sinks::{Output, compress, create_file};
-use crate::transports::{ByteStream, ReadBuffer, StreamSource, decompress, open_file};
+use crate::transports::{
+    ByteStream, Packing, ReadBuffer, StreamSource, decompress, number_columns, open_file, read_header,
+};
+use crate::values::Number;
 use crate::{
-    Compression, Format, InputOptions, KafkaOptions, Lines, OpenError, Record, Sink, SinkError, SinkRecord, Source,
-    Uri, kafka,
+    Compression, Dialect, Format, InputOptions, KafkaOptions, Lines, OpenError, Record, Sink, SinkError, SinkRecord,
+    Source, Uri, kafka,
 };
 
-/// Opens an input. Reads the header of a CSV file, and nothing else.
+/// Opens an input. Reads the header of a CSV file, or the first record if it has none, and nothing else.
 ///
 /// `generate:` is not an input of this crate: a caller with a simulator resolves it.
 ///
@@ -34,10 +40,14 @@ pub fn open_source<R: Record>(uri: &Uri, options: &InputOptions) -> Result<Box<d
     let name = uri.to_string();
     match uri {
         Uri::File { path, format, compression } => {
-            let bytes = open_file(path, *compression).map_err(|error| source_error(&name, None, error))?;
-            decode(name, bytes, *format, options)
+            let packing = Packing::of(options.compression, *compression);
+            let bytes = open_file(path, packing).map_err(|error| source_error(&name, None, error))?;
+            decode(name, bytes, options.format.unwrap_or(*format), options, uri.delimiter())
         }
-        Uri::Stdio => decode(name, Box::new(io::stdin()), Format::JsonLines, options),
+        Uri::Stdio => {
+            let bytes = decompress(io::stdin(), Packing::of(options.compression, Compression::Plain));
+            decode(name, bytes, options.format.unwrap_or(Format::JsonLines), options, ",")
+        }
         Uri::Generate(_) => {
             Err(unsupported(name, "is not a file", "generated events are available as an input of `run`"))
         }
@@ -53,8 +63,7 @@ pub fn source_from<R: Record>(
     compression: Compression,
     options: &InputOptions,
 ) -> Result<Box<dyn Source<R>>, OpenError> {
-    let bytes = decompress(bytes, compression).map_err(|error| source_error(name, None, error))?;
-    decode(name.to_owned(), bytes, format, options)
+    decode(name.to_owned(), decompress(bytes, Packing::of(options.compression, compression)), format, options, ",")
 }
 
 /// Opens an output: JSON lines in a new file, which replaces an existing one, or on stdout; or a topic, which is created if
@@ -120,20 +129,71 @@ fn decode<R: Record>(
     bytes: ByteStream,
     format: Format,
     options: &InputOptions,
+    delimiter: &str,
 ) -> Result<Box<dyn Source<R>>, OpenError> {
     let mut buffer = ReadBuffer::new(bytes);
     let limit = options.max_record_bytes.clamp(1, InputOptions::MAX_RECORD_BYTES);
     match format {
         Format::JsonLines => {
-            let decoder = Json::<R>::new(mapping::<R>(options, &name, None)?);
-            Ok(Box::new(StreamSource::new(name, buffer, decoder, limit)))
+            let mapping = mapping::<R>(options, &name, None)?;
+            let json = Json::new(mapping.columns())?;
+            Ok(Box::new(StreamSource::new(name, buffer, RecordDecoder::<R, Json>::new(mapping, json), limit)))
         }
         Format::Csv => {
-            let header = Header::read(&mut buffer, limit)
+            let mut csv = Csv::new(options.dialect(delimiter)?, limit);
+            let read = if options.header { read_header } else { number_columns };
+            let names = read(&mut buffer, &mut csv, limit)
                 .map_err(|error| source_error(&name, Some(buffer.position()), error))?;
-            let decoder = Csv::<R>::new(&name, header, options)?;
-            Ok(Box::new(StreamSource::new(name, buffer, decoder, limit)))
+            let mapping = mapping::<R>(options, &name, Some(&names))?;
+            if names.is_empty() {
+                tracing::warn!("{name}: the file is empty and has no header");
+            } else {
+                check_columns(&name, mapping.columns(), &names, &csv, options.header)?;
+            }
+            csv.set_columns(&names, mapping.columns());
+            Ok(Box::new(StreamSource::new(name, buffer, RecordDecoder::<R, Csv>::new(mapping, csv), limit)))
         }
+    }
+}
+
+/// Checks that the header has each column once.
+fn check_columns(
+    source_name: &str,
+    columns: &[String],
+    header: &[String],
+    csv: &Csv,
+    has_header: bool,
+) -> Result<(), OpenError> {
+    let source_name = source_name.to_owned();
+    let missing: Vec<String> = columns.iter().filter(|column| !header.contains(column)).cloned().collect();
+    if !missing.is_empty() {
+        let hint = hint(header, csv.dialect(), has_header);
+        return Err(OpenError::NoColumn { source_name, missing, header: header.to_vec(), hint });
+    }
+    match columns.iter().find(|column| header.iter().filter(|name| name == column).count() > 1) {
+        Some(column) => Err(OpenError::RepeatedColumn { source_name, column: column.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// What a header without the columns looks like.
+fn hint(header: &[String], dialect: &Dialect, has_header: bool) -> String {
+    const DELIMITERS: [(&str, &str); 5] =
+        [("::", "::"), (";", "semicolon"), ("\t", "tab"), ("|", "pipe"), (",", "comma")];
+    if !has_header {
+        return "without a header the columns are numbers from 1; ".into();
+    }
+    let other = |(text, _): &(&str, &str)| text.as_bytes() != dialect.delimiter && header[0].contains(text);
+    match DELIMITERS.iter().find(|delimiter| header.len() == 1 && other(delimiter)) {
+        Some((text, name)) => {
+            format!("the header looks separated by `{}`: add delimiter={name} (--delimiter {name}); ", shown(text))
+        }
+        None if header.iter().any(|name| Number::parse(name).is_some()) => {
+            "the first line looks like a record: if there is no header, add header=no (--header no) and name the columns by \
+             their numbers from 1; "
+                .into()
+        }
+        None => String::new(),
     }
 }
 

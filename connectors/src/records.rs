@@ -9,8 +9,8 @@ mod time;
 
 use schema::{Position, Reason};
 
-use crate::batch::Text;
-use crate::formats::{MAX_COLUMNS, Values};
+use crate::text::Text;
+use crate::values::{MAX_COLUMNS, Values};
 use crate::{InputOptions, OpenError};
 
 /// A kind of record that sources read, such as [`schema::Event`].
@@ -81,8 +81,8 @@ mod tests {
     use schema::check_name;
 
     use super::*;
-    use crate::batch::Span;
-    use crate::formats::Value;
+    use crate::text::Span;
+    use crate::values::Value;
     use crate::{Batch, Compression, Format, Polled, source_from};
 
     /// A kind of record with one column.

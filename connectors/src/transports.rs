@@ -2,10 +2,12 @@
 //! [`kafka`](crate::kafka).
 
 mod decompress;
+mod header;
 mod read_buffer;
 mod stream;
 
-pub(crate) use self::decompress::{ByteStream, decompress, open_file};
+pub(crate) use self::decompress::{ByteStream, Packing, decompress, open_file};
+pub(crate) use self::header::{number_columns, read_header};
 pub(crate) use self::read_buffer::ReadBuffer;
 pub(crate) use self::stream::StreamSource;
 

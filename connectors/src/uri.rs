@@ -2,12 +2,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use schema::shown;
+
+use crate::OpenError;
+
 /// Format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// JSON lines, one object a line.
     JsonLines,
-    /// Comma-separated values with a header.
+    /// Delimited text, with a header or without.
     Csv,
 }
 
@@ -45,7 +49,7 @@ pub enum Uri {
         /// Compression, from the last extension.
         compression: Compression,
     },
-    /// `-`: stdin or stdout, JSON lines.
+    /// `-`: stdin or stdout.
     Stdio,
     /// `generate:`, with the text after the colon.
     Generate(String),
@@ -56,12 +60,65 @@ pub enum Uri {
 /// A URI that is not an input or an output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{uri}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
-     kafka://BROKERS/TOPIC or generate:"
+    "`{}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
+     kafka://BROKERS/TOPIC or generate:",
+    shown(.uri)
 )]
 pub struct UriError {
     /// The URI, as the user gave it.
     pub uri: String,
+}
+
+/// A file that is not an input.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{}` has an unknown extension: name its format, as in {}?format=csv or ?format=json (known are .jsonl, .ndjson, .json, \
+     .csv, .tsv, .dat and .txt, each also with .gz or .zst)",
+    shown(.path), shown(.path)
+)]
+pub struct FormatError {
+    /// The path, as the user gave it.
+    pub path: String,
+}
+
+impl Uri {
+    /// Parses an input without its options. Any path is an input if its format is named, or if it is a pipe.
+    pub(crate) fn of_input(text: &str, names_format: bool) -> Result<Self, OpenError> {
+        if matches!(text, "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
+            return Ok(Uri::Stdio);
+        }
+        if text.is_empty() || text == "-" || text.starts_with("generate:") || text.contains("://") {
+            return Ok(text.parse()?);
+        }
+        let path = PathBuf::from(text);
+        let (stem, compression) = compression(text);
+        let extension = stem.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+        let is_pipe = || std::fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let format = match extension.as_deref() {
+            Some("jsonl" | "ndjson" | "json") => Format::JsonLines,
+            Some("csv" | "tsv" | "tab" | "dat" | "txt") => Format::Csv,
+            _ if names_format || is_pipe() => Format::JsonLines,
+            _ => return Err(FormatError { path: text.to_owned() }.into()),
+        };
+        Ok(Uri::File { path, format, compression })
+    }
+
+    /// The delimiter of CSV if none is named.
+    pub(crate) fn delimiter(&self) -> &'static str {
+        let Uri::File { path, .. } = self else { return "," };
+        let text = path.to_string_lossy().to_ascii_lowercase();
+        let (stem, _) = compression(&text);
+        if stem.ends_with(".tsv") || stem.ends_with(".tab") { "\t" } else { "," }
+    }
+}
+
+/// The path without the extension of its compression.
+fn compression(path: &str) -> (&str, Compression) {
+    match path.rsplit_once('.') {
+        Some((stem, "gz")) => (stem, Compression::Gzip),
+        Some((stem, "zst")) => (stem, Compression::Zstd),
+        _ => (path, Compression::Plain),
+    }
 }
 
 impl FromStr for Uri {
@@ -82,11 +139,7 @@ impl FromStr for Uri {
         if text.contains("://") {
             return Err(error());
         }
-        let (stem, compression) = match text.rsplit_once('.') {
-            Some((stem, "gz")) => (stem, Compression::Gzip),
-            Some((stem, "zst")) => (stem, Compression::Zstd),
-            _ => (text, Compression::Plain),
-        };
+        let (stem, compression) = compression(text);
         let format = match stem.rsplit_once('.') {
             Some((_, "jsonl" | "ndjson")) => Format::JsonLines,
             Some((_, "csv")) => Format::Csv,

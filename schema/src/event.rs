@@ -40,3 +40,9 @@ pub struct Event {
 pub fn check_ts(ts: i128) -> Result<u64, Reason> {
     u64::try_from(ts).ok().filter(|ts| *ts <= MAX_TS).ok_or(Reason::TimeOutOfRange { ts })
 }
+
+/// Whether a timestamp in milliseconds is more plausible in seconds: it lies in the first weeks of 1970, and in 1979 to 2128 if
+/// it is in seconds.
+pub fn looks_like_seconds(ts: u64) -> bool {
+    (300_000_000..5_000_000_000).contains(&ts)
+}

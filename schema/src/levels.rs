@@ -2,10 +2,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::Reason;
+use crate::{Reason, shown};
 
 /// The highest level an action can have.
 pub const MAX_LEVEL: u8 = 15;
+
+/// The action whose level depends on `dwell_ms`.
+pub const WATCH: &str = "watch";
 
 /// Alternative spellings of actions. The table is fixed; names are case-sensitive.
 const ALIASES: [(&str, &str); 3] = [("pv", "view"), ("fav", "favourite"), ("buy", "purchase")];
@@ -78,9 +81,25 @@ impl Levels {
         if errors.is_empty() { Ok(Levels { actions, watch }) } else { Err(errors) }
     }
 
+    /// Whether the level of an action depends on `dwell_ms`.
+    pub fn needs_dwell(&self, action: &str) -> bool {
+        action == WATCH && !self.watch.is_empty()
+    }
+
+    /// The actions that have a level, without aliases.
+    pub fn actions(&self) -> impl Iterator<Item = &str> {
+        let watch = (!self.watch.is_empty() && !self.actions.contains_key(WATCH)).then_some(WATCH);
+        self.actions.keys().map(String::as_str).chain(watch)
+    }
+
+    /// Whether an action has a level.
+    pub fn knows(&self, action: &str) -> bool {
+        self.effect(action, Some(0)).is_ok()
+    }
+
     /// Effect of an event with this action. `dwell_ms` is used for `watch` only.
     pub fn effect(&self, action: &str, dwell_ms: Option<i64>) -> Result<Effect, Reason> {
-        if action == "watch" && !self.watch.is_empty() {
+        if self.needs_dwell(action) {
             let dwell = dwell_ms.filter(|dwell| *dwell >= 0).ok_or(Reason::BadDwell)?;
             let step = self.watch.iter().rev().find(|(from, _)| dwell >= *from);
             return Ok(step.map_or(Effect::Ignored, |(_, level)| Effect::Counts(*level)));
@@ -88,7 +107,7 @@ impl Levels {
         let action = ALIASES.iter().find(|(alias, _)| *alias == action).map_or(action, |(_, action)| action);
         match self.actions.get(action) {
             Some(level) => Ok(Effect::Counts(*level)),
-            None => Err(Reason::UnknownAction { action: shortened(action) }),
+            None => Err(Reason::UnknownAction { action: shown(action) }),
         }
     }
 }
@@ -112,14 +131,6 @@ impl Default for Levels {
             actions: actions.map(|(action, level)| (action.to_owned(), level)).into(),
             watch: vec![(5_000, 1), (30_000, 2), (120_000, 3)],
         }
-    }
-}
-
-/// At most 64 characters of a name, for messages.
-fn shortened(name: &str) -> String {
-    match name.char_indices().nth(64) {
-        Some((end, _)) => format!("{}...", &name[..end]),
-        None => name.to_owned(),
     }
 }
 

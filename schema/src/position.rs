@@ -26,6 +26,16 @@ pub enum Position {
     },
 }
 
+impl Position {
+    /// Source and position, for messages: `day.csv:3`, or `kafka://b/events, partition 2, offset 77`.
+    pub fn place(self, source: &str) -> String {
+        match self {
+            Position::Line { line, .. } => format!("{source}:{line}"),
+            position @ Position::Offset { .. } => format!("{source}, {position}"),
+        }
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -27,6 +27,14 @@ pub enum Reason {
         /// Name of the field in the input.
         field: String,
     },
+    /// A required field has a word that stands for no value, such as `NULL`.
+    #[error("field `{field}` is missing: `{word}` stands for no value")]
+    NoValue {
+        /// Name of the field in the input.
+        field: String,
+        /// The word.
+        word: String,
+    },
     /// A field has another type, or text that cannot be parsed as the type.
     #[error("field `{field}`: expected {expected}, found {found}")]
     WrongType {
@@ -80,18 +88,24 @@ pub enum Reason {
     #[error("action `watch` requires a dwell_ms of 0 or more")]
     BadDwell,
     /// The timestamp is below 0 or above [`crate::MAX_TS`].
-    #[error("timestamp {ts} is outside 0 .. 2^53-1")]
+    #[error("timestamp {ts} is outside 0 .. 2^53-1{}", unit_of(*ts))]
     TimeOutOfRange {
         /// The timestamp in milliseconds.
         ts: i128,
     },
     /// The timestamp is ahead of the clock by more than the allowed skew.
-    #[error("timestamp {ts} is in the future (the latest allowed is {limit})")]
+    #[error("timestamp {ts} is in the future (the latest allowed is {limit}){}", unit_of((*ts).into()))]
     Future {
         /// The timestamp in milliseconds.
         ts: u64,
         /// The latest timestamp accepted, in milliseconds.
         limit: u64,
+    },
+    /// By the clock of this machine the timestamp lies in 1970, and in this time if it is in seconds.
+    #[error("timestamp {ts} lies in 1970 and looks like seconds: use ts=NAME:s in --columns")]
+    TimeInSeconds {
+        /// The timestamp in milliseconds.
+        ts: u64,
     },
     /// The record does not satisfy a `--where` condition.
     #[error("does not satisfy --where {condition}")]
@@ -109,7 +123,7 @@ impl Reason {
             Reason::Malformed { .. } => "malformed".into(),
             Reason::NotUtf8 => "not_utf8".into(),
             Reason::TooLong { .. } => "too_long".into(),
-            Reason::Missing { field } => format!("missing:{field}"),
+            Reason::Missing { field } | Reason::NoValue { field, .. } => format!("missing:{field}"),
             Reason::WrongType { field, .. } => format!("wrong_type:{field}"),
             Reason::EmptyName { field } => format!("missing:{field}"),
             Reason::LongName { field, .. } => format!("long_name:{field}"),
@@ -119,8 +133,19 @@ impl Reason {
             Reason::BadDwell => "bad_dwell".into(),
             Reason::TimeOutOfRange { .. } => "time_out_of_range".into(),
             Reason::Future { .. } => "future".into(),
+            Reason::TimeInSeconds { .. } => "time_in_seconds".into(),
             Reason::Filtered { condition } => format!("filtered:{condition}"),
         }
+    }
+}
+
+/// What a timestamp that is too large looks like, and what to do then.
+fn unit_of(ts: i128) -> &'static str {
+    match ts {
+        // In the years 1973 to 2286 of the unit.
+        100_000_000_000_000..10_000_000_000_000_000 => ": looks like microseconds, use ts=NAME:us in --columns",
+        100_000_000_000_000_000..10_000_000_000_000_000_000 => ": looks like nanoseconds, use ts=NAME:ns in --columns",
+        _ => "",
     }
 }
 
@@ -155,10 +180,7 @@ pub struct Rejected {
 impl Rejected {
     /// Source and position, for messages: `day.csv:3`, or `kafka://b/events, partition 2, offset 77`.
     pub fn place(&self) -> String {
-        match self.position {
-            Position::Line { line, .. } => format!("{}:{line}", self.source),
-            position @ Position::Offset { .. } => format!("{}, {position}", self.source),
-        }
+        self.position.place(&self.source)
     }
 }
 
@@ -187,6 +209,17 @@ impl Serialize for Rejected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timestamp_of_another_unit_is_recognised() {
+        for (ts, unit) in [(1_700_000_000_000_000, "microseconds"), (1_700_000_000_000_000_000, "nanoseconds")] {
+            let text = Reason::TimeOutOfRange { ts }.to_string();
+            assert!(text.contains(unit), "{text}");
+        }
+        let text = Reason::Future { ts: 1_700_000_000_000_000, limit: 1_800_000_000_000 }.to_string();
+        assert!(text.contains("ts=NAME:us"), "{text}");
+        assert!(!Reason::Future { ts: 1_900_000_000_000, limit: 1_800_000_000_000 }.to_string().contains("looks like"));
+    }
 
     #[test]
     fn a_rejected_record_of_a_topic_has_its_partition_and_offset() {

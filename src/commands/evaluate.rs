@@ -195,7 +195,7 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     if let Some(uri) = uris.iter().find(|uri| matches!(uri, Uri::Kafka(_))) {
         return Err(Failure::Usage(anyhow!("{uri} has no end: evaluate a file or a pipe")));
     }
-    let inputs = args.inputs.open(&uris, &first.config, false)?;
+    let inputs = args.inputs.open(&first.config, false)?;
     let mut ks: Vec<usize> = args.k.iter().map(|k| usize::from(*k)).collect();
     ks.sort_unstable();
     ks.dedup();

@@ -4,6 +4,7 @@
 //! a poll of a pipe it may block for ever, so everything read is sent before, and a stopped run abandons the thread.
 //! While all topics are silent it sleeps, for a quarter of a second at most. It ends by disconnecting the channel.
 
+mod checks;
 mod inputs;
 mod output_gate;
 mod tick_builder;
@@ -16,6 +17,7 @@ use connectors::{RawEvent, RejectLog};
 use schema::{Reason, Rejected};
 use snapshots::Store;
 
+use self::checks::InputChecks;
 pub(super) use self::inputs::Inputs;
 use self::inputs::Next;
 pub(super) use self::output_gate::OutputGate;
@@ -23,7 +25,7 @@ use self::tick_builder::Admission;
 pub(crate) use self::tick_builder::latest;
 pub(super) use self::tick_builder::{TickBuilder, TickSender, retain_trending_names};
 use super::progress::Progress;
-use super::{Input, Resume, RunError, Shared};
+use super::{Clock, Input, Resume, RunError, Shared};
 use crate::config::Config;
 
 /// The state of the reader thread.
@@ -32,6 +34,7 @@ pub(super) struct Reader {
     pub(super) ticks: TickBuilder,
     pub(super) gate: OutputGate,
     rejects: Rejects,
+    checks: InputChecks,
     /// The store of the snapshots, if the run takes them.
     pub(super) store: Option<Arc<Store>>,
     pub(super) resume: Option<Resume>,
@@ -73,6 +76,7 @@ impl Reader {
         resume: Option<Resume>,
     ) -> Self {
         Reader {
+            checks: InputChecks::new(shared.clock == Clock::Event, config.graph.retention),
             inputs: Inputs::new(inputs),
             ticks: TickBuilder::new(config, shared, out),
             gate: OutputGate::Open,
@@ -89,6 +93,7 @@ impl Reader {
         let mut end = self.restore();
         if end.is_ok() {
             end = self.read();
+            self.checks.report();
             if !matches!(end, Err(Break::Disconnected)) && self.finish(end.is_ok()).is_err() {
                 end = Err(Break::Disconnected);
             }
@@ -141,9 +146,11 @@ impl Reader {
         let arrives = self.inputs.arrives(input);
         for _ in 0..most {
             let Some(record) = self.inputs.record(input) else { return Ok(()) };
+            let before = self.ticks.at;
             match self.ticks.admit(record, arrives, self.gate) {
-                Admission::Taken => {}
+                Admission::Taken => self.checks.taken(self.inputs.name(input), record, before, self.ticks.at),
                 Admission::Rejected(reason) => {
+                    self.checks.rejected(&reason);
                     let mut rejected = rejected(reason, self.inputs.name(input), record);
                     rejected.original = self.inputs.take_original(input);
                     self.reject_all(&[rejected])?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::RunError;
 use super::compute::Workers;
 use super::progress::{Display, Progress};
 use super::reader::Rejects;
-use super::summary::Summary;
+use super::summary::{Summary, by_code};
 use super::tick::Waker;
 use crate::stop::Stop;
 
@@ -66,6 +67,8 @@ impl Running {
             .and(read.and_then(|failure| failure.flatten().map_or(Ok(()), Err)))
             .and(rejects.close().map_err(RunError::from))
             .and(saved.and_then(|saved| saved.unwrap_or(Ok(())).map_err(RunError::Snapshot)));
+        let result =
+            result.and_then(|()| if self.stop.is_set() { Ok(()) } else { check_events(&self.progress, &summary) });
         // 5. The other processes of a cluster, which end with the result of this one. A single process has no receiver.
         self.verdict.send(result.is_ok()).unwrap_or_default();
         self.waker.wake();
@@ -74,6 +77,15 @@ impl Running {
             if failed { Ok(()) } else { self.workers.map_or(Err(NO_WORKERS), |workers| workers.wait_for_all()) };
         (summary, result.and(ended))
     }
+}
+
+/// Fails if the inputs had records, and not one of them was an event. A run that resumed has events of earlier runs.
+fn check_events(progress: &Progress, summary: &Summary) -> Result<(), RunError> {
+    let rejected = summary.rejected;
+    if rejected == 0 || summary.events > 0 || progress.restored.load(Relaxed) > 0 {
+        return Ok(());
+    }
+    Err(RunError::NoEvents { rejected, reasons: by_code(&summary.rejected_by) })
 }
 
 /// Joins a thread and returns its value. A thread that may be blocked gets a short time to end, and is abandoned after it:

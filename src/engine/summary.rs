@@ -66,7 +66,7 @@ impl Summary {
 }
 
 /// Counts with their codes.
-fn by_code(counts: &BTreeMap<String, u64>) -> String {
+pub(super) fn by_code(counts: &BTreeMap<String, u64>) -> String {
     let counts: Vec<String> = counts.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
     counts.join(", ")
 }

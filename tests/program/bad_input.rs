@@ -50,7 +50,7 @@ const BAD: [(&[u8], &str, &str); 22] = [
     (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\"}", "missing:ts", "`ts` is missing"),
     (b"{\"user\":1.5,\"item\":\"b\",\"action\":\"view\",\"ts\":1}", "wrong_type:user", "1.5"),
     (b"{\"user\":\"a\",\"item\":null,\"action\":\"view\",\"ts\":1}", "wrong_type:item", "null"),
-    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":7,\"ts\":1}", "wrong_type:action", "7"),
+    (b"{\"user\":\"a\",\"item\":\"b\",\"action\":1.5,\"ts\":1}", "wrong_type:action", "1.5"),
     (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":\"1\"}", "wrong_type:ts", "milliseconds"),
     (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":-1}", "time_out_of_range", "-1"),
     (b"{\"user\":\"a\",\"item\":\"b\",\"action\":\"view\",\"ts\":9007199254740992}", "time_out_of_range", "2^53-1"),

@@ -1,34 +1,56 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use schema::Reason;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use schema::{Reason, shortened};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
-use super::{Decoder, End, Framing, Value, Values};
-use crate::records::{Mapping, Received};
-use crate::{Batch, Record};
+use super::{End, Format, Framing};
+use crate::OpenError;
+use crate::values::{Value, Values};
 
 /// JSON lines: one object a line. If a key occurs twice, the last value is used, as in most parsers.
-pub(crate) struct Json<R: Record> {
-    mapping: R::Mapping,
+pub(crate) struct Json {
     roots: Vec<Node>,
-    scratch: <R::Mapping as Mapping<R>>::Scratch,
     /// Bytes of the current record known to contain no newline.
     scanned: usize,
 }
 
-impl<R: Record> Json<R> {
-    pub(crate) fn new(mapping: R::Mapping) -> Self {
+impl Json {
+    /// Decodes columns: keys, keys of nested objects (`payload.user.id`), and keys in each element of one array
+    /// (`products[].id`). A key may itself contain dots.
+    pub(crate) fn new(columns: &[String]) -> Result<Self, OpenError> {
         let mut roots = Vec::new();
-        for (column, path) in mapping.columns().iter().enumerate() {
-            insert(&mut roots, path, column);
+        let mut array = None;
+        for (column, path) in columns.iter().enumerate() {
+            node_at(&mut roots, &[path]).column = Some(column);
+            let Some((prefix, rest)) = path.split_once("[]") else {
+                for keys in spellings(path) {
+                    node_at(&mut roots, &keys).column = Some(column);
+                }
+                continue;
+            };
+            let rest = rest.strip_prefix('.').unwrap_or(rest);
+            if prefix.is_empty() || rest.contains("[]") || array.is_some_and(|array| array != prefix) {
+                return Err(OpenError::Arrays { column: path.clone() });
+            }
+            array = Some(prefix);
+            for keys in spellings(prefix) {
+                let elements = node_at(&mut roots, &keys).elements.get_or_insert_default();
+                if rest.is_empty() {
+                    elements.column = Some(column);
+                }
+                for keys in spellings(rest).into_iter().filter(|_| !rest.is_empty()) {
+                    node_at(&mut elements.children, &keys).column = Some(column);
+                }
+            }
         }
-        Json { mapping, roots, scratch: Default::default(), scanned: 0 }
+        Ok(Json { roots, scanned: 0 })
     }
 }
 
-impl<R: Record> Framing for Json<R> {
-    fn find_end(&mut self, bytes: &[u8], ended: bool) -> End {
+impl Framing for Json {
+    fn find_end(&mut self, bytes: &[u8], _start: u64, ended: bool) -> End {
         match memchr::memchr(b'\n', &bytes[self.scanned..]) {
             Some(at) => End::At(self.scanned + at + 1),
             None if ended => End::At(bytes.len()),
@@ -44,59 +66,161 @@ impl<R: Record> Framing for Json<R> {
     }
 }
 
-impl<R: Record> Decoder<R> for Json<R> {
-    fn decode(&mut self, record: &[u8], received: Received, into: &mut Batch<R>) -> Result<(), Reason> {
+impl Format for Json {
+    fn decode(&mut self, record: &[u8], emit: &mut dyn FnMut(&Values<'_>)) -> Result<(), Reason> {
         self.scanned = 0;
         if record.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
         let text = std::str::from_utf8(record).map_err(|_| Reason::NotUtf8)?;
-        let mut values = Values::default();
-        parse(text, &self.roots, &mut values).map_err(|error| Reason::Malformed { detail: detail(&error) })?;
-        into.push(self.mapping.map(&values, &mut self.scratch, received)?);
+        match parse(text, &self.roots) {
+            Ok(found) => found.emit(emit),
+            // Python writes NaN and Infinity, which are not JSON.
+            Err(error) => match quote_not_finite(text) {
+                Some(quoted) => parse(&quoted, &self.roots).map_err(|_| malformed(text, &error))?.emit(emit),
+                None => return Err(malformed(text, &error)),
+            },
+        }
         Ok(())
     }
 }
 
-fn parse<'a>(text: &'a str, roots: &[Node], values: &mut Values<'a>) -> serde_json::Result<()> {
+/// Keys that a path can mean: dots separate nested keys, or are part of a key.
+fn spellings(path: &str) -> Vec<Vec<&str>> {
+    /// Most dots of which each combination is tried; of a longer path, only none and all.
+    const MAX_DOTS: usize = 4;
+    let dots: Vec<usize> = path.match_indices('.').map(|(at, _)| at).collect();
+    if dots.len() > MAX_DOTS {
+        return vec![vec![path], path.split('.').collect()];
+    }
+    let spelling = |chosen: usize| {
+        let mut keys = Vec::new();
+        let mut start = 0;
+        for (bit, dot) in dots.iter().enumerate() {
+            if chosen >> bit & 1 == 1 {
+                keys.push(&path[start..*dot]);
+                start = dot + 1;
+            }
+        }
+        keys.push(&path[start..]);
+        keys
+    };
+    (0..1 << dots.len()).map(spelling).collect()
+}
+
+/// Values found in a record.
+#[derive(Default)]
+struct Found<'a> {
+    values: Values<'a>,
+    /// Values of each element of the array, by column.
+    elements: Vec<Vec<(usize, Value<'a>)>>,
+    is_in_element: bool,
+}
+
+impl<'a> Found<'a> {
+    fn store(&mut self, column: Option<usize>, value: Value<'a>) {
+        let Some(column) = column else { return };
+        match self.elements.last_mut() {
+            Some(element) if self.is_in_element => element.push((column, value)),
+            _ => self.values[column] = value,
+        }
+    }
+
+    fn emit(self, emit: &mut dyn FnMut(&Values<'_>)) {
+        let Found { mut values, elements, .. } = self;
+        if elements.is_empty() {
+            emit(&values);
+        }
+        for element in elements {
+            let columns: Vec<usize> = element.iter().map(|(column, _)| *column).collect();
+            for (column, value) in element {
+                values[column] = value;
+            }
+            emit(&values);
+            for column in columns {
+                values[column] = Value::Absent;
+            }
+        }
+    }
+}
+
+fn parse<'a>(text: &'a str, roots: &[Node]) -> serde_json::Result<Found<'a>> {
+    let mut found = Found::default();
     let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_map(Object { nodes: roots, values })?;
-    json.end()
+    json.deserialize_map(Object { nodes: roots, found: &mut found })?;
+    json.end()?;
+    Ok(found)
+}
+
+/// Puts `NaN`, `Infinity` and `-Infinity` in quotes; `None` if there are none.
+fn quote_not_finite(text: &str) -> Option<String> {
+    let mut quoted = String::new();
+    let (mut copied, mut at) = (0, 0);
+    let bytes = text.as_bytes();
+    while at < bytes.len() {
+        if bytes[at] == b'"' {
+            at += 1;
+            while let Some(step) =
+                bytes.get(at).filter(|byte| **byte != b'"').map(|byte| 1 + usize::from(*byte == b'\\'))
+            {
+                at += step;
+            }
+            at += 1;
+            continue;
+        }
+        let words = ["NaN", "Infinity", "-Infinity"];
+        match words.into_iter().find(|word| bytes[at..].starts_with(word.as_bytes())) {
+            Some(word) => {
+                quoted.extend([&text[copied..at], "\"", word, "\""]);
+                at += word.len();
+                copied = at;
+            }
+            None => at += 1,
+        }
+    }
+    quoted.push_str(&text[copied..]);
+    (copied > 0).then_some(quoted)
 }
 
 /// Message of the parser without the line, which is always 1.
-fn detail(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let what = text.split(" at line 1 column ").next().unwrap_or(&text);
-    if error.column() == 0 { what.to_owned() } else { format!("{what} at column {}", error.column()) }
+fn malformed(text: &str, error: &serde_json::Error) -> Reason {
+    /// Maximum number of characters of the message, which may contain a whole string of the record.
+    const MAX_DETAIL: usize = 200;
+    if text.trim_end().contains("}\r{") {
+        return Reason::Malformed { detail: "lines end in CR alone: convert the file with tr '\\r' '\\n'".into() };
+    }
+    let message = error.to_string();
+    let what = shortened(message.split(" at line 1 column ").next().unwrap_or(&message), MAX_DETAIL);
+    Reason::Malformed {
+        detail: if error.column() == 0 { what } else { format!("{what} at column {}", error.column()) },
+    }
 }
 
 /// A key on the path to a column.
+#[derive(Default)]
 struct Node {
     key: String,
     column: Option<usize>,
     children: Vec<Node>,
+    /// An element of the array that is the value of the key. It has no key.
+    elements: Option<Box<Node>>,
 }
 
-fn insert(nodes: &mut Vec<Node>, path: &str, column: usize) {
-    let (key, rest) = match path.split_once('.') {
-        Some((key, rest)) => (key, Some(rest)),
-        None => (path, None),
-    };
-    let index = nodes.iter().position(|node| node.key == key).unwrap_or_else(|| {
-        nodes.push(Node { key: key.to_owned(), column: None, children: Vec::new() });
+/// Finds or inserts the node of a path.
+fn node_at<'n>(nodes: &'n mut Vec<Node>, keys: &[&str]) -> &'n mut Node {
+    let [key, rest @ ..] = keys else { unreachable!("a path has a key") };
+    let index = nodes.iter().position(|node| node.key == *key).unwrap_or_else(|| {
+        nodes.push(Node { key: (*key).to_owned(), ..Node::default() });
         nodes.len() - 1
     });
-    match rest {
-        Some(rest) => insert(&mut nodes[index].children, rest, column),
-        None => nodes[index].column = Some(column),
-    }
+    let node = &mut nodes[index];
+    if rest.is_empty() { node } else { node_at(&mut node.children, rest) }
 }
 
 /// Reads the members of an object that have a node and skips the others.
 struct Object<'p, 'v, 'a> {
     nodes: &'p [Node],
-    values: &'v mut Values<'a>,
+    found: &'v mut Found<'a>,
 }
 
 impl<'a> Visitor<'a> for Object<'_, '_, 'a> {
@@ -109,12 +233,31 @@ impl<'a> Visitor<'a> for Object<'_, '_, 'a> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(node) = map.next_key_seed(Key(self.nodes))? {
             match node {
-                Some(node) => map.next_value_seed(Member { node, values: self.values })?,
+                Some(node) if node.children.is_empty() && node.elements.is_none() => {
+                    let value = leaf(map.next_value::<&'a RawValue>()?.get()).map_err(A::Error::custom)?;
+                    self.found.store(node.column, value);
+                }
+                Some(node) => map.next_value_seed(Member { node, found: self.found })?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(())
     }
+}
+
+/// The value of a column, from its JSON text. A number keeps its text, for exact decimals and for messages.
+fn leaf(json: &str) -> serde_json::Result<Value<'_>> {
+    Ok(match json.as_bytes().first() {
+        Some(b'"') => match json.get(1..json.len() - 1) {
+            Some(text) if !text.contains('\\') => Value::Text(Cow::Borrowed(text)),
+            _ => Value::Text(Cow::Owned(serde_json::from_str(json)?)),
+        },
+        Some(b't' | b'f') => Value::Bool(json == "true"),
+        Some(b'n') => Value::Null,
+        Some(b'[') => Value::Array,
+        Some(b'{') => Value::Object,
+        _ => Value::Number(Cow::Borrowed(json)),
+    })
 }
 
 /// Finds the node of a key.
@@ -143,14 +286,12 @@ impl<'p> Visitor<'_> for Key<'p> {
 /// Stores the value of one node. The mapping checks its type.
 struct Member<'p, 'v, 'a> {
     node: &'p Node,
-    values: &'v mut Values<'a>,
+    found: &'v mut Found<'a>,
 }
 
 impl<'a> Member<'_, '_, 'a> {
     fn store(self, value: Value<'a>) {
-        if let Some(column) = self.node.column {
-            self.values[column] = value;
-        }
+        self.found.store(self.node.column, value);
     }
 }
 
@@ -180,17 +321,17 @@ impl<'a> Visitor<'a> for Member<'_, '_, 'a> {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.store(Value::Unsigned(number));
+        self.store(Value::Number(number.to_string().into()));
         Ok(())
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.store(Value::Negative(number));
+        self.store(Value::Number(number.to_string().into()));
         Ok(())
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<(), E> {
-        self.store(Value::Float(number));
+        self.store(Value::Number(number.to_string().into()));
         Ok(())
     }
 
@@ -205,13 +346,27 @@ impl<'a> Visitor<'a> for Member<'_, '_, 'a> {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<(), A::Error> {
-        while array.next_element::<IgnoredAny>()?.is_some() {}
+        match &self.node.elements {
+            Some(node) if !self.found.is_in_element => {
+                self.found.elements.clear();
+                self.found.is_in_element = true;
+                loop {
+                    self.found.elements.push(Vec::new());
+                    if array.next_element_seed(Member { node, found: &mut *self.found })?.is_none() {
+                        break;
+                    }
+                }
+                self.found.elements.pop();
+                self.found.is_in_element = false;
+            }
+            _ => while array.next_element::<IgnoredAny>()?.is_some() {},
+        }
         self.store(Value::Array);
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'a>>(self, map: A) -> Result<(), A::Error> {
-        Object { nodes: &self.node.children, values: &mut *self.values }.visit_map(map)?;
+        Object { nodes: &self.node.children, found: &mut *self.found }.visit_map(map)?;
         self.store(Value::Object);
         Ok(())
     }

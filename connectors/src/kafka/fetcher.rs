@@ -17,7 +17,7 @@ use schema::{Original, Position, Reason, Rejected};
 use super::Address;
 use super::client::{ClientError, LoggingContext, explain, partitions, watermarks};
 use super::source::source_error;
-use crate::formats::Decoder;
+use crate::decode::Decoder;
 use crate::records::Received;
 use crate::transports::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_REJECTED_BYTES};
 use crate::{Batch, InputOptions, Record, SourceError};

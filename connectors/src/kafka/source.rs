@@ -12,9 +12,9 @@ use schema::Position;
 use super::Address;
 use super::client::{ClientError, SERVE_TIMEOUT, consumer, partitions};
 use super::fetcher::{Fetched, Fetcher, FetcherControl};
-use crate::formats::Decoder;
+use crate::decode::{Decoder, RecordDecoder};
 use crate::formats::json::Json;
-use crate::records::mapping;
+use crate::records::{Mapping, mapping};
 use crate::{Batch, InputOptions, OpenError, Polled, Record, Source, SourceError, SourcePosition};
 
 /// Capacity of the channel from the fetcher: one batch in use, one ready.
@@ -56,7 +56,9 @@ enum State<R: Record, D> {
 pub(crate) fn open_source<R: Record>(address: &str, options: &InputOptions) -> Result<Box<dyn Source<R>>, OpenError> {
     let address = Address::parse(address)?;
     let name = address.to_string();
-    let decoder = Json::<R>::new(mapping::<R>(options, &name, None)?);
+    let mapping = mapping::<R>(options, &name, None)?;
+    let format = Json::new(mapping.columns())?;
+    let decoder = RecordDecoder::<R, Json>::new(mapping, format);
     let source = TopicSource::open(&name, address, decoder, options).map_err(|error| source_error(&name, error))?;
     Ok(Box::new(source))
 }

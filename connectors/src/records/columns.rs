@@ -1,13 +1,15 @@
 use std::str::FromStr;
 
+use schema::shown;
+
 use super::time::TimeFormat;
 
 /// Columns of the fields of an event: `user=user_id,item=item_id,action=behavior,ts=timestamp:s`.
 ///
 /// The targets are `user`, `item`, `action`, `ts`, `dwell_ms` and `room`; the default column of a target is its own name. In
 /// CSV a column is one of the header. In JSON it is a field, and dots select fields of nested objects: `user=payload.user.id`.
-/// A format may follow after a colon: for `ts` one of `ms` (the default), `s`, `iso` or a strftime pattern, for `dwell_ms` `ms`
-/// or `s`.
+/// A format may follow after a colon: for `ts` one of `ms` (the default), `s`, `us`, `ns`, `iso` or a strftime pattern, for
+/// `dwell_ms` `ms`, `s`, `us` or `ns`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     pub(crate) user: String,
@@ -28,6 +30,15 @@ pub(crate) struct TimeColumn {
     pub(crate) named: bool,
     /// Whether the user named the format. JSON then may have text instead of a number.
     pub(crate) format_named: bool,
+    /// Whether these are durations: fractions are cut.
+    pub(crate) is_duration: bool,
+}
+
+impl TimeColumn {
+    /// Text for messages: "expected ...".
+    pub(crate) fn expected(&self) -> &'static str {
+        self.format.expected()
+    }
 }
 
 impl Columns {
@@ -42,6 +53,7 @@ impl Default for Columns {
             format: TimeFormat::Millis,
             named: false,
             format_named: false,
+            is_duration: source == "dwell_ms",
         };
         Columns {
             user: "user".into(),
@@ -69,26 +81,32 @@ impl FromStr for Columns {
 
     fn from_str(given: &str) -> Result<Self, ColumnsError> {
         let mut columns = Columns::default();
-        let mut mistakes = Vec::new();
-        let mut seen: Vec<&str> = Vec::new();
-        for pair in pairs(given) {
-            let Some((target, source)) = pair.split_once('=') else {
-                mistakes.push(format!("`{pair}` is not TARGET=COLUMN"));
-                continue;
-            };
-            if seen.contains(&target) {
-                mistakes.push(format!("{target} is given twice"));
-            }
-            seen.push(target);
-            if let Err(mistake) = columns.set(target, source) {
-                mistakes.push(mistake);
-            }
-        }
-        if mistakes.is_empty() { Ok(columns) } else { Err(ColumnsError { given: given.to_owned(), mistakes }) }
+        columns.update(given)?;
+        Ok(columns)
     }
 }
 
 impl Columns {
+    /// Replaces the columns of the targets in a mapping.
+    pub(crate) fn update(&mut self, given: &str) -> Result<(), ColumnsError> {
+        let mut mistakes = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for pair in pairs(given) {
+            let Some((target, source)) = pair.split_once('=') else {
+                mistakes.push(format!("`{}` is not TARGET=COLUMN", shown(pair)));
+                continue;
+            };
+            if seen.contains(&target) {
+                mistakes.push(format!("{} is given twice", shown(target)));
+            }
+            seen.push(target);
+            if let Err(mistake) = self.set(target, source) {
+                mistakes.push(mistake);
+            }
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(ColumnsError { given: shown(given), mistakes }) }
+    }
+
     fn set(&mut self, target: &str, source: &str) -> Result<(), String> {
         let (name, format) = match source.split_once(':') {
             Some((name, format)) if matches!(target, "ts" | "dwell_ms") => (name, Some(format)),
@@ -99,7 +117,7 @@ impl Columns {
         }
         // Probably a pair without `=`.
         if name.contains(',') {
-            return Err(format!("{target}: the column name `{name}` contains a comma"));
+            return Err(format!("{target}: the column name `{}` contains a comma", shown(name)));
         }
         let time = |read: fn(&str) -> Result<TimeFormat, String>| -> Result<TimeColumn, String> {
             let parsed = format.map(read).transpose().map_err(|error| format!("{target}: {error}"))?;
@@ -108,6 +126,7 @@ impl Columns {
                 format: parsed.unwrap_or(TimeFormat::Millis),
                 named: true,
                 format_named: format.is_some(),
+                is_duration: target == "dwell_ms",
             })
         };
         match target {
@@ -118,7 +137,10 @@ impl Columns {
             "dwell_ms" => self.dwell_ms = time(TimeFormat::of_duration)?,
             "room" => self.room = (name.to_owned(), true),
             other => {
-                return Err(format!("`{other}` is not a target: use user, item, action, ts, dwell_ms or room"));
+                return Err(format!(
+                    "`{}` is not a target: use user, item, action, ts, dwell_ms or room",
+                    shown(other)
+                ));
             }
         }
         Ok(())

@@ -1,10 +1,10 @@
-use schema::{Event, Position, Reason, check_name, check_ts};
+use schema::{Event, Position, Reason, WATCH, check_ts};
 
 use super::columns::TimeColumn;
 use super::fields::Fields;
 use super::{Mapping, Received, Record};
-use crate::batch::{Span, Text};
-use crate::formats::{Value, Values};
+use crate::text::{Span, Text};
+use crate::values::{Value, Values};
 use crate::{Filter, InputOptions, OpenError};
 
 /// An event as a source reads it: names and timestamp are valid, the action is not checked yet.
@@ -104,11 +104,12 @@ enum Action {
     Constant(String),
 }
 
-/// Decimal text of names that are integers in JSON.
+/// Decimal text of names that are numbers in JSON.
 #[derive(Default)]
 pub struct Scratch {
     user: String,
     item: String,
+    action: String,
     room: String,
 }
 
@@ -125,7 +126,7 @@ impl Mapping<Event> for EventMapping {
             None => options.rooms,
             Some(_) => *room_is_named || (options.rooms && exists(room)),
         };
-        let mut fields = Fields::new(header.is_none());
+        let mut fields = Fields::new(header.is_none(), &options.nulls);
         let mut index = |column: &str| fields.index(column);
         let mapping = EventMapping {
             user: index(&names.user),
@@ -167,20 +168,14 @@ impl Mapping<Event> for EventMapping {
             Action::Constant(action) => action,
             Action::Column(column) => match &values[*column] {
                 Value::Text(text) if text.is_empty() => return Err(fields.missing(*column)),
-                Value::Text(text) => {
-                    check_name("action", text)?;
-                    text.as_ref()
-                }
-                other => return Err(fields.wrong(*column, "a string", other)),
+                _ => fields.name("action", *column, values, &mut scratch.action)?,
             },
         };
         let ts = check_ts(fields.millis(&self.ts, values)?)?;
+        // Only the level of a watch depends on the duration. Of other events it may be anything.
         let dwell_ms = match &self.dwell_ms {
-            Some((column, _)) if matches!(values[*column], Value::Absent | Value::Null) => None,
-            Some(timed @ (column, time)) => Some(
-                i64::try_from(fields.millis(timed, values)?)
-                    .map_err(|_| fields.wrong(*column, time.format.expected(), &values[*column]))?,
-            ),
+            Some(duration) if action == WATCH => self.dwell_ms(duration, values)?,
+            Some(duration) => self.dwell_ms(duration, values).unwrap_or_default(),
             None => None,
         };
         for (column, filter) in &self.filters {
@@ -191,5 +186,21 @@ impl Mapping<Event> for EventMapping {
         // The room is optional: an event with an invalid room has none.
         let room = self.room.and_then(|column| fields.name("room", column, values, &mut scratch.room).ok());
         Ok(RawEvent { user, item, action, ts, dwell_ms, room, position, stamped })
+    }
+}
+
+impl EventMapping {
+    fn dwell_ms(&self, duration: &(usize, TimeColumn), values: &Values<'_>) -> Result<Option<i64>, Reason> {
+        let (column, time) = duration;
+        let is_absent = match &values[*column] {
+            Value::Absent | Value::Null => true,
+            Value::Text(text) => text.is_empty() || self.fields.stand_for_nothing(text),
+            _ => false,
+        };
+        if is_absent {
+            return Ok(None);
+        }
+        let millis = i64::try_from(self.fields.millis(duration, values)?);
+        Ok(Some(millis.map_err(|_| self.fields.wrong(*column, time.expected(), &values[*column]))?))
     }
 }

@@ -1,10 +1,10 @@
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 
-use schema::{Reason, check_name};
+use schema::{Reason, check_name, shown};
 
 use super::columns::TimeColumn;
 use super::time::TimeFormat;
-use crate::formats::{Value, Values};
+use crate::values::{Scaled, Value, Values, scaled};
 
 /// The columns that a mapping reads, and how their values become names and times.
 pub(super) struct Fields {
@@ -12,12 +12,20 @@ pub(super) struct Fields {
     pub(super) columns: Vec<String>,
     /// Whether the values have types. Text is then not a number, unless the user named a format.
     typed: bool,
+    /// Words for no value.
+    nulls: Vec<String>,
+    /// Whether one of them starts with a byte: most names need no further comparison.
+    null_starts: [bool; 256],
 }
 
 impl Fields {
-    /// No columns yet. `typed`: the format distinguishes numbers from text.
-    pub(super) fn new(typed: bool) -> Self {
-        Fields { columns: Vec::new(), typed }
+    /// No columns yet. `typed`: the format distinguishes numbers from text. `nulls`: words for no value.
+    pub(super) fn new(typed: bool, nulls: &[String]) -> Self {
+        let mut null_starts = [false; 256];
+        for first in nulls.iter().filter_map(|word| word.bytes().next()) {
+            null_starts[usize::from(first)] = true;
+        }
+        Fields { columns: Vec::new(), typed, nulls: nulls.to_vec(), null_starts }
     }
 
     /// Index of a column, which is added if it is new.
@@ -28,7 +36,7 @@ impl Fields {
         })
     }
 
-    /// A name: text, or an integer, whose decimal text goes to `scratch`.
+    /// A name: text, or a whole number, whose decimal text goes to `scratch` if the input has it with a fraction or an exponent.
     pub(super) fn name<'v>(
         &self,
         field: &'static str,
@@ -36,41 +44,47 @@ impl Fields {
         values: &'v Values<'_>,
         scratch: &'v mut String,
     ) -> Result<&'v str, Reason> {
-        let number: &dyn Display = match &values[column] {
-            Value::Text(text) => {
-                check_name(field, text)?;
-                return Ok(text);
-            }
-            Value::Unsigned(number) => number,
-            Value::Negative(number) => number,
+        let text = match &values[column] {
+            Value::Text(text) if self.stand_for_nothing(text) => return Err(self.no_value(column, text)),
+            Value::Text(text) => text.as_ref(),
+            Value::Number(text) if is_integer(text) => text.as_ref(),
+            // A float beyond 2^53 may have lost digits of the id.
+            Value::Number(text) => match scaled(text, 0) {
+                Some(Scaled { floor, is_whole: true }) if floor.unsigned_abs() < 1 << 53 => {
+                    scratch.clear();
+                    write!(scratch, "{floor}").expect("writing to a String does not fail");
+                    scratch
+                }
+                _ => return Err(self.wrong(column, "a string or an integer", &values[column])),
+            },
             other => return Err(self.wrong(column, "a string or an integer", other)),
         };
-        scratch.clear();
-        write!(scratch, "{number}").expect("writing to a String does not fail");
-        Ok(scratch)
+        check_name(field, text)?;
+        Ok(text)
     }
 
     /// Milliseconds of a column with timestamps or durations.
     pub(super) fn millis(&self, (column, time): &(usize, TimeColumn), values: &Values<'_>) -> Result<i128, Reason> {
         let value = &values[*column];
         let millis = match (value, &time.format) {
-            (Value::Text(text), format) if !self.typed || time.format_named => format.parse(text),
-            (Value::Unsigned(number), TimeFormat::Millis) => Some(i128::from(*number)),
-            (Value::Negative(number), TimeFormat::Millis) => Some(i128::from(*number)),
-            // The parser returns JSON integers beyond 64 bits as floats. They are out of range, not of the wrong type.
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the cast saturates, and the value is out of range either way"
-            )]
-            (Value::Float(number), TimeFormat::Millis) if number.abs() >= 1e18 => Some(*number as i128),
-            (Value::Unsigned(number), TimeFormat::Seconds) => Some(i128::from(*number) * 1000),
-            (Value::Negative(number), TimeFormat::Seconds) => Some(i128::from(*number) * 1000),
-            // The shortest decimal text of a float is its text in the input.
-            (Value::Float(number), format @ TimeFormat::Seconds) => format.parse(&number.to_string()),
-            (Value::Unsigned(number), format @ TimeFormat::Pattern(_)) => format.parse(&number.to_string()),
+            (Value::Text(text), _) if self.stand_for_nothing(text) => return Err(self.no_value(*column, text)),
+            (Value::Text(text), format) if !self.typed || time.format_named => format.parse(text, time.is_duration),
+            (Value::Number(text), TimeFormat::Pattern(_)) if !is_integer(text) => None,
+            (Value::Number(_), TimeFormat::Iso) => None,
+            (Value::Number(text), format) => format.parse(text, time.is_duration),
             _ => None,
         };
-        millis.ok_or_else(|| self.wrong(*column, time.format.expected(), value))
+        millis.ok_or_else(|| self.wrong(*column, time.expected(), value))
+    }
+
+    /// Whether a text is one of the words for no value.
+    pub(super) fn stand_for_nothing(&self, text: &str) -> bool {
+        let first = usize::from(text.as_bytes().first().copied().unwrap_or_default());
+        self.null_starts[first] && self.nulls.iter().any(|word| word == text)
+    }
+
+    fn no_value(&self, column: usize, word: &str) -> Reason {
+        Reason::NoValue { field: self.columns[column].clone(), word: shown(word) }
     }
 
     pub(super) fn missing(&self, column: usize) -> Reason {
@@ -85,4 +99,9 @@ impl Fields {
             other => Reason::WrongType { field: self.columns[column].clone(), expected, found: other.describe() },
         }
     }
+}
+
+/// Whether a JSON number is an integer other than -0.
+fn is_integer(number: &str) -> bool {
+    number != "-0" && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
 }

@@ -3,6 +3,9 @@ use jiff::civil::Time;
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::Offset;
+use schema::shown;
+
+use crate::values::scaled;
 
 /// Format of a column with timestamps or durations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,10 @@ pub(crate) enum TimeFormat {
     Millis,
     /// Seconds, with an optional fraction. Truncated to milliseconds.
     Seconds,
+    /// Microseconds. Truncated to milliseconds.
+    Micros,
+    /// Nanoseconds. Truncated to milliseconds.
+    Nanos,
     /// ISO 8601 or RFC 3339; UTC if there is no offset.
     Iso,
     /// A strftime pattern; UTC if it has no offset.
@@ -23,13 +30,16 @@ impl TimeFormat {
         match text {
             "ms" => Ok(TimeFormat::Millis),
             "s" => Ok(TimeFormat::Seconds),
+            "us" => Ok(TimeFormat::Micros),
+            "ns" => Ok(TimeFormat::Nanos),
             "iso" => Ok(TimeFormat::Iso),
             pattern if pattern.contains('%') => {
                 check_pattern(pattern)?;
                 Ok(TimeFormat::Pattern(pattern.to_owned()))
             }
             other => Err(format!(
-                "`{other}` is not a time format: use ms, s, iso or a strftime pattern such as %Y-%m-%d %H:%M:%S"
+                "`{}` is not a time format: use ms, s, us, ns, iso or a strftime pattern such as %Y-%m-%d %H:%M:%S",
+                shown(other)
             )),
         }
     }
@@ -39,7 +49,9 @@ impl TimeFormat {
         match text {
             "ms" => Ok(TimeFormat::Millis),
             "s" => Ok(TimeFormat::Seconds),
-            other => Err(format!("`{other}` is not a unit of durations: use ms or s")),
+            "us" => Ok(TimeFormat::Micros),
+            "ns" => Ok(TimeFormat::Nanos),
+            other => Err(format!("`{}` is not a unit of durations: use ms, s, us or ns", shown(other))),
         }
     }
 
@@ -48,40 +60,28 @@ impl TimeFormat {
         match self {
             TimeFormat::Millis => "an integer of milliseconds",
             TimeFormat::Seconds => "a number of seconds",
+            TimeFormat::Micros => "a number of microseconds",
+            TimeFormat::Nanos => "a number of nanoseconds",
             TimeFormat::Iso => "a time like 2025-11-23T12:00:00Z",
             TimeFormat::Pattern(_) => "a time of the format in --columns",
         }
     }
 
-    /// Parses to milliseconds; a timestamp to milliseconds since the Unix epoch.
-    pub(crate) fn parse(&self, text: &str) -> Option<i128> {
+    /// Parses to milliseconds; a timestamp to milliseconds since the Unix epoch. A fraction of a millisecond is cut off where
+    /// the unit is another one or `is_duration`.
+    pub(crate) fn parse(&self, text: &str, is_duration: bool) -> Option<i128> {
+        let number = |power| scaled(text, power).map(|number| number.floor);
         match self {
-            TimeFormat::Millis => text.parse().ok(),
-            TimeFormat::Seconds => seconds(text),
+            TimeFormat::Millis => {
+                scaled(text, 0).filter(|number| is_duration || number.is_whole).map(|number| number.floor)
+            }
+            TimeFormat::Seconds => number(3),
+            TimeFormat::Micros => number(-3),
+            TimeFormat::Nanos => number(-6),
             TimeFormat::Iso => iso(text),
             TimeFormat::Pattern(pattern) => millis(&strtime::parse(pattern, text).ok()?),
         }
     }
-}
-
-/// Parses decimal seconds exactly. A float would not be exact: 1763900000.123 has no finite binary fraction.
-fn seconds(text: &str) -> Option<i128> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !all_digits(whole) || !all_digits(fraction) {
-        return None;
-    }
-    let mut millis = whole.parse::<i128>().ok()?.checked_mul(1000)?;
-    for (digit, unit) in fraction.bytes().zip([100, 10, 1]) {
-        millis = millis.checked_add(i128::from(digit - b'0') * unit)?;
-    }
-    // Rounds down, so that a time just before the epoch is out of range and not 0.
-    let cut = fraction.bytes().skip(3).any(|digit| digit != b'0');
-    Some(if negative { -millis - i128::from(cut) } else { millis })
 }
 
 fn iso(text: &str) -> Option<i128> {
@@ -110,12 +110,14 @@ fn millis(time: &BrokenDownTime) -> Option<i128> {
 fn check_pattern(pattern: &str) -> Result<(), String> {
     let example = BrokenDownTime::from(Timestamp::UNIX_EPOCH)
         .to_string(pattern)
-        .map_err(|error| format!("invalid time pattern `{pattern}`: {error}"))?;
+        .map_err(|error| format!("invalid time pattern `{}`: {error}", shown(pattern)))?;
     let read = strtime::parse(pattern, &example)
-        .map_err(|error| format!("the time pattern `{pattern}` cannot be used for parsing: {error}"))?;
+        .map_err(|error| format!("the time pattern `{}` cannot be used for parsing: {error}", shown(pattern)))?;
     match millis(&read) {
         Some(_) => Ok(()),
-        None => Err(format!("the time pattern `{pattern}` has no full date: year, month and day are required")),
+        None => {
+            Err(format!("the time pattern `{}` has no full date: year, month and day are required", shown(pattern)))
+        }
     }
 }
 
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     fn time(format: &str, text: &str) -> Option<i128> {
-        TimeFormat::of_time(format).unwrap().parse(text)
+        TimeFormat::of_time(format).unwrap().parse(text, false)
     }
 
     #[test]
@@ -135,17 +137,22 @@ mod tests {
         assert_eq!(time("s", "0.5"), Some(500));
         assert_eq!(time("s", "-0.5"), Some(-500));
         assert_eq!(time("s", "-0.0001"), Some(-1));
-        for bad in ["", ".", "1.", ".5", "-", "+1", "1e3", "1.2.3", "x", " 1", "--1", "inf", "１"] {
+        assert_eq!(time("s", "1.7e9"), Some(1_700_000_000_000));
+        for bad in ["", ".", "1.", ".5", "-", "+1", "1.2.3", "x", " 1", "--1", "inf", "１"] {
             assert_eq!(time("s", bad), None, "{bad}");
         }
-        assert_eq!(time("s", &"9".repeat(60)), None);
+        assert_eq!(time("s", &"9".repeat(60)), Some(10_i128.pow(36)), "out of every range");
+        assert_eq!(time("us", "1763900000123999"), Some(1_763_900_000_123));
+        assert_eq!(time("ns", "1763900000123999999"), Some(1_763_900_000_123));
     }
 
     #[test]
     fn milliseconds_are_integers() {
         assert_eq!(time("ms", "17"), Some(17));
         assert_eq!(time("ms", "-17"), Some(-17));
-        for bad in ["", "1.0", "x", "1 "] {
+        assert_eq!((time("ms", "1.0"), time("ms", "1.7e12")), (Some(1), Some(1_700_000_000_000)));
+        assert_eq!(TimeFormat::Millis.parse("1.5", true), Some(1));
+        for bad in ["", "1.5", "x", "1 "] {
             assert_eq!(time("ms", bad), None, "{bad}");
         }
     }

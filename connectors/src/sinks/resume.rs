@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Lines, Output, compress, create_file};
 use crate::error::sink_error;
 use crate::open::create_output;
-use crate::transports::decompress;
+use crate::transports::{Packing, decompress};
 use crate::{Compression, Format, KafkaOptions, OpenError, Sink, SinkError, Uri, kafka};
 
 /// The lists that an output contains.
@@ -88,7 +88,7 @@ fn continue_file(uri: &Uri, mut see: impl FnMut(&[u8]) -> Result<(), serde_json:
     let mut beside = path.as_os_str().to_owned();
     beside.push(".continued");
     let mut output = create_file(Path::new(&beside), *compression).map_err(failed)?;
-    let lines = decompress(file, *compression).map_err(failed)?;
+    let lines = decompress(file, Packing::of(Some(*compression), *compression));
     each_line(lines, |line| see(line).and_then(|()| output.write_all(line).map_err(failed)), failed)?;
     output.flush().map_err(failed)?;
     std::fs::rename(&beside, path).map_err(failed)?;

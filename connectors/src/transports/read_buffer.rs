@@ -3,10 +3,18 @@ use std::io::{self, Read};
 use schema::Position;
 
 use super::ByteStream;
+use crate::error::Unreadable;
 
 const INITIAL_CAPACITY: usize = 128 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether text starts with the byte order mark of UTF-16, or with two of its characters.
+fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || matches!(bytes, [first, 0, second, 0, ..] | [0, first, 0, second, ..] if *first != 0 && *second != 0)
+}
 
 /// Bytes read from a stream and not consumed yet, with their position.
 ///
@@ -61,6 +69,9 @@ impl ReadBuffer {
             }
             if self.bytes().starts_with(BYTE_ORDER_MARK) {
                 self.consume(BYTE_ORDER_MARK.len());
+            }
+            if is_utf16(self.bytes()) {
+                return Err(Unreadable::UTF16.into());
             }
         }
         Ok(())

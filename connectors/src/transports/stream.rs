@@ -3,8 +3,9 @@ use std::io;
 use schema::{Position, Reason, Rejected};
 
 use super::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_REJECTED_BYTES, ReadBuffer};
+use crate::decode::Decoder;
 use crate::error::source_error;
-use crate::formats::{Decoder, End, Framing};
+use crate::formats::{End, Framing};
 use crate::records::Received;
 use crate::{Batch, Polled, Record, Source, SourceError, SourcePosition};
 
@@ -16,7 +17,7 @@ use crate::{Batch, Polled, Record, Source, SourceError, SourcePosition};
 pub(crate) struct StreamSource<D> {
     name: String,
     buffer: ReadBuffer,
-    decoder: D,
+    pub(crate) decoder: D,
     max_record_bytes: usize,
     /// Start of a rejected record whose line has not ended yet.
     skipping: Option<Position>,
@@ -54,7 +55,7 @@ impl<D: Framing> StreamSource<D> {
             return if self.buffer.ended() { Step::Finished } else { Step::NeedsMore };
         }
         let too_long = Reason::TooLong { limit: self.max_record_bytes };
-        match self.decoder.find_end(bytes, self.buffer.ended()) {
+        match self.decoder.find_end(bytes, self.buffer.byte(), self.buffer.ended()) {
             End::At(length) => {
                 let record = bytes[..length].strip_suffix(b"\n").unwrap_or(&bytes[..length]);
                 if record.len() > self.max_record_bytes {
@@ -74,11 +75,10 @@ impl<D: Framing> StreamSource<D> {
                 }
                 self.buffer.consume(length);
             }
+            End::TooLong => self.reject_line(too_long, into),
             End::Beyond if bytes.len() > self.max_record_bytes => self.reject_line(too_long, into),
             End::Beyond => return Step::NeedsMore,
-            End::Missing => {
-                self.reject_line(Reason::Malformed { detail: "a quote is opened and never closed".into() }, into);
-            }
+            End::Malformed(detail) => self.reject_line(Reason::Malformed { detail: detail.into() }, into),
         }
         Step::Progress
     }

@@ -191,3 +191,119 @@ fn reads_rooms_only_if_the_options_say_so() {
     assert_eq!(read(format!("{HEADER}u,i,pv,1\n"), Format::Csv, &asked).rooms(), [None]);
     assert!(rejected(HEADER, &columns("room=live")).is_usage(), "a named column is required");
 }
+
+#[test]
+fn text_after_a_closing_quote_is_malformed_and_given_up_at_its_line_end() {
+    let text = format!(
+        "{HEADER}a,\"Weird Al\" Yankovic,click,1\na,12\" vinyl,click,2\na,\"Heroes,click,3\na,O\"Hara,click,4\n\
+         a,say \"\"hi\"\",click,5\na,ab\\\"cd,click,6\nb,plain,click,7\n"
+    );
+    let items = |options: &InputOptions| -> Vec<String> {
+        read(&text, Format::Csv, options).events.into_iter().map(|event| event.item).collect()
+    };
+    let outcome = csv(&text);
+    assert_eq!(items(&InputOptions::default()), ["12\" vinyl", "O\"Hara", "say \"\"hi\"\"", "ab\\\"cd", "plain"]);
+    assert_eq!(outcome.codes(), ["malformed"; 2]);
+    assert!(outcome.rejected[0].reason.to_string().contains("quote=none"), "{}", outcome.rejected[0].reason);
+    let mut options = InputOptions::default();
+    options.set("quote", "none").unwrap();
+    assert_eq!(items(&options).len(), 7);
+    assert_eq!(items(&options)[..3], ["\"Weird Al\" Yankovic", "12\" vinyl", "\"Heroes"]);
+}
+
+/// Options by their names.
+fn options(pairs: &[(&str, &str)]) -> InputOptions {
+    let mut options = InputOptions::default();
+    for (name, value) in pairs {
+        options.set(name, value).unwrap();
+    }
+    options
+}
+
+#[test]
+fn a_delimiter_is_any_text() {
+    for delimiter in ["semicolon", "tab", "pipe", "::", "space", "&"] {
+        let options = options(&[("delimiter", delimiter), ("quote", "'")]);
+        let text = match delimiter {
+            "semicolon" => ";",
+            "tab" => "\t",
+            "pipe" => "|",
+            "space" => " ",
+            other => other,
+        };
+        let rows = format!("user,item,action,ts\nu1,'a{text}'',\n',pv,1\nu2,i,pv,2\r\n");
+        let rows = rows.replace(',', text).replace(&format!("''{text}\n"), "'',\n");
+        let outcome = read(rows, Format::Csv, &options);
+        assert_eq!(outcome.users(), ["u1", "u2"], "{delimiter}: {:?}", outcome.rejected);
+        assert_eq!(outcome.events[0].item, format!("a{text}',\n"));
+    }
+}
+
+#[test]
+fn without_a_header_columns_are_numbers() {
+    let ratings = options(&[
+        ("delimiter", "::"),
+        ("header", "no"),
+        ("columns", "user=1,item=2,ts=4:s"),
+        ("action", "like"),
+        ("where", "3>=2"),
+    ]);
+    let outcome = read("\n97::1::1::978300760\n97::2::2::978300761\n98::4::1\n", Format::Csv, &ratings);
+    assert_eq!((outcome.users(), outcome.events[0].ts, outcome.events[0].line()), (vec!["97"], 978_300_761_000, 3));
+    assert_eq!(outcome.codes(), ["filtered:3>=2", "malformed"]);
+    let error = source(b"1,2,3\n", Format::Csv, &ratings).err().unwrap().to_string();
+    assert!(error.contains("no column `2`, `4`") && error.contains("numbers from 1"), "{error}");
+    assert!(read("", Format::Csv, &ratings).events.is_empty());
+}
+
+#[test]
+fn a_line_with_the_separator_may_precede_the_header() {
+    for (line, delimiter) in [("sep=,\n", ","), ("sep=;\r\n", ";"), ("\u{feff}sep=\t\n", "\t")] {
+        let text = format!("{line}{HEADER}u,i,pv,1\n").replace(',', delimiter);
+        let text = if delimiter == "," { format!("{line}{HEADER}u,i,pv,1\n") } else { text };
+        assert_eq!(csv(text).users(), ["u"], "{line:?}");
+    }
+}
+
+#[test]
+fn blanks_around_fields_are_removed_except_inside_quotes() {
+    let text = "user, item ,action\t, ts\na, p1 ,click,  1\nb,\t\" p 2 \" , click,2\n";
+    let outcome = csv(text);
+    assert!(outcome.rejected.is_empty(), "{:?}", outcome.rejected);
+    let items: Vec<&str> = outcome.events.iter().map(|event| event.item.as_str()).collect();
+    assert_eq!(items, ["p1", " p 2 "]);
+    let kept = read("user,item,action,ts\na, p1,click,1\n", Format::Csv, &options(&[("trim", "no")]));
+    assert_eq!(kept.events[0].item, " p1");
+}
+
+#[test]
+fn a_header_with_another_delimiter_is_recognised() {
+    for (delimiter, advice) in
+        [(";", "delimiter=semicolon"), ("\t", "delimiter=tab"), ("|", "delimiter=pipe"), ("::", "delimiter=::")]
+    {
+        let text = HEADER.replace(',', delimiter);
+        let error = rejected(&text, &InputOptions::default()).to_string();
+        assert!(error.contains("looks separated by") && error.contains(advice), "{error}");
+    }
+    let error = rejected("97,2014-04-07T10:50:09.277Z,21453671,0\n", &InputOptions::default()).to_string();
+    assert!(error.contains("header=no"), "{error}");
+}
+
+#[test]
+fn a_message_lists_the_first_columns_of_a_long_header() {
+    let names: Vec<String> = (0..20_000).map(|n| format!("\u{1b}c{n}")).collect();
+    let error = rejected(&(names.join(",") + "\n"), &InputOptions::default()).to_string();
+    assert!(error.contains("and 19,980 more") && error.len() < 1000 && !error.contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn lines_that_end_in_cr_alone_are_an_error_with_advice() {
+    let text = "user,item,action,ts\ru,i,pv,1\ru,i,pv,2\r".replace("u,", &"u".repeat(100)).repeat(100);
+    for options in [InputOptions::default(), options(&[("header", "no")])] {
+        for limit in [1 << 20, 1000] {
+            let options = InputOptions { max_record_bytes: limit, ..options.clone() };
+            let error = rejected(&text, &options);
+            assert!(!error.is_usage() && error.to_string().contains("CR alone"), "{error}");
+        }
+    }
+}

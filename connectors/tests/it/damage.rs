@@ -2,7 +2,7 @@ use std::io::{self, Cursor, Read};
 
 use connectors::{Compression, Format, InputOptions, Source, source_from};
 
-use crate::support::{Outcome, compress, drain, line_of};
+use crate::support::{Chunks, Outcome, compress, drain, line_of};
 
 fn lines(count: usize) -> String {
     let line = |n| format!("{{\"user\":\"u{n}\",\"item\":\"p{}\",\"action\":\"pv\",\"ts\":{n}}}\n", n * 7919 % 1009);
@@ -113,4 +113,68 @@ fn retries_an_interrupted_read_and_reports_a_failed_one() {
     assert_eq!(outcome.events.len(), 1);
     check(&outcome);
     assert!(drain(source.as_mut()).error.unwrap().to_string().contains("the disk is gone"));
+}
+
+#[test]
+fn compressed_data_is_recognised_under_any_name() {
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let bytes = compress(lines(100).as_bytes(), compression);
+        assert_eq!(drain(open(bytes.clone(), Compression::Plain).as_mut()).events.len(), 100, "{compression:?}");
+        let slow = Chunks::new(&bytes, &[1]);
+        let mut source =
+            source_from("-", slow, Format::JsonLines, Compression::Plain, &InputOptions::default()).unwrap();
+        assert_eq!(drain(source.as_mut()).events.len(), 100);
+        let options = InputOptions { compression: Some(Compression::Plain), ..InputOptions::default() };
+        let mut source = source_from("-", Cursor::new(bytes), Format::JsonLines, Compression::Plain, &options).unwrap();
+        assert!(drain(source.as_mut()).events.is_empty(), "compression=none");
+    }
+}
+
+#[test]
+fn zeros_after_gzip_data_are_padding_and_other_bytes_an_error() {
+    let bytes = compress(lines(10).as_bytes(), Compression::Gzip);
+    for zeros in [1, 512, 100_000] {
+        let outcome = drain(open([&bytes[..], &vec![0; zeros]].concat(), Compression::Gzip).as_mut());
+        assert_eq!((outcome.events.len(), outcome.error.is_none()), (10, true));
+    }
+    for rest in [&b"x"[..], b"\0\0x", b"\0\x1f\x8b", b"{}\n"] {
+        let outcome = drain(open([&bytes[..], rest].concat(), Compression::Gzip).as_mut());
+        let error = outcome.error.expect("is an error").to_string();
+        assert!(outcome.events.len() == 10 && error.contains("other bytes follow the end"), "{error}");
+    }
+    let bytes = compress(lines(10).as_bytes(), Compression::Zstd);
+    let outcome = drain(open([&bytes[..], b"some text"].concat(), Compression::Zstd).as_mut());
+    assert!(outcome.error.expect("is an error").to_string().contains("other bytes follow the end"));
+}
+
+#[test]
+fn reads_zstd_with_a_long_window() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.long_distance_matching(true).unwrap();
+    encoder.window_log(28).unwrap();
+    io::Write::write_all(&mut encoder, lines(1000).as_bytes()).unwrap();
+    let outcome = drain(open(encoder.finish().unwrap(), Compression::Zstd).as_mut());
+    assert_eq!((outcome.events.len(), outcome.error.is_none()), (1000, true));
+}
+
+#[test]
+fn content_that_is_not_text_is_named() {
+    let utf16 = |text: &str, mark: &[u8], big: bool| -> Vec<u8> {
+        let units = text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() });
+        mark.iter().copied().chain(units).collect()
+    };
+    let line = "{\"user\":1}\n";
+    for (bytes, part) in [
+        (utf16(line, b"\xff\xfe", false), "UTF-16"),
+        (utf16(line, b"\xfe\xff", true), "UTF-16"),
+        (utf16(line, b"", false), "UTF-16"),
+        (utf16(line, b"", true), "UTF-16"),
+        (b"PK\x03\x04....".to_vec(), "zip archive"),
+        (b"BZh91AY&SY....".to_vec(), "bzip2"),
+        (b"\xfd7zXZ\0....".to_vec(), "xz data"),
+    ] {
+        let outcome = drain(open(bytes, Compression::Plain).as_mut());
+        let error = outcome.error.expect(part).to_string();
+        assert!(error.contains(part) && outcome.rejected.is_empty(), "{error}");
+    }
 }

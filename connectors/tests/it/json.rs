@@ -1,7 +1,7 @@
 use connectors::{Format, InputOptions};
 use schema::{Position, Reason};
 
-use crate::support::{columns, filtered, json, read};
+use crate::support::{columns, filtered, json, read, source};
 
 /// The reason why a line is rejected.
 fn reason(line: impl AsRef<[u8]>) -> Reason {
@@ -36,7 +36,7 @@ fn names_are_strings_or_integers() {
     let outcome = json(with("18446744073709551615", "-3", "\"pv\"", "0"));
     assert_eq!(outcome.events[0].user, "18446744073709551615");
     assert_eq!(outcome.events[0].item, "-3");
-    for bad in ["1.5", "true", "null", "[1]", "{}", "1e3"] {
+    for bad in ["1.5", "true", "null", "[1]", "{}", "9007199254740992.0", "1e300"] {
         for line in [with(bad, "1", "\"a\"", "1"), with("1", bad, "\"a\"", "1")] {
             assert!(matches!(reason(&line), Reason::WrongType { .. }), "{line}");
         }
@@ -48,8 +48,29 @@ fn names_are_strings_or_integers() {
 }
 
 #[test]
-fn an_action_is_a_string() {
-    for bad in ["1", "null", "[]", "true"] {
+fn whole_numbers_are_integers_however_they_are_written() {
+    for (number, name) in
+        [("123.0", "123"), ("1e3", "1000"), ("-0", "0"), ("12345678901234567890123", "12345678901234567890123")]
+    {
+        let outcome = json(with(number, number, number, "1.7e12"));
+        let event = &outcome.events[0];
+        assert_eq!((event.user.as_str(), event.item.as_str(), event.action.as_str()), (name, name, name));
+        assert_eq!(event.ts, 1_700_000_000_000);
+    }
+    let text = reason(with("1", "1", "\"a\"", "1700000000000.5")).to_string();
+    assert!(text.contains("found 1700000000000.5"), "{text}");
+    let read_csv =
+        |ts: &str| read(format!("user,item,action,ts\nu,i,pv,{ts}\n"), Format::Csv, &InputOptions::default());
+    for ts in ["1.7e12", "1700000000000.0", "1700000000000"] {
+        assert_eq!(read_csv(ts).events[0].ts, 1_700_000_000_000, "{ts}");
+    }
+    assert_eq!(read_csv("1700000000000.5").codes(), ["wrong_type:ts"]);
+}
+
+#[test]
+fn an_action_is_a_string_or_an_integer() {
+    assert_eq!(json(with("1", "1", "7", "1")).events[0].action, "7");
+    for bad in ["1.5", "null", "[]", "true"] {
         assert_eq!(reason(with("1", "1", bad, "1")).code(), "wrong_type:action");
     }
     assert_eq!(reason(with("1", "1", "\"\"", "1")).code(), "missing:action");
@@ -66,7 +87,7 @@ fn a_timestamp_is_an_integer_in_range() {
     for absurd in ["1e300", "-1e300", "99999999999999999999999999"] {
         assert_eq!(reason(with("1", "1", "\"a\"", absurd)).code(), "time_out_of_range", "{absurd}");
     }
-    for bad in ["1.5", "\"17\"", "null", "true", "[]", "{}", "1e3"] {
+    for bad in ["1.5", "\"17\"", "null", "true", "[]", "{}"] {
         assert_eq!(reason(with("1", "1", "\"a\"", bad)).code(), "wrong_type:ts", "{bad}");
     }
 }
@@ -77,9 +98,18 @@ fn dwell_is_an_integer_or_absent() {
     assert_eq!(dwell("5000").events[0].dwell_ms, Some(5000));
     assert_eq!(dwell("-1").events[0].dwell_ms, Some(-1), "not checked here");
     assert_eq!(dwell("null").events[0].dwell_ms, None);
-    for bad in ["1.5", "\"5\"", "18446744073709551615", "1e30", "[]"] {
+    for (number, millis) in [("41000.5", 41_000), ("41000.0", 41_000), ("4.1e4", 41_000)] {
+        assert_eq!(dwell(number).events[0].dwell_ms, Some(millis), "fractions are cut");
+    }
+    for bad in ["\"5\"", "18446744073709551615", "1e30", "[]"] {
         assert_eq!(dwell(bad).codes(), ["wrong_type:dwell_ms"], "{bad}");
     }
+    // Only the level of a watch depends on it.
+    for anything in ["\"\"", "\"N/A\"", "NaN", "[]", "1e30"] {
+        let line = format!(r#"{{"user":1,"item":1,"action":"click","ts":1,"dwell_ms":{anything}}}"#);
+        assert_eq!(json(line).events[0].dwell_ms, None, "{anything}");
+    }
+    assert_eq!(dwell("NaN").events[0].dwell_ms, None, "not checked here");
 }
 
 #[test]
@@ -100,6 +130,86 @@ fn a_line_that_is_not_an_object_is_malformed() {
     assert_eq!(reason(trailing).to_string(), "malformed record: trailing characters at column 40");
     let deep = format!(r#"{{"user":{}"#, "[".repeat(100_000));
     assert!(matches!(reason(deep), Reason::Malformed { .. }));
+}
+
+#[test]
+fn numbers_that_are_not_finite_reject_a_record_only_where_they_are_read() {
+    for other in ["NaN", "Infinity", "-Infinity", "[NaN,{\"x\":-Infinity}]", "1e400", "\"NaN\""] {
+        let line = format!(r#"{{"price":{other},"user":"say \"NaN\"","item":2,"action":"a","ts":3}}"#);
+        assert_eq!(json(&line).users(), ["say \"NaN\""], "{line}");
+    }
+    assert_eq!(reason(with("1", "2", "\"a\"", "NaN")).to_string(), "field `ts` is missing: `NaN` stands for no value");
+    assert_eq!(
+        reason(with("1", "2", "\"a\"", "-Infinity")).to_string(),
+        "field `ts`: expected an integer of milliseconds, found `-Infinity`"
+    );
+    for malformed in ["{\"user\":Nan}", "{\"user\":NaN", "NaN", "{NaN:1}x", "{\"x\":NaNNaN}"] {
+        assert_eq!(reason(malformed).code(), "malformed", "{malformed}");
+    }
+}
+
+#[test]
+fn a_message_about_a_record_is_one_short_line() {
+    for record in [format!("\"{}\"", "x".repeat(100_000)), with("1", "1", "\"\u{1b}[31m\"", "\"\\n\\u001b[0m\"")] {
+        let text = reason(record).to_string();
+        assert!(text.len() < 400 && !text.contains(['\n', '\u{1b}']), "{text}");
+    }
+}
+
+#[test]
+fn a_line_of_many_records_says_that_lines_end_in_cr_alone() {
+    let line = with("1", "2", "\"a\"", "3");
+    let text = reason(format!("{line}\r{line}\r")).to_string();
+    assert!(text.contains("CR alone"), "{text}");
+}
+
+#[test]
+fn words_for_no_value_are_nobody() {
+    for word in InputOptions::NULLS {
+        assert_eq!(reason(with(&serde_json::to_string(word).unwrap(), "1", "\"a\"", "1")).code(), "missing:user");
+    }
+    let mut options = InputOptions::default();
+    options.set("null", "-,n/a").unwrap();
+    let outcome = read(with("\"n/a\"", "1", "\"a\"", "1"), Format::JsonLines, &options);
+    assert!(outcome.rejected[0].reason.to_string().contains("`n/a` stands for no value"));
+    assert_eq!(read(with("\"NULL\"", "1", "\"a\"", "1"), Format::JsonLines, &options).users(), ["NULL"]);
+    options.set("null", "").unwrap();
+    assert_eq!(read(with("\"-\"", "1", "\"a\"", "1"), Format::JsonLines, &options).users(), ["-"]);
+}
+
+#[test]
+fn a_dot_is_part_of_a_key_or_separates_nested_keys() {
+    let options = columns("user=user.id,item=product.id,action=event.action,ts=@timestamp:iso");
+    let line = r#"{"user.id":"a","product":{"id":"p1"},"event.action":"click","@timestamp":"2023-11-14T22:13:00Z"}"#;
+    let outcome = read(line, Format::JsonLines, &options);
+    assert_eq!((outcome.events[0].user.as_str(), outcome.events[0].item.as_str()), ("a", "p1"));
+    let options = columns("user=a.b.c.d");
+    for nested in [r#"{"a.b":{"c.d":"u"}}"#, r#"{"a":{"b.c":{"d":"u"}}}"#, r#"{"a.b.c.d":"u"}"#] {
+        let line = nested.replacen('{', r#"{"item":1,"action":"a","ts":1,"#, 1);
+        assert_eq!(read(&line, Format::JsonLines, &options).users(), ["u"], "{line}");
+    }
+}
+
+#[test]
+fn each_element_of_an_array_is_an_event() {
+    let options = columns("item=products[].id,action=products[].kind");
+    let lines = [
+        r#"{"user":"u","ts":1,"products":[{"id":"a","kind":"view"},{"id":2,"kind":"cart"}]}"#,
+        r#"{"user":"v","ts":2,"products":[{"id":"a","kind":"view"},{"kind":"cart"},{"id":"c","kind":"view"}]}"#,
+        r#"{"user":"w","ts":3,"products":[]}"#,
+        r#"{"user":"w","ts":4}"#,
+        r#"{"user":"w","ts":5,"products":{"id":"a","kind":"view"}}"#,
+    ];
+    let outcome = read(lines.join("\n"), Format::JsonLines, &options);
+    let items: Vec<_> = outcome.events.iter().map(|event| (event.user.as_str(), event.item.as_str())).collect();
+    assert_eq!(items, [("u", "a"), ("u", "2"), ("v", "a"), ("v", "c")]);
+    assert_eq!(outcome.codes(), ["missing:products[].id"; 4]);
+    let scalars =
+        read(r#"{"user":"u","ts":1,"items":["a",7],"action":"a"}"#, Format::JsonLines, &columns("item=items[]"));
+    assert_eq!(scalars.events.iter().map(|event| event.item.as_str()).collect::<Vec<_>>(), ["a", "7"]);
+    for two in ["item=a[].id,action=b[].kind", "item=a[].b[].c", "item=[].x"] {
+        assert!(source(b"", Format::JsonLines, &columns(two)).err().is_some_and(|error| error.is_usage()), "{two}");
+    }
 }
 
 #[test]
@@ -143,6 +253,9 @@ fn a_named_time_format_accepts_numbers_and_text() {
     assert_eq!(ts(":s", "\"1763900000.1239\""), Ok(1_763_900_000_123));
     assert_eq!(ts(":s", "-0.5"), Err("time_out_of_range".into()));
     assert_eq!(ts(":s", "\"x\""), wrong());
+    assert_eq!(ts(":s", "1.7e9"), Ok(1_700_000_000_000));
+    assert_eq!(ts(":us", "1763900000123999"), Ok(1_763_900_000_123));
+    assert_eq!(ts(":ns", "\"1763900000123999999\""), Ok(1_763_900_000_123));
     assert_eq!(ts(":iso", "5"), wrong());
     assert_eq!(ts(":%Y%m%d", "19700102"), Ok(86_400_000));
     assert_eq!(ts(":%Y%m%d", "{}"), wrong());

@@ -4,6 +4,7 @@
 
 mod csv;
 mod damage;
+mod fuzz;
 mod json;
 mod logs;
 mod open;

@@ -40,7 +40,7 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
         endpoints;
     warn_without_key(ids, &uris);
     let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
-    let mut inputs = input_args.open(&uris, &config, dead_letters)?;
+    let mut inputs = input_args.open(&config, dead_letters)?;
     let (sink, resume, rejects, state) = if let Some(uri) = &config.state.uri {
         let rejects = if state::has_snapshots(uri)? {
             RejectLog::append(rejects.as_ref(), &config.kafka)?

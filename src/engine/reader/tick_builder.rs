@@ -9,7 +9,7 @@ use connectors::RawEvent;
 use crossbeam_channel::Sender;
 use dataflows::time::MAX_MS;
 use dataflows::{Event, Scope};
-use schema::{Effect, RESERVED, Reason, trending_in};
+use schema::{Effect, RESERVED, Reason, looks_like_seconds, shown, trending_in};
 
 use super::{Break, OutputGate};
 use crate::config::Config;
@@ -145,7 +145,10 @@ impl TickBuilder {
     fn validate(&self, record: RawEvent<'_>, arrives: bool) -> Result<Effect, Reason> {
         let effect = self.config.levels.effect(record.action, record.dwell_ms)?;
         if self.config.graph.trending.is_some() && record.user.starts_with(RESERVED) {
-            return Err(Reason::ReservedName { user: record.user.to_owned() });
+            return Err(Reason::ReservedName { user: shown(record.user) });
+        }
+        if self.shared.clock == Clock::Wall && looks_like_seconds(record.ts) {
+            return Err(Reason::TimeInSeconds { ts: record.ts });
         }
         let limit = match record.stamped {
             Some(stamped) => stamped.saturating_add(self.config.input.max_skew).min(MAX_MS - 1),
