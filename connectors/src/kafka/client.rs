@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
 use super::{Address, KafkaOptions};
+use crate::{SinkError, SourceError};
 
 /// Time limit for the first answer of a broker.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,6 +32,18 @@ pub(super) struct ClientError {
 impl ClientError {
     pub(super) fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
         ClientError { what: what.into(), advice: advice.into() }
+    }
+
+    /// The failure of the source `name`.
+    pub(super) fn of_source(self, name: &str) -> SourceError {
+        let ClientError { what, advice } = self;
+        SourceError { source_name: name.to_owned(), position: None, what, advice, cause: None }
+    }
+
+    /// The failure of the sink `name`.
+    pub(super) fn of_sink(self, name: &str) -> SinkError {
+        let ClientError { what, advice } = self;
+        SinkError { sink_name: name.to_owned(), what, advice, closed: false, cause: None }
     }
 }
 

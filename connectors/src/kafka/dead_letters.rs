@@ -11,7 +11,7 @@ use schema::{Position, Rejected};
 
 use super::client::{ClientError, config_error, explain};
 use super::deliveries::Deliveries;
-use super::sink::{drain, enqueue, producer_config, sink_error};
+use super::sink::{drain, enqueue, producer_config};
 use super::topics::{TopicKind, prepare};
 use super::{Address, KafkaOptions};
 use crate::{OpenError, Sink, SinkError};
@@ -27,7 +27,7 @@ struct DeadLetterProducer {
 pub(crate) fn open_dead_letters(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
     let address = Address::parse(address)?;
     let producer =
-        DeadLetterProducer::open(&address, options).map_err(|error| sink_error(&address.to_string(), error))?;
+        DeadLetterProducer::open(&address, options).map_err(|error| error.of_sink(&address.to_string()))?;
     Ok(Box::new(producer))
 }
 
@@ -43,7 +43,7 @@ impl DeadLetterProducer {
     }
 
     fn failed(&self, error: &KafkaError) -> SinkError {
-        sink_error(&self.name, explain(error, self.producer.context().log_context()))
+        explain(error, self.producer.context().log_context()).of_sink(&self.name)
     }
 }
 

@@ -16,7 +16,6 @@ use schema::{Original, Position, Reason, Rejected};
 
 use super::Address;
 use super::client::{ClientError, LoggingContext, explain, partitions, watermarks};
-use super::source::source_error;
 use crate::formats::Decoder;
 use crate::records::Received;
 use crate::transports::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_REJECTED_BYTES};
@@ -168,7 +167,7 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
         if let Err(End::Failed(error)) = self.fetch(sender, poller) {
             // The records before the failure are valid. Sending fails only when the source was dropped.
             sender.send(Ok(std::mem::take(&mut self.fetched))).unwrap_or_default();
-            sender.send(Err(source_error(&self.name, error))).unwrap_or_default();
+            sender.send(Err(error.of_source(&self.name))).unwrap_or_default();
             poller.unpark();
         }
         self.commit();

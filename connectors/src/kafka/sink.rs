@@ -76,7 +76,7 @@ pub(super) struct TopicSink<R> {
 /// Opens a topic and fences off other transactional producers.
 pub(crate) fn open_sink<R: Keyed>(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<R>>, OpenError> {
     let address = Address::parse(address)?;
-    Ok(Box::new(TopicSink::open(&address, options).map_err(|error| sink_error(&address.to_string(), error))?))
+    Ok(Box::new(TopicSink::open(&address, options).map_err(|error| error.of_sink(&address.to_string()))?))
 }
 
 /// Opens a topic of changes, fences off other transactional producers, and then reads the lists in the topic.
@@ -86,8 +86,8 @@ pub(crate) fn continue_sink(
 ) -> Result<(Box<dyn Sink<Change>>, SinkState), OpenError> {
     let address = Address::parse(address)?;
     let name = address.to_string();
-    let sink = TopicSink::open(&address, options).map_err(|error| sink_error(&name, error))?;
-    let state = read_back(&name, &address, options).map_err(|error| sink_error(&name, error))?;
+    let sink = TopicSink::open(&address, options).map_err(|error| error.of_sink(&name))?;
+    let state = read_back(&name, &address, options).map_err(|error| error.of_sink(&name))?;
     Ok((Box::new(sink), state))
 }
 
@@ -174,11 +174,7 @@ pub(super) fn drain(producer: &BaseProducer<Deliveries>, name: &str, plural: &st
 
 fn not_acknowledged(name: &str, count: impl std::fmt::Display, plural: &str) -> SinkError {
     let what = format!("{count} {plural} are not acknowledged");
-    sink_error(name, ClientError::new(what, "make sure that the broker runs, and start again"))
-}
-
-pub(super) fn sink_error(name: &str, ClientError { what, advice }: ClientError) -> SinkError {
-    SinkError { sink_name: name.to_owned(), what, advice, closed: false, cause: None }
+    ClientError::new(what, "make sure that the broker runs, and start again").of_sink(name)
 }
 
 /// Why the broker, or its client, refuses a request.
@@ -270,7 +266,7 @@ impl<R: Keyed> TopicSink<R> {
                     tracing::warn!(sink = %self.name, reason, "transaction aborted, sending its records again");
                     self.send_again()?;
                 }
-                Err(Refusal::Fatal(error)) => return Err(sink_error(&self.name, error)),
+                Err(Refusal::Fatal(error)) => return Err(error.of_sink(&self.name)),
             }
         }
         Ok(())
@@ -287,7 +283,7 @@ impl<R: Keyed> TopicSink<R> {
         loop {
             match self.try_send_again() {
                 Ok(()) => return Ok(()),
-                Err(Refusal::Fatal(error)) => return Err(sink_error(&self.name, error)),
+                Err(Refusal::Fatal(error)) => return Err(error.of_sink(&self.name)),
                 Err(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
                     tracing::warn!(sink = %self.name, reason, ?backoff, "cannot send the records again, retrying");
                     std::thread::sleep(backoff);
@@ -367,9 +363,9 @@ impl<R: Keyed> TopicSink<R> {
     /// Without transactions: reports failures, and advances the acknowledged tick.
     fn update_acknowledged(&mut self) -> Result<(), SinkError> {
         match self.failure() {
-            Some(Refusal::Fatal(error)) => return Err(sink_error(&self.name, error)),
+            Some(Refusal::Fatal(error)) => return Err(error.of_sink(&self.name)),
             Some(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
-                return Err(sink_error(&self.name, ClientError::new(reason, "see the broker's log")));
+                return Err(ClientError::new(reason, "see the broker's log").of_sink(&self.name));
             }
             None => {}
         }
@@ -400,7 +396,7 @@ impl<R: Keyed> Sink<R> for TopicSink<R> {
         match sent {
             Ok(()) if self.uncommitted_bytes > MAX_TRANSACTION_BYTES => self.commit(Duration::MAX),
             Ok(()) => Ok(()),
-            Err(Refusal::Fatal(error)) => Err(sink_error(&self.name, error)),
+            Err(Refusal::Fatal(error)) => Err(error.of_sink(&self.name)),
             Err(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
                 tracing::warn!(sink = %self.name, reason, "transaction aborted, sending its records again");
                 self.send_again()

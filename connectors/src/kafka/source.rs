@@ -57,7 +57,7 @@ pub(crate) fn open_source<R: Record>(address: &str, options: &InputOptions) -> R
     let address = Address::parse(address)?;
     let name = address.to_string();
     let decoder = Json::<R>::new(mapping::<R>(options, &name, None)?);
-    let source = TopicSource::open(&name, address, decoder, options).map_err(|error| source_error(&name, error))?;
+    let source = TopicSource::open(&name, address, decoder, options).map_err(|error| error.of_source(&name))?;
     Ok(Box::new(source))
 }
 
@@ -92,10 +92,6 @@ impl<R: Record, D: Decoder<R> + 'static> TopicSource<R, D> {
     }
 }
 
-pub(super) fn source_error(name: &str, ClientError { what, advice }: ClientError) -> SourceError {
-    SourceError { source_name: name.to_owned(), position: None, what, advice, cause: None }
-}
-
 impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
     fn name(&self) -> &str {
         &self.name
@@ -104,7 +100,7 @@ impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
     fn poll(&mut self, into: &mut Batch<R>) -> Result<Polled, SourceError> {
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
             State::New(fetcher) => {
-                self.start(fetcher, thread::current()).map_err(|error| source_error(&self.name, error))?
+                self.start(fetcher, thread::current()).map_err(|error| error.of_source(&self.name))?
             }
             state => state,
         };
@@ -117,7 +113,7 @@ impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
                     "the thread that reads the topic has failed",
                     "please report what is printed above",
                 );
-                return Err(source_error(&self.name, error));
+                return Err(error.of_source(&self.name));
             }
         };
         let more = !fetched.is_empty();
@@ -146,7 +142,7 @@ impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
         let SourcePosition::Partitions(positions) = position else {
             let error = ClientError::new("cannot resume a topic at a line of a file", "start without the saved state");
-            return Err(source_error(&self.name, error));
+            return Err(error.of_source(&self.name));
         };
         self.positions.clone_from(positions);
         Ok(())
