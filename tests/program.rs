@@ -10,6 +10,7 @@ mod evaluate;
 mod examples;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod outputs;
 mod real_logs;
 mod records;
 mod signals;

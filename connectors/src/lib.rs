@@ -32,14 +32,14 @@ mod uri;
 
 pub use batch::Batch;
 pub use error::OpenError;
-pub use kafka::{Delivery, KafkaOptions, SecretPlace, Security};
-pub use open::{lines_into, open_lines, open_sink, open_source, source_from};
+pub use kafka::{Delivery, KafkaOptions, SecretPlace, Security, TopicClaim, is_same_topic};
+pub use open::{continue_sink, lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;
 pub use records::Record;
 pub use records::columns::{Columns, ColumnsError};
 pub use records::event::RawEvent;
 pub use records::filter::{Filter, FilterError};
 pub use sink::{Sink, SinkError};
-pub use sinks::{Lines, RejectLog, SinkRecord, SinkState, continue_sink};
+pub use sinks::{Lines, OutputClaim, RejectLog, SinkRecord, SinkState};
 pub use source::{Polled, Source, SourceError, SourcePosition};
 pub use uri::{Compression, Format, Uri, UriError};

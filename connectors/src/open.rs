@@ -1,14 +1,14 @@
 use std::io::{self, Read, Write};
 
-use crate::error::{sink_error, source_error};
+use crate::error::{sink_error, source_error, unsupported};
 use crate::formats::csv::{Csv, Header};
 use crate::formats::json::Json;
 use crate::records::mapping;
-use crate::sinks::{Output, compress, create_file};
+use crate::sinks::{Stream, compress};
 use crate::transports::{ByteStream, ReadBuffer, StreamSource, decompress, open_file};
 use crate::{
-    Compression, Format, InputOptions, KafkaOptions, Lines, OpenError, Record, Sink, SinkError, SinkRecord, Source,
-    Uri, kafka,
+    Compression, Format, InputOptions, KafkaOptions, Lines, OpenError, OutputClaim, Record, Sink, SinkError, SinkRecord,
+    SinkState, Source, Uri, kafka,
 };
 
 /// Opens an input. Reads the header of a CSV file, and nothing else.
@@ -57,8 +57,8 @@ pub fn source_from<R: Record>(
     decode(name.to_owned(), bytes, format, options)
 }
 
-/// Opens an output: JSON lines in a new file, which replaces an existing one, or on stdout; or a topic, which is created if
-/// it is missing.
+/// Opens an output: JSON lines in a file, whose contents are replaced with the first record or at the close, or on stdout;
+/// or a topic, which is created if it is missing. [`OutputClaim`] does it in two steps, for several outputs.
 ///
 /// ```
 /// use connectors::{KafkaOptions, Sink, open_sink};
@@ -75,15 +75,17 @@ pub fn source_from<R: Record>(
 /// # Ok::<(), connectors::OpenError>(())
 /// ```
 pub fn open_sink<R: SinkRecord>(uri: &Uri, kafka: &KafkaOptions) -> Result<Box<dyn Sink<R>>, OpenError> {
-    match uri {
-        Uri::Kafka(address) => R::open_topic(address, kafka),
-        _ => Ok(Box::new(open_lines(uri)?)),
-    }
+    OutputClaim::new(uri, kafka)?.open()
+}
+
+/// Opens an output of changes for appending and reads the lists that it contains: [`OutputClaim::resume`].
+pub fn continue_sink(uri: &Uri, kafka: &KafkaOptions) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
+    OutputClaim::new(uri, kafka)?.resume()
 }
 
 /// Opens a file or stdout for JSON lines of any kind.
 pub fn open_lines(uri: &Uri) -> Result<Lines, OpenError> {
-    Ok(Lines::new(uri.to_string(), create_output(uri)?))
+    OutputClaim::of_lines(uri)?.lines()
 }
 
 /// JSON lines to any writer.
@@ -93,26 +95,7 @@ pub fn lines_into(
     compression: Compression,
 ) -> Result<Lines, SinkError> {
     let output = compress(writer, compression).map_err(|error| sink_error(name, "open the output", error))?;
-    Ok(Lines::new(name.to_owned(), output))
-}
-
-pub(crate) fn create_output(uri: &Uri) -> Result<Output, OpenError> {
-    let name = uri.to_string();
-    match uri {
-        Uri::File { format: Format::Csv, .. } => Err(unsupported(
-            name,
-            "a list does not fit into CSV",
-            "write JSON lines: PATH.jsonl, .jsonl.gz or .jsonl.zst",
-        )),
-        Uri::File { path, compression, .. } => {
-            create_file(path, *compression).map_err(|error| sink_error(&name, "create the file", error).into())
-        }
-        Uri::Stdio => {
-            compress(io::stdout(), Compression::Plain).map_err(|error| sink_error(&name, "open stdout", error).into())
-        }
-        Uri::Generate(_) => Err(unsupported(name, "is an input only", "write to PATH.jsonl or - (stdout)")),
-        Uri::Kafka(_) => Err(unsupported(name, "a topic is not supported here", "write to PATH.jsonl or - (stdout)")),
-    }
+    Ok(Lines::new(name.to_owned(), Stream::Started(output)))
 }
 
 fn decode<R: Record>(
@@ -135,8 +118,4 @@ fn decode<R: Record>(
             Ok(Box::new(StreamSource::new(name, buffer, decoder, limit)))
         }
     }
-}
-
-fn unsupported(uri: String, what: &'static str, advice: &'static str) -> OpenError {
-    OpenError::Unsupported { uri, what, advice }
 }

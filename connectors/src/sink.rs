@@ -83,4 +83,9 @@ pub trait Sink<R = Change>: Send {
 
     /// Writes the end of the format (the trailer of a compressed file) and flushes. Closing again has no effect.
     fn close(&mut self) -> Result<(), SinkError>;
+
+    /// Closes the output of a run that has no results. What a file held before stays if nothing was written to it.
+    fn release(&mut self) -> Result<(), SinkError> {
+        self.close()
+    }
 }

@@ -6,6 +6,7 @@
 mod cluster;
 mod inputs;
 mod plan;
+mod same;
 mod start;
 
 use std::path::PathBuf;

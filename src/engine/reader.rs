@@ -86,6 +86,7 @@ impl Reader {
         let mut end = self.restore();
         if end.is_ok() {
             end = self.read();
+            self.ticks.shared.progress.inputs_ended.store(end.is_ok(), Relaxed);
             if !matches!(end, Err(Break::Disconnected)) && self.finish(end.is_ok()).is_err() {
                 end = Err(Break::Disconnected);
             }

@@ -12,8 +12,7 @@ use schema::{Position, Rejected};
 use super::client::{ClientError, config_error, explain};
 use super::deliveries::Deliveries;
 use super::sink::{drain, enqueue, producer_config};
-use super::topics::{TopicKind, prepare};
-use super::{Address, KafkaOptions};
+use super::topics::{TopicClaim, TopicKind};
 use crate::{OpenError, Sink, SinkError};
 
 /// Writes rejected records to a dead-letter topic.
@@ -24,16 +23,15 @@ struct DeadLetterProducer {
 }
 
 /// Opens a dead-letter topic.
-pub(crate) fn open_dead_letters(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
-    let address = Address::parse(address)?;
-    let producer =
-        DeadLetterProducer::open(&address, options).map_err(|error| error.of_sink(&address.to_string()))?;
-    Ok(Box::new(producer))
+pub(crate) fn open_dead_letters(claim: TopicClaim) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
+    let name = claim.address.to_string();
+    Ok(Box::new(DeadLetterProducer::open(&claim).map_err(|error| error.of_sink(&name))?))
 }
 
 impl DeadLetterProducer {
-    fn open(address: &Address, options: &KafkaOptions) -> Result<Self, ClientError> {
-        prepare(address, options, TopicKind::DeadLetters)?;
+    fn open(claim: &TopicClaim) -> Result<Self, ClientError> {
+        claim.prepare(TopicKind::DeadLetters)?;
+        let TopicClaim { address, options, .. } = claim;
         let mut config = producer_config(address, options)?;
         // No time limit: a record is retried until it is acknowledged.
         config.set("message.timeout.ms", "0");

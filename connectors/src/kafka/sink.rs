@@ -20,7 +20,7 @@ use schema::Change;
 use super::client::{CONNECT_TIMEOUT, ClientError, SERVE_TIMEOUT, base, config_error, explain, partitions};
 use super::deliveries::Deliveries;
 use super::readback::read_back;
-use super::topics::{TopicKind, prepare};
+use super::topics::{TopicClaim, TopicKind};
 use super::{Address, Delivery, KafkaOptions};
 use crate::sinks::Keyed;
 use crate::{OpenError, Sink, SinkError, SinkState};
@@ -74,20 +74,16 @@ pub(super) struct TopicSink<R> {
 }
 
 /// Opens a topic and fences off other transactional producers.
-pub(crate) fn open_sink<R: Keyed>(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<R>>, OpenError> {
-    let address = Address::parse(address)?;
-    Ok(Box::new(TopicSink::open(&address, options).map_err(|error| error.of_sink(&address.to_string()))?))
+pub(crate) fn open_sink<R: Keyed>(claim: TopicClaim) -> Result<Box<dyn Sink<R>>, OpenError> {
+    let name = claim.address.to_string();
+    Ok(Box::new(TopicSink::open(&claim).map_err(|error| error.of_sink(&name))?))
 }
 
 /// Opens a topic of changes, fences off other transactional producers, and then reads the lists in the topic.
-pub(crate) fn continue_sink(
-    address: &str,
-    options: &KafkaOptions,
-) -> Result<(Box<dyn Sink<Change>>, SinkState), OpenError> {
-    let address = Address::parse(address)?;
-    let name = address.to_string();
-    let sink = TopicSink::open(&address, options).map_err(|error| error.of_sink(&name))?;
-    let state = read_back(&name, &address, options).map_err(|error| error.of_sink(&name))?;
+pub(crate) fn continue_sink(claim: TopicClaim) -> Result<(Box<dyn Sink<Change>>, SinkState), OpenError> {
+    let name = claim.address.to_string();
+    let sink = TopicSink::open(&claim).map_err(|error| error.of_sink(&name))?;
+    let state = read_back(&name, &claim.address, &claim.options).map_err(|error| error.of_sink(&name))?;
     Ok((Box::new(sink), state))
 }
 
@@ -187,8 +183,9 @@ enum Refusal {
 }
 
 impl<R: Keyed> TopicSink<R> {
-    fn open(address: &Address, options: &KafkaOptions) -> Result<Self, ClientError> {
-        prepare(address, options, TopicKind::Compacted)?;
+    fn open(claim: &TopicClaim) -> Result<Self, ClientError> {
+        claim.prepare(TopicKind::Compacted)?;
+        let TopicClaim { address, options, .. } = claim;
         let transactions = options.delivery == Delivery::Transactional;
         let count = if transactions { TRANSACTIONAL_PRODUCERS } else { 1 };
         let producers: Vec<_> = (0..count).map(|index| producer(address, options, index)).collect::<Result<_, _>>()?;
