@@ -10,6 +10,7 @@
 //! | `sink`, `deliveries` | a compacted topic as a [`Sink`](crate::Sink): transactions, acknowledgements |
 //! | `readback` | the lists that a topic contains |
 //! | `topics` | the topic of a sink: looked up, later created, its settings checked |
+//! | `topic_id` | tells a topic from one that was created anew under its name |
 //! | `dead_letters` | a topic of rejected records |
 
 mod options;
@@ -32,6 +33,8 @@ mod readback;
 mod sink;
 #[cfg(feature = "kafka")]
 mod source;
+#[cfg(feature = "kafka")]
+mod topic_id;
 #[cfg(feature = "kafka")]
 mod topics;
 

@@ -7,8 +7,8 @@ use crate::records::mapping;
 use crate::sinks::{Stream, compress};
 use crate::transports::{ByteStream, ReadBuffer, StreamSource, decompress, open_file};
 use crate::{
-    Compression, Format, InputOptions, KafkaOptions, Lines, OpenError, OutputClaim, Record, Sink, SinkError, SinkRecord,
-    SinkState, Source, Uri, kafka,
+    Compression, Fingerprint, Format, InputOptions, KafkaOptions, Lines, OpenError, OutputClaim, Record, Sink, SinkError, SinkRecord,
+    SinkState, Source, SourcePosition, Uri, kafka,
 };
 
 /// Opens an input. Reads the header of a CSV file, and nothing else.
@@ -43,6 +43,22 @@ pub fn open_source<R: Record>(uri: &Uri, options: &InputOptions) -> Result<Box<d
         }
         Uri::Kafka(address) => kafka::open_source(address, options),
     }
+}
+
+/// Whether a file begins with the bytes that were read up to a position. `None`: that is not known, because the position is
+/// from before there were fingerprints, it is at the start, or the input is no file. A damaged file is reported when it is read.
+pub fn begins_as_before(uri: &Uri, position: &SourcePosition) -> Option<bool> {
+    let (Uri::File { path, compression, .. }, SourcePosition::Line { byte, fingerprint, .. }) = (uri, position) else {
+        return None;
+    };
+    let expected = fingerprint.as_ref()?.head;
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut head = Vec::new();
+    let length = (Fingerprint::BYTES as u64).min(*byte);
+    open_file(path, *compression).ok()?.take(length).read_to_end(&mut head).ok()?;
+    Some(head.len() as u64 == length && Fingerprint::hash(&head) == expected)
 }
 
 /// A source that reads any byte stream.

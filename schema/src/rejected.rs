@@ -12,6 +12,9 @@ pub enum Reason {
         /// Message of the parser.
         detail: String,
     },
+    /// A record of a topic has no value, such as a tombstone.
+    #[error("the record has no value")]
+    NoValue,
     /// The bytes are not UTF-8.
     #[error("not valid UTF-8")]
     NotUtf8,
@@ -94,6 +97,7 @@ impl Reason {
     pub fn code(&self) -> String {
         match self {
             Reason::Malformed { .. } => "malformed".into(),
+            Reason::NoValue => "no_value".into(),
             Reason::NotUtf8 => "not_utf8".into(),
             Reason::TooLong { .. } => "too_long".into(),
             Reason::Missing { field } => format!("missing:{field}"),

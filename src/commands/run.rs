@@ -6,7 +6,6 @@
 mod cluster;
 mod inputs;
 mod plan;
-mod same;
 mod start;
 
 use std::path::PathBuf;

@@ -5,8 +5,8 @@ mod compatibility;
 
 use std::sync::Arc;
 
-use anyhow::Context;
-use connectors::{Batch, OpenError, OutputClaim, Sink, SourcePosition, Uri};
+use anyhow::{Context, anyhow};
+use connectors::{Batch, OpenError, OutputClaim, Sink, SourcePosition, Uri, begins_as_before};
 use serde_json::Value;
 use snapshots::{InputPosition, Manifest, RunId, Store, StoreError, codec};
 
@@ -81,7 +81,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) 
     let manifest = found.manifest.filter(|_| !rebuild);
     if let Some(manifest) = &manifest {
         compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
-        seek(manifest, &names, inputs)?;
+        seek(manifest, uris, &names, inputs)?;
     }
     let settings = SnapshotSettings {
         newest: found.next - 1,
@@ -135,8 +135,9 @@ impl Prepared {
     }
 }
 
-/// Moves each input to its position in the snapshot.
-fn seek(manifest: &Manifest, names: &[String], inputs: &mut [Input]) -> Result<(), Failure> {
+/// Moves each input to its position in the snapshot. A file is known by its contents: one that was renamed resumes where it
+/// was, and another file under its name is read from the start if the old one is among the inputs too.
+fn seek(manifest: &Manifest, uris: &[Uri], names: &[String], inputs: &mut [Input]) -> Result<(), Failure> {
     tracing::info!(
         snapshot = manifest.sequence,
         taken = %manifest.taken.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -144,26 +145,55 @@ fn seek(manifest: &Manifest, names: &[String], inputs: &mut [Input]) -> Result<(
         time = timestamp(manifest.time.ms).unwrap_or_else(|| "the start".into()),
         "resuming from snapshot"
     );
-    let mut unused: Vec<&InputPosition> = manifest.inputs.iter().collect();
-    for (name, input) in names.iter().zip(inputs) {
-        let Some(at) = unused.iter().position(|saved| saved.name == *name) else {
-            tracing::info!(input = name, "input is not in the snapshot: reading it from its start");
-            continue;
-        };
-        let saved = unused.swap_remove(at);
-        if name == "-" {
-            tracing::info!("stdin cannot be reread: continuing with what arrives now");
-            continue;
-        }
-        let position: SourcePosition = serde_json::from_value(saved.position.clone())
+    let mut resumed = vec![false; inputs.len()];
+    let mut moved: Vec<(usize, &str, SourcePosition)> = Vec::new();
+    for InputPosition { name, position } in &manifest.inputs {
+        let position: SourcePosition = serde_json::from_value(position.clone())
             .with_context(|| format!("snapshot {}: the position of {name} is not readable", manifest.sequence))
             .map_err(Failure::Running)?;
-        input.source.resume_at(&position).map_err(|error| Failure::Running(error.into()))?;
+        // An input may be given twice.
+        let named = (0..inputs.len()).find(|input| names[*input] == *name && !resumed[*input]);
+        if let Some(input) = named.filter(|input| begins_as_before(&uris[*input], &position) != Some(false)) {
+            resumed[input] = true;
+            resume(name, &mut inputs[input], &position)?;
+        } else {
+            moved.push((named.unwrap_or(usize::MAX), name, position));
+        }
     }
-    for InputPosition { name, .. } in unused {
-        tracing::warn!(input = name, "input of the snapshot was removed: its events are kept until they expire");
+    for (named, name, position) in moved {
+        let renamed = (0..inputs.len())
+            .find(|input| !resumed[*input] && begins_as_before(&uris[*input], &position) == Some(true));
+        if let Some(input) = renamed {
+            tracing::info!(input = names[input], "resuming in the file that was {name}");
+            resumed[input] = true;
+            resume(&names[input], &mut inputs[input], &position)?;
+        } else if named < inputs.len() {
+            return Err(Failure::Usage(anyhow!(
+                "{name} is not the file that was read before: its first bytes differ. If that file was renamed or rotated, \
+                 name it too, under its new name (--input OLD.jsonl --input {name}): what is left in it is read, and the new \
+                 one from its start. If it was read to its end and is gone, rename the new file. Or add --rebuild to read \
+                 all inputs from their start"
+            )));
+        } else {
+            tracing::warn!(input = name, "input of the snapshot was removed: its events are kept until they expire");
+        }
+    }
+    for (name, _) in names.iter().zip(resumed).filter(|(_, resumed)| !resumed) {
+        tracing::info!(input = name, "input is not in the snapshot: reading it from its start");
     }
     Ok(())
+}
+
+fn resume(name: &str, input: &mut Input, position: &SourcePosition) -> Result<(), Failure> {
+    if input.waits && !input.source.is_live() {
+        tracing::info!("{} cannot be reread: continuing with what arrives now", if name == "-" { "stdin" } else { name });
+        return Ok(());
+    }
+    input.source.resume_at(position).map_err(|error| match error.cause {
+        Some(_) => Failure::Running(error.into()),
+        // It can be read, and is not what was read before.
+        None => Failure::Usage(error.into()),
+    })
 }
 
 /// Warns if the clock is behind `at`: time never goes back, so nothing expires until the clock has caught up.

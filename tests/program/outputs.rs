@@ -149,6 +149,18 @@ fn one_file_under_two_names_is_refused() {
 }
 
 #[test]
+fn an_evaluation_does_not_overwrite_its_log() {
+    let dir = dir();
+    fs::hard_link(dir.path("in.jsonl"), dir.path("report.svg")).unwrap();
+    symlink("report.json", dir.path("again.svg")).unwrap();
+    for outputs in ["--json in.jsonl", "--picture report.svg", "--json report.json --picture again.svg"] {
+        let args: Vec<&str> = ["evaluate", "--input", "in.jsonl"].into_iter().chain(outputs.split(' ')).collect();
+        dir.deltarec(&args).assert_failure(2, &["is also", "name another file"]);
+        assert_eq!(dir.read("in.jsonl"), two_shoppers(TS));
+    }
+}
+
+#[test]
 fn devices_and_pipes_are_outputs() {
     let dir = dir();
     let done = dir.run("--input in.jsonl --output /dev/null --rejects /dev/null --output-similar-items /dev/null");

@@ -34,6 +34,14 @@ impl ClientError {
         ClientError { what: what.into(), advice: advice.into() }
     }
 
+    /// A topic under a known name is another one.
+    pub(super) fn recreated() -> Self {
+        ClientError::new(
+            "the topic was deleted and created again: positions in the old one mean nothing in it",
+            "start with --rebuild to read all that is there",
+        )
+    }
+
     /// The failure of the source `name`.
     pub(super) fn of_source(self, name: &str) -> SourceError {
         let ClientError { what, advice } = self;
@@ -130,8 +138,17 @@ pub(super) struct LoggingContext {
     /// Topic of the statistics.
     topic: String,
     last_error: Mutex<Option<(RDKafkaErrorCode, String, Instant)>>,
-    /// End offset by partition.
-    ends: Mutex<BTreeMap<i32, i64>>,
+    /// End by partition.
+    ends: Mutex<BTreeMap<i32, End>>,
+}
+
+/// The end of a partition, by the latest statistics.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// Offset after the last record or transaction marker.
+    pub(super) high: i64,
+    /// Offset at which the client last reported that it has read everything. It counts markers, which are not delivered.
+    pub(super) reported: i64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -148,8 +165,8 @@ impl LoggingContext {
         locked(&self.last_error).as_ref().map(|(code, reason, _)| (*code, reason.clone()))
     }
 
-    /// End offset by partition, updated every second.
-    pub(super) fn ends(&self) -> BTreeMap<i32, i64> {
+    /// End by partition, updated every second.
+    pub(super) fn ends(&self) -> BTreeMap<i32, End> {
         locked(&self.ends).clone()
     }
 
@@ -191,7 +208,9 @@ impl ClientContext for LoggingContext {
     fn stats(&self, statistics: Statistics) {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         let known = topic.partitions.values().filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
-        *locked(&self.ends) = known.map(|partition| (partition.partition, partition.hi_offset)).collect();
+        *locked(&self.ends) = known
+            .map(|found| (found.partition, End { high: found.hi_offset, reported: found.eof_offset }))
+            .collect();
     }
 }
 
@@ -278,6 +297,9 @@ pub(super) fn explain(error: &KafkaError, context: &LoggingContext) -> ClientErr
         Some(Code::Resolve) => ClientError::new(format!("unknown host: {reason}"), "check the broker's name"),
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
             ClientError::new("there is no such topic", "check its name, or create it")
+        }
+        Some(Code::UnknownPartition) => {
+            ClientError::new("the topic, or a partition of it, was deleted", "create it again, and start again")
         }
         Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut) => {
             ClientError::new(

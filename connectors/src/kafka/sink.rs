@@ -87,11 +87,26 @@ pub(crate) fn continue_sink(claim: TopicClaim) -> Result<(Box<dyn Sink<Change>>,
     Ok((Box::new(sink), state))
 }
 
-fn producer(address: &Address, options: &KafkaOptions, index: usize) -> Result<BaseProducer<Deliveries>, ClientError> {
+/// Fences off a process of version 0.1, whose ids had dashes, so that it cannot write any more when it wakes up.
+fn fence_off_older_versions(address: &Address, options: &KafkaOptions) {
+    for index in 0..TRANSACTIONAL_PRODUCERS {
+        let id = format!("{}-{}-{index}", options.group, address.topic);
+        if let Err(ClientError { what, .. }) =
+            producer(address, options, Some(id.clone())).and_then(|producer| init_transactions(&producer))
+        {
+            tracing::warn!(id, what, "cannot fence off a deltarec of an older version: make sure that none runs");
+        }
+    }
+}
+
+fn producer(
+    address: &Address,
+    options: &KafkaOptions,
+    transactional_id: Option<String>,
+) -> Result<BaseProducer<Deliveries>, ClientError> {
     let mut config = producer_config(address, options)?;
-    if options.delivery == Delivery::Transactional {
-        // The id belongs to the topic and not to a worker or a machine, so that the next writer fences off this one.
-        config.set("transactional.id", format!("{}-{}-{index}", options.group, address.topic));
+    if let Some(id) = transactional_id {
+        config.set("transactional.id", id);
         // How long the broker keeps the transaction of a dead process. A new process does not wait for it.
         if config.get("transaction.timeout.ms").is_none() {
             config.set("transaction.timeout.ms", "60000");
@@ -188,9 +203,14 @@ impl<R: Keyed> TopicSink<R> {
         let TopicClaim { address, options, .. } = claim;
         let transactions = options.delivery == Delivery::Transactional;
         let count = if transactions { TRANSACTIONAL_PRODUCERS } else { 1 };
-        let producers: Vec<_> = (0..count).map(|index| producer(address, options, index)).collect::<Result<_, _>>()?;
+        // The id belongs to the topic and not to a worker or a machine, so that the next writer fences off this one. A topic
+        // has no slash, so no two pairs of group and topic have the same id.
+        let id = |index| transactions.then(|| format!("{}/{}/{index}", options.group, address.topic));
+        let producers: Vec<_> =
+            (0..count).map(|index| producer(address, options, id(index))).collect::<Result<_, _>>()?;
         if transactions {
             producers.iter().try_for_each(init_transactions)?;
+            fence_off_older_versions(address, options);
         }
         Ok(TopicSink {
             name: address.to_string(),
@@ -343,7 +363,7 @@ impl<R: Keyed> TopicSink<R> {
         }
         if code == Some(Code::MessageSizeTooLarge) {
             let ClientError { what, advice } = explain(error, self.producer().context().log_context());
-            let of = record.map(|(key, bytes)| format!(" (key `{key}`, {bytes} bytes)")).unwrap_or_default();
+            let of = record.map(|(key, bytes)| format!(" (that of `{key}`, {bytes} bytes)")).unwrap_or_default();
             return Refusal::Fatal(ClientError { what: what + &of, advice });
         }
         if self.transactions && self.begun && !matches!(error, KafkaError::Transaction(_)) {
@@ -354,7 +374,8 @@ impl<R: Keyed> TopicSink<R> {
 
     /// Failure of the current producer.
     fn failure(&self) -> Option<Refusal> {
-        self.producer().context().failure().map(|failure| self.classify(&failure, None))
+        let failed = self.producer().context().failure()?;
+        Some(self.classify(&failed.error, Some((&failed.key, failed.bytes))))
     }
 
     /// Without transactions: reports failures, and advances the acknowledged tick.

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{anyhow, bail, ensure};
 use connectors::{Compression, Format, OpenError, Uri};
 
-use super::same::Place;
 use super::{ClockArg, InputArgs, RunArgs};
 use crate::cluster::Member;
+use crate::commands::same::Place;
 use crate::config::Config;
 use crate::engine::{Clock, Show};
 use crate::failure::Failure;

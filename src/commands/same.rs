@@ -11,7 +11,7 @@ use rustix::fs::{FileType, fstat};
 
 /// What a name leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Device and inode of what exists: the same for hard and symbolic links.
     Existing(u64, u64),
     /// Path without links of what does not exist yet.
@@ -23,15 +23,15 @@ pub(super) enum Place {
 }
 
 impl Place {
-    pub(super) fn of_input(uri: &Uri) -> Self {
+    pub(crate) fn of_input(uri: &Uri) -> Self {
         Place::of(uri, std::io::stdin())
     }
 
-    pub(super) fn of_output(uri: &Uri) -> Self {
+    pub(crate) fn of_output(uri: &Uri) -> Self {
         Place::of(uri, std::io::stdout())
     }
 
-    pub(super) fn of_path(path: &Path) -> Self {
+    pub(crate) fn of_path(path: &Path) -> Self {
         match path.metadata() {
             Ok(found) => Place::of_existing(&found),
             Err(error) if error.kind() == ErrorKind::NotFound => Place::Missing(resolve(path, MAX_LINKS)),
@@ -40,7 +40,7 @@ impl Place {
         }
     }
 
-    pub(super) fn is_same(&self, other: &Place) -> bool {
+    pub(crate) fn is_same(&self, other: &Place) -> bool {
         self == other && *self != Place::Shareable
     }
 
