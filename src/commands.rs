@@ -7,6 +7,7 @@ pub mod evaluate;
 mod files;
 pub mod generate;
 pub mod run;
+mod same;
 mod simulation;
 pub mod snapshot;
 mod table;

@@ -63,7 +63,7 @@ impl Source for Paced {
     }
 
     fn position(&self, _batch: &Batch, _next: usize) -> SourcePosition {
-        SourcePosition::Partitions([(0, 0)].into())
+        SourcePosition::Partitions { offsets: [(0, 0)].into(), topic: None }
     }
 
     fn resume_at(&mut self, _position: &SourcePosition) -> Result<(), SourceError> {

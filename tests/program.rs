@@ -12,6 +12,7 @@ mod input_options;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod names;
+mod outputs;
 mod real_logs;
 mod records;
 mod signals;

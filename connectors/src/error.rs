@@ -168,3 +168,7 @@ pub(crate) fn sink_error(name: &str, action: &str, cause: io::Error) -> SinkErro
         cause: Some(cause),
     }
 }
+
+pub(crate) fn unsupported(uri: String, what: &'static str, advice: &'static str) -> OpenError {
+    OpenError::Unsupported { uri, what, advice }
+}

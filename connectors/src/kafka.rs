@@ -9,7 +9,8 @@
 //! | `fetcher` | the thread of a source: decodes records, bounds batches, pauses, finds new partitions |
 //! | `sink`, `deliveries` | a compacted topic as a [`Sink`](crate::Sink): transactions, acknowledgements |
 //! | `readback` | the lists that a topic contains |
-//! | `topics` | creates the topic of a sink and checks its settings |
+//! | `topics` | the topic of a sink: looked up, later created, its settings checked |
+//! | `topic_id` | tells a topic from one that was created anew under its name |
 //! | `dead_letters` | a topic of rejected records |
 
 mod options;
@@ -33,13 +34,19 @@ mod sink;
 #[cfg(feature = "kafka")]
 mod source;
 #[cfg(feature = "kafka")]
+mod topic_id;
+#[cfg(feature = "kafka")]
 mod topics;
 
 #[cfg(feature = "kafka")]
 use self::address::Address;
 #[cfg(not(feature = "kafka"))]
+pub use self::disabled::{TopicClaim, is_same_topic};
+#[cfg(not(feature = "kafka"))]
 pub(crate) use self::disabled::{continue_sink, open_dead_letters, open_sink, open_source};
 pub use self::options::{Delivery, KafkaOptions, SecretPlace, Security};
+#[cfg(feature = "kafka")]
+pub use self::topics::{TopicClaim, is_same_topic};
 #[cfg(feature = "kafka")]
 pub(crate) use self::{
     dead_letters::open_dead_letters,

@@ -3,18 +3,18 @@ use std::io::{self, Read, Write};
 use schema::shown;
 
 use crate::decode::RecordDecoder;
-use crate::error::{sink_error, source_error};
+use crate::error::{sink_error, source_error, unsupported};
 use crate::formats::csv::Csv;
 use crate::formats::json::Json;
 use crate::records::{Mapping, mapping};
-use crate::sinks::{Output, compress, create_file};
+use crate::sinks::{Stream, compress};
 use crate::transports::{
     ByteStream, Packing, ReadBuffer, StreamSource, decompress, number_columns, open_file, read_header,
 };
 use crate::values::Number;
 use crate::{
-    Compression, Dialect, Format, InputOptions, KafkaOptions, Lines, OpenError, Record, Sink, SinkError, SinkRecord,
-    Source, Uri, kafka,
+    Compression, Dialect, Fingerprint, Format, InputOptions, KafkaOptions, Lines, OpenError, OutputClaim, Record, Sink,
+    SinkError, SinkRecord, SinkState, Source, SourcePosition, Uri, kafka,
 };
 
 /// Opens an input. Reads the header of a CSV file, or the first record if it has none, and nothing else.
@@ -55,6 +55,22 @@ pub fn open_source<R: Record>(uri: &Uri, options: &InputOptions) -> Result<Box<d
     }
 }
 
+/// Whether a file begins with the bytes that were read up to a position. `None`: that is not known, because the position is
+/// from before there were fingerprints, it is at the start, or the input is no file. A damaged file is reported when it is read.
+pub fn begins_as_before(uri: &Uri, position: &SourcePosition) -> Option<bool> {
+    let (Uri::File { path, compression, .. }, SourcePosition::Line { byte, fingerprint, .. }) = (uri, position) else {
+        return None;
+    };
+    let expected = fingerprint.as_ref()?.head;
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut head = Vec::new();
+    let length = (Fingerprint::BYTES as u64).min(*byte);
+    open_file(path, Packing::of(None, *compression)).ok()?.take(length).read_to_end(&mut head).ok()?;
+    Some(head.len() as u64 == length && Fingerprint::hash(&head) == expected)
+}
+
 /// A source that reads any byte stream.
 pub fn source_from<R: Record>(
     name: &str,
@@ -66,8 +82,8 @@ pub fn source_from<R: Record>(
     decode(name.to_owned(), decompress(bytes, Packing::of(options.compression, compression)), format, options, ",")
 }
 
-/// Opens an output: JSON lines in a new file, which replaces an existing one, or on stdout; or a topic, which is created if
-/// it is missing.
+/// Opens an output: JSON lines in a file, whose contents are replaced with the first record or at the close, or on stdout;
+/// or a topic, which is created if it is missing. [`OutputClaim`] does it in two steps, for several outputs.
 ///
 /// ```
 /// use connectors::{KafkaOptions, Sink, open_sink};
@@ -84,15 +100,17 @@ pub fn source_from<R: Record>(
 /// # Ok::<(), connectors::OpenError>(())
 /// ```
 pub fn open_sink<R: SinkRecord>(uri: &Uri, kafka: &KafkaOptions) -> Result<Box<dyn Sink<R>>, OpenError> {
-    match uri {
-        Uri::Kafka(address) => R::open_topic(address, kafka),
-        _ => Ok(Box::new(open_lines(uri)?)),
-    }
+    OutputClaim::new(uri, kafka)?.open()
+}
+
+/// Opens an output of changes for appending and reads the lists that it contains: [`OutputClaim::resume`].
+pub fn continue_sink(uri: &Uri, kafka: &KafkaOptions) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
+    OutputClaim::new(uri, kafka)?.resume()
 }
 
 /// Opens a file or stdout for JSON lines of any kind.
 pub fn open_lines(uri: &Uri) -> Result<Lines, OpenError> {
-    Ok(Lines::new(uri.to_string(), create_output(uri)?))
+    OutputClaim::of_lines(uri)?.lines()
 }
 
 /// JSON lines to any writer.
@@ -102,26 +120,7 @@ pub fn lines_into(
     compression: Compression,
 ) -> Result<Lines, SinkError> {
     let output = compress(writer, compression).map_err(|error| sink_error(name, "open the output", error))?;
-    Ok(Lines::new(name.to_owned(), output))
-}
-
-pub(crate) fn create_output(uri: &Uri) -> Result<Output, OpenError> {
-    let name = uri.to_string();
-    match uri {
-        Uri::File { format: Format::Csv, .. } => Err(unsupported(
-            name,
-            "a list does not fit into CSV",
-            "write JSON lines: PATH.jsonl, .jsonl.gz or .jsonl.zst",
-        )),
-        Uri::File { path, compression, .. } => {
-            create_file(path, *compression).map_err(|error| sink_error(&name, "create the file", error).into())
-        }
-        Uri::Stdio => {
-            compress(io::stdout(), Compression::Plain).map_err(|error| sink_error(&name, "open stdout", error).into())
-        }
-        Uri::Generate(_) => Err(unsupported(name, "is an input only", "write to PATH.jsonl or - (stdout)")),
-        Uri::Kafka(_) => Err(unsupported(name, "a topic is not supported here", "write to PATH.jsonl or - (stdout)")),
-    }
+    Ok(Lines::new(name.to_owned(), Stream::Started(output)))
 }
 
 fn decode<R: Record>(
@@ -195,8 +194,4 @@ fn hint(header: &[String], dialect: &Dialect, has_header: bool) -> String {
         }
         None => String::new(),
     }
-}
-
-fn unsupported(uri: String, what: &'static str, advice: &'static str) -> OpenError {
-    OpenError::Unsupported { uri, what, advice }
 }

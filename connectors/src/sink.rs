@@ -74,4 +74,9 @@ pub trait Sink<R = Change>: Send {
     fn close(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
+
+    /// Closes the output of a run that has no results. What a file held before stays if nothing was written to it.
+    fn release(&mut self) -> Result<(), SinkError> {
+        self.close()
+    }
 }

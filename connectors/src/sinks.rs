@@ -1,16 +1,20 @@
 //! Files and stdout as sinks, what an existing output contains, and the kinds of records that sinks write.
 
+mod claim;
 mod compress;
 mod lines;
 mod record;
 mod rejects;
 mod resume;
+mod stream;
 
-pub(crate) use self::compress::{Output, compress, create_file};
+pub use self::claim::OutputClaim;
+pub(crate) use self::compress::{Output, compress};
 pub use self::lines::Lines;
 pub(crate) use self::record::Keyed;
 pub use self::record::SinkRecord;
 pub use self::rejects::RejectLog;
 #[cfg(feature = "kafka")]
 pub(crate) use self::resume::{ChangeSummary, SinkStateBuilder};
-pub use self::resume::{SinkState, continue_sink};
+pub use self::resume::SinkState;
+pub(crate) use self::stream::Stream;

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use schema::{Event, Position};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Batch, Record};
 
@@ -16,23 +17,100 @@ pub enum Polled {
     Finished,
 }
 
-/// Where to resume a source.
+/// Where to resume a source, and what it is known by: a name may lead to something else later.
 ///
-/// Snapshots store the serialised form: `{"record":{"line":3,"offset":120}}` or `{"partitions":{"2":77}}`.
+/// Snapshots store the serialised form: `{"record":{"line":3,"offset":120},"file":{...}}` or
+/// `{"partitions":{"2":77},"topic":"..."}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
 pub enum SourcePosition {
     /// In a file: start of the next record.
-    #[serde(rename = "record")]
     Line {
         /// Line, from 1.
         line: u64,
         /// Byte, from 0, in the decompressed stream.
-        #[serde(rename = "offset")]
         byte: u64,
+        /// The contents before the position, if they are known.
+        fingerprint: Option<Fingerprint>,
     },
-    /// In a topic: offset of the next record by partition.
-    #[serde(rename = "partitions")]
-    Partitions(BTreeMap<i32, i64>),
+    /// In a topic.
+    Partitions {
+        /// Offset of the next record by partition.
+        offsets: BTreeMap<i32, i64>,
+        /// Id of the topic, if the broker gives it one. A topic that is deleted and created again has another.
+        topic: Option<String>,
+    },
+}
+
+/// The serialised form of a position.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<StoredRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<Fingerprint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partitions: Option<BTreeMap<i32, i64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRecord {
+    line: u64,
+    offset: u64,
+}
+
+impl From<SourcePosition> for Stored {
+    fn from(position: SourcePosition) -> Self {
+        match position {
+            SourcePosition::Line { line, byte, fingerprint } => Stored {
+                record: Some(StoredRecord { line, offset: byte }),
+                file: fingerprint,
+                partitions: None,
+                topic: None,
+            },
+            SourcePosition::Partitions { offsets, topic } => {
+                Stored { record: None, file: None, partitions: Some(offsets), topic }
+            }
+        }
+    }
+}
+
+impl TryFrom<Stored> for SourcePosition {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> Result<Self, Self::Error> {
+        match stored {
+            Stored { record: Some(StoredRecord { line, offset }), file, partitions: None, topic: None } => {
+                Ok(SourcePosition::Line { line, byte: offset, fingerprint: file })
+            }
+            Stored { record: None, file: None, partitions: Some(offsets), topic } => {
+                Ok(SourcePosition::Partitions { offsets, topic })
+            }
+            _ => Err("a position has either a record or partitions"),
+        }
+    }
+}
+
+/// The contents of a file before a position, by the hashes of two parts of them. A file that grows keeps its fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Hash of the first bytes of the file: of those before the position, at most [`Fingerprint::BYTES`].
+    pub(crate) head: u32,
+    /// A byte at the position or a little before it.
+    pub(crate) at: u64,
+    /// Hash of the bytes before `at`, at most [`Fingerprint::BYTES`].
+    pub(crate) tail: u32,
+}
+
+impl Fingerprint {
+    /// Most bytes of a part.
+    pub const BYTES: usize = 1024;
+
+    pub(crate) fn hash(bytes: &[u8]) -> u32 {
+        xxh3_64(bytes) as u32
+    }
 }
 
 impl SourcePosition {
@@ -45,8 +123,10 @@ impl SourcePosition {
 impl From<Position> for SourcePosition {
     fn from(position: Position) -> Self {
         match position {
-            Position::Line { line, byte } => SourcePosition::Line { line, byte },
-            Position::Offset { partition, offset } => SourcePosition::Partitions([(partition, offset)].into()),
+            Position::Line { line, byte } => SourcePosition::Line { line, byte, fingerprint: None },
+            Position::Offset { partition, offset } => {
+                SourcePosition::Partitions { offsets: [(partition, offset)].into(), topic: None }
+            }
         }
     }
 }
@@ -159,12 +239,23 @@ mod tests {
 
     #[test]
     fn positions_keep_the_form_that_snapshots_store() {
+        let line = |fingerprint| SourcePosition::Line { line: 3, byte: 120, fingerprint };
+        let partitions = |topic| SourcePosition::Partitions { offsets: [(2, 77)].into(), topic };
         for (position, json) in [
-            (SourcePosition::Line { line: 3, byte: 120 }, r#"{"record":{"line":3,"offset":120}}"#),
-            (SourcePosition::Partitions([(2, 77)].into()), r#"{"partitions":{"2":77}}"#),
+            // As written before there were fingerprints.
+            (line(None), r#"{"record":{"line":3,"offset":120}}"#),
+            (partitions(None), r#"{"partitions":{"2":77}}"#),
+            (
+                line(Some(Fingerprint { head: 1, at: 100, tail: 2 })),
+                r#"{"record":{"line":3,"offset":120},"file":{"head":1,"at":100,"tail":2}}"#,
+            ),
+            (partitions(Some("id".into())), r#"{"partitions":{"2":77},"topic":"id"}"#),
         ] {
             assert_eq!(serde_json::to_string(&position).unwrap(), json);
             assert_eq!(serde_json::from_str::<SourcePosition>(json).unwrap(), position);
+        }
+        for wrong in ["{}", r#"{"record":{"line":3,"offset":1},"topic":"id"}"#, r#"{"file":{"head":1,"at":1,"tail":2}}"#] {
+            serde_json::from_str::<SourcePosition>(wrong).unwrap_err();
         }
     }
 }

@@ -21,7 +21,7 @@ pub use event::{Event, MAX_TS, check_ts, looks_like_seconds};
 pub use id::{IdEntry, IdHashState, IdHasher, IdMap, KEY_GROUPS, key_group, mix, shrink_if_sparse, spread};
 pub use id_key::{Fingerprint, IdKey, ShortKey, id64};
 pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL, WATCH};
-pub use list_key::{ListKey, RESERVED, TRENDING, room_of, trending_in};
+pub use list_key::{ListKey, RESERVED, TRENDING, trending_in};
 pub use name::{MAX_NAME_BYTES, check_name};
 pub use position::Position;
 pub use rejected::{Original, Reason, Rejected};

@@ -12,6 +12,9 @@ pub enum Reason {
         /// Message of the parser.
         detail: String,
     },
+    /// A record of a topic has no value, such as a tombstone.
+    #[error("the record has no value")]
+    NoValue,
     /// The bytes are not UTF-8.
     #[error("not valid UTF-8")]
     NotUtf8,
@@ -29,7 +32,7 @@ pub enum Reason {
     },
     /// A required field has a word that stands for no value, such as `NULL`.
     #[error("field `{field}` is missing: `{word}` stands for no value")]
-    NoValue {
+    NullWord {
         /// Name of the field in the input.
         field: String,
         /// The word.
@@ -121,9 +124,10 @@ impl Reason {
     pub fn code(&self) -> String {
         match self {
             Reason::Malformed { .. } => "malformed".into(),
+            Reason::NoValue => "no_value".into(),
             Reason::NotUtf8 => "not_utf8".into(),
             Reason::TooLong { .. } => "too_long".into(),
-            Reason::Missing { field } | Reason::NoValue { field, .. } => format!("missing:{field}"),
+            Reason::Missing { field } | Reason::NullWord { field, .. } => format!("missing:{field}"),
             Reason::WrongType { field, .. } => format!("wrong_type:{field}"),
             Reason::EmptyName { field } => format!("missing:{field}"),
             Reason::LongName { field, .. } => format!("long_name:{field}"),

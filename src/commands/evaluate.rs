@@ -48,7 +48,7 @@ use self::recommenders::{Graph, GraphSetup, RandomItems, RankedItems, Recommende
 use self::report::{Report, System};
 use self::settings::{Setting, settings};
 use self::trial::{Trial, TrialResult};
-use crate::commands::files::{check_writable, write};
+use crate::commands::files::{check_distinct, check_writable, write};
 use crate::commands::run::InputArgs;
 use crate::commands::table::say;
 use crate::failure::Failure;
@@ -195,6 +195,7 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     if let Some(uri) = uris.iter().find(|uri| matches!(uri, Uri::Kafka(_))) {
         return Err(Failure::Usage(anyhow!("{uri} has no end: evaluate a file or a pipe")));
     }
+    check_distinct(&uris, [&args.json, &args.picture])?;
     let inputs = args.inputs.open(&first.config, false)?;
     let mut ks: Vec<usize> = args.k.iter().map(|k| usize::from(*k)).collect();
     ks.sort_unstable();

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use connectors::SinkError;
+use connectors::{SinkError, Uri};
 
+use crate::commands::same::Place;
 use crate::failure::Failure;
 
 /// Checks before a long run that its output files can be written.
@@ -17,6 +18,24 @@ pub(crate) fn check_writable<'p>(paths: impl IntoIterator<Item = &'p Option<Path
                 "{path} cannot be written: give a file in a folder that exists"
             )));
         }
+    }
+    Ok(())
+}
+
+/// Checks that no output file is an input or another output, whatever it is called.
+pub(crate) fn check_distinct<'p>(
+    inputs: &[Uri],
+    outputs: impl IntoIterator<Item = &'p Option<PathBuf>>,
+) -> Result<(), Failure> {
+    let mut places: Vec<(String, Place)> =
+        inputs.iter().map(|input| (format!("input {input}"), Place::of_input(input))).collect();
+    for path in outputs.into_iter().flatten() {
+        let place = Place::of_path(path);
+        if let Some((other, _)) = places.iter().find(|(_, other)| place.is_same(other)) {
+            let path = path.display();
+            return Err(Failure::Usage(anyhow::anyhow!("{path} is also {other}: name another file")));
+        }
+        places.push((format!("output {}", path.display()), place));
     }
     Ok(())
 }

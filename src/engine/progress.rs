@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ pub struct Progress {
     pub watermark: AtomicU64,
     /// Users in the audience.
     pub audience: AtomicU64,
+    /// Whether all inputs have ended without a failure.
+    pub(super) inputs_ended: AtomicBool,
     /// Unread records by topic and partition.
     lag: Mutex<Lag>,
 }
@@ -108,6 +110,13 @@ impl Rate {
 }
 
 impl Progress {
+    /// Whether the run has read no event although there may be some: it was stopped, an input failed, or all records were
+    /// rejected. Then the files of its outputs stay as they were.
+    pub(super) fn has_no_results(&self) -> bool {
+        let rejected = self.rejected.load(Relaxed) > 0;
+        self.events.load(Relaxed) == 0 && (rejected || !self.inputs_ended.load(Relaxed))
+    }
+
     pub(super) fn set_lag(&self, lag: Lag) {
         *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = lag;
     }

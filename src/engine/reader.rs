@@ -94,6 +94,7 @@ impl Reader {
         if end.is_ok() {
             end = self.read();
             self.checks.report();
+            self.ticks.shared.progress.inputs_ended.store(end.is_ok(), Relaxed);
             if !matches!(end, Err(Break::Disconnected)) && self.finish(end.is_ok()).is_err() {
                 end = Err(Break::Disconnected);
             }

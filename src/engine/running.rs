@@ -62,10 +62,12 @@ impl Running {
         let mut summary = Summary::of(&self.progress, self.started.elapsed());
         let mut rejects = self.rejects.take();
         summary.rejected_by = rejects.counts().clone();
+        // Without an event and without a rejected record, an older file of rejected records stays.
+        let rejected = if self.progress.has_no_results() { rejects.release() } else { rejects.close() };
         let result = coordinated
             .and(written.and_then(|written| Ok(written.unwrap_or(Ok(()))?)))
             .and(read.and_then(|failure| failure.flatten().map_or(Ok(()), Err)))
-            .and(rejects.close().map_err(RunError::from))
+            .and(rejected.map_err(RunError::from))
             .and(saved.and_then(|saved| saved.unwrap_or(Ok(())).map_err(RunError::Snapshot)));
         let result =
             result.and_then(|()| if self.stop.is_set() { Ok(()) } else { check_events(&self.progress, &summary) });

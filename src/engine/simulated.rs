@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn after(events: u64) -> SourcePosition {
-        SourcePosition::Line { line: events, byte: events }
+        SourcePosition::Line { line: events, byte: events, fingerprint: None }
     }
 
     fn generator(text: &str) -> Generator {

@@ -5,11 +5,11 @@ mod compatibility;
 
 use std::sync::Arc;
 
-use anyhow::Context;
-use connectors::{Batch, KafkaOptions, OpenError, Sink, SourcePosition, Uri, continue_sink, open_sink};
+use anyhow::{Context, anyhow};
+use connectors::{Batch, OpenError, OutputClaim, Sink, SourcePosition, Uri, begins_as_before};
 use schema::IdKey;
 use serde_json::Value;
-use snapshots::{Depth, InputPosition, Manifest, RunId, Store, StoreError, codec};
+use snapshots::{InputPosition, Manifest, RunId, Store, StoreError, codec};
 
 use super::snapshot::{input_positions, manifest};
 use crate::config::Config;
@@ -25,10 +25,7 @@ impl From<StoreError> for Failure {
 /// A stateful run, as given on the command line.
 pub(crate) struct StatefulRun<'a> {
     pub(crate) config: &'a Config,
-    /// Location of the snapshots.
-    pub(crate) state: &'a str,
     pub(crate) uris: &'a [Uri],
-    pub(crate) output: &'a Uri,
     /// Options that say how records become events: columns, action, conditions.
     pub(crate) records: Value,
     pub(crate) ids: IdKey,
@@ -40,82 +37,109 @@ pub(crate) struct StatefulRun<'a> {
 /// Opens the output of a run that resumes from no snapshot. A topic is never replaced, and topics as inputs are read
 /// before anything is sent.
 pub(crate) fn open_output(
-    output: &Uri,
+    output: OutputClaim,
     inputs: &[Input],
-    kafka: &KafkaOptions,
 ) -> Result<(Box<dyn Sink>, Option<Resume>), OpenError> {
-    if matches!(output, Uri::Kafka(_)) {
-        let (sink, sink_state) = continue_sink(output, kafka)?;
+    if output.is_topic() {
+        let (sink, sink_state) = output.resume()?;
         return Ok((sink, Some(Resume { manifest: None, sink_state: Arc::new(sink_state) })));
     }
     let is_live = inputs.iter().any(|input| input.source.is_live());
-    Ok((open_sink(output, kafka)?, is_live.then(Resume::default)))
+    Ok((output.open()?, is_live.then(Resume::default)))
 }
 
-/// Whether the store has snapshots of earlier runs.
-pub(crate) fn has_snapshots(uri: &str) -> Result<bool, Failure> {
-    Ok(!Store::create(uri)?.list(Depth::Sizes)?.is_empty())
-}
-
-/// Prepares a stateful run. Opens the output, positioned at its end if the run resumes.
-pub(crate) fn prepare(
-    run: StatefulRun<'_>,
-    inputs: &mut [Input],
-) -> Result<(Box<dyn Sink>, Option<Resume>, SnapshotSettings), Failure> {
-    let StatefulRun { config, state, uris, output, records, ids, clock, rebuild } = run;
+/// Opens the store of the snapshots and keeps other runs out of it.
+pub(crate) fn claim(uri: &str, config: &Config, ids: IdKey) -> Result<Store, Failure> {
     let codec = codec(&config.state.codec).expect("the configuration accepts only codecs of this build");
-    let mut store = Store::create(state)?.with_codec(codec).with_ids(ids);
+    let mut store = Store::create(uri)?.with_codec(codec).with_ids(ids);
     store.claim()?;
+    Ok(store)
+}
+
+/// A stateful run whose snapshot is found and whose inputs are at their positions. Nothing is written yet.
+pub(crate) struct Prepared {
+    settings: SnapshotSettings,
+    /// Whether the store has no snapshot, whole or damaged.
+    is_first: bool,
+    /// The snapshot to resume from, if there is one.
+    manifest: Option<Manifest>,
+    /// The snapshot before any event.
+    empty: Manifest,
+    clock: Clock,
+}
+
+/// Finds the snapshot to resume from, checks it against the configuration, and seeks the inputs.
+pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) -> Result<Prepared, Failure> {
+    let StatefulRun { config, uris, records, ids, clock, rebuild } = run;
     let found = store.newest()?;
     for damage in &found.damaged {
         tracing::warn!(snapshot = damage.sequence, file = %damage.file, error = %damage.reason, "snapshot is not used");
     }
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
     let compatibility = compatibility::settings(config, &records, ids);
-    let is_first = found.next == 1;
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let id = (found.next, RunId::random());
     let empty = manifest(id, 0, compatibility.clone(), input_positions(&names, &starts), 0, Vec::new());
-    let mut newest = found.next - 1;
-    if is_first || rebuild {
-        // The next start must see that it is not the first, or that older snapshots were abandoned, even if this run is
-        // killed before its first snapshot.
-        store.publish(&empty)?;
-        newest = found.next;
+    let manifest = found.manifest.filter(|_| !rebuild);
+    if let Some(manifest) = &manifest {
+        compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
+        seek(manifest, uris, &names, inputs)?;
     }
-    let (sink, resume) = if is_first {
-        open_output(output, inputs, &config.kafka)?
-    } else {
-        let manifest = if let Some(manifest) = found.manifest.filter(|_| !rebuild) {
-            compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
-            seek(&manifest, &names, inputs)?;
-            manifest
-        } else {
-            tracing::warn!(store = store.name(), "no snapshot is used: rereading the inputs from their start");
-            empty
-        };
-        let (sink, sink_state) = continue_sink(output, &config.kafka)?;
-        if clock == Clock::Wall {
-            check_clock(manifest.time.ms.max(sink_state.at));
-        }
-        if *output == Uri::Stdio {
-            tracing::info!("the lists that stdout received before are unknown: sending all lists");
-        }
-        (sink, Some(Resume { manifest: Some(Arc::new(manifest)), sink_state: Arc::new(sink_state) }))
-    };
     let settings = SnapshotSettings {
-        newest,
+        newest: found.next - 1,
         store: Arc::new(store),
         interval: Interval::of_ms(config.state.interval),
         keep: config.state.keep,
         compatibility,
         inputs: names,
     };
-    Ok((sink, resume, settings))
+    Ok(Prepared { settings, is_first: found.next == 1, manifest, empty, clock })
 }
 
-/// Moves each input to its position in the snapshot.
-fn seek(manifest: &Manifest, names: &[String], inputs: &mut [Input]) -> Result<(), Failure> {
+impl Prepared {
+    /// Whether there were runs before, whose outputs are continued.
+    pub(crate) fn continues(&self) -> bool {
+        !self.is_first
+    }
+
+    /// Opens the output, positioned at its end if the run continues earlier ones.
+    pub(crate) fn open(
+        self,
+        output: OutputClaim,
+        inputs: &[Input],
+    ) -> Result<(Box<dyn Sink>, Option<Resume>, SnapshotSettings), Failure> {
+        let Prepared { mut settings, is_first, manifest, empty, clock } = self;
+        if manifest.is_none() {
+            // The next start must see that it is not the first, or that older snapshots were abandoned, even if this run is
+            // killed before its first snapshot.
+            settings.store.publish(&empty)?;
+            settings.newest = empty.sequence;
+        }
+        if is_first {
+            let (sink, resume) = open_output(output, inputs)?;
+            return Ok((sink, resume, settings));
+        }
+        let manifest = manifest.unwrap_or_else(|| {
+            let store = settings.store.name();
+            tracing::warn!(store, "no snapshot is used: rereading the inputs from their start");
+            empty
+        });
+        let is_readable = output.is_readable();
+        let (sink, sink_state) = output.resume()?;
+        if clock == Clock::Wall {
+            check_clock(manifest.time.ms.max(sink_state.at));
+        }
+        if !is_readable {
+            tracing::info!("the lists that {} received before are unknown: sending all lists", sink.name());
+        }
+        let resume = Resume { manifest: Some(Arc::new(manifest)), sink_state: Arc::new(sink_state) };
+        Ok((sink, Some(resume), settings))
+    }
+}
+
+/// Moves each input to its position in the snapshot. A file is known by its contents: one that was renamed resumes where it
+/// was, and another file under its name is read from the start if the old one is among the inputs too.
+fn seek(manifest: &Manifest, uris: &[Uri], names: &[String], inputs: &mut [Input]) -> Result<(), Failure> {
     tracing::info!(
         snapshot = manifest.sequence,
         taken = %manifest.taken.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -123,26 +147,55 @@ fn seek(manifest: &Manifest, names: &[String], inputs: &mut [Input]) -> Result<(
         time = timestamp(manifest.time.ms).unwrap_or_else(|| "the start".into()),
         "resuming from snapshot"
     );
-    let mut unused: Vec<&InputPosition> = manifest.inputs.iter().collect();
-    for (name, input) in names.iter().zip(inputs) {
-        let Some(at) = unused.iter().position(|saved| saved.name == *name) else {
-            tracing::info!(input = name, "input is not in the snapshot: reading it from its start");
-            continue;
-        };
-        let saved = unused.swap_remove(at);
-        if name == "-" {
-            tracing::info!("stdin cannot be reread: continuing with what arrives now");
-            continue;
-        }
-        let position: SourcePosition = serde_json::from_value(saved.position.clone())
+    let mut resumed = vec![false; inputs.len()];
+    let mut moved: Vec<(usize, &str, SourcePosition)> = Vec::new();
+    for InputPosition { name, position } in &manifest.inputs {
+        let position: SourcePosition = serde_json::from_value(position.clone())
             .with_context(|| format!("snapshot {}: the position of {name} is not readable", manifest.sequence))
             .map_err(Failure::Running)?;
-        input.source.resume_at(&position).map_err(|error| Failure::Running(error.into()))?;
+        // An input may be given twice.
+        let named = (0..inputs.len()).find(|input| names[*input] == *name && !resumed[*input]);
+        if let Some(input) = named.filter(|input| begins_as_before(&uris[*input], &position) != Some(false)) {
+            resumed[input] = true;
+            resume(name, &mut inputs[input], &position)?;
+        } else {
+            moved.push((named.unwrap_or(usize::MAX), name, position));
+        }
     }
-    for InputPosition { name, .. } in unused {
-        tracing::warn!(input = name, "input of the snapshot was removed: its events are kept until they expire");
+    for (named, name, position) in moved {
+        let renamed = (0..inputs.len())
+            .find(|input| !resumed[*input] && begins_as_before(&uris[*input], &position) == Some(true));
+        if let Some(input) = renamed {
+            tracing::info!(input = names[input], "resuming in the file that was {name}");
+            resumed[input] = true;
+            resume(&names[input], &mut inputs[input], &position)?;
+        } else if named < inputs.len() {
+            return Err(Failure::Usage(anyhow!(
+                "{name} is not the file that was read before: its first bytes differ. If that file was renamed or rotated, \
+                 name it too, under its new name (--input OLD.jsonl --input {name}): what is left in it is read, and the new \
+                 one from its start. If it was read to its end and is gone, rename the new file. Or add --rebuild to read \
+                 all inputs from their start"
+            )));
+        } else {
+            tracing::warn!(input = name, "input of the snapshot was removed: its events are kept until they expire");
+        }
+    }
+    for (name, _) in names.iter().zip(resumed).filter(|(_, resumed)| !resumed) {
+        tracing::info!(input = name, "input is not in the snapshot: reading it from its start");
     }
     Ok(())
+}
+
+fn resume(name: &str, input: &mut Input, position: &SourcePosition) -> Result<(), Failure> {
+    if input.waits && !input.source.is_live() {
+        tracing::info!("{} cannot be reread: continuing with what arrives now", if name == "-" { "stdin" } else { name });
+        return Ok(());
+    }
+    input.source.resume_at(position).map_err(|error| match error.cause {
+        Some(_) => Failure::Running(error.into()),
+        // It can be read, and is not what was read before.
+        None => Failure::Usage(error.into()),
+    })
 }
 
 /// Warns if the clock is behind `at`: time never goes back, so nothing expires until the clock has caught up.

@@ -47,11 +47,14 @@ impl Sinks {
         self.changes.maintain()
     }
 
-    /// Closes all sinks, also when one fails.
-    fn close(&mut self) -> Result<(), SinkError> {
-        let changes = self.changes.close();
-        let similar_items = self.similar_items.as_mut().map_or(Ok(()), |sink| sink.close());
-        let similar_users = self.similar_users.as_mut().map_or(Ok(()), |sink| sink.close());
+    /// Closes all sinks, also when one fails. `replace`: what files held before is replaced, even by nothing.
+    fn close(&mut self, replace: bool) -> Result<(), SinkError> {
+        fn end<R>(sink: &mut dyn Sink<R>, replace: bool) -> Result<(), SinkError> {
+            if replace { sink.close() } else { sink.release() }
+        }
+        let changes = end(&mut *self.changes, replace);
+        let similar_items = self.similar_items.as_mut().map_or(Ok(()), |sink| end(&mut **sink, replace));
+        let similar_users = self.similar_users.as_mut().map_or(Ok(()), |sink| end(&mut **sink, replace));
         changes.and(similar_items).and(similar_users)
     }
 }
@@ -82,7 +85,7 @@ impl Writer {
         if written.is_err() {
             self.shared.stop.set();
         }
-        match written.and_then(|()| self.sinks.close()) {
+        match written.and_then(|()| self.sinks.close(!self.shared.progress.has_no_results())) {
             Err(error) if error.closed => Ok(()),
             result => result,
         }

@@ -7,6 +7,7 @@ mod damage;
 mod endurance;
 mod kills;
 mod regress;
+mod rotation;
 mod trends;
 mod trouble;
 

@@ -6,6 +6,7 @@
 
 mod broker;
 mod exactly_once;
+mod names;
 mod operations;
 mod rows;
 

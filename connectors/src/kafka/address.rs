@@ -33,6 +33,11 @@ impl Address {
         }
         Ok(Address { brokers: brokers.to_owned(), topic: topic.to_owned() })
     }
+
+    /// The brokers, each `host:port`.
+    pub(super) fn brokers(&self) -> impl Iterator<Item = &str> {
+        self.brokers.split(',').map(str::trim)
+    }
 }
 
 /// The URI.

@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
 use super::{Address, KafkaOptions};
+use crate::{SinkError, SourceError};
 
 /// Time limit for the first answer of a broker.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,6 +32,26 @@ pub(super) struct ClientError {
 impl ClientError {
     pub(super) fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
         ClientError { what: what.into(), advice: advice.into() }
+    }
+
+    /// A topic under a known name is another one.
+    pub(super) fn recreated() -> Self {
+        ClientError::new(
+            "the topic was deleted and created again: positions in the old one mean nothing in it",
+            "start with --rebuild to read all that is there",
+        )
+    }
+
+    /// The failure of the source `name`.
+    pub(super) fn of_source(self, name: &str) -> SourceError {
+        let ClientError { what, advice } = self;
+        SourceError { source_name: name.to_owned(), position: None, what, advice, cause: None }
+    }
+
+    /// The failure of the sink `name`.
+    pub(super) fn of_sink(self, name: &str) -> SinkError {
+        let ClientError { what, advice } = self;
+        SinkError { sink_name: name.to_owned(), what, advice, closed: false, cause: None }
     }
 }
 
@@ -117,8 +138,17 @@ pub(super) struct LoggingContext {
     /// Topic of the statistics.
     topic: String,
     last_error: Mutex<Option<(RDKafkaErrorCode, String, Instant)>>,
-    /// End offset by partition.
-    ends: Mutex<BTreeMap<i32, i64>>,
+    /// End by partition.
+    ends: Mutex<BTreeMap<i32, End>>,
+}
+
+/// The end of a partition, by the latest statistics.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// Offset after the last record or transaction marker.
+    pub(super) high: i64,
+    /// Offset at which the client last reported that it has read everything. It counts markers, which are not delivered.
+    pub(super) reported: i64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -135,8 +165,8 @@ impl LoggingContext {
         locked(&self.last_error).as_ref().map(|(code, reason, _)| (*code, reason.clone()))
     }
 
-    /// End offset by partition, updated every second.
-    pub(super) fn ends(&self) -> BTreeMap<i32, i64> {
+    /// End by partition, updated every second.
+    pub(super) fn ends(&self) -> BTreeMap<i32, End> {
         locked(&self.ends).clone()
     }
 
@@ -178,7 +208,9 @@ impl ClientContext for LoggingContext {
     fn stats(&self, statistics: Statistics) {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         let known = topic.partitions.values().filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
-        *locked(&self.ends) = known.map(|partition| (partition.partition, partition.hi_offset)).collect();
+        *locked(&self.ends) = known
+            .map(|found| (found.partition, End { high: found.hi_offset, reported: found.eof_offset }))
+            .collect();
     }
 }
 
@@ -265,6 +297,9 @@ pub(super) fn explain(error: &KafkaError, context: &LoggingContext) -> ClientErr
         Some(Code::Resolve) => ClientError::new(format!("unknown host: {reason}"), "check the broker's name"),
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
             ClientError::new("there is no such topic", "check its name, or create it")
+        }
+        Some(Code::UnknownPartition) => {
+            ClientError::new("the topic, or a partition of it, was deleted", "create it again, and start again")
         }
         Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut) => {
             ClientError::new(

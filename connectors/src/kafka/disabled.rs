@@ -4,21 +4,39 @@ use schema::Rejected;
 
 use super::KafkaOptions;
 use crate::sinks::Keyed;
-use crate::{InputOptions, OpenError, Record, Sink, SinkState, Source};
+use crate::{Delivery, InputOptions, OpenError, Record, Sink, SinkState, Source};
+
+/// The claim of a topic, which this build cannot make.
+pub enum TopicClaim {}
+
+impl TopicClaim {
+    pub(crate) fn new(address: &str, _: &KafkaOptions) -> Result<Self, OpenError> {
+        Err(disabled(address))
+    }
+
+    pub(crate) fn with_delivery(self, _: Delivery) -> Self {
+        match self {}
+    }
+}
 
 pub(crate) fn open_source<R: Record>(address: &str, _: &InputOptions) -> Result<Box<dyn Source<R>>, OpenError> {
     Err(disabled(address))
 }
 
-pub(crate) fn open_sink<R: Keyed>(address: &str, _: &KafkaOptions) -> Result<Box<dyn Sink<R>>, OpenError> {
-    Err(disabled(address))
+pub(crate) fn open_sink<R: Keyed>(claim: TopicClaim) -> Result<Box<dyn Sink<R>>, OpenError> {
+    match claim {}
 }
 
-pub(crate) fn continue_sink(address: &str, _: &KafkaOptions) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
-    Err(disabled(address))
+pub(crate) fn continue_sink(claim: TopicClaim) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
+    match claim {}
 }
 
-pub(crate) fn open_dead_letters(address: &str, _: &KafkaOptions) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
+pub(crate) fn open_dead_letters(claim: TopicClaim) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
+    match claim {}
+}
+
+/// Whether two addresses name one topic.
+pub fn is_same_topic(address: &str, _: &str, _: &KafkaOptions) -> Result<bool, OpenError> {
     Err(disabled(address))
 }
 

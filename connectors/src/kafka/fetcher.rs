@@ -15,8 +15,8 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use schema::{Original, Position, Reason, Rejected};
 
 use super::Address;
-use super::client::{ClientError, LoggingContext, explain, partitions, watermarks};
-use super::source::source_error;
+use super::client::{ClientError, End as PartitionEnd, LoggingContext, explain, partitions, watermarks};
+use super::topic_id::topic_id;
 use crate::decode::Decoder;
 use crate::records::Received;
 use crate::transports::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_REJECTED_BYTES};
@@ -32,6 +32,9 @@ const IDLE_POLL: Duration = Duration::from_millis(100);
 const KEEP_ALIVE_POLL: Duration = Duration::from_millis(10);
 /// Pause between two attempts to send a batch.
 const SEND_RETRY: Duration = Duration::from_micros(200);
+
+/// Time limit of a request about the topic while it is read.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Records since the batch before.
 pub(super) struct Fetched<R: Record> {
@@ -80,6 +83,8 @@ pub(super) struct Fetcher<R: Record, D> {
     bytes: usize,
     /// Offsets sent since the last commit, by partition.
     uncommitted: BTreeMap<i32, i64>,
+    /// Id of the topic, if the broker gives it one.
+    topic_id: Option<String>,
 }
 
 /// Why fetching ends.
@@ -99,6 +104,7 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
         decoder: D,
         options: &InputOptions,
         control: Arc<FetcherControl>,
+        topic_id: Option<String>,
     ) -> Self {
         Fetcher {
             name: name.to_owned(),
@@ -113,11 +119,12 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
             fetched: Fetched::default(),
             bytes: 0,
             uncommitted: BTreeMap::new(),
+            topic_id,
         }
     }
 
-    /// A function that returns the end offsets by partition, updated every second.
-    pub(super) fn ends(&self) -> Arc<dyn Fn() -> BTreeMap<i32, i64> + Send + Sync> {
+    /// A function that returns the ends of the partitions, updated every second.
+    pub(super) fn ends(&self) -> Arc<dyn Fn() -> BTreeMap<i32, PartitionEnd> + Send + Sync> {
         let consumer = Arc::clone(&self.consumer);
         Arc::new(move || consumer.client().context().ends())
     }
@@ -156,7 +163,7 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
     fn partitions(&self) -> Result<Vec<i32>, ClientError> {
         let context = self.consumer.client().context();
         let found = partitions(self.consumer.client(), context, &self.address.topic, || ())?;
-        found.ok_or_else(|| ClientError::new("the topic does not exist any more", "create it again, and start again"))
+        found.ok_or_else(deleted)
     }
 
     fn explain(&self, error: &KafkaError) -> ClientError {
@@ -168,7 +175,7 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
         if let Err(End::Failed(error)) = self.fetch(sender, poller) {
             // The records before the failure are valid. Sending fails only when the source was dropped.
             sender.send(Ok(std::mem::take(&mut self.fetched))).unwrap_or_default();
-            sender.send(Err(source_error(&self.name, error))).unwrap_or_default();
+            sender.send(Err(error.of_source(&self.name))).unwrap_or_default();
             poller.unpark();
         }
         self.commit();
@@ -211,6 +218,7 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
             }
             // Not during a pause: new partitions would not be paused.
             if refreshed.elapsed() >= self.refresh && !pause.active {
+                self.check_topic()?;
                 self.find_new_partitions()?;
                 refreshed = Instant::now();
             }
@@ -255,8 +263,9 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
         self.fetched.reached.insert(partition, offset + 1);
         let batch = &mut self.fetched.batch;
         let records = batch.len();
-        let decoded = if message.payload().is_none() {
-            Err(Reason::Malformed { detail: "the record has no value".into() })
+        let decoded = if value.trim_ascii().is_empty() {
+            // A decoder of lines would skip it.
+            Err(Reason::NoValue)
         } else if value.len() > self.max_record_bytes {
             Err(Reason::TooLong { limit: self.max_record_bytes })
         } else {
@@ -291,12 +300,10 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
                 format!("records were deleted before they were read ({error})"),
                 "start with --rebuild to read what is there; give the topic a longer retention (docs/kafka.md)",
             ))),
-            Some(
-                Code::UnknownTopicOrPartition
-                | Code::UnknownTopic
-                | Code::UnknownPartition
-                | Code::TopicAuthorizationFailed,
-            ) => Err(End::Failed(self.explain(error))),
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                Err(End::Failed(deleted()))
+            }
+            Some(Code::TopicAuthorizationFailed) => Err(End::Failed(self.explain(error))),
             // The context of the client has logged it.
             _ => {
                 tracing::debug!(source = %self.name, %error, "error while reading");
@@ -321,9 +328,20 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
         }
     }
 
+    /// Fails if the topic is another one: what was in it between the last record read and its deletion is gone, and offsets
+    /// of the new one are not those of the old one.
+    fn check_topic(&self) -> Result<(), End> {
+        if self.topic_id.is_none() {
+            return Ok(());
+        }
+        let found = topic_id(self.consumer.client(), &self.address.topic, REFRESH_TIMEOUT);
+        // Without an answer it is checked the next time. The context of the client logs that a broker does not answer.
+        if found.is_some() && found != self.topic_id { Err(End::Failed(ClientError::recreated())) } else { Ok(()) }
+    }
+
     /// Reads new partitions from their beginning, so that no record is missed.
     fn find_new_partitions(&mut self) -> Result<(), End> {
-        let found = self.consumer.fetch_metadata(Some(&self.address.topic), Duration::from_secs(1));
+        let found = self.consumer.fetch_metadata(Some(&self.address.topic), REFRESH_TIMEOUT);
         // The context of the client logs that a broker does not answer.
         let Ok(found) = found else { return Ok(()) };
         let new: Vec<i32> = found
@@ -377,6 +395,13 @@ impl Pause {
         tracing::debug!(source = %fetcher.name, paused, "partitions paused or resumed");
         done.map_err(|error| End::Failed(fetcher.explain(&error)))
     }
+}
+
+fn deleted() -> ClientError {
+    ClientError::new(
+        "the topic, or a partition of it, was deleted",
+        "create it again, and start with --rebuild to read all that is there",
+    )
 }
 
 /// A record in its original form.

@@ -20,7 +20,7 @@ use schema::Change;
 use super::client::{CONNECT_TIMEOUT, ClientError, SERVE_TIMEOUT, base, config_error, explain, partitions};
 use super::deliveries::Deliveries;
 use super::readback::read_back;
-use super::topics::{TopicKind, prepare};
+use super::topics::{TopicClaim, TopicKind};
 use super::{Address, Delivery, KafkaOptions};
 use crate::sinks::Keyed;
 use crate::{OpenError, Sink, SinkError, SinkState};
@@ -74,28 +74,39 @@ pub(super) struct TopicSink<R> {
 }
 
 /// Opens a topic and fences off other transactional producers.
-pub(crate) fn open_sink<R: Keyed>(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<R>>, OpenError> {
-    let address = Address::parse(address)?;
-    Ok(Box::new(TopicSink::open(&address, options).map_err(|error| sink_error(&address.to_string(), error))?))
+pub(crate) fn open_sink<R: Keyed>(claim: TopicClaim) -> Result<Box<dyn Sink<R>>, OpenError> {
+    let name = claim.address.to_string();
+    Ok(Box::new(TopicSink::open(&claim).map_err(|error| error.of_sink(&name))?))
 }
 
 /// Opens a topic of changes, fences off other transactional producers, and then reads the lists in the topic.
-pub(crate) fn continue_sink(
-    address: &str,
-    options: &KafkaOptions,
-) -> Result<(Box<dyn Sink<Change>>, SinkState), OpenError> {
-    let address = Address::parse(address)?;
-    let name = address.to_string();
-    let sink = TopicSink::open(&address, options).map_err(|error| sink_error(&name, error))?;
-    let state = read_back(&name, &address, options).map_err(|error| sink_error(&name, error))?;
+pub(crate) fn continue_sink(claim: TopicClaim) -> Result<(Box<dyn Sink<Change>>, SinkState), OpenError> {
+    let name = claim.address.to_string();
+    let sink = TopicSink::open(&claim).map_err(|error| error.of_sink(&name))?;
+    let state = read_back(&name, &claim.address, &claim.options).map_err(|error| error.of_sink(&name))?;
     Ok((Box::new(sink), state))
 }
 
-fn producer(address: &Address, options: &KafkaOptions, index: usize) -> Result<BaseProducer<Deliveries>, ClientError> {
+/// Fences off a process of version 0.1, whose ids had dashes, so that it cannot write any more when it wakes up.
+fn fence_off_older_versions(address: &Address, options: &KafkaOptions) {
+    for index in 0..TRANSACTIONAL_PRODUCERS {
+        let id = format!("{}-{}-{index}", options.group, address.topic);
+        if let Err(ClientError { what, .. }) =
+            producer(address, options, Some(id.clone())).and_then(|producer| init_transactions(&producer))
+        {
+            tracing::warn!(id, what, "cannot fence off a deltarec of an older version: make sure that none runs");
+        }
+    }
+}
+
+fn producer(
+    address: &Address,
+    options: &KafkaOptions,
+    transactional_id: Option<String>,
+) -> Result<BaseProducer<Deliveries>, ClientError> {
     let mut config = producer_config(address, options)?;
-    if options.delivery == Delivery::Transactional {
-        // The id belongs to the topic and not to a worker or a machine, so that the next writer fences off this one.
-        config.set("transactional.id", format!("{}-{}-{index}", options.group, address.topic));
+    if let Some(id) = transactional_id {
+        config.set("transactional.id", id);
         // How long the broker keeps the transaction of a dead process. A new process does not wait for it.
         if config.get("transaction.timeout.ms").is_none() {
             config.set("transaction.timeout.ms", "60000");
@@ -174,11 +185,7 @@ pub(super) fn drain(producer: &BaseProducer<Deliveries>, name: &str, plural: &st
 
 fn not_acknowledged(name: &str, count: impl std::fmt::Display, plural: &str) -> SinkError {
     let what = format!("{count} {plural} are not acknowledged");
-    sink_error(name, ClientError::new(what, "make sure that the broker runs, and start again"))
-}
-
-pub(super) fn sink_error(name: &str, ClientError { what, advice }: ClientError) -> SinkError {
-    SinkError { sink_name: name.to_owned(), what, advice, closed: false, cause: None }
+    ClientError::new(what, "make sure that the broker runs, and start again").of_sink(name)
 }
 
 /// Why the broker, or its client, refuses a request.
@@ -191,13 +198,19 @@ enum Refusal {
 }
 
 impl<R: Keyed> TopicSink<R> {
-    fn open(address: &Address, options: &KafkaOptions) -> Result<Self, ClientError> {
-        prepare(address, options, TopicKind::Compacted)?;
+    fn open(claim: &TopicClaim) -> Result<Self, ClientError> {
+        claim.prepare(TopicKind::Compacted)?;
+        let TopicClaim { address, options, .. } = claim;
         let transactions = options.delivery == Delivery::Transactional;
         let count = if transactions { TRANSACTIONAL_PRODUCERS } else { 1 };
-        let producers: Vec<_> = (0..count).map(|index| producer(address, options, index)).collect::<Result<_, _>>()?;
+        // The id belongs to the topic and not to a worker or a machine, so that the next writer fences off this one. A topic
+        // has no slash, so no two pairs of group and topic have the same id.
+        let id = |index| transactions.then(|| format!("{}/{}/{index}", options.group, address.topic));
+        let producers: Vec<_> =
+            (0..count).map(|index| producer(address, options, id(index))).collect::<Result<_, _>>()?;
         if transactions {
             producers.iter().try_for_each(init_transactions)?;
+            fence_off_older_versions(address, options);
         }
         Ok(TopicSink {
             name: address.to_string(),
@@ -270,7 +283,7 @@ impl<R: Keyed> TopicSink<R> {
                     tracing::warn!(sink = %self.name, reason, "transaction aborted, sending its records again");
                     self.send_again()?;
                 }
-                Err(Refusal::Fatal(error)) => return Err(sink_error(&self.name, error)),
+                Err(Refusal::Fatal(error)) => return Err(error.of_sink(&self.name)),
             }
         }
         Ok(())
@@ -287,7 +300,7 @@ impl<R: Keyed> TopicSink<R> {
         loop {
             match self.try_send_again() {
                 Ok(()) => return Ok(()),
-                Err(Refusal::Fatal(error)) => return Err(sink_error(&self.name, error)),
+                Err(Refusal::Fatal(error)) => return Err(error.of_sink(&self.name)),
                 Err(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
                     tracing::warn!(sink = %self.name, reason, ?backoff, "cannot send the records again, retrying");
                     std::thread::sleep(backoff);
@@ -350,7 +363,7 @@ impl<R: Keyed> TopicSink<R> {
         }
         if code == Some(Code::MessageSizeTooLarge) {
             let ClientError { what, advice } = explain(error, self.producer().context().log_context());
-            let of = record.map(|(key, bytes)| format!(" (key `{key}`, {bytes} bytes)")).unwrap_or_default();
+            let of = record.map(|(key, bytes)| format!(" (that of `{key}`, {bytes} bytes)")).unwrap_or_default();
             return Refusal::Fatal(ClientError { what: what + &of, advice });
         }
         if self.transactions && self.begun && !matches!(error, KafkaError::Transaction(_)) {
@@ -361,15 +374,16 @@ impl<R: Keyed> TopicSink<R> {
 
     /// Failure of the current producer.
     fn failure(&self) -> Option<Refusal> {
-        self.producer().context().failure().map(|failure| self.classify(&failure, None))
+        let failed = self.producer().context().failure()?;
+        Some(self.classify(&failed.error, Some((&failed.key, failed.bytes))))
     }
 
     /// Without transactions: reports failures, and advances the acknowledged tick.
     fn update_acknowledged(&mut self) -> Result<(), SinkError> {
         match self.failure() {
-            Some(Refusal::Fatal(error)) => return Err(sink_error(&self.name, error)),
+            Some(Refusal::Fatal(error)) => return Err(error.of_sink(&self.name)),
             Some(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
-                return Err(sink_error(&self.name, ClientError::new(reason, "see the broker's log")));
+                return Err(ClientError::new(reason, "see the broker's log").of_sink(&self.name));
             }
             None => {}
         }
@@ -400,7 +414,7 @@ impl<R: Keyed> Sink<R> for TopicSink<R> {
         match sent {
             Ok(()) if self.uncommitted_bytes > MAX_TRANSACTION_BYTES => self.commit(Duration::MAX),
             Ok(()) => Ok(()),
-            Err(Refusal::Fatal(error)) => Err(sink_error(&self.name, error)),
+            Err(Refusal::Fatal(error)) => Err(error.of_sink(&self.name)),
             Err(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
                 tracing::warn!(sink = %self.name, reason, "transaction aborted, sending its records again");
                 self.send_again()

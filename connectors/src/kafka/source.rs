@@ -1,6 +1,6 @@
 //! A topic as a source: all its partitions, each in its own order. A [`Fetcher`] reads on a thread of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 use std::thread::{self, Thread};
@@ -10,8 +10,9 @@ use rdkafka::consumer::Consumer;
 use schema::Position;
 
 use super::Address;
-use super::client::{ClientError, SERVE_TIMEOUT, consumer, partitions};
+use super::client::{CONNECT_TIMEOUT, ClientError, End, SERVE_TIMEOUT, consumer, partitions};
 use super::fetcher::{Fetched, Fetcher, FetcherControl};
+use super::topic_id::topic_id;
 use crate::decode::{Decoder, RecordDecoder};
 use crate::formats::json::Json;
 use crate::records::{Mapping, mapping};
@@ -36,9 +37,13 @@ struct TopicSource<R: Record, D> {
     state: State<R, D>,
     /// Offset after the last polled record, by partition.
     positions: BTreeMap<i32, i64>,
+    /// Partitions of which everything was polled. Their last offsets may be transaction markers.
+    at_end: BTreeSet<i32>,
     /// End offsets at the first poll, by partition; without the partitions that have been read to that offset.
     backfill: Option<BTreeMap<i32, i64>>,
     control: Arc<FetcherControl>,
+    /// Id of the topic, if the broker gives it one.
+    topic_id: Option<String>,
 }
 
 enum State<R: Record, D> {
@@ -46,8 +51,8 @@ enum State<R: Record, D> {
     New(Box<Fetcher<R, D>>),
     Fetching {
         fetched: Receiver<Result<Fetched<R>, SourceError>>,
-        /// End offsets by partition, from the statistics of the client.
-        ends: Arc<dyn Fn() -> BTreeMap<i32, i64> + Send + Sync>,
+        /// Ends of the partitions, from the statistics of the client.
+        ends: Arc<dyn Fn() -> BTreeMap<i32, End> + Send + Sync>,
     },
     Failed,
 }
@@ -59,7 +64,7 @@ pub(crate) fn open_source<R: Record>(address: &str, options: &InputOptions) -> R
     let mapping = mapping::<R>(options, &name, None)?;
     let format = Json::new(mapping.columns())?;
     let decoder = RecordDecoder::<R, Json>::new(mapping, format);
-    let source = TopicSource::open(&name, address, decoder, options).map_err(|error| source_error(&name, error))?;
+    let source = TopicSource::open(&name, address, decoder, options).map_err(|error| error.of_source(&name))?;
     Ok(Box::new(source))
 }
 
@@ -71,14 +76,17 @@ impl<R: Record, D: Decoder<R> + 'static> TopicSource<R, D> {
         if partitions(consumer.client(), context, &address.topic, serve)?.is_none() {
             return Err(ClientError::new("there is no such topic", "check its name, or create it"));
         }
+        let topic_id = topic_id(consumer.client(), &address.topic, CONNECT_TIMEOUT);
         let control = Arc::new(FetcherControl::default());
-        let fetcher = Fetcher::new(name, address, consumer, decoder, options, Arc::clone(&control));
+        let fetcher = Fetcher::new(name, address, consumer, decoder, options, Arc::clone(&control), topic_id.clone());
         Ok(TopicSource {
             name: name.to_owned(),
             state: State::New(Box::new(fetcher)),
             positions: BTreeMap::new(),
+            at_end: BTreeSet::new(),
             backfill: None,
             control,
+            topic_id,
         })
     }
 
@@ -94,10 +102,6 @@ impl<R: Record, D: Decoder<R> + 'static> TopicSource<R, D> {
     }
 }
 
-pub(super) fn source_error(name: &str, ClientError { what, advice }: ClientError) -> SourceError {
-    SourceError { source_name: name.to_owned(), position: None, what, advice, cause: None }
-}
-
 impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
     fn name(&self) -> &str {
         &self.name
@@ -106,7 +110,7 @@ impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
     fn poll(&mut self, into: &mut Batch<R>) -> Result<Polled, SourceError> {
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
             State::New(fetcher) => {
-                self.start(fetcher, thread::current()).map_err(|error| source_error(&self.name, error))?
+                self.start(fetcher, thread::current()).map_err(|error| error.of_source(&self.name))?
             }
             state => state,
         };
@@ -119,7 +123,7 @@ impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
                     "the thread that reads the topic has failed",
                     "please report what is printed above",
                 );
-                return Err(source_error(&self.name, error));
+                return Err(error.of_source(&self.name));
             }
         };
         let more = !fetched.is_empty();
@@ -130,6 +134,8 @@ impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
                 reached.get(partition).is_none_or(|reached| reached < end) && !ended.contains(partition)
             });
         }
+        self.at_end.retain(|partition| !reached.contains_key(partition));
+        self.at_end.extend(ended);
         self.positions.extend(reached);
         Ok(if more { Polled::Ready } else { Polled::Idle })
     }
@@ -142,15 +148,18 @@ impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
                 positions.insert(partition, offset);
             }
         }
-        SourcePosition::Partitions(positions)
+        SourcePosition::Partitions { offsets: positions, topic: self.topic_id.clone() }
     }
 
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
-        let SourcePosition::Partitions(positions) = position else {
+        let SourcePosition::Partitions { offsets, topic } = position else {
             let error = ClientError::new("cannot resume a topic at a line of a file", "start without the saved state");
-            return Err(source_error(&self.name, error));
+            return Err(error.of_source(&self.name));
         };
-        self.positions.clone_from(positions);
+        if topic.is_some() && self.topic_id.is_some() && *topic != self.topic_id {
+            return Err(ClientError::recreated().of_source(&self.name));
+        }
+        self.positions.clone_from(offsets);
         Ok(())
     }
 
@@ -168,9 +177,10 @@ impl<R: Record, D: Decoder<R> + 'static> Source<R> for TopicSource<R, D> {
 
     fn lag(&self) -> BTreeMap<i32, u64> {
         let State::Fetching { ends, .. } = &self.state else { return BTreeMap::new() };
-        let lag = |(partition, end): (i32, i64)| {
+        let lag = |(partition, End { high, reported }): (i32, End)| {
             let position = self.positions.get(&partition).copied()?;
-            Some((partition, u64::try_from(end - position).unwrap_or(0)))
+            let read = if self.at_end.contains(&partition) { position.max(reported) } else { position };
+            Some((partition, u64::try_from(high - read).unwrap_or(0)))
         };
         ends().into_iter().filter_map(lag).collect()
     }

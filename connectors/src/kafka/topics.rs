@@ -3,34 +3,85 @@
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
-use super::client::{ClientError, LoggingContext, base, config_error, explain, partitions};
-use super::{Address, KafkaOptions};
+use super::client::{
+    CONNECT_TIMEOUT, ClientError, LoggingContext, SERVE_TIMEOUT, base, config_error, consumer, explain, partitions,
+};
+use super::{Address, Delivery, KafkaOptions};
+use crate::OpenError;
 
 /// Time limit for creating or describing a topic.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Creates the topic if it is missing. If it exists, warns about settings that would delete the latest record of a key.
-pub(super) fn prepare(address: &Address, options: &KafkaOptions, kind: TopicKind) -> Result<(), ClientError> {
-    let config = base(address, options)?;
-    let admin: AdminClient<LoggingContext> = rdkafka::config::FromClientConfigAndContext::from_config_and_context(
-        &config,
-        LoggingContext::new(&address.topic),
-    )
-    .map_err(|error| config_error(&error))?;
-    let context = admin.inner().context();
-    // The admin client has a thread that serves its callbacks.
-    if partitions(admin.inner(), context, &address.topic, || ())?.is_some() {
-        if kind == TopicKind::Compacted {
-            check(&admin, &address.topic);
+/// A topic of a sink that is looked up, and neither created nor written to.
+pub struct TopicClaim {
+    pub(super) address: Address,
+    pub(super) options: KafkaOptions,
+    admin: AdminClient<LoggingContext>,
+    exists: bool,
+}
+
+impl TopicClaim {
+    /// Looks up the topic. A missing one is an error unless it may be created. `address` is what follows `kafka://`.
+    pub(crate) fn new(address: &str, options: &KafkaOptions) -> Result<Self, OpenError> {
+        let address = Address::parse(address)?;
+        let name = address.to_string();
+        Ok(TopicClaim::look_up(address, options.clone()).map_err(|error| error.of_sink(&name))?)
+    }
+
+    fn look_up(address: Address, options: KafkaOptions) -> Result<Self, ClientError> {
+        let config = base(&address, &options)?;
+        let context = LoggingContext::new(&address.topic);
+        let admin: AdminClient<LoggingContext> =
+            rdkafka::config::FromClientConfigAndContext::from_config_and_context(&config, context)
+                .map_err(|error| config_error(&error))?;
+        // The admin client has a thread that serves its callbacks.
+        let exists = partitions(admin.inner(), admin.inner().context(), &address.topic, || ())?.is_some();
+        if !exists && !options.create {
+            return Err(ClientError::new("there is no such topic", "create it, or set kafka.create = true"));
         }
-        return Ok(());
+        Ok(TopicClaim { address, options, admin, exists })
     }
-    if !options.create {
-        return Err(ClientError::new("there is no such topic", "create it, or set kafka.create = true"));
+
+    /// The same topic with another delivery.
+    pub(crate) fn with_delivery(self, delivery: Delivery) -> Self {
+        TopicClaim { options: KafkaOptions { delivery, ..self.options }, ..self }
     }
-    create(&admin, address, options, kind)
+
+    /// Creates the topic if it is missing. If it exists, warns about settings that would delete the latest record of a key.
+    pub(super) fn prepare(&self, kind: TopicKind) -> Result<(), ClientError> {
+        match (self.exists, kind) {
+            (false, _) => create(&self.admin, &self.address, &self.options, kind)?,
+            (true, TopicKind::Compacted) => check(&self.admin, &self.address.topic),
+            (true, TopicKind::DeadLetters) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether two addresses, of which each is what follows `kafka://`, name one topic: the same name in the same cluster,
+/// whatever its brokers are called. The brokers are asked only if the addresses have none in common.
+pub fn is_same_topic(a: &str, b: &str, options: &KafkaOptions) -> Result<bool, OpenError> {
+    let (a, b) = (Address::parse(a)?, Address::parse(b)?);
+    if a.topic != b.topic {
+        return Ok(false);
+    }
+    if a.brokers().any(|broker| b.brokers().any(|other| other == broker)) {
+        return Ok(true);
+    }
+    let id = |address: &Address| cluster_id(address, options).map_err(|error| error.of_sink(&address.to_string()));
+    let (a, b) = (id(&a)?, id(&b)?);
+    Ok(a.is_some() && a == b)
+}
+
+/// The id of the cluster; very old brokers have none.
+fn cluster_id(address: &Address, options: &KafkaOptions) -> Result<Option<String>, ClientError> {
+    let consumer = consumer(address, options, &options.group, &[])?;
+    let serve = || drop(consumer.poll(SERVE_TIMEOUT));
+    partitions(consumer.client(), consumer.client().context(), &address.topic, serve)?;
+    Ok(consumer.client().fetch_cluster_id(CONNECT_TIMEOUT))
 }
 
 /// Purpose of a topic.

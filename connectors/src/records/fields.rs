@@ -84,7 +84,7 @@ impl Fields {
     }
 
     fn no_value(&self, column: usize, word: &str) -> Reason {
-        Reason::NoValue { field: self.columns[column].clone(), word: shown(word) }
+        Reason::NullWord { field: self.columns[column].clone(), word: shown(word) }
     }
 
     pub(super) fn missing(&self, column: usize) -> Reason {

@@ -1,16 +1,16 @@
-use std::io;
+use std::io::{self, Write};
 use std::mem;
 
 use serde::Serialize;
 
-use super::Output;
+use super::Stream;
 use crate::error::sink_error;
 use crate::{Sink, SinkError};
 
 /// JSON lines in a file or on stdout, one record a line. A [`Sink`] for every kind of record.
 pub struct Lines {
     name: String,
-    output: Output,
+    stream: Stream,
     /// One line, so that only whole lines reach the output.
     line: Vec<u8>,
     /// Whether there are records since the last flush. An empty flush would still add bytes to a compressed file.
@@ -20,8 +20,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn new(name: String, output: Output) -> Self {
-        Lines { name, output, line: Vec::new(), dirty: false, acknowledged: None, closed: false }
+    pub(crate) fn new(name: String, stream: Stream) -> Self {
+        Lines { name, stream, line: Vec::new(), dirty: false, acknowledged: None, closed: false }
     }
 
     /// Writes one record. May buffer.
@@ -30,13 +30,14 @@ impl Lines {
         self.line.clear();
         let written = serde_json::to_writer(&mut self.line, record).map_err(io::Error::from);
         self.line.push(b'\n');
-        written.and_then(|()| self.output.write_all(&self.line)).map_err(|error| sink_error(&self.name, "write", error))
+        let line = &self.line;
+        written.and_then(|()| self.stream.start()?.write_all(line)).map_err(|error| sink_error(&self.name, "write", error))
     }
 
     /// Passes buffered records to the operating system.
     pub fn flush(&mut self) -> Result<(), SinkError> {
         if mem::take(&mut self.dirty) {
-            self.output.flush().map_err(|error| sink_error(&self.name, "write", error))?;
+            self.stream.start().and_then(Write::flush).map_err(|error| sink_error(&self.name, "write", error))?;
         }
         Ok(())
     }
@@ -44,7 +45,7 @@ impl Lines {
     /// Writes the end of a compressed file and flushes. Closing again has no effect.
     pub fn close(&mut self) -> Result<(), SinkError> {
         if !self.closed {
-            self.output.finish().map_err(|error| sink_error(&self.name, "finish the file", error))?;
+            self.stream.start().and_then(|output| output.finish()).map_err(|error| sink_error(&self.name, "finish the file", error))?;
             self.closed = true;
         }
         Ok(())
@@ -72,5 +73,9 @@ impl<R: Serialize> Sink<R> for Lines {
 
     fn close(&mut self) -> Result<(), SinkError> {
         Lines::close(self)
+    }
+
+    fn release(&mut self) -> Result<(), SinkError> {
+        if self.stream.is_started() { Lines::close(self) } else { Ok(()) }
     }
 }

@@ -3,12 +3,13 @@ use std::borrow::Cow;
 use schema::{Change, ItemName, ListKey, Rejected, Similar, UserName};
 use serde::Serialize;
 
-use crate::{Delivery, KafkaOptions, OpenError, Sink, kafka};
+use crate::kafka::TopicClaim;
+use crate::{Delivery, OpenError, Sink, kafka};
 
 /// A kind of record that [`open_sink`](crate::open_sink) can write to a file, stdout or a topic.
 pub trait SinkRecord: Serialize + Sized + 'static {
-    /// Opens a topic. `address` is what follows `kafka://`.
-    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError>;
+    /// Opens a topic, which is created if it is missing.
+    fn open_topic(claim: TopicClaim) -> Result<Box<dyn Sink<Self>>, OpenError>;
 }
 
 /// A record with a key. In a topic the latest record of a key replaces those before.
@@ -69,21 +70,21 @@ impl<N: Named> Keyed for Similar<N> {
 }
 
 impl SinkRecord for Change {
-    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
-        kafka::open_sink(address, options)
+    fn open_topic(claim: TopicClaim) -> Result<Box<dyn Sink<Self>>, OpenError> {
+        kafka::open_sink(claim)
     }
 }
 
 /// Rows need no transactions: after a restart all of them are emitted again, so a late write of an old process is replaced.
 impl<N: Named> SinkRecord for Similar<N> {
-    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
-        kafka::open_sink(address, &KafkaOptions { delivery: Delivery::Idempotent, ..options.clone() })
+    fn open_topic(claim: TopicClaim) -> Result<Box<dyn Sink<Self>>, OpenError> {
+        kafka::open_sink(claim.with_delivery(Delivery::Idempotent))
     }
 }
 
 /// A topic of rejected records is a dead-letter topic.
 impl SinkRecord for Rejected {
-    fn open_topic(address: &str, options: &KafkaOptions) -> Result<Box<dyn Sink<Self>>, OpenError> {
-        kafka::open_dead_letters(address, options)
+    fn open_topic(claim: TopicClaim) -> Result<Box<dyn Sink<Self>>, OpenError> {
+        kafka::open_dead_letters(claim)
     }
 }

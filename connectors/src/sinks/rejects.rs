@@ -2,9 +2,8 @@ use std::collections::BTreeMap;
 
 use schema::{Position, Rejected};
 
-use super::Lines;
-use super::resume::append;
-use crate::{KafkaOptions, OpenError, Sink, SinkError, Uri, open_sink};
+use super::OutputClaim;
+use crate::{OpenError, Sink, SinkError};
 
 /// Counts rejected records by reason, logs the first of each reason, and writes all of them to an output, if there is one.
 #[derive(Default)]
@@ -15,21 +14,10 @@ pub struct RejectLog {
 }
 
 impl RejectLog {
-    /// Opens the output, if given: JSON lines in a new file or on stdout, or a dead-letter topic.
-    pub fn open(uri: Option<&Uri>, kafka: &KafkaOptions) -> Result<Self, OpenError> {
-        let output = uri.map(|uri| open_sink(uri, kafka)).transpose()?;
-        Ok(RejectLog { output, ..RejectLog::default() })
-    }
-
-    /// [`RejectLog::open`] that appends to an existing file.
-    pub fn append(uri: Option<&Uri>, kafka: &KafkaOptions) -> Result<Self, OpenError> {
-        match uri {
-            Some(uri @ Uri::File { .. }) => {
-                let lines = Lines::new(uri.to_string(), append(uri)?);
-                Ok(RejectLog { output: Some(Box::new(lines)), ..RejectLog::default() })
-            }
-            uri => RejectLog::open(uri, kafka),
-        }
+    /// A log with this output: its contents are replaced, or, if the run resumes, appended to. A topic is always appended to.
+    pub fn to(claim: OutputClaim, resumes: bool) -> Result<Self, OpenError> {
+        let output = if resumes { claim.append()? } else { claim.open()? };
+        Ok(RejectLog { output: Some(output), ..RejectLog::default() })
     }
 
     /// Takes one record. It is counted even if the output fails.
@@ -62,6 +50,11 @@ impl RejectLog {
     /// Closes the output.
     pub fn close(&mut self) -> Result<(), SinkError> {
         self.output.as_mut().map_or(Ok(()), |output| output.close())
+    }
+
+    /// [`Sink::release`] of the output.
+    pub fn release(&mut self) -> Result<(), SinkError> {
+        self.output.as_mut().map_or(Ok(()), |output| output.release())
     }
 }
 

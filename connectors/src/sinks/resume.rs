@@ -1,18 +1,18 @@
 //! What an existing output contains, for a run that resumes from a snapshot.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use schema::ListKey;
 use serde::Deserialize;
 
-use super::{Lines, Output, compress, create_file};
+use super::claim::{FileClaim, lock};
+use super::{Stream, compress};
 use crate::error::sink_error;
-use crate::open::create_output;
 use crate::transports::{Packing, decompress};
-use crate::{Compression, Format, KafkaOptions, OpenError, Sink, SinkError, Uri, kafka};
+use crate::{Compression, OpenError, SinkError};
 
 /// The lists that an output contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,62 +37,70 @@ struct Item {
     item: String,
 }
 
-/// Opens an output of changes for appending and reads the lists that it contains.
-///
-/// A file is read from the start, at some hundred MB/s. An incomplete last line, from a run that was killed, is removed. A
-/// compressed file is compressed again. A missing file is created. The contents of stdout are unknown.
-///
-/// Of a topic the latest record of each key is read, after all other writers have been fenced off. A missing topic is created.
-pub fn continue_sink(uri: &Uri, kafka: &KafkaOptions) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
-    if let Uri::Kafka(address) = uri {
-        return kafka::continue_sink(address, kafka);
-    }
+/// Opens a file of changes for appending and reads the lists that it contains.
+pub(super) fn lists(file: FileClaim, name: &str) -> Result<(Stream, SinkState), OpenError> {
     let mut state = SinkStateBuilder::default();
-    let output = continue_file(uri, |line| serde_json::from_slice(line).map(|change| state.apply(change)))?;
-    Ok((Box::new(Lines::new(uri.to_string(), output)), state.build()))
+    let stream = continue_file(file, name, |line| serde_json::from_slice(line).map(|change| state.apply(change)))?;
+    Ok((stream, state.build()))
 }
 
-/// Opens an output of lines of any kind for appending.
-pub(super) fn append(uri: &Uri) -> Result<Output, OpenError> {
-    continue_file(uri, |_| Ok(()))
+/// Opens a file of lines of any kind for appending.
+pub(super) fn end(file: FileClaim, name: &str) -> Result<Stream, OpenError> {
+    continue_file(file, name, |_| Ok(()))
 }
 
 /// Opens a file for appending, passes each of its lines to `see`, and removes an incomplete last line.
-fn continue_file(uri: &Uri, mut see: impl FnMut(&[u8]) -> Result<(), serde_json::Error>) -> Result<Output, OpenError> {
-    let Uri::File { path, format: Format::JsonLines, compression } = uri else { return create_output(uri) };
-    let name = uri.to_string();
-    let failed = |error| sink_error(&name, "append to the file", error);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return create_output(uri),
-        Err(error) => return Err(failed(error).into()),
-    };
+fn continue_file(
+    claim: FileClaim,
+    name: &str,
+    mut see: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
+) -> Result<Stream, OpenError> {
+    let failed = |error| sink_error(name, "append to the file", error);
+    let compression = claim.compression;
+    let mut output = claim.open(name)?;
+    if !claim.is_regular {
+        return Ok(Stream::replacing(output, compression));
+    }
+    // The file itself and not a link to it: the new file of a compressed output takes its place.
+    let path = claim.path.canonicalize().map_err(failed)?;
+    let file = File::open(&path).map_err(failed)?;
     let mut number = 0_u64;
     let mut see = |line: &[u8]| {
         number += 1;
         see(line).map_err(|error| SinkError {
-            sink_name: name.clone(),
+            sink_name: name.to_owned(),
             what: format!("line {number} is not a change of a list ({error})"),
             advice: "this is not the output of the resumed run: name that output, or a new file".into(),
             closed: false,
             cause: None,
         })
     };
-    if *compression == Compression::Plain {
+    if compression == Compression::Plain {
         let whole = each_line(file, |line| see(line), failed)?;
-        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-        file.set_len(whole).map_err(failed)?;
-        return Ok(compress(file, Compression::Plain).map_err(failed)?);
+        output.set_len(whole).and_then(|()| output.seek(SeekFrom::End(0))).map_err(failed)?;
+        return Ok(Stream::Started(compress(output, compression).map_err(failed)?));
     }
-    // A truncated compressed file cannot be continued: its lines are compressed again.
-    let mut beside = path.as_os_str().to_owned();
+    // A truncated compressed file cannot be continued: its lines are compressed again, into a file that takes its place.
+    let mut beside = path.clone().into_os_string();
     beside.push(".continued");
-    let mut output = create_file(Path::new(&beside), *compression).map_err(failed)?;
-    let lines = decompress(file, Packing::of(Some(*compression), *compression));
-    each_line(lines, |line| see(line).and_then(|()| output.write_all(line).map_err(failed)), failed)?;
-    output.flush().map_err(failed)?;
-    std::fs::rename(&beside, path).map_err(failed)?;
-    Ok(output)
+    let new = create_new(Path::new(&beside)).map_err(failed)?;
+    new.set_permissions(file.metadata().map_err(failed)?.permissions()).map_err(failed)?;
+    lock(name, &new).map_err(|error| error.of(name))?;
+    let mut packed = compress(new, compression).map_err(failed)?;
+    let lines = decompress(file, Packing::of(Some(compression), compression));
+    each_line(lines, |line| see(line).and_then(|()| packed.write_all(line).map_err(failed)), failed)?;
+    packed.flush().map_err(failed)?;
+    std::fs::rename(&beside, &path).map_err(failed)?;
+    Ok(Stream::Started(packed))
+}
+
+/// Creates a file that nobody else has. What a killed run left under the name is removed; a link there is not followed.
+fn create_new(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create_new(path)
 }
 
 /// Reads whole lines up to the end, or up to the truncation of a compressed file. Returns the number of their bytes.

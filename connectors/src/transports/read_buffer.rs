@@ -3,6 +3,7 @@ use std::io::{self, Read};
 use schema::Position;
 
 use super::ByteStream;
+use crate::Fingerprint;
 use crate::error::Unreadable;
 
 const INITIAL_CAPACITY: usize = 128 << 10;
@@ -27,11 +28,13 @@ pub(crate) struct ReadBuffer {
     line: u64,
     byte: u64,
     ended: bool,
+    /// The first bytes of the stream, for fingerprints.
+    head: Vec<u8>,
 }
 
 impl ReadBuffer {
     pub(crate) fn new(stream: ByteStream) -> Self {
-        ReadBuffer { stream, buffer: vec![0; INITIAL_CAPACITY], start: 0, end: 0, line: 1, byte: 0, ended: false }
+        ReadBuffer { stream, buffer: vec![0; INITIAL_CAPACITY], start: 0, end: 0, line: 1, byte: 0, ended: false, head: Vec::new() }
     }
 
     /// The bytes read and not consumed.
@@ -52,6 +55,16 @@ impl ReadBuffer {
     /// Offset in the stream of the first of [`ReadBuffer::bytes`].
     pub(crate) fn byte(&self) -> u64 {
         self.byte
+    }
+
+    /// The first bytes of the stream, at most [`Fingerprint::BYTES`] of those read.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The last bytes that were consumed, at most [`Fingerprint::BYTES`].
+    pub(crate) fn before(&self) -> &[u8] {
+        &self.buffer[self.start - self.start.min(Fingerprint::BYTES)..self.start]
     }
 
     /// Whether the stream has no bytes after [`ReadBuffer::bytes`].
@@ -78,19 +91,21 @@ impl ReadBuffer {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.end == self.buffer.len() {
-            if self.start == 0 {
+        // The last bytes that were consumed stay in front of the others: see `before`.
+        let kept = self.start.min(Fingerprint::BYTES);
+        if self.start == self.end || self.end == self.buffer.len() {
+            if self.start == kept && self.start < self.end {
                 self.buffer.resize(self.buffer.len() * 2, 0);
             } else {
-                self.buffer.copy_within(self.start..self.end, 0);
-                (self.start, self.end) = (0, self.end - self.start);
+                self.buffer.copy_within(self.start - kept..self.end, 0);
+                (self.start, self.end) = (kept, kept + self.end - self.start);
             }
         }
         loop {
             match self.stream.read(&mut self.buffer[self.end..]) {
                 Ok(bytes) => {
+                    let missing = Fingerprint::BYTES - self.head.len();
+                    self.head.extend_from_slice(&self.buffer[self.end..][..bytes.min(missing)]);
                     self.end += bytes;
                     self.ended = bytes == 0;
                     return Ok(());

@@ -7,7 +7,7 @@ use crate::decode::Decoder;
 use crate::error::source_error;
 use crate::formats::{End, Framing};
 use crate::records::Received;
-use crate::{Batch, Polled, Record, Source, SourceError, SourcePosition};
+use crate::{Batch, Fingerprint, Polled, Record, Source, SourceError, SourcePosition};
 
 /// A source of records that lines separate: a file or stdin.
 ///
@@ -23,6 +23,8 @@ pub(crate) struct StreamSource<D> {
     skipping: Option<Position>,
     /// Whether the buffer may contain a whole record.
     buffered: bool,
+    /// Position at the start of the last poll, which is before all records of a batch, and the hash of the bytes before it.
+    checkpoint: (u64, u32),
 }
 
 enum Step {
@@ -33,7 +35,8 @@ enum Step {
 
 impl<D: Framing> StreamSource<D> {
     pub(crate) fn new(name: String, buffer: ReadBuffer, decoder: D, max_record_bytes: usize) -> Self {
-        StreamSource { name, buffer, decoder, max_record_bytes, skipping: None, buffered: true }
+        let checkpoint = (0, Fingerprint::hash(&[]));
+        StreamSource { name, buffer, decoder, max_record_bytes, skipping: None, buffered: true, checkpoint }
     }
 
     fn step<R: Record>(&mut self, into: &mut Batch<R>) -> Step
@@ -110,6 +113,31 @@ impl<D: Framing> StreamSource<D> {
             cause: None,
         }
     }
+
+    /// The fingerprint for a position that has been reached.
+    fn fingerprint(&self, byte: u64) -> Option<Fingerprint> {
+        let head = self.buffer.head();
+        let head = &head[..head.len().min(usize::try_from(byte).unwrap_or(usize::MAX))];
+        // A record that is longer than a batch starts before the checkpoint.
+        let (at, tail) = if self.checkpoint.0 <= byte { self.checkpoint } else { (0, Fingerprint::hash(&[])) };
+        (!head.is_empty()).then(|| Fingerprint { head: Fingerprint::hash(head), at, tail })
+    }
+
+    /// Consumes the bytes before `byte`.
+    fn skip_to(&mut self, byte: u64) -> Result<(), SourceError> {
+        loop {
+            let left = byte - self.buffer.byte();
+            let step = self.buffer.bytes().len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.buffer.consume(step);
+            if self.buffer.byte() == byte {
+                return Ok(());
+            }
+            if self.buffer.ended() {
+                return Err(self.seek_error(format!("ends before byte {byte}")));
+            }
+            self.buffer.fill().map_err(|error| self.read_error(error))?;
+        }
+    }
 }
 
 impl<R: Record, D: Decoder<R> + Framing> Source<R> for StreamSource<D> {
@@ -123,6 +151,7 @@ impl<R: Record, D: Decoder<R> + Framing> Source<R> for StreamSource<D> {
             self.buffer.fill().map_err(|error| self.read_error(error))?;
         }
         self.buffered = true;
+        self.checkpoint = (self.buffer.byte(), Fingerprint::hash(self.buffer.before()));
         let limit = self.buffer.byte() + MAX_BATCH_BYTES as u64;
         for _ in 0..MAX_BATCH_RECORDS {
             match self.step(into) {
@@ -139,11 +168,17 @@ impl<R: Record, D: Decoder<R> + Framing> Source<R> for StreamSource<D> {
     }
 
     fn position(&self, batch: &Batch<R>, next: usize) -> SourcePosition {
-        SourcePosition::of_record(batch, next, self.skipping.unwrap_or(self.buffer.position()))
+        let end = self.skipping.unwrap_or(self.buffer.position());
+        match SourcePosition::of_record(batch, next, end) {
+            SourcePosition::Line { line, byte, .. } => {
+                SourcePosition::Line { line, byte, fingerprint: self.fingerprint(byte) }
+            }
+            partitions @ SourcePosition::Partitions { .. } => partitions,
+        }
     }
 
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
-        let SourcePosition::Line { line, byte } = *position else {
+        let SourcePosition::Line { line, byte, fingerprint } = *position else {
             return Err(self.seek_error("cannot resume a file at offsets of a topic".into()));
         };
         // The start of the first record, which may follow a header.
@@ -153,20 +188,20 @@ impl<R: Record, D: Decoder<R> + Framing> Source<R> for StreamSource<D> {
         if byte < self.buffer.byte() {
             return Err(self.seek_error(format!("cannot go back to byte {byte}")));
         }
-        loop {
-            let left = byte - self.buffer.byte();
-            let step = self.buffer.bytes().len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.buffer.consume(step);
-            if self.buffer.byte() == byte {
-                break;
+        // A part that lies within the header of a CSV file is covered by the head.
+        if let Some(Fingerprint { at, tail, .. }) = fingerprint.filter(|found| (self.buffer.byte()..=byte).contains(&found.at)) {
+            self.skip_to(at)?;
+            if Fingerprint::hash(self.buffer.before()) != tail {
+                return Err(self.seek_error(format!("what is before byte {at} differs from what was read")));
             }
-            if self.buffer.ended() {
-                return Err(self.seek_error(format!("ends before byte {byte}")));
-            }
-            self.buffer.fill().map_err(|error| self.read_error(error))?;
+            self.checkpoint = (at, tail);
         }
+        self.skip_to(byte)?;
         if self.buffer.line() != line {
             return Err(self.seek_error(format!("byte {byte} is not on line {line}")));
+        }
+        if fingerprint.is_some_and(|found| self.fingerprint(byte).is_none_or(|now| now.head != found.head)) {
+            return Err(self.seek_error("its first bytes differ from those that were read".into()));
         }
         Ok(())
     }

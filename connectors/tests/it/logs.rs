@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use connectors::{KafkaOptions, RejectLog};
+use connectors::RejectLog;
 use schema::{Position, Reason, Rejected};
 
 use crate::support::csv;
@@ -32,7 +32,7 @@ fn logged(run: impl FnOnce()) -> Vec<String> {
 #[test]
 fn logs_the_first_record_of_each_reason() {
     let lines = logged(|| {
-        let mut log = RejectLog::open(None, &KafkaOptions::default()).unwrap();
+        let mut log = RejectLog::default();
         for (line, reason) in [
             (3, Reason::NotUtf8),
             (4, Reason::Missing { field: "user".into() }),

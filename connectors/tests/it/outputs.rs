@@ -2,7 +2,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use connectors::{KafkaOptions, OpenError, RejectLog, Sink, SinkError, Uri, open_sink};
+use connectors::{KafkaOptions, OpenError, OutputClaim, RejectLog, Sink, SinkError, Uri, continue_sink, open_sink};
 use schema::{Change, ListKey, Position, Reason, Recommended, Rejected};
 
 fn change(at: u64) -> Change {
@@ -148,11 +148,15 @@ fn rejected(reason: Reason, line: u64) -> Rejected {
     }
 }
 
+fn reject_log(path: &Path) -> RejectLog {
+    RejectLog::to(OutputClaim::new(&uri(path), &KafkaOptions::default()).unwrap(), false).unwrap()
+}
+
 #[test]
 fn counts_rejected_records_by_reason_and_writes_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.jsonl.gz");
-    let mut log = RejectLog::open(Some(&uri(&path)), &KafkaOptions::default()).unwrap();
+    let mut log = reject_log(&path);
     log.record(&rejected(Reason::NotUtf8, 2)).unwrap();
     log.record(&rejected(Reason::Missing { field: "user".into() }, 3)).unwrap();
     log.record(&rejected(Reason::NotUtf8, 4)).unwrap();
@@ -171,7 +175,7 @@ fn counts_rejected_records_by_reason_and_writes_them() {
 
 #[test]
 fn counts_rejected_records_without_an_output() {
-    let mut log = RejectLog::open(None, &KafkaOptions::default()).unwrap();
+    let mut log = RejectLog::default();
     log.record(&rejected(Reason::BadDwell, 2)).unwrap();
     log.flush().unwrap();
     log.close().unwrap();
@@ -182,9 +186,89 @@ fn counts_rejected_records_without_an_output() {
 #[test]
 fn counts_rejected_records_when_their_output_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let mut log =
-        RejectLog::open(Some(&uri(&link(folder.path(), "bad.jsonl", "/dev/full"))), &KafkaOptions::default()).unwrap();
+    let mut log = reject_log(&link(folder.path(), "bad.jsonl", "/dev/full"));
     log.record(&rejected(Reason::NotUtf8, 2)).unwrap();
     assert!(log.flush().unwrap_err().to_string().contains("free some space"));
     assert_eq!(log.total(), 1);
+}
+
+const NAMES: [&str; 3] = ["out.jsonl", "out.jsonl.gz", "out.jsonl.zst"];
+
+#[test]
+fn a_file_keeps_its_contents_until_the_first_record_or_the_close() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in NAMES {
+        let path = folder.path().join(name);
+        let old = "not a list, and not packed either\n";
+        let kept = || fs::read_to_string(&path).is_ok_and(|text| text == old);
+        fs::write(&path, old).unwrap();
+        drop(OutputClaim::new(&uri(&path), &KafkaOptions::default()).unwrap());
+        assert!(kept(), "{name}: claimed");
+        drop(open(&path));
+        assert!(kept(), "{name}: opened and dropped");
+        let mut sink = open(&path);
+        sink.flush(7).unwrap();
+        sink.maintain().unwrap();
+        sink.release().unwrap();
+        drop(sink);
+        assert!(kept(), "{name}: released without a record");
+        let mut sink = open(&path);
+        sink.close().unwrap();
+        drop(sink);
+        assert_eq!(decompressed(&path), "", "{name}: closed without a record");
+        fs::write(&path, old).unwrap();
+        let mut sink = open(&path);
+        sink.write(&change(7)).unwrap();
+        sink.release().unwrap();
+        assert_eq!(decompressed(&path), LINE, "{name}: a record");
+    }
+}
+
+#[test]
+fn a_file_has_one_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in NAMES {
+        let path = folder.path().join(name);
+        let mut sink = open(&path);
+        sink.write(&change(7)).unwrap();
+        sink.flush(7).unwrap();
+        let refused = || match OutputClaim::new(&uri(&path), &KafkaOptions::default()) {
+            Ok(_) => panic!("{name}: two writers"),
+            Err(error) => error.to_string(),
+        };
+        assert!(refused().contains("another run"), "{}", refused());
+        drop(sink);
+        // A compressed file is replaced by another, which is locked as well.
+        let (mut sink, state) = continue_sink(&uri(&path), &KafkaOptions::default()).unwrap();
+        assert_eq!(state.lists.len(), 1);
+        assert!(refused().contains("another run"), "{}", refused());
+        sink.close().unwrap();
+        drop(sink);
+        assert_eq!(decompressed(&path), LINE);
+        open(&path);
+    }
+}
+
+#[test]
+fn links_are_followed_and_nothing_is_written_through_a_predictable_name() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let (target, path) = (folder.path().join("target.jsonl.gz"), folder.path().join("link.jsonl.gz"));
+    symlink(&target, &path).unwrap();
+    let mut sink = open(&path);
+    sink.write(&change(7)).unwrap();
+    sink.close().unwrap();
+    drop(sink);
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
+    let precious = folder.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    symlink(&precious, folder.path().join("target.jsonl.gz.continued")).unwrap();
+    let (mut sink, _) = continue_sink(&uri(&path), &KafkaOptions::default()).unwrap();
+    sink.write(&change(7)).unwrap();
+    sink.close().unwrap();
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(path.is_symlink() && !target.is_symlink());
+    assert_eq!(decompressed(&target), LINE.repeat(2));
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(!folder.path().join("target.jsonl.gz.continued").is_symlink());
 }

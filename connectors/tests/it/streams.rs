@@ -58,7 +58,7 @@ fn resuming_at_every_record_equals_reading_through() {
             let mut positions = 0;
             loop {
                 let resume = slow.position(&Batch::default(), 0);
-                let SourcePosition::Line { line, byte } = resume else { panic!("a file has lines") };
+                let SourcePosition::Line { line, byte, .. } = resume else { panic!("a file has lines") };
                 let position = Position::Line { line, byte };
                 let mut resumed = open(Cursor::new(bytes.clone()), format, compression);
                 resumed.resume_at(&resume).unwrap();
@@ -89,7 +89,7 @@ fn resuming_at_every_record_equals_reading_through() {
 fn resuming_another_file_is_an_error() {
     let resume = |line, byte| {
         let mut source = open(Cursor::new(CSV), Format::Csv, Compression::Plain);
-        source.resume_at(&SourcePosition::Line { line, byte }).map_err(|error| error.to_string())
+        source.resume_at(&SourcePosition::Line { line, byte, fingerprint: None }).map_err(|error| error.to_string())
     };
     assert_eq!(resume(1, 0), Ok(()));
     assert_eq!(resume(0, 0), Ok(()), "the default is the start");

@@ -1,12 +1,13 @@
 //! The plan of a run: everything that the arguments and the configuration decide before anything is opened.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{anyhow, bail, ensure};
-use connectors::{OpenError, Uri};
+use connectors::{Compression, Format, OpenError, Uri};
 
 use super::{ClockArg, InputArgs, RunArgs};
 use crate::cluster::Member;
+use crate::commands::same::Place;
 use crate::config::Config;
 use crate::engine::{Clock, Show};
 use crate::failure::Failure;
@@ -71,8 +72,8 @@ pub(super) fn plan(
         }
         other => other,
     };
-    let optional = |text: Option<&String>| text.map(|text| uri(text)).transpose();
-    let (inputs, output) = (args.inputs.uris()?, uri(&args.output)?);
+    let optional = |text: Option<&String>| text.map(|text| output_uri(text)).transpose();
+    let (inputs, output) = (args.inputs.uris()?, output_uri(&args.output)?);
     let reads_topic = inputs.iter().any(|input| matches!(input, Uri::Kafka(_)));
     let clock = match args.clock {
         Some(ClockArg::Wall) => Clock::Wall,
@@ -97,7 +98,7 @@ pub(super) fn plan(
         rebuild: args.rebuild,
         input_args: args.inputs,
     };
-    endpoints.check().map_err(Failure::Usage)?;
+    endpoints.check(config.state.uri.as_deref()).map_err(Failure::Usage)?;
     if args.rebuild && config.state.uri.is_none() {
         return Err(Failure::Usage(anyhow!("--rebuild needs a state to rebuild: --state URI")));
     }
@@ -109,9 +110,21 @@ pub(super) fn uri(text: &str) -> Result<Uri, Failure> {
     text.parse().map_err(|error| Failure::from(OpenError::from(error)))
 }
 
+/// An output. A pipe or a device needs no extension: it takes JSON lines.
+fn output_uri(text: &str) -> Result<Uri, Failure> {
+    match uri(text) {
+        // Opened by its name, it would have a position of its own and lose what a shell's `>>` keeps.
+        _ if matches!(text, "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => Ok(Uri::Stdio),
+        Err(_) if Path::new(text).metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) => {
+            Ok(Uri::File { path: text.into(), format: Format::JsonLines, compression: Compression::Plain })
+        }
+        parsed => parsed,
+    }
+}
+
 impl Endpoints {
     /// The outputs, each with its option.
-    fn outputs(&self) -> Vec<(&'static str, &Uri)> {
+    pub(super) fn outputs(&self) -> Vec<(&'static str, &Uri)> {
         let outputs = [
             ("--output", Some(&self.output)),
             ("--rejects", self.rejects.as_ref()),
@@ -121,44 +134,39 @@ impl Endpoints {
         outputs.into_iter().filter_map(|(option, uri)| Some((option, uri?))).collect()
     }
 
-    /// Finds conflicts between inputs and outputs.
-    fn check(&self) -> anyhow::Result<()> {
+    /// Finds conflicts between inputs, outputs and the state.
+    fn check(&self, state: Option<&str>) -> anyhow::Result<()> {
         let stdin = self.inputs.iter().filter(|input| **input == Uri::Stdio).count();
         ensure!(stdin <= 1, "stdin can be only one of the inputs: remove one --input -");
         let outputs = self.outputs();
+        let outputs: Vec<_> = outputs.iter().map(|(option, uri)| (option, uri, Place::of_output(uri))).collect();
         for (at, input) in self.inputs.iter().enumerate() {
-            let Some((option, output)) = outputs.iter().find(|(_, output)| is_same(input, output)) else { continue };
-            match input {
-                Uri::File { .. } => bail!("{option} {output} is also input {}: it would be overwritten unread", at + 1),
-                Uri::Kafka(_) => bail!("{option} {output} is also input {}: changes would be read as events", at + 1),
-                Uri::Stdio | Uri::Generate(_) => {}
+            let place = Place::of_input(input);
+            let Some((option, output, _)) = outputs.iter().find(|(.., other)| place.is_same(other)) else { continue };
+            let input = if input == **output { String::new() } else { format!(" ({input}, the same under another name)") };
+            let at = at + 1;
+            match output {
+                Uri::File { .. } => bail!("{option} {output} is also input {at}{input}: it would be overwritten unread"),
+                Uri::Stdio => bail!("{option} {output} goes to input {at}{input}: changes would be read as events"),
+                Uri::Kafka(_) => bail!("{option} {output} is also input {at}: changes would be read as events"),
+                Uri::Generate(_) => {}
             }
         }
-        for (at, (option, output)) in outputs.iter().enumerate() {
-            if let Some((other, _)) = outputs[..at].iter().find(|(_, other)| is_same(output, other)) {
-                bail!("{option} and {other} are the same: give them different places");
+        for (at, (option, output, place)) in outputs.iter().enumerate() {
+            if let Some((other, named, _)) = outputs[..at].iter().find(|(.., other)| place.is_same(other)) {
+                let names = if output == named { String::new() } else { format!(" ({output} and {named})") };
+                bail!("{option} and {other} are the same{names}: give them different places");
+            }
+        }
+        let state = state.map(|uri| uri.strip_prefix("file://").unwrap_or(uri)).filter(|path| !path.contains("://"));
+        if let Some(state) = state.filter(|path| !path.is_empty()) {
+            let place = Place::of_path(Path::new(state));
+            if let Some((option, output, _)) = outputs.iter().find(|(.., other)| place.is_same(other)) {
+                bail!("{option} {output} is also the state ({state}): give them different places");
             }
         }
         Ok(())
     }
-}
-
-fn is_same(a: &Uri, b: &Uri) -> bool {
-    match (a, b) {
-        (Uri::File { path: a, .. }, Uri::File { path: b, .. }) => match (resolve(a), resolve(b)) {
-            (Some(a), Some(b)) => a == b,
-            _ => a == b,
-        },
-        _ => a == b,
-    }
-}
-
-/// The path of a file without links. A file that does not exist yet is resolved by its folder.
-fn resolve(path: &Path) -> Option<PathBuf> {
-    path.canonicalize().ok().or_else(|| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(folder.canonicalize().ok()?.join(path.file_name()?))
-    })
 }
 
 #[cfg(test)]

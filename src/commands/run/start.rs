@@ -1,6 +1,7 @@
 //! Carries out a plan: opens inputs and outputs, links the processes, and starts the threads.
 
-use connectors::{RejectLog, Uri, open_sink};
+use anyhow::anyhow;
+use connectors::{KafkaOptions, OutputClaim, RejectLog, Uri, is_same_topic};
 use schema::IdKey;
 
 use super::id_key::warn_without_key;
@@ -11,8 +12,8 @@ use crate::engine::{self, Job, Running, state};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
-/// Starts a run. Inputs are opened first: a mistake there must not replace an output. The cluster is linked last, so that
-/// a process that cannot run does not keep the others waiting. `None`: the run was stopped before all processes were linked.
+/// Starts a run. The cluster is linked last, so that a process that cannot run does not keep the others waiting. `None`:
+/// the run was stopped before all processes were linked.
 pub(super) fn start(plan: CoordinatorPlan, ids: IdKey, stop: Stop) -> Result<Option<Running>, Failure> {
     let CoordinatorPlan { config, workers, member, endpoints } = plan;
     let mut job = open(endpoints, config, workers, ids, stop)?;
@@ -34,38 +35,68 @@ pub(super) fn follow(plan: &FollowerPlan, stop: &Stop) -> Result<(), Failure> {
     Ok(engine::run_follower(&plan.config, links, workers, saves, stop)?)
 }
 
-/// Opens the inputs and outputs of a run.
-fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: Stop) -> Result<Job, Failure> {
-    let Endpoints { input_args, inputs: uris, output, rejects, similar_items, similar_users, clock, show, rebuild } =
-        endpoints;
-    warn_without_key(ids, &uris);
-    let dead_letters = matches!(rejects, Some(Uri::Kafka(_)));
-    let mut inputs = input_args.open(&config, dead_letters)?;
-    let (sink, resume, rejects, state) = if let Some(uri) = &config.state.uri {
-        let rejects = if state::has_snapshots(uri)? {
-            RejectLog::append(rejects.as_ref(), &config.kafka)?
-        } else {
-            RejectLog::open(rejects.as_ref(), &config.kafka)?
-        };
-        let records = input_args.reading();
-        let run = state::StatefulRun {
-            config: &config,
-            state: uri,
-            uris: &uris,
-            output: &output,
-            records,
-            ids,
-            clock,
-            rebuild,
-        };
-        let (sink, resume, state) = state::prepare(run, &mut inputs)?;
-        (sink, resume, rejects, Some(state))
-    } else {
-        let (sink, resume) = state::open_output(&output, &inputs, &config.kafka)?;
-        (sink, resume, RejectLog::open(rejects.as_ref(), &config.kafka)?, None)
+/// Finds a topic that two of the inputs and outputs name by different brokers of one cluster. The plan has compared the
+/// texts; this may have to ask the brokers.
+fn check_topics(endpoints: &Endpoints, kafka: &KafkaOptions) -> Result<(), Failure> {
+    let outputs = endpoints.outputs();
+    let is_same = |a: &Uri, b: &Uri| match (a, b) {
+        (Uri::Kafka(a), Uri::Kafka(b)) => is_same_topic(a, b, kafka),
+        _ => Ok(false),
     };
-    let similar_items = similar_items.map(|uri| open_sink(&uri, &config.kafka)).transpose()?;
-    let similar_users = similar_users.map(|uri| open_sink(&uri, &config.kafka)).transpose()?;
+    for (at, (option, output)) in outputs.iter().enumerate() {
+        for input in &endpoints.inputs {
+            if is_same(input, output)? {
+                return Err(Failure::Usage(anyhow!(
+                    "{option} {output} is the same topic as --input {input}, by another name of its brokers: what is \
+                     written would be read as events; name another topic"
+                )));
+            }
+        }
+        for (other, named) in &outputs[..at] {
+            if is_same(named, output)? {
+                return Err(Failure::Usage(anyhow!(
+                    "{option} {output} and {other} {named} are the same topic by different names of its brokers: name \
+                     another topic"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Opens the inputs and outputs of a run. A mistake in one of them must cost nothing: everything is claimed, opened and
+/// compared before anything is created or fenced off, and what files hold is replaced only by results.
+fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: Stop) -> Result<Job, Failure> {
+    let store = config.state.uri.as_deref().map(|uri| state::claim(uri, &config, ids)).transpose()?;
+    warn_without_key(ids, &endpoints.inputs);
+    check_topics(&endpoints, &config.kafka)?;
+    let claim = |uri: &Option<Uri>| uri.as_ref().map(|uri| OutputClaim::new(uri, &config.kafka)).transpose();
+    let output = OutputClaim::new(&endpoints.output, &config.kafka)?;
+    let rejects = claim(&endpoints.rejects)?;
+    let (similar_items, similar_users) = (claim(&endpoints.similar_items)?, claim(&endpoints.similar_users)?);
+
+    let Endpoints { input_args, inputs: uris, clock, show, rebuild, .. } = endpoints;
+    let dead_letters = rejects.as_ref().is_some_and(OutputClaim::is_topic);
+    let mut inputs = input_args.open(&config, dead_letters)?;
+    let stateful = store.map(|store| {
+        let records = input_args.reading();
+        let run = state::StatefulRun { config: &config, uris: &uris, records, ids, clock, rebuild };
+        state::prepare(run, store, &mut inputs)
+    });
+    let stateful = stateful.transpose()?;
+
+    let continues = stateful.as_ref().is_some_and(state::Prepared::continues);
+    let rejects = rejects.map(|claim| RejectLog::to(claim, continues)).transpose()?.unwrap_or_default();
+    let similar_items = similar_items.map(OutputClaim::open).transpose()?;
+    let similar_users = similar_users.map(OutputClaim::open).transpose()?;
+    // Last: of a topic, other writers are fenced off.
+    let (sink, resume, state) = if let Some(stateful) = stateful {
+        let (sink, resume, state) = stateful.open(output, &inputs)?;
+        (sink, resume, Some(state))
+    } else {
+        let (sink, resume) = state::open_output(output, &inputs)?;
+        (sink, resume, None)
+    };
     let mut job = Job::new(config, inputs, sink);
     (job.sinks.similar_items, job.sinks.similar_users) = (similar_items, similar_users);
     Ok(Job { rejects, workers, ids, clock, show, stop, state, resume, ..job })

@@ -72,7 +72,7 @@ mod tests {
         }
 
         fn position(&self, _batch: &Batch, _next: usize) -> SourcePosition {
-            SourcePosition::Partitions([].into())
+            SourcePosition::Partitions { offsets: [].into(), topic: None }
         }
 
         fn resume_at(&mut self, _position: &SourcePosition) -> Result<(), SourceError> {

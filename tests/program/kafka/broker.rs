@@ -137,6 +137,35 @@ impl Broker {
         added.into_iter().next().unwrap().unwrap();
     }
 
+    /// Deletes a topic and creates it again.
+    pub(super) fn recreate(&self, topic: &str, partitions: i32) {
+        let deleted = block_on(self.admin().delete_topics(&[topic], &AdminOptions::new())).unwrap();
+        deleted.into_iter().next().unwrap().unwrap();
+        let begin = Instant::now();
+        loop {
+            // A topic is deleted in the background.
+            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+            let created = block_on(self.admin().create_topics(&[new], &AdminOptions::new())).unwrap();
+            match created.into_iter().next().unwrap() {
+                Ok(_) => return,
+                Err(error) => assert!(begin.elapsed() < TOPIC_TIMEOUT, "{error:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Appends events in one transaction.
+    pub(super) fn produce_in_transaction(&self, topic: &str, events: &[Event]) {
+        let producer: BaseProducer = self.config().set("transactional.id", format!("of-{topic}")).create().unwrap();
+        producer.init_transactions(TOPIC_TIMEOUT).unwrap();
+        producer.begin_transaction().unwrap();
+        for event in events {
+            let value = serde_json::to_vec(event).unwrap();
+            producer.send(BaseRecord::to(topic).key(&event.user).payload(&value)).map_err(|(error, _)| error).unwrap();
+        }
+        producer.commit_transaction(TOPIC_TIMEOUT).unwrap();
+    }
+
     pub(super) fn producer(&self) -> BaseProducer {
         self.config().set("linger.ms", "5").set("queue.buffering.max.messages", "2000000").create().unwrap()
     }

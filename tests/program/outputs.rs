@@ -1,0 +1,183 @@
+//! Files of the user: a run that is refused, stopped or mistaken leaves them as they were.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
+
+use super::{ProcessOutput, TestDir, event, gunzip, two_shoppers};
+
+const TS: u64 = 1_763_900_000_000;
+
+/// Old contents of an output, from something else.
+const OLD: &str = "precious\n";
+
+const WAIT: Duration = Duration::from_secs(60);
+
+fn dir() -> TestDir {
+    let dir = TestDir::new();
+    dir.write("in.jsonl", two_shoppers(TS));
+    dir.write("lists.jsonl", OLD);
+    dir
+}
+
+#[test]
+fn a_mistake_in_one_output_leaves_the_others_alone() {
+    let dir = dir();
+    dir.write("rejects.jsonl", OLD);
+    let mistakes = [
+        ("--rejects rejects.csv", 2, "does not fit into CSV"),
+        ("--rejects nowhere/rejects.jsonl", 1, "create the folder first"),
+        ("--rejects generate:", 2, "is an input only"),
+        ("--output-similar-items items.csv", 2, "does not fit into CSV"),
+        ("--output-similar-users nowhere/users.jsonl", 1, "create the folder first"),
+        ("--output-similar-users kafka://", 2, "the topic is missing"),
+        ("--rejects rejects.jsonl --output-similar-users nowhere/users.jsonl", 1, "create the folder first"),
+        ("--rejects rejects.jsonl --input missing.jsonl", 1, "missing.jsonl"),
+        ("--rejects rejects.jsonl --columns user=a,user=b", 2, "user"),
+        ("--rejects rejects.jsonl --set graph.k=0", 2, "graph.k"),
+    ];
+    for state in ["", " --state state"] {
+        for (mistake, code, part) in mistakes {
+            dir.run(&format!("--input in.jsonl --output lists.jsonl {mistake}{state}")).assert_failure(code, &[part]);
+            assert_eq!(dir.read("lists.jsonl"), OLD, "{mistake}");
+            assert_eq!(dir.read("rejects.jsonl"), OLD, "{mistake}");
+        }
+    }
+    assert!(!dir.path("items.csv").exists() && !dir.path("rejects.csv").exists());
+    // A snapshot of other settings.
+    dir.run("--input in.jsonl --output first.jsonl --state other").assert_success();
+    dir.run("--input in.jsonl --output lists.jsonl --rejects rejects.jsonl --state other --set levels.view=2")
+        .assert_failure(2, &["--rebuild"]);
+    assert_eq!(dir.read("lists.jsonl") + &dir.read("rejects.jsonl"), OLD.repeat(2));
+    dir.run("--input in.jsonl --output lists.jsonl --rejects rejects.jsonl").assert_success();
+    assert_eq!((dir.read("lists.jsonl").lines().count(), dir.read("rejects.jsonl").as_str()), (1, ""));
+}
+
+#[test]
+fn a_run_without_an_event_leaves_its_outputs_alone() {
+    let dir = dir();
+    dir.write("bad.jsonl", "bad\n");
+    let packed = b"packed by something else";
+    dir.write("packed.jsonl.gz", packed);
+    for state in ["", " --state state"] {
+        dir.run(&format!("--input bad.jsonl --output lists.jsonl --rejects rejects.jsonl{state}"));
+        assert_eq!(dir.read("lists.jsonl"), OLD, "all records were rejected");
+        assert_eq!(dir.read("rejects.jsonl").lines().count(), 1);
+    }
+    let similar = "--output other.jsonl --output-similar-items packed.jsonl.gz --output-similar-users lists.jsonl";
+    dir.run(&format!("--input bad.jsonl {similar}"));
+    assert_eq!(fs::read(dir.path("packed.jsonl.gz")).unwrap(), packed);
+    dir.write("broken.jsonl.gz", b"\x1f\x8b\x08");
+    dir.run("--input broken.jsonl.gz --output lists.jsonl").assert_failure(1, &["broken.jsonl.gz"]);
+    assert_eq!(dir.read("lists.jsonl"), OLD, "the input failed");
+    let running = dir.start(&["run", "--output", "lists.jsonl", "--output-similar-items", "packed.jsonl.gz"]);
+    running.stderr.wait_for("events", WAIT);
+    running.signal("TERM");
+    running.finish_within(WAIT).assert_success();
+    assert_eq!(dir.read("lists.jsonl"), OLD, "stopped before there was an event");
+    assert_eq!(fs::read(dir.path("packed.jsonl.gz")).unwrap(), packed);
+    dir.write("empty.jsonl", "");
+    dir.run("--input empty.jsonl --output lists.jsonl").assert_success();
+    assert_eq!(dir.read("lists.jsonl"), "", "no events have no lists");
+}
+
+#[test]
+fn a_refused_run_costs_the_running_one_nothing() {
+    for (rejects, output) in [("rejects.jsonl", "lists.jsonl"), ("rejects.jsonl.gz", "lists.jsonl.gz")] {
+        let dir = dir();
+        let args = ["run", "--output", output, "--rejects", rejects];
+        let mut running = dir.start(&[&args[..], &["--state", "state"]].concat());
+        running.send(&format!("bad 1\n{}", event("ann", "bread", "purchase", TS)));
+        running.stderr.wait_for("logged once for each reason", WAIT);
+        let refused = |args: &str, part: &str| dir.run(args).assert_failure(1, &[part]);
+        refused(&format!("--input in.jsonl --output {output} --rejects {rejects} --state state"), "state");
+        refused(&format!("--input in.jsonl --output {output}"), "another run");
+        refused(&format!("--input in.jsonl --output other.jsonl --rejects {rejects}"), "another run");
+        refused(&format!("--input in.jsonl --output other.jsonl --output-similar-items {output}"), "another run");
+        let (bread, butter) = (event("bob", "bread", "view", TS + 2), event("ann", "butter", "purchase", TS + 1));
+        running.send(&format!("bad 2\n{butter}{bread}bad 3\n"));
+        running.finish().assert_success();
+        let unpacked = |name: &str| {
+            let bytes = fs::read(dir.path(name)).unwrap();
+            String::from_utf8(if name.ends_with(".gz") { gunzip(&bytes) } else { bytes }).unwrap()
+        };
+        assert_eq!(unpacked(rejects).lines().count(), 3, "{rejects}");
+        assert_eq!(unpacked(output).lines().count(), 1, "{output}");
+    }
+}
+
+#[test]
+fn one_file_under_two_names_is_refused() {
+    let dir = dir();
+    let path = |name: &str| dir.path(name);
+    fs::hard_link(path("in.jsonl"), path("hard.jsonl")).unwrap();
+    symlink("in.jsonl", path("soft.jsonl")).unwrap();
+    symlink("new.jsonl", path("dangling.jsonl")).unwrap();
+    symlink(".", path("here")).unwrap();
+    for (args, parts) in [
+        ("--output ./in.jsonl", ["--output ./in.jsonl", "in.jsonl, the same"]),
+        ("--output hard.jsonl", ["--output hard.jsonl", "in.jsonl, the same"]),
+        ("--output soft.jsonl", ["--output soft.jsonl", "in.jsonl, the same"]),
+        ("--output here/in.jsonl", ["--output here/in.jsonl", "in.jsonl, the same"]),
+        ("--output lists.jsonl --rejects hard.jsonl", ["--rejects hard.jsonl", "in.jsonl, the same"]),
+        ("--output new.jsonl --rejects dangling.jsonl", ["--rejects and --output", "dangling.jsonl and new.jsonl"]),
+        ("--output new.jsonl --rejects here/dangling.jsonl", ["--rejects and --output", "dangling.jsonl and new.jsonl"]),
+        ("--output dangling.jsonl --output-similar-items new.jsonl", ["--output-similar-items", "the same"]),
+        ("--output state.jsonl --state ./state.jsonl", ["--output state.jsonl", "is also the state"]),
+    ] {
+        dir.run(&format!("--input in.jsonl {args}")).assert_failure(2, &parts);
+        assert_eq!(dir.read("in.jsonl"), two_shoppers(TS));
+        assert!(!path("new.jsonl").exists() && !path("state.jsonl").exists());
+    }
+    // Redirected by the shell.
+    let shell = |redirected: &str| -> ProcessOutput {
+        let mut command = Command::new("sh");
+        let line = format!("exec {} run {redirected}", env!("CARGO_BIN_EXE_deltarec"));
+        command.args(["-c", &line]).env_remove("DELTAREC_HOSTS");
+        dir.spawn(command).finish()
+    };
+    shell("--input in.jsonl >> hard.jsonl").assert_failure(2, &["the same under another name"]);
+    shell("--output in.jsonl < hard.jsonl").assert_failure(2, &["the same under another name"]);
+    shell("--input in.jsonl --rejects soft.jsonl.gz --output lists.jsonl").assert_success();
+    assert_eq!(dir.read("in.jsonl"), two_shoppers(TS));
+    // What is in a file that the shell appends to stays.
+    dir.write("log.jsonl", OLD);
+    shell("--input in.jsonl --output /dev/stdout >> log.jsonl").assert_success();
+    let log = dir.read("log.jsonl");
+    assert!(log.starts_with(OLD) && log.lines().count() == 2, "{log}");
+}
+
+#[test]
+fn an_evaluation_does_not_overwrite_its_log() {
+    let dir = dir();
+    fs::hard_link(dir.path("in.jsonl"), dir.path("report.svg")).unwrap();
+    symlink("report.json", dir.path("again.svg")).unwrap();
+    for outputs in ["--json in.jsonl", "--picture report.svg", "--json report.json --picture again.svg"] {
+        let args: Vec<&str> = ["evaluate", "--input", "in.jsonl"].into_iter().chain(outputs.split(' ')).collect();
+        dir.deltarec(&args).assert_failure(2, &["is also", "name another file"]);
+        assert_eq!(dir.read("in.jsonl"), two_shoppers(TS));
+    }
+}
+
+#[test]
+fn devices_and_pipes_are_outputs() {
+    let dir = dir();
+    let done = dir.run("--input in.jsonl --output /dev/null --rejects /dev/null --output-similar-items /dev/null");
+    assert_eq!(done.assert_success().summary().changes, 1);
+    for _ in 0..2 {
+        dir.run("--input in.jsonl --output /dev/null --state state").assert_success();
+    }
+    let done = dir.run("--input in.jsonl --output /dev/stdout").assert_success();
+    assert_eq!(done.stdout.lines().count(), 1);
+    for name in ["pipe", "pipe.jsonl"] {
+        assert!(Command::new("mkfifo").arg(dir.path(name)).status().unwrap().success());
+        for state in ["", " --state piped", " --state piped"] {
+            let path = dir.path(name);
+            let reader = std::thread::spawn(move || fs::read_to_string(path).unwrap());
+            let input = if state.is_empty() { "in.jsonl" } else { "generate:events=500" };
+            dir.run(&format!("--input {input} --output {name} --set graph.audience=all{state}")).assert_success();
+            assert!(reader.join().unwrap().ends_with('\n'), "{name}{state}");
+        }
+    }
+}
