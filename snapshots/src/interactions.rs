@@ -72,6 +72,13 @@ impl Interactions {
         self.in_rooms.push(room);
     }
 
+    /// Forgets the ids of the names, after which no rows can be added.
+    pub(crate) fn without_ids(self) -> Self {
+        let Interactions { users, items, rooms, .. } = self;
+        let [users, items, rooms] = [users, items, rooms].map(NameTable::without_ids);
+        Interactions { users, items, rooms, ..self }
+    }
+
     /// Builds rows from decoded tables and records. Checks every record.
     pub(crate) fn checked(users: NameTable, items: NameTable, records: Vec<Record>) -> Result<Self, CodecError> {
         let is_valid = |record: &Record| {

@@ -28,6 +28,10 @@ impl NameTable {
         })
     }
 
+    pub(crate) fn without_ids(self) -> Self {
+        NameTable { index: None, ..self }
+    }
+
     /// The number of a name that [`number`](Self::number) added.
     pub(crate) fn known(&self, id: u64) -> Option<u32> {
         self.index.as_ref()?.get(&id).copied()

@@ -1,5 +1,6 @@
 //! The Parquet codec.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use ::parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -13,7 +14,7 @@ use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::parser::parse_message_type;
 use ::parquet::schema::types::{ColumnPath, TypePtr};
 use bytes::Bytes;
-use schema::{check_name, id64};
+use schema::{IdKey, check_name};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::interactions::Stamp;
@@ -170,15 +171,24 @@ fn read(file: Bytes) -> Result<Interactions, CodecError> {
     if !has_rooms && schema != SCHEMA.as_ref() {
         return Err(CodecError::Foreign("another program: its columns are not user, item, level, ts".into()));
     }
+    // Numbers the names of the file. Random, so that two of them never count as one, whatever the key of the state's ids.
+    let random = RandomState::new();
+    let secret = format!("{:016x}{:016x}", random.hash_one(0_u8), random.hash_one(1_u8));
+    let ids = IdKey::new(secret.as_bytes()).expect("32 digits are enough");
     let mut rows = Interactions::default();
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(unreadable)?;
-        read_group(group.as_ref(), has_rooms, &mut rows)?;
+        read_group(group.as_ref(), has_rooms, ids, &mut rows)?;
     }
-    Ok(rows)
+    Ok(rows.without_ids())
 }
 
-fn read_group(group: &dyn RowGroupReader, has_rooms: bool, rows: &mut Interactions) -> Result<(), CodecError> {
+fn read_group(
+    group: &dyn RowGroupReader,
+    has_rooms: bool,
+    ids: IdKey,
+    rows: &mut Interactions,
+) -> Result<(), CodecError> {
     let mut users = Column::<ByteArrayType>::open(group, 0)?;
     let mut items = Column::<ByteArrayType>::open(group, 1)?;
     let mut levels = Column::<Int32Type>::open(group, 2)?;
@@ -200,10 +210,10 @@ fn read_group(group: &dyn RowGroupReader, has_rooms: bool, rows: &mut Interactio
             if Stamp::new(ts, level).is_none() {
                 return Err(CodecError::damaged("a time or a level out of range"));
             }
-            rows.push((id64(user), user), (id64(item), item), ts, level);
+            rows.push((ids.id64(user), user), (ids.id64(item), item), ts, level);
             if let Some(room) = rooms.map(|rooms| &rooms[row]).filter(|room| !room.is_empty()) {
                 let room = name(room)?;
-                rows.set_room(id64(room), room);
+                rows.set_room(ids.id64(room), room);
             }
         }
     }

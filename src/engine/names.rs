@@ -301,13 +301,13 @@ mod tests {
         assert_eq!(claim("ann", "cap", None), Err((1_040, collision("item", "cap", "hat"))));
         // A rejected record holds nothing: the item of bob's was free.
         assert_eq!(names.items().get(2), Some("hat"));
-        names.trending().items.retain(2, "hat", 70);
-        names.trending().rooms.retain(3, "r1", 80);
-        assert_eq!(claim("ann", "cap", None), Err((70, collision("item", "cap", "hat"))));
-        assert_eq!(claim("ann", "hat", Some("r2")), Err((80, collision("room", "r2", "r1"))));
+        names.trending().items.retain(2, "hat", 1_070);
+        names.trending().rooms.retain(3, "r1", 1_080);
+        assert_eq!(claim("ann", "cap", None), Err((1_070, collision("item", "cap", "hat"))));
+        assert_eq!(claim("ann", "hat", Some("r2")), Err((1_080, collision("room", "r2", "r1"))));
         names.forget(Forgotten::User(1), 1_030, 5);
         names.forget(Forgotten::Item(2), 1_040, 5);
-        names.expire(80);
+        names.expire(1_080);
         claim("bob", "cap", Some("r2")).unwrap();
         assert_eq!((names.users().get(1), names.items().get(2)), (Some("bob"), Some("cap")));
     }
