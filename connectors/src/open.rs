@@ -7,8 +7,8 @@ use crate::records::mapping;
 use crate::sinks::{Stream, compress};
 use crate::transports::{ByteStream, ReadBuffer, StreamSource, decompress, open_file};
 use crate::{
-    Compression, Fingerprint, Format, InputOptions, KafkaOptions, Lines, OpenError, OutputClaim, Record, Sink, SinkError, SinkRecord,
-    SinkState, Source, SourcePosition, Uri, kafka,
+    Compression, Fingerprint, Format, InputOptions, KafkaOptions, Lines, OpenError, OutputClaim, Record, Sink,
+    SinkError, SinkRecord, SinkState, Source, SourcePosition, Uri, kafka,
 };
 
 /// Opens an input. Reads the header of a CSV file, and nothing else.

@@ -122,7 +122,10 @@ fn one_file_under_two_names_is_refused() {
         ("--output here/in.jsonl", ["--output here/in.jsonl", "in.jsonl, the same"]),
         ("--output lists.jsonl --rejects hard.jsonl", ["--rejects hard.jsonl", "in.jsonl, the same"]),
         ("--output new.jsonl --rejects dangling.jsonl", ["--rejects and --output", "dangling.jsonl and new.jsonl"]),
-        ("--output new.jsonl --rejects here/dangling.jsonl", ["--rejects and --output", "dangling.jsonl and new.jsonl"]),
+        (
+            "--output new.jsonl --rejects here/dangling.jsonl",
+            ["--rejects and --output", "dangling.jsonl and new.jsonl"],
+        ),
         ("--output dangling.jsonl --output-similar-items new.jsonl", ["--output-similar-items", "the same"]),
         ("--output state.jsonl --state ./state.jsonl", ["--output state.jsonl", "is also the state"]),
     ] {

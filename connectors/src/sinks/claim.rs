@@ -129,17 +129,19 @@ pub(super) struct FileClaim {
 
 impl FileClaim {
     fn new(name: &str, path: &Path, compression: Compression) -> Result<Self, SinkError> {
-        let failed = |error| sink_error(name, "open the file", error);
+        let failed = |error| sink_error(name, "create the file", error);
         let found = match path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             found => Some(found.map_err(failed)?),
         };
         let file = match &found {
             Some(metadata) if metadata.is_dir() => return Err(failed(ErrorKind::IsADirectory.into())),
-            Some(metadata) if metadata.is_file() => Some(open_locked(name, path, false).map_err(|error| error.of(name))?),
+            Some(metadata) if metadata.is_file() => {
+                Some(open_locked(name, path, false).map_err(|error| error.of(name))?)
+            }
             Some(_) => None,
-            None if !folder_of(path).is_dir() => return Err(failed(ErrorKind::NotFound.into())),
-            None => None,
+            None if folder_of(path).metadata().map_err(failed)?.is_dir() => None,
+            None => return Err(failed(ErrorKind::NotADirectory.into())),
         };
         let is_regular = found.is_none_or(|metadata| metadata.is_file());
         Ok(FileClaim { path: path.to_owned(), compression, file, is_regular })
