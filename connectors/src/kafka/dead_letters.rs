@@ -27,9 +27,9 @@ struct DeadLetterProducer {
 }
 
 /// Opens a dead-letter topic.
-pub(crate) fn open_dead_letters(claim: TopicClaim) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
+pub(crate) fn open_dead_letters(claim: &TopicClaim) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
     let name = claim.address.to_string();
-    Ok(Box::new(DeadLetterProducer::open(&claim).map_err(|error| error.of_sink(&name))?))
+    Ok(Box::new(DeadLetterProducer::open(claim).map_err(|error| error.of_sink(&name))?))
 }
 
 impl DeadLetterProducer {

@@ -23,14 +23,14 @@ pub struct OutputClaim {
 enum Target {
     File(FileClaim),
     Stdout,
-    Topic(TopicClaim),
+    Topic(Box<TopicClaim>),
 }
 
 impl OutputClaim {
     /// Claims an output. A file that exists is locked; it fails if another run has locked it. A topic is looked up.
     pub fn new(uri: &Uri, kafka: &KafkaOptions) -> Result<Self, OpenError> {
         let target = match uri {
-            Uri::Kafka(address) => Target::Topic(TopicClaim::new(address, kafka)?),
+            Uri::Kafka(address) => Target::Topic(Box::new(TopicClaim::new(address, kafka)?)),
             uri => return OutputClaim::of_lines(uri),
         };
         Ok(OutputClaim { name: uri.to_string(), target })
@@ -60,7 +60,7 @@ impl OutputClaim {
     /// created if it is missing.
     pub fn open<R: SinkRecord>(self) -> Result<Box<dyn Sink<R>>, OpenError> {
         match self.target {
-            Target::Topic(topic) => R::open_topic(topic),
+            Target::Topic(topic) => R::open_topic(*topic),
             target => Ok(Box::new(OutputClaim { target, ..self }.lines()?)),
         }
     }
@@ -85,9 +85,9 @@ impl OutputClaim {
     /// created.
     pub fn resume(self) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
         match self.target {
-            Target::Topic(topic) => kafka::continue_sink(topic),
+            Target::Topic(topic) => kafka::continue_sink(&topic),
             Target::File(file) => {
-                let (stream, state) = resume::lists(file, &self.name)?;
+                let (stream, state) = resume::lists(&file, &self.name)?;
                 Ok((Box::new(Lines::new(self.name, stream)), state))
             }
             Target::Stdout => Ok((self.open()?, SinkState::default())),
@@ -97,7 +97,7 @@ impl OutputClaim {
     /// Opens an output for appending, whatever its records are. A topic is always appended to.
     pub(super) fn append<R: SinkRecord>(self) -> Result<Box<dyn Sink<R>>, OpenError> {
         match self.target {
-            Target::File(file) => Ok(Box::new(Lines::new(self.name.clone(), resume::end(file, &self.name)?))),
+            Target::File(file) => Ok(Box::new(Lines::new(self.name.clone(), resume::end(&file, &self.name)?))),
             target => OutputClaim { target, ..self }.open(),
         }
     }
