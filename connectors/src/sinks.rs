@@ -14,7 +14,7 @@ pub use self::lines::Lines;
 pub(crate) use self::record::Keyed;
 pub use self::record::SinkRecord;
 pub use self::rejects::RejectLog;
+pub use self::resume::SinkState;
 #[cfg(feature = "kafka")]
 pub(crate) use self::resume::{ChangeSummary, SinkStateBuilder};
-pub use self::resume::SinkState;
 pub(crate) use self::stream::Stream;

@@ -254,7 +254,9 @@ mod tests {
             assert_eq!(serde_json::to_string(&position).unwrap(), json);
             assert_eq!(serde_json::from_str::<SourcePosition>(json).unwrap(), position);
         }
-        for wrong in ["{}", r#"{"record":{"line":3,"offset":1},"topic":"id"}"#, r#"{"file":{"head":1,"at":1,"tail":2}}"#] {
+        for wrong in
+            ["{}", r#"{"record":{"line":3,"offset":1},"topic":"id"}"#, r#"{"file":{"head":1,"at":1,"tail":2}}"#]
+        {
             serde_json::from_str::<SourcePosition>(wrong).unwrap_err();
         }
     }

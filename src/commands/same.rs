@@ -24,7 +24,11 @@ pub(crate) enum Place {
 
 impl Place {
     pub(crate) fn of_input(uri: &Uri) -> Self {
-        Place::of(uri, std::io::stdin())
+        match Place::of(uri, std::io::stdin()) {
+            // `-` is stdin here, and stdout as an output.
+            Place::Named(Uri::Stdio) => Place::Shareable,
+            place => place,
+        }
     }
 
     pub(crate) fn of_output(uri: &Uri) -> Self {

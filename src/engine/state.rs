@@ -36,10 +36,7 @@ pub(crate) struct StatefulRun<'a> {
 
 /// Opens the output of a run that resumes from no snapshot. A topic is never replaced, and topics as inputs are read
 /// before anything is sent.
-pub(crate) fn open_output(
-    output: OutputClaim,
-    inputs: &[Input],
-) -> Result<(Box<dyn Sink>, Option<Resume>), OpenError> {
+pub(crate) fn open_output(output: OutputClaim, inputs: &[Input]) -> Result<(Box<dyn Sink>, Option<Resume>), OpenError> {
     if output.is_topic() {
         let (sink, sink_state) = output.resume()?;
         return Ok((sink, Some(Resume { manifest: None, sink_state: Arc::new(sink_state) })));
@@ -188,7 +185,10 @@ fn seek(manifest: &Manifest, uris: &[Uri], names: &[String], inputs: &mut [Input
 
 fn resume(name: &str, input: &mut Input, position: &SourcePosition) -> Result<(), Failure> {
     if input.waits && !input.source.is_live() {
-        tracing::info!("{} cannot be reread: continuing with what arrives now", if name == "-" { "stdin" } else { name });
+        tracing::info!(
+            "{} cannot be reread: continuing with what arrives now",
+            if name == "-" { "stdin" } else { name }
+        );
         return Ok(());
     }
     input.source.resume_at(position).map_err(|error| match error.cause {

@@ -100,7 +100,7 @@ fn a_refused_run_costs_the_running_one_nothing() {
         running.finish().assert_success();
         let unpacked = |name: &str| {
             let bytes = fs::read(dir.path(name)).unwrap();
-            String::from_utf8(if name.ends_with(".gz") { gunzip(&bytes) } else { bytes }).unwrap()
+            String::from_utf8(if name.split('.').next_back() == Some("gz") { gunzip(&bytes) } else { bytes }).unwrap()
         };
         assert_eq!(unpacked(rejects).lines().count(), 3, "{rejects}");
         assert_eq!(unpacked(output).lines().count(), 1, "{output}");
@@ -122,7 +122,10 @@ fn one_file_under_two_names_is_refused() {
         ("--output here/in.jsonl", ["--output here/in.jsonl", "in.jsonl, the same"]),
         ("--output lists.jsonl --rejects hard.jsonl", ["--rejects hard.jsonl", "in.jsonl, the same"]),
         ("--output new.jsonl --rejects dangling.jsonl", ["--rejects and --output", "dangling.jsonl and new.jsonl"]),
-        ("--output new.jsonl --rejects here/dangling.jsonl", ["--rejects and --output", "dangling.jsonl and new.jsonl"]),
+        (
+            "--output new.jsonl --rejects here/dangling.jsonl",
+            ["--rejects and --output", "dangling.jsonl and new.jsonl"],
+        ),
         ("--output dangling.jsonl --output-similar-items new.jsonl", ["--output-similar-items", "the same"]),
         ("--output state.jsonl --state ./state.jsonl", ["--output state.jsonl", "is also the state"]),
     ] {

@@ -208,9 +208,8 @@ impl ClientContext for LoggingContext {
     fn stats(&self, statistics: Statistics) {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         let known = topic.partitions.values().filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
-        *locked(&self.ends) = known
-            .map(|found| (found.partition, End { high: found.hi_offset, reported: found.eof_offset }))
-            .collect();
+        *locked(&self.ends) =
+            known.map(|found| (found.partition, End { high: found.hi_offset, reported: found.eof_offset })).collect();
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use rdkafka::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use rdkafka::Timestamp;
 use schema::{Position, Rejected};
 
 use super::client::{ClientError, config_error, explain};
@@ -27,9 +27,9 @@ struct DeadLetterProducer {
 }
 
 /// Opens a dead-letter topic.
-pub(crate) fn open_dead_letters(claim: TopicClaim) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
+pub(crate) fn open_dead_letters(claim: &TopicClaim) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
     let name = claim.address.to_string();
-    Ok(Box::new(DeadLetterProducer::open(&claim).map_err(|error| error.of_sink(&name))?))
+    Ok(Box::new(DeadLetterProducer::open(claim).map_err(|error| error.of_sink(&name))?))
 }
 
 impl DeadLetterProducer {
@@ -41,12 +41,7 @@ impl DeadLetterProducer {
         config.set("message.timeout.ms", "0");
         let context = Deliveries::keeping_too_large(&address.topic);
         let producer = config.create_with_context(context).map_err(|error| config_error(&error))?;
-        Ok(DeadLetterProducer {
-            name: address.to_string(),
-            topic: address.topic.clone(),
-            producer,
-            has_skipped: false,
-        })
+        Ok(DeadLetterProducer { name: address.to_string(), topic: address.topic.clone(), producer, has_skipped: false })
     }
 
     fn failed(&self, error: &KafkaError) -> SinkError {
@@ -89,7 +84,9 @@ impl DeadLetterProducer {
             let (topic, partition, offset) = (header("topic"), header("partition"), header("offset"));
             if !self.fits(None, Some(&value[..value.len().min(CUT_BYTES)]), cut)? {
                 return Err(ClientError::new(
-                    format!("not even the first {CUT_BYTES} bytes of the rejected record at offset {offset} fit the topic"),
+                    format!(
+                        "not even the first {CUT_BYTES} bytes of the rejected record at offset {offset} fit the topic"
+                    ),
                     "raise its max.message.bytes, or name another topic",
                 )
                 .of_sink(&self.name));

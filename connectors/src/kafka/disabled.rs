@@ -23,16 +23,16 @@ pub(crate) fn open_source<R: Record>(address: &str, _: &InputOptions) -> Result<
     Err(disabled(address))
 }
 
-pub(crate) fn open_sink<R: Keyed>(claim: TopicClaim) -> Result<Box<dyn Sink<R>>, OpenError> {
-    match claim {}
+pub(crate) fn open_sink<R: Keyed>(claim: &TopicClaim) -> Result<Box<dyn Sink<R>>, OpenError> {
+    match *claim {}
 }
 
-pub(crate) fn continue_sink(claim: TopicClaim) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
-    match claim {}
+pub(crate) fn continue_sink(claim: &TopicClaim) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
+    match *claim {}
 }
 
-pub(crate) fn open_dead_letters(claim: TopicClaim) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
-    match claim {}
+pub(crate) fn open_dead_letters(claim: &TopicClaim) -> Result<Box<dyn Sink<Rejected>>, OpenError> {
+    match *claim {}
 }
 
 /// Whether two addresses name one topic.

@@ -74,15 +74,15 @@ pub(super) struct TopicSink<R> {
 }
 
 /// Opens a topic and fences off other transactional producers.
-pub(crate) fn open_sink<R: Keyed>(claim: TopicClaim) -> Result<Box<dyn Sink<R>>, OpenError> {
+pub(crate) fn open_sink<R: Keyed>(claim: &TopicClaim) -> Result<Box<dyn Sink<R>>, OpenError> {
     let name = claim.address.to_string();
-    Ok(Box::new(TopicSink::open(&claim).map_err(|error| error.of_sink(&name))?))
+    Ok(Box::new(TopicSink::open(claim).map_err(|error| error.of_sink(&name))?))
 }
 
 /// Opens a topic of changes, fences off other transactional producers, and then reads the lists in the topic.
-pub(crate) fn continue_sink(claim: TopicClaim) -> Result<(Box<dyn Sink<Change>>, SinkState), OpenError> {
+pub(crate) fn continue_sink(claim: &TopicClaim) -> Result<(Box<dyn Sink<Change>>, SinkState), OpenError> {
     let name = claim.address.to_string();
-    let sink = TopicSink::open(&claim).map_err(|error| error.of_sink(&name))?;
+    let sink = TopicSink::open(claim).map_err(|error| error.of_sink(&name))?;
     let state = read_back(&name, &claim.address, &claim.options).map_err(|error| error.of_sink(&name))?;
     Ok((Box::new(sink), state))
 }

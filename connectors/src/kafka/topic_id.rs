@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code, reason = "the binding has no safe function for it")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -12,11 +12,10 @@ use rdkafka::ClientContext;
 use rdkafka::bindings as native;
 use rdkafka::client::Client;
 
-/// The text of the id that brokers without ids send.
-const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
-
 /// The id of a topic. `None`: the broker has no ids (before 2.8), does not answer in time, or has no such topic.
 pub(super) fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Option<String> {
+    // Any broker knows it. Without one, the request goes to the controller, which a mock cluster does not have.
+    let broker = client.fetch_metadata(Some(topic), timeout).ok()?.brokers().first()?.id();
     let name = CString::new(topic).ok()?;
     let mut names = [name.as_ptr()];
     let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
@@ -27,6 +26,7 @@ pub(super) fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeou
         let options =
             native::rd_kafka_AdminOptions_new(client, native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         native::rd_kafka_AdminOptions_set_request_timeout(options, timeout, null_mut(), 0);
+        native::rd_kafka_AdminOptions_set_broker(options, broker, null_mut(), 0);
         let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         let queue = native::rd_kafka_queue_new(client);
         native::rd_kafka_DescribeTopics(client, topics, options, queue);
@@ -69,8 +69,9 @@ unsafe fn read_id(event: *mut native::rd_kafka_event_t) -> Option<String> {
         if id.is_null() {
             return None;
         }
-        let text = native::rd_kafka_Uuid_base64str(id);
-        let text = (!text.is_null()).then(|| CStr::from_ptr(text))?.to_str().ok()?;
-        (text != NO_ID).then(|| text.to_owned())
+        let high = native::rd_kafka_Uuid_most_significant_bits(id);
+        let low = native::rd_kafka_Uuid_least_significant_bits(id);
+        // Brokers without ids send zeros.
+        ((high, low) != (0, 0)).then(|| format!("{high:016x}{low:016x}"))
     }
 }

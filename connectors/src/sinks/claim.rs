@@ -23,14 +23,14 @@ pub struct OutputClaim {
 enum Target {
     File(FileClaim),
     Stdout,
-    Topic(TopicClaim),
+    Topic(Box<TopicClaim>),
 }
 
 impl OutputClaim {
     /// Claims an output. A file that exists is locked; it fails if another run has locked it. A topic is looked up.
     pub fn new(uri: &Uri, kafka: &KafkaOptions) -> Result<Self, OpenError> {
         let target = match uri {
-            Uri::Kafka(address) => Target::Topic(TopicClaim::new(address, kafka)?),
+            Uri::Kafka(address) => Target::Topic(Box::new(TopicClaim::new(address, kafka)?)),
             uri => return OutputClaim::of_lines(uri),
         };
         Ok(OutputClaim { name: uri.to_string(), target })
@@ -60,7 +60,7 @@ impl OutputClaim {
     /// created if it is missing.
     pub fn open<R: SinkRecord>(self) -> Result<Box<dyn Sink<R>>, OpenError> {
         match self.target {
-            Target::Topic(topic) => R::open_topic(topic),
+            Target::Topic(topic) => R::open_topic(*topic),
             target => Ok(Box::new(OutputClaim { target, ..self }.lines()?)),
         }
     }
@@ -85,9 +85,9 @@ impl OutputClaim {
     /// created.
     pub fn resume(self) -> Result<(Box<dyn Sink>, SinkState), OpenError> {
         match self.target {
-            Target::Topic(topic) => kafka::continue_sink(topic),
+            Target::Topic(topic) => kafka::continue_sink(&topic),
             Target::File(file) => {
-                let (stream, state) = resume::lists(file, &self.name)?;
+                let (stream, state) = resume::lists(&file, &self.name)?;
                 Ok((Box::new(Lines::new(self.name, stream)), state))
             }
             Target::Stdout => Ok((self.open()?, SinkState::default())),
@@ -97,7 +97,7 @@ impl OutputClaim {
     /// Opens an output for appending, whatever its records are. A topic is always appended to.
     pub(super) fn append<R: SinkRecord>(self) -> Result<Box<dyn Sink<R>>, OpenError> {
         match self.target {
-            Target::File(file) => Ok(Box::new(Lines::new(self.name.clone(), resume::end(file, &self.name)?))),
+            Target::File(file) => Ok(Box::new(Lines::new(self.name.clone(), resume::end(&file, &self.name)?))),
             target => OutputClaim { target, ..self }.open(),
         }
     }
@@ -129,17 +129,19 @@ pub(super) struct FileClaim {
 
 impl FileClaim {
     fn new(name: &str, path: &Path, compression: Compression) -> Result<Self, SinkError> {
-        let failed = |error| sink_error(name, "open the file", error);
+        let failed = |error| sink_error(name, "create the file", error);
         let found = match path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             found => Some(found.map_err(failed)?),
         };
         let file = match &found {
             Some(metadata) if metadata.is_dir() => return Err(failed(ErrorKind::IsADirectory.into())),
-            Some(metadata) if metadata.is_file() => Some(open_locked(name, path, false).map_err(|error| error.of(name))?),
+            Some(metadata) if metadata.is_file() => {
+                Some(open_locked(name, path, false).map_err(|error| error.of(name))?)
+            }
             Some(_) => None,
-            None if !folder_of(path).is_dir() => return Err(failed(ErrorKind::NotFound.into())),
-            None => None,
+            None if folder_of(path).metadata().map_err(failed)?.is_dir() => None,
+            None => return Err(failed(ErrorKind::NotADirectory.into())),
         };
         let is_regular = found.is_none_or(|metadata| metadata.is_file());
         Ok(FileClaim { path: path.to_owned(), compression, file, is_regular })

@@ -31,7 +31,9 @@ impl Lines {
         let written = serde_json::to_writer(&mut self.line, record).map_err(io::Error::from);
         self.line.push(b'\n');
         let line = &self.line;
-        written.and_then(|()| self.stream.start()?.write_all(line)).map_err(|error| sink_error(&self.name, "write", error))
+        written
+            .and_then(|()| self.stream.start()?.write_all(line))
+            .map_err(|error| sink_error(&self.name, "write", error))
     }
 
     /// Passes buffered records to the operating system.
@@ -45,7 +47,10 @@ impl Lines {
     /// Writes the end of a compressed file and flushes. Closing again has no effect.
     pub fn close(&mut self) -> Result<(), SinkError> {
         if !self.closed {
-            self.stream.start().and_then(|output| output.finish()).map_err(|error| sink_error(&self.name, "finish the file", error))?;
+            self.stream
+                .start()
+                .and_then(|output| output.finish())
+                .map_err(|error| sink_error(&self.name, "finish the file", error))?;
             self.closed = true;
         }
         Ok(())

@@ -71,20 +71,20 @@ impl<N: Named> Keyed for Similar<N> {
 
 impl SinkRecord for Change {
     fn open_topic(claim: TopicClaim) -> Result<Box<dyn Sink<Self>>, OpenError> {
-        kafka::open_sink(claim)
+        kafka::open_sink(&claim)
     }
 }
 
 /// Rows need no transactions: after a restart all of them are emitted again, so a late write of an old process is replaced.
 impl<N: Named> SinkRecord for Similar<N> {
     fn open_topic(claim: TopicClaim) -> Result<Box<dyn Sink<Self>>, OpenError> {
-        kafka::open_sink(claim.with_delivery(Delivery::Idempotent))
+        kafka::open_sink(&claim.with_delivery(Delivery::Idempotent))
     }
 }
 
 /// A topic of rejected records is a dead-letter topic.
 impl SinkRecord for Rejected {
     fn open_topic(claim: TopicClaim) -> Result<Box<dyn Sink<Self>>, OpenError> {
-        kafka::open_dead_letters(claim)
+        kafka::open_dead_letters(&claim)
     }
 }

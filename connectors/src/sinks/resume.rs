@@ -38,20 +38,20 @@ struct Item {
 }
 
 /// Opens a file of changes for appending and reads the lists that it contains.
-pub(super) fn lists(file: FileClaim, name: &str) -> Result<(Stream, SinkState), OpenError> {
+pub(super) fn lists(file: &FileClaim, name: &str) -> Result<(Stream, SinkState), OpenError> {
     let mut state = SinkStateBuilder::default();
     let stream = continue_file(file, name, |line| serde_json::from_slice(line).map(|change| state.apply(change)))?;
     Ok((stream, state.build()))
 }
 
 /// Opens a file of lines of any kind for appending.
-pub(super) fn end(file: FileClaim, name: &str) -> Result<Stream, OpenError> {
+pub(super) fn end(file: &FileClaim, name: &str) -> Result<Stream, OpenError> {
     continue_file(file, name, |_| Ok(()))
 }
 
 /// Opens a file for appending, passes each of its lines to `see`, and removes an incomplete last line.
 fn continue_file(
-    claim: FileClaim,
+    claim: &FileClaim,
     name: &str,
     mut see: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
 ) -> Result<Stream, OpenError> {

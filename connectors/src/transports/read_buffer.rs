@@ -34,7 +34,16 @@ pub(crate) struct ReadBuffer {
 
 impl ReadBuffer {
     pub(crate) fn new(stream: ByteStream) -> Self {
-        ReadBuffer { stream, buffer: vec![0; INITIAL_CAPACITY], start: 0, end: 0, line: 1, byte: 0, ended: false, head: Vec::new() }
+        ReadBuffer {
+            stream,
+            buffer: vec![0; INITIAL_CAPACITY],
+            start: 0,
+            end: 0,
+            line: 1,
+            byte: 0,
+            ended: false,
+            head: Vec::new(),
+        }
     }
 
     /// The bytes read and not consumed.

@@ -189,7 +189,9 @@ impl<R: Record, D: Decoder<R> + Framing> Source<R> for StreamSource<D> {
             return Err(self.seek_error(format!("cannot go back to byte {byte}")));
         }
         // A part that lies within the header of a CSV file is covered by the head.
-        if let Some(Fingerprint { at, tail, .. }) = fingerprint.filter(|found| (self.buffer.byte()..=byte).contains(&found.at)) {
+        if let Some(Fingerprint { at, tail, .. }) =
+            fingerprint.filter(|found| (self.buffer.byte()..=byte).contains(&found.at))
+        {
             self.skip_to(at)?;
             if Fingerprint::hash(self.buffer.before()) != tail {
                 return Err(self.seek_error(format!("what is before byte {at} differs from what was read")));

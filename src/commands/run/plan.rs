@@ -143,10 +143,13 @@ impl Endpoints {
         for (at, input) in self.inputs.iter().enumerate() {
             let place = Place::of_input(input);
             let Some((option, output, _)) = outputs.iter().find(|(.., other)| place.is_same(other)) else { continue };
-            let input = if input == **output { String::new() } else { format!(" ({input}, the same under another name)") };
+            let input =
+                if input == **output { String::new() } else { format!(" ({input}, the same under another name)") };
             let at = at + 1;
             match output {
-                Uri::File { .. } => bail!("{option} {output} is also input {at}{input}: it would be overwritten unread"),
+                Uri::File { .. } => {
+                    bail!("{option} {output} is also input {at}{input}: it would be overwritten unread")
+                }
                 Uri::Stdio => bail!("{option} {output} goes to input {at}{input}: changes would be read as events"),
                 Uri::Kafka(_) => bail!("{option} {output} is also input {at}: changes would be read as events"),
                 Uri::Generate(_) => {}

@@ -21,7 +21,7 @@ fn csv(from: u64, to: u64) -> String {
 }
 
 fn write(dir: &TestDir, name: &str, text: &str) {
-    if name.ends_with(".gz") {
+    if name.split('.').next_back() == Some("gz") {
         let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(text.as_bytes()).unwrap();
         dir.write(name, encoder.finish().unwrap());
@@ -32,7 +32,7 @@ fn write(dir: &TestDir, name: &str, text: &str) {
 
 fn text(dir: &TestDir, name: &str) -> String {
     let bytes = fs::read(dir.path(name)).unwrap();
-    String::from_utf8(if name.ends_with(".gz") { gunzip(&bytes) } else { bytes }).unwrap()
+    String::from_utf8(if name.split('.').next_back() == Some("gz") { gunzip(&bytes) } else { bytes }).unwrap()
 }
 
 /// Runs with a state, and returns how many events were read.

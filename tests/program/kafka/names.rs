@@ -64,7 +64,13 @@ fn a_record_too_large_for_the_rejects_is_cut_and_keeps_its_position() {
     let extra = format!("--rejects {} --set kafka.compression=none {limit}", broker.uri(&rejects));
     let running = start(&dir, &broker, &input, &output, &extra);
     wait_for_backfill(&running);
-    stop(running).assert_stderr(&["5 rejected", "malformed 4", "no_value 1", "first 512 bytes are kept", "18000 bytes"]);
+    stop(running).assert_stderr(&[
+        "5 rejected",
+        "malformed 4",
+        "no_value 1",
+        "first 512 bytes are kept",
+        "18000 bytes",
+    ]);
     let mut found = broker.read(&rejects);
     let header = |record: &super::broker::Record, name: &str| {
         record.headers.get(name).map(|value| String::from_utf8(value.clone()).unwrap())
@@ -79,7 +85,10 @@ fn a_record_too_large_for_the_rejects_is_cut_and_keeps_its_position() {
             assert_eq!(header(record, "deltarec.cut"), Some(sent.len().to_string()));
             assert_eq!((value.len(), sent.starts_with(&value)), (512, true));
         } else {
-            assert_eq!((&value[..], record.key.as_deref(), header(record, "deltarec.cut")), (sent, Some(&b"key"[..]), None));
+            assert_eq!(
+                (&value[..], record.key.as_deref(), header(record, "deltarec.cut")),
+                (sent, Some(&b"key"[..]), None)
+            );
             assert_eq!(header(record, "trace").as_deref(), Some("7"));
         }
     }
@@ -115,7 +124,8 @@ fn a_position_in_another_topic_of_the_name_is_refused() {
     let SourcePosition::Partitions { offsets, topic: id } = position.clone() else { panic!("{position:?}") };
     assert!(id.is_some(), "the broker has ids of topics");
     open().resume_at(&position).unwrap();
-    let of = |topic: Option<&str>| SourcePosition::Partitions { offsets: offsets.clone(), topic: topic.map(Into::into) };
+    let of =
+        |topic: Option<&str>| SourcePosition::Partitions { offsets: offsets.clone(), topic: topic.map(Into::into) };
     open().resume_at(&of(None)).unwrap();
     let error = open().resume_at(&of(Some("another"))).unwrap_err().to_string();
     assert!(error.contains("deleted and created again") && error.contains("--rebuild"), "{error}");

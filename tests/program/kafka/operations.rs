@@ -30,7 +30,14 @@ fn rejected_records_are_copied_unchanged_to_the_dead_letter_topic() {
     let rejects = format!("--rejects {}", broker.uri(&dead_letters));
     let running = start(&dir, &broker, &input, &output, &rejects);
     broker.wait_for_lists(&output, &expected, "with bad records");
-    stop(running).assert_stderr(&["4 rejected", "malformed 1", "no_value 1", "not_utf8 1", "unknown_action 1", "partition"]);
+    stop(running).assert_stderr(&[
+        "4 rejected",
+        "malformed 1",
+        "no_value 1",
+        "not_utf8 1",
+        "unknown_action 1",
+        "partition",
+    ]);
     let dead_letters = broker.read(&dead_letters);
     let mut found: Vec<_> =
         dead_letters.iter().map(|record| (record.key.as_deref(), record.value.as_deref())).collect();
