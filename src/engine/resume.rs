@@ -15,7 +15,8 @@ use snapshots::{Interactions, Manifest, Store, StoreError};
 use super::Resume;
 use super::clock::{Clock, now};
 use super::reader::{Break, OutputGate, Reader};
-use super::threads::spawn;
+use super::supervisor::{Part, Reporter};
+use crate::faults;
 
 /// Minimum of events of a snapshot in one tick. A tick has whole groups.
 const LOAD_BATCH: usize = 20_000;
@@ -54,7 +55,8 @@ impl Reader {
     fn load_all(&mut self, manifest: &Arc<Manifest>) -> Result<(), Break> {
         let store = self.store.clone().expect("a run that resumes from a snapshot has a store");
         self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
-        for group in decoded(&store, manifest) {
+        let mut loaded = 0;
+        for group in decoded(&store, manifest, &self.ticks.shared.reporter) {
             if self.ticks.shared.stop.is_set() {
                 return Err(Break::Stopped);
             }
@@ -62,6 +64,11 @@ impl Reader {
             if self.ticks.tick.events.len() >= LOAD_BATCH {
                 self.ticks.send()?;
             }
+            loaded += 1;
+        }
+        if loaded < manifest.groups.len() {
+            // A decoder has panicked, which ends the run. What is loaded is not the snapshot.
+            return Err(Break::Stopped);
         }
         if !self.ticks.tick.events.is_empty() || self.ticks.tick.directives.barrier.is_some() {
             self.ticks.send()?;
@@ -106,13 +113,14 @@ struct Decoded {
 }
 
 /// Reads all groups of a snapshot ahead of the receiver, in the order in which they are ready: the graph needs none.
-fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Decoded, StoreError>> {
+fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>, reporter: &Reporter) -> Receiver<Result<Decoded, StoreError>> {
     let (ready, groups) = bounded(DECODERS);
     let next = Arc::new(AtomicUsize::new(0));
     for _ in 0..DECODERS {
         let (store, manifest, next, ready) =
             (Arc::clone(store), Arc::clone(manifest), Arc::clone(&next), ready.clone());
         let decode = move || {
+            faults::hit_infallible("decoder.start");
             while let Some(file) = manifest.groups.get(next.fetch_add(1, Relaxed)) {
                 let group = store.read_group(file).map(|rows| Decoded {
                     users: rows.users().map(id64).collect(),
@@ -122,11 +130,12 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>) -> Receiver<Result<Deco
                 let failed = group.is_err();
                 // Sending fails when the run shuts down.
                 if ready.send(group).is_err() || failed {
-                    return;
+                    break;
                 }
             }
+            Ok(())
         };
-        spawn("decoder", tracing::error_span!("decoder"), decode);
+        reporter.spawn(Part::Helper("decoder"), tracing::error_span!("decoder"), decode);
     }
     groups
 }
@@ -159,6 +168,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::engine::reader::{Rejects, TickSender};
+    use crate::engine::supervisor::{OutputWatch, Supervisor};
     use crate::engine::tick::{TickInput, Waker};
     use crate::engine::{Interval, Shared, SnapshotSettings};
     use crate::stop::Stop;
@@ -213,14 +223,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (state, manifest) = state(folder.path());
         let resume = Resume { manifest: Some(Arc::new(manifest)), ..Resume::default() };
-        let shared =
-            Shared { clock: Clock::Event, stop: Stop::default(), names: Arc::default(), progress: Arc::default() };
-        let (config, rejects) = (Config::load(None, &[]).unwrap(), Rejects::new(RejectLog::default()));
+        let supervisor = Supervisor::new(Stop::default(), 0);
+        let shared = Shared {
+            clock: Clock::Event,
+            stop: Stop::default(),
+            names: Arc::default(),
+            progress: Arc::default(),
+            ending: supervisor.ending.clone(),
+            reporter: supervisor.reporter.clone(),
+        };
+        let config = Config::load(None, &[]).unwrap();
+        let rejects = Rejects::new(RejectLog::default(), OutputWatch::new(String::new));
         let (sender, ticks) = unbounded();
         let out = TickSender { ticks: sender, waker: Waker::default(), waiting: Arc::default() };
         let reader =
             Reader::new(config, vec![], rejects, shared.clone(), out, Some(Arc::clone(&state.store)), Some(resume));
-        assert!(reader.run().is_none());
+        reader.run().unwrap();
         let ticks: Vec<TickInput> = ticks.iter().collect();
         assert!(ticks.iter().all(|tick| (tick.since, tick.at) == (NOW, NOW)));
         assert_eq!(ticks.iter().map(|tick| tick.events.len()).sum::<usize>(), 3 * 21);
