@@ -15,6 +15,7 @@ mod records;
 mod signals;
 mod snapshot;
 mod streams;
+mod supervision;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@
 mod broker;
 mod exactly_once;
 mod operations;
+mod outage;
 mod rows;
 
 use std::fs;
