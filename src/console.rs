@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::{panic, thread};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
@@ -33,6 +34,9 @@ pub fn start_logging(format: LogFormat) {
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).try_init(),
     };
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+    if format == LogFormat::Json {
+        panic::set_hook(Box::new(|info| tracing::error!(thread = thread::current().name(), "{info}")));
+    }
     // Tests start it more than once.
     if let Err(error) = started {
         tracing::debug!(error, "logging has started before");

@@ -5,12 +5,13 @@
 //! into names and writes. [`start()`] starts these threads, [`Running::join`] ends them.
 //!
 //! Only the reader and the snapshot threads wait for room in a channel. When the inputs end, each thread finishes its work and
-//! disconnects its channel: the reader, then the coordinator, then the writer. When the sink fails, the writer sets the stop
-//! request and ends, which ends the coordinator and then the reader.
+//! disconnects its channel: the reader, then the coordinator, then the writer. Whatever fails, the [`supervisor`] ends the run.
 
 mod clock;
 mod commands;
 mod compute;
+mod coordinator;
+mod ending;
 mod follower;
 mod names;
 mod progress;
@@ -22,12 +23,15 @@ mod snapshot;
 mod start;
 pub(crate) mod state;
 mod summary;
-mod threads;
+mod supervisor;
 mod tick;
+mod ticks;
 mod worker;
 mod writer;
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use connectors::{RejectLog, Sink, SinkError, SinkState, Source, SourceError};
 use schema::IdKey;
@@ -36,6 +40,8 @@ use snapshots::{Manifest, Store, StoreError};
 pub use self::clock::Clock;
 pub(crate) use self::clock::now;
 use self::compute::start_workers;
+use self::ending::Ending;
+pub use self::ending::PeerFailure;
 use self::names::Names;
 pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, timestamp};
@@ -45,6 +51,7 @@ pub use self::simulated::Simulated;
 pub use self::snapshot::Interval;
 pub use self::start::start;
 pub use self::summary::Summary;
+use self::supervisor::{Reporter, Supervisor};
 use self::worker::Durability;
 pub use self::writer::Sinks;
 use crate::cluster::{GraphOptions, Links};
@@ -166,9 +173,6 @@ pub enum RunError {
         /// Error of the link.
         what: String,
     },
-    /// Process 0 of the cluster failed.
-    #[error("process 0 has failed, its log has the reason: all processes stop")]
-    CoordinatorFailed,
     /// The inputs ended, and none of their records was an event.
     #[error(
         "not one of {rejected} records was an event ({reasons}): see the warnings above, and how to name the format and the \
@@ -180,15 +184,52 @@ pub enum RunError {
         /// The codes of the reasons and their counts.
         reasons: String,
     },
+    /// Another process of the cluster has failed.
+    #[error(
+        "process {} has failed ({}): all processes stop; start all of them again to resume from the last snapshot",
+        .0.process, .0.reason
+    )]
+    PeerFailed(PeerFailure),
+    /// An output did not answer while the run was to end.
+    #[error(
+        "{what} are not acknowledged {} s after the run was to end; make sure that the output works, and start again",
+        .after.as_secs()
+    )]
+    NotAcknowledged {
+        /// The output, and what was written to it.
+        what: String,
+        /// Time for which it was waited for.
+        after: Duration,
+    },
+    /// A thread, or the network between the workers, could not be started.
+    #[error("cannot start the thread `{what}`: {error}; see the limits of this user (ulimit -u)")]
+    Start {
+        /// The thread.
+        what: &'static str,
+        /// The system's error.
+        error: io::Error,
+    },
     /// A thread of this program panicked: a bug.
-    #[error("{0} failed; please report what is printed above")]
-    Thread(&'static str),
+    #[error("the thread `{thread}` panicked: {message}; please report this with what is printed above")]
+    Panicked {
+        /// The thread.
+        thread: &'static str,
+        /// The message of the panic.
+        message: String,
+    },
+}
+
+impl RunError {
+    /// Whether the reader of an output has closed its pipe, which is a normal end.
+    fn is_closed_output(&self) -> bool {
+        matches!(self, RunError::Sink(error) if error.closed)
+    }
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Lost { .. } | RunError::CoordinatorFailed => Failure::Cluster(error.into()),
+            RunError::Lost { .. } | RunError::PeerFailed(_) => Failure::Cluster(error.into()),
             _ => Failure::Running(error.into()),
         }
     }
@@ -205,7 +246,10 @@ pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, 
     let GraphOptions { resumes, outputs } = links.options;
     let durability = Durability { saves, snapshots: None, resumes };
     let config = dataflows::Config { outputs, ..config.graph.clone() };
-    start_workers(workers, Some(links), config, None, durability, stop).map_err(|_| running::NO_WORKERS)?.wait_for_all()
+    let mut supervisor = Supervisor::new(stop.clone(), links.process);
+    start_workers(workers, Some(links), config, None, durability, &supervisor);
+    supervisor.wait_for_links();
+    supervisor.finish()
 }
 
 /// What all threads of a run share.
@@ -216,4 +260,6 @@ struct Shared {
     ids: IdKey,
     names: Arc<Names>,
     progress: Arc<Progress>,
+    ending: Ending,
+    reporter: Reporter,
 }

@@ -9,5 +9,6 @@ pub mod config;
 pub mod console;
 pub mod engine;
 pub mod failure;
+mod faults;
 mod proc;
 pub mod stop;

@@ -29,7 +29,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             console::report(failure.error());
-            ExitCode::from(failure.exit_code())
+            // A run that failed may have abandoned threads: nothing waits for them, and no destructor runs under them.
+            signal_hook::low_level::exit(failure.exit_code().into())
         }
     }
 }

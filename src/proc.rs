@@ -18,6 +18,16 @@ fn status_bytes(field: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
+/// Whether this process ignores a signal, as `nohup` lets it ignore SIGHUP.
+pub(crate) fn ignores(signal: i32) -> bool {
+    let mask = || {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    mask().is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 /// `/proc` counts processor time in hundredths of a second, independently of the kernel's tick.
 const TICKS_PER_SECOND: f64 = 100.0;
 

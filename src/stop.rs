@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 use crate::console;
+use crate::proc;
 
 /// A request to end a run early: events already read are processed, no more are read. Clones share the request.
 #[derive(Clone, Debug, Default)]
@@ -23,21 +27,26 @@ impl Stop {
     }
 }
 
-/// Returns a request that SIGINT and SIGTERM set. A second signal ends the process at once.
+/// Returns a request that SIGINT, SIGTERM and SIGHUP set. A second signal ends the process at once. SIGHUP stays ignored
+/// where it was ignored at the start (`nohup`).
 pub fn stop_on_signals() -> anyhow::Result<Stop> {
     let stop = Stop::default();
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
-        .context("cannot listen for signals")?;
-    let requested = stop.clone();
+    let signals = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !(*signal == SIGHUP && proc::ignores(SIGHUP)));
+    let signals: Vec<i32> = signals.collect();
+    let is_signalled = Arc::new(AtomicBool::new(false));
+    for &signal in &signals {
+        // The handlers run in this order. They need no thread, so no blocked thread can delay the second signal.
+        // 128 + n is the exit code by which a shell reports a process that signal n ended.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_signalled))
+            .and_then(|_| flag::register(signal, Arc::clone(&is_signalled)))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop.0)))
+            .context("cannot listen for signals")?;
+    }
+    let mut signals = Signals::new(signals).context("cannot listen for signals")?;
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            for signal in &mut signals {
-                if requested.is_set() {
-                    // The exit code by which a shell reports a process that a signal ended.
-                    std::process::exit(128 + signal);
-                }
-                requested.set();
+            if signals.forever().next().is_some() {
                 console::say("shutting down: draining in-flight events (press Ctrl-C again to quit now)");
             }
         })

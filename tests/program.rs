@@ -18,6 +18,7 @@ mod records;
 mod signals;
 mod snapshot;
 mod streams;
+mod supervision;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::{Input as _, vec::input};
 use timely::worker::Worker;
 
+use super::ending::PeerFailure;
 use super::snapshot::{SnapshotLink, SnapshotMessage, SnapshotParticipant};
 
 /// A message from one worker to another.
@@ -23,8 +24,8 @@ pub(super) enum WorkerMessage {
     Gauges { next_due: u64, audience: u64 },
     /// To worker 0: another process received a request to stop.
     Stop,
-    /// From worker 0, as its last message: the run has ended, and whether process 0 succeeded.
-    Ended { success: bool },
+    /// The last message of a worker: from worker 0 that the run has ended, from any worker that a process has failed.
+    Ended { failure: Option<PeerFailure> },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,7 +39,8 @@ struct Envelope {
 pub(super) struct CommandChannel {
     worker: usize,
     workers: usize,
-    outgoing: input::Handle<u64, Envelope>,
+    /// `None` once it is closed.
+    outgoing: Option<input::Handle<u64, Envelope>>,
     incoming: Rc<RefCell<VecDeque<Envelope>>>,
     /// Whether anything was sent since the last flush.
     is_dirty: bool,
@@ -66,19 +68,27 @@ impl CommandChannel {
             outgoing
         });
         let (index, workers) = (worker.index(), worker.peers());
+        let outgoing = Some(outgoing);
         CommandChannel { worker: index, workers, outgoing, incoming, is_dirty: false, participant, coordinator }
     }
 
     /// Sends a message to a worker.
     pub(super) fn send(&mut self, to: usize, message: WorkerMessage) {
-        self.outgoing.send(Envelope { from: self.worker as u64, to: to as u64, message });
-        self.is_dirty = true;
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.send(Envelope { from: self.worker as u64, to: to as u64, message });
+            self.is_dirty = true;
+        }
     }
 
     /// Sends a message to all other workers.
     pub(super) fn broadcast(&mut self, message: &WorkerMessage) {
         let own = self.worker;
         (0..self.workers).filter(|to| *to != own).for_each(|to| self.send(to, message.clone()));
+    }
+
+    /// Sends no more, so that the dataflow can end. Messages of other workers still arrive.
+    pub(super) fn close(&mut self) {
+        self.outgoing = None;
     }
 
     /// Delivers messages about snapshots, and calls `on_message` with each other one and the worker that sent it. Returns
@@ -99,9 +109,9 @@ impl CommandChannel {
             self.send(to, WorkerMessage::Snapshot(reply));
         }
         let was_dirty = std::mem::take(&mut self.is_dirty);
-        if was_dirty {
+        if let Some(outgoing) = self.outgoing.as_mut().filter(|_| was_dirty) {
             // An input keeps some of its data back until its time advances.
-            self.outgoing.advance_to(self.outgoing.time() + 1);
+            outgoing.advance_to(outgoing.time() + 1);
         }
         was_dirty
     }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-use super::threads::spawn;
+use super::supervisor::{Part, Reporter, Supervisor};
 use crate::console;
 
 /// Counters of a run.
@@ -30,6 +29,8 @@ pub struct Progress {
     pub rejected: AtomicU64,
     /// Changes written.
     pub changes: AtomicU64,
+    /// Changes written before the last flush of the sink.
+    flushed: AtomicU64,
     /// Millisecond up to which all changes are complete.
     pub watermark: AtomicU64,
     /// Users in the audience.
@@ -57,29 +58,28 @@ pub enum Show {
     Log,
 }
 
-/// A display that is running.
-pub(super) struct Display(Option<(Sender<()>, JoinHandle<()>)>);
+/// A display that is running, unless there is none.
+pub(super) struct Display(Option<Sender<()>>);
 
 impl Display {
-    pub(super) fn end(self) {
-        if let Some((end, thread)) = self.0 {
+    /// Removes the status line. A display that is blocked on stderr is abandoned.
+    pub(super) fn end(self, supervisor: &mut Supervisor) {
+        if let Some(end) = self.0 {
             drop(end);
-            if thread.join().is_err() {
-                tracing::warn!("the progress display failed");
-            }
+            supervisor.wait_briefly_for(Part::Display);
         }
     }
 }
 
 impl Show {
-    pub(super) fn start(self, progress: Arc<Progress>) -> Display {
+    pub(super) fn start(self, progress: Arc<Progress>, reporter: &Reporter) -> Display {
         let every = match self {
             Show::Nothing => return Display(None),
             Show::Live => Duration::from_millis(200),
             Show::Log => Duration::from_secs(10),
         };
         let (end, ended) = bounded::<()>(0);
-        let show = move || {
+        reporter.spawn(Part::Display, tracing::error_span!("progress"), move || {
             let mut rate = Rate { at: Instant::now(), events: 0 };
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let line = progress.line(rate.per_second(progress.events.load(Relaxed)));
@@ -89,8 +89,9 @@ impl Show {
                 }
             }
             console::set_status("");
-        };
-        Display(Some((end, spawn("progress", tracing::error_span!("progress"), show))))
+            Ok(())
+        });
+        Display(Some(end))
     }
 }
 
@@ -115,6 +116,16 @@ impl Progress {
     pub(super) fn has_no_results(&self) -> bool {
         let rejected = self.rejected.load(Relaxed) > 0;
         self.events.load(Relaxed) == 0 && (rejected || !self.inputs_ended.load(Relaxed))
+    }
+
+    /// Records that the sinks have flushed everything that was written.
+    pub(super) fn on_flush(&self) {
+        self.flushed.store(self.changes.load(Relaxed), Relaxed);
+    }
+
+    /// Changes written since the last flush.
+    pub(super) fn unacknowledged(&self) -> u64 {
+        self.changes.load(Relaxed) - self.flushed.load(Relaxed)
     }
 
     pub(super) fn set_lag(&self, lag: Lag) {

@@ -1,7 +1,7 @@
 //! The reader thread: takes records from the [`Inputs`], builds ticks of them, and opens the output when it is time.
 //!
 //! The reader blocks in three places. On a full channel it waits for the coordinator, whose end disconnects the channel. In
-//! a poll of a pipe it may block for ever, so everything read is sent before, and a stopped run abandons the thread.
+//! a poll of a pipe it may block for ever, so everything read is sent before, and a run that ends abandons the thread.
 //! While all topics are silent it sleeps, for a quarter of a second at most. It ends by disconnecting the channel.
 
 mod checks;
@@ -9,11 +9,13 @@ mod inputs;
 mod output_gate;
 mod tick_builder;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use connectors::{RawEvent, RejectLog};
+use crossbeam_channel::bounded;
 use schema::{Reason, Rejected};
 use snapshots::Store;
 
@@ -25,8 +27,10 @@ use self::tick_builder::Admission;
 pub(crate) use self::tick_builder::latest;
 pub(super) use self::tick_builder::{TickBuilder, TickSender, retain_trending_names};
 use super::progress::Progress;
+use super::supervisor::{OutputWatch, Part, Supervisor};
 use super::{Clock, Input, Resume, RunError, Shared};
 use crate::config::Config;
+use crate::faults;
 
 /// The state of the reader thread.
 pub(super) struct Reader {
@@ -89,7 +93,7 @@ impl Reader {
 
     /// Reads until all inputs end, one fails, the run is stopped, or the coordinator has ended. In each case the events read
     /// so far are sent; those of a snapshot only if all of them are.
-    pub(super) fn run(mut self) -> Option<RunError> {
+    pub(super) fn run(mut self) -> Result<(), RunError> {
         let mut end = self.restore();
         if end.is_ok() {
             end = self.read();
@@ -100,8 +104,8 @@ impl Reader {
             }
         }
         match end {
-            Err(Break::Failed(error)) => Some(error),
-            _ => None,
+            Err(Break::Failed(error)) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -246,29 +250,45 @@ impl Reader {
 /// The log of rejected records. Shared, because a reader that is blocked on a pipe is abandoned when the run stops, and
 /// the records it rejected must not be lost.
 #[derive(Clone)]
-pub(super) struct Rejects(Arc<Mutex<RejectLog>>);
+pub(super) struct Rejects {
+    log: Arc<Mutex<RejectLog>>,
+    /// Calls of the log, which may wait for the outside world.
+    pub(super) watch: OutputWatch,
+}
 
 impl Rejects {
-    pub(super) fn new(log: RejectLog) -> Self {
-        Rejects(Arc::new(Mutex::new(log)))
+    pub(super) fn new(log: RejectLog, watch: OutputWatch) -> Self {
+        Rejects { log: Arc::new(Mutex::new(log)), watch }
     }
 
-    /// Takes the log out, to close and to read it. Records rejected later are discarded.
-    pub(super) fn take(&self) -> RejectLog {
-        std::mem::take(&mut *self.log())
+    /// Closes the log and returns its counts. In a thread of its own: the log may be blocked, by a broker or by the reader.
+    /// Records rejected later are discarded.
+    pub(super) fn close(self, replace: bool, supervisor: &mut Supervisor) -> BTreeMap<String, u64> {
+        let (counts, counted) = bounded(1);
+        supervisor.reporter.spawn(Part::Rejects, tracing::error_span!("rejects"), move || {
+            self.watch.during(|| {
+                let mut log = std::mem::take(&mut *self.log());
+                counts.send(log.counts().clone()).unwrap_or_default();
+                Ok(if replace { log.close() } else { log.release() }?)
+            })
+        });
+        supervisor.wait_for(&[Part::Rejects]);
+        counted.try_recv().unwrap_or_default()
     }
 
     fn record(&self, rejected: &Rejected, progress: &Progress) -> Result<(), Break> {
         progress.rejected.fetch_add(1, Relaxed);
-        self.log().record(rejected).map_err(|error| Break::Failed(error.into()))
+        let recorded =
+            self.watch.during(|| faults::hit_sink("reader.reject").and_then(|()| self.log().record(rejected)));
+        recorded.map_err(|error| Break::Failed(error.into()))
     }
 
     fn flush(&self) -> Result<(), Break> {
-        self.log().flush().map_err(|error| Break::Failed(error.into()))
+        self.watch.during(|| self.log().flush()).map_err(|error| Break::Failed(error.into()))
     }
 
     fn log(&self) -> MutexGuard<'_, RejectLog> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

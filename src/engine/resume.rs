@@ -16,8 +16,9 @@ use super::Resume;
 use super::clock::{Clock, now};
 use super::names::Table;
 use super::reader::{Break, OutputGate, Reader, retain_trending_names};
-use super::threads::spawn;
+use super::supervisor::{Part, Reporter};
 use crate::config::Config;
+use crate::faults;
 
 /// Minimum of events of a snapshot in one tick. A tick has whole groups.
 const LOAD_BATCH: usize = 20_000;
@@ -56,7 +57,8 @@ impl Reader {
     fn load_all(&mut self, manifest: &Arc<Manifest>) -> Result<(), Break> {
         let store = self.store.clone().expect("a run that resumes from a snapshot has a store");
         self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
-        for group in decoded(&store, manifest, self.ticks.shared.ids) {
+        let mut loaded = 0;
+        for group in decoded(&store, manifest, self.ticks.shared.ids, &self.ticks.shared.reporter) {
             if self.ticks.shared.stop.is_set() {
                 return Err(Break::Stopped);
             }
@@ -64,6 +66,11 @@ impl Reader {
             if self.ticks.tick.events.len() >= LOAD_BATCH {
                 self.ticks.send()?;
             }
+            loaded += 1;
+        }
+        if loaded < manifest.groups.len() {
+            // A decoder has panicked, which ends the run. What is loaded is not the snapshot.
+            return Err(Break::Stopped);
         }
         if !self.ticks.tick.events.is_empty() || self.ticks.tick.directives.barrier.is_some() {
             self.ticks.send()?;
@@ -128,13 +135,19 @@ struct Decoded {
 }
 
 /// Reads all groups of a snapshot ahead of the receiver, in the order in which they are ready: the graph needs none.
-fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>, ids: IdKey) -> Receiver<Result<Decoded, StoreError>> {
+fn decoded(
+    store: &Arc<Store>,
+    manifest: &Arc<Manifest>,
+    ids: IdKey,
+    reporter: &Reporter,
+) -> Receiver<Result<Decoded, StoreError>> {
     let (ready, groups) = bounded(DECODERS);
     let next = Arc::new(AtomicUsize::new(0));
     for _ in 0..DECODERS {
         let (store, manifest, next, ready) =
             (Arc::clone(store), Arc::clone(manifest), Arc::clone(&next), ready.clone());
         let decode = move || {
+            faults::hit_infallible("decoder.start");
             while let Some(file) = manifest.groups.get(next.fetch_add(1, Relaxed)) {
                 let group = store.read_group(file).map(|rows| Decoded {
                     users: rows.users().map(|name| ids.id64(name)).collect(),
@@ -144,11 +157,12 @@ fn decoded(store: &Arc<Store>, manifest: &Arc<Manifest>, ids: IdKey) -> Receiver
                 let failed = group.is_err();
                 // Sending fails when the run shuts down.
                 if ready.send(group).is_err() || failed {
-                    return;
+                    break;
                 }
             }
+            Ok(())
         };
-        spawn("decoder", tracing::error_span!("decoder"), decode);
+        reporter.spawn(Part::Helper("decoder"), tracing::error_span!("decoder"), decode);
     }
     groups
 }
@@ -193,6 +207,7 @@ mod tests {
     use super::*;
     use crate::engine::names::Names;
     use crate::engine::reader::{Rejects, TickSender};
+    use crate::engine::supervisor::{OutputWatch, Supervisor};
     use crate::engine::tick::{TickInput, Waker};
     use crate::engine::{Interval, Shared, SnapshotSettings};
     use crate::stop::Stop;
@@ -247,19 +262,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (state, manifest) = state(folder.path());
         let resume = Resume { manifest: Some(Arc::new(manifest)), ..Resume::default() };
+        let supervisor = Supervisor::new(Stop::default(), 0);
         let shared = Shared {
             clock: Clock::Event,
             stop: Stop::default(),
             ids: IdKey::default(),
             names: Arc::new(Names::new(u64::MAX)),
             progress: Arc::default(),
+            ending: supervisor.ending.clone(),
+            reporter: supervisor.reporter.clone(),
         };
-        let (config, rejects) = (Config::load(None, &[]).unwrap(), Rejects::new(RejectLog::default()));
+        let config = Config::load(None, &[]).unwrap();
+        let rejects = Rejects::new(RejectLog::default(), OutputWatch::new(String::new));
         let (sender, ticks) = unbounded();
         let out = TickSender { ticks: sender, waker: Waker::default(), waiting: Arc::default() };
         let reader =
             Reader::new(config, vec![], rejects, shared.clone(), out, Some(Arc::clone(&state.store)), Some(resume));
-        assert!(reader.run().is_none());
+        reader.run().unwrap();
         let ticks: Vec<TickInput> = ticks.iter().collect();
         assert!(ticks.iter().all(|tick| (tick.since, tick.at) == (NOW, NOW)));
         assert_eq!(ticks.iter().map(|tick| tick.events.len()).sum::<usize>(), 3 * 21);

@@ -31,7 +31,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use connectors::SourcePosition;
@@ -41,15 +40,15 @@ use dataflows::time::{Time, first_of, ms_of};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use snapshots::{GraphTime, GroupFile, InputPosition, Manifest, RunId, StoreError};
+use snapshots::{GraphTime, GroupFile, InputPosition, Manifest, RunId};
 
 use self::coordinator::SnapshotCoordinator;
 pub(super) use self::participant::SnapshotParticipant;
 pub(super) use self::schedule::SnapshotSchedule;
 use self::state::SnapshotState;
-use super::threads::spawn;
+use super::supervisor::Part;
 use super::tick::Waker;
-use super::{Shared, SnapshotSettings};
+use super::{RunError, Shared, SnapshotSettings};
 
 /// Time between the starts of two snapshots. A running engine checks it a few times a second, so it can be changed.
 #[derive(Clone, Debug)]
@@ -145,8 +144,6 @@ pub(super) struct Snapshots {
     pub(super) schedule: SnapshotSchedule,
     pub(super) link: SnapshotLink,
     pub(super) output: OutputProgress,
-    /// Ends with the failure of the last snapshot, if it failed.
-    pub(super) coordinator: JoinHandle<Result<(), StoreError>>,
 }
 
 /// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all processes.
@@ -164,7 +161,7 @@ pub(super) fn start(
     let (is_open, output) = unbounded();
     let written = Arc::<AtomicU64>::default();
     let run = RunId::random();
-    let (pool, stored) = pool::start(&settings.store, run);
+    let (pool, stored) = pool::start(&settings.store, run, &shared.reporter);
     let state = SnapshotState::new(workers, resumed.and_then(files_of));
     let schedule = SnapshotSchedule::new(
         settings.interval.clone(),
@@ -191,12 +188,13 @@ pub(super) fn start(
         is_paced: true,
         last: Ok(()),
     };
-    let coordinator = spawn("snapshots", tracing::error_span!("snapshots"), move || coordinator.run());
+    shared.reporter.spawn(Part::Snapshots, tracing::error_span!("snapshots"), move || {
+        coordinator.run().map_err(RunError::Snapshot)
+    });
     Snapshots {
         schedule,
         link: SnapshotLink { requests: request_sender, replies },
         output: OutputProgress { written, _is_open: is_open },
-        coordinator,
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use crossbeam_channel::bounded;
 
-use super::compute::{CoordinatorHandle, start_workers};
+use super::compute::start_workers;
+use super::coordinator::{self, Coordinator};
 use super::names::Names;
 use super::reader::{Reader, Rejects, TickSender};
 use super::running::Running;
 use super::snapshot;
-use super::threads::spawn;
-use super::worker::{self, Coordinator, Durability};
+use super::supervisor::{OutputWatch, Part, Supervisor};
+use super::worker::Durability;
 use super::writer::Writer;
 use super::{Job, Shared};
 use crate::cluster::Links;
@@ -20,12 +21,15 @@ use crate::cluster::Links;
 pub fn start(job: Job) -> Running {
     let started = Instant::now();
     let Job { config, inputs, sinks, rejects, workers, links, ids, clock, progress, show, stop, state, resume } = job;
-    let shared = Shared { clock, stop, ids, names: Arc::new(Names::new(config.graph.retention)), progress };
+    let mut supervisor = Supervisor::new(stop.clone(), 0);
+    let (reporter, ending) = (supervisor.reporter.clone(), supervisor.ending.clone());
+    let names = Arc::new(Names::new(config.graph.retention));
+    let shared = Shared { clock, stop, ids, names, progress, ending, reporter: reporter.clone() };
 
     // Both channels are short: the reader blocks on a full one, the coordinator stops taking ticks. So no thread runs ahead
     // of the slowest one.
     let (ticks_in, ticks) = bounded(1);
-    let (completed_in, completed) = bounded(worker::COMPLETED_QUEUE);
+    let (completed_in, completed) = bounded(coordinator::COMPLETED_QUEUE);
     let store = state.as_ref().map(|state| Arc::clone(&state.store));
     let mut coordinator = Coordinator::new(ticks, completed_in, shared.clone());
     let waker = coordinator.waker.clone();
@@ -33,40 +37,26 @@ pub fn start(job: Job) -> Running {
     let resumes_from = resume.as_ref().and_then(|resume| resume.manifest.clone());
     let all_workers = workers * links.as_ref().map_or(1, Links::processes);
     let mut durability = Durability { resumes: resume.is_some(), ..Durability::default() };
-    let (mut snapshots, mut output_progress) = (None, None);
+    let takes_snapshots = state.is_some();
+    let mut output_progress = None;
     if let Some(state) = state {
         let started = snapshot::start(state, resumes_from.as_deref(), all_workers, &shared, waker.clone());
         coordinator.snapshots = Some(started.schedule);
         (durability.saves, durability.snapshots) = (true, Some(started.link));
-        (snapshots, output_progress) = (Some(started.coordinator), Some(started.output));
+        output_progress = Some(started.output);
     }
 
     let out = TickSender { ticks: ticks_in, waker: waker.clone(), waiting: Arc::clone(&coordinator.reader_waits) };
-    let rejects = Rejects::new(rejects);
+    let rejects = Rejects::new(rejects, OutputWatch::new(|| "rejected records (--rejects)".to_owned()));
+    supervisor.watch(rejects.watch.clone());
     let graph = dataflows::Config { outputs: sinks.outputs(), ..config.graph.clone() };
     let reader = Reader::new(config, inputs, rejects.clone(), shared.clone(), out, store, resume);
-    let reader = spawn("reader", tracing::error_span!("reader"), move || reader.run());
-    let writer = Writer { sinks, shared: shared.clone(), output_progress };
-    let writer = spawn("writer", tracing::error_span!("writer"), {
-        let waker = waker.clone();
-        move || writer.run(&completed, &waker)
-    });
-    let display = show.start(Arc::clone(&shared.progress));
-
-    let (verdict_in, verdict) = bounded(1);
-    let coordinator = Some(CoordinatorHandle { coordinator, outcome: verdict });
-    let workers = start_workers(workers, links, graph, coordinator, durability, &shared.stop);
-    Running {
-        started,
-        progress: shared.progress,
-        stop: shared.stop,
-        workers,
-        writer,
-        reader,
-        snapshots,
-        rejects,
-        display,
-        verdict: verdict_in,
-        waker,
-    }
+    reporter.spawn(Part::Reader, tracing::error_span!("reader"), move || reader.run());
+    let writer = Writer::new(sinks, shared.clone(), output_progress);
+    supervisor.watch(writer.watch.clone());
+    reporter.spawn(Part::Writer, tracing::error_span!("writer"), move || Ok(writer.run(&completed, &waker)?));
+    let display = show.start(Arc::clone(&shared.progress), &reporter);
+    let is_cluster = links.is_some();
+    start_workers(workers, links, graph, Some(coordinator), durability, &supervisor);
+    Running { started, progress: shared.progress, supervisor, rejects, display, is_cluster, takes_snapshots }
 }

@@ -1,7 +1,7 @@
 //! The writer thread: replaces ids with names and writes results to their sinks.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use connectors::{Sink, SinkError};
@@ -12,8 +12,11 @@ use schema::{Change, ItemName, ListKey, Recommended, Similar, SimilarTo, UserNam
 
 use super::Shared;
 use super::names::{Table, TrendingNames};
+use super::progress::grouped;
 use super::snapshot::OutputProgress;
+use super::supervisor::OutputWatch;
 use super::tick::{CompletedOutput, Waker};
+use crate::faults;
 
 /// The sinks of a run, one for each kind of result.
 pub struct Sinks {
@@ -71,32 +74,41 @@ const ROWS_PER_LOCK: usize = 64;
 
 /// Writes completed output.
 pub(super) struct Writer {
-    pub(super) sinks: Sinks,
-    pub(super) shared: Shared,
+    sinks: Sinks,
+    shared: Shared,
     /// Tick up to which everything is written, if snapshots are taken.
-    pub(super) output_progress: Option<OutputProgress>,
+    output_progress: Option<OutputProgress>,
+    /// Calls of the sinks, which may wait for the outside world.
+    pub(super) watch: OutputWatch,
 }
 
 impl Writer {
-    /// Writes until the coordinator has ended, then closes the sinks. A failure stops the run, and so does a closed pipe, which
-    /// is no failure. Then the channel is disconnected, and the coordinator ends too.
+    pub(super) fn new(sinks: Sinks, shared: Shared, output_progress: Option<OutputProgress>) -> Self {
+        let (name, progress) = (sinks.changes.name().to_owned(), Arc::clone(&shared.progress));
+        let watch = OutputWatch::new(move || format!("{name}: {} changes", grouped(progress.unacknowledged())));
+        Writer { sinks, shared, output_progress, watch }
+    }
+
+    /// Writes until the coordinator has ended, then closes the sinks. Fails where a sink does. If the reader of a pipe has
+    /// closed it, which is a normal end, the other sinks are closed too.
     pub(super) fn run(mut self, outputs: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {
         let written = self.write_all(outputs, waker);
-        if written.is_err() {
-            self.shared.stop.set();
+        if written.as_ref().is_err_and(|error| !error.closed) {
+            return written;
         }
-        match written.and_then(|()| self.sinks.close(!self.shared.progress.has_no_results())) {
-            Err(error) if error.closed => Ok(()),
-            result => result,
-        }
+        let replace = !self.shared.progress.has_no_results();
+        let watch = self.watch.clone();
+        let closed = watch.during(|| faults::hit_sink("writer.close").and_then(|()| self.sinks.close(replace)));
+        written.and(closed)
     }
 
     fn write_all(&mut self, outputs: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {
+        let watch = self.watch.clone();
         loop {
             let mut last = match outputs.recv_timeout(MAINTAIN_INTERVAL) {
                 Ok(first) => self.write(first, waker)?,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.sinks.maintain()?;
+                    watch.during(|| self.sinks.maintain())?;
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -108,7 +120,8 @@ impl Writer {
                 forgotten.append(&mut last.forgotten);
             }
             self.shared.progress.completed.store(last.events, Relaxed);
-            self.sinks.flush(last.at)?;
+            watch.during(|| faults::hit_sink("writer.flush").and_then(|()| self.sinks.flush(last.at)))?;
+            self.shared.progress.on_flush();
             if let Some(output_progress) = &self.output_progress {
                 output_progress.set(last.time);
             }
@@ -128,20 +141,25 @@ impl Writer {
                 let (users, items, trending) = (names.users(), names.items(), names.trending());
                 changes.iter().map(|change| named_change(change, &users, &items, &trending)).collect()
             };
-            named.iter().try_for_each(|change| self.sinks.changes.write(change))?;
+            self.watch.during(|| {
+                faults::hit_sink("writer.write")?;
+                named.iter().try_for_each(|change| self.sinks.changes.write(change))
+            })?;
             self.shared.progress.changes.fetch_add(named.len() as u64, Relaxed);
         }
+        let watch = &self.watch;
         if let Some(sink) = &mut self.sinks.similar_items {
-            write_rows(&mut **sink, &output.rows.similar_items, || names.items(), |item| ItemName { item })?;
+            write_rows(watch, &mut **sink, &output.rows.similar_items, || names.items(), |item| ItemName { item })?;
         }
         if let Some(sink) = &mut self.sinks.similar_users {
-            write_rows(&mut **sink, &output.rows.similar_users, || names.users(), |user| UserName { user })?;
+            write_rows(watch, &mut **sink, &output.rows.similar_users, || names.users(), |user| UserName { user })?;
         }
         Ok(output)
     }
 }
 
 fn write_rows<'n, N>(
+    watch: &OutputWatch,
     sink: &mut dyn Sink<Similar<N>>,
     rows: &[RowChange],
     table: impl Fn() -> MutexGuard<'n, Table>,
@@ -163,7 +181,7 @@ fn write_rows<'n, N>(
             };
             rows.iter().map(named).collect()
         };
-        named.iter().try_for_each(|row| sink.write(row))?;
+        watch.during(|| named.iter().try_for_each(|row| sink.write(row)))?;
     }
     Ok(())
 }

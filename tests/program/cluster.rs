@@ -1,6 +1,7 @@
 //! Clusters: the same answers as one process, however the processes are started, stopped and killed.
 
 mod ends;
+mod failures;
 mod kills;
 mod network;
 mod rescale;

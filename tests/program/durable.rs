@@ -5,6 +5,7 @@ mod clocks;
 mod cloud;
 mod damage;
 mod endurance;
+mod faults;
 mod kills;
 mod regress;
 mod rotation;
@@ -40,7 +41,7 @@ fn settings() -> Vec<String> {
 }
 
 /// The arguments of a run from `in.jsonl` to `output` with state in `state`. It takes one snapshot after the other.
-fn arguments(output: &str, state: Option<&str>, workers: usize) -> Vec<String> {
+pub(super) fn arguments(output: &str, state: Option<&str>, workers: usize) -> Vec<String> {
     single_snapshot_arguments(output, state, workers)
         .into_iter()
         .chain(["--set".into(), "state.interval=1ms".into()])
@@ -57,13 +58,13 @@ fn single_snapshot_arguments(output: &str, state: Option<&str>, workers: usize) 
 }
 
 impl TestDir {
-    fn begin(&self, args: &[String]) -> RunningProcess {
+    pub(super) fn begin(&self, args: &[String]) -> RunningProcess {
         self.start(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }
 
 /// A simulated log of more than an hour, in which viewers leave and return and events expire.
-fn log(dir: &TestDir, events: usize, seed: u64) -> Vec<Event> {
+pub(super) fn log(dir: &TestDir, events: usize, seed: u64) -> Vec<Event> {
     let simulation = format!("events={events},users=90,items=70,seed={seed}");
     let text = dir.deltarec(&["generate", &simulation]).assert_success().stdout;
     let mut ts = START;
@@ -77,7 +78,7 @@ fn log(dir: &TestDir, events: usize, seed: u64) -> Vec<Event> {
     log
 }
 
-fn lines<'e>(events: impl IntoIterator<Item = &'e Event>) -> String {
+pub(super) fn lines<'e>(events: impl IntoIterator<Item = &'e Event>) -> String {
     events.into_iter().fold(String::new(), |mut text, event| {
         writeln!(text, "{}", serde_json::to_string(event).unwrap()).unwrap();
         text
@@ -92,7 +93,7 @@ fn ordered(output: &str) -> Vec<Change> {
 }
 
 #[track_caller]
-fn assert_same_stream(what: &str, found: &str, expected: &str) {
+pub(super) fn assert_same_stream(what: &str, found: &str, expected: &str) {
     let (found, expected) = (ordered(found), ordered(expected));
     for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(found, expected, "{what}: record {at}, found and expected");

@@ -8,6 +8,7 @@ mod broker;
 mod exactly_once;
 mod names;
 mod operations;
+mod outage;
 mod rows;
 
 use std::fs;

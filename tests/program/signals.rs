@@ -1,12 +1,14 @@
 //! Runs that end by a signal.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{RunningProcess, TestDir, changes, gunzip, two_shoppers};
 
-const A_FEW_SECONDS: Duration = Duration::from_secs(8);
+const A_FEW_SECONDS: Duration = Duration::from_secs(30);
 
 /// A run of many events that has started to write.
 fn long_run(dir: &TestDir, output: &str) -> RunningProcess {
@@ -44,7 +46,7 @@ fn a_signal_drains_the_events_already_read() {
 #[test]
 fn a_signal_ends_a_run_that_waits_for_input() {
     let dir = TestDir::new();
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         for clock in ["event", "wall"] {
             let mut running = dir.start(&["run", "--clock", clock, "--rejects", "rejects.jsonl.gz"]);
             running.send(&format!("nonsense\n{}", two_shoppers(super::now())));
@@ -63,6 +65,26 @@ fn a_signal_ends_a_run_that_waits_for_input() {
             assert!(String::from_utf8(rejects).unwrap().contains("nonsense"));
         }
     }
+}
+
+/// `nohup` ignores SIGHUP, and so does the program that it starts.
+#[test]
+fn sighup_stays_ignored_where_it_was() {
+    if !Path::new("/proc/self/status").exists() {
+        println!("skipped: what is ignored is read from /proc");
+        return;
+    }
+    let dir = TestDir::new();
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("trap '' HUP; exec {} run --clock wall", env!("CARGO_BIN_EXE_deltarec"))]);
+    let mut running = dir.spawn(command);
+    running.send(&two_shoppers(super::now()));
+    running.wait_for_output(A_FEW_SECONDS, "the change", |out| out.contains("butter"));
+    running.signal("HUP");
+    running.send(&super::event("eve", "bread", "view", super::now()));
+    running.wait_for_output(A_FEW_SECONDS, "another change", |out| out.contains("eve"));
+    let done = running.finish().assert_success();
+    assert!(!done.stderr.contains("shutting down"), "{}", done.stderr);
 }
 
 #[test]

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use connectors::{Batch, Polled, RawEvent, SourcePosition};
+use connectors::{Batch, Polled, RawEvent, SourceError, SourcePosition};
 use schema::{Original, Rejected};
 
 use crate::engine::{Input, RunError};
+use crate::faults;
 
 /// The inputs of a run.
 pub(in crate::engine) struct Inputs {
@@ -172,7 +173,14 @@ impl InputCursor {
     fn poll(&mut self) {
         self.batch.clear();
         self.next = 0;
-        match self.input.source.poll(&mut self.batch) {
+        let injected = faults::hit("reader.poll").map_err(|cause| SourceError {
+            source_name: self.input.source.name().to_owned(),
+            position: None,
+            what: cause.to_string(),
+            advice: "remove the fault".into(),
+            cause: Some(cause),
+        });
+        match injected.and_then(|()| self.input.source.poll(&mut self.batch)) {
             Ok(polled) => {
                 self.idle = polled == Polled::Idle;
                 self.finished = polled == Polled::Finished;

@@ -17,6 +17,7 @@ use crate::engine::Shared;
 use crate::engine::clock::{Clock, now};
 use crate::engine::names::LockedNames;
 use crate::engine::tick::{TickInput, Waker};
+use crate::faults;
 
 /// The reader's end of the channel to the coordinator.
 pub(in crate::engine) struct TickSender {
@@ -166,6 +167,7 @@ impl TickBuilder {
         if self.tick.events.is_empty() {
             (self.tick.since, self.tick.at) = (self.at, self.at);
         }
+        faults::hit_infallible("reader.send");
         self.tick.taken = self.shared.progress.events.load(Relaxed);
         let events = Vec::with_capacity(self.tick.events.len());
         let next = TickInput { number: self.tick.number + 1, events, ..TickInput::default() };

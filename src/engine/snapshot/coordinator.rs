@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use dataflows::snapshot::SnapshotChunk;
 use snapshots::{Depth, GroupFile, Interactions, RunId, StoreError};
 
-use super::pool::PackJob;
+use super::pool::{PackJob, injected};
 use super::state::{Action, Event, SnapshotState};
 use super::{Files, Outcome, Snapshot, SnapshotMessage, input_positions, manifest};
 use crate::engine::tick::Waker;
@@ -154,6 +154,7 @@ impl SnapshotCoordinator {
     }
 
     fn publish(&self, snapshot: &Snapshot, files: Files) -> Result<(), StoreError> {
+        injected("snapshot.publish")?;
         let files: Vec<GroupFile> = files.into_values().collect();
         let settings = &self.settings;
         let inputs = input_positions(&settings.inputs, &snapshot.positions);

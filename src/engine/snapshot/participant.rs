@@ -8,6 +8,7 @@ use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
 use schema::KEY_GROUPS;
 
 use super::{SnapshotLink, SnapshotMessage};
+use crate::faults;
 
 /// Messages that may wait for the coordinator, chunks of some thousand events each: bounds the memory of a snapshot and
 /// sets its pace. Workers that check at the same moment may exceed it by one chunk each; none ever waits.
@@ -77,6 +78,7 @@ impl SnapshotParticipant {
 
 impl SnapshotSink for SnapshotParticipant {
     fn begin(&mut self, snapshot: u64, changed: &Groups) {
+        faults::hit_infallible("graph.snapshot");
         let groups = (0..=u8::MAX).zip(changed).filter(|(_, changed)| **changed).map(|(group, _)| group).collect();
         self.send(SnapshotMessage::Changed { snapshot, groups });
     }

@@ -6,10 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use snapshots::{EncodedGroup, Interactions, RunId, Store};
+use snapshots::{EncodedGroup, Interactions, RunId, Store, StoreError};
 
 use super::state::Event;
-use crate::engine::threads::{lower_priority, spawn};
+use crate::engine::supervisor::{Part, Reporter};
+use crate::faults;
 
 /// Files that are written at a time. Each waits for the disk or the network.
 const WRITERS: usize = 8;
@@ -32,7 +33,7 @@ pub(super) struct PackJob {
 
 /// Starts packers, one per core, and the writers of packed files. Returns the channel of jobs, which is full while all
 /// packers are busy, and the channel of [`Event::Stored`]. Threads end when the jobs do.
-pub(super) fn start(store: &Arc<Store>, run: RunId) -> (Sender<PackJob>, Receiver<Event>) {
+pub(super) fn start(store: &Arc<Store>, run: RunId, reporter: &Reporter) -> (Sender<PackJob>, Receiver<Event>) {
     let (job_sender, jobs) = bounded::<PackJob>(1);
     let (packed_sender, packed) = bounded::<(u64, u8, EncodedGroup)>(1);
     let (stored_sender, stored) = unbounded();
@@ -40,9 +41,10 @@ pub(super) fn start(store: &Arc<Store>, run: RunId) -> (Sender<PackJob>, Receive
     for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
         let (jobs, packed, stored, store) =
             (jobs.clone(), packed_sender.clone(), stored_sender.clone(), Arc::clone(store));
-        start_thread("packer", tracing::error_span!("packer"), move || {
+        start_thread(reporter, "packer", tracing::error_span!("packer"), move || {
             for PackJob { snapshot, group, rows, is_paced } in jobs {
                 let began = Instant::now();
+                faults::hit_infallible("snapshot.pack");
                 match store.encode_group(snapshot, run, group, &rows) {
                     Ok(file) => packed.send((snapshot, group, file)).unwrap_or_default(),
                     Err(error) => {
@@ -58,9 +60,9 @@ pub(super) fn start(store: &Arc<Store>, run: RunId) -> (Sender<PackJob>, Receive
     }
     for _ in 0..WRITERS {
         let (packed, stored, store) = (packed.clone(), stored_sender.clone(), Arc::clone(store));
-        start_thread("snapshot-writer", tracing::error_span!("snapshot_writer"), move || {
+        start_thread(reporter, "snapshot-writer", tracing::error_span!("snapshot_writer"), move || {
             for (snapshot, group, file) in packed {
-                let file = store.put_encoded(file).map(Some);
+                let file = injected("snapshot.put").and_then(|()| store.put_encoded(file)).map(Some);
                 stored.send(Event::Stored { snapshot, group, file }).unwrap_or_default();
             }
         });
@@ -68,10 +70,34 @@ pub(super) fn start(store: &Arc<Store>, run: RunId) -> (Sender<PackJob>, Receive
     (job_sender, stored)
 }
 
-/// Starts a thread of low priority. It is never joined.
-fn start_thread(name: &str, span: tracing::Span, work: impl FnOnce() + Send + 'static) {
-    spawn(name, span, move || {
+/// Starts a thread of low priority, which the run does not wait for.
+fn start_thread(reporter: &Reporter, name: &'static str, span: tracing::Span, work: impl FnOnce() + Send + 'static) {
+    reporter.spawn(Part::Helper(name), span, move || {
         lower_priority();
         work();
+        Ok(())
     });
+}
+
+/// Lowers the priority of this thread: when all cores are busy, it gets a tenth of the time of a thread that events wait
+/// for. Has no effect where the system does not support it.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::debug!(%error, "cannot lower the priority of a background thread");
+    }
+}
+
+/// Steps below the default priority, of 20.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+/// Passes a point at which tests let the store fail.
+pub(super) fn injected(point: &str) -> Result<(), StoreError> {
+    faults::hit(point).map_err(|cause| StoreError::Access {
+        place: "the store".into(),
+        operation: "write",
+        cause: cause.to_string(),
+        advice: "remove the fault",
+    })
 }

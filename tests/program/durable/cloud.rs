@@ -5,18 +5,18 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::{PipeReader, RUN_TIMEOUT};
+use super::super::RUN_TIMEOUT;
 use super::*;
 
 /// The server and its port.
-struct Cloud {
+pub(super) struct Cloud {
     server: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Cloud {
     /// `None` if the server is not installed.
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Command::new("python3")
             .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
@@ -53,21 +53,17 @@ impl Cloud {
     }
 
     fn start(&self, dir: &TestDir, args: &[String]) -> RunningProcess {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_deltarec"))
-            .args(args)
-            .current_dir(dir.path(""))
-            .env("AWS_ENDPOINT", format!("http://127.0.0.1:{}", self.port))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deltarec"));
+        self.access(command.args(args).env_remove("RUST_LOG"), self.port);
+        dir.spawn(command)
+    }
+
+    /// Lets a command use the server through this port.
+    pub(super) fn access(&self, command: &mut Command, port: u16) {
+        command
+            .env("AWS_ENDPOINT", format!("http://127.0.0.1:{port}"))
             .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
-            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (stdout, stderr) =
-            (PipeReader::new(child.stdout.take().unwrap()), PipeReader::new(child.stderr.take().unwrap()));
-        RunningProcess { stdin: child.stdin.take(), child, stdout, stderr }
+            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
     }
 }
 

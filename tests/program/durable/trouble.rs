@@ -127,10 +127,10 @@ fn an_unwritable_store_only_changes_the_exit_code() {
 }
 
 /// A small file system of its own, if this user may mount one.
-struct Disk<'p>(&'p Path);
+pub(super) struct Disk<'p>(&'p Path);
 
 impl<'p> Disk<'p> {
-    fn new(path: &'p Path, size: &str) -> Option<Self> {
+    pub(super) fn new(path: &'p Path, size: &str) -> Option<Self> {
         fs::create_dir(path).unwrap();
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).output();
@@ -141,7 +141,7 @@ impl<'p> Disk<'p> {
         mounted.then_some(Disk(path))
     }
 
-    fn grow(&self, size: &str) {
+    pub(super) fn grow(&self, size: &str) {
         let mount = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0).status();
         assert!(mount.unwrap().success());
     }

@@ -60,6 +60,29 @@ pub(super) fn real_or_mock_broker() -> Broker {
     }
 }
 
+/// A mock cluster of its own, whose broker can be taken down.
+pub(super) struct Outage(Mock);
+
+impl Outage {
+    pub(super) fn new() -> Self {
+        Outage(Mock::new(1).unwrap())
+    }
+
+    /// The broker, with this topic.
+    pub(super) fn broker(&self, topic: &str) -> Broker {
+        self.0.create_topic(topic, 1, 1).unwrap();
+        Broker::at(self.0.bootstrap_servers())
+    }
+
+    pub(super) fn begin(&self) {
+        self.0.broker_down(1).unwrap();
+    }
+
+    pub(super) fn end(&self) {
+        self.0.broker_up(1).unwrap();
+    }
+}
+
 /// A record of a topic.
 #[derive(Clone, Debug)]
 pub(super) struct Record {

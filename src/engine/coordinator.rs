@@ -1,0 +1,212 @@
+//! The coordinator: the loop of the first worker, which sends ticks to the graph and completed output to the writer.
+//!
+//! **Invariant**: the coordinator blocks on no other thread, because the other workers need it to make progress. It takes ticks
+//! only while the writer keeps up, so back-pressure reaches the reader, which does block. When it has nothing to do it
+//! sleeps until the reader, the writer, the snapshot coordinator, another worker or the supervisor wakes it. It ends when all
+//! output is sent after the reader has ended, or when the run is cut; dropping its ends of the channels then ends the threads
+//! behind them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use dataflows::GraphInput;
+use dataflows::gauges::Gauges;
+use dataflows::time::ms_of;
+use timely::worker::Worker;
+
+use super::Shared;
+use super::clock::{Clock, now};
+use super::commands::{CommandChannel, WorkerMessage};
+use super::snapshot::SnapshotSchedule;
+use super::tick::{CompletedOutput, TickInput, Waker};
+use super::ticks::Ticks;
+use super::worker::{AllGauges, Graph, MAX_SLEEP, Topology};
+use crate::console;
+use crate::faults;
+
+/// Ticks in the graph at a time: one in progress, one arriving.
+const MAX_TICKS_IN_GRAPH: usize = 2;
+
+/// Completed outputs that may wait for the writer if they have at most [`FEW_CHANGES`] each. A transaction takes some
+/// milliseconds, and ticks continue meanwhile. Beyond this, reading stops.
+pub(super) const COMPLETED_QUEUE: usize = 16;
+const FEW_CHANGES: usize = 1_000;
+
+/// The loop of the first worker.
+pub(super) struct Coordinator {
+    tick_inputs: Receiver<TickInput>,
+    completed: Sender<CompletedOutput>,
+    shared: Shared,
+    /// Whether the reader waits for an external source and has sent everything it read.
+    pub(super) reader_waits: Arc<AtomicBool>,
+    pub(super) gauges: AllGauges,
+    /// Gauges reported by workers of other processes, by worker.
+    remote_gauges: BTreeMap<usize, Arc<Gauges>>,
+    pub(super) waker: Waker,
+    /// Schedule of snapshots, if the run takes any.
+    pub(super) snapshots: Option<SnapshotSchedule>,
+    ticks: Ticks,
+    /// Completed output that the writer has not taken.
+    pending: Option<CompletedOutput>,
+    /// Whether the input has ended.
+    has_ended: bool,
+}
+
+impl Coordinator {
+    pub(super) fn new(tick_inputs: Receiver<TickInput>, completed: Sender<CompletedOutput>, shared: Shared) -> Self {
+        Coordinator {
+            tick_inputs,
+            completed,
+            shared,
+            reader_waits: Arc::default(),
+            gauges: AllGauges::default(),
+            remote_gauges: BTreeMap::new(),
+            waker: Waker::default(),
+            snapshots: None,
+            ticks: Ticks::default(),
+            pending: None,
+            has_ended: false,
+        }
+    }
+
+    /// Runs until the input has ended and all output is sent, or the run is cut.
+    pub(super) fn run(
+        mut self,
+        worker: &mut Worker,
+        mut graph: Graph,
+        channel: &mut Option<CommandChannel>,
+        topology: Topology,
+    ) {
+        self.waker.register();
+        self.remote_gauges = (topology.workers..worker.peers()).map(|worker| (worker, Arc::default())).collect();
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner).extend(self.remote_gauges.values().cloned());
+        while !self.shared.ending.is_cut() {
+            faults::hit_infallible("coordinator.step");
+            self.ticks.retire(&graph.probe);
+            self.send_completed(&graph);
+            let mut is_busy = self.send_tick(&mut graph.input);
+            let sleep = self.pass_time(&mut graph.input).min(self.begin_snapshot(&mut graph.input));
+            if let Some(channel) = channel {
+                is_busy |= channel.exchange(|from, message| self.on_message(from, &message, topology));
+            }
+            if self.is_drained() {
+                self.pending = self.ticks.take_completed(&graph);
+                if self.pending.is_some() {
+                    continue;
+                }
+                if self.snapshots.as_mut().is_none_or(|snapshots| !snapshots.is_under_way()) {
+                    break;
+                }
+            }
+            if is_busy {
+                worker.step();
+            } else {
+                worker.step_or_park(Some(sleep.min(MAX_SLEEP)));
+            }
+            self.show_progress();
+        }
+        self.show_progress();
+        // Dropping the input ends the dataflow and discards later timers.
+    }
+
+    /// Sends completed output to the writer, or keeps it while there is no room.
+    fn send_completed(&mut self, graph: &Graph) {
+        let Some(output) = self.pending.take().or_else(|| self.ticks.take_completed(graph)) else { return };
+        // Many changes wait until the queue is empty: it bounds memory only if its entries are small.
+        let may_queue = output.changes.len() + output.rows.len() <= FEW_CHANGES || self.completed.is_empty();
+        self.pending = if may_queue {
+            // If the writer has ended, the run is about to be cut.
+            self.completed.try_send(output).err().map(TrySendError::into_inner)
+        } else {
+            Some(output)
+        };
+    }
+
+    /// Sends the next tick to the graph, unless results fall behind: then the channel fills up and reading stops. Returns
+    /// whether a tick was sent.
+    fn send_tick(&mut self, input: &mut GraphInput) -> bool {
+        if self.has_ended || self.pending.is_some() || self.ticks.in_graph() >= MAX_TICKS_IN_GRAPH {
+            return false;
+        }
+        match self.tick_inputs.try_recv() {
+            Ok(mut tick) => {
+                let positions = tick.directives.positions.take();
+                self.ticks.send(input, tick);
+                if let (Some(snapshots), Some(positions)) = (&mut self.snapshots, positions) {
+                    snapshots.on_tick(positions);
+                }
+                return true;
+            }
+            Err(TryRecvError::Disconnected) => self.has_ended = true,
+            // A reader that waits for a pipe has sent what it read; any other reader disconnects after the last tick.
+            Err(TryRecvError::Empty) => self.has_ended = self.shared.stop.is_set() && self.reader_waits.load(Acquire),
+        }
+        false
+    }
+
+    /// By the wall clock, advances time when a timer is due without events. Returns the time until the next one.
+    fn pass_time(&mut self, input: &mut GraphInput) -> Duration {
+        if self.shared.clock == Clock::Event || self.has_ended || self.ticks.in_graph() > 0 {
+            return MAX_SLEEP;
+        }
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = gauges.iter().map(|gauges| gauges.next_due.load(Relaxed)).min().unwrap_or(u64::MAX);
+        // After the clock is set back, time stands still until the clock has caught up.
+        let now = now().max(ms_of(input.last()));
+        if due <= now {
+            input.pass(now);
+            self.ticks.push(input.last());
+            // The timers of remote workers fire now; they report their next ones.
+            let fired = self.remote_gauges.values().filter(|gauges| gauges.next_due.load(Relaxed) <= now);
+            fired.for_each(|gauges| gauges.next_due.store(u64::MAX, Relaxed));
+        }
+        Duration::from_millis(due.saturating_sub(now).max(1))
+    }
+
+    /// Begins a snapshot in a tick of its own when one is due. Returns the delay until the next check.
+    fn begin_snapshot(&mut self, input: &mut GraphInput) -> Duration {
+        let Some(snapshots) = &mut self.snapshots else { return MAX_SLEEP };
+        if snapshots.is_due(self.has_ended) {
+            self.shared.names.defer_removals();
+            let mut tick = input.next_tick();
+            tick.barrier(snapshots.begin(tick.time(), self.has_ended));
+            drop(tick);
+            self.ticks.push(input.last());
+        }
+        snapshots.wait()
+    }
+
+    /// Handles a message from another worker.
+    fn on_message(&self, from: usize, message: &WorkerMessage, topology: Topology) {
+        match *message {
+            WorkerMessage::Gauges { next_due, audience } => {
+                if let Some(gauges) = self.remote_gauges.get(&from) {
+                    gauges.next_due.store(next_due, Relaxed);
+                    gauges.audience.store(audience, Relaxed);
+                }
+            }
+            WorkerMessage::Ended { failure: Some(ref failure) } => self.shared.reporter.report_peer(failure.clone()),
+            WorkerMessage::Stop if !self.shared.stop.is_set() => {
+                console::say(&format!("shutting down: process {} received a stop request", from / topology.workers));
+                self.shared.stop.set();
+            }
+            WorkerMessage::Stop | WorkerMessage::Ended { failure: None } | WorkerMessage::Snapshot(_) => {}
+        }
+    }
+
+    /// Whether the input has ended and neither the graph nor `pending` has anything left of it.
+    fn is_drained(&self) -> bool {
+        self.has_ended && self.ticks.in_graph() == 0 && self.pending.is_none()
+    }
+
+    fn show_progress(&self) {
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let audience = gauges.iter().map(|gauges| gauges.audience.load(Relaxed)).sum();
+        self.shared.progress.audience.store(audience, Relaxed);
+        self.shared.progress.watermark.store(ms_of(self.ticks.complete()), Relaxed);
+    }
+}
