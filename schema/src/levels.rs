@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::Reason;
+use crate::{Reason, abbreviate};
 
 /// The highest level an action can have.
 pub const MAX_LEVEL: u8 = 15;
@@ -23,7 +23,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LevelsError {
     /// A level of 0 or above [`MAX_LEVEL`].
-    #[error("levels.{action}: a level is an integer from 1 to 15, not {level}")]
+    #[error("levels.{}: a level is an integer from 1 to 15, not {level}", abbreviate(action))]
     OutOfRange {
         /// The action.
         action: String,
@@ -88,7 +88,7 @@ impl Levels {
         let action = ALIASES.iter().find(|(alias, _)| *alias == action).map_or(action, |(_, action)| action);
         match self.actions.get(action) {
             Some(level) => Ok(Effect::Counts(*level)),
-            None => Err(Reason::UnknownAction { action: shortened(action) }),
+            None => Err(Reason::UnknownAction { action: abbreviate(action) }),
         }
     }
 }
@@ -112,14 +112,6 @@ impl Default for Levels {
             actions: actions.map(|(action, level)| (action.to_owned(), level)).into(),
             watch: vec![(5_000, 1), (30_000, 2), (120_000, 3)],
         }
-    }
-}
-
-/// At most 64 characters of a name, for messages.
-fn shortened(name: &str) -> String {
-    match name.char_indices().nth(64) {
-        Some((end, _)) => format!("{}...", &name[..end]),
-        None => name.to_owned(),
     }
 }
 
@@ -149,6 +141,16 @@ mod tests {
         assert_eq!(levels.effect("buy", None), Ok(Effect::Counts(6)));
         assert!(matches!(levels.effect("PV", None), Err(Reason::UnknownAction { .. })));
         assert!(matches!(levels.effect("", None), Err(Reason::UnknownAction { .. })));
+    }
+
+    #[test]
+    fn an_unknown_action_is_named_on_one_short_line() {
+        let named = |action: &str| match Levels::default().effect(action, None) {
+            Err(Reason::UnknownAction { action }) => action,
+            effect => panic!("{effect:?}"),
+        };
+        assert_eq!(named("a\nINFO \u{1b}[31mx"), "a\\nINFO \\u{1b}[31mx");
+        assert_eq!(named(&"\u{54c1}".repeat(300_000)).chars().count(), 67);
     }
 
     #[test]

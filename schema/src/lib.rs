@@ -1,6 +1,6 @@
 //! The vocabulary on the wire: [`Event`] in; [`Change`] and [`Similar`] out; [`Rejected`] for records that are not
 //! accepted; and the rules that every part of the system shares: valid names, the 64-bit id of a name, its key
-//! group, the key of a list ([`ListKey`]), and the level of an action ([`Levels`]).
+//! group, the key of a list ([`ListKey`]), the level of an action ([`Levels`]), and what no message shows ([`redact_uris`]).
 //!
 //! Types and validation only: no input or output, no clock, no graph.
 
@@ -11,6 +11,7 @@ mod levels;
 mod list_key;
 mod name;
 mod position;
+mod redact;
 mod rejected;
 mod similar;
 
@@ -21,5 +22,6 @@ pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL};
 pub use list_key::{ListKey, RESERVED, TRENDING, room_of, trending_in};
 pub use name::{MAX_NAME_BYTES, check_name, id64};
 pub use position::Position;
+pub use redact::{abbreviate, is_secret_name, redact_uris};
 pub use rejected::{Original, Reason, Rejected};
 pub use similar::{ItemName, Similar, SimilarTo, UserName};
