@@ -10,7 +10,7 @@ use connectors::{Batch, KafkaOptions, OpenError, Sink, SourcePosition, Uri, cont
 use serde_json::Value;
 use snapshots::{Depth, InputPosition, Manifest, RunId, Store, StoreError, codec};
 
-use super::snapshot::{input_positions, manifest};
+use super::snapshot::{input_positions, manifest, report_passed_over};
 use crate::config::Config;
 use crate::engine::{Clock, Input, Interval, Resume, SnapshotSettings, grouped, now, timestamp};
 use crate::failure::Failure;
@@ -65,9 +65,7 @@ pub(crate) fn prepare(
     let mut store = Store::create(state)?.with_codec(codec);
     store.claim()?;
     let found = store.newest()?;
-    for damage in &found.damaged {
-        tracing::warn!(snapshot = damage.sequence, file = %damage.file, error = %damage.reason, "snapshot is not used");
-    }
+    report_passed_over(&found);
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
     let compatibility = compatibility::settings(config, &records);
     let is_first = found.next == 1;
