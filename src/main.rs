@@ -14,7 +14,11 @@ use deltarec::stop::stop_on_signals;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    console::hide_secrets_of_panics();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return console::report_usage(&error),
+    };
     console::start_logging(cli.log_format);
     let done = stop_on_signals().map_err(Failure::Running).and_then(|stop| cli::main(cli, stop));
     match done {

@@ -10,8 +10,11 @@ mod evaluate;
 mod examples;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "cloud")]
+mod object_stores;
 mod real_logs;
 mod records;
+mod secrets;
 mod signals;
 mod snapshot;
 mod streams;

@@ -39,7 +39,7 @@ mod topics;
 use self::address::Address;
 #[cfg(not(feature = "kafka"))]
 pub(crate) use self::disabled::{continue_sink, open_dead_letters, open_sink, open_source};
-pub use self::options::{Delivery, KafkaOptions, SecretPlace, Security};
+pub use self::options::{Delivery, KafkaOptions, SecretPlace, SecretText, Security, check_secret_file};
 #[cfg(feature = "kafka")]
 pub(crate) use self::{
     dead_letters::open_dead_letters,

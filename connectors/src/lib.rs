@@ -32,7 +32,7 @@ mod uri;
 
 pub use batch::Batch;
 pub use error::OpenError;
-pub use kafka::{Delivery, KafkaOptions, SecretPlace, Security};
+pub use kafka::{Delivery, KafkaOptions, SecretPlace, SecretText, Security, check_secret_file};
 pub use open::{lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;
 pub use records::Record;

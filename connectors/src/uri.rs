@@ -56,8 +56,9 @@ pub enum Uri {
 /// A URI that is not an input or an output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{uri}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
-     kafka://BROKERS/TOPIC or generate:"
+    "`{}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
+     kafka://BROKERS/TOPIC or generate:",
+    schema::redact_uris(uri)
 )]
 pub struct UriError {
     /// The URI, as the user gave it.

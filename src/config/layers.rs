@@ -171,7 +171,7 @@ mod tests {
         let mut layer = set("lists.length=7");
         rename(&mut layer, "lists.length", "graph.lists.k", &mut warnings);
         assert_eq!(format!("{:?}", take(&mut layer, "graph.lists.k").unwrap().kind), "Integer(7)");
-        assert_eq!(warnings, ["--set lists.length=7: lists.length is an old name: write graph.lists.k"]);
+        assert_eq!(warnings, ["--set lists.length=(hidden): lists.length is an old name: write graph.lists.k"]);
 
         let mut both = set("graph={length=7, k=8}");
         rename(&mut both, "graph.length", "graph.k", &mut warnings);
