@@ -193,7 +193,8 @@ impl SecretPlace {
 pub fn check_secret_file(path: &Path) -> Result<(), String> {
     let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
     let (mode, shown) = (found.mode() & 0o777, path.display());
-    if !found.is_file() || mode & 0o077 == 0 {
+    let is_open = found.is_file() && mode & 0o077 != 0;
+    if !is_open {
         return Ok(());
     }
     if found.uid() == rustix::process::geteuid().as_raw() {

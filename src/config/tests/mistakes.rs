@@ -296,8 +296,8 @@ fn cuts_a_long_value_in_a_message() {
 #[test]
 fn large_configurations_are_read_in_linear_time_and_named_in_short_messages() {
     let table = |actions: usize| {
-        let lines: String = (0..actions).map(|n| format!("a{n} = 3\n")).collect();
-        format!("[levels]\n{lines}")
+        let lines: Vec<String> = (0..actions).map(|n| format!("a{n} = 3\n")).collect();
+        format!("[levels]\n{}", lines.concat())
     };
     load(&table(9_900), &[]).unwrap();
     let line = mistake(&table(200_000));
@@ -318,8 +318,8 @@ fn large_configurations_are_read_in_linear_time_and_named_in_short_messages() {
     ] {
         assert!(line.len() < 700 && !line.contains('\n'), "{} bytes: {}", line.len(), &line[..200]);
     }
-    let wrong: String = (0..500).map(|n| format!("a{n} = 99\n")).collect();
-    let message = load(&format!("[levels]\n{wrong}"), &[]).unwrap_err().to_string();
+    let wrong: Vec<String> = (0..500).map(|n| format!("a{n} = 99\n")).collect();
+    let message = load(&format!("[levels]\n{}", wrong.concat()), &[]).unwrap_err().to_string();
     assert!(message.starts_with("500 mistakes") && message.ends_with("and 480 more"), "{message}");
 }
 
