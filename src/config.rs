@@ -27,7 +27,7 @@ use schema::Levels;
 
 pub use compatibility::{check_compatibility, cluster_fingerprint, compatibility};
 pub use dataflows::{Audience, Config as Graph};
-pub use error::{ConfigError, ConfigErrors, Origin, Problem};
+pub use error::{ConfigError, ConfigErrors, Origin, Problem, public_set};
 pub use keys::input::Input;
 pub use keys::state::State;
 

@@ -1,11 +1,15 @@
 //! Everything the program writes to stderr: log records, messages, and the live status line below them.
+//!
+//! This is the border at which secrets in URIs are hidden, wherever a message comes from.
 
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::{panic, thread};
 
 use clap::ValueEnum;
+use schema::redact_uris;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -80,7 +84,33 @@ pub fn report(error: &anyhow::Error) {
     }
 }
 
+/// Prints what `clap` says of wrong arguments, or the help.
+pub fn report_usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && is_json() {
+        report(&anyhow::anyhow!("{}", error.render().to_string().trim_end()));
+    } else if error.use_stderr() {
+        let text = error.render();
+        let text = if io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+        above_status(text.as_bytes());
+    } else if error.print().is_err() {
+        // A closed stdout is ignored, as a closed stderr is.
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Hides secrets in the messages of panics too.
+pub fn hide_secrets_of_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.to_string();
+        if redact_uris(&message) == message { default(panic) } else { above_status(format!("{message}\n").as_bytes()) }
+    }));
+}
+
 fn above_status(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let text = redact_uris(&text);
+    let text = text.as_bytes();
     let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if status.is_empty() {
         write_stderr(text);
@@ -93,6 +123,21 @@ fn above_status(text: &[u8]) {
 fn write_stderr(text: &[u8]) {
     let mut stderr = io::stderr().lock();
     if stderr.write_all(text).and_then(|()| stderr.flush()).is_err() {}
+}
+
+/// A record with its line breaks escaped, except the one at its end: a value must not look like another record.
+fn one_line(record: &[u8]) -> Vec<u8> {
+    let (body, end) = record.strip_suffix(b"\n").map_or((record, &b""[..]), |body| (body, b"\n"));
+    let mut line = Vec::with_capacity(record.len());
+    for byte in body {
+        match byte {
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            byte => line.push(*byte),
+        }
+    }
+    line.extend_from_slice(end);
+    line
 }
 
 /// Writes each log record in one write, above the status line.
@@ -108,7 +153,7 @@ impl<'a> MakeWriter<'a> for AboveStatus {
 
 impl Write for AboveStatus {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        above_status(text);
+        above_status(&one_line(text));
         Ok(text.len())
     }
 

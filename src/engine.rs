@@ -48,7 +48,7 @@ pub(crate) use self::progress::{grouped, timestamp};
 pub(crate) use self::reader::{latest, rejected};
 pub use self::running::Running;
 pub use self::simulated::Simulated;
-pub use self::snapshot::Interval;
+pub use self::snapshot::{Interval, report_passed_over};
 pub use self::start::start;
 pub use self::summary::Summary;
 use self::supervisor::{Reporter, Supervisor};

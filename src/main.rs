@@ -14,14 +14,15 @@ use deltarec::stop::stop_on_signals;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    console::hide_secrets_of_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() && cli::wants_json(std::env::args_os()) => {
-            console::start_logging(LogFormat::Json);
-            console::report(&anyhow::anyhow!("{}", error.render().to_string().trim_end()));
-            return ExitCode::from(2);
+        Err(error) => {
+            if error.use_stderr() && cli::wants_json(std::env::args_os()) {
+                console::start_logging(LogFormat::Json);
+            }
+            return console::report_usage(&error);
         }
-        Err(error) => error.exit(),
     };
     console::start_logging(cli.log_format);
     let done = stop_on_signals().map_err(Failure::Running).and_then(|stop| cli::main(cli, stop));

@@ -12,9 +12,12 @@ mod input_options;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod names;
+#[cfg(feature = "cloud")]
+mod object_stores;
 mod outputs;
 mod real_logs;
 mod records;
+mod secrets;
 mod signals;
 mod snapshot;
 mod streams;

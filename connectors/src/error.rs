@@ -78,6 +78,14 @@ pub enum OpenError {
         /// The column.
         column: String,
     },
+    /// A column is nested too deeply.
+    #[error("column {column}: fields are nested in more than {limit} objects; use a column with fewer dots")]
+    TooDeep {
+        /// Start of the column's name.
+        column: String,
+        /// Maximum number of levels.
+        limit: usize,
+    },
     /// There are too many columns.
     #[error("columns and filters name {given} columns, the maximum is {limit}; omit some filters")]
     TooManyColumns {

@@ -44,7 +44,7 @@ use self::address::Address;
 pub use self::disabled::{TopicClaim, is_same_topic};
 #[cfg(not(feature = "kafka"))]
 pub(crate) use self::disabled::{continue_sink, open_dead_letters, open_sink, open_source};
-pub use self::options::{Delivery, KafkaOptions, SecretPlace, Security};
+pub use self::options::{Delivery, KafkaOptions, SecretPlace, SecretText, Security, check_secret_file};
 #[cfg(feature = "kafka")]
 pub use self::topics::{TopicClaim, is_same_topic};
 #[cfg(feature = "kafka")]

@@ -7,11 +7,14 @@ mod fields;
 pub(crate) mod filter;
 mod time;
 
-use schema::{Position, Reason};
+use schema::{Position, Reason, shown};
 
 use crate::text::Text;
 use crate::values::{MAX_COLUMNS, Values};
 use crate::{InputOptions, OpenError};
+
+/// Levels of nested objects on the way to a column.
+const MAX_DEPTH: usize = 32;
 
 /// A kind of record that sources read, such as [`schema::Event`].
 pub trait Record: Sized + 'static {
@@ -68,6 +71,10 @@ pub(crate) fn mapping<R: Record>(
     header: Option<&[String]>,
 ) -> Result<R::Mapping, OpenError> {
     let mapping = R::Mapping::new(options, source_name, header)?;
+    // Nested fields are read by recursion, a level each.
+    if let Some(column) = mapping.columns().iter().find(|column| column.matches('.').count() >= MAX_DEPTH) {
+        return Err(OpenError::TooDeep { column: shown(column), limit: MAX_DEPTH });
+    }
     match mapping.columns().len() {
         0..=MAX_COLUMNS => Ok(mapping),
         given => Err(OpenError::TooManyColumns { given, limit: MAX_COLUMNS }),
@@ -128,6 +135,21 @@ mod tests {
             let Value::Text(user) = &values[0] else { return Err(Reason::Missing { field: "erase".into() }) };
             check_name("erase", user)?;
             Ok((user, received.position))
+        }
+    }
+
+    #[test]
+    fn columns_may_be_nested_but_not_endlessly() {
+        let open = |depth: usize| {
+            let columns = format!("user={}", vec!["a"; depth].join("."));
+            let options = InputOptions { columns: columns.parse().unwrap(), ..InputOptions::default() };
+            let text = Cursor::new("");
+            source_from::<schema::Event>("in", text, Format::JsonLines, Compression::Plain, &options).map(|_| ())
+        };
+        open(MAX_DEPTH).unwrap();
+        for depth in [MAX_DEPTH + 1, 60_000] {
+            let error = open(depth).unwrap_err();
+            assert!(error.is_usage() && error.to_string().len() < 250, "{error}");
         }
     }
 

@@ -62,7 +62,7 @@ pub enum Uri {
 #[error(
     "`{}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
      kafka://BROKERS/TOPIC or generate:",
-    shown(.uri)
+    schema::redact_uris(&shown(.uri))
 )]
 pub struct UriError {
     /// The URI, as the user gave it.

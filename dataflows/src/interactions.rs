@@ -61,7 +61,7 @@ pub enum Barrier {
     LoadEnd,
     /// The state after this tick is emitted to the [`SnapshotSink`] while events continue.
     Snapshot {
-        /// Number of the snapshot, from 1, increasing. The graph distinguishes snapshots by the low 32 bits.
+        /// Number of the snapshot, from 1, increasing.
         number: u64,
         /// Key groups that have not changed after this tick may be left out; 0 for none. Loaded state counts as unchanged
         /// since tick 1.

@@ -26,7 +26,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LevelsError {
     /// A level of 0 or above [`MAX_LEVEL`].
-    #[error("levels.{action}: a level is an integer from 1 to 15, not {level}")]
+    #[error("levels.{}: a level is an integer from 1 to 15, not {level}", shown(action))]
     OutOfRange {
         /// The action.
         action: String,
@@ -160,6 +160,16 @@ mod tests {
         assert_eq!(levels.effect("buy", None), Ok(Effect::Counts(6)));
         assert!(matches!(levels.effect("PV", None), Err(Reason::UnknownAction { .. })));
         assert!(matches!(levels.effect("", None), Err(Reason::UnknownAction { .. })));
+    }
+
+    #[test]
+    fn an_unknown_action_is_named_on_one_short_line() {
+        let named = |action: &str| match Levels::default().effect(action, None) {
+            Err(Reason::UnknownAction { action }) => action,
+            effect => panic!("{effect:?}"),
+        };
+        assert_eq!(named("a\nINFO \u{1b}[31mx"), "a\\nINFO \\u{1b}[31mx");
+        assert_eq!(named(&"\u{54c1}".repeat(300_000)).chars().count(), 67);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The vocabulary on the wire: [`Event`] in; [`Change`] and [`Similar`] out; [`Rejected`] for records that are not
 //! accepted; and the rules that every part of the system shares: valid names, the 64-bit id of a name ([`IdKey`]), its
-//! key group, the key of a list ([`ListKey`]), and the level of an action ([`Levels`]).
+//! key group, the key of a list ([`ListKey`]), the level of an action ([`Levels`]), and what messages show of the text of
+//! users ([`shown`], [`redact_uris`]).
 //!
 //! Types and validation only: no input or output, no clock, no graph.
 
@@ -12,6 +13,7 @@ mod levels;
 mod list_key;
 mod name;
 mod position;
+mod redact;
 mod rejected;
 mod shown;
 mod similar;
@@ -24,6 +26,7 @@ pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL, WATCH};
 pub use list_key::{ListKey, RESERVED, TRENDING, trending_in};
 pub use name::{MAX_NAME_BYTES, check_name};
 pub use position::Position;
+pub use redact::{is_secret_name, redact_uris};
 pub use rejected::{Original, Reason, Rejected};
 pub use shown::{listed, shortened, shown};
 pub use similar::{ItemName, Similar, SimilarTo, UserName};

@@ -1,17 +1,38 @@
 use std::error::Error;
 use std::io;
 
+use schema::redact_uris;
+
 use crate::CodecError;
 
 /// Why a store of snapshots, or a file in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URI does not name a store.
-    #[error("`{uri}` is not a place for snapshots: {reason}; name a folder{}", cloud_uris())]
+    #[error("`{}` is not a place for snapshots: {reason}; name a folder{}", redact_uris(uri), cloud_uris())]
     Uri {
         /// The URI.
         uri: String,
         /// The mistake in it.
+        reason: String,
+    },
+    /// A setting of a cloud store is wrong. Its value is not shown: it may be a secret.
+    #[error("{name}: {reason}")]
+    Setting {
+        /// The environment variable.
+        name: String,
+        /// The mistake in it, and what is right.
+        reason: String,
+    },
+    /// The store cannot create a file only if there is none of its name.
+    #[error(
+        "{place}: this store has no conditional writes ({reason}), so two runs could use one state; use a store that \
+         supports If-None-Match, or a folder"
+    )]
+    Unconditional {
+        /// The store.
+        place: String,
+        /// What it did.
         reason: String,
     },
     /// The file system or the network failed; for cloud stores after ten attempts or three minutes.
@@ -69,6 +90,22 @@ pub enum StoreError {
         /// The manifest.
         place: String,
     },
+    /// There is no number above that of the newest manifest.
+    #[error("{place}: no snapshot can have a higher number; move this manifest out of the folder")]
+    NoNumber {
+        /// The manifest.
+        place: String,
+    },
+    /// The client of the store panicked: a bug, or a setting that it does not check.
+    #[error(
+        "{place}: the client of the store failed ({reason}); check the settings in the environment, and report this"
+    )]
+    Client {
+        /// The store.
+        place: String,
+        /// The message of the panic.
+        reason: String,
+    },
     /// The snapshot is invalid: a bug.
     #[error("{place}: cannot be written: {reason}; please report this")]
     Unwritable {
@@ -82,7 +119,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the command was wrong (exit code 2) rather than the world (exit code 1).
     pub fn is_usage(&self) -> bool {
-        matches!(self, StoreError::Uri { .. })
+        matches!(self, StoreError::Uri { .. } | StoreError::Setting { .. })
     }
 
     pub(crate) fn of_codec(place: String, error: CodecError) -> Self {
@@ -133,6 +170,7 @@ fn advice_io(kind: io::ErrorKind) -> &'static str {
             "free some space (`deltarec snapshot prune` deletes old snapshots), or choose another place"
         }
         io::ErrorKind::FileTooLarge => "raise the file size limit (ulimit -f), or choose another place",
+        io::ErrorKind::InvalidInput => "move it away, or choose another place",
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             "a file is where a folder should be: move it away, or choose another place"

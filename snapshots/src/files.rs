@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) const MANIFESTS: &str = "manifests";
 /// Folder of the group files.
 pub(crate) const GROUPS: &str = "groups";
+/// File that a run locks. It contains the number of the last snapshot that was published.
+pub(crate) const LOCK: &str = "lock";
+
+/// The highest number of a snapshot: exact in JSON for every reader. One snapshot a millisecond takes 285,000 years.
+pub(crate) const MAX_SEQUENCE: u64 = (1 << 53) - 1;
 
 /// A run of the program, as part of the names of its files: eight hexadecimal digits that are unlikely to repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,10 +64,19 @@ pub(crate) fn manifest(sequence: u64) -> Path {
     Path::from(format!("{MANIFESTS}/{sequence:010}.json"))
 }
 
-/// Parses the path of a manifest; `None` for any other file.
-pub(crate) fn manifest_sequence(path: &Path) -> Option<u64> {
-    let name = path.as_ref().strip_prefix(MANIFESTS)?.strip_prefix('/')?.strip_suffix(".json")?;
-    name.parse().ok().filter(|sequence| manifest(*sequence) == *path)
+/// Parses the path of a manifest; `None` for anything that this program does not write.
+pub(crate) fn manifest_sequence(path: &str) -> Option<u64> {
+    let sequence = manifest_digits(path)?.parse().ok().filter(|sequence| *sequence <= MAX_SEQUENCE)?;
+    (manifest(sequence).as_ref() == path).then_some(sequence)
+}
+
+/// Whether a path looks like that of a manifest, although it may be none.
+pub(crate) fn resembles_manifest(path: &str) -> bool {
+    manifest_digits(path).is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn manifest_digits(path: &str) -> Option<&str> {
+    path.strip_prefix(MANIFESTS)?.strip_prefix('/')?.strip_suffix(".json")
 }
 
 /// The name of a group file.
@@ -87,7 +101,7 @@ impl<'n> GroupName<'n> {
         let (stem, codec) = file.strip_prefix(GROUPS)?.strip_prefix('/')?.split_once('.')?;
         let mut parts = stem.split('-');
         let name = GroupName {
-            sequence: parts.next()?.parse().ok()?,
+            sequence: parts.next()?.parse().ok().filter(|sequence| *sequence <= MAX_SEQUENCE)?,
             run: parts.next()?.parse().ok()?,
             group: u8::from_str_radix(parts.next()?, 16).ok()?,
             codec,
@@ -107,8 +121,9 @@ mod tests {
         let name = GroupName { sequence: 7, run: RunId(0x1f00_c0de), group: 0xa3, codec: "parquet" };
         assert_eq!(name.to_string(), "groups/0000000007-1f00c0de-0a3.parquet");
         assert_eq!(GroupName::parse("groups/0000000007-1f00c0de-0a3.parquet"), Some(name));
-        let large = GroupName { sequence: u64::MAX, ..name };
+        let large = GroupName { sequence: MAX_SEQUENCE, ..name };
         assert_eq!(GroupName::parse(&large.to_string()), Some(large));
+        assert_eq!(GroupName::parse(&GroupName { sequence: u64::MAX, ..name }.to_string()), None);
         for other in [
             "groups/7-1f00c0de-0a3.parquet",
             "groups/0000000007-1F00C0DE-0a3.parquet",
@@ -123,15 +138,24 @@ mod tests {
         ] {
             assert_eq!(GroupName::parse(other), None, "{other}");
         }
-        assert_eq!(manifest_sequence(&manifest(12)), Some(12));
+        for sequence in [0, 12, 9_999_999_999, 10_000_000_000, MAX_SEQUENCE] {
+            assert_eq!(manifest_sequence(manifest(sequence).as_ref()), Some(sequence));
+        }
         for other in [
             "manifests/12.json",
             "manifests/0000000012.json.bak",
             "groups/0000000012.json",
             "manifests/+000000012.json",
+            "manifests/00000000012.json",
+            "manifests/9007199254740992.json",
+            "manifests/18446744073709551615.json",
+            "manifests/99999999999999999999999.json",
+            "manifests/.json",
         ] {
-            assert_eq!(manifest_sequence(&Path::from(other)), None, "{other}");
+            assert_eq!(manifest_sequence(other), None, "{other}");
         }
+        assert!(resembles_manifest("manifests/12.json") && resembles_manifest("manifests/18446744073709551615.json"));
+        assert!(!resembles_manifest("manifests/.json") && !resembles_manifest("manifests/notes.json"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use futures_util::{StreamExt, stream};
 use object_store::path::Path;
 use schema::IdKey;
 
-use crate::files::{self, GROUPS, MANIFESTS};
+use crate::files::{self, MAX_SEQUENCE};
+use crate::listing::{Entry, Listing};
 use crate::{GroupFile, Manifest, Store, StoreError};
 
 /// Files that are fetched concurrently: enough to hide the latency of a cloud store, few enough for memory.
@@ -41,8 +42,22 @@ pub struct Newest {
     pub manifest: Option<Manifest>,
     /// Damage of newer snapshots.
     pub damaged: Vec<Damage>,
+    /// A newer snapshot of which only traces are left.
+    pub missing: Option<Missing>,
+    /// Files among the manifests with names that this program does not write.
+    pub ignored: Vec<String>,
     /// Number for the next snapshot: above all existing ones, sound or not.
     pub next: u64,
+}
+
+/// A snapshot newer than all manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Its number.
+    pub sequence: u64,
+    /// Whether its manifest is known to have existed. Otherwise only files of its groups are left, as after a run that was
+    /// killed while it took the snapshot.
+    pub was_published: bool,
 }
 
 /// The result of checking one snapshot.
@@ -54,6 +69,8 @@ pub struct Inspected {
     pub manifest: Option<Manifest>,
     /// Damage found; empty if the snapshot is sound.
     pub damaged: Vec<Damage>,
+    /// Whether there is a file with the name of the manifest.
+    pub(crate) has_file: bool,
 }
 
 impl Inspected {
@@ -69,13 +86,20 @@ impl Store {
     ///
     /// A file that cannot be reached is an error and not damage: resuming from an older snapshot would only hide it.
     pub fn newest(&self) -> Result<Newest, StoreError> {
-        self.runtime.block_on(async {
-            let sequences = self.sequences().await?;
-            let sizes = self.sizes().await?;
-            let next = sequences.first().map_or(1, |newest| newest + 1);
-            let mut newest = Newest { next, ..Newest::default() };
-            for sequence in sequences {
-                let inspected = self.check(sequence, Depth::Contents, &sizes).await?;
+        self.block_on(async {
+            let mut listing = self.listing().await?;
+            let last = listing.manifests.keys().next_back().copied();
+            if last == Some(MAX_SEQUENCE) {
+                return Err(StoreError::NoNumber { place: self.place(&files::manifest(MAX_SEQUENCE)) });
+            }
+            let mut newest = Newest {
+                next: last.map_or(1, |last| last + 1),
+                missing: self.missing(last, &listing),
+                ignored: std::mem::take(&mut listing.ignored),
+                ..Newest::default()
+            };
+            for sequence in listing.manifests.keys().rev() {
+                let inspected = self.check(*sequence, Depth::Contents, &listing).await?;
                 if inspected.is_sound() {
                     newest.manifest = inspected.manifest;
                     break;
@@ -88,38 +112,32 @@ impl Store {
 
     /// Checks all snapshots, newest first.
     pub fn list(&self, depth: Depth) -> Result<Vec<Inspected>, StoreError> {
-        self.runtime.block_on(self.check_all(depth))
+        self.block_on(async { self.check_all(depth, &self.listing().await?).await })
     }
 
     /// Checks one snapshot. One that does not exist is reported as damaged.
     pub fn inspect(&self, sequence: u64, depth: Depth) -> Result<Inspected, StoreError> {
-        self.runtime.block_on(async { self.check(sequence, depth, &self.sizes().await?).await })
+        self.block_on(async { self.check(sequence, depth, &self.listing().await?).await })
     }
 
-    pub(crate) async fn check_all(&self, depth: Depth) -> Result<Vec<Inspected>, StoreError> {
-        let sequences = self.sequences().await?;
-        let sizes = self.sizes().await?;
-        let mut inspected = Vec::with_capacity(sequences.len());
-        for sequence in sequences {
-            inspected.push(self.check(sequence, depth, &sizes).await?);
+    pub(crate) async fn check_all(&self, depth: Depth, listing: &Listing) -> Result<Vec<Inspected>, StoreError> {
+        let mut inspected = Vec::with_capacity(listing.manifests.len());
+        for sequence in listing.manifests.keys().rev() {
+            inspected.push(self.check(*sequence, depth, listing).await?);
         }
         Ok(inspected)
     }
 
-    /// Numbers of all manifests, highest first.
-    async fn sequences(&self) -> Result<Vec<u64>, StoreError> {
-        let files = self.list_files(MANIFESTS).await?;
-        let mut sequences: Vec<u64> = files.iter().filter_map(|(path, _)| files::manifest_sequence(path)).collect();
-        sequences.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(sequences)
+    /// The newest snapshot that has left traces, if its manifest is gone.
+    fn missing(&self, newest: Option<u64>, listing: &Listing) -> Option<Missing> {
+        let is_newer = |sequence: &u64| newest.is_none_or(|newest| *sequence > newest);
+        let published = self.recorded_sequence().filter(is_newer);
+        let begun = listing.newest_group().filter(is_newer);
+        let sequence = published.max(begun)?;
+        Some(Missing { sequence, was_published: published == Some(sequence) })
     }
 
-    /// Sizes of all group files.
-    pub(crate) async fn sizes(&self) -> Result<HashMap<Path, u64>, StoreError> {
-        Ok(self.list_files(GROUPS).await?.into_iter().collect())
-    }
-
-    async fn check(&self, sequence: u64, depth: Depth, sizes: &HashMap<Path, u64>) -> Result<Inspected, StoreError> {
+    async fn check(&self, sequence: u64, depth: Depth, listing: &Listing) -> Result<Inspected, StoreError> {
         let mut damaged = Vec::new();
         let mut note = |result: Result<(), StoreError>| match result {
             Err(StoreError::Damaged { place, reason } | StoreError::Foreign { place, reason }) => {
@@ -128,7 +146,8 @@ impl Store {
             }
             result => result,
         };
-        let manifest = match self.read_manifest(sequence).await {
+        let entry = listing.manifests.get(&sequence);
+        let manifest = match self.read_listed(sequence, entry).await {
             Ok(manifest) => Some(manifest),
             Err(error) => note(Err(error)).map(|()| None)?,
         };
@@ -137,7 +156,7 @@ impl Store {
         let groups = manifest.iter().flat_map(|manifest| &manifest.groups);
         let mut present = Vec::new();
         for group in groups {
-            match self.check_size(group, sizes) {
+            match self.check_size(group, &listing.groups) {
                 Ok(()) => present.push(group),
                 missing => note(missing)?,
             }
@@ -150,17 +169,25 @@ impl Store {
                 note(result)?;
             }
         }
-        Ok(Inspected { sequence, manifest, damaged })
+        Ok(Inspected { sequence, manifest, damaged, has_file: matches!(entry, Some(Entry::File(_))) })
     }
 
-    pub(crate) fn check_size(&self, group: &GroupFile, sizes: &HashMap<Path, u64>) -> Result<(), StoreError> {
-        let path = Path::from(group.file.as_str());
-        let reason = match sizes.get(&path) {
-            Some(size) if *size == group.bytes => return Ok(()),
-            Some(size) => format!("it has {size} bytes instead of {}", group.bytes),
+    /// Reads a manifest, unless the listing shows that there is none.
+    async fn read_listed(&self, sequence: u64, entry: Option<&Entry>) -> Result<Manifest, StoreError> {
+        match entry.map_or_else(|| Err("it is missing".to_owned()), |entry| entry.check_file()) {
+            Ok(_) => self.read_manifest(sequence).await,
+            Err(reason) => Err(StoreError::Damaged { place: self.place(&files::manifest(sequence)), reason }),
+        }
+    }
+
+    pub(crate) fn check_size(&self, group: &GroupFile, files: &HashMap<String, Entry>) -> Result<(), StoreError> {
+        let reason = match files.get(&group.file).map(|entry| entry.check_file()) {
+            Some(Ok(size)) if size == group.bytes => return Ok(()),
+            Some(Ok(size)) => format!("it has {size} bytes instead of {}", group.bytes),
+            Some(Err(reason)) => reason,
             None => "it is missing".into(),
         };
-        Err(StoreError::Damaged { place: self.place(&path), reason })
+        Err(StoreError::Damaged { place: self.place(&Path::from(group.file.as_str())), reason })
     }
 
     async fn check_contents(&self, group: &GroupFile, depth: Depth, ids: Option<IdKey>) -> Result<(), StoreError> {

@@ -18,17 +18,21 @@
 //! | `codec` | rows to bytes and back: `parquet`, `records` (on `frame`), `abomonation` if built in |
 //! | `manifest` | description of a snapshot |
 //! | `files` | names of files |
-//! | `location` | from a URI to the files |
+//! | `location`, `cloud` | from a URI to the files |
+//! | `listing` | what lies in the folders of a store |
 //! | `store`, `find`, `prune` | writing and reading; checking; deleting |
 
 #[cfg(feature = "abomonation")]
 mod abomonation;
+#[cfg(feature = "cloud")]
+mod cloud;
 mod codec;
 mod error;
 mod files;
 mod find;
 mod frame;
 mod interactions;
+mod listing;
 mod location;
 mod manifest;
 mod names;
@@ -42,7 +46,7 @@ pub use abomonation::Abomonation;
 pub use codec::{CODECS, Codec, CodecError, codec};
 pub use error::StoreError;
 pub use files::RunId;
-pub use find::{Damage, Depth, Inspected, Newest};
+pub use find::{Damage, Depth, Inspected, Missing, Newest};
 pub use interactions::{Interaction, Interactions};
 pub use manifest::{GraphTime, GroupFile, InputPosition, Manifest};
 pub use parquet::Parquet;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::RunId;
-use crate::files::GroupName;
+use crate::files::{GroupName, MAX_SEQUENCE};
 
 /// The description of a snapshot. Its file is JSON, `{"xxh3": "...", "manifest": {...}}`, in which the checksum is the
 /// XXH3-64 of the text of the manifest, byte for byte.
@@ -147,6 +147,9 @@ impl Manifest {
     pub(crate) fn check(&self, sequence: u64) -> Result<(), String> {
         if self.sequence != sequence {
             return Err(format!("it is of snapshot {}", self.sequence));
+        }
+        if sequence > MAX_SEQUENCE {
+            return Err(format!("its number is above {MAX_SEQUENCE}"));
         }
         if !self.groups.is_sorted_by(|a, b| (a.group, &a.file) < (b.group, &b.file)) {
             return Err("its groups are not in order".into());

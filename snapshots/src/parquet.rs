@@ -1,6 +1,7 @@
 //! The Parquet codec.
 
 use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use ::parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -22,8 +23,9 @@ use crate::names::NameTable;
 use crate::{Codec, CodecError, Interactions};
 
 /// Apache Parquet, the default codec: small, and readable by many tools. Columns are `user`, `item` (UTF-8), `level`
-/// (32-bit integer) and `ts` (timestamp in milliseconds, UTC), compressed with Zstandard. If any row has a room, there is
-/// a column `room` too, empty for the other rows.
+/// (32-bit integer), `ts` (timestamp in milliseconds, UTC) and `room` (UTF-8, empty for no room), compressed with Zstandard.
+/// All files have all columns, because most tools refuse a folder of files that differ. Files of earlier versions without
+/// any room lack the last one.
 ///
 /// Page checksums are optional in Parquet, the metadata has none, and the library panics on some damage. So the file has
 /// its own checksum, verified before anything else is read: the value of `deltarec.xxh3` in its metadata is the XXH3-64 of
@@ -40,8 +42,9 @@ const BATCH: usize = 8192;
 /// Limit of the dictionary in bytes. Beyond it, repeated names are written in full.
 const DICTIONARY: usize = 16 << 20;
 
-static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| columns(""));
-static WITH_ROOMS: LazyLock<TypePtr> = LazyLock::new(|| columns("REQUIRED BINARY room (STRING);"));
+static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| columns("REQUIRED BINARY room (STRING);"));
+/// Of earlier versions.
+static WITHOUT_ROOMS: LazyLock<TypePtr> = LazyLock::new(|| columns(""));
 
 fn columns(more: &str) -> TypePtr {
     let text = format!(
@@ -66,7 +69,9 @@ impl Codec for Parquet {
     }
 
     fn decode(&self, file: &Bytes) -> Result<Interactions, CodecError> {
-        read(file.clone())
+        // Whoever can write the state can write a right checksum too, and the library panics on some damage.
+        catch_unwind(AssertUnwindSafe(|| read(file.clone())))
+            .unwrap_or_else(|_| Err(CodecError::damaged("its reader failed")))
     }
 }
 
@@ -75,24 +80,21 @@ fn write(rows: &Interactions) -> Result<Vec<u8>, ParquetError> {
     let (user_text, item_text) = (shared(users), shared(items));
     let (rooms, in_rooms) = rows.rooms();
     let room_text = shared(rooms);
-    let schema = if in_rooms.is_empty() { &SCHEMA } else { &WITH_ROOMS };
     let mut file = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut file, Arc::clone(schema), properties()?)?;
+    let mut writer = SerializedFileWriter::new(&mut file, Arc::clone(&SCHEMA), properties()?)?;
     for (n, records) in rows.records().chunks(ROW_GROUP).enumerate() {
         let mut group = writer.next_row_group()?;
         column::<ByteArrayType, _>(&mut group, records, |record| slice(users, &user_text, record.user))?;
         column::<ByteArrayType, _>(&mut group, records, |record| slice(items, &item_text, record.item))?;
         column::<Int32Type, _>(&mut group, records, |record| i32::from(Stamp(record.stamp).level()))?;
         column::<Int64Type, _>(&mut group, records, |record| Stamp(record.stamp).ts().cast_signed())?;
-        if !in_rooms.is_empty() {
-            let numbers: Vec<u32> = (n * ROW_GROUP..n * ROW_GROUP + records.len())
-                .map(|row| in_rooms.get(row).copied().unwrap_or_default())
-                .collect();
-            column::<ByteArrayType, _>(&mut group, &numbers, |room| match room {
-                0 => ByteArray::from(""),
-                room => slice(rooms, &room_text, room - 1),
-            })?;
-        }
+        let numbers: Vec<u32> = (n * ROW_GROUP..n * ROW_GROUP + records.len())
+            .map(|row| in_rooms.get(row).copied().unwrap_or_default())
+            .collect();
+        column::<ByteArrayType, _>(&mut group, &numbers, |room| match room {
+            0 => ByteArray::from(Bytes::new()),
+            room => slice(rooms, &room_text, room - 1),
+        })?;
         group.close()?;
     }
     writer.close()?;
@@ -167,9 +169,9 @@ fn read(file: Bytes) -> Result<Interactions, CodecError> {
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     // The library panics when a column is read as another type, so the schema is checked first.
     let schema = reader.metadata().file_metadata().schema();
-    let has_rooms = schema == WITH_ROOMS.as_ref();
-    if !has_rooms && schema != SCHEMA.as_ref() {
-        return Err(CodecError::Foreign("another program: its columns are not user, item, level, ts".into()));
+    let has_rooms = schema == SCHEMA.as_ref();
+    if !has_rooms && schema != WITHOUT_ROOMS.as_ref() {
+        return Err(CodecError::Foreign("another program: its columns are not user, item, level, ts, room".into()));
     }
     // Numbers the names of the file. Random, so that two of them never count as one, whatever the key of the state's ids.
     let random = RandomState::new();

@@ -7,6 +7,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use crate::files::{self, GROUPS, GroupName, MANIFESTS};
+use crate::listing::Entry;
 use crate::{Depth, Inspected, RunId, Store, StoreError};
 
 /// The number of snapshots and files that were deleted.
@@ -28,18 +29,22 @@ impl Store {
     /// kept; with `run`, only those of that run. Damaged snapshots among the kept ones stay too, with their files.
     /// `depth` is how snapshots are checked to be sound; after publishing one, [`Depth::Sizes`] suffices.
     pub fn prune(&self, keep: usize, run: Option<RunId>, depth: Depth) -> Result<Pruned, StoreError> {
-        self.runtime.block_on(async {
-            let snapshots = self.check_all(depth).await?;
+        self.block_on(async {
+            let listing = self.listing().await?;
+            let snapshots = self.check_all(depth, &listing).await?;
             let (kept, old) = snapshots.split_at(kept(&snapshots, keep));
+            // A folder in place of a manifest is not ours to delete.
+            let old: Vec<&Inspected> = old.iter().filter(|snapshot| snapshot.has_file).collect();
             let mut pruned = Pruned { snapshots: old.len(), ..Pruned::default() };
             // Manifests first, from the oldest: if this is interrupted, no manifest names deleted files.
             for snapshot in old.iter().rev() {
                 self.delete(&files::manifest(snapshot.sequence)).await?;
             }
             let retained = RetainedFiles::new(kept, snapshots.first(), run);
-            for (path, size) in self.list_files(GROUPS).await? {
-                if !retained.contains(path.as_ref()) {
-                    self.delete(&path).await?;
+            for (file, entry) in &listing.groups {
+                let Entry::File(size) = entry else { continue };
+                if !retained.contains(file) {
+                    self.delete(&Path::from(file.as_str())).await?;
                     pruned.files += 1;
                     pruned.bytes += size;
                 }
@@ -51,10 +56,10 @@ impl Store {
 
     /// Deletes the files of a snapshot that will never be published, so that a full disk has room for the next.
     pub fn discard(&self, sequence: u64, run: RunId) -> Result<(), StoreError> {
-        self.runtime.block_on(async {
-            for (path, _) in self.list_files(GROUPS).await? {
-                if GroupName::parse(path.as_ref()).is_some_and(|name| (name.sequence, name.run) == (sequence, run)) {
-                    self.delete(&path).await?;
+        self.block_on(async {
+            for file in self.groups().await?.keys() {
+                if GroupName::parse(file).is_some_and(|name| (name.sequence, name.run) == (sequence, run)) {
+                    self.delete(&Path::from(file.as_str())).await?;
                 }
             }
             Ok(())
@@ -67,7 +72,7 @@ impl Store {
         // A manifest that is being written is newer than all others.
         let is_published = |sequence| retained.newest.is_some_and(|newest| sequence <= newest);
         self.sweep_folder(MANIFESTS, |name| {
-            let sequence = files::manifest_sequence(&Path::from(format!("{MANIFESTS}/{name}")));
+            let sequence = files::manifest_sequence(&format!("{MANIFESTS}/{name}"));
             !sequence.is_some_and(is_published)
         })
     }
@@ -81,14 +86,15 @@ impl Store {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let Some((name, _)) = name.to_str().and_then(|name| name.rsplit_once('#')) else { continue };
-            if !is_kept(name) {
+            let is_file = || entry.file_type().is_ok_and(|kind| kind.is_file());
+            if !is_kept(name) && is_file() {
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
         Ok(())
     }
 
-    async fn delete(&self, path: &Path) -> Result<(), StoreError> {
+    pub(crate) async fn delete(&self, path: &Path) -> Result<(), StoreError> {
         match self.files.delete(path).await {
             // Another process may delete it too.
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),

@@ -1,11 +1,13 @@
 //! The store: writing and reading the files of snapshots.
 
 use std::fs::File;
+use std::future::Future;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use rustix::fs::{FlockOperation, flock};
@@ -14,8 +16,9 @@ use schema::{IdKey, key_group};
 use tokio::runtime::{Builder, Runtime};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::files::{self, GroupName};
-use crate::location::Location;
+use crate::files::{self, GroupName, LOCK};
+use crate::listing::open_plain;
+use crate::location::{Location, private};
 use crate::manifest::ManifestError;
 use crate::{CODECS, Codec, GroupFile, Interactions, Manifest, RunId, StoreError, codec};
 
@@ -72,7 +75,7 @@ pub struct Store {
     uri: String,
     pub(crate) files: Arc<dyn ObjectStore>,
     pub(crate) folder: Option<PathBuf>,
-    pub(crate) runtime: Runtime,
+    runtime: Runtime,
     codec: &'static dyn Codec,
     /// Key by which users are checked to belong to their group; `None`: they are not checked.
     pub(crate) ids: Option<IdKey>,
@@ -133,13 +136,16 @@ impl Store {
 
     /// Keeps other runs out until this store is dropped or the process ends, however it ends. Works in folders, by locking
     /// the file `lock`, and holds while the process is paused. In a cloud store a second run fails when it publishes a
-    /// number that exists ([`StoreError::Taken`]).
+    /// number that exists ([`StoreError::Taken`]); here it is checked that the store can tell.
     pub fn claim(&mut self) -> Result<(), StoreError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let path = folder.join("lock");
+        let Some(folder) = &self.folder else { return self.block_on(self.probe()) };
+        let path = folder.join(LOCK);
         let place = || path.display().to_string();
         let failed = |error| StoreError::of_io(place(), "open the lock", &error);
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).mode(private::FILE);
+        let file = open_plain(&path, &mut options).map_err(failed)?;
+        private::tighten(&path);
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => self.lock = Some(file),
             Err(Errno::WOULDBLOCK) => return Err(StoreError::InUse { place: place() }),
@@ -185,7 +191,7 @@ impl Store {
 
     /// The second half of [`put_group`](Self::put_group): waits for the disk or the network.
     pub fn put_encoded(&self, EncodedGroup { file, bytes }: EncodedGroup) -> Result<GroupFile, StoreError> {
-        self.runtime.block_on(self.put(&Path::from(file.file.as_str()), bytes, PutMode::Overwrite))?;
+        self.block_on(self.put(&Path::from(file.file.as_str()), bytes, PutMode::Overwrite))?;
         Ok(file)
     }
 
@@ -196,27 +202,46 @@ impl Store {
         let unwritable = |reason: String| StoreError::Unwritable { place: self.place(&path), reason };
         manifest.check(manifest.sequence).map_err(unwritable)?;
         let file = Bytes::from(manifest.seal().map_err(|error| unwritable(error.to_string()))?);
-        self.runtime.block_on(async {
-            let sizes = self.sizes().await?;
-            manifest.groups.iter().try_for_each(|group| self.check_size(group, &sizes))?;
+        self.block_on(async {
+            let files = self.groups().await?;
+            manifest.groups.iter().try_for_each(|group| self.check_size(group, &files))?;
             match self.put(&path, file.clone(), PutMode::Create).await {
                 // A retry after a lost response finds its own file.
                 Err(StoreError::Taken { .. }) if self.get(&path, None).await? == file => Ok(()),
                 done => done,
             }
+        })?;
+        self.record(manifest.sequence);
+        Ok(())
+    }
+
+    /// Notes in the lock that a snapshot was published, so that a start notices when its manifest is gone. A failure is
+    /// ignored: the snapshot does not depend on it.
+    fn record(&self, sequence: u64) {
+        if let Some(lock) = &self.lock {
+            drop(lock.write_all_at(format!("{sequence:010}\n").as_bytes(), 0));
+        }
+    }
+
+    /// Runs to the end. A panic in the client of a store is an error of that store.
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(work))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(StoreError::Client { place: self.uri.clone(), reason: text.to_owned() })
         })
     }
 
     /// Reads the rows of one group. Size, checksum and number of rows must match the manifest, and all users must belong
     /// to the group.
     pub fn read_group(&self, group: &GroupFile) -> Result<Interactions, StoreError> {
-        let bytes = self.runtime.block_on(self.fetch(group))?;
+        let bytes = self.block_on(self.fetch(group))?;
         self.decode(group, &bytes, self.ids)
     }
 
     /// Reads the manifest of one snapshot. Its files are not checked.
     pub fn manifest(&self, sequence: u64) -> Result<Manifest, StoreError> {
-        self.runtime.block_on(self.read_manifest(sequence))
+        self.block_on(self.read_manifest(sequence))
     }
 
     pub(crate) async fn read_manifest(&self, sequence: u64) -> Result<Manifest, StoreError> {
@@ -280,16 +305,36 @@ impl Store {
         Ok(rows)
     }
 
-    /// Lists all files under a folder, with their sizes.
-    pub(crate) async fn list_files(&self, folder: &str) -> Result<Vec<(Path, u64)>, StoreError> {
-        let files = self.files.list(Some(&Path::from(folder))).map_ok(|file| (file.location, file.size));
-        let place = || format!("{}/{folder}", self.uri.trim_end_matches('/'));
-        files.try_collect().await.map_err(|error| StoreError::of_store(place(), "list the files", &error))
+    /// Checks that the store refuses to create a file twice. Servers that do not know the condition ignore it.
+    async fn probe(&self) -> Result<(), StoreError> {
+        let path = Path::from(format!("probe/{}", RunId::random()));
+        let create = |text: &'static str| self.files.put_opts(&path, text.into(), PutMode::Create.into());
+        let unconditional =
+            |reason: &str| StoreError::Unconditional { place: self.uri.clone(), reason: reason.to_owned() };
+        match create("first").await {
+            // A retry after a lost response finds its own file.
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(object_store::Error::NotImplemented { .. }) => return Err(unconditional("they are switched off")),
+            Err(error) => return Err(StoreError::of_store(self.place(&path), "write", &error)),
+        }
+        let second = create("second").await;
+        self.delete(&path).await?;
+        match second {
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Ok(_) => Err(unconditional("it overwrote a file that must not exist")),
+            Err(error) => Err(StoreError::of_store(self.place(&path), "write", &error)),
+        }
     }
 
     async fn put(&self, path: &Path, bytes: Bytes, mode: PutMode) -> Result<(), StoreError> {
         match self.files.put_opts(path, PutPayload::from_bytes(bytes), mode.clone().into()).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                // Until here the folder kept others out.
+                if let Some(folder) = &self.folder {
+                    private::tighten(&folder.join(path.as_ref()));
+                }
+                Ok(())
+            }
             Err(object_store::Error::AlreadyExists { .. }) if mode == PutMode::Create => {
                 Err(StoreError::Taken { place: self.place(path) })
             }

@@ -111,7 +111,7 @@ pub struct EvaluateArgs {
     /// Number of bootstrap resamples of the users for the 95% intervals; 0 for no intervals
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
     resamples: u32,
-    /// Seed of the intervals, the baselines and --explore
+    /// Seed of the intervals, the baselines, --explore and the order of events of the same time
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Read at most N events: they are held in memory, 24 bytes each
@@ -204,10 +204,11 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     let mut progress = Progress::new(!args.quiet);
     progress.begin("reading".into(), 0);
     let limit = args.events as usize;
-    let Some(log) = Log::read(inputs, &first.config, limit, &mut progress, stop)? else { return Ok(()) };
+    let Some(log) = Log::read(inputs, &first.config, limit, args.seed, &mut progress, stop)? else { return Ok(()) };
     if log.cut {
         tracing::warn!(limit, "the log is truncated; raise --events to read more");
     }
+    warn_of_ties(&log);
     let plan = protocol.plan(&log);
     let explore = args.explore.iter().map(|explore| usize::from(*explore)).collect();
     let trial = Arc::new(Trial::new(log, plan, ks, args.seed, explore));
@@ -229,6 +230,22 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
         charts::draw(path, &report).map_err(Failure::Running)?;
     }
     Ok(())
+}
+
+/// Share of the users from which on ties are reported. A few do not change the figures.
+const TIED_SHARE: f64 = 0.01;
+
+/// Warns if the time of the events leaves their order open for many users.
+#[allow(clippy::cast_precision_loss)]
+fn warn_of_ties(log: &Log) {
+    let share = log.tied_users as f64 / log.users.len().max(1) as f64;
+    if share >= TIED_SHARE {
+        tracing::warn!(
+            "{:.1}% of the users have events on several items at one time: --seed draws which is the later one; another \
+             seed shows how much depends on it",
+            100.0 * share
+        );
+    }
 }
 
 /// Evaluates all settings, then the baselines. `None` if it was stopped.

@@ -7,12 +7,12 @@ use clap::{Args, Subcommand};
 use connectors::{OpenError, Uri, open_lines};
 use jiff::Timestamp;
 use serde::Serialize;
-use snapshots::{Damage, Depth, Inspected, Interaction, Manifest, Store};
+use snapshots::{Damage, Depth, Inspected, Interaction, Manifest, Newest, Store};
 
 use crate::commands::files::is_closed;
 use crate::commands::table::{Table, say};
 use crate::console;
-use crate::engine::grouped;
+use crate::engine::{grouped, report_passed_over};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -185,16 +185,16 @@ fn export(args: &ExportArgs, stop: &Stop) -> Result<(), Failure> {
 
 /// Finds a snapshot with undamaged files: the given one, or the newest.
 fn sound_manifest(store: &Store, sequence: Option<u64>) -> Result<Manifest, Failure> {
-    let (manifest, damaged) = if let Some(sequence) = sequence {
-        let inspected = store.inspect(sequence, Depth::Contents)?;
-        (inspected.manifest.filter(|_| inspected.damaged.is_empty()), inspected.damaged)
+    let manifest = if let Some(sequence) = sequence {
+        let Inspected { manifest, damaged, .. } = store.inspect(sequence, Depth::Contents)?;
+        let is_sound = damaged.is_empty();
+        report_passed_over(&Newest { damaged, ..Newest::default() });
+        manifest.filter(|_| is_sound)
     } else {
         let newest = store.newest()?;
-        (newest.manifest, newest.damaged)
+        report_passed_over(&newest);
+        newest.manifest
     };
-    for damage in &damaged {
-        tracing::warn!(snapshot = damage.sequence, file = %damage.file, error = %damage.reason, "snapshot is damaged");
-    }
     manifest.ok_or_else(|| {
         let which = sequence.map_or_else(|| "no sound snapshot".to_owned(), |n| format!("snapshot {n} is not sound"));
         Failure::Running(anyhow!("{}: {which}; see deltarec snapshot list --state {}", store.name(), store.name()))

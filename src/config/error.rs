@@ -1,7 +1,9 @@
 use std::fmt;
 
+use schema::{LevelsError, shown};
+
+use super::keys::SECTIONS;
 use crate::failure::Failure;
-use schema::LevelsError;
 
 /// All mistakes of a configuration, in the order of the layers. Displayed as a count, then one mistake per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +12,7 @@ pub struct ConfigErrors(Vec<ConfigError>);
 impl ConfigErrors {
     pub(super) fn new(mut errors: Vec<ConfigError>) -> Self {
         errors.sort_by(|a, b| a.origin.cmp(&b.origin));
+        errors.iter_mut().for_each(ConfigError::hide_unless_public);
         ConfigErrors(errors)
     }
 }
@@ -22,9 +25,16 @@ impl fmt::Display for ConfigErrors {
             1 => write!(f, "1 mistake in the configuration:")?,
             count => write!(f, "{count} mistakes in the configuration:")?,
         }
-        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+        self.0.iter().take(SHOWN).try_for_each(|error| write!(f, "\n  {error}"))?;
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
     }
 }
+
+/// Mistakes that are shown one by one.
+const SHOWN: usize = 20;
 
 /// One mistake and its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +56,40 @@ impl ConfigError {
         if let Origin::Set { text, .. } = &mut self.origin {
             text.truncate(text.find('=').unwrap_or(0));
             text.push_str("=(hidden)");
+        }
+    }
+
+    /// Hides the value of a key that may be meant for a secret.
+    fn hide_unless_public(&mut self) {
+        if let Problem::Wrong { key, .. } = &self.problem
+            && !is_public(key)
+        {
+            self.hide();
+        }
+    }
+}
+
+/// Whether messages may show the value of a dotted key. Nobody knows what a misspelt key was meant for, so outside the
+/// sections that have no secrets only known keys are public.
+fn is_public(key: &str) -> bool {
+    let top = key.split('.').next().unwrap_or_default().trim();
+    let in_section = |section: &str| key.trim().strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
+    matches!(top, "graph" | "levels" | "input" | "trending" | "state")
+        || SECTIONS.iter().any(|section| {
+            let name = in_section(section.name);
+            section.keys.iter().any(|key| !key.secret && Some(key.name) == name)
+        })
+}
+
+/// A `--set` without a value that may be a secret, for reports.
+pub fn public_set(text: &str) -> String {
+    match text.split_once('=') {
+        Some((key, _)) if is_public(key) => schema::redact_uris(text).into_owned(),
+        Some((key, _)) => format!("{}=(hidden)", one_line(key)),
+        None => {
+            let end = text.find(|c: char| !c.is_alphanumeric() && !"_-.\"# ".contains(c));
+            let key = one_line(&text[..end.unwrap_or(text.len())]);
+            if end.is_some() { format!("{key}(hidden)") } else { key }
         }
     }
 }
@@ -91,7 +135,7 @@ impl fmt::Display for Origin {
             Origin::Defaults { line } => write!(f, "built-in deltarec.toml:{line}"),
             Origin::File { path, line: Some(line) } => write!(f, "{path}:{line}"),
             Origin::File { path, line: None } => write!(f, "{path}"),
-            Origin::Set { text, .. } => write!(f, "--set {}", one_line(text)),
+            Origin::Set { text, .. } => write!(f, "--set {}", one_line(&public_set(text))),
         }
     }
 }
@@ -120,7 +164,10 @@ pub enum Problem {
         message: String,
     },
     /// A key that does not exist.
-    #[error("unknown key {key}{}; {} has the keys {known}", did_you_mean(meant.as_deref()), section_name(section))]
+    #[error(
+        "unknown key {}{}; {} has the keys {known}",
+        shown(key), did_you_mean(meant.as_deref()), section_name(section)
+    )]
     UnknownKey {
         /// Dotted key.
         key: String,
@@ -132,7 +179,7 @@ pub enum Problem {
         known: String,
     },
     /// A value of the wrong type, out of range, or malformed.
-    #[error("{key} must be {right}, not {given}")]
+    #[error("{} must be {right}, not {given}", shown(key))]
     Wrong {
         /// Dotted key.
         key: String,
@@ -151,18 +198,25 @@ fn did_you_mean(meant: Option<&str>) -> String {
 }
 
 fn section_name(section: &str) -> String {
-    if section.is_empty() { "the top level".into() } else { format!("[{section}]") }
+    if section.is_empty() { "the top level".into() } else { format!("[{}]", shown(section)) }
 }
 
 /// The text on one line, cut after 60 characters, for a message.
 pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 60;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line: String = words.join(" ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
+    let mut line = String::new();
+    // Not more words than fit are joined: a value may be as long as the file.
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(LONGEST + 1).map(|c| if c.is_control() { '\u{fffd}' } else { c }));
+        if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+            line.truncate(end);
+            return line + "...";
+        }
     }
+    line
 }
 
 impl From<ConfigErrors> for Failure {

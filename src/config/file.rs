@@ -12,7 +12,10 @@ pub(super) fn read_file(path: &Path) -> Result<Table, Vec<ConfigError>> {
         let problem = Problem::Unreadable { reason: error.to_string() };
         vec![ConfigError { origin: Origin::File { path: name.clone(), line: None }, problem }]
     })?;
-    let place = |at| Origin::File { path: name.clone(), line: Some(line_and_column(&text, at).0) };
+    // A search from the start for every key would make a large file quadratic.
+    let line_ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |at: usize| line_ends.partition_point(|end| *end < at) + 1;
+    let place = |at| Origin::File { path: name.clone(), line: Some(line(at)) };
     let (entries, errors) = DeTable::parse_recoverable(&text);
     if errors.is_empty() {
         return Ok(table(&text, entries.get_ref(), &place));

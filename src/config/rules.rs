@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use connectors::SecretPlace;
 use dataflows::Audience;
 use dataflows::config::Measure;
+use dataflows::time::MAX_MS;
 use schema::MAX_LEVEL;
 use serde_json::Value;
 use snapshots::CODECS;
@@ -14,6 +15,9 @@ use super::raw::Kind;
 
 /// Longest duration, ten years of 365 days, in milliseconds.
 pub(super) const MAX_DURATION: u64 = 3_650 * 86_400_000;
+
+/// Longest retention that is a duration, a hundred years.
+const MAX_RETENTION: u64 = 36_500 * 86_400_000;
 
 /// Most steps of `stairs`.
 const MAX_STAIRS: usize = 16;
@@ -176,7 +180,7 @@ pub(super) fn secret() -> Rule<Option<SecretPlace>> {
 
 /// `"all"` or a duration.
 pub(super) fn audience() -> Rule<Audience> {
-    let ms = duration(1..=MAX_DURATION);
+    let ms = duration(1..=MAX_RETENTION);
     let expected = format!("\"all\" or {}", ms.expected);
     let parse = move |value: &Kind| match value {
         Kind::Text(text) if text == "all" => Some(Audience::All),
@@ -184,6 +188,21 @@ pub(super) fn audience() -> Rule<Audience> {
     };
     let rule = Rule::new("duration or `\"all\"`", "1ms to the retention", expected, parse);
     Rule { units: DURATIONS, ..rule }
+}
+
+/// How long events are retained, in milliseconds: a duration, or `"forever"`, which is longer than any timestamp.
+pub(super) fn retention() -> Rule<u64> {
+    let ms = duration(1..=MAX_RETENTION);
+    Rule {
+        type_name: "duration or `\"forever\"`",
+        range: format!("{}, or `\"forever\"`", ms.range),
+        expected: format!("\"forever\" or {}", ms.expected),
+        parse: Box::new(move |value| match value {
+            Kind::Text(text) if text == "forever" => Some(MAX_MS),
+            _ => (ms.parse)(value),
+        }),
+        ..duration(1..=MAX_RETENTION)
+    }
 }
 
 /// The ranks at which the weight of a history halves.
@@ -285,6 +304,16 @@ mod tests {
         assert_eq!(ms("3650d"), Some(MAX_DURATION));
         for wrong in ["", "30", "d", "30 d", " 30d", "30d ", "-1s", "+1s", "1.5h", "1h30m", "30D", "2w", "३s"] {
             assert_eq!(ms(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn events_are_retained_for_up_to_a_hundred_years_or_forever() {
+        let retention = |text: &str| retention().apply(&Kind::Text(text.into())).ok();
+        assert_eq!(retention("36500d"), Some(MAX_RETENTION));
+        assert_eq!(retention("forever"), Some(MAX_MS));
+        for wrong in ["36501d", "0ms", "ever", "Forever", "18446744073709551615d"] {
+            assert_eq!(retention(wrong), None, "{wrong}");
         }
     }
 

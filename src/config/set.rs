@@ -6,9 +6,10 @@ use super::raw::{Table, Value};
 
 /// The layer of one `key=value`, or a message about its form. The value is TOML or a bare word.
 pub(super) fn read_set(origin: &Origin, text: &str) -> Result<Table, String> {
-    // A quoted part of a key may contain `=`.
+    // A quoted part of a key may contain `=`. Only a few are tried: each is parsed.
     let (mut path, written) = text
         .match_indices('=')
+        .take(MAX_PARTS)
         .find_map(|(at, _)| Some((key_path(&text[..at])?, text[at + 1..].trim())))
         .ok_or("it does not begin with a key and `=`")?;
     if written.is_empty() {
@@ -25,9 +26,13 @@ pub(super) fn read_set(origin: &Origin, text: &str) -> Result<Table, String> {
     Ok(path.into_iter().rev().fold(innermost, outer))
 }
 
+/// Most parts of a dotted key; the table of keys has three.
+const MAX_PARTS: usize = 64;
+
 /// The parts of a dotted key, or `None` if it is malformed.
 fn key_path(key: &str) -> Option<Vec<String>> {
-    if key.contains('\n') {
+    // A table of tables as deep as a long key would be is freed by recursion.
+    if key.contains('\n') || key.matches('.').count() >= MAX_PARTS {
         return None;
     }
     let line = format!("{key} = 0");

@@ -1,4 +1,5 @@
 mod docs;
+mod fuzz;
 mod mistakes;
 mod overrides;
 

@@ -22,6 +22,7 @@
 
 mod coordinator;
 mod participant;
+mod passed_over;
 mod pool;
 mod schedule;
 mod state;
@@ -44,6 +45,7 @@ use snapshots::{GraphTime, GroupFile, InputPosition, Manifest, RunId};
 
 use self::coordinator::SnapshotCoordinator;
 pub(super) use self::participant::SnapshotParticipant;
+pub use self::passed_over::report_passed_over;
 pub(super) use self::schedule::SnapshotSchedule;
 use self::state::SnapshotState;
 use super::supervisor::Part;

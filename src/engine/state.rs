@@ -11,7 +11,7 @@ use schema::IdKey;
 use serde_json::Value;
 use snapshots::{InputPosition, Manifest, RunId, Store, StoreError, codec};
 
-use super::snapshot::{input_positions, manifest};
+use super::snapshot::{input_positions, manifest, report_passed_over};
 use crate::config::Config;
 use crate::engine::{Clock, Input, Interval, Resume, SnapshotSettings, grouped, now, timestamp};
 use crate::failure::Failure;
@@ -69,9 +69,7 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) -> Result<Prepared, Failure> {
     let StatefulRun { config, uris, records, ids, clock, rebuild } = run;
     let found = store.newest()?;
-    for damage in &found.damaged {
-        tracing::warn!(snapshot = damage.sequence, file = %damage.file, error = %damage.reason, "snapshot is not used");
-    }
+    report_passed_over(&found);
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
     let compatibility = compatibility::settings(config, &records, ids);
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();

@@ -240,7 +240,7 @@ fn a_failed_output_ends_the_run_while_the_input_is_idle() {
     symlink("/dev/full", dir.path("full.jsonl")).unwrap();
     let mut running = dir.start(&["run", "--output", "full.jsonl"]);
     running.send(&two_shoppers(5));
-    running.finish_within(Duration::from_secs(5)).assert_failure(1, &["full.jsonl: cannot write", "No space left"]);
+    running.finish_within(Duration::from_secs(60)).assert_failure(1, &["full.jsonl: cannot write", "No space left"]);
 }
 
 #[test]

@@ -380,3 +380,48 @@ fn rejects_invalid_arguments_and_logs() {
     );
     assert!(!fs::exists(dir.path("out.json")).unwrap());
 }
+
+/// Writes lines in an order that a number selects.
+fn shuffled(lines: &[String], seed: u8) -> String {
+    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    for at in (1..lines.len()).rev() {
+        lines.swap(at, (random.next_u64() % (at as u64 + 1)) as usize);
+    }
+    lines.concat()
+}
+
+#[test]
+fn the_order_of_lines_does_not_change_a_report() {
+    let dir = TestDir::new();
+    // Days instead of milliseconds: most events have the time of others, of the same user too.
+    let lines: Vec<String> = (0..900_u64)
+        .map(|n| {
+            let action = ["view", "click", "cart"][(n % 3) as usize];
+            event(
+                &format!("u{}", n * 7 % 41),
+                &format!("p{}", n * n % 37),
+                action,
+                1_763_900_000_000 + n / 90 * 86_400_000,
+            )
+        })
+        .collect();
+    for args in [
+        "--protocol last",
+        "--protocol prequential --from 20% --tick 3 --k 10 --explore 2 --set trending.k=5",
+        "--protocol time --from 60% --k 5 --explore 1",
+        "--sweep graph.history=5,20",
+    ] {
+        let report = |seed: u8| {
+            dir.write("x.jsonl", shuffled(&lines, seed));
+            let args = format!("evaluate --quiet --json out.json --resamples 40 --input x.jsonl {args}");
+            let done = dir.deltarec(&args.split_whitespace().collect::<Vec<_>>()).assert_success();
+            done.assert_stderr(&["100.0% of the users have events on several items at one time"]).stdout
+                + &dir.read("out.json")
+        };
+        let expected = report(1);
+        for seed in 2..5 {
+            assert!(report(seed) == expected, "{args}: another order of lines gives another report");
+        }
+    }
+}

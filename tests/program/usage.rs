@@ -153,9 +153,9 @@ fn json_logs_are_one_record_a_line() {
     let dir = TestDir::new();
     let mut running = dir.start(&["run", "--log-format", "json"]);
     running.send(&format!("nonsense\n{}", super::two_shoppers(5)));
-    running.wait_for_output(Duration::from_secs(8), "the change", |out| out.contains("butter"));
+    running.wait_for_output(Duration::from_secs(60), "the change", |out| out.contains("butter"));
     running.signal("TERM");
-    let done = running.finish_within(Duration::from_secs(8)).assert_success();
+    let done = running.finish_within(Duration::from_secs(60)).assert_success();
     let records: Vec<serde_json::Value> = done.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let find = |part: &str| {
         let has_message =

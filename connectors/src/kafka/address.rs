@@ -16,7 +16,7 @@ const MAX_TOPIC: usize = 249;
 impl Address {
     pub(super) fn parse(rest: &str) -> Result<Self, OpenError> {
         let wrong = |what| OpenError::Unsupported {
-            uri: format!("kafka://{rest}"),
+            uri: schema::redact_uris(&format!("kafka://{rest}")).into_owned(),
             what,
             advice: "write kafka://HOST:PORT[,HOST:PORT...]/TOPIC",
         };

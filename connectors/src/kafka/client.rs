@@ -1,6 +1,7 @@
 //! What all clients share: options, consumers, logging and statistics, the first contact with a broker, and error texts.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
+use super::options::check_secret_file;
 use super::{Address, KafkaOptions};
 use crate::{SinkError, SourceError};
 
@@ -90,8 +92,12 @@ pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientCo
             let secret = place.read().map_err(|what| {
                 ClientError::new(format!("kafka.security.{key}: {what}"), "set it, or give another location")
             })?;
-            config.set(name, secret);
+            config.set(name, secret.reveal());
         }
+    }
+    if let Some(key) = &security.key {
+        check_secret_file(Path::new(key))
+            .map_err(|what| ClientError::new(format!("kafka.security.key: {what}"), "only its owner may read it"))?;
     }
     config.set_log_level(RDKafkaLogLevel::Warning);
     Ok(config)
@@ -317,11 +323,17 @@ pub(super) fn explain(error: &KafkaError, context: &LoggingContext) -> ClientErr
     }
 }
 
+/// The description of a wrong option, without its value if that may be a secret.
+fn without_value(what: &str, name: &str, value: &str) -> String {
+    if value.is_empty() || !schema::is_secret_name(name) { what.to_owned() } else { what.replace(value, "(hidden)") }
+}
+
 /// Describes why a client could not be created: an option is invalid.
 pub(super) fn config_error(error: &KafkaError) -> ClientError {
     match error {
-        KafkaError::ClientConfig(_, what, name, _) => ClientError::new(
-            format!("librdkafka rejects the option {name}: {what}"),
+        // The description repeats the value.
+        KafkaError::ClientConfig(_, what, name, value) => ClientError::new(
+            format!("librdkafka rejects the option {name}: {}", without_value(what, name, value)),
             "see [kafka.options], [kafka.security] and the list of librdkafka's options",
         ),
         error => {

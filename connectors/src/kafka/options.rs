@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
+use std::env::VarError;
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Serialize;
 
 /// Access to topics.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KafkaOptions {
     /// Guarantee for written changes.
     pub delivery: Delivery,
@@ -30,6 +32,20 @@ pub struct KafkaOptions {
     pub security: Security,
     /// Other options of librdkafka, by name. They must not be [refused](KafkaOptions::refused).
     pub more: BTreeMap<String, String>,
+}
+
+/// Without the values of other options: some may be secrets.
+impl fmt::Debug for KafkaOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KafkaOptions { delivery, group, security, more, .. } = self;
+        let names: Vec<&String> = more.keys().collect();
+        f.debug_struct("KafkaOptions")
+            .field("delivery", delivery)
+            .field("group", group)
+            .field("security", security)
+            .field("more", &names)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for KafkaOptions {
@@ -123,24 +139,72 @@ impl FromStr for SecretPlace {
 impl fmt::Display for SecretPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Somebody may have written the password in place of the name.
+            SecretPlace::Env(name) if !is_variable(name) => f.write_str("environment variable (name hidden)"),
             SecretPlace::Env(name) => write!(f, "environment variable {name}"),
             SecretPlace::File(path) => write!(f, "file {}", path.display()),
         }
     }
 }
 
+/// Whether a name is written as those of variables usually are.
+fn is_variable(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// A secret. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// The secret itself, for the one that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText")
+    }
+}
+
 impl SecretPlace {
-    /// Reads the secret. The error names the location.
-    pub fn read(&self) -> Result<String, String> {
+    /// Reads the secret. A file of this user must be readable by nobody else.
+    pub fn read(&self) -> Result<SecretText, String> {
         let failed = |error: &dyn fmt::Display| format!("cannot read {self}: {error}");
         match self {
-            SecretPlace::Env(name) => std::env::var(name).map_err(|error| failed(&error)),
+            // The error of a variable that is not UTF-8 shows its value.
+            SecretPlace::Env(name) => match std::env::var(name) {
+                Ok(text) => Ok(SecretText(text)),
+                Err(VarError::NotPresent) => Err(failed(&"it is not set")),
+                Err(VarError::NotUnicode(_)) => Err(failed(&"it is not UTF-8")),
+            },
             SecretPlace::File(path) => {
+                check_secret_file(path)?;
                 let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
-                Ok(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned())
+                Ok(SecretText(text.strip_suffix('\n').map_or(&*text, |text| text.trim_end_matches('\r')).to_owned()))
             }
         }
     }
+}
+
+/// Checks that other users cannot read a file with a secret. For a file of another user, such as a mounted one, which this user
+/// cannot change, it only warns.
+pub fn check_secret_file(path: &Path) -> Result<(), String> {
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    let (mode, shown) = (found.mode() & 0o777, path.display());
+    let is_open = found.is_file() && mode & 0o077 != 0;
+    if !is_open {
+        return Ok(());
+    }
+    if found.uid() == rustix::process::geteuid().as_raw() {
+        return Err(format!("other users can read the secret in {shown} (mode {mode:04o}): run `chmod 600 {shown}`"));
+    }
+    if mode & 0o007 != 0 {
+        tracing::warn!(file = %shown, mode = format!("{mode:04o}"), "every user of this machine can read this secret");
+    }
+    Ok(())
 }
 
 impl KafkaOptions {
@@ -177,9 +241,14 @@ impl KafkaOptions {
             "ssl.certificate.location" => "set kafka.security.certificate instead",
             "ssl.key.location" => "set kafka.security.key instead",
             "ssl.key.password" => "set kafka.security.key_password, the location of the password, instead",
-            "ssl.keystore.password" | "sasl.oauthbearer.client.secret" | "ssl.key.pem" => {
-                "a configuration must not contain secrets"
-            }
+            // Their values are shown at the broker and in the logs of librdkafka at most, but a configuration is copied around.
+            "ssl.keystore.password"
+            | "sasl.oauthbearer.client.secret"
+            | "sasl.oauthbearer.config"
+            | "sasl.oauthbearer.assertion.private.key.pem"
+            | "sasl.oauthbearer.assertion.private.key.passphrase"
+            | "ssl.key.pem"
+            | "ssl_key" => "a configuration must not contain secrets",
             _ => return None,
         })
     }
@@ -196,6 +265,32 @@ mod tests {
         for wrong in ["", "secret", "env:", "file:", "http:x"] {
             assert_eq!(wrong.parse::<SecretPlace>(), Err(()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_message_shows_a_secret() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "hunter2\r\n").unwrap();
+        let place = SecretPlace::File(path.clone());
+        for (mode, is_readable) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o644, false)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            match place.read() {
+                Ok(secret) => {
+                    assert!(is_readable && secret.reveal() == "hunter2", "{mode:o}");
+                    assert_eq!(format!("{secret:?}"), "SecretText");
+                }
+                Err(error) => assert!(!is_readable && error.contains("chmod 600"), "{mode:o}: {error}"),
+            }
+        }
+        let error = SecretPlace::Env("hunter2".into()).read().unwrap_err();
+        assert!(error.contains("not set") && !error.contains("hunter2"), "{error}");
+        let mut options = KafkaOptions::default();
+        options.more.insert("sasl.x".into(), "hunter2".into());
+        let shown = format!("{options:?}");
+        assert!(shown.contains("sasl.x") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

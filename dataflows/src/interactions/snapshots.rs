@@ -19,7 +19,9 @@ pub(super) struct Snapshots {
 }
 
 struct RunningSnapshot {
-    number: u32,
+    number: u64,
+    /// What users that were copied are marked with.
+    mark: u32,
     /// Next slice to emit. All slices before it are done.
     next_slice: usize,
     wanted: Option<Groups>,
@@ -59,10 +61,10 @@ impl Snapshots {
         }
         self.mark_changed(id, time);
         let Some(running) = &mut self.running else { return };
-        if user.snapshot == running.number || slice_of(id) < running.next_slice {
+        if user.snapshot == running.mark || slice_of(id) < running.next_slice {
             return;
         }
-        user.snapshot = running.number;
+        user.snapshot = running.mark;
         if running.wants(slice_of(id)) && !user.touches.is_empty() {
             running.early.entry(slice_of(id)).or_default().extend(user.touches.events(id));
         }
@@ -85,7 +87,8 @@ impl Snapshots {
         for event in others {
             early.entry(slice_of(event.user)).or_default().push(event);
         }
-        self.running = Some(RunningSnapshot { number: snapshot as u32, next_slice: 0, wanted: None, early });
+        let mark = mark_of(snapshot);
+        self.running = Some(RunningSnapshot { number: snapshot, mark, next_slice: 0, wanted: None, early });
     }
 
     /// Emits at least one slice, and more while they have fewer than `budget` events together.
@@ -94,7 +97,7 @@ impl Snapshots {
             return SnapshotProgress::Complete;
         };
         if running.wanted.is_none() {
-            running.wanted = sink.wanted(u64::from(running.number));
+            running.wanted = sink.wanted(running.number);
         }
         if running.wanted.is_none() {
             return SnapshotProgress::Blocked;
@@ -129,11 +132,15 @@ impl RunningSnapshot {
         let slice = self.next_slice;
         self.next_slice += 1;
         let mut events = self.early.remove(&slice).unwrap_or_default();
-        for (id, user) in users.slice(slice).filter(|(_, user)| user.snapshot != self.number) {
+        let may_repeat = !events.is_empty();
+        for (id, user) in users.slice(slice).filter(|(_, user)| user.snapshot != self.mark) {
             events.extend(user.touches.events(id));
         }
+        if may_repeat {
+            keep_one_each(&mut events);
+        }
         SnapshotChunk {
-            snapshot: u64::from(self.number),
+            snapshot: self.number,
             group: (slice / SLICES_PER_GROUP) as u8,
             events,
             last: self.next_slice.is_multiple_of(SLICES_PER_GROUP),
@@ -141,9 +148,60 @@ impl RunningSnapshot {
     }
 }
 
+/// The mark of a snapshot: never 0, which users have that no snapshot has copied. Two snapshots with the same mark are four
+/// billion apart.
+fn mark_of(snapshot: u64) -> u32 {
+    (snapshot % u64::from(u32::MAX)) as u32 + 1
+}
+
+/// Leaves one of each event. The histories, the events ahead of the clock and the trending lists each retain an event for
+/// reasons of their own; only the trending lists know its room, so the event with the room is the one that stays.
+fn keep_one_each(events: &mut Vec<Event>) {
+    events.sort_unstable_by_key(|event| {
+        let Event { user, item, ts, level, scope } = *event;
+        (user, item, ts, level, scope.is_none(), scope)
+    });
+    events.dedup_by(|later, kept| {
+        let is_same = |scope| Event { scope, ..*later } == Event { scope, ..*kept };
+        is_same(None) && (later.scope.is_none() || later.scope == kept.scope)
+    });
+}
+
 impl Touches {
     fn events(&self, user: UserId) -> impl Iterator<Item = Event> {
         let event = move |item, ts, level| Event { user, item, ts, level, scope: None };
         self.iter().map(move |touch| event(touch.item, touch.ts(), touch.level()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scope;
+
+    #[test]
+    fn one_of_each_event_stays_with_its_room() {
+        let event = |user, ts, scope: Option<u64>| Event { user, item: 1, ts, level: 2, scope: scope.map(Scope::new) };
+        let mut events = vec![
+            event(7, 10, None),
+            event(7, 10, Some(3)),
+            event(7, 11, None),
+            event(7, 10, Some(4)),
+            event(7, 11, None),
+            event(8, 10, None),
+            event(7, 10, Some(3)),
+            event(7, 10, None),
+        ];
+        keep_one_each(&mut events);
+        let left = [event(7, 10, Some(3)), event(7, 10, Some(4)), event(7, 11, None), event(8, 10, None)];
+        assert_eq!(events, left);
+    }
+
+    #[test]
+    fn a_mark_is_never_that_of_a_user_without_a_snapshot() {
+        for snapshot in [0, 1, u64::from(u32::MAX) - 1, u64::from(u32::MAX), 1 << 32, (1 << 33) - 2, u64::MAX - 1] {
+            assert_ne!(mark_of(snapshot), 0, "{snapshot}");
+            assert_ne!(mark_of(snapshot), mark_of(snapshot.wrapping_add(1)), "{snapshot}");
+        }
     }
 }

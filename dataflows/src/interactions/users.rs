@@ -24,7 +24,7 @@ pub(super) struct UserState {
     pub(super) timers: UserTimers,
     /// Whether the profile is emitted.
     pub(super) in_audience: bool,
-    /// Number of the last snapshot that copied this user, or that began before the user was created.
+    /// Mark of the last snapshot that copied this user, or that began before the user was created; 0: none.
     pub(super) snapshot: u32,
 }
 

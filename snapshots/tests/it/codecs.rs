@@ -83,6 +83,18 @@ fn names_may_look_like_the_file_format() {
     }
 }
 
+/// With and without rooms: tools refuse a folder of files with different columns.
+#[test]
+fn all_parquet_files_have_the_same_columns() {
+    let mut with_room = rows(&few());
+    with_room.set_room(id64("room"), "room");
+    let schemas = [Interactions::default(), rows(&few()), with_room].map(|rows| {
+        let file = Bytes::from(codec("parquet").unwrap().encode(&rows).unwrap());
+        SerializedFileReader::new(file).unwrap().metadata().file_metadata().schema().clone()
+    });
+    assert!(schemas[0] == schemas[1] && schemas[1] == schemas[2]);
+}
+
 /// Uses the generic reader of the `parquet` crate.
 #[test]
 fn generic_readers_read_parquet_files() {
@@ -93,7 +105,8 @@ fn generic_readers_read_parquet_files() {
     assert_eq!(
         String::from_utf8(schema).unwrap(),
         "message interactions {\n  REQUIRED BYTE_ARRAY user (STRING);\n  REQUIRED BYTE_ARRAY item (STRING);\n  \
-         REQUIRED INT32 level;\n  REQUIRED INT64 ts (TIMESTAMP(MILLIS,true));\n}\n"
+         REQUIRED INT32 level;\n  REQUIRED INT64 ts (TIMESTAMP(MILLIS,true));\n  \
+         REQUIRED BYTE_ARRAY room (STRING);\n}\n"
     );
     let read = reader.get_row_iter(None).unwrap().map(|row| {
         let row = row.unwrap();

@@ -4,6 +4,8 @@
 
 mod codecs;
 mod damage;
+mod fuzz;
+mod hostile;
 mod prune;
 mod store;
 

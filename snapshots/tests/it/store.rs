@@ -341,18 +341,6 @@ fn an_unwritable_store_is_an_error_with_advice() {
     assert!(error.contains("where a folder should be"), "{error}");
 }
 
-/// A folder in the place of a manifest is neither skipped silently nor a panic.
-#[test]
-fn an_unreadable_manifest_is_an_error_with_its_name() {
-    let (folder, store) = store();
-    take(&store, 1, RUN);
-    let path = folder.path().join("manifests/0000000002.json");
-    fs::create_dir(&path).unwrap();
-    assert_eq!(store.newest().unwrap().next, 2, "a folder is no manifest");
-    let error = store.manifest(2).unwrap_err().to_string();
-    assert!(error.contains("manifests/0000000002.json"), "{error}");
-}
-
 /// The process may not write files above 16 KiB, so a write fails in the middle of a file.
 #[cfg(target_os = "linux")]
 #[test]
@@ -377,4 +365,18 @@ fn a_write_that_fails_half_way_leaves_no_file() {
     let left = files(folder.path(), "groups");
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].ends_with("0000000001-1f00c0de-003.records"));
+}
+
+/// Files of version 0.1.0: those without any room have no column for it.
+#[test]
+fn reads_snapshots_of_earlier_versions() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/version_0_1");
+    let store = Store::open(folder.to_str().unwrap()).unwrap();
+    let found = store.list(Depth::Rows).unwrap();
+    assert!(found.len() == 1 && found[0].is_sound(), "{found:?}");
+    let groups = &found[0].manifest.as_ref().unwrap().groups;
+    let rows: Vec<_> = groups.iter().map(|group| store.read_group(group).unwrap()).collect();
+    let rooms: Vec<_> = rows.iter().flat_map(Interactions::iter).map(|row| (row.user, row.room)).collect();
+    assert_eq!(rooms.len(), 8);
+    assert!(rooms.contains(&("u1", Some("r1"))) && rooms.contains(&("u2", None)), "{rooms:?}");
 }

@@ -1,9 +1,14 @@
 //! A log in memory: events with an effect, ordered by time, with names as numbers.
+//!
+//! Nothing depends on the order of the lines: many logs have only dates, and sorting such a log by item would decide
+//! which of a day's events is the last one.
+
+use std::collections::HashMap;
 
 use connectors::{Batch, Polled, RawEvent, RejectLog};
 use dataflows::Event;
 use dataflows::types::{ItemId, UserId};
-use schema::{Effect, IdMap, Levels, Reason, id64};
+use schema::{Effect, IdMap, Levels, Reason, id64, mix};
 
 use super::progress::Progress;
 use crate::config::Config;
@@ -24,7 +29,7 @@ pub(super) struct LogEvent {
 
 const NO_DWELL: u32 = u32::MAX;
 
-/// Events with an effect, ordered by timestamp, then by input, then by line.
+/// Events with an effect, ordered by timestamp. Events of the same time are in a random order, drawn from the seed.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub(super) events: Vec<LogEvent>,
@@ -33,6 +38,8 @@ pub(super) struct Log {
     /// Ids of items by number, in order of appearance.
     pub(super) items: Vec<ItemId>,
     actions: Vec<String>,
+    /// Number of users with events on several items at one time: their order is drawn.
+    pub(super) tied_users: usize,
     /// Number of valid events that the levels ignore.
     pub(super) ignored: u64,
     pub(super) rejected: u64,
@@ -41,12 +48,13 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Reads all inputs, validates events as a run with this configuration does, and sorts them. Reads at most `limit`
-    /// events. `None` if it was stopped.
+    /// Reads all inputs, validates events as a run with this configuration does, and sorts them; `seed` draws the order of
+    /// events of the same time. Reads at most `limit` events. `None` if it was stopped.
     pub(super) fn read(
         inputs: Vec<Input>,
         config: &Config,
         limit: usize,
+        seed: u64,
         progress: &mut Progress,
         stop: &Stop,
     ) -> Result<Option<Self>, Failure> {
@@ -90,9 +98,35 @@ impl Log {
         }
         let mut log = builder.log;
         log.rejected = rejects.total();
-        // A stable sort keeps the order of the inputs.
-        log.events.sort_by_key(|event| event.ts);
+        log.sort(seed);
+        log.tied_users = log.count_tied_users();
         Ok(Some(log))
+    }
+
+    /// Sorts the events, and numbers users and items in the order in which they appear then.
+    fn sort(&mut self, seed: u64) {
+        let Log { events, users, items, actions, .. } = self;
+        let draw = |event: &LogEvent| {
+            let (user, item) = (users[event.user as usize], items[event.item as usize]);
+            // Ids and actions settle what a collision of the draw, and events that differ in the action only, leave open.
+            (mix(mix(mix(seed) ^ user) ^ item), user, item, &actions[usize::from(event.action)], event.dwell_ms)
+        };
+        events.sort_unstable_by(|a, b| a.ts.cmp(&b.ts).then_with(|| draw(a).cmp(&draw(b))));
+        *users = renumber(events, users, |event| &mut event.user);
+        *items = renumber(events, items, |event| &mut event.item);
+    }
+
+    fn count_tied_users(&self) -> usize {
+        let mut tied = vec![false; self.users.len()];
+        let mut first_item: IdMap<u32> = IdMap::default();
+        for at_one_time in self.events.chunk_by(|a, b| a.ts == b.ts).filter(|events| events.len() > 1) {
+            first_item.clear();
+            for event in at_one_time {
+                let first = *first_item.entry(u64::from(event.user)).or_insert(event.item);
+                tied[event.user as usize] |= first != event.item;
+            }
+        }
+        tied.iter().filter(|tied| **tied).count()
     }
 
     /// Level of an event under other levels than those it was read with; `None` if they ignore or reject it.
@@ -117,11 +151,26 @@ impl Log {
     }
 }
 
+/// Numbers the ids by their first event. Returns the ids by their new numbers.
+fn renumber(events: &mut [LogEvent], ids: &[u64], number: fn(&mut LogEvent) -> &mut u32) -> Vec<u64> {
+    let mut numbers = vec![None; ids.len()];
+    let mut renumbered = Vec::with_capacity(ids.len());
+    for event in events {
+        let old = number(event);
+        *old = *numbers[*old as usize].get_or_insert_with(|| {
+            renumbered.push(ids[*old as usize]);
+            renumbered.len() as u32 - 1
+        });
+    }
+    renumbered
+}
+
 #[derive(Default)]
 struct Builder {
     log: Log,
     users: Numbers,
     items: Numbers,
+    actions: HashMap<String, u16>,
 }
 
 /// Numbers and names by id.
@@ -132,13 +181,13 @@ impl Builder {
     fn push(&mut self, event: RawEvent<'_>) -> Result<(), Reason> {
         let user = number(&mut self.users, &mut self.log.users, "user", event.user)?;
         let item = number(&mut self.items, &mut self.log.items, "item", event.item)?;
-        let actions = &mut self.log.actions;
-        let action = actions.iter().position(|action| action == event.action).unwrap_or_else(|| {
-            actions.push(event.action.to_owned());
-            actions.len() - 1
+        let action = self.actions.get(event.action).copied().unwrap_or_else(|| {
+            let number = u16::try_from(self.log.actions.len()).expect("the configuration bounds the actions");
+            self.log.actions.push(event.action.to_owned());
+            self.actions.insert(event.action.to_owned(), number);
+            number
         });
         let dwell_ms = event.dwell_ms.map_or(NO_DWELL, |ms| u32::try_from(ms).unwrap_or(NO_DWELL - 1));
-        let action = u16::try_from(action).expect("an action of the configuration");
         self.log.events.push(LogEvent { ts: event.ts, user, item, dwell_ms, action });
         Ok(())
     }
@@ -185,6 +234,35 @@ pub(super) mod tests {
         assert!(matches!(push("=,CGPL9A"), Err(Reason::NameCollision { field: "user", .. })));
         push("u13758").unwrap();
         assert_eq!((builder.log.users.len(), builder.log.events.len()), (1, 2));
+    }
+
+    #[test]
+    fn the_order_of_lines_does_not_matter() {
+        let mut lines: Vec<(String, String, u64)> = Vec::new();
+        for n in 0..60_u64 {
+            lines.push((format!("u{}", n % 7), format!("p{}", n % 11), n / 20));
+        }
+        let sorted = |lines: &[(String, String, u64)], seed| {
+            let events: Vec<_> = lines.iter().map(|(user, item, ts)| (user.as_str(), item.as_str(), *ts)).collect();
+            let mut log = log(&events);
+            log.sort(seed);
+            assert_eq!(log.count_tied_users(), 7);
+            (log.events, log.users, log.items)
+        };
+        let expected = sorted(&lines, 1);
+        assert_ne!(sorted(&lines, 2).0, expected.0, "another seed draws another order");
+        for _ in 0..20 {
+            lines.rotate_left(7);
+            lines.swap(3, 31);
+            lines.reverse();
+            assert_eq!(sorted(&lines, 1), expected);
+        }
+    }
+
+    #[test]
+    fn users_are_tied_by_two_items_at_one_time() {
+        let events = [("a", "x", 1), ("a", "x", 1), ("b", "x", 1), ("b", "y", 1), ("c", "x", 1), ("c", "y", 2)];
+        assert_eq!(log(&events).count_tied_users(), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::scores::{ITEM_GROUPS, NEW, SystemScores};
 use super::settings::Setting;
 use super::trial::{Trial, TrialResult};
 use crate::commands::table::Table;
-use crate::config::Audience;
+use crate::config::{self, Audience};
 use crate::engine::{grouped, timestamp};
 
 /// Estimates of one system.
@@ -312,6 +312,7 @@ fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Value {
             "ignored": log.ignored,
             "rejected": log.rejected,
             "cut": log.cut,
+            "tied_users": log.tied_users,
         },
         "protocol": protocol,
         "learnt_before": trial.plan.train.len(),
@@ -320,7 +321,7 @@ fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Value {
         "seed": args.seed,
         "explore": args.explore,
         "resamples": args.resamples,
-        "set": args.sets,
+        "set": args.sets.iter().map(|set| config::public_set(set)).collect::<Vec<_>>(),
         "config": args.config,
     })
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{anyhow, ensure};
+use schema::shown;
 
 use super::protocol::Protocol;
 use crate::config::Config;
@@ -60,21 +61,23 @@ pub(super) fn settings(
 
 /// Parses a sweep into its key and values.
 fn sweep(text: &str, protocol: Protocol) -> anyhow::Result<(&str, Vec<&str>)> {
-    let (key, values) =
-        text.split_once('=').ok_or_else(|| anyhow!("--sweep {text}: write KEY=A,B,C, as in graph.resolution=2,4,8"))?;
+    // Without the values: a key that cannot be compared may be that of a secret.
+    let (key, values) = text.split_once('=').unwrap_or((text, ""));
     let key = key.trim();
+    let shown = shown(key);
+    ensure!(text.contains('='), "--sweep {shown}: write KEY=A,B,C, as in graph.resolution=2,4,8");
     ensure!(
         key.starts_with("graph.") || key.starts_with("levels.") || key.starts_with("trending."),
-        "--sweep {text}: only graph.KEY, levels.ACTION and trending.KEY can be compared"
+        "--sweep {shown}: only graph.KEY, levels.ACTION and trending.KEY can be compared"
     );
-    ensure!(key != "graph.k", "--sweep {text}: use --k 5,10,20 for several lengths of the lists");
+    ensure!(key != "graph.k", "--sweep {shown}: use --k 5,10,20 for several lengths of the lists");
     let is_time = key == "graph.retention" || key == "graph.audience";
     ensure!(
         !(is_time && protocol == Protocol::Last),
-        "--sweep {text}: with --protocol last nothing expires and all users have a list; use --protocol prequential or time"
+        "--sweep {shown}: with --protocol last nothing expires and all users have a list; use --protocol prequential or time"
     );
     let values = split(values);
-    ensure!(values.iter().all(|value| !value.is_empty()), "--sweep {text}: empty value");
+    ensure!(values.iter().all(|value| !value.is_empty()), "--sweep {shown}: empty value");
     Ok((key, values))
 }
 

@@ -21,7 +21,7 @@ fn read(config: &Config, variable: Option<&OsStr>) -> anyhow::Result<IdKey> {
     let (secret, place) = match (&config.identity_key, variable.filter(|value| !value.is_empty())) {
         (Some(place), _) => {
             let secret = place.read().map_err(|error| anyhow!("identity.key: {error}"))?;
-            (secret.into_bytes(), place.to_string())
+            (secret.reveal().as_bytes().to_owned(), place.to_string())
         }
         (None, Some(value)) => (value.as_encoded_bytes().to_owned(), format!("environment variable {VARIABLE}")),
         (None, None) => return Ok(IdKey::default()),
@@ -46,6 +46,8 @@ pub(super) fn warn_without_key(ids: IdKey, inputs: &[Uri]) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn config(place: &str) -> Config {
@@ -57,6 +59,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         std::fs::write(&path, "the key in the file\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let config = config(&format!("file:{}", path.display()));
         let key = |secret: &[u8]| IdKey::new(secret).unwrap();
         let variable = Some(OsStr::new("the key in the environment"));

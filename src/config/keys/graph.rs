@@ -3,7 +3,7 @@
 use super::Snapshot::{ListsRecomputed, MustNotGrow};
 use super::{Key, Section, key};
 use crate::config::reader::Reader;
-use crate::config::rules::{MAX_DURATION, audience, duration, integer, measure, stairs};
+use crate::config::rules::{audience, integer, measure, retention, stairs};
 use crate::config::{Audience, Config};
 
 pub(super) fn sections() -> Vec<Section> {
@@ -41,9 +41,10 @@ fn keys() -> Vec<Key> {
         },
         Key {
             name: "retention",
-            doc: "Lifetime of an event. A longer retention remembers more taste and takes more memory.",
+            doc: "Lifetime of an event. A longer retention remembers more taste and takes more memory; a user never takes \
+                  more than the items of a history.",
             snapshot: MustNotGrow("events beyond the shorter retention were dropped"),
-            ..key(duration(1..=MAX_DURATION), |config| &mut config.graph.retention)
+            ..key(retention(), |config| &mut config.graph.retention)
         },
         Key {
             name: "audience",

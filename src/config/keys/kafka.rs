@@ -177,7 +177,7 @@ fn read_options(reader: &mut Reader, config: &mut Config) {
             Kind::Integer(number) => number.to_string(),
             Kind::Boolean(_) | Kind::Other => value.given.clone(),
             Kind::Array(_) | Kind::Table(_) => {
-                reader.refuse(OPTIONS, &name, "a text, a number, true or false".into());
+                reader.refuse_hidden(OPTIONS, &name, "a text, a number, true or false".into());
                 continue;
             }
         };

@@ -53,10 +53,18 @@ fn level() -> Rule<i64> {
     integer(1..=i64::from(MAX_LEVEL))
 }
 
+/// Most actions: far more than anybody has. A table by mistake, such as one of items, is noticed.
+const MAX_ACTIONS: usize = 10_000;
+
 /// Reads `watch`, and as many actions as the layers name.
 fn read(reader: &mut Reader, config: &mut Config) {
     let steps = reader.read("levels", WATCH, &watch()).unwrap_or_default();
-    let actions = reader.names("levels").into_iter().filter(|action| action != WATCH);
+    let names = reader.names("levels");
+    if let Some(first_beyond) = names.get(MAX_ACTIONS) {
+        let right = format!("one of at most {MAX_ACTIONS} actions, and not of {}", names.len());
+        return reader.refuse("levels", first_beyond, right);
+    }
+    let actions = names.into_iter().filter(|action| action != WATCH);
     let levels: Vec<(String, i64)> = actions
         .map(|action| {
             // An action with a wrong level stays in the table, so that an alias is reported too.

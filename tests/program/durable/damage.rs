@@ -135,9 +135,36 @@ fn detects_truncated_extended_and_missing_files() {
         let stderr = shop.resume(what, |shop, here| harm(&here(&shop.groups[0])));
         assert!(stderr.contains("is not used") && stderr.contains("resuming from snapshot"), "{what}: {stderr}");
         let stderr = shop.resume(what, |shop, here| harm(&here(&shop.manifest)));
-        // A missing manifest cannot be told from one that was never written.
-        assert!(stderr.contains("is not used") || what == "lost", "{what}: {stderr}");
+        let named = if what == "lost" { "the manifest of the newest snapshot is gone" } else { "is not used" };
+        assert!(stderr.contains(named), "{what}: {stderr}");
     }
+}
+
+#[test]
+fn uses_an_earlier_snapshot_whatever_is_in_place_of_the_newest_manifest() {
+    let shop = shop();
+    let place = |harm: Harm, file: PathBuf| {
+        fs::remove_file(&file).unwrap();
+        harm(&file);
+    };
+    let harms: [(&str, Harm); 3] = [
+        ("a folder", |file| fs::create_dir(file).unwrap()),
+        ("a link that leads nowhere", |file| std::os::unix::fs::symlink("nowhere", file).unwrap()),
+        ("a pipe", |file| assert!(std::process::Command::new("mkfifo").arg(file).status().unwrap().success())),
+    ];
+    for (what, harm) in harms {
+        let stderr = shop.resume(what, |shop, here| place(harm, here(&shop.manifest)));
+        assert!(stderr.contains("is not used") && stderr.contains(what), "{what}: {stderr}");
+        assert!(stderr.contains("resuming from snapshot"), "{what}: {stderr}");
+        // The next snapshot has a number of its own.
+        let snapshots = listed(&shop.dir, "state");
+        assert_eq!(snapshots[0].1, "whole", "{what}: {snapshots:?}");
+    }
+    let stderr = shop.resume("a large number", |shop, here| {
+        let folder = here(&shop.manifest).parent().unwrap().to_owned();
+        fs::copy(here(&shop.manifest), folder.join("18446744073709551615.json")).unwrap();
+    });
+    assert!(stderr.contains("18446744073709551615.json") && stderr.contains("resuming from snapshot"), "{stderr}");
 }
 
 #[test]
