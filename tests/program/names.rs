@@ -139,7 +139,9 @@ fn a_name_frees_its_id_when_its_last_event_has_expired_however_the_log_is_cut() 
     for trending in ["", "--set trending.k=2 --set trending.bucket=1s --set trending.buckets=2"] {
         let mut expected = None;
         for args in ["--set input.batch=1", "--set input.batch=3", "", "--workers 2", "--state state --workers 4"] {
-            let done = dir.run(&format!("--input x.jsonl --set graph.retention=1m {trending} {args}")).assert_success();
+            let done = dir
+                .run(&format!("--input x.jsonl --set graph.retention=1m --set graph.audience=1m {trending} {args}"))
+                .assert_success();
             let rejected = done.summary().rejected_by;
             assert_eq!(rejected, BTreeMap::from([("name_collision".to_owned(), 3)]), "{trending} {args}");
             let lists = final_lists(&changes(&done.stdout));

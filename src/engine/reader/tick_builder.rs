@@ -64,8 +64,6 @@ pub(in crate::engine) struct TickBuilder {
     pub(in crate::engine) at: u64,
     /// The tick being collected.
     pub(in crate::engine) tick: TickInput,
-    /// Whether a collision of two names was logged.
-    collided: bool,
     /// Since when a record has waited for an id to be released.
     awaiting: Option<Instant>,
     pub(super) out: TickSender,
@@ -79,7 +77,6 @@ impl TickBuilder {
             shared,
             at: 0,
             tick: TickInput { number: 1, ..TickInput::default() },
-            collided: false,
             awaiting: None,
             out,
         }
@@ -113,8 +110,8 @@ impl TickBuilder {
         let is_held = |until: u64| until > at || self.awaiting.is_some_and(|since| since.elapsed() > LONGEST_RELEASE);
         let claims = match claimed {
             Err(collision) if is_held(collision.until) => {
-                drop(names);
-                return Admission::Rejected(self.collision(collision.reason));
+                self.awaiting = None;
+                return Admission::Rejected(collision.reason);
             }
             claimed => claimed,
         };
@@ -174,15 +171,6 @@ impl TickBuilder {
         let sent = self.out.ticks.send(std::mem::replace(&mut self.tick, next));
         self.out.waker.wake();
         sent.map_err(|_| Break::Disconnected)
-    }
-
-    /// Logs the first collision. By chance there is one among a hundred million names in one case of four thousand.
-    fn collision(&mut self, reason: Reason) -> Reason {
-        self.awaiting = None;
-        if !std::mem::replace(&mut self.collided, true) {
-            tracing::warn!("{reason}");
-        }
-        reason
     }
 }
 
