@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{bench, demo, evaluate, generate, run, snapshot};
 use crate::console::LogFormat;
@@ -37,6 +37,21 @@ enum Command {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Measure latency, throughput and the cost of events on this machine
     Bench(bench::BenchArgs),
+}
+
+/// Parses the arguments of this process. Mistakes, `--help` and `--version` end it.
+pub fn parse() -> Cli {
+    let matches = with_negative_numbers(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Takes `-1` after an option for its value, so that the error names the values that are possible.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let takes_value = !arg.is_positional() && arg.get_action().takes_values();
+        if takes_value { arg.allow_negative_numbers(true) } else { arg }
+    });
+    command.mut_subcommands(with_negative_numbers)
 }
 
 /// Runs the command.

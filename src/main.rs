@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use deltarec::cli::{self, Cli};
+use deltarec::cli;
 use deltarec::console;
 use deltarec::failure::Failure;
 use deltarec::stop::stop_on_signals;
@@ -14,7 +13,7 @@ use deltarec::stop::stop_on_signals;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse();
     console::start_logging(cli.log_format);
     let done = stop_on_signals().map_err(Failure::Running).and_then(|stop| cli::main(cli, stop));
     match done {

@@ -14,6 +14,7 @@
 //! | `sink` | the interface of sinks |
 //! | `sinks` | files and stdout: JSON lines, rejected records, what an existing output contains |
 //! | `kafka` | topics as sources and sinks |
+//! | `throttle` | limits log records that others cause |
 //!
 //! A new kind of record to read is a file in `records`, a new kind to write an implementation of [`SinkRecord`].
 
@@ -27,6 +28,7 @@ mod records;
 mod sink;
 mod sinks;
 mod source;
+mod throttle;
 mod transports;
 mod uri;
 
@@ -42,4 +44,5 @@ pub use records::filter::{Filter, FilterError};
 pub use sink::{Sink, SinkError};
 pub use sinks::{Lines, RejectLog, SinkRecord, SinkState, continue_sink};
 pub use source::{Polled, Source, SourceError, SourcePosition};
+pub use throttle::{LOG_INTERVAL, LogThrottle};
 pub use uri::{Compression, Format, Uri, UriError};

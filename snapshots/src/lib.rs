@@ -23,6 +23,8 @@
 
 #[cfg(feature = "abomonation")]
 mod abomonation;
+#[cfg(feature = "cloud")]
+mod cloud;
 mod codec;
 mod error;
 mod files;

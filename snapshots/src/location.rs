@@ -54,8 +54,8 @@ impl Location {
     #[cfg(feature = "cloud")]
     fn cloud(uri: &str, url: &Url) -> Result<Self, StoreError> {
         use object_store::prefix::PrefixStore;
-        let settings =
-            std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        let settings = crate::cloud::settings(std::env::vars_os())
+            .map_err(|reason| StoreError::Uri { uri: uri.to_owned(), reason })?;
         let (files, prefix) = object_store::parse_url_opts(url, settings)
             .map_err(|error| StoreError::of_store(uri.to_owned(), "open the store", &error))?;
         Ok(Location { files: Arc::new(PrefixStore::new(files, prefix)), folder: None })

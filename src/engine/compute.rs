@@ -59,8 +59,8 @@ pub(super) fn start_workers(
         Some(links) => {
             let lost = ends_in.clone();
             // After the run there is no receiver, and a lost process no longer matters.
-            Loss::listen(move |loss| lost.send(End::Lost(loss)).unwrap_or_default());
-            links.into_workers(workers)?
+            let reporter = Loss::listen(move |loss| lost.send(End::Lost(loss)).unwrap_or_default());
+            links.into_workers(workers, &reporter)?
         }
         None => timely::CommunicationConfig::Process(workers).try_build().map_err(io::Error::other)?,
     };

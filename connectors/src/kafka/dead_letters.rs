@@ -14,13 +14,14 @@ use super::deliveries::Deliveries;
 use super::sink::{drain, enqueue, producer_config, sink_error};
 use super::topics::{TopicKind, prepare};
 use super::{Address, KafkaOptions};
-use crate::{OpenError, Sink, SinkError};
+use crate::{LogThrottle, OpenError, Sink, SinkError};
 
 /// Writes rejected records to a dead-letter topic.
 struct DeadLetterProducer {
     name: String,
     topic: String,
     producer: BaseProducer<Deliveries>,
+    too_large: LogThrottle<()>,
 }
 
 /// Opens a dead-letter topic.
@@ -39,7 +40,12 @@ impl DeadLetterProducer {
         config.set("message.timeout.ms", "0");
         let producer =
             config.create_with_context(Deliveries::new(&address.topic)).map_err(|error| config_error(&error))?;
-        Ok(DeadLetterProducer { name: address.to_string(), topic: address.topic.clone(), producer })
+        Ok(DeadLetterProducer {
+            name: address.to_string(),
+            topic: address.topic.clone(),
+            producer,
+            too_large: LogThrottle::default(),
+        })
     }
 
     fn failed(&self, error: &KafkaError) -> SinkError {
@@ -89,7 +95,10 @@ impl Sink<Rejected> for DeadLetterProducer {
         };
         match enqueue(&self.producer, record) {
             Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {
-                tracing::warn!(sink = %self.name, "{} is too large for the topic and is dropped", rejected.place());
+                if let Some(suppressed) = self.too_large.admit(()) {
+                    let place = rejected.place();
+                    tracing::warn!(sink = %self.name, suppressed, "{place} is too large for the topic and is dropped");
+                }
                 Ok(())
             }
             sent => sent.map_err(|error| self.failed(&error)),

@@ -133,7 +133,11 @@ impl SecretPlace {
     pub(super) fn read(&self) -> Result<String, String> {
         let failed = |error: &dyn fmt::Display| format!("cannot read {self}: {error}");
         match self {
-            SecretPlace::Env(name) => std::env::var(name).map_err(|error| failed(&error)),
+            // A variable that is set to nothing is not set.
+            SecretPlace::Env(name) => match std::env::var(name) {
+                Ok(secret) if secret.is_empty() => Err(failed(&"it is empty")),
+                secret => secret.map_err(|error| failed(&error)),
+            },
             SecretPlace::File(path) => {
                 let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
                 Ok(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned())
