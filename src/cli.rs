@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{bench, demo, evaluate, generate, run, snapshot};
 use crate::console::LogFormat;
@@ -47,6 +47,20 @@ pub fn wants_json(args: impl Iterator<Item = OsString>) -> bool {
     let args: Vec<OsString> = args.collect();
     let is_pair = |pair: &[OsString]| pair[0] == "--log-format" && pair[1] == "json";
     args.windows(2).any(is_pair) || args.iter().any(|arg| arg == "--log-format=json")
+}
+
+/// Parses the arguments of this process.
+pub fn parse() -> Result<Cli, clap::Error> {
+    with_negative_numbers(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches))
+}
+
+/// Takes `-1` after an option for its value, so that the error names the values that are possible.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let takes_value = !arg.is_positional() && arg.get_action().takes_values();
+        if takes_value { arg.allow_negative_numbers(true) } else { arg }
+    });
+    command.mut_subcommands(with_negative_numbers)
 }
 
 /// Runs the command.

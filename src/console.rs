@@ -13,6 +13,8 @@ use schema::redact_uris;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::environment;
+
 /// The format of the log on stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -31,10 +33,11 @@ static JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging at level `info`, or with the filter in `RUST_LOG`.
 pub fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = environment::text("RUST_LOG").and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveStatus).with_target(false);
     let started = match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => log.with_ansi(has_colors()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).try_init(),
     };
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);
@@ -47,9 +50,19 @@ pub fn start_logging(format: LogFormat) {
     }
 }
 
-/// Whether a live status line can be shown: on a terminal, between log records in text.
+/// Whether a live status line can be shown: on a terminal that can replace a line, between log records in text.
 pub fn has_status_line() -> bool {
-    !is_json() && io::stderr().is_terminal()
+    !is_json() && is_terminal()
+}
+
+/// Whether log records have colors: on a terminal, unless the user wants none (<https://no-color.org>).
+fn has_colors() -> bool {
+    is_terminal() && environment::variable("NO_COLOR").is_none()
+}
+
+/// Whether stderr is a terminal that understands more than plain text.
+fn is_terminal() -> bool {
+    io::stderr().is_terminal() && environment::variable("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Whether stderr carries nothing but JSON records.

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod console;
 pub mod engine;
+pub mod environment;
 pub mod failure;
 mod faults;
 mod proc;

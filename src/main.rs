@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use deltarec::cli::{self, Cli};
+use deltarec::cli;
 use deltarec::console::{self, LogFormat};
 use deltarec::failure::Failure;
 use deltarec::stop::stop_on_signals;
@@ -15,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     console::hide_secrets_of_panics();
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => {
             if error.use_stderr() && cli::wants_json(std::env::args_os()) {

@@ -6,6 +6,7 @@ mod bench;
 mod clocks;
 mod cluster;
 mod durable;
+mod environment;
 mod evaluate;
 mod examples;
 mod input_options;

@@ -15,6 +15,7 @@
 //! | `sink` | the interface of sinks |
 //! | `sinks` | files and stdout: JSON lines, rejected records, what an existing output contains |
 //! | `kafka` | topics as sources and sinks |
+//! | `throttle` | limits log records that others cause |
 //!
 //! A new kind of record to read is a file in `records`, a new kind to write an implementation of [`SinkRecord`].
 
@@ -31,6 +32,7 @@ mod sink;
 mod sinks;
 mod source;
 mod text;
+mod throttle;
 mod transports;
 mod uri;
 mod values;
@@ -51,4 +53,5 @@ pub use records::filter::{Filter, FilterError};
 pub use sink::{Sink, SinkError};
 pub use sinks::{Lines, OutputClaim, RejectLog, SinkRecord, SinkState};
 pub use source::{Fingerprint, Polled, Source, SourceError, SourcePosition};
+pub use throttle::{LOG_INTERVAL, LogThrottle};
 pub use uri::{Compression, Format, FormatError, Uri, UriError};

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::error::{HandshakeError, LOG_INTERVAL, LogThrottle};
+use connectors::LogThrottle;
+
+use super::error::HandshakeError;
 use super::frames::{Claims, Epoch, READY};
 use super::handshake::{self, Deadline};
 use super::identity::Identity;
-use super::links::{Link, configure, is_alive, take_if_there};
+use super::links::{Broken, Link};
 
 /// Most handshakes at a time. One more closes the oldest: a member completes its handshake in milliseconds, so connections
 /// that send nothing cannot keep it out.
@@ -21,7 +23,8 @@ pub(super) struct Acceptor {
     me: Identity,
     state: Mutex<AcceptorState>,
     handshakes: Mutex<Handshakes>,
-    throttle: LogThrottle,
+    /// By kind of failure.
+    throttle: LogThrottle<&'static str>,
 }
 
 #[derive(Default)]
@@ -61,7 +64,7 @@ impl Acceptor {
             match listener.accept() {
                 Ok((socket, from)) => self.start_handshake(socket, from),
                 Err(error) => {
-                    if let Some(suppressed) = self.throttle.admit(error.kind(), LOG_INTERVAL) {
+                    if let Some(suppressed) = self.throttle.admit("accept") {
                         tracing::warn!(%error, suppressed, "cannot accept a connection");
                     }
                     // The usual cause is a lack of file descriptors, which an immediate retry does not cure.
@@ -75,7 +78,7 @@ impl Acceptor {
         let acceptor = Arc::clone(self);
         let number = match socket.try_clone() {
             Ok(clone) => self.handshakes().add(clone),
-            Err(error) => return tracing::warn!(%from, %error, "cannot accept a connection"),
+            Err(error) => return self.warn("accept", from, &error, "cannot accept a connection"),
         };
         let handshake = move || {
             let linked = acceptor.link(socket, from);
@@ -84,7 +87,7 @@ impl Acceptor {
                 Ok(()) => {}
                 Err(error) if error.is_expected() => tracing::debug!(%from, %error, "connection refused for now"),
                 Err(error) => {
-                    if let Some(suppressed) = acceptor.throttle.admit(&error, error.log_interval()) {
+                    if let Some(suppressed) = acceptor.throttle.admit_every(error.log_interval(), error.kind()) {
                         tracing::warn!(%from, %error, suppressed, "connection refused");
                     }
                 }
@@ -94,19 +97,25 @@ impl Acceptor {
         let started = thread::Builder::new().name("handshake".into()).spawn(move || span.in_scope(handshake));
         if let Err(error) = started {
             self.handshakes().remove(number);
-            tracing::warn!(%from, %error, "cannot start the thread for a handshake");
+            self.warn("thread", from, &error, "cannot start the thread for a handshake");
+        }
+    }
+
+    fn warn(&self, kind: &'static str, from: SocketAddr, error: &std::io::Error, what: &str) {
+        if let Some(suppressed) = self.throttle.admit(kind) {
+            tracing::warn!(%from, %error, suppressed, "{what}");
         }
     }
 
     fn link(&self, socket: TcpStream, from: SocketAddr) -> Result<(), HandshakeError> {
         let admit = |claims: &Claims| self.state().admit(&self.me, claims);
         let mut stream = Deadline::new(&socket, handshake::TIMEOUT);
-        let (process, epoch) = handshake::accept(&mut stream, &self.me, admit)?;
+        let (process, epoch, channel) = handshake::accept(&mut stream, &self.me, admit)?;
         let mut state = self.state();
         // The state may have changed since it was checked.
         state.may_join(process, epoch)?;
-        configure(&socket).map_err(|_| HandshakeError::Closed)?;
-        state.links[process as usize] = Some(Link { socket, ready: false });
+        let link = Link::new(socket, channel).map_err(|_| HandshakeError::Closed)?;
+        state.links[process as usize] = Some(link);
         tracing::info!(process, %from, "process linked");
         Ok(())
     }
@@ -135,7 +144,7 @@ impl Acceptor {
     /// Drops the first dead link and returns its process.
     pub(super) fn take_lost(&self) -> Option<u32> {
         let mut state = self.state();
-        let dead = state.links.iter().position(|link| link.as_ref().is_some_and(|link| !is_alive(&link.socket)))?;
+        let dead = state.links.iter().position(|link| link.as_ref().is_some_and(|link| !link.is_alive()))?;
         state.links[dead] = None;
         Some(dead as u32)
     }
@@ -150,22 +159,33 @@ impl Acceptor {
     /// Whether all processes are linked and have sent that they are ready.
     pub(super) fn all_ready(&self) -> bool {
         let mut state = self.state();
-        for slot in &mut state.links {
+        for (process, slot) in state.links.iter_mut().enumerate() {
             let Some(link) = slot.as_mut().filter(|link| !link.ready) else { continue };
-            match take_if_there::<8>(&link.socket) {
+            match link.receive() {
                 Ok(None) => {}
                 Ok(Some(READY)) => link.ready = true,
-                Ok(Some(_)) | Err(_) => *slot = None,
+                Err(Broken::Closed) => *slot = None,
+                Ok(Some(_)) | Err(Broken::Damaged) => {
+                    // Nothing is lost before the start: the process links itself again.
+                    if let Some(suppressed) = self.throttle.admit("damaged") {
+                        tracing::warn!(
+                            process,
+                            suppressed,
+                            "what arrives from a process was altered, linking it again"
+                        );
+                    }
+                    *slot = None;
+                }
             }
         }
         state.links.iter().skip(self.me.process as usize + 1).all(|link| link.as_ref().is_some_and(|link| link.ready))
     }
 
     /// Starts the run: takes the links, by process, and admits no process from now on.
-    pub(super) fn start(&self) -> Vec<Option<TcpStream>> {
+    pub(super) fn start(&self) -> Vec<Option<Link>> {
         let mut state = self.state();
         state.started = true;
-        state.links.iter_mut().map(|link| link.take().map(|link| link.socket)).collect()
+        state.links.iter_mut().map(Option::take).collect()
     }
 }
 
@@ -196,7 +216,7 @@ impl AcceptorState {
             return Err(HandshakeError::EpochUnknown);
         }
         match &self.links[process as usize] {
-            Some(link) if is_alive(&link.socket) => Err(HandshakeError::AlreadyLinked(process)),
+            Some(link) if link.is_alive() => Err(HandshakeError::AlreadyLinked(process)),
             _ => Ok(()),
         }
     }

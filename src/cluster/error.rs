@@ -1,9 +1,8 @@
-//! Why a handshake fails, and a throttle that keeps repeated failures from flooding the log.
+//! Why a handshake fails.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use connectors::LOG_INTERVAL;
 
 /// Why a handshake failed. The messages describe the other side of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +18,8 @@ pub enum HandshakeError {
     UnknownProtocol,
     #[error("it speaks version {0} of the protocol, this is version {version}", version = super::frames::PROTOCOL)]
     ProtocolVersion(u32),
+    #[error("one of both has --insecure-links and the other has not: start all processes with it, or none")]
+    ProtectionMismatch,
     #[error("it has another secret")]
     WrongSecret,
     /// The other side closed the connection after it got the proof.
@@ -91,55 +92,31 @@ impl HandshakeError {
         *self == HandshakeError::EpochUnknown
     }
 
+    /// The kind of the error, for [`connectors::LogThrottle`]: nothing that the other side can vary.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            HandshakeError::TimedOut => "timed out",
+            HandshakeError::Closed => "closed",
+            HandshakeError::Probe => "probe",
+            HandshakeError::UnknownProtocol => "unknown protocol",
+            HandshakeError::ProtocolVersion(_) => "protocol version",
+            HandshakeError::ProtectionMismatch => "protection",
+            HandshakeError::WrongSecret => "secret",
+            HandshakeError::ProofRejected => "proof",
+            HandshakeError::BuildMismatch { .. } => "build",
+            HandshakeError::ClusterSizeMismatch { .. } => "cluster size",
+            HandshakeError::ConfigurationMismatch => "configuration",
+            HandshakeError::ProcessMismatch { .. } => "process",
+            HandshakeError::EpochMismatch => "epoch",
+            HandshakeError::AlreadyLinked(_) => "already linked",
+            HandshakeError::EpochUnknown => "epoch unknown",
+            HandshakeError::RunStarted => "run started",
+            HandshakeError::IdKeyMismatch => "identity key",
+        }
+    }
+
     /// The shortest time between two log records of the error. Probes arrive every few seconds as long as a process lives.
     pub(super) fn log_interval(&self) -> Duration {
         if *self == HandshakeError::Probe { Duration::from_secs(3_600) } else { LOG_INTERVAL }
-    }
-}
-
-/// The shortest time between two log records of one kind.
-pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Most kinds to remember: a peer that causes ever new kinds must not fill the memory.
-const MOST_KINDS: usize = 1_000;
-
-/// Limits log records: the first of each kind is logged at once, later ones after an interval, with their count.
-#[derive(Debug, Default)]
-pub(super) struct LogThrottle(Mutex<BTreeMap<String, Kind>>);
-
-#[derive(Debug, Default)]
-struct Kind {
-    logged: Option<Instant>,
-    suppressed: u64,
-}
-
-impl LogThrottle {
-    /// The number of records of this kind suppressed since the last one. `None`: this one is suppressed too.
-    pub(super) fn admit(&self, kind: impl fmt::Display, interval: Duration) -> Option<u64> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kinds.len() > MOST_KINDS {
-            kinds.clear();
-        }
-        let Kind { logged, suppressed } = kinds.entry(kind.to_string()).or_default();
-        if logged.is_some_and(|logged| logged.elapsed() < interval) {
-            *suppressed += 1;
-            return None;
-        }
-        *logged = Some(Instant::now());
-        Some(std::mem::take(suppressed))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn throttles_each_kind() {
-        let throttle = LogThrottle::default();
-        assert_eq!(throttle.admit(HandshakeError::UnknownProtocol, LOG_INTERVAL), Some(0));
-        assert_eq!(throttle.admit(HandshakeError::UnknownProtocol, LOG_INTERVAL), None);
-        assert_eq!(throttle.admit(HandshakeError::TimedOut, LOG_INTERVAL), Some(0));
-        assert_eq!(throttle.admit(HandshakeError::UnknownProtocol, Duration::ZERO), Some(1));
     }
 }

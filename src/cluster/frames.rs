@@ -5,12 +5,14 @@
 //! higher process                      lower process
 //! Greeting (nonce)  ----------------->
 //!                   <-----------------  Greeting (nonce)
-//! Proof (claims, mac)  -------------->                      mac over both nonces and the claims
-//!                   <-----------------  Answer (verdict, claims, mac)
-//! Confirm (mac)  -------------------->                      the link is made
-//! ready  ---------------------------->                      to process 0: all links are made
-//!                   <-----------------  go (graph options)  from process 0, to all
+//! Noise: e, Claims  ----------------->                      encrypted with the secret alone
+//!                   <-----------------  Noise: e, ee, Answer
+//! CONFIRM  -------------------------->                      the first record of the channel: the link is made
+//! READY  ---------------------------->                      to process 0: all links are made
+//!                   <-----------------  Go (graph options)  from process 0, to all
 //! ```
+//!
+//! CONFIRM, READY and Go are [records](super::channel) of the link, and so is everything after them.
 
 use dataflows::config::Outputs;
 use zerocopy::byteorder::network_endian::U32;
@@ -19,7 +21,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::links::GraphOptions;
 
 /// Version of the frames and their order.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// The first bytes of a greeting.
 pub(super) const MAGIC: [u8; 8] = *b"deltarec";
@@ -41,13 +43,39 @@ pub(super) struct Greeting {
     magic: [u8; 8],
     /// Version of the sender.
     pub(super) protocol: U32,
+    /// [`Protection`] of the links of the sender.
+    protection: U32,
     /// Random bytes drawn for this link: a recorded handshake cannot be replayed.
-    pub(super) nonce: [u8; 32],
+    nonce: [u8; 32],
 }
 
 impl Greeting {
-    pub(super) fn new(nonce: [u8; 32]) -> Self {
-        Greeting { magic: MAGIC, protocol: PROTOCOL.into(), nonce }
+    pub(super) fn new(protection: Protection, nonce: [u8; 32]) -> Self {
+        Greeting { magic: MAGIC, protocol: PROTOCOL.into(), protection: protection.code().into(), nonce }
+    }
+
+    /// Whether both ends want the same protection of their link.
+    pub(super) fn agrees_with(&self, other: &Greeting) -> bool {
+        self.protection == other.protection
+    }
+}
+
+/// Protection of the links after the handshake, which is always encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// Encrypted and authenticated.
+    #[default]
+    Encrypted,
+    /// None: the links go through a tunnel.
+    Plain,
+}
+
+impl Protection {
+    fn code(self) -> u32 {
+        match self {
+            Protection::Encrypted => 1,
+            Protection::Plain => 2,
+        }
     }
 }
 
@@ -71,58 +99,42 @@ pub struct Claims {
     pub(super) id_key: [u8; 8],
 }
 
-/// From the connecting process: it knows the secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-pub(super) struct Proof {
-    pub(super) claims: Claims,
-    /// Keyed hash of both nonces and the claims.
-    pub(super) mac: [u8; 32],
-}
-
-/// From the accepting process: it knows the secret too.
+/// From the accepting process: whether it makes the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct Answer {
     /// 0: accepted. Otherwise the code of the `HandshakeError`.
     pub(super) verdict: U32,
     pub(super) claims: Claims,
-    /// Keyed hash of both nonces, the claims of the other process, and this frame.
-    pub(super) mac: [u8; 32],
 }
 
 /// From the connecting process: it accepts the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-pub(super) struct Confirm {
-    /// Keyed hash of both nonces and both claims.
-    pub(super) mac: [u8; 32],
-}
+pub(super) const CONFIRM: [u8; 8] = *b"confirm.";
 
 /// To process 0, once all links of the sender are made.
 pub(super) const READY: [u8; 8] = *b"ready...";
 
 /// From process 0, once all processes are ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-pub(super) struct Go {
-    go: [u8; 7],
-    /// One bit for each of the [`GraphOptions`].
-    options: u8,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Go(GraphOptions);
 
 impl Go {
     pub(super) fn new(options: GraphOptions) -> Self {
-        let GraphOptions { resumes, outputs } = options;
-        let bits = [resumes, outputs.similar_items, outputs.similar_users];
-        let options = (0..).zip(bits).fold(0, |options, (at, bit)| options | u8::from(bit) << at);
-        Go { go: *b"go.....", options }
+        Go(options)
     }
 
-    /// The options. `None`: the frame is invalid.
-    pub(super) fn options(self) -> Option<GraphOptions> {
-        let [resumes, similar_items, similar_users] = [0, 1, 2].map(|at| self.options >> at & 1 == 1);
+    /// The message: its last byte has one bit for each of the [`GraphOptions`].
+    pub(super) fn bytes(self) -> [u8; 8] {
+        let GraphOptions { resumes, outputs } = self.0;
+        let bits = [resumes, outputs.similar_items, outputs.similar_users];
+        let options = (0..).zip(bits).fold(0, |options, (at, bit)| options | u8::from(bit) << at);
+        [b'g', b'o', b'.', b'.', b'.', b'.', b'.', options]
+    }
+
+    /// The options. `None`: the message is invalid.
+    pub(super) fn options(bytes: [u8; 8]) -> Option<GraphOptions> {
+        let [resumes, similar_items, similar_users] = [0, 1, 2].map(|at| bytes[7] >> at & 1 == 1);
         let options = GraphOptions { resumes, outputs: Outputs { similar_items, similar_users } };
-        (self == Go::new(options)).then_some(options)
+        (bytes == Go::new(options).bytes()).then_some(options)
     }
 }

@@ -1,21 +1,22 @@
 //! Links the processes of a cluster before a run.
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
-use zerocopy::{FromBytes, IntoBytes};
+use anyhow::{Context, anyhow};
+use connectors::{LOG_INTERVAL, LogThrottle};
 
 use super::acceptor::Acceptor;
-use super::error::{HandshakeError, LOG_INTERVAL, LogThrottle};
-use super::frames::{Epoch, Go, READY};
+use super::channel::{Channel, Damaged};
+use super::error::HandshakeError;
+use super::frames::{Epoch, Go, Protection, READY};
 use super::handshake::{self, Deadline};
 use super::hosts::{Hosts, is_private};
 use super::identity::Identity;
-use super::links::{GraphOptions, Links, configure, is_alive, take_if_there};
+use super::links::{Broken, GraphOptions, Link, Links};
+use super::stream::LinkStream;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -36,7 +37,12 @@ enum Interrupted {
     Stopped,
     /// A linked process was lost: the attempt is repeated.
     Lost(u32),
+    /// What arrived from a process was altered on the way, and whether the others have started is unknown.
+    Damaged(u32),
 }
+
+/// Kind of a failure to link a process.
+type ConnectFailure = (u32, &'static str);
 
 /// Interval at which the state of the links is polled.
 const POLL_EVERY: Duration = Duration::from_millis(10);
@@ -67,10 +73,9 @@ impl Member {
                 self.join(&acceptor, &throttle, stop)
             };
             match gathered {
-                Ok((sockets, options)) => {
+                Ok((links, options)) => {
                     tracing::info!(processes = self.hosts.len(), workers = self.me.workers, "all processes are linked");
-                    let process = self.me.process as usize;
-                    return Ok(Some(Links { process, hosts: self.hosts.clone(), sockets, options }));
+                    return self.links(links, options).map(Some);
                 }
                 Err(Interrupted::Stopped) => return Ok(None),
                 Err(Interrupted::Lost(process)) => {
@@ -78,8 +83,29 @@ impl Member {
                     acceptor.close();
                     thread::sleep(RETRY_EVERY);
                 }
+                Err(Interrupted::Damaged(process)) => {
+                    let address = self.hosts.address(process as usize);
+                    return Err(Failure::Cluster(anyhow!(
+                        "process {process}, {address}, is lost ({Damaged}): all processes stop; start all of them again"
+                    )));
+                }
             }
         }
+    }
+
+    /// The links as timely uses them.
+    fn links(&self, links: Vec<Option<Link>>, options: GraphOptions) -> Result<Links, Failure> {
+        let stream = |(process, link): (usize, Option<Link>)| {
+            let Some(Link { socket, channel, .. }) = link else { return Ok(None) };
+            let channel = match self.me.protection {
+                Protection::Encrypted => channel,
+                Protection::Plain => Channel::plain(),
+            };
+            LinkStream::new(process, socket, channel).map(Some)
+        };
+        let streams = links.into_iter().enumerate().map(stream).collect::<std::io::Result<_>>();
+        let streams = streams.context("cannot use the links to the other processes").map_err(Failure::Running)?;
+        Ok(Links { process: self.me.process as usize, hosts: self.hosts.clone(), options, streams })
     }
 
     /// Process 0: waits until all processes are ready, and starts the run.
@@ -89,7 +115,7 @@ impl Member {
         epoch: Epoch,
         options: GraphOptions,
         stop: &Stop,
-    ) -> Result<Vec<Option<TcpStream>>, Interrupted> {
+    ) -> Result<Vec<Option<Link>>, Interrupted> {
         acceptor.open(epoch);
         let mut logged = Instant::now();
         while !acceptor.all_ready() {
@@ -106,11 +132,11 @@ impl Member {
                 }
             }
         }
-        let links = acceptor.start();
-        for (process, link) in links.iter().enumerate() {
-            let Some(mut link) = link.as_ref() else { continue };
+        let mut links = acceptor.start();
+        for (process, link) in links.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
             // Others may have started already, so a failure here cannot repeat the attempt: it is a loss in the run.
-            if let Err(error) = link.write_all(Go::new(options).as_bytes()) {
+            if let Err(error) = link.send(&Go::new(options).bytes()) {
                 tracing::warn!(process, %error, "cannot start a process");
             }
         }
@@ -122,13 +148,13 @@ impl Member {
     fn join(
         &self,
         acceptor: &Acceptor,
-        throttle: &LogThrottle,
+        throttle: &LogThrottle<ConnectFailure>,
         stop: &Stop,
-    ) -> Result<(Vec<Option<TcpStream>>, GraphOptions), Interrupted> {
-        let mut lower: Vec<TcpStream> = Vec::new();
+    ) -> Result<(Vec<Option<Link>>, GraphOptions), Interrupted> {
+        let mut lower: Vec<Link> = Vec::new();
         let mut epoch = Epoch::UNKNOWN;
         for process in 0..self.me.process {
-            let (socket, answered) = loop {
+            let (link, answered) = loop {
                 if let Some(linked) = self.connect(process, epoch, throttle) {
                     break linked;
                 }
@@ -138,7 +164,7 @@ impl Member {
                 }
                 check_alive(&lower)?;
             };
-            lower.push(socket);
+            lower.push(link);
             if process == 0 {
                 epoch = answered;
                 acceptor.open(epoch);
@@ -155,37 +181,44 @@ impl Member {
                 return Err(Interrupted::Lost(lost));
             }
             if !is_ready && acceptor.missing().is_none() {
-                (&lower[0]).write_all(&READY).map_err(|_| Interrupted::Lost(0))?;
+                lower[0].send(&READY).map_err(|_| Interrupted::Lost(0))?;
                 is_ready = true;
             }
-            if let Some(bytes) = take_if_there::<8>(&lower[0]).map_err(|_| Interrupted::Lost(0))? {
-                let options = Go::read_from_bytes(&bytes).ok().and_then(Go::options).filter(|_| is_ready);
-                break options.ok_or(Interrupted::Lost(0))?;
+            match lower[0].receive() {
+                Ok(None) => {}
+                Ok(Some(bytes)) => break Go::options(bytes).filter(|_| is_ready).ok_or(Interrupted::Damaged(0))?,
+                Err(Broken::Closed) => return Err(Interrupted::Lost(0)),
+                Err(Broken::Damaged) => return Err(Interrupted::Damaged(0)),
             }
         };
         let mut links = acceptor.start();
-        for (slot, socket) in links.iter_mut().zip(lower) {
-            *slot = Some(socket);
+        for (slot, link) in links.iter_mut().zip(lower) {
+            *slot = Some(link);
         }
         Ok((links, options))
     }
 
     /// Links this process with one of a lower number. `None`: it failed, the reason is logged, and a retry may succeed.
-    fn connect(&self, process: u32, epoch: Epoch, throttle: &LogThrottle) -> Option<(TcpStream, Epoch)> {
+    fn connect(&self, process: u32, epoch: Epoch, throttle: &LogThrottle<ConnectFailure>) -> Option<(Link, Epoch)> {
         let address = self.hosts.address(process as usize);
         let error = match connect_any(address) {
             Ok(socket) => {
                 let mut stream = Deadline::new(&socket, handshake::TIMEOUT);
                 let linked = handshake::connect(&mut stream, &self.me, process, epoch);
-                match linked.and_then(|epoch| configure(&socket).map(|()| epoch).map_err(|_| HandshakeError::Closed)) {
-                    Ok(epoch) => return Some((socket, epoch)),
+                let linked = linked.and_then(|(epoch, channel)| {
+                    let link = Link::new(socket, channel).map_err(|_| HandshakeError::Closed)?;
+                    Ok((link, epoch))
+                });
+                match linked {
+                    Ok(linked) => return Some(linked),
                     Err(error) if error.is_expected() => return None,
-                    Err(error) => error.to_string(),
+                    Err(error) => (error.kind(), error.to_string()),
                 }
             }
-            Err(error) => error.to_string(),
+            Err(error) => ("connect", error.to_string()),
         };
-        if let Some(suppressed) = throttle.admit(format!("{process} {error}"), LOG_INTERVAL) {
+        let (kind, error) = error;
+        if let Some(suppressed) = throttle.admit((process, kind)) {
             tracing::info!(process, address, error, suppressed, "waiting for a process");
         }
         None
@@ -204,9 +237,9 @@ impl Member {
                     let found: Vec<SocketAddr> = found.collect();
                     if let Some(public) = found.iter().find(|found| !self.listen_publicly && !is_private(found.ip())) {
                         return Err(Failure::Usage(anyhow!(
-                            "{address} ({}) is neither a loopback address nor one of a private network, and the traffic \
-                             between processes is not encrypted: use a private address or a tunnel, or allow it with \
-                             --listen-publicly",
+                            "{address} ({}) is neither a loopback address nor one of a private network: use a private \
+                             address or a tunnel, or allow it with --listen-publicly and let a firewall admit the other \
+                             processes only",
                             public.ip()
                         )));
                     }
@@ -234,8 +267,8 @@ impl Member {
 }
 
 /// Fails if the link to a process with a lower number is dead. `links`: by process.
-fn check_alive(links: &[TcpStream]) -> Result<(), Interrupted> {
-    let dead = links.iter().position(|socket| !is_alive(socket));
+fn check_alive(links: &[Link]) -> Result<(), Interrupted> {
+    let dead = links.iter().position(|link| !link.is_alive());
     dead.map_or(Ok(()), |process| Err(Interrupted::Lost(process as u32)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 /// Addresses `host:port`, in the order of the processes' numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ impl Hosts {
             return Hosts::of("the list of hosts", items.map(|item| ("the list of hosts".to_owned(), item)));
         }
         let text = std::fs::read_to_string(given).with_context(|| format!("cannot read the hosts in {given}"))?;
+        // Some editors write a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let lines = text.lines().enumerate().map(|(at, line)| (format!("{given}:{}", at + 1), line.trim()));
         Hosts::of(given, lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')))
     }
@@ -23,10 +25,12 @@ impl Hosts {
     fn of<'a>(source: &str, items: impl Iterator<Item = (String, &'a str)>) -> anyhow::Result<Self> {
         let mut hosts: Vec<String> = Vec::new();
         for (origin, item) in items {
-            ensure!(
-                is_address(item),
-                "{origin}: `{item}` is not an address: write host:port, as in 10.0.0.7:2101, node1:2101 or [fd00::7]:2101"
-            );
+            if let Err(reason) = check_address(item) {
+                bail!(
+                    "{origin}: `{item}` is not an address{reason}: write host:port, as in 10.0.0.7:2101, node1:2101 or \
+                     [fd00::7]:2101"
+                );
+            }
             ensure!(
                 !hosts.iter().any(|host| host == item),
                 "{origin}: {item} is listed twice, but each process needs its own address"
@@ -49,18 +53,27 @@ impl Hosts {
     }
 }
 
-fn is_address(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let host = match host.strip_prefix('[') {
+/// Fails with the end of a sentence.
+fn check_address(text: &str) -> Result<(), &'static str> {
+    let Some((host, port)) = text.rsplit_once(':') else { return Err(", the port is missing") };
+    let is_host = match host.strip_prefix('[') {
         Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok()),
         None => !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == ':' || c == '/'),
     };
-    host && port.parse::<u16>().is_ok_and(|port| port > 0)
+    if !is_host {
+        return Err("");
+    }
+    if port.parse::<u16>().is_ok_and(|port| port > 0) { Ok(()) } else { Err(", a port is a number from 1 to 65535") }
 }
 
 /// Parses the number of a process: a number, or the name of a pod of a stateful set, which ends in `-NUMBER`.
 pub fn process_number(text: &str) -> Option<usize> {
-    let digits = text.rsplit_once('-').map_or(text, |(_, ordinal)| ordinal);
+    let digits = match text.rsplit_once('-') {
+        // A negative number is not a name.
+        Some(("", _)) => return None,
+        Some((_, ordinal)) => ordinal,
+        None => text,
+    };
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
@@ -93,6 +106,8 @@ mod tests {
         std::fs::write(&path, "# ours\n node0:2101 \n\n[fd00::7]:2102\n10.0.0.3:1\n").unwrap();
         let hosts = Hosts::read(path.to_str().unwrap()).unwrap();
         assert_eq!((hosts.len(), hosts.address(1)), (3, "[fd00::7]:2102"));
+        std::fs::write(&path, "\u{feff}node0:2101\r\n\r\n[fd00::7]:2102\r\n \t\r\n10.0.0.3:1\r\n\r\n").unwrap();
+        assert_eq!(Hosts::read(path.to_str().unwrap()).unwrap(), hosts);
         assert_eq!(Hosts::read("node0:2101, [fd00::7]:2102,10.0.0.3:1,").unwrap(), hosts);
     }
 
@@ -103,7 +118,7 @@ mod tests {
         for (text, parts) in [
             ("a:1\nb\n", ["hosts:2: `b` is not an address", "host:port"]),
             ("a:0\n", ["hosts:1:", "a:0"]),
-            ("a:70000\n", ["hosts:1:", "a:70000"]),
+            ("a:70000\n", ["hosts:1: `a:70000`", "a port is a number from 1 to 65535"]),
             ("a b:1\n", ["hosts:1:", "not an address"]),
             ("fd00::7:1\n", ["hosts:1:", "[fd00::7]:2101"]),
             ("a:1\nb:1\na:1\n", ["hosts:3: a:1", "twice"]),
@@ -126,7 +141,7 @@ mod tests {
             ("deltarec", None),
             ("", None),
             ("x-", None),
-            ("-1", Some(1)),
+            ("-1", None),
             ("x-+1", None),
         ] {
             assert_eq!(process_number(text), number, "{text}");

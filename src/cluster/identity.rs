@@ -6,7 +6,7 @@ use std::io;
 use schema::Fingerprint;
 
 use super::error::HandshakeError;
-use super::frames::{Claims, Epoch};
+use super::frames::{Claims, Epoch, Protection};
 use super::secret::Secret;
 
 /// The identity of a process in its cluster.
@@ -14,6 +14,8 @@ use super::secret::Secret;
 pub struct Identity {
     /// Secret shared by all processes.
     pub secret: Secret,
+    /// Protection of the links.
+    pub protection: Protection,
     /// Number of this process, from 0.
     pub process: u32,
     /// Number of processes.

@@ -1,6 +1,6 @@
 //! Links between processes: their socket options, their use before the run, and how timely gets them.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -10,7 +10,10 @@ use timely::communication::Hooks;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
+use super::channel::{Channel, Damaged, wire_length};
 use super::hosts::Hosts;
+use super::loss::LossReporter;
+use super::stream::LinkStream;
 
 /// Options of the graph that process 0 sends to the others, as all must build the same graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,31 +33,91 @@ pub struct Links {
     pub hosts: Hosts,
     /// Options that process 0 sent.
     pub options: GraphOptions,
-    /// Sockets by process. `None`: this process.
-    pub(super) sockets: Vec<Option<TcpStream>>,
+    /// Links by process. `None`: this process.
+    pub(super) streams: Vec<Option<LinkStream>>,
 }
 
 impl Links {
     /// Number of processes.
     pub fn processes(&self) -> usize {
-        self.sockets.len()
+        self.streams.len()
     }
 
     /// Builders for the workers of this process, and a guard to keep as long as they run. From here on the loss of one process
-    /// ends all: listen for a [`Loss`](super::Loss) before.
-    pub fn into_workers(self, workers: usize) -> io::Result<(Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>)> {
+    /// ends all: `reporter` hears of the first.
+    pub fn into_workers(
+        mut self,
+        workers: usize,
+        reporter: &LossReporter,
+    ) -> io::Result<(Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>)> {
+        self.streams.iter_mut().flatten().for_each(|stream| stream.report_to(reporter.clone()));
         let hooks = Hooks::default();
         let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
-        let (builders, guard) = initialize_networking_from_sockets(local, self.sockets, self.process, workers, hooks)?;
+        let (builders, guard) = initialize_networking_from_sockets(local, self.streams, self.process, workers, hooks)?;
         Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
     }
 }
 
-/// A link to a process with a higher number, before the run starts.
+/// A link to a process, before the run starts.
+#[derive(Debug)]
 pub(super) struct Link {
     pub(super) socket: TcpStream,
-    /// Whether the process has all its links.
+    pub(super) channel: Channel,
+    /// Whether the process has all its links. Only process 0 is told.
     pub(super) ready: bool,
+    /// What has arrived of the next message.
+    arrived: Vec<u8>,
+}
+
+/// Length of a message on the wire.
+const MESSAGE: usize = wire_length(8);
+
+/// Why a link failed before the run.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The other end closed it, or its machine is gone.
+    Closed,
+    /// What arrived is not what the other end sent.
+    Damaged,
+}
+
+impl Link {
+    /// Sets the options of a socket whose handshake has succeeded.
+    pub(super) fn new(socket: TcpStream, channel: Channel) -> io::Result<Self> {
+        configure(&socket)?;
+        Ok(Link { socket, channel, ready: false, arrived: Vec::with_capacity(MESSAGE) })
+    }
+
+    pub(super) fn send(&mut self, message: &[u8; 8]) -> io::Result<()> {
+        (&self.socket).write_all(&self.channel.seal(message))
+    }
+
+    /// The next message, if all of it has arrived. Takes no byte of what comes after it.
+    pub(super) fn receive(&mut self) -> Result<Option<[u8; 8]>, Broken> {
+        let mut bytes = [0; MESSAGE];
+        let missing = &mut bytes[self.arrived.len()..];
+        match without_blocking(&self.socket, |mut socket| socket.read(missing)) {
+            Ok(0) if self.arrived.is_empty() => return Err(Broken::Closed),
+            Ok(0) => return Err(Broken::Damaged),
+            Ok(length) => self.arrived.extend_from_slice(&missing[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(_) => return Err(Broken::Closed),
+        }
+        if self.arrived.len() < MESSAGE {
+            return Ok(None);
+        }
+        let message = self.channel.open(&self.arrived).map_err(|Damaged| Broken::Damaged)?;
+        self.arrived.clear();
+        Ok(Some(message))
+    }
+
+    /// Whether the connection is not closed, as far as this end knows. Reads nothing.
+    pub(super) fn is_alive(&self) -> bool {
+        match without_blocking(&self.socket, |socket| socket.peek(&mut [0])) {
+            Ok(length) => length > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
 }
 
 /// A peer that neither sends nor acknowledges anything for so long is lost: its machine or the network has failed. The death
@@ -62,7 +125,7 @@ pub(super) struct Link {
 const PEER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Sets the socket options that a link has from the handshake to its end.
-pub(super) fn configure(socket: &TcpStream) -> io::Result<()> {
+fn configure(socket: &TcpStream) -> io::Result<()> {
     socket.set_read_timeout(None)?;
     socket.set_write_timeout(None)?;
     // Workers wait for small progress messages.
@@ -77,26 +140,6 @@ pub(super) fn configure(socket: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;
     Ok(())
-}
-
-/// Whether the connection is not closed, as far as this end knows. Reads nothing.
-pub(super) fn is_alive(socket: &TcpStream) -> bool {
-    match without_blocking(socket, |socket| socket.peek(&mut [0])) {
-        Ok(length) => length > 0,
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-    }
-}
-
-/// The next `N` bytes, if all have arrived. Fails if the link is dead.
-pub(super) fn take_if_there<const N: usize>(socket: &TcpStream) -> io::Result<Option<[u8; N]>> {
-    let mut bytes = [0; N];
-    match without_blocking(socket, |socket| socket.peek(&mut bytes)) {
-        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(length) if length < N => Ok(None),
-        Ok(_) => (&mut &*socket).read_exact(&mut bytes).map(|()| Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn without_blocking<R>(socket: &TcpStream, peek: impl FnOnce(&TcpStream) -> io::Result<R>) -> io::Result<R> {

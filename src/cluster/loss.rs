@@ -1,5 +1,5 @@
-//! The loss of a process of the cluster. Timely reports it by panics of its network threads, and the workers panic after
-//! them. One message replaces all of these.
+//! The loss of a process of the cluster. A link reports it first. Then timely's network threads panic, and the workers panic
+//! after them. One message replaces all of these.
 
 use std::any::Any;
 use std::panic;
@@ -15,20 +15,42 @@ pub struct Loss {
     pub what: String,
 }
 
+/// Takes the first loss of a run.
+#[derive(Clone)]
+pub struct LossReporter {
+    report: Arc<dyn Fn(Loss) + Send + Sync>,
+    is_lost: Arc<AtomicBool>,
+}
+
+impl LossReporter {
+    /// Calls `report` once, for the first process that is lost.
+    pub fn new(report: impl Fn(Loss) + Send + Sync + 'static) -> Self {
+        LossReporter { report: Arc::new(report), is_lost: Arc::default() }
+    }
+
+    /// Reports a loss, unless there was one before.
+    pub(super) fn report(&self, loss: Loss) {
+        if !self.is_lost.swap(true, Ordering::AcqRel) {
+            (self.report)(loss);
+        }
+    }
+}
+
 impl Loss {
-    /// Calls `report` once, for the first process that is lost. Panics that follow from it are not printed.
-    pub fn listen(report: impl Fn(Loss) + Send + Sync + 'static) {
-        let previous = panic::take_hook();
-        let lost = Arc::new(AtomicBool::new(false));
+    /// Calls `report` once, for the first process that is lost, whether its link reports it or timely panics. Panics that
+    /// follow from it are not printed. The links need what is returned.
+    pub fn listen(report: impl Fn(Loss) + Send + Sync + 'static) -> LossReporter {
+        let reporter = LossReporter::new(report);
+        let (installed, previous) = (reporter.clone(), panic::take_hook());
         panic::set_hook(Box::new(move |info| {
             let thread = std::thread::current();
             match Loss::of(thread.name().unwrap_or_default(), info.payload()) {
-                Some(loss) if !lost.swap(true, Ordering::AcqRel) => report(loss),
-                Some(_) => {}
-                None if lost.load(Ordering::Acquire) => {}
+                Some(loss) => installed.report(loss),
+                None if installed.is_lost.load(Ordering::Acquire) => {}
                 None => previous(info),
             }
         }));
+        reporter
     }
 
     /// The loss that a panic reports, recognized by the thread names and messages of timely's network threads.

@@ -1,6 +1,9 @@
 //! The secret that authenticates the processes of a cluster.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -13,31 +16,49 @@ pub struct Secret([u8; 32]);
 const MIN_BYTES: usize = 16;
 
 impl Secret {
-    /// Derives the key. White space around the secret, such as a line end, is removed.
+    /// Derives the key. White space around the secret, such as a line end, is removed, and a byte order mark.
     pub fn new(secret: &[u8]) -> anyhow::Result<Self> {
-        let secret = secret.trim_ascii();
+        // Some editors write a byte order mark.
+        let secret = secret.strip_prefix("\u{feff}".as_bytes()).unwrap_or(secret).trim_ascii();
         ensure!(
             secret.len() >= MIN_BYTES,
             "the cluster's secret has {} bytes, at least {MIN_BYTES} are required: create one with `openssl rand -hex 32`",
             secret.len()
         );
-        Ok(Secret(blake3::derive_key("deltarec 2026-11 links between the processes of a cluster", secret)))
+        Ok(Secret(blake3::derive_key(
+            "deltarec 2026-11 pre-shared key of the links between the processes of a cluster",
+            secret,
+        )))
     }
 
-    /// Reads a secret from a file.
+    /// Reads a secret from a file. Like ssh, refuses a file of this user that others can read. A file of another user, such
+    /// as one that a container mounts, is not this user's to change.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read the cluster's secret in {}", path.display()))?;
+        let shown = path.display();
+        let read = || {
+            let mut file = File::open(path)?;
+            let mut bytes = Vec::new();
+            let metadata = file.metadata()?;
+            file.read_to_end(&mut bytes).map(|_| (metadata, bytes))
+        };
+        let (metadata, bytes) = read().with_context(|| format!("cannot read the cluster's secret in {shown}"))?;
+        let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+        // A pipe, such as <(pass show deltarec), has no permissions that matter.
+        ensure!(
+            !(metadata.is_file() && is_own && metadata.mode() & 0o077 != 0),
+            "other users can read the cluster's secret in {shown} (mode {:04o}): run `chmod 600 {shown}`; with \
+             Kubernetes or Docker, mount it with mode 0400",
+            metadata.mode() & 0o7777
+        );
+        if metadata.is_file() && metadata.mode() & 0o007 != 0 {
+            tracing::warn!(file = %shown, "other users can read the cluster's secret");
+        }
         Secret::new(&bytes)
     }
 
-    /// The keyed hash of all parts in order. Comparing two [`blake3::Hash`]es takes constant time.
-    pub(super) fn mac(&self, parts: &[&[u8]]) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        for part in parts {
-            hasher.update(part);
-        }
-        hasher.finalize()
+    /// The key.
+    pub(super) fn key(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
@@ -54,9 +75,9 @@ mod tests {
 
     #[test]
     fn ignores_white_space_around_a_secret() {
-        let mac = |secret: &[u8]| Secret::new(secret).unwrap().mac(&[b"a", b"b"]);
-        assert_eq!(mac(b"0123456789abcdef\n"), mac(b" 0123456789abcdef"));
-        assert_ne!(mac(b"0123456789abcdef"), mac(b"0123456789abcdeg"));
+        let key = |secret: &[u8]| *Secret::new(secret).unwrap().key();
+        assert_eq!(key(b"0123456789abcdef\n"), key(b" 0123456789abcdef"));
+        assert_ne!(key(b"0123456789abcdef"), key(b"0123456789abcdeg"));
         let error = Secret::new(b"short \n").unwrap_err().to_string();
         assert!(error.contains("5 bytes") && error.contains("openssl rand"), "{error}");
         assert_eq!(format!("{:?}", Secret::new(b"0123456789abcdef").unwrap()), "Secret");

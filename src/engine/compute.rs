@@ -34,11 +34,11 @@ pub(super) fn start_workers(
     let connected: io::Result<(Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>)> = match links {
         Some(links) => {
             let (reporter, hosts) = (reporter.clone(), links.hosts.clone());
-            Loss::listen(move |Loss { process, what }| {
+            let loss = Loss::listen(move |Loss { process, what }| {
                 let address = hosts.address(process).to_owned();
                 reporter.report(Part::Helper("links"), Err(RunError::Lost { process, address, what }));
             });
-            links.into_workers(workers)
+            links.into_workers(workers, &loss)
         }
         None => timely::CommunicationConfig::Process(workers).try_build().map_err(io::Error::other),
     };

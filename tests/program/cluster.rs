@@ -6,10 +6,12 @@ mod kills;
 mod network;
 mod rescale;
 mod strangers;
+mod tampering;
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -33,7 +35,7 @@ pub(super) struct Cluster<'p> {
 impl<'p> Cluster<'p> {
     /// Gives each process its own free loopback address.
     pub(super) fn new(dir: &'p TestDir, processes: usize, workers: usize) -> Self {
-        dir.write("secret", "a secret that only these processes share\n");
+        write_secret(dir, "secret", "a secret that only these processes share\n");
         Cluster { dir, hosts: (0..processes).map(|_| free_address()).collect(), workers }
     }
 
@@ -70,6 +72,16 @@ fn end_all(running: Vec<RunningProcess>) -> String {
         out = running.finish().assert_success().assert_stderr(&[]).stdout;
     }
     out
+}
+
+/// Writes a secret that only this user can read.
+fn write_secret(dir: &TestDir, name: &str, secret: &str) {
+    dir.write(name, secret);
+    set_mode(dir, name, 0o600);
+}
+
+fn set_mode(dir: &TestDir, name: &str, mode: u32) {
+    std::fs::set_permissions(dir.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 fn free_address() -> String {
@@ -206,10 +218,20 @@ fn wall_clock_expires_lists_on_all_processes() {
 #[test]
 fn reports_usage_errors_before_anything_starts() {
     let dir = TestDir::new();
-    dir.write("secret", "a secret that only these processes share\n");
-    dir.write("short", "short\n");
+    write_secret(&dir, "secret", "a secret that only these processes share\n");
+    write_secret(&dir, "short", "short\n");
     dir.write("hosts", "# two\n127.0.0.1:2101\nnonsense\n");
+    write_secret(&dir, "open", "a secret that everybody can read\n");
+    set_mode(&dir, "open", 0o644);
+    write_secret(&dir, "group", "a secret that a group can read\n");
+    set_mode(&dir, "group", 0o640);
     let cases: &[(&str, &[&str])] = &[
+        ("--hosts a:1,b:1 --process 0 --secret-file open", &["other users can read", "0644", "chmod 600 open"]),
+        ("--hosts a:1,b:1 --process 0 --secret-file group", &["other users can read", "0640", "chmod 600 group"]),
+        (
+            "--hosts a:1,b:1 --process 0 --secret-file secret --insecure-links --listen-publicly",
+            &["--insecure-links", "--listen-publicly"],
+        ),
         ("--hosts hosts --process 0", &["hosts:3", "`nonsense` is not an address", "host:port"]),
         ("--hosts nowhere --process 0", &["nowhere"]),
         ("--hosts a:1,b:1", &["--process", "from 0 to 1"]),

@@ -24,6 +24,10 @@ impl Address {
         if brokers.is_empty() || brokers.split(',').any(|broker| broker.trim().is_empty()) {
             return Err(wrong("a broker is missing, or there is an extra comma"));
         }
+        // librdkafka keeps the low 16 bits of a larger number and connects elsewhere.
+        if !brokers.split(',').all(has_valid_port) {
+            return Err(wrong("the port of a broker is a number from 1 to 65535"));
+        }
         if brokers.contains('@') {
             return Err(wrong("a URI must not contain user and password: set them under [kafka.security]"));
         }
@@ -38,6 +42,12 @@ impl Address {
     pub(super) fn brokers(&self) -> impl Iterator<Item = &str> {
         self.brokers.split(',').map(str::trim)
     }
+}
+
+/// The port may be missing. Only addresses in brackets have other colons.
+fn has_valid_port(broker: &str) -> bool {
+    let after_host = broker.trim().rsplit_once(']').map_or(broker.trim(), |(_, rest)| rest);
+    after_host.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// The URI.
@@ -55,6 +65,9 @@ mod tests {
     fn parses_brokers_and_a_topic() {
         let address = Address::parse("a:9092,b:9093/live.events_v-2").unwrap();
         assert_eq!((address.brokers.as_str(), address.topic.as_str()), ("a:9092,b:9093", "live.events_v-2"));
+        for valid in ["a/t", "[::1]:9092/t", "[::1]/t", "a:65535,b/t", "a:1, b:2/t"] {
+            assert!(Address::parse(valid).is_ok(), "{valid}");
+        }
         for wrong in [
             "",
             "a:9092",
@@ -65,6 +78,12 @@ mod tests {
             "a/t t",
             "a/..",
             "ann:secret@a/t",
+            "localhost:99999/t",
+            "a:9092,b:65536/t",
+            "a:0/t",
+            "a:/t",
+            "a:kafka/t",
+            "[::1]:70000/t",
             &format!("a/{}", "t".repeat(250)),
         ] {
             assert!(Address::parse(wrong).is_err_and(|error| error.is_usage()), "{wrong}");

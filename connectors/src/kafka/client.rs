@@ -13,7 +13,7 @@ use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
 use super::options::check_secret_file;
 use super::{Address, KafkaOptions};
-use crate::{SinkError, SourceError};
+use crate::{LogThrottle, SinkError, SourceError};
 
 /// Time limit for the first answer of a broker.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -143,7 +143,9 @@ pub(super) fn watermarks(
 pub(super) struct LoggingContext {
     /// Topic of the statistics.
     topic: String,
-    last_error: Mutex<Option<(RDKafkaErrorCode, String, Instant)>>,
+    last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// By code of librdkafka, or 0 for its log. Errors of two brokers alternate.
+    throttle: LogThrottle<i32>,
     /// End by partition.
     ends: Mutex<BTreeMap<i32, End>>,
 }
@@ -168,7 +170,7 @@ impl LoggingContext {
 
     /// The latest error that explains why requests fail.
     pub(super) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
-        locked(&self.last_error).as_ref().map(|(code, reason, _)| (*code, reason.clone()))
+        locked(&self.last_error).clone()
     }
 
     /// End by partition, updated every second.
@@ -182,23 +184,21 @@ impl LoggingContext {
         if code == RDKafkaErrorCode::AllBrokersDown && last.is_some() {
             return;
         }
-        let is_new = last.as_ref().is_none_or(|(known, _, at)| *known != code || at.elapsed() > LOG_INTERVAL);
-        if is_new {
-            tracing::warn!("kafka: {reason}");
-            *last = Some((code, reason.to_owned(), Instant::now()));
+        if let Some(suppressed) = self.throttle.admit(code as i32) {
+            tracing::warn!(suppressed, "kafka: {reason}");
         }
+        *last = Some((code, reason.to_owned()));
     }
 }
-
-/// Time in which the same error is not logged again.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 impl ClientContext for LoggingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // Errors arrive a second time, in `error`.
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                tracing::error!("librdkafka: {facility} {message}");
+                if let Some(suppressed) = self.throttle.admit(0) {
+                    tracing::error!(suppressed, "librdkafka: {facility} {message}");
+                }
             }
             _ => tracing::debug!("librdkafka: {facility} {message}"),
         }

@@ -174,8 +174,9 @@ impl SecretPlace {
     pub fn read(&self) -> Result<SecretText, String> {
         let failed = |error: &dyn fmt::Display| format!("cannot read {self}: {error}");
         match self {
-            // The error of a variable that is not UTF-8 shows its value.
+            // The error of a variable that is not UTF-8 shows its value. One that is set to nothing is not set.
             SecretPlace::Env(name) => match std::env::var(name) {
+                Ok(text) if text.is_empty() => Err(failed(&"it is empty")),
                 Ok(text) => Ok(SecretText(text)),
                 Err(VarError::NotPresent) => Err(failed(&"it is not set")),
                 Err(VarError::NotUnicode(_)) => Err(failed(&"it is not UTF-8")),

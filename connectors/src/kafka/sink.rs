@@ -23,7 +23,7 @@ use super::readback::read_back;
 use super::topics::{TopicClaim, TopicKind};
 use super::{Address, Delivery, KafkaOptions};
 use crate::sinks::Keyed;
-use crate::{OpenError, Sink, SinkError, SinkState};
+use crate::{LogThrottle, OpenError, Sink, SinkError, SinkState};
 
 /// Bytes of records after which a transaction is committed within a tick. The records of a transaction are kept until the
 /// commit, to be sent again if the broker aborts it.
@@ -70,6 +70,7 @@ pub(super) struct TopicSink<R> {
     /// Number of records since the last flush that are not acknowledged.
     unacknowledged: Arc<AtomicUsize>,
     acknowledged: Option<u64>,
+    retries: LogThrottle<&'static str>,
     records: PhantomData<fn(R)>,
 }
 
@@ -224,8 +225,15 @@ impl<R: Keyed> TopicSink<R> {
             ticks: VecDeque::new(),
             unacknowledged: Arc::default(),
             acknowledged: None,
+            retries: LogThrottle::default(),
             records: PhantomData,
         })
+    }
+
+    fn warn(&self, what: &'static str, reason: &str) {
+        if let Some(suppressed) = self.retries.admit(what) {
+            tracing::warn!(sink = %self.name, reason, suppressed, "{what}");
+        }
     }
 
     fn producer(&self) -> &BaseProducer<Deliveries> {
@@ -277,10 +285,10 @@ impl<R: Keyed> TopicSink<R> {
                     self.current = (self.current + 1) % self.producers.len();
                 }
                 Err(Refusal::Retriable(reason)) => {
-                    tracing::warn!(sink = %self.name, reason, "cannot commit, retrying");
+                    self.warn("cannot commit, retrying", &reason);
                 }
                 Err(Refusal::Abortable(reason)) => {
-                    tracing::warn!(sink = %self.name, reason, "transaction aborted, sending its records again");
+                    self.warn("transaction aborted, sending its records again", &reason);
                     self.send_again()?;
                 }
                 Err(Refusal::Fatal(error)) => return Err(error.of_sink(&self.name)),
@@ -302,7 +310,7 @@ impl<R: Keyed> TopicSink<R> {
                 Ok(()) => return Ok(()),
                 Err(Refusal::Fatal(error)) => return Err(error.of_sink(&self.name)),
                 Err(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
-                    tracing::warn!(sink = %self.name, reason, ?backoff, "cannot send the records again, retrying");
+                    self.warn("cannot send the records again, retrying", &reason);
                     std::thread::sleep(backoff);
                     backoff = (backoff * 2).min(MAX_BACKOFF);
                 }
@@ -416,7 +424,7 @@ impl<R: Keyed> Sink<R> for TopicSink<R> {
             Ok(()) => Ok(()),
             Err(Refusal::Fatal(error)) => Err(error.of_sink(&self.name)),
             Err(Refusal::Retriable(reason) | Refusal::Abortable(reason)) => {
-                tracing::warn!(sink = %self.name, reason, "transaction aborted, sending its records again");
+                self.warn("transaction aborted, sending its records again", &reason);
                 self.send_again()
             }
         }

@@ -24,6 +24,7 @@ use crate::commands::table::{Table, say};
 use crate::config::{Audience, Config};
 use crate::console;
 use crate::engine::{Clock, Input, Job, Progress, Resume, RunError, Summary, run};
+use crate::environment;
 use crate::failure::Failure;
 use crate::proc::MachineTime;
 use crate::stop::Stop;
@@ -112,7 +113,7 @@ const ECHO_RATE: u64 = 200;
 /// Runs all rates with both kinds of delivery, then the replay, and prints the tables.
 pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
     check_writable([&args.common.json])?;
-    let broker = args.broker.clone().or_else(|| std::env::var("DELTAREC_KAFKA").ok()).ok_or_else(|| {
+    let broker = args.broker.clone().or_else(|| environment::text("DELTAREC_KAFKA")).ok_or_else(|| {
         Failure::Usage(anyhow!("no broker: give --broker HOST:PORT, or start one with eval \"$(scripts/kafka start)\""))
     })?;
     let options = args.common.endless()?;

@@ -1,6 +1,9 @@
 //! Runs a replay on several processes of this machine, for comparison with as many threads of one process.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
 
@@ -22,7 +25,9 @@ pub(super) fn replay(
     let secret_file = folder.join("secret");
     // Guessable only on this machine.
     let secret = format!("{} {:?}", folder.display(), std::time::SystemTime::now());
-    std::fs::write(&secret_file, secret).context("cannot write a secret").map_err(Failure::Running)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&secret_file);
+    let written = file.and_then(|mut file| file.write_all(secret.as_bytes()));
+    written.context("cannot write a secret").map_err(Failure::Running)?;
     let hosts = hosts(processes).context("cannot find free ports").map_err(Failure::Running)?;
     let process_task = |process: u16| {
         let cluster = ClusterArgs::of(hosts.clone(), process.to_string(), secret_file.clone());

@@ -8,25 +8,33 @@ use schema::IdKey;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
-use crate::cluster::{Hosts, Identity, Member, Secret, process_number};
+use crate::cluster::{Hosts, Identity, Member, Protection, Secret, process_number};
 use crate::config::{Config, cluster_fingerprint};
+use crate::environment;
 
 /// The place of a process in a cluster.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Several processes")]
 pub(crate) struct ClusterArgs {
-    /// Addresses of all processes: a file with one host:port a line, process 0 first, or a comma-separated list
-    #[arg(long, value_name = "FILE", env = "DELTAREC_HOSTS")]
+    /// Addresses of all processes: a file with one host:port a line, process 0 first, or a comma-separated list [env:
+    /// `DELTAREC_HOSTS`]
+    #[arg(long, value_name = "FILE")]
     hosts: Option<String>,
     /// Number of this process, from 0, or a name that ends in the number, such as that of a pod (deltarec-1)
-    #[arg(long, value_name = "I", env = "DELTAREC_PROCESS", requires = "hosts")]
+    /// [env: `DELTAREC_PROCESS`]
+    #[arg(long, value_name = "I")]
     process: Option<String>,
-    /// File with the secret that all processes share, at least 16 bytes; or set `DELTAREC_SECRET` to the secret itself
-    #[arg(long, value_name = "FILE", env = "DELTAREC_SECRET_FILE")]
+    /// File with the secret that all processes share, at least 16 bytes, readable by its owner only; or set `DELTAREC_SECRET`
+    /// to the secret itself [env: `DELTAREC_SECRET_FILE`]
+    #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Listen on a public address too; the traffic between processes is not encrypted
+    /// Listen on a public address too; filter the port so that only the processes can reach it
     #[arg(long)]
     listen_publicly: bool,
+    /// Do not encrypt and authenticate what the processes send each other after the handshake, because the links go through
+    /// a tunnel that does; the same in all processes
+    #[arg(long, conflicts_with = "listen_publicly")]
+    insecure_links: bool,
 }
 
 impl ClusterArgs {
@@ -37,13 +45,32 @@ impl ClusterArgs {
             process: Some(process),
             secret_file: Some(secret_file),
             listen_publicly: false,
+            insecure_links: false,
         }
+    }
+}
+
+impl ClusterArgs {
+    /// What is not given comes from the environment.
+    fn with_environment(&self) -> Self {
+        let mut args = self.clone();
+        args.hosts = args.hosts.or_else(|| environment::text("DELTAREC_HOSTS"));
+        args.process = args.process.or_else(|| environment::text("DELTAREC_PROCESS"));
+        args.secret_file =
+            args.secret_file.or_else(|| environment::variable("DELTAREC_SECRET_FILE").map(PathBuf::from));
+        args
     }
 }
 
 /// The place of this process in its cluster. `None`: it is the only process. Reads the secret, and hashes this program.
 pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config, ids: IdKey) -> Result<Option<Member>, Failure> {
-    let Some(hosts) = &args.hosts else { return Ok(None) };
+    let args = &args.with_environment();
+    let Some(hosts) = &args.hosts else {
+        if let Some(process) = &args.process {
+            return Err(Failure::Usage(anyhow!("--process {process} needs --hosts, the addresses of all processes")));
+        }
+        return Ok(None);
+    };
     let hosts = Hosts::read(hosts).map_err(Failure::Usage)?;
     let processes = hosts.len();
     if processes == 1 {
@@ -53,6 +80,7 @@ pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config, ids: IdK
     let program = Identity::this_program()
         .context("cannot read the executable of this process to compare it with those of the others");
     let me = Identity {
+        protection: if args.insecure_links { Protection::Plain } else { Protection::Encrypted },
         secret: secret(args).map_err(Failure::Usage)?,
         process: process as u32,
         processes: processes as u32,
@@ -61,6 +89,12 @@ pub(crate) fn member(args: &ClusterArgs, workers: u16, config: &Config, ids: IdK
         configuration: Identity::of_configuration(&cluster_fingerprint(config)),
         id_key: ids.fingerprint(),
     };
+    if args.insecure_links {
+        tracing::warn!(
+            "--insecure-links: what the processes send each other is neither encrypted nor checked; a flipped bit gives wrong \
+             lists"
+        );
+    }
     Ok(Some(Member { hosts, me, listen_publicly: args.listen_publicly }))
 }
 
@@ -69,12 +103,13 @@ fn number(args: &ClusterArgs, processes: usize) -> anyhow::Result<usize> {
         format!("--hosts needs --process I, the number of this process from 0 to {}", processes - 1)
     })?;
     process_number(process).filter(|number| *number < processes).with_context(|| {
-        format!("--process {process} is not one of the {processes} processes in --hosts, which are numbered from 0")
+        let last = processes - 1;
+        format!("--process {process} is not one of the {processes} processes in --hosts, which are numbered from 0 to {last}")
     })
 }
 
 fn secret(args: &ClusterArgs) -> anyhow::Result<Secret> {
-    match (&args.secret_file, std::env::var_os("DELTAREC_SECRET")) {
+    match (&args.secret_file, environment::variable("DELTAREC_SECRET")) {
         (Some(file), _) => Secret::read(file),
         (None, Some(secret)) => Secret::new(secret.as_encoded_bytes()),
         (None, None) => Err(anyhow!(

@@ -177,7 +177,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cluster::{Hosts, Identity, Secret};
+    use crate::cluster::{Hosts, Identity, Protection, Secret};
 
     #[derive(Parser)]
     struct Command {
@@ -253,6 +253,7 @@ mod tests {
             hosts: Hosts::read("a:1,b:1").unwrap(),
             me: Identity {
                 secret: Secret::new(b"0123456789abcdef").unwrap(),
+                protection: Protection::Encrypted,
                 process,
                 processes: 2,
                 workers: 3,

@@ -86,7 +86,7 @@ fn a_slow_and_lossy_network_does_not_change_the_answers() {
         return;
     }
     let dir = TestDir::new();
-    dir.write("secret", "a secret that only these processes share\n");
+    super::write_secret(&dir, "secret", "a secret that only these processes share\n");
     let (_, expected) = simulated(&dir, "events=4000,users=150,items=100,seed=3");
     let args = "--input x.jsonl --output out.jsonl --set graph.audience=all --set input.batch=200";
     let children = [0, 1].map(|process| machines.start(&dir, process, args));
@@ -101,7 +101,7 @@ fn a_slow_and_lossy_network_does_not_change_the_answers() {
 fn a_cluster_notices_a_cut_network_and_recovers() {
     let Some(machines) = Machines::new() else { return };
     let dir = TestDir::new();
-    dir.write("secret", "a secret that only these processes share\n");
+    super::write_secret(&dir, "secret", "a secret that only these processes share\n");
     let (_, expected) = simulated(&dir, "events=30000,users=150,items=100,seed=3");
     let args = "--input x.jsonl --output out.jsonl --set graph.audience=all --set input.batch=20 --state state \
                 --set state.interval=50ms";

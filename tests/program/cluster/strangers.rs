@@ -30,12 +30,12 @@ fn assert_refused(mut socket: TcpStream) {
         Ok(_) => {}
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
     }
-    assert!(bytes.len() <= 44, "{} bytes came back", bytes.len());
+    assert!(bytes.len() <= 48, "{} bytes came back", bytes.len());
 }
 
 /// A greeting with this version.
 fn greeting(protocol: u32) -> Vec<u8> {
-    [b"deltarec".as_slice(), &protocol.to_be_bytes(), &[7; 32]].concat()
+    [b"deltarec".as_slice(), &protocol.to_be_bytes(), &1_u32.to_be_bytes(), &[7; 32]].concat()
 }
 
 /// Connects strangers of every kind. Returns those that send nothing more.
@@ -47,19 +47,19 @@ fn strangers(address: &str) -> Vec<TcpStream> {
         assert_refused(send_bytes(address, bytes));
     }
     // Another version; an invalid proof; a truncated proof.
-    assert_refused(send_bytes(address, &greeting(2)));
-    assert_refused(send_bytes(address, &[greeting(1), vec![3; 144]].concat()));
-    let cut = send_bytes(address, &[greeting(1), vec![3; 100]].concat());
+    assert_refused(send_bytes(address, &greeting(3)));
+    assert_refused(send_bytes(address, &[greeting(2), vec![3; 160]].concat()));
+    let cut = send_bytes(address, &[greeting(2), vec![3; 100]].concat());
     cut.shutdown(Shutdown::Write).unwrap();
     assert_refused(cut);
     // More silent connections than handshakes at a time.
-    (0..40).map(|at| send_bytes(address, &greeting(1)[..at % 44])).collect()
+    (0..40).map(|at| send_bytes(address, &greeting(2)[..at % 48])).collect()
 }
 
 #[test]
 fn refuses_strangers_before_and_after_the_start() {
     let dir = TestDir::new();
-    dir.write("other", "a secret that nobody here has");
+    super::write_secret(&dir, "other", "a secret that nobody here has");
     let cluster = Cluster::new(&dir, 2, 1);
     let mut first = cluster.start(0, "");
     let silent = strangers(&cluster.hosts[0]);
@@ -92,9 +92,34 @@ fn refuses_strangers_before_and_after_the_start() {
     first.send(&event("eve", "bread", "view", 6));
     first.wait_for_output(RUN_TIMEOUT, "the changes", |out| out.contains("bob") && out.contains("eve"));
     drop((silent, still_silent));
-    let refusals = ["does not speak deltarec's protocol", "version 2 of the protocol", "it closed the connection"];
+    let refusals = ["does not speak deltarec's protocol", "version 3 of the protocol", "it closed the connection"];
     first.finish().assert_success().assert_stderr(&refusals);
     second.finish().assert_success().assert_stderr(&[]);
+}
+
+/// Lines of the log about refused connections.
+fn refusals(running: &RunningProcess) -> usize {
+    running.stderr.text().matches("connection refused").count()
+}
+
+/// What strangers can vary, such as the version that they claim, makes no new kind.
+#[test]
+fn strangers_cannot_flood_the_log() {
+    let dir = TestDir::new();
+    let cluster = Cluster::new(&dir, 2, 1);
+    let first = cluster.start(0, "");
+    let started = Instant::now();
+    for version in 100..400 {
+        assert_refused(send_bytes(&cluster.hosts[0], &greeting(version)));
+        assert_refused(send_bytes(&cluster.hosts[0], &[greeting(2), version.to_be_bytes().repeat(40)].concat()));
+    }
+    wait_for_stderr(&first, "it has another secret");
+    let intervals = started.elapsed().as_secs() / 10 + 1;
+    let lines = refusals(&first) as u64;
+    println!("{lines} lines for 600 connections in {:?}", started.elapsed());
+    assert!(lines <= 2 * intervals, "{}", first.stderr.text());
+    first.signal("TERM");
+    first.finish_within(RUN_TIMEOUT).assert_success();
 }
 
 /// All addresses get new connections all the time, and the cluster starts and ends all the same.
