@@ -160,10 +160,10 @@ impl Acceptor {
     pub(super) fn all_ready(&self) -> bool {
         let mut state = self.state();
         for (process, slot) in state.links.iter_mut().enumerate() {
-            let Some(link) = slot.as_mut().filter(|link| !link.ready) else { continue };
+            let Some(link) = slot else { continue };
             match link.receive() {
                 Ok(None) => {}
-                Ok(Some(READY)) => link.ready = true,
+                Ok(Some(READY)) if !link.ready => link.ready = true,
                 Err(Broken::Closed) => *slot = None,
                 Ok(Some(_)) | Err(Broken::Damaged) => {
                     // Nothing is lost before the start: the process links itself again.

@@ -245,7 +245,8 @@ pub(super) mod tests {
         a.sealer.number = 2 * REKEY_EVERY - 2;
         b.opener.number = 2 * REKEY_EVERY;
         a.seal(b"message.");
-        let Keys::Noise(keys) = &*b.opener.keys else { panic!("the link is encrypted") };
+        let keys = Arc::clone(&b.opener.keys);
+        let Keys::Noise(keys) = &*keys else { panic!("the link is encrypted") };
         let wire = a.seal(b"message.");
         assert_eq!(b.open::<8>(&wire), Err(Damaged));
         keys.write().unwrap().rekey_incoming();

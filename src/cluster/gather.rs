@@ -16,7 +16,7 @@ use super::handshake::{self, Deadline};
 use super::hosts::{Hosts, is_private};
 use super::identity::Identity;
 use super::links::{Broken, GraphOptions, Link, Links};
-use super::stream::LinkStream;
+use super::stream::{IDLE_INTERVAL, LinkStream};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -170,7 +170,7 @@ impl Member {
                 acceptor.open(epoch);
             }
         }
-        let mut is_ready = false;
+        let (mut is_ready, mut idle) = (false, Instant::now());
         let options = loop {
             pause(stop)?;
             check_alive(&lower)?;
@@ -183,6 +183,11 @@ impl Member {
             if !is_ready && acceptor.missing().is_none() {
                 lower[0].send(&READY).map_err(|_| Interrupted::Lost(0))?;
                 is_ready = true;
+            }
+            // Process 0 could not tell a swallowed READY from one that is still to come.
+            if is_ready && idle.elapsed() > IDLE_INTERVAL {
+                idle = Instant::now();
+                lower[0].send_idle().map_err(|_| Interrupted::Lost(0))?;
             }
             match lower[0].receive() {
                 Ok(None) => {}

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataflows::config::Outputs;
 use socket2::{SockRef, TcpKeepalive};
@@ -10,7 +10,7 @@ use timely::communication::Hooks;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
-use super::channel::{Channel, Damaged, wire_length};
+use super::channel::{Channel, Damaged, Header, wire_length};
 use super::hosts::Hosts;
 use super::loss::LossReporter;
 use super::stream::LinkStream;
@@ -65,12 +65,14 @@ pub(super) struct Link {
     pub(super) channel: Channel,
     /// Whether the process has all its links. Only process 0 is told.
     pub(super) ready: bool,
-    /// What has arrived of the next message.
-    arrived: Vec<u8>,
+    /// Length on the wire of the payload that comes next, after its header.
+    next: Option<usize>,
+    /// When the rest of a header or a payload was first waited for.
+    incomplete: Option<Instant>,
 }
 
-/// Length of a message on the wire.
-const MESSAGE: usize = wire_length(8);
+/// Longest time from the first byte of a header or a payload to its last.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a link failed before the run.
 #[derive(Debug)]
@@ -85,30 +87,57 @@ impl Link {
     /// Sets the options of a socket whose handshake has succeeded.
     pub(super) fn new(socket: TcpStream, channel: Channel) -> io::Result<Self> {
         configure(&socket)?;
-        Ok(Link { socket, channel, ready: false, arrived: Vec::with_capacity(MESSAGE) })
+        Ok(Link { socket, channel, ready: false, next: None, incomplete: None })
     }
 
     pub(super) fn send(&mut self, message: &[u8; 8]) -> io::Result<()> {
         (&self.socket).write_all(&self.channel.seal(message))
     }
 
+    /// Tells the other end that this one lives. It notices then if something before was swallowed.
+    pub(super) fn send_idle(&mut self) -> io::Result<()> {
+        let mut wire = Vec::new();
+        self.channel.sealer.idle(&mut wire);
+        (&self.socket).write_all(&wire)
+    }
+
     /// The next message, if all of it has arrived. Takes no byte of what comes after it.
     pub(super) fn receive(&mut self) -> Result<Option<[u8; 8]>, Broken> {
-        let mut bytes = [0; MESSAGE];
-        let missing = &mut bytes[self.arrived.len()..];
-        match without_blocking(&self.socket, |mut socket| socket.read(missing)) {
-            Ok(0) if self.arrived.is_empty() => return Err(Broken::Closed),
-            Ok(0) => return Err(Broken::Damaged),
-            Ok(length) => self.arrived.extend_from_slice(&missing[..length]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(_) => return Err(Broken::Closed),
+        let opener = &mut self.channel.opener;
+        loop {
+            let mut wire = [0; wire_length(8)];
+            let wire = &mut wire[..self.next.unwrap_or_else(|| opener.header_length())];
+            match without_blocking(&self.socket, |socket| socket.peek(wire)) {
+                Ok(0) if self.next.is_none() => return Err(Broken::Closed),
+                Ok(0) => return Err(Broken::Damaged),
+                Ok(length) if length == wire.len() => {}
+                // The rest of what has arrived may never come: a peek does not see the end behind it.
+                Ok(_) if self.incomplete.get_or_insert_with(Instant::now).elapsed() > MESSAGE_TIMEOUT => {
+                    return Err(Broken::Damaged);
+                }
+                Ok(_) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.next.is_none() => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let since = self.incomplete.get_or_insert_with(Instant::now);
+                    return if since.elapsed() > MESSAGE_TIMEOUT { Err(Broken::Damaged) } else { Ok(None) };
+                }
+                Err(_) => return Err(Broken::Closed),
+            }
+            (&self.socket).read_exact(wire).map_err(|_| Broken::Closed)?;
+            self.incomplete = None;
+            if self.next.take().is_some() {
+                let mut message = [0; wire_length(8)];
+                let length = opener.payload(wire, &mut message).map_err(|Damaged| Broken::Damaged)?;
+                return message[..length].try_into().map(Some).map_err(|_| Broken::Damaged);
+            }
+            match opener.header(wire).map_err(|Damaged| Broken::Damaged)? {
+                Header::Idle => {}
+                Header::Payload(length) if length == wire_length(8) - opener.header_length() => {
+                    self.next = Some(length)
+                }
+                Header::Payload(_) | Header::End => return Err(Broken::Damaged),
+            }
         }
-        if self.arrived.len() < MESSAGE {
-            return Ok(None);
-        }
-        let message = self.channel.open(&self.arrived).map_err(|Damaged| Broken::Damaged)?;
-        self.arrived.clear();
-        Ok(Some(message))
     }
 
     /// Whether the connection is not closed, as far as this end knows. Reads nothing.

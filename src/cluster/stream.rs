@@ -13,11 +13,15 @@ use super::channel::{Channel, Damaged, Header, MAX_PAYLOAD, Opener, Sealer};
 use super::loss::{Loss, LossReporter};
 
 /// Interval at which a link says that its end lives, if nothing else is sent.
-const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A link on which nothing arrives for so long is lost. Its connection may still be acknowledged, by a proxy that passes
 /// nothing on or by the kernel of a process that is stopped.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Longest time from the first byte of a header or a payload to its last. If bytes of it were swallowed, idle records would complete it only
+/// after hours.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Most bytes that one write sends. Timely writes 64 KiB, or one large message.
 const MAX_WRITE: usize = 8 * MAX_PAYLOAD;
@@ -52,6 +56,8 @@ struct Reader {
     end: usize,
     /// Length on the wire of the payload that comes next, after its header.
     next: Option<usize>,
+    /// When the rest of a header or a payload was first waited for.
+    incomplete: Option<Instant>,
     /// A payload that did not fit where it was wanted, and what of it is still to be read.
     payload: Vec<u8>,
     unread: std::ops::Range<usize>,
@@ -72,6 +78,8 @@ enum LinkError {
     Cut,
     #[error("nothing has arrived from it for {} s: it is stopped or overloaded, or the network drops its packets", SILENCE.as_secs())]
     Silent,
+    #[error("what it has sent does not arrive completely: the network, or something in it, drops a part")]
+    Incomplete,
     #[error("{0}")]
     Socket(io::Error),
 }
@@ -87,6 +95,7 @@ impl LinkStream {
             start: 0,
             end: 0,
             next: None,
+            incomplete: None,
             payload: vec![0; 2 * MAX_PAYLOAD],
             unread: 0..0,
             has_ended: false,
@@ -149,6 +158,7 @@ impl Reader {
             if self.end - self.start < length {
                 break;
             }
+            self.incomplete = None;
             let part = &self.wire[self.start..self.start + length];
             self.start += length;
             let rest = &mut out[filled..];
@@ -178,6 +188,12 @@ impl Reader {
 
     /// Waits for more bytes.
     fn fill(&mut self, mut socket: &TcpStream) -> Result<(), LinkError> {
+        if self.start < self.end || self.next.is_some() {
+            let since = self.incomplete.get_or_insert_with(Instant::now);
+            if since.elapsed() > RECORD_TIMEOUT {
+                return Err(LinkError::Incomplete);
+            }
+        }
         self.wire.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         let read = loop {

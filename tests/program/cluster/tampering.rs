@@ -217,11 +217,12 @@ fn rounds(seed: u8, rounds: usize) -> BTreeMap<String, [usize; 2]> {
         #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
         let offset = (sizes[direction] as f64 * share) as usize;
         let what = format!("round {round}: {attack:?} at {offset}, direction {direction}");
+        println!("{what}");
         let (done, _) = one_run(&dir, direction, offset, attack, &earlier);
         let codes: Vec<Option<i32>> = done.iter().map(|done| done.code).collect();
         let has_answers =
             std::fs::read_to_string(dir.path("out.jsonl")).is_ok_and(|out| sorted(&out) == sorted(&expected));
-        println!("{what}: exit codes {codes:?}, the answers are {}", if has_answers { "right" } else { "missing" });
+        println!("  exit codes {codes:?}, the answers are {}", if has_answers { "right" } else { "missing" });
         for done in &done {
             assert!(!done.stderr.contains("panicked"), "{what}: {}", done.stderr);
             assert!(matches!(done.code, Some(0 | 3)), "{what}: {}", done.stderr);
