@@ -34,7 +34,7 @@ fn hot_log(length: usize) -> impl Strategy<Value = Vec<OracleEvent>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn every_change_of_a_crowd_equals_the_oracle(
