@@ -354,7 +354,7 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
     };
     if shape.contains("lists") {
         let items = CandidateSource::similar_items(config.sources.items, users.profiles, neighbours);
-        lists(vec![items], config, &gauges)
+        lists(vec![items], None, config, &gauges)
     } else {
         let rows = neighbours
             .map(|(subscription, neighbour)| (subscription.row, (neighbour.item, u32::from(neighbour.similarity))));

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use schema::shown;
 
-use crate::{InputOptions, OpenError, Uri};
+use crate::{FormatError, InputOptions, OpenError, Uri};
 
 /// An input as the user gave it: a [`Uri`] and, after `?`, options of this input alone: `log.dat?delimiter=::&header=no`.
 ///
@@ -27,6 +27,8 @@ pub struct InputUri {
     pub uri: Uri,
     /// Names and values of its options.
     pairs: Vec<(String, String)>,
+    /// Whether the format is known if no option names it.
+    knows_format: bool,
 }
 
 impl InputUri {
@@ -44,6 +46,9 @@ impl InputUri {
                 None => options.set(name, value),
             }
             .map_err(|what| OpenError::Option { input: self.uri.to_string(), what })?;
+        }
+        if !self.knows_format && options.format.is_none() {
+            return Err(FormatError { path: self.uri.to_string() }.into());
         }
         Ok(options)
     }
@@ -77,8 +82,8 @@ impl FromStr for InputUri {
             }
             pairs.push((name.to_owned(), value.to_owned()));
         }
-        let names_format = pairs.iter().any(|(name, _)| name == "format");
-        Ok(InputUri { uri: Uri::of_input(&place, names_format)?, pairs })
+        let (uri, knows_format) = Uri::of_input(&place)?;
+        Ok(InputUri { uri, pairs, knows_format })
     }
 }
 
@@ -172,7 +177,7 @@ mod tests {
             ("a.csv?header=maybe", "yes or no"),
             ("a.csv?header=no&header=no", "twice"),
             ("a.csv?header=no&x", "NAME=VALUE"),
-            ("a.csv?format=xml", "csv, tsv or json"),
+            ("a.csv?format=xml", "csv, tsv, json or parquet"),
             ("a.csv?quote=ab", "none or one character"),
             ("a.csv?ts=4:parsec", "parsec"),
             ("a.csv?where=x", "no comparison"),

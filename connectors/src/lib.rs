@@ -12,6 +12,7 @@
 //! | `formats`, `values` | JSON lines and CSV: bytes to the values of columns |
 //! | `records` | kinds of records: values of columns to a record, or the reason of a rejection |
 //! | `decode` | a format and a kind of record: bytes to a record |
+//! | `parquet` | Parquet files as sources |
 //! | `sink` | the interface of sinks |
 //! | `sinks` | files and stdout: JSON lines, rejected records, what an existing output contains |
 //! | `kafka` | topics as sources and sinks |
@@ -27,6 +28,7 @@ mod input_uri;
 mod kafka;
 mod open;
 mod options;
+mod parquet;
 mod records;
 mod sink;
 mod sinks;

@@ -6,7 +6,7 @@ use crate::decode::RecordDecoder;
 use crate::error::{sink_error, source_error, unsupported};
 use crate::formats::csv::Csv;
 use crate::formats::json::Json;
-use crate::records::{Mapping, mapping};
+use crate::records::{Mapping, check_columns, mapping};
 use crate::sinks::{Stream, compress};
 use crate::transports::{
     ByteStream, Packing, ReadBuffer, StreamSource, decompress, number_columns, open_file, read_header,
@@ -14,7 +14,7 @@ use crate::transports::{
 use crate::values::Number;
 use crate::{
     Compression, Dialect, Fingerprint, Format, InputOptions, KafkaOptions, Lines, OpenError, OutputClaim, Record, Sink,
-    SinkError, SinkRecord, SinkState, Source, SourcePosition, Uri, kafka,
+    SinkError, SinkRecord, SinkState, Source, SourcePosition, Uri, kafka, parquet,
 };
 
 /// Opens an input. Reads the header of a CSV file, or the first record if it has none, and nothing else.
@@ -39,6 +39,9 @@ use crate::{
 pub fn open_source<R: Record>(uri: &Uri, options: &InputOptions) -> Result<Box<dyn Source<R>>, OpenError> {
     let name = uri.to_string();
     match uri {
+        Uri::File { path, format, .. } if options.format.unwrap_or(*format) == Format::Parquet => {
+            parquet::open_source(name, path, options)
+        }
         Uri::File { path, format, compression } => {
             let packing = Packing::of(options.compression, *compression);
             let bytes = open_file(path, packing).map_err(|error| source_error(&name, None, error))?;
@@ -133,6 +136,9 @@ fn decode<R: Record>(
     let mut buffer = ReadBuffer::new(bytes);
     let limit = options.max_record_bytes.clamp(1, InputOptions::MAX_RECORD_BYTES);
     match format {
+        Format::Parquet => {
+            Err(unsupported(name, "Parquet is read from its end, so it cannot come from a pipe", "name the file"))
+        }
         Format::JsonLines => {
             let mapping = mapping::<R>(options, &name, None)?;
             let json = Json::new(mapping.columns())?;
@@ -147,31 +153,11 @@ fn decode<R: Record>(
             if names.is_empty() {
                 tracing::warn!("{name}: the file is empty and has no header");
             } else {
-                check_columns(&name, mapping.columns(), &names, &csv, options.header)?;
+                check_columns(&name, mapping.columns(), &names, || hint(&names, csv.dialect(), options.header))?;
             }
             csv.set_columns(&names, mapping.columns());
             Ok(Box::new(StreamSource::new(name, buffer, RecordDecoder::<R, Csv>::new(mapping, csv), limit)))
         }
-    }
-}
-
-/// Checks that the header has each column once.
-fn check_columns(
-    source_name: &str,
-    columns: &[String],
-    header: &[String],
-    csv: &Csv,
-    has_header: bool,
-) -> Result<(), OpenError> {
-    let source_name = source_name.to_owned();
-    let missing: Vec<String> = columns.iter().filter(|column| !header.contains(column)).cloned().collect();
-    if !missing.is_empty() {
-        let hint = hint(header, csv.dialect(), has_header);
-        return Err(OpenError::NoColumn { source_name, missing, header: header.to_vec(), hint });
-    }
-    match columns.iter().find(|column| header.iter().filter(|name| name == column).count() > 1) {
-        Some(column) => Err(OpenError::RepeatedColumn { source_name, column: column.clone() }),
-        None => Ok(()),
     }
 }
 

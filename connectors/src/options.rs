@@ -2,6 +2,7 @@ use crate::{Columns, Compression, Dialect, Filter, Format, KafkaOptions, OpenErr
 
 /// Options of an input.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct InputOptions {
     /// Format; `None`: by the extension of a file, JSON lines for stdin.
     pub format: Option<Format>,
@@ -62,7 +63,8 @@ impl InputOptions {
                     self.delimiter.get_or_insert_with(|| "\t".into());
                 }
                 "json" | "jsonl" | "ndjson" => self.format = Some(Format::JsonLines),
-                _ => return one_of("csv, tsv or json"),
+                "parquet" => self.format = Some(Format::Parquet),
+                _ => return one_of("csv, tsv, json or parquet"),
             },
             "compression" => match value {
                 "none" => self.compression = Some(Compression::Plain),

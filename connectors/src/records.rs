@@ -81,6 +81,24 @@ pub(crate) fn mapping<R: Record>(
     }
 }
 
+/// Checks that a header has each column once. `hint`: what a header without them looks like.
+pub(crate) fn check_columns(
+    source_name: &str,
+    columns: &[String],
+    header: &[String],
+    hint: impl FnOnce() -> String,
+) -> Result<(), OpenError> {
+    let source_name = source_name.to_owned();
+    let missing: Vec<String> = columns.iter().filter(|column| !header.contains(column)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(OpenError::NoColumn { source_name, missing, header: header.to_vec(), hint: hint() });
+    }
+    match columns.iter().find(|column| header.iter().filter(|name| name == column).count() > 1) {
+        Some(column) => Err(OpenError::RepeatedColumn { source_name, column: column.clone() }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;

@@ -4,8 +4,6 @@ use std::str::FromStr;
 
 use schema::shown;
 
-use crate::OpenError;
-
 /// Format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -13,6 +11,8 @@ pub enum Format {
     JsonLines,
     /// Delimited text, with a header or without.
     Csv,
+    /// Apache Parquet, an input only.
+    Parquet,
 }
 
 /// Compression of a file.
@@ -73,7 +73,7 @@ pub struct UriError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` has an unknown extension: name its format, as in {}?format=csv or ?format=json (known are .jsonl, .ndjson, .json, \
-     .csv, .tsv, .dat and .txt, each also with .gz or .zst)",
+     .csv, .tsv, .dat and .txt, each also with .gz or .zst, and .parquet)",
     shown(.path), shown(.path)
 )]
 pub struct FormatError {
@@ -82,25 +82,26 @@ pub struct FormatError {
 }
 
 impl Uri {
-    /// Parses an input without its options. Any path is an input if its format is named, or if it is a pipe.
-    pub(crate) fn of_input(text: &str, names_format: bool) -> Result<Self, OpenError> {
+    /// Parses an input without its options, and returns whether its format is known. That of stdin and other pipes is JSON
+    /// lines unless another is named.
+    pub(crate) fn of_input(text: &str) -> Result<(Self, bool), UriError> {
         if matches!(text, "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
-            return Ok(Uri::Stdio);
+            return Ok((Uri::Stdio, true));
         }
         if text.is_empty() || text == "-" || text.starts_with("generate:") || text.contains("://") {
-            return Ok(text.parse()?);
+            return Ok((text.parse()?, true));
         }
         let path = PathBuf::from(text);
         let (stem, compression) = compression(text);
         let extension = stem.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
         let is_pipe = || std::fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-        let format = match extension.as_deref() {
-            Some("jsonl" | "ndjson" | "json") => Format::JsonLines,
-            Some("csv" | "tsv" | "tab" | "dat" | "txt") => Format::Csv,
-            _ if names_format || is_pipe() => Format::JsonLines,
-            _ => return Err(FormatError { path: text.to_owned() }.into()),
+        let (format, is_known) = match extension.as_deref() {
+            Some("jsonl" | "ndjson" | "json") => (Format::JsonLines, true),
+            Some("csv" | "tsv" | "tab" | "dat" | "txt") => (Format::Csv, true),
+            Some("parquet") => (Format::Parquet, true),
+            _ => (Format::JsonLines, is_pipe()),
         };
-        Ok(Uri::File { path, format, compression })
+        Ok((Uri::File { path, format, compression }, is_known))
     }
 
     /// The delimiter of CSV if none is named.
@@ -108,7 +109,7 @@ impl Uri {
         let Uri::File { path, .. } = self else { return "," };
         let text = path.to_string_lossy().to_ascii_lowercase();
         let (stem, _) = compression(&text);
-        if stem.ends_with(".tsv") || stem.ends_with(".tab") { "\t" } else { "," }
+        if matches!(stem.rsplit_once('.'), Some((_, "tsv" | "tab"))) { "\t" } else { "," }
     }
 }
 

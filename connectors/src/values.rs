@@ -25,6 +25,8 @@ pub enum Value<'a> {
     NotUtf8,
     /// A number of a typed format, as it is written.
     Number(Cow<'a, str>),
+    /// A time of a typed format, in milliseconds since the Unix epoch.
+    Time(i64),
     /// A boolean of a typed format.
     Bool(bool),
     /// An array in JSON.
@@ -42,6 +44,7 @@ impl Value<'_> {
             Value::Text(text) => format!("`{}`", shown(text)),
             Value::NotUtf8 => "bytes that are not UTF-8".into(),
             Value::Number(text) => shown(text),
+            Value::Time(millis) => format!("the time {millis} ms"),
             Value::Bool(truth) => truth.to_string(),
             Value::Array => "an array".into(),
             Value::Object => "an object".into(),
@@ -51,6 +54,7 @@ impl Value<'_> {
     pub(crate) fn number(&self) -> Option<Number> {
         match self {
             Value::Text(text) | Value::Number(text) => Number::parse(text),
+            Value::Time(millis) => Some(Number::Integer((*millis).into())),
             _ => None,
         }
     }

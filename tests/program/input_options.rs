@@ -79,6 +79,7 @@ fn logs_are_read_with_documented_options() {
         ),
         ("semicolon.csv?delimiter=semicolon", csv(";").into(), vec![], 14),
         ("tab.tsv", csv("\t").into(), vec![], 14),
+        ("log.unknown", csv(",").into(), vec!["--format", "csv"], 14),
         ("sep.csv", format!("sep=;\n{}", csv(";")).into(), vec![], 14),
         ("spaces.csv", csv(" , ").into(), vec![], 14),
         ("what?.csv", csv(",").into(), vec![], 14),

@@ -70,6 +70,7 @@ impl Fields {
             (Value::Text(text), _) if self.stand_for_nothing(text) => return Err(self.no_value(*column, text)),
             (Value::Text(text), format) if !self.typed || time.format_named => format.parse(text, time.is_duration),
             (Value::Number(text), TimeFormat::Pattern(_)) if !is_integer(text) => None,
+            (Value::Time(millis), _) => Some(i128::from(*millis)),
             (Value::Number(_), TimeFormat::Iso) => None,
             (Value::Number(text), format) => format.parse(text, time.is_duration),
             _ => None,

@@ -40,7 +40,7 @@ impl OutputClaim {
     pub(crate) fn of_lines(uri: &Uri) -> Result<Self, OpenError> {
         let name = uri.to_string();
         let target = match uri {
-            Uri::File { format: Format::Csv, .. } => {
+            Uri::File { format: Format::Csv | Format::Parquet, .. } => {
                 let advice = "write JSON lines: PATH.jsonl, .jsonl.gz or .jsonl.zst";
                 return Err(unsupported(name, "a list does not fit into CSV", advice));
             }

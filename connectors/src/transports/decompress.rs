@@ -41,9 +41,8 @@ impl Packing {
     pub(crate) fn of(given: Option<Compression>, named: Compression) -> Self {
         match (given, named) {
             (Some(Compression::Plain), _) => Packing::Plain,
-            (Some(compression), _) => Packing::Named(compression),
             (None, Compression::Plain) => Packing::Unknown,
-            (None, compression) => Packing::Named(compression),
+            (Some(compression), _) | (None, compression) => Packing::Named(compression),
         }
     }
 }

@@ -9,5 +9,6 @@ mod json;
 mod logs;
 mod open;
 mod outputs;
+mod parquet;
 mod streams;
 mod support;

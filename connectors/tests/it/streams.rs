@@ -104,7 +104,7 @@ fn a_long_line_is_rejected_once_and_not_buffered() {
     for format in [Format::JsonLines, Format::Csv] {
         let (head, tail): (&[u8], &[u8]) = match format {
             Format::JsonLines => (b"{\"user\":\"", b"\n{\"user\":1,\"item\":2,\"action\":\"a\",\"ts\":1}\n"),
-            Format::Csv => (b"user,item,action,ts\n\"", b"\n1,2,a,1\n"),
+            Format::Csv | Format::Parquet => (b"user,item,action,ts\n\"", b"\n1,2,a,1\n"),
         };
         let bytes = head.chain(io::repeat(b'x').take(LONG)).chain(tail);
         let mut source = source_from("in", bytes, format, Compression::Plain, &InputOptions::default()).unwrap();

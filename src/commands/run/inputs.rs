@@ -13,12 +13,12 @@ use crate::engine::{Input, Simulated};
 /// Arguments for the inputs of a run.
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
-    /// Input of events: PATH.jsonl, PATH.csv, PATH.tsv, ... (each also .gz, .zst), - for stdin,
+    /// Input of events: PATH.jsonl, PATH.csv, PATH.tsv, ... (each also .gz, .zst), PATH.parquet, - for stdin,
     /// `kafka://BROKER[,BROKER]/TOPIC` or generate:[OPTIONS]; may be repeated. Inputs are merged by time; topics are read
-    /// after all others. After `?` options of one input, as in 'log.dat?delimiter=::&header=no': those below, by the same names
+    /// after all others. After `?` options of one input, as in `log.dat?delimiter=::&header=no`: those below, by the same names
     #[arg(long = "input", value_name = "URI[?OPTIONS]", default_value = "-")]
     inputs: Vec<String>,
-    /// Format of all inputs: csv, tsv or json (JSON lines) [default: by the extension; json for stdin]
+    /// Format of all inputs: csv, tsv, json (JSON lines) or parquet [default: by the extension; json for stdin]
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Delimiter of CSV: comma, semicolon, tab, pipe, space or text such as :: [default: tab for .tsv, else comma]
