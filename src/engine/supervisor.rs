@@ -128,7 +128,7 @@ struct OutputState {
 const IDLE: u64 = u64::MAX;
 
 impl OutputWatch {
-    /// `describe`: what is lost if the output never answers, such as "kafka://...: 7 changes".
+    /// `describe`: what is lost if the output never answers, such as `out.jsonl: 7 changes`.
     pub(super) fn new(describe: impl Fn() -> String + Send + Sync + 'static) -> Self {
         OutputWatch(Arc::new(OutputState {
             describe: Box::new(describe),

@@ -54,17 +54,17 @@ impl Cloud {
 
     fn start(&self, dir: &TestDir, args: &[String]) -> RunningProcess {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deltarec"));
-        self.access(command.args(args).env_remove("RUST_LOG"), self.port);
+        access(command.args(args).env_remove("RUST_LOG"), self.port);
         dir.spawn(command)
     }
+}
 
-    /// Lets a command use the server through this port.
-    pub(super) fn access(&self, command: &mut Command, port: u16) {
-        command
-            .env("AWS_ENDPOINT", format!("http://127.0.0.1:{port}"))
-            .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
-            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
-    }
+/// Lets a command use the server at this port.
+pub(super) fn access(command: &mut Command, port: u16) {
+    command
+        .env("AWS_ENDPOINT", format!("http://127.0.0.1:{port}"))
+        .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
+        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
 }
 
 impl Drop for Cloud {

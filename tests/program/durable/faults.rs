@@ -12,7 +12,7 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::super::supervision::{HAS_FAULTS, assert_end, command_with};
-use super::cloud::Cloud;
+use super::cloud::{Cloud, access};
 use super::trouble::Disk;
 use super::*;
 
@@ -100,7 +100,7 @@ impl Round<'_> {
         let state = format!("s3://shop/round{seed}");
         let port = flaky(cloud.port, 1 + draw(20), 1 + draw(3));
         let mut command = command_with("", &arguments("out.jsonl", Some(&state), 2));
-        cloud.access(&mut command, port);
+        access(&mut command, port);
         let done = dir.spawn(command).finish_within(LIMIT).assert_success();
         println!("round {seed}: a store that fails: {}", done.stderr.lines().last().unwrap_or_default());
         assert_same_stream("a store that fails", &dir.read("out.jsonl"), self.expected);
@@ -128,7 +128,7 @@ fn flaky(port: u16, first: u64, count: u64) -> u16 {
             thread::spawn(move || {
                 let number = connections.fetch_add(1, Relaxed);
                 if (first..first + count).contains(&number) {
-                    let mut request = [0; 1 << 16];
+                    let mut request = [0; 1 << 12];
                     if client.read(&mut request).is_ok() {
                         drop(client.write_all(
                             b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
