@@ -51,7 +51,7 @@ proptest! {
         let ticks = ticks(&log, size);
         let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
         let expected = coalesced_changes(&expected, &params);
-        prop_assert_eq!(run_with(&Config { slice, ..config(&params) }, &ticks, workers, pace), expected);
+        prop_assert_eq!(run_with(&Config { slice, ..config(&params) }, params.ids, &ticks, workers, pace), expected);
     }
 }
 

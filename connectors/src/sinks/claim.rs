@@ -42,7 +42,7 @@ impl OutputClaim {
         let target = match uri {
             Uri::File { format: Format::Csv | Format::Parquet, .. } => {
                 let advice = "write JSON lines: PATH.jsonl, .jsonl.gz or .jsonl.zst";
-                return Err(unsupported(name, "a list does not fit into CSV", advice));
+                return Err(unsupported(name, "a list does not fit into rows of columns", advice));
             }
             Uri::File { path, compression, .. } => Target::File(FileClaim::new(&name, path, *compression)?),
             Uri::Stdio => Target::Stdout,
