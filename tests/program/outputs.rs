@@ -26,10 +26,10 @@ fn a_mistake_in_one_output_leaves_the_others_alone() {
     let dir = dir();
     dir.write("rejects.jsonl", OLD);
     let mistakes = [
-        ("--rejects rejects.csv", 2, "does not fit into CSV"),
+        ("--rejects rejects.csv", 2, "does not fit into rows"),
         ("--rejects nowhere/rejects.jsonl", 1, "create the folder first"),
         ("--rejects generate:", 2, "is an input only"),
-        ("--output-similar-items items.csv", 2, "does not fit into CSV"),
+        ("--output-similar-items items.csv", 2, "does not fit into rows"),
         ("--output-similar-users nowhere/users.jsonl", 1, "create the folder first"),
         ("--output-similar-users kafka://", 2, "the topic is missing"),
         ("--rejects rejects.jsonl --output-similar-users nowhere/users.jsonl", 1, "create the folder first"),

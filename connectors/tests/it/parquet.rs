@@ -10,7 +10,7 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 use connectors::{Batch, InputOptions, InputUri, OpenError, Polled, Source, SourcePosition, open_source};
-use schema::Event;
+use schema::{Event, Position};
 
 use crate::support::{Outcome, columns, drain};
 
@@ -119,13 +119,16 @@ fn resumes_at_any_row() {
     let whole = drain(open(&path, &options()).unwrap().as_mut());
     for row in [0, 1, 699, 700, 701, 1399, 1999, 2000] {
         let mut source = open(&path, &options()).unwrap();
-        source.resume_at(&SourcePosition::Line { line: row + 1, byte: row }).unwrap();
-        assert_eq!(source.position(&Batch::default(), 0), SourcePosition::Line { line: row + 1, byte: row });
+        source.resume_at(&SourcePosition::from(Position::Line { line: row + 1, byte: row })).unwrap();
+        assert_eq!(
+            source.position(&Batch::default(), 0),
+            SourcePosition::from(Position::Line { line: row + 1, byte: row })
+        );
         let rest = drain(source.as_mut());
         let expected: Vec<_> = whole.events.iter().filter(|event| event.line() > row).cloned().collect();
         assert_eq!(rest.events, expected, "{row}");
     }
-    let beyond = SourcePosition::Line { line: 2002, byte: 2001 };
+    let beyond = SourcePosition::from(Position::Line { line: 2002, byte: 2001 });
     assert!(open(&path, &options()).unwrap().resume_at(&beyond).unwrap_err().to_string().contains("2000 rows"));
 }
 
