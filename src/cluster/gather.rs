@@ -136,7 +136,7 @@ impl Member {
         for (process, link) in links.iter_mut().enumerate() {
             let Some(link) = link else { continue };
             // Others may have started already, so a failure here cannot repeat the attempt: it is a loss in the run.
-            if let Err(error) = link.send(&Go::new(options).bytes()) {
+            if let Err(error) = link.send(Go::new(options).bytes()) {
                 tracing::warn!(process, %error, "cannot start a process");
             }
         }
@@ -181,7 +181,7 @@ impl Member {
                 return Err(Interrupted::Lost(lost));
             }
             if !is_ready && acceptor.missing().is_none() {
-                lower[0].send(&READY).map_err(|_| Interrupted::Lost(0))?;
+                lower[0].send(READY).map_err(|_| Interrupted::Lost(0))?;
                 is_ready = true;
             }
             // Process 0 could not tell a swallowed READY from one that is still to come.

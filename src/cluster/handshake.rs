@@ -1,6 +1,6 @@
 //! The two sides of the handshake that makes a link. [`super::frames`] shows the order of the frames.
 //!
-//! It is the pattern NNpsk0 of the Noise protocol. The key derived from the secret authenticates both sides, and keys drawn
+//! It is the pattern `NNpsk0` of the Noise protocol. The key derived from the secret authenticates both sides, and keys drawn
 //! for this link alone encrypt what follows, so a secret that leaks later opens no recorded link. Both greetings are the
 //! prologue: their nonces make a recorded handshake worthless before its claims are read, which Noise alone does not.
 

@@ -90,8 +90,8 @@ impl Link {
         Ok(Link { socket, channel, ready: false, next: None, incomplete: None })
     }
 
-    pub(super) fn send(&mut self, message: &[u8; 8]) -> io::Result<()> {
-        (&self.socket).write_all(&self.channel.seal(message))
+    pub(super) fn send(&mut self, message: [u8; 8]) -> io::Result<()> {
+        (&self.socket).write_all(&self.channel.seal(&message))
     }
 
     /// Tells the other end that this one lives. It notices then if something before was swallowed.
@@ -133,7 +133,7 @@ impl Link {
             match opener.header(wire).map_err(|Damaged| Broken::Damaged)? {
                 Header::Idle => {}
                 Header::Payload(length) if length == wire_length(8) - opener.header_length() => {
-                    self.next = Some(length)
+                    self.next = Some(length);
                 }
                 Header::Payload(_) | Header::End => return Err(Broken::Damaged),
             }

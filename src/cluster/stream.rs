@@ -112,7 +112,7 @@ impl LinkStream {
         self.reporter = Some(reporter);
     }
 
-    fn failed(&self, error: LinkError) -> io::Error {
+    fn failed(&self, error: &LinkError) -> io::Error {
         let what = error.to_string();
         if let Some(reporter) = &self.reporter {
             reporter.report(Loss { process: self.state.process, what: what.clone() });
@@ -133,7 +133,7 @@ fn send_idle_records(state: &Weak<State>) {
         }
         if writer.written.elapsed() >= IDLE_INTERVAL / 2
             // The threads that read and write report the failure.
-            && writer.send(&state.socket, |sealer, wire| sealer.idle(wire)).is_err()
+            && writer.send(&state.socket, Sealer::idle).is_err()
         {
             return;
         }
@@ -219,9 +219,9 @@ impl Read for LinkStream {
         while !out.is_empty() {
             match reader.open(out) {
                 Ok(0) if reader.has_ended => break,
-                Ok(0) => reader.fill(&self.state.socket).map_err(|error| self.failed(error))?,
+                Ok(0) => reader.fill(&self.state.socket).map_err(|error| self.failed(&error))?,
                 Ok(length) => return Ok(length),
-                Err(error) => return Err(self.failed(error.into())),
+                Err(error) => return Err(self.failed(&error.into())),
             }
         }
         Ok(0)
@@ -233,7 +233,7 @@ impl Write for LinkStream {
         let bytes = &bytes[..bytes.len().min(MAX_WRITE)];
         let mut writer = locked(&self.state.writer);
         let sent = writer.send(&self.state.socket, |sealer, wire| sealer.payload(bytes, wire));
-        sent.map(|()| bytes.len()).map_err(|error| self.failed(LinkError::Socket(error)))
+        sent.map(|()| bytes.len()).map_err(|error| self.failed(&LinkError::Socket(error)))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -254,7 +254,7 @@ impl Stream for LinkStream {
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             let mut writer = locked(&self.state.writer);
             if !std::mem::replace(&mut writer.has_ended, true) {
-                writer.send(&self.state.socket, |sealer, wire| sealer.end(wire))?;
+                writer.send(&self.state.socket, Sealer::end)?;
             }
         }
         self.state.socket.shutdown(how)
@@ -322,7 +322,7 @@ mod tests {
         let stream = LinkStream::new(1, receiver, opener).unwrap();
         let found = read_all(stream, piece);
         // The receiver closes its end at the first mistake.
-        if sending.join().unwrap().is_err() {}
+        sending.join().unwrap().unwrap_or_default();
         found
     }
 
@@ -341,7 +341,9 @@ mod tests {
                 let sent = writes.clone();
                 let writing = thread::spawn(move || {
                     let mut stream = LinkStream::new(0, one, a).unwrap();
-                    sent.iter().for_each(|bytes| stream.write_all(bytes).unwrap());
+                    for bytes in &sent {
+                        stream.write_all(bytes).unwrap();
+                    }
                     stream.shutdown(Shutdown::Write).unwrap();
                     read_all(stream, 100)
                 });
