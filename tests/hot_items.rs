@@ -62,7 +62,9 @@ fn work_for(viewers: u64, workers: usize) -> u64 {
         let event = |n: u64, item| Event { user: spread(n + 1), item, ts: 1_000 + n, level: 1, scope: None };
         let events: Vec<Event> = (0..viewers).map(|n| event(n, 7)).collect();
         driver.tick(&(0..10).map(|n| event(n, 9)).collect::<Vec<_>>());
-        events.chunks(100).for_each(|events| drop(driver.tick(events)));
+        for events in events.chunks(100) {
+            driver.tick(events);
+        }
         assert_eq!(driver.state_size().audience, viewers);
         driver.work()
     });

@@ -47,6 +47,7 @@ pub(super) fn warn_without_key(ids: IdKey, inputs: &[Uri]) {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::{Path, PathBuf};
 
     use super::*;
 
@@ -54,12 +55,18 @@ mod tests {
         Config::load(None, &[format!("identity.key={place}")]).unwrap()
     }
 
+    /// A file that only its owner can read.
+    fn write_key(folder: &Path, key: &str) -> PathBuf {
+        let path = folder.join("key");
+        std::fs::write(&path, key).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
     #[test]
     fn reads_the_key_from_a_file_before_the_environment() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        std::fs::write(&path, "the key in the file\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let path = write_key(folder.path(), "the key in the file\n");
         let config = config(&format!("file:{}", path.display()));
         let key = |secret: &[u8]| IdKey::new(secret).unwrap();
         let variable = Some(OsStr::new("the key in the environment"));
@@ -73,8 +80,7 @@ mod tests {
     #[test]
     fn names_the_place_of_a_key_that_cannot_be_used_and_never_shows_it() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        std::fs::write(&path, "tooshort\n").unwrap();
+        let path = write_key(folder.path(), "tooshort\n");
         let short = config(&format!("file:{}", path.display()));
         for (config, variable, parts) in [
             (&short, None, ["file /", "8 bytes, at least 16"]),
