@@ -318,9 +318,9 @@ impl Store {
             Err(error) => return Err(StoreError::of_store(self.place(&path), "write", &error)),
         }
         let second = create("second").await;
-        self.delete(&path).await?;
+        let deleted = self.delete(&path).await;
         match second {
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => deleted,
             Ok(_) => Err(unconditional("it overwrote a file that must not exist")),
             Err(error) => Err(StoreError::of_store(self.place(&path), "write", &error)),
         }

@@ -75,7 +75,7 @@ fn end_all(running: Vec<RunningProcess>) -> String {
 }
 
 /// Writes a secret that only this user can read.
-fn write_secret(dir: &TestDir, name: &str, secret: &str) {
+pub(super) fn write_secret(dir: &TestDir, name: &str, secret: &str) {
     dir.write(name, secret);
     set_mode(dir, name, 0o600);
 }

@@ -29,14 +29,19 @@ fn evaluate(dir: &TestDir, args: &str) -> Value {
     serde_json::from_str(&dir.read("out.json")).unwrap()
 }
 
-/// Writes simulated events to `x.jsonl` and returns those with an effect, ordered by time.
+/// Writes simulated events to `x.jsonl` and returns those with an effect, ordered by time. No two have the same time, so
+/// nothing is drawn by the seed.
 fn simulated(dir: &TestDir, simulation: &str) -> Vec<OracleEvent> {
     dir.deltarec(&["generate", simulation, "--output", "x.jsonl"]).assert_success();
     let text = dir.read("x.jsonl");
-    let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let mut events = oracle_events(&events);
-    events.sort_by_key(|event| event.ts);
-    events
+    let mut events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut last = 0;
+    for event in &mut events {
+        event.ts = event.ts.max(last + 1);
+        last = event.ts;
+    }
+    dir.write("x.jsonl", events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n").collect::<String>());
+    oracle_events(&events)
 }
 
 /// Sums of hit rate, recall, NDCG and MRR at each k, and the number of lists.

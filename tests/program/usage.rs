@@ -36,7 +36,7 @@ fn usage_errors_exit_with_2_and_name_the_remedy() {
         (&["run", "--input", "good.csv", "--action", "view"], &["--action view", "`action`", "omit one"]),
         (&["run", "--where", "quantity"], &["--where quantity", "no comparison", "quantity>0"]),
         (&["run", "--where", "a>>3"], &["--where a>>3", "two comparisons"]),
-        (&["run", "--input", "events.parquet"], &["events.parquet", "PATH.jsonl", "PATH.csv", "stdin", "generate:"]),
+        (&["run", "--input", "events.avro"], &["events.avro", "unknown extension", "?format=csv", ".parquet"]),
         (&["run", "--input", "s3://bucket/a.csv"], &["s3://bucket/a.csv", "PATH.jsonl"]),
         (&["run", "--input", "kept.jsonl", "--output", "kept.jsonl"], &["--output kept.jsonl", "input 1"]),
         (&["run", "--input", "kept.jsonl", "--output", "./kept.jsonl"], &["./kept.jsonl", "input 1"]),
@@ -88,7 +88,7 @@ fn reports_all_configuration_errors_at_once() {
             "shop.toml:5: levels.like",
             "shop.toml:6: levels.buy",
             "--set graph.k=0: graph.k must be an integer from 1 to 1000",
-            "graph.retention must be a duration",
+            "graph.retention must be \"forever\" or a duration",
             "unknown key foo",
         ],
     );

@@ -24,12 +24,12 @@ impl Address {
         if brokers.is_empty() || brokers.split(',').any(|broker| broker.trim().is_empty()) {
             return Err(wrong("a broker is missing, or there is an extra comma"));
         }
+        if brokers.contains('@') {
+            return Err(wrong("a URI must not contain user and password: set them under [kafka.security]"));
+        }
         // librdkafka keeps the low 16 bits of a larger number and connects elsewhere.
         if !brokers.split(',').all(has_valid_port) {
             return Err(wrong("the port of a broker is a number from 1 to 65535"));
-        }
-        if brokers.contains('@') {
-            return Err(wrong("a URI must not contain user and password: set them under [kafka.security]"));
         }
         let is_valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if topic.is_empty() || topic.len() > MAX_TOPIC || matches!(topic, "." | "..") || !topic.chars().all(is_valid) {

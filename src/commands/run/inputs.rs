@@ -16,7 +16,7 @@ pub(crate) struct InputArgs {
     /// Input of events: PATH.jsonl, PATH.csv, PATH.tsv, ... (each also .gz, .zst), PATH.parquet, - for stdin,
     /// `kafka://BROKER[,BROKER]/TOPIC` or generate:[OPTIONS]; may be repeated. Inputs are merged by time; topics are read
     /// after all others. After `?` options of one input, as in `log.dat?delimiter=::&header=no`: those below, by the same names
-    #[arg(long = "input", value_name = "URI[?OPTIONS]", default_value = "-")]
+    #[arg(long = "input", value_name = "URI[?OPTIONS]", default_value = "-", allow_hyphen_values = true)]
     inputs: Vec<String>,
     /// Format of all inputs: csv, tsv, json (JSON lines) or parquet [default: by the extension; json for stdin]
     #[arg(long, value_name = "FORMAT")]

@@ -73,7 +73,7 @@ fn refuses_strangers_before_and_after_the_start() {
     refused("--secret-file other", "it has another secret", "check that both have the same secret");
     refused("--set graph.k=3", "it has another configuration", "it has another configuration");
     refused("--state state", "it has another configuration", "it has another configuration");
-    dir.write("key", "the identity key of a stranger");
+    super::write_secret(&dir, "key", "the identity key of a stranger");
     refused("--set identity.key=file:key", "it has another identity.key", "it has another identity.key");
     let more = Cluster { dir: &dir, hosts: cluster.hosts.clone(), workers: 2 };
     let stranger = more.start(1, "");

@@ -106,21 +106,18 @@ fn rewrites_all_groups_after_files_were_deleted() {
 }
 
 #[test]
-fn an_unwritable_store_only_changes_the_exit_code() {
+fn a_folder_that_cannot_hold_snapshots_is_refused_before_anything_is_written() {
     let dir = TestDir::new();
     let events = log(&dir, 600, 4);
     dir.write("in.jsonl", lines(&events));
     dir.begin(&arguments("expected.jsonl", None, 1)).finish().assert_success();
     fs::create_dir(dir.path("state")).unwrap();
     dir.write("state/groups", "a file where a folder should be");
+    dir.write("out.jsonl", "what is there already\n");
     let done = dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish();
-    let done = done.assert_failure(
-        1,
-        &["the previous one stays valid", "where a folder should be", "a restart resumes from the one before"],
-    );
-    assert_same_stream("not written", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
-    assert_eq!(done.summary().events, 600);
-    // After the repair it starts from nothing, and sends no list again.
+    done.assert_failure(1, &["state/groups", "a file is where a folder should be"]);
+    assert_eq!(dir.read("out.jsonl"), "what is there already\n");
+    fs::remove_file(dir.path("out.jsonl")).unwrap();
     fs::remove_file(dir.path("state/groups")).unwrap();
     dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
     assert_same_stream("put right", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
@@ -215,7 +212,7 @@ fn rejects_incompatible_settings() {
     run("--set graph.history=51").assert_failure(2, &["graph.history was 50 and is 51", "--rebuild"]);
     run("--set levels.view=2").assert_failure(2, &["[levels]", "--rebuild"]);
     run("--where level>2").assert_failure(2, &["--where"]);
-    run("--set state.codec=arrow").assert_failure(2, &["state.codec", "\"parquet\", \"records\""]);
+    run("--set state.codec=arrow").assert_failure(2, &["state.codec", "\"parquet\" or \"records\""]);
     assert_eq!(dir.read("out.jsonl"), before);
     run("--set graph.history=51 --rebuild").assert_success().assert_stderr(&["rereading the inputs"]);
     assert_eq!(dir.read("out.jsonl"), before, "equal lists are not sent again");
