@@ -263,7 +263,9 @@ impl Supervisor {
     fn peer_failure(&self, error: &RunError) -> PeerFailure {
         match error {
             RunError::PeerFailed(failure) => failure.clone(),
-            RunError::Lost { process, what, .. } => PeerFailure { process: *process, reason: what.clone() },
+            RunError::Lost { process, what, .. } => {
+                PeerFailure { process: *process, reason: format!("it is lost: {what}") }
+            }
             error => PeerFailure { process: self.process, reason: error.to_string() },
         }
     }
