@@ -105,9 +105,10 @@ fn names_each_mismatch_on_both_sides() {
     for id_key in [IdKey::new(b"0123456789abcdef").unwrap(), IdKey::new(b"another 01234567").unwrap()] {
         let other = Identity { id_key: id_key.fingerprint(), configuration: [9; 24], ..identity(1) };
         let me = Identity { id_key: IdKey::new(b"0123456789abcdef").unwrap().fingerprint(), ..identity(0) };
-        let mismatch = match other.id_key == me.id_key {
-            true => HandshakeError::ConfigurationMismatch,
-            false => HandshakeError::IdKeyMismatch,
+        let mismatch = if other.id_key == me.id_key {
+            HandshakeError::ConfigurationMismatch
+        } else {
+            HandshakeError::IdKeyMismatch
         };
         assert_eq!(untampered(&other, &me), (Err(mismatch.clone()), Err(mismatch)));
     }

@@ -431,7 +431,9 @@ mod tests {
     /// Adds updates to a collection whose rows have multiplicity 1.
     fn accumulate<D: Ord + Copy>(rows: &mut BTreeSet<D>, updates: &[(D, Time, Diff)]) {
         let mut counts: BTreeMap<D, Diff> = rows.iter().map(|row| (*row, 1)).collect();
-        updates.iter().for_each(|(row, _, diff)| *counts.entry(*row).or_default() += diff);
+        for (row, _, diff) in updates {
+            *counts.entry(*row).or_default() += diff;
+        }
         counts.retain(|_, count| *count != 0);
         assert!(counts.values().all(|count| *count == 1), "a row occurs once or not at all");
         *rows = counts.into_keys().collect();

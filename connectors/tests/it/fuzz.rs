@@ -5,7 +5,7 @@ use std::io::Cursor;
 use connectors::{Columns, Compression, Format, InputOptions, source_from};
 use proptest::prelude::*;
 
-use crate::support::{Chunks, Outcome, drain, line_of, read};
+use crate::support::{Chunks, Outcome, Owned, drain, line_of, read};
 
 const EVENTS: [&str; 5] = [
     r#"{"user":"u1","item":77,"action":"view","ts":1.7e12,"dwell_ms":41000.5,"room":"r"}"#,
@@ -92,7 +92,7 @@ proptest! {
         };
         let Ok(mut source) = open(Box::new(Cursor::new(text.clone().into_bytes()))) else { return Ok(()) };
         let outcome = drain(source.as_mut());
-        let mut positions: Vec<u64> = outcome.events.iter().map(|event| event.line()).collect();
+        let mut positions: Vec<u64> = outcome.events.iter().map(Owned::line).collect();
         positions.extend(outcome.rejected.iter().map(|rejected| line_of(rejected.position)));
         positions.sort_unstable();
         prop_assert!(positions.windows(2).all(|pair| pair[0] < pair[1]), "each line once: {:?}", positions);

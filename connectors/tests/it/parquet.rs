@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-use ::parquet::basic::Compression as Codec;
+use ::parquet::basic::{Compression as Codec, GzipLevel};
 use ::parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
@@ -89,7 +89,7 @@ fn options() -> InputOptions {
 fn reads_columns_of_all_types_from_all_row_groups() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.parquet");
-    for codec in [Codec::UNCOMPRESSED, Codec::SNAPPY, Codec::GZIP(Default::default()), Codec::LZ4_RAW] {
+    for codec in [Codec::UNCOMPRESSED, Codec::SNAPPY, Codec::GZIP(GzipLevel::default()), Codec::LZ4_RAW] {
         write(&path, codec);
         for options in [options(), columns("user=user_id,ts=session.start,dwell_ms=dwell")] {
             let outcome = drain(open(&path, &options).unwrap().as_mut());
@@ -99,9 +99,9 @@ fn reads_columns_of_all_types_from_all_row_groups() {
             assert_eq!(outcome.rejected.len(), 667);
             assert_eq!(outcome.rejected[1].place(), format!("{}:4", path.display()));
             for event in &outcome.events {
-                let row = event.line() as i64 - 1;
+                let row = event.line().cast_signed() - 1;
                 assert_eq!((event.user.clone(), event.item.clone()), (row.to_string(), format!("p{}", row % 50)));
-                assert_eq!((event.ts as i64, event.dwell_ms), (start() + row, Some(41_000)));
+                assert_eq!((event.ts.cast_signed(), event.dwell_ms), (start() + row, Some(41_000)));
             }
         }
     }
