@@ -5,7 +5,7 @@
 //! into names and writes. [`start()`] starts these threads, [`Running::join`] ends them.
 //!
 //! Only the reader and the snapshot threads wait for room in a channel. When the inputs end, each thread finishes its work and
-//! disconnects its channel: the reader, then the coordinator, then the writer. Whatever fails, the [`supervisor`] ends the run.
+//! disconnects its channel: the reader, then the coordinator, then the writer. Whatever fails, the supervisor ends the run.
 
 mod clock;
 mod commands;
