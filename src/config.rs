@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod keys;
 mod layers;
+mod public;
 mod raw;
 mod reader;
 mod render;
@@ -27,9 +28,10 @@ use schema::Levels;
 
 pub use compatibility::{check_compatibility, cluster_fingerprint, compatibility};
 pub use dataflows::{Audience, Config as Graph};
-pub use error::{ConfigError, ConfigErrors, Origin, Problem, public_set};
+pub use error::{ConfigError, ConfigErrors, Origin, Problem};
 pub use keys::input::Input;
 pub use keys::state::State;
+pub use public::public_set;
 
 /// The documented file of all defaults: `deltarec.toml` in the root of the repository.
 pub static DEFAULTS: LazyLock<String> = LazyLock::new(render::defaults_file);
@@ -68,6 +70,7 @@ impl Config {
 fn read(file: Option<&Path>, sets: &[String]) -> (Result<Config, ConfigErrors>, Vec<String>) {
     let (mut config, mut reader) = (Config::default(), layers::read(&keys::SECTIONS, &DEFAULTS, file, sets));
     keys::read(&mut reader, &mut config);
+    public::hide_secrets(&mut reader.errors);
     let result = if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(reader.errors)) };
     (result, reader.warnings)
 }

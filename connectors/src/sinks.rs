@@ -2,6 +2,7 @@
 
 mod claim;
 mod compress;
+mod file_claim;
 mod lines;
 mod record;
 mod rejects;

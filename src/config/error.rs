@@ -2,7 +2,6 @@ use std::fmt;
 
 use schema::{LevelsError, shown};
 
-use super::keys::SECTIONS;
 use crate::failure::Failure;
 
 /// All mistakes of a configuration, in the order of the layers. Displayed as a count, then one mistake per line.
@@ -12,7 +11,6 @@ pub struct ConfigErrors(Vec<ConfigError>);
 impl ConfigErrors {
     pub(super) fn new(mut errors: Vec<ConfigError>) -> Self {
         errors.sort_by(|a, b| a.origin.cmp(&b.origin));
-        errors.iter_mut().for_each(ConfigError::hide_unless_public);
         ConfigErrors(errors)
     }
 }
@@ -58,40 +56,6 @@ impl ConfigError {
             text.push_str("=(hidden)");
         }
     }
-
-    /// Hides the value of a key that may be meant for a secret.
-    fn hide_unless_public(&mut self) {
-        if let Problem::Wrong { key, .. } = &self.problem
-            && !is_public(key)
-        {
-            self.hide();
-        }
-    }
-}
-
-/// Whether messages may show the value of a dotted key. Nobody knows what a misspelt key was meant for, so outside the
-/// sections that have no secrets only known keys are public.
-fn is_public(key: &str) -> bool {
-    let top = key.split('.').next().unwrap_or_default().trim();
-    let in_section = |section: &str| key.trim().strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
-    matches!(top, "graph" | "levels" | "input" | "trending" | "state")
-        || SECTIONS.iter().any(|section| {
-            let name = in_section(section.name);
-            section.keys.iter().any(|key| !key.secret && Some(key.name) == name)
-        })
-}
-
-/// A `--set` without a value that may be a secret, for reports.
-pub fn public_set(text: &str) -> String {
-    match text.split_once('=') {
-        Some((key, _)) if is_public(key) => schema::redact_uris(text).into_owned(),
-        Some((key, _)) => format!("{}=(hidden)", one_line(key)),
-        None => {
-            let end = text.find(|c: char| !c.is_alphanumeric() && !"_-.\"# ".contains(c));
-            let key = one_line(&text[..end.unwrap_or(text.len())]);
-            if end.is_some() { format!("{key}(hidden)") } else { key }
-        }
-    }
 }
 
 /// Place of a value, ordered by layer, then by line.
@@ -113,7 +77,7 @@ pub enum Origin {
     Set {
         /// Index among the `--set`s, from 0.
         position: usize,
-        /// `key=value` as it was given.
+        /// `key=value`, without a value that may be a secret.
         text: String,
     },
 }
@@ -135,7 +99,7 @@ impl fmt::Display for Origin {
             Origin::Defaults { line } => write!(f, "built-in deltarec.toml:{line}"),
             Origin::File { path, line: Some(line) } => write!(f, "{path}:{line}"),
             Origin::File { path, line: None } => write!(f, "{path}"),
-            Origin::Set { text, .. } => write!(f, "--set {}", one_line(&public_set(text))),
+            Origin::Set { text, .. } => write!(f, "--set {}", one_line(text)),
         }
     }
 }

@@ -7,6 +7,7 @@ use toml::de::DeTable;
 use super::error::{ConfigError, Origin, Problem};
 use super::file::{line_and_column, read_file};
 use super::keys::{self, Section};
+use super::public::public_set;
 use super::raw::{Kind, Table, Value, dotted, table};
 use super::reader::Reader;
 use super::set::read_set;
@@ -21,7 +22,7 @@ pub(super) fn read(sections: &[Section], defaults: &str, file: Option<&Path>, se
     let mut reader = Reader::new(table(defaults, parsed.get_ref(), &line));
     let file = file.map(read_file);
     let sets = sets.iter().enumerate().map(|(position, text)| {
-        let origin = Origin::Set { position, text: text.clone() };
+        let origin = Origin::Set { position, text: public_set(text) };
         let wrong = |message| vec![ConfigError { origin: origin.clone(), problem: Problem::Set { message } }];
         read_set(&origin, text).map_err(wrong)
     });

@@ -8,7 +8,7 @@ use std::path::Path;
 use schema::ListKey;
 use serde::Deserialize;
 
-use super::claim::{FileClaim, lock};
+use super::file_claim::{FileClaim, lock};
 use super::{Stream, compress};
 use crate::error::sink_error;
 use crate::transports::{Packing, decompress};
