@@ -109,6 +109,12 @@ const MAX_DIGITS: usize = 36;
 /// Computes `text * 10^power` exactly. A float would not be exact: 1763900000.123 has no finite binary fraction. The text may
 /// have a sign `-`, a fraction and an exponent, as in JSON.
 pub(crate) fn scaled(text: &str, power: i64) -> Option<Scaled> {
+    // Nearly every number is a short integer. The copy of its digits below is 2% of the instructions of a replay.
+    if (0..=3).contains(&power) && text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let number: u64 = text.parse().ok()?;
+        let factor = [1, 10, 100, 1_000][usize::try_from(power).ok()?];
+        return Some(Scaled { floor: i128::from(number) * factor, is_whole: true });
+    }
     let (is_negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(whole, rest)| (whole, Some(rest)));
@@ -158,6 +164,12 @@ mod tests {
             ("-0.0001", 3, -1, false),
             ("-0.0", 3, 0, true),
             ("-1", 0, -1, true),
+            ("1763900004000", 0, 1_763_900_004_000, true),
+            ("1763900004", 3, 1_763_900_004_000, true),
+            ("007", 1, 70, true),
+            ("0", 3, 0, true),
+            ("999999999999999999", 3, 999_999_999_999_999_999_000, true),
+            ("1000000000000000000", 3, 1_000_000_000_000_000_000_000, true),
             ("0e999999999999", 0, 0, true),
             ("5e-1", 0, 0, false),
             ("1e300", 0, 10_i128.pow(36), true),
