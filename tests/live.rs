@@ -91,14 +91,6 @@ impl Sink for Slow {
         thread::sleep(self.0);
         Ok(())
     }
-
-    fn acknowledged(&self) -> Option<u64> {
-        None
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Limits log records that others cause: the first of each kind is logged at once, later ones after an interval, with the
 /// number of those in between.
 ///
-/// A kind is a variant of an error or a place in the code, never text that others write: whoever could vary it could fill the
+/// A kind is a variant of an error or a place in the code, never text that others write: anyone who could vary it could fill the
 /// log and the memory.
 ///
 /// ```

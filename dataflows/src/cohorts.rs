@@ -444,7 +444,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever is not passed on follows a viewer who is, and has the same single item, level and phase.
+        /// A viewer that is not passed on follows one that is, and has the same single item, level and phase.
         #[test]
         fn followers_have_the_history_of_their_representative(steps in steps(), seed in any::<u64>()) {
             let mut stage = CohortStage { state: State { newest_weight: 8, ..State::default() }, ..CohortStage::default() };

@@ -40,7 +40,7 @@ pub fn shrink_if_sparse<V>(map: &mut IdMap<V>) {
 /// The random multiplier of a map with id64 keys: the map hashes an id to bits 64 to 127 of `multiplier * id`.
 ///
 /// An id64 is a hash already, but without an identity key anybody can choose names by their ids, and ids that are equal in
-/// the bits that a map looks at would turn it into a list. The multiplier is unknown to whoever chooses the names. For any
+/// the bits that a map looks at would turn it into a list. The multiplier is unknown to anyone who chooses the names. For any
 /// two ids and any number n up to 64, the lowest n bits are equal with a probability of at most 2^(1-n) (Dietzfelbinger,
 /// 1996), so chosen ids collide as rarely as random ones. Two multiplications: a map of a strong hash would cost ten times
 /// as much.

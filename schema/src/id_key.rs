@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The function from names to ids: XXH3-64 without a key, SipHash-2-4 with one.
 ///
-/// XXH3 can be inverted: whoever can write events without a key can write names with any id they like. With a key the ids of
+/// XXH3 can be inverted: anyone who can write events without a key can write names with any id they like. With a key the ids of
 /// names cannot be foreseen. All processes and all runs of one state need the same key.
 ///
 /// ```

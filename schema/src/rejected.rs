@@ -71,7 +71,7 @@ pub enum Reason {
     /// The name has the id of another name that is in use.
     #[error(
         "{field} `{name}` has the same id as `{known}`, which is in use: names are not merged, so this one is left out; \
-         whoever can write events can craft such names unless identity.key is set"
+         anyone who can write events can craft such names unless identity.key is set"
     )]
     NameCollision {
         /// `user`, `item` or `room`.

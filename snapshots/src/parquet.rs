@@ -69,7 +69,7 @@ impl Codec for Parquet {
     }
 
     fn decode(&self, file: &Bytes) -> Result<Interactions, CodecError> {
-        // Whoever can write the state can write a right checksum too, and the library panics on some damage.
+        // Anyone who can write the state can write a right checksum too, and the library panics on some damage.
         catch_unwind(AssertUnwindSafe(|| read(file.clone())))
             .unwrap_or_else(|_| Err(CodecError::damaged("its reader failed")))
     }

@@ -14,7 +14,7 @@ pub(super) fn hide_secrets(errors: &mut [ConfigError]) {
     }
 }
 
-/// Whether messages may show the value of a dotted key. Nobody knows what a misspelt key was meant for, so outside the
+/// Whether messages may show the value of a dotted key. A misspelt key may have been meant for a secret, so outside the
 /// sections that have no secrets only known keys are public.
 fn is_public(key: &str) -> bool {
     let top = key.split('.').next().unwrap_or_default().trim();

@@ -95,14 +95,6 @@ mod tests {
             self.0.recv().unwrap_or_default();
             Ok(())
         }
-
-        fn acknowledged(&self) -> Option<u64> {
-            None
-        }
-
-        fn close(&mut self) -> Result<(), SinkError> {
-            Ok(())
-        }
     }
 
     #[test]

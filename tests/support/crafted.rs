@@ -1,4 +1,4 @@
-//! Names crafted by their ids, as whoever can write events can craft them when there is no identity key.
+//! Names crafted by their ids, as anyone who can write events can craft them when there is no identity key.
 
 use schema::id64;
 

@@ -139,7 +139,7 @@ impl FromStr for SecretPlace {
 impl fmt::Display for SecretPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Somebody may have written the password in place of the name.
+            // The user may have written the password in place of the name.
             SecretPlace::Env(name) if !is_variable(name) => f.write_str("environment variable (name hidden)"),
             SecretPlace::Env(name) => write!(f, "environment variable {name}"),
             SecretPlace::File(path) => write!(f, "file {}", path.display()),
@@ -170,7 +170,7 @@ impl fmt::Debug for SecretText {
 }
 
 impl SecretPlace {
-    /// Reads the secret. A file of this user must be readable by nobody else.
+    /// Reads the secret. A file of this user must not be readable by others.
     pub fn read(&self) -> Result<SecretText, String> {
         let failed = |error: &dyn fmt::Display| format!("cannot read {self}: {error}");
         match self {

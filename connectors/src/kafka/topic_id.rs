@@ -1,4 +1,4 @@
-//! The id of a topic, which tells a topic that was deleted and created again from the one before it.
+//! The id of a topic, which differs after a topic was deleted and created again.
 //!
 //! The binding has no safe function for `DescribeTopics`, so this module calls librdkafka itself.
 

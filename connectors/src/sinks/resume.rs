@@ -94,7 +94,7 @@ fn continue_file(
     Ok(Stream::Started(packed))
 }
 
-/// Creates a file that nobody else has. What a killed run left under the name is removed; a link there is not followed.
+/// Creates a file that did not exist. What a killed run left under the name is removed; a link there is not followed.
 fn create_new(path: &Path) -> io::Result<File> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -37,7 +37,7 @@ pub(super) fn warn_without_key(ids: IdKey, inputs: &[Uri]) {
     if let (None, Some(topic)) = (ids.fingerprint(), topic) {
         tracing::warn!(
             input = %topic,
-            "names come from the network and there is no identity key: whoever can write events can keep users and items \
+            "names come from the network and there is no identity key: anyone who can write events can keep users and items \
              out by names with the same ids, and slow this process down; set identity.key or {VARIABLE} \
              (`openssl rand -hex 32`), with an empty state (docs/operations.md)"
         );

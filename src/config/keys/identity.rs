@@ -6,7 +6,7 @@ use crate::config::rules::secret;
 pub(super) fn section() -> Section {
     Section {
         name: "identity",
-        doc: "Ids of names. Without a key they can be foreseen, and crafted by whoever can write events. See \
+        doc: "Ids of names. Without a key they can be foreseen, and crafted by anyone who can write events. See \
               docs/operations.md.",
         keys: vec![Key {
             name: "key",

@@ -4,7 +4,7 @@
 //! adjacent: when the popularity of the item crosses a threshold, the affected sixty-fourth of its pairs is read without
 //! the rest.
 //!
-//! Without an identity key whoever can write events can choose items of a single phase, whose home slots would all lie in a
+//! Without an identity key anyone who can write events can choose items of a single phase, whose home slots would all lie in a
 //! sixty-fourth of the table. So a table in which an entry lies far from its home slot gives up the order.
 
 use std::ops::Range;
