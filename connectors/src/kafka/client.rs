@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::Client;
@@ -23,6 +24,9 @@ pub(super) const SERVE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Time limit of one metadata request, short so that a refusal is noticed before [`CONNECT_TIMEOUT`].
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time after which a request for which a partition had no leader is repeated.
+const LEADER_RETRY: Duration = Duration::from_millis(100);
 
 /// A client failed: description and advice.
 #[derive(Clone, Debug)]
@@ -128,14 +132,39 @@ pub(super) fn consumer(
     config.create_with_context(LoggingContext::new(&address.topic)).map_err(|error| config_error(&error))
 }
 
-/// First and end offset of a partition.
+/// First and end offset of a partition. Retries while its leader changes, at most for [`CONNECT_TIMEOUT`].
 pub(super) fn watermarks(
     consumer: &BaseConsumer<LoggingContext>,
     topic: &str,
     partition: i32,
 ) -> Result<(i64, i64), ClientError> {
-    let watermarks = consumer.fetch_watermarks(topic, partition, CONNECT_TIMEOUT);
-    watermarks.map_err(|error| explain(&error, consumer.client().context()))
+    let started = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, CONNECT_TIMEOUT) {
+            Err(error) if has_no_leader(error.rdkafka_error_code()) && started.elapsed() < CONNECT_TIMEOUT => {
+                tracing::debug!(topic, partition, %error, "the request is repeated");
+                thread::sleep(LEADER_RETRY);
+            }
+            watermarks => return watermarks.map_err(|error| explain(&error, consumer.client().context())),
+        }
+    }
+}
+
+/// Whether a partition has no leader yet, or has another one than the client knows: for a moment after a topic was created,
+/// and whenever brokers come and go.
+fn has_no_leader(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::ReplicaNotAvailable
+                | RDKafkaErrorCode::FencedLeaderEpoch
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::OffsetNotAvailable
+                | RDKafkaErrorCode::KafkaStorageError
+        )
+    )
 }
 
 /// Context of a client: logs errors and keeps the statistics of a topic.
@@ -249,9 +278,7 @@ pub(super) fn partitions<C: ClientContext>(
                     None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                         return Ok(None);
                     }
-                    Some(RDKafkaErrorCode::LeaderNotAvailable) => {
-                        KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)
-                    }
+                    Some(code) if has_no_leader(Some(code)) => KafkaError::MetadataFetch(code),
                     Some(code) => return Err(explain(&KafkaError::MetadataFetch(code), context)),
                 }
             }
@@ -264,6 +291,7 @@ pub(super) fn partitions<C: ClientContext>(
         if refused || started.elapsed() > CONNECT_TIMEOUT {
             return Err(explain(&last, context));
         }
+        thread::sleep(LEADER_RETRY);
     }
 }
 
@@ -339,5 +367,33 @@ pub(super) fn config_error(error: &KafkaError) -> ClientError {
         error => {
             ClientError::new(format!("cannot create a client: {error}"), "see [kafka.options] and [kafka.security]")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    #[test]
+    fn a_partition_without_a_leader_is_asked_again() {
+        let broker = MockCluster::<DefaultProducerContext>::new(1).unwrap();
+        broker.create_topic("t", 1, 1).unwrap();
+        let address = Address::parse(&format!("{}/t", broker.bootstrap_servers())).unwrap();
+        let consumer = consumer(&address, &KafkaOptions::default(), "g", &[]).unwrap();
+        let errors = [
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+        ];
+        broker.request_errors(RDKafkaApiKey::ListOffsets, &errors);
+        assert_eq!(watermarks(&consumer, "t", 0).map_err(|error| error.what), Ok((0, 0)));
+        broker.request_errors(
+            RDKafkaApiKey::ListOffsets,
+            &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 2],
+        );
+        assert!(watermarks(&consumer, "t", 0).is_err_and(|error| error.what.contains("not allowed")));
     }
 }
