@@ -13,6 +13,8 @@ pub struct Loss {
     pub process: usize,
     /// Error of the link.
     pub what: String,
+    /// Whether the process has closed its link in order: a loss only if the run goes on.
+    pub is_closed: bool,
 }
 
 /// Takes the first loss of a run.
@@ -23,22 +25,22 @@ pub struct LossReporter {
 }
 
 impl LossReporter {
-    /// Calls `report` once, for the first process that is lost.
+    /// Calls `report` once for the first process that is lost, and for each link that is closed in order.
     pub fn new(report: impl Fn(Loss) + Send + Sync + 'static) -> Self {
         LossReporter { report: Arc::new(report), is_lost: Arc::default() }
     }
 
     /// Reports a loss, unless there was one before.
     pub(super) fn report(&self, loss: Loss) {
-        if !self.is_lost.swap(true, Ordering::AcqRel) {
+        if loss.is_closed || !self.is_lost.swap(true, Ordering::AcqRel) {
             (self.report)(loss);
         }
     }
 }
 
 impl Loss {
-    /// Calls `report` once, for the first process that is lost, whether its link reports it or timely panics. Panics that
-    /// follow from it are not printed. The links need what is returned.
+    /// Calls `report` once for the first process that is lost, whether its link reports it or timely panics, and for each link
+    /// that is closed in order. Panics that follow from a loss are not printed. The links need what is returned.
     pub fn listen(report: impl Fn(Loss) + Send + Sync + 'static) -> LossReporter {
         let reporter = LossReporter::new(report);
         let (installed, previous) = (reporter.clone(), panic::take_hook());
@@ -59,7 +61,7 @@ impl Loss {
         let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
         let text = text.unwrap_or_default();
         let what = text.strip_prefix("timely communication error: ").unwrap_or(text);
-        Some(Loss { process, what: what.to_owned() })
+        Some(Loss { process, what: what.to_owned(), is_closed: false })
     }
 }
 
@@ -70,7 +72,7 @@ mod tests {
     #[test]
     fn finds_the_lost_process_by_the_name_of_the_thread() {
         let text = String::from("timely communication error: reading data: socket closed");
-        let loss = Loss { process: 2, what: "reading data: socket closed".into() };
+        let loss = Loss { process: 2, what: "reading data: socket closed".into(), is_closed: false };
         assert_eq!(Loss::of("timely:recv-2", &text), Some(loss));
         assert_eq!(Loss::of("timely:work-2", &text), None);
     }

@@ -112,10 +112,18 @@ impl LinkStream {
         self.reporter = Some(reporter);
     }
 
+    /// Reports that the other end has closed the link in order.
+    fn report_end(&self) {
+        if let Some(reporter) = &self.reporter {
+            let what = String::from("it has ended without a reason");
+            reporter.report(Loss { process: self.state.process, what, is_closed: true });
+        }
+    }
+
     fn failed(&self, error: &LinkError) -> io::Error {
         let what = error.to_string();
         if let Some(reporter) = &self.reporter {
-            reporter.report(Loss { process: self.state.process, what: what.clone() });
+            reporter.report(Loss { process: self.state.process, what: what.clone(), is_closed: false });
         }
         io::Error::other(what)
     }
@@ -218,7 +226,10 @@ impl Read for LinkStream {
         let mut reader = locked(&self.state.reader);
         while !out.is_empty() {
             match reader.open(out) {
-                Ok(0) if reader.has_ended => break,
+                Ok(0) if reader.has_ended => {
+                    self.report_end();
+                    break;
+                }
                 Ok(0) => reader.fill(&self.state.socket).map_err(|error| self.failed(&error))?,
                 Ok(length) => return Ok(length),
                 Err(error) => return Err(self.failed(&error.into())),
@@ -290,7 +301,11 @@ mod tests {
     fn read_all(mut stream: LinkStream, piece: usize) -> (Vec<u8>, Option<String>) {
         let reported: Arc<Mutex<Option<String>>> = Arc::default();
         let report = Arc::clone(&reported);
-        stream.reporter = Some(LossReporter::new(move |loss: Loss| *report.lock().unwrap() = Some(loss.what)));
+        stream.reporter = Some(LossReporter::new(move |loss: Loss| {
+            if !loss.is_closed {
+                *report.lock().unwrap() = Some(loss.what);
+            }
+        }));
         let (mut all, mut buffer) = (Vec::new(), vec![0; piece]);
         let failed = loop {
             match stream.read(&mut buffer) {

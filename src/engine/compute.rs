@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use timely::WorkerConfig;
 use timely::communication::AllocatorBuilder;
@@ -14,6 +15,7 @@ use super::supervisor::{Part, Reporter, Supervisor, catch_panic};
 use super::worker::{AllGauges, Durability, MAX_SLEEP, Topology, build};
 use super::{RunError, follower};
 use crate::cluster::{Links, Loss};
+use crate::faults;
 
 /// Starts the workers of this process, with links to those of other processes. In process 0 the first worker is the
 /// coordinator. The end of each is reported.
@@ -34,9 +36,10 @@ pub(super) fn start_workers(
     let connected: io::Result<(Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>)> = match links {
         Some(links) => {
             let (reporter, hosts) = (reporter.clone(), links.hosts.clone());
-            let loss = Loss::listen(move |Loss { process, what }| {
+            let loss = Loss::listen(move |Loss { process, what, is_closed }| {
                 let address = hosts.address(process).to_owned();
-                reporter.report(Part::Helper("links"), Err(RunError::Lost { process, address, what }));
+                let part = if is_closed { Part::ClosedLink } else { Part::Helper("links") };
+                reporter.report(part, Err(RunError::Lost { process, address, what }));
             });
             links.into_workers(workers, &loss)
         }
@@ -110,10 +113,23 @@ fn end_worker(
             });
         }
     };
-    while (worker.index() == 0 || has_failed) && !ending.is_decided() {
-        receive(&mut channel);
-        worker.step_or_park(Some(MAX_SLEEP));
+    if worker.index() == 0 || has_failed {
+        let waited = catch_panic("worker", || {
+            while !ending.is_decided() {
+                receive(&mut channel);
+                worker.step_or_park(Some(MAX_SLEEP));
+            }
+            Ok(())
+        });
+        if waited.is_err() {
+            // A worker one of whose links is lost panics at each step. What it sends still goes out on the others.
+            reporter.report(Part::Helper("worker"), waited);
+            while !ending.is_decided() {
+                thread::park_timeout(MAX_SLEEP);
+            }
+        }
     }
+    faults::hit_infallible("worker.end");
     let is_first = worker.index().is_multiple_of(topology.workers);
     let sends = topology.processes > 1 && is_first && (worker.index() == 0 || ending.failure().is_some());
     if let Some(channel) = channel.as_mut().filter(|_| sends) {

@@ -5,6 +5,7 @@
 //! | an input or the log of rejected records fails | nothing more is read; what was read is written, and the last snapshot is taken |
 //! | the last snapshot fails | the run has ended anyway, and fails |
 //! | the reader of an output closes its pipe | the run is cut and succeeds |
+//! | a process has closed its link, and [`LINKS_GRACE`] later the run has still not ended here | the process is lost |
 //! | anything else fails, any thread panics, a process is lost | the run is cut and fails |
 //!
 //! A run that is **cut** discards what is in flight and takes no snapshot. Its threads get [`GRACE`] to end, and one that is
@@ -40,6 +41,8 @@ pub(super) enum Part {
     /// The log of rejected records is closed.
     Rejects,
     Display,
+    /// A process has closed its link in order. Its error is that of the run only if the run goes on.
+    ClosedLink,
     /// A thread that serves another: the run waits for none, but fails with each.
     Helper(&'static str),
 }
@@ -54,6 +57,7 @@ impl Part {
             Part::Snapshots => "snapshots",
             Part::Rejects => "rejects",
             Part::Display => "progress",
+            Part::ClosedLink => "links",
             Part::Helper(name) => name,
         }
     }
@@ -166,6 +170,8 @@ pub(super) struct Supervisor {
     /// When the run was first seen to be ending.
     ending_since: Option<Instant>,
     ended: Vec<Part>,
+    /// The first link that was closed in order.
+    closed_link: Option<(Instant, RunError)>,
     /// The first failure, or that a pipe was closed.
     failure: Option<RunError>,
     /// Set once the run is cut by a failure: nothing is waited for any longer than this.
@@ -185,6 +191,7 @@ impl Supervisor {
             output_timeout: OUTPUT_TIMEOUT,
             ending_since: None,
             ended: Vec::new(),
+            closed_link: None,
             failure: None,
             deadline: None,
         }
@@ -230,6 +237,7 @@ impl Supervisor {
                 self.on_end(part, result);
             }
             self.check_outputs();
+            self.check_links();
         }
     }
 
@@ -239,10 +247,14 @@ impl Supervisor {
     }
 
     fn on_end(&mut self, part: Part, result: Result<(), RunError>) {
-        if !matches!(part, Part::Helper(_)) {
+        if !matches!(part, Part::Helper(_) | Part::ClosedLink) {
             self.ended.push(part);
         }
         let Err(error) = result else { return };
+        if part == Part::ClosedLink {
+            self.closed_link.get_or_insert((Instant::now(), error));
+            return;
+        }
         let is_closed = error.is_closed_output();
         if cuts(part, &error) {
             if !is_closed && self.deadline.is_none() {
@@ -281,6 +293,15 @@ impl Supervisor {
         if let Some(output) = late {
             let what = (output.0.describe)();
             self.on_end(Part::Helper("output"), Err(RunError::NotAcknowledged { what, after: self.output_timeout }));
+        }
+    }
+
+    /// Fails if another process has ended, and this one was not told how the run ends: it would wait for ever.
+    fn check_links(&mut self) {
+        if self.ending.is_decided() {
+            self.closed_link = None;
+        } else if let Some((_, error)) = self.closed_link.take_if(|(since, _)| since.elapsed() >= LINKS_GRACE) {
+            self.on_end(Part::Helper("links"), Err(error));
         }
     }
 
@@ -369,6 +390,26 @@ mod tests {
         // A pipe that is closed hides no failure.
         let (is_cut, error) = end(vec![(Part::Writer, Err(closed(true))), (Part::Helper("packer"), Err(panicked()))]);
         assert!(is_cut && error.starts_with("the thread `writer` panicked: m"), "{error}");
+    }
+
+    #[test]
+    fn a_closed_link_is_a_loss_unless_the_end_is_known() {
+        let lost = || RunError::Lost { process: 1, address: "h:1".into(), what: "x".into() };
+        for is_decided in [false, true] {
+            let mut supervisor = Supervisor::new(Stop::default(), 0);
+            if is_decided {
+                supervisor.ending.decide(None);
+            }
+            supervisor.reporter.report(Part::ClosedLink, Err(lost()));
+            supervisor.wait_briefly_for(Part::Workers);
+            assert!(supervisor.failure.is_none());
+            supervisor.wait_until(
+                &[Part::Workers],
+                Some(Instant::now() + LINKS_GRACE + CHECK_INTERVAL),
+                Duration::ZERO,
+            );
+            assert_eq!(supervisor.finish().is_err(), !is_decided);
+        }
     }
 
     #[test]

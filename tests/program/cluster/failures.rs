@@ -63,3 +63,17 @@ fn a_closed_pipe_ends_all_processes_well() {
     second.finish_within(RUN_TIMEOUT).assert_success().assert_stderr(&[]);
     assert_eq!(first.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_process_that_ends_without_its_reason_is_lost() {
+    if !HAS_FAULTS {
+        return;
+    }
+    let dir = TestDir::new();
+    let cluster = Cluster::new(&dir, 2, 1);
+    let args = "--input generate:events=2000,users=200,items=50 --output out.jsonl";
+    let first = start_with(&dir, "worker.end=panic", &cluster.args(0, args));
+    let second = cluster.start(1, args);
+    assert_end(&first.finish_within(RUN_TIMEOUT), 1, &["injected panic at worker.end"]);
+    assert_end(&second.finish_within(RUN_TIMEOUT), 3, &["process 0", "is lost (it has ended without a reason)"]);
+}
