@@ -8,6 +8,7 @@ use super::broker::{Broker, TOPIC_TIMEOUT, assert_no_repeats, kafka_script, real
 use super::{
     TestDir, assert_lists_eq, expected_lists, full_size, lists_from_file, simulated, start, stop, wait_for_backfill,
 };
+use crate::program::cluster::write_secret;
 
 #[test]
 fn rejected_records_are_copied_unchanged_to_the_dead_letter_topic() {
@@ -169,8 +170,8 @@ fn tls_and_sasl_connect_and_wrong_passwords_are_refused() {
     let (user, password) = (var("DELTAREC_KAFKA_USER").unwrap(), var("DELTAREC_KAFKA_PASSWORD").unwrap());
     let plain = real_broker("").unwrap();
     let dir = TestDir::new();
-    dir.write("password", format!("{password}\n"));
-    dir.write("wrong", "let-me-in-please\n");
+    write_secret(&dir, "password", &format!("{password}\n"));
+    write_secret(&dir, "wrong", "let-me-in-please\n");
     let events = simulated(&dir, "events=1500,users=60,items=50,seed=45");
     let expected = expected_lists(&events);
     let sasl_with = |mechanism: &str, file: &str| {
