@@ -358,8 +358,9 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
     } else {
         let rows = neighbours
             .map(|(subscription, neighbour)| (subscription.row, (neighbour.item, u32::from(neighbour.similarity))));
-        let contributions = reference::of_items(users.profiles.clone(), rows, params.items_weight);
-        scored(reference::lists(users.profiles, contributions, params.k))
+        let weights = users.profiles.map(|(user, item)| (user, (item.item, item.weight())));
+        let contributions = reference::of_items(weights.clone(), rows, params.items_weight);
+        scored(reference::lists(weights, contributions, params.k))
     }
 }
 

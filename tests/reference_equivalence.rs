@@ -9,6 +9,7 @@ use dataflows::operators::{
     CandidateSource, SimilarUsers, Subscriber, Subscription, activity, histories, interactions, lists,
     profile_subscriptions, rank_similar_users, row_subscriptions, samples, similar_items, trending,
 };
+use dataflows::types::ProfileItem;
 use dataflows::{Config, Event, GraphInput, ListKey, Scope};
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
@@ -65,7 +66,9 @@ fn disagreements(
             let expected = output
                 .profiles
                 .clone()
-                .flat_map(move |(_, (item, weight))| (weight > 0).then_some(Subscription { row: item, subscriber }))
+                .flat_map(move |(_, ProfileItem { item, stair, .. })| {
+                    (stair > 0).then_some(Subscription { row: item, subscriber })
+                })
                 .threshold_named("subscriptions to profiles", |_, _| 1);
             report(subscriptions.clone().negate().concat(expected), "subscriptions to profiles", &found);
 
@@ -75,45 +78,26 @@ fn disagreements(
                 similar_items(pairs, history, subscriptions.clone(), output.loading, &config, &gauges).neighbours;
             let rows = reference::similar_items(output.cooccurrence, output.history.clone(), &params)
                 .arrange_by_key_named("rows");
-            let subscriptions =
-                subscriptions.map(|to| (to.row, to.worker())).arrange_by_key_named("subscriptions by item");
-            let expected = subscriptions.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
+            let by_item =
+                subscriptions.clone().map(|to| (to.row, to.worker())).arrange_by_key_named("subscriptions by item");
+            let expected = by_item.join_core(rows, |item, worker, (j, v)| Some((*item, *worker, *j, *v)));
             let emitted =
                 neighbours.clone().map(|(at, row)| (at.row, at.worker(), row.item, u32::from(row.similarity)));
             let emitted = emitted.inspect(count("similar items", &counted));
             report(emitted.negate().concat(expected), "similar items", &found);
 
-            // Histories of the audience: those of the interactions operator, and the items of its profiles.
-            let viewed = output.audience_histories.clone().map(|(user, (item, _))| (user, item));
-            if params.users_weight > 0 {
-                let expected = output.profiles.clone().map(|(user, (item, _))| (user, item));
-                report(viewed.negate().concat(expected), "audience's histories", &found);
-            }
-
             // Samples: replicated tables of the users of an item, and reduce and join.
-            let audience_histories = output.audience_histories.clone();
-            let subscriptions =
-                row_subscriptions(subscriber, audience_histories.clone(), "viewed items", |(_, (item, _))| *item);
-            let expected = audience_histories.clone().map(move |(_, (item, _))| Subscription { row: item, subscriber });
-            report(
-                subscriptions.clone().negate().concat(expected.threshold_named("viewed items", |_, _| 1)),
-                "subscriptions to items",
-                &found,
-            );
-            let (members, weights) = samples(output.history.clone(), subscriptions.clone(), &config);
+            let members = samples(output.history.clone(), subscriptions.clone(), &config);
             let rows = reference::samples(output.history.clone(), &params);
-            let emitted = members
-                .clone()
-                .map(|(at, member)| ((at.row, at.worker()), (member.user, member.level, u64::from(member.rarity))));
+            let emitted = members.clone().map(|(at, member)| ((at.row, at.worker()), (member.user, member.level, 1)));
             let expected = for_subscribers(rows, subscriptions);
             report(emitted.negate().concat(expected), "samples", &found);
 
             // Activity: replicated sums, and join and count.
             let on_workers = members.inner.exchange(|update| update.0.0.worker()).as_collection();
             let sampled = on_workers.clone().map(|(_, member)| member.user);
-            let of_users = audience_histories.clone().map(|(user, _)| user).concat(sampled);
-            let subscriptions = row_subscriptions(subscriber, of_users, "compared users", |user| *user);
-            let active = activity(weights, subscriptions.clone(), &config);
+            let subscriptions = row_subscriptions(subscriber, sampled, "compared users", |user| Some(*user));
+            let active = activity(output.history.clone(), subscriptions.clone(), &config);
             let resolution = params.resolution;
             let rows = reference::activity(output.history.clone()).map(move |(user, activity)| {
                 (user, u32::try_from(fine_log(activity, resolution)).expect("a small number"))
@@ -122,12 +106,13 @@ fn disagreements(
             report(emitted.negate().concat(for_subscribers(rows, subscriptions)), "activity", &found);
 
             // Similar users: the ranking over cached rows, and joins and reduce.
-            let similar = rank_similar_users(audience_histories.clone(), on_workers.clone(), active, &config, &gauges);
+            let profiles = output.profiles.clone();
+            let similar = rank_similar_users(profiles, on_workers.clone(), active, &config, &gauges);
             let everywhere = on_workers
-                .map(|(at, member)| (at.row, (member.user, member.level, u64::from(member.rarity))))
+                .map(|(at, member)| (at.row, (member.user, member.level, 1)))
                 .threshold_named("one sample each", |_, _| 1);
             let expected = reference::similar_users(
-                audience_histories,
+                output.profiles.clone().map(|(user, item)| (user, (item.item, item.level))),
                 everywhere,
                 reference::activity(output.history.clone()),
                 &params,
@@ -138,7 +123,7 @@ fn disagreements(
 
             // Histories of similar users, for subscribers.
             let subscriptions =
-                row_subscriptions(subscriber, similar.clone(), "followed users", |(_, other)| other.user);
+                row_subscriptions(subscriber, similar.clone(), "followed users", |(_, other)| Some(other.user));
             let followed = histories(output.history.clone(), subscriptions.clone(), &config);
             let emitted = followed.clone().map(|(at, interaction)| ((at.row, at.worker()), interaction));
             report(
@@ -154,9 +139,10 @@ fn disagreements(
                 .map(|(at, row)| (at.row, (row.item, u32::from(row.similarity))))
                 .threshold_named("one row each", |_, _| 1);
             let users = similar.clone().map(|(user, other)| (user, (other.user, u32::from(other.similarity))));
-            let contributions = reference::of_items(output.profiles.clone(), rows, params.items_weight)
+            let weights = output.profiles.clone().map(weight);
+            let contributions = reference::of_items(weights.clone(), rows, params.items_weight)
                 .concat(reference::of_users(users, output.history, params.users_weight));
-            let expected = reference::lists(output.profiles.clone(), contributions, params.k);
+            let expected = reference::lists(weights, contributions, params.k);
             let expected =
                 expected.map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
             let mut sources = vec![CandidateSource::similar_items(config.sources.items, output.profiles, neighbours)];
@@ -198,6 +184,11 @@ fn compare_trending<'scope>(
         trending(weights, k).map(|(key, list)| (key_id(key), list.iter().map(|scored| scored.item).collect()));
     let emitted = emitted.inspect(count("trending", counted));
     report(emitted.negate().concat(expected), "trending", found).map(drop)
+}
+
+/// An item of a profile with its weight.
+fn weight((user, item): (u64, ProfileItem)) -> (u64, (u64, u32)) {
+    (user, (item.item, item.weight()))
 }
 
 /// Puts three quarters of the users into one of three rooms, so that there are several scopes.

@@ -2,22 +2,39 @@
 
 use dataflows::types::Level;
 
-use super::user::User;
+use super::user::{RetainedEvent, User};
 
-/// Level of an item in a history before and after a batch; 0 if absent.
+/// Level and last touch of an item in a history; level 0 if absent.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Interaction {
+    pub(crate) touched: u64,
+    pub(crate) level: Level,
+}
+
+impl Interaction {
+    /// Reads the next older event of the item. The first one is the last touch, the last one has the highest level.
+    fn read(&mut self, event: &RetainedEvent) {
+        if self.level == 0 {
+            self.touched = event.ts;
+        }
+        self.level = event.level;
+    }
+}
+
+/// An item of a history before and after a batch.
 #[derive(Clone, Copy)]
-pub(crate) struct LevelChange {
+pub(crate) struct ItemChange {
     pub(crate) item: u32,
-    pub(crate) old: Level,
-    pub(crate) new: Level,
+    pub(crate) old: Interaction,
+    pub(crate) new: Interaction,
 }
 
 /// Changes of histories by a batch.
 #[derive(Default)]
 pub(crate) struct Differences {
-    /// Items by user, those with a changed level first.
-    levels: Vec<LevelChange>,
-    /// Ranges in `levels` by user: start of the changed items, start of the others, end.
+    /// Items by user, those with a change first.
+    items: Vec<ItemChange>,
+    /// Ranges in `items` by user: start of the changed items, start of the others, end.
     users: Vec<[u32; 3]>,
     /// Change of the popularity by item.
     popularity: Vec<i32>,
@@ -25,8 +42,8 @@ pub(crate) struct Differences {
     popular: Vec<u32>,
     /// Position in `current` plus one, by item; 0 if absent.
     positions: Vec<u32>,
-    /// Levels of the current user.
-    current: Vec<LevelChange>,
+    /// Items of the current user.
+    current: Vec<ItemChange>,
     /// Positions in `current` of the newest interactions.
     ranks: Vec<u32>,
 }
@@ -34,7 +51,7 @@ pub(crate) struct Differences {
 impl Differences {
     /// Forgets the changes of the batch before.
     pub(super) fn clear(&mut self) {
-        self.levels.clear();
+        self.items.clear();
         self.users.clear();
     }
 
@@ -44,9 +61,9 @@ impl Differences {
     }
 
     /// Changed and other items of each user with a change.
-    pub(crate) fn users(&self) -> impl Iterator<Item = (&[LevelChange], &[LevelChange])> {
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&[ItemChange], &[ItemChange])> {
         self.users.iter().map(|[start, middle, end]| {
-            (&self.levels[*start as usize..*middle as usize], &self.levels[*middle as usize..*end as usize])
+            (&self.items[*start as usize..*middle as usize], &self.items[*middle as usize..*end as usize])
         })
     }
 
@@ -56,10 +73,10 @@ impl Differences {
         self.popular.drain(..).map(|item| (item, std::mem::take(&mut popularity[item as usize])))
     }
 
-    fn entry(&mut self, item: u32) -> &mut LevelChange {
+    fn entry(&mut self, item: u32) -> &mut ItemChange {
         let position = &mut self.positions[item as usize];
         if *position == 0 {
-            self.current.push(LevelChange { item, old: 0, new: 0 });
+            self.current.push(ItemChange { item, old: Interaction::default(), new: Interaction::default() });
             *position = self.current.len() as u32;
         }
         &mut self.current[*position as usize - 1]
@@ -68,7 +85,7 @@ impl Differences {
     /// Records the interactions of a user before the batch.
     pub(super) fn record_old(&mut self, user: &User) {
         for event in &user.events {
-            self.entry(event.item).old = event.level;
+            self.entry(event.item).old.read(event);
         }
     }
 
@@ -82,8 +99,8 @@ impl Differences {
                 break;
             }
             let change = self.entry(event.item);
-            let first = change.new == 0;
-            change.new = event.level;
+            let first = change.new.level == 0;
+            change.new.read(&event);
             if first {
                 self.ranks.push(self.positions[event.item as usize] - 1);
             }
@@ -93,29 +110,31 @@ impl Differences {
         }
     }
 
-    /// Item and level of the newest interactions after the batch.
-    pub(super) fn ranked(&self) -> impl Iterator<Item = (u32, Level)> {
+    /// Items and interactions after the batch, newest first.
+    pub(super) fn ranked(&self) -> impl Iterator<Item = (u32, Interaction)> {
         self.ranks.iter().map(|position| self.current[*position as usize]).map(|change| (change.item, change.new))
     }
 
     /// Appends the changes of the current user.
     pub(super) fn finish_user(&mut self) {
-        let start = self.levels.len();
+        let start = self.items.len();
         for change in &self.current {
             self.positions[change.item as usize] = 0;
             if change.old != change.new {
-                self.levels.push(*change);
+                self.items.push(*change);
+            }
+            if change.old.level != change.new.level {
                 let popularity = &mut self.popularity[change.item as usize];
                 if *popularity == 0 {
                     self.popular.push(change.item);
                 }
-                *popularity += i32::from(change.new) - i32::from(change.old);
+                *popularity += i32::from(change.new.level) - i32::from(change.old.level);
             }
         }
-        let middle = self.levels.len();
+        let middle = self.items.len();
         if middle > start {
-            self.levels.extend(self.current.iter().filter(|change| change.old == change.new));
-            self.users.push([start, middle, self.levels.len()].map(|at| u32::try_from(at).expect("a batch is small")));
+            self.items.extend(self.current.iter().filter(|change| change.old == change.new));
+            self.users.push([start, middle, self.items.len()].map(|at| u32::try_from(at).expect("a batch is small")));
         }
         self.current.clear();
     }

@@ -87,7 +87,7 @@ impl Cost {
             items: Items::default(),
             histories: Histories::new(config),
             differences: Differences::default(),
-            pairs: Pairs::default(),
+            pairs: Pairs::new(config.near),
             rows: Rows::new(config),
             viewers: Viewers::new(config),
             times: StageTimes::default(),

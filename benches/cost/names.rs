@@ -30,8 +30,8 @@ impl Users {
 /// Number of phases of the quantised logarithm. The phase of two items is the xor of the low bits of their ids.
 pub(crate) const PHASES: u32 = 64;
 
-/// Limit of item numbers: the change of a pair has 27 bits for one.
-pub(crate) const MAX_ITEMS: u32 = 1 << 27;
+/// Limit of item numbers: the change of a pair has 26 bits for one.
+pub(crate) const MAX_ITEMS: u32 = 1 << 26;
 
 /// Items with nearly dense numbers that have the low six bits of the id. The phase of a pair then follows from the numbers,
 /// and tables sorted by number can be searched by phase. Some numbers are unused.

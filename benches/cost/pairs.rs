@@ -1,6 +1,6 @@
 //! Co-occurrence counts, and their changes by a batch.
 
-use super::differences::{Differences, LevelChange};
+use super::differences::{Differences, Interaction, ItemChange};
 use super::names::PHASES;
 use super::prefetch::prefetch;
 
@@ -89,18 +89,18 @@ impl Row {
     }
 }
 
-/// Change of a count by at most 15 in either direction, with the other item: below
-/// [`MAX_ITEMS`](super::names::MAX_ITEMS), so that 27 bits hold it.
+/// Change of a count by at most 30 in either direction, with the other item: below
+/// [`MAX_ITEMS`](super::names::MAX_ITEMS), so that 26 bits hold it.
 #[derive(Clone, Copy, Default)]
 struct Change(u32);
 
 impl Change {
     fn new(item: u32, change: i32) -> Self {
-        Change((item << 5) | (change + 16).cast_unsigned())
+        Change((item << 6) | (change + 32).cast_unsigned())
     }
 
     fn parts(self) -> (u32, i32) {
-        (self.0 >> 5, (self.0 & 31).cast_signed() - 16)
+        (self.0 >> 6, (self.0 & 63).cast_signed() - 32)
     }
 }
 
@@ -127,14 +127,22 @@ pub(crate) struct Pairs {
     starts: Vec<u32>,
     /// Changes of the batch, grouped by row.
     changes: Vec<Change>,
+    /// Milliseconds below which a pair counts twice.
+    near: u64,
+}
+
+/// What a pair of interactions of one user adds to a count.
+#[inline]
+fn share(a: Interaction, b: Interaction, near: u64) -> i32 {
+    i32::from(a.level.min(b.level)) * if a.touched.abs_diff(b.touched) < near { 2 } else { 1 }
 }
 
 /// Calls `visit` for each changed pair of one user: changed items with each other and with the other items.
 #[inline]
-fn for_each_pair(changed: &[LevelChange], others: &[LevelChange], mut visit: impl FnMut(u32, u32, i32)) {
+fn for_each_pair(changed: &[ItemChange], others: &[ItemChange], near: u64, mut visit: impl FnMut(u32, u32, i32)) {
     for (n, a) in changed.iter().enumerate() {
-        let mut pair = |b: &LevelChange| {
-            let change = i32::from(a.new.min(b.new)) - i32::from(a.old.min(b.old));
+        let mut pair = |b: &ItemChange| {
+            let change = share(a.new, b.new, near) - share(a.old, b.old, near);
             if change != 0 {
                 visit(a.item, b.item, change);
             }
@@ -145,6 +153,10 @@ fn for_each_pair(changed: &[LevelChange], others: &[LevelChange], mut visit: imp
 }
 
 impl Pairs {
+    pub(crate) fn new(near: u64) -> Self {
+        Pairs { near, ..Pairs::default() }
+    }
+
     pub(crate) fn grow(&mut self, items: usize) {
         self.rows.resize_with(items, Row::default);
         self.starts.resize(items + 1, 0);
@@ -156,7 +168,7 @@ impl Pairs {
         // After the prefix sum an entry is the start of its row; after the distribution it is the end.
         self.starts.fill(0);
         for (changed, others) in differences.users() {
-            for_each_pair(changed, others, |a, b, _| {
+            for_each_pair(changed, others, self.near, |a, b, _| {
                 self.starts[a as usize] += 1;
                 self.starts[b as usize] += 1;
             });
@@ -169,7 +181,7 @@ impl Pairs {
             self.changes.resize(total as usize, Change::default());
         }
         for (changed, others) in differences.users() {
-            for_each_pair(changed, others, |a, b, change| {
+            for_each_pair(changed, others, self.near, |a, b, change| {
                 for (i, j) in [(a, b), (b, a)] {
                     let next = &mut self.starts[i as usize];
                     self.changes[*next as usize] = Change::new(j, change);

@@ -27,7 +27,7 @@ const PREFETCH_BATCH: usize = 16;
 /// All rows.
 pub(crate) struct Rows {
     popularity: Vec<u32>,
-    /// Fine logarithm of popularity plus shrink, by item.
+    /// Fine logarithm of twice the sum of popularity and shrink, by item.
     fine: Vec<u32>,
     top: Vec<TopEntries>,
     /// Score of the cut by row: `CLOSED` for a row that is not maintained, `OPEN` if all entries are stored.
@@ -137,7 +137,7 @@ impl Rows {
 
     pub(crate) fn grow(&mut self, items: usize) {
         self.popularity.resize(items, 0);
-        self.fine.resize(items, self.logarithm.fine(self.shrink));
+        self.fine.resize(items, self.logarithm.fine(2 * self.shrink));
         self.top.resize_with(items, TopEntries::default);
         self.cuts.resize(items, CLOSED);
         self.ends.resize(items, 0);
@@ -148,7 +148,7 @@ impl Rows {
         self.changes.drain(..).for_each(|row| self.changed[row as usize] = false);
     }
 
-    /// `q_ij(N_j + shrink)`.
+    /// `q_ij(D_j)`.
     #[inline]
     fn quantised(&self, i: u32, j: u32) -> Score {
         step(self.fine[j as usize], phase(i, j))
@@ -191,7 +191,7 @@ impl Rows {
         for (item, change) in changes {
             let popularity = &mut self.popularity[item as usize];
             *popularity = popularity.checked_add_signed(change).expect("a popularity is not negative");
-            let new = self.logarithm.fine(u64::from(*popularity) + self.shrink);
+            let new = self.logarithm.fine(2 * (u64::from(*popularity) + self.shrink));
             let old = std::mem::replace(&mut self.fine[item as usize], new);
             if old == new {
                 continue;

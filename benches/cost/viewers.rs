@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 
 use dataflows::Config;
-use dataflows::types::{ItemId, Level, Scored, UserId};
+use dataflows::types::{ItemId, Scored, UserId};
 
+use super::differences::Interaction;
 use super::names::Users;
 use super::prefetch::prefetch;
 use super::rows::Rows;
@@ -53,17 +54,18 @@ pub(crate) struct Viewers {
     reached: Box<[u32]>,
     best: Vec<(u32, u32)>,
     changes: Vec<(UserId, Vec<Scored>)>,
-    /// Weights by rank.
+    /// Factors by basket rank, as many as a profile has items.
     stairs: Vec<u32>,
+    /// Milliseconds from which the next older interaction is of another basket.
+    basket: u64,
     k: usize,
     weight: i64,
 }
 
 impl Viewers {
     pub(crate) fn new(config: &Config) -> Self {
-        let stairs: Vec<u32> =
-            (0..config.stairs.last().copied().unwrap_or(0)).map(|rank| config.rank_weight(rank)).collect();
-        let largest: u64 = stairs.iter().map(|stair| u64::from(*stair) * 15 * 1024).sum();
+        let stairs: Vec<u32> = (0..config.profile_length()).map(|rank| config.stair(rank)).collect();
+        let largest = stairs.len() as u64 * u64::from(config.stair(0)) * 15 * 1024;
         assert!(largest < u64::from(SEEN), "totals are 31 bits");
         Viewers {
             viewers: Vec::new(),
@@ -77,6 +79,7 @@ impl Viewers {
             best: Vec::new(),
             changes: Vec::new(),
             stairs,
+            basket: config.basket,
             k: config.k,
             weight: config.sources.items.into(),
         }
@@ -93,7 +96,7 @@ impl Viewers {
     }
 
     /// Updates a user: whether it is in the audience, and its interactions, newest first.
-    pub(crate) fn update(&mut self, user: u32, inside: bool, interactions: impl Iterator<Item = (u32, Level)>) {
+    pub(crate) fn update(&mut self, user: u32, inside: bool, interactions: impl Iterator<Item = (u32, Interaction)>) {
         if self.positions.len() <= user as usize {
             self.positions.resize(user as usize + 1, NO_VIEWER);
         }
@@ -115,9 +118,14 @@ impl Viewers {
         items[..weights.len()].iter().for_each(|item| self.unsubscribe(*item));
         items.clear();
         weights.clear();
-        for (rank, (item, level)) in interactions.enumerate() {
+        let (mut basket_rank, mut before) = (0, None);
+        for (item, Interaction { touched, level }) in interactions {
             items.push(item);
-            weights.extend(self.stairs.get(rank).map(|stair| u32::from(level) * stair));
+            if weights.len() < self.stairs.len() {
+                basket_rank += usize::from(before.is_some_and(|before| before - touched >= self.basket));
+                weights.push(u32::from(level) * self.stairs[basket_rank]);
+                before = Some(touched);
+            }
         }
         items[..weights.len()].iter().for_each(|item| self.subscribe(*item));
         let viewer = &mut self.viewers[position as usize];

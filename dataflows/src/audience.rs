@@ -4,11 +4,11 @@ use schema::{IdMap, shrink_if_sparse};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Pipeline;
 
-use crate::operators::{StageBuilder, map_in_order};
-use crate::{Collection, Diff, ItemId, Time, UserId, Weight};
+use crate::operators::StageBuilder;
+use crate::{Collection, Diff, ProfileItem, Time, UserId};
 
-/// Demand for a row. Viewers on a worker need the similar items of each item in their profiles, the holders of each item in
-/// their histories, and the histories of their similar users.
+/// Demand for a row. Viewers on a worker need the similar items and the sampled users of each item in their profiles, and the
+/// histories of their similar users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Subscription {
     /// Key of the row: an item or a user.
@@ -43,30 +43,23 @@ impl Subscription {
     }
 }
 
-/// Subscribes this worker to the similar items of the items in its viewers' profiles, without the items beyond the stairs.
-///
-/// `profiles` must be partitioned by user, and its updates must arrive in the order of their times, as they do from another
-/// operator on the same worker. Most updates of a profile keep the set of items, and most items have several viewers on a
-/// worker, so that few updates are emitted.
+/// Subscribes this worker to the items in its viewers' profiles. `profiles` must be located with the viewers.
 pub fn profile_subscriptions<'scope>(
-    profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
+    profiles: Collection<'scope, (UserId, ProfileItem)>,
 ) -> Collection<'scope, Subscription> {
-    let subscriber = Subscriber::worker(profiles.inner.scope().index());
-    let mut viewers: IdMap<Diff> = IdMap::default();
-    map_in_order(profiles, "Profile subscriptions", move |(_user, (item, weight)), diff| {
-        let change = if weight == 0 { None } else { count(&mut viewers, item, diff) };
-        change.map(|diff| (Subscription { row: item, subscriber }, diff))
-    })
+    let me = Subscriber::worker(profiles.inner.scope().index());
+    row_subscriptions(me, profiles, "Profile subscriptions", |(_, item)| item.is_in_profile().then_some(item.item))
 }
 
 /// Subscribes to the rows that `row` finds in the data of this worker, each row once.
 ///
-/// Waits until a time is complete, so updates may arrive in any order. Memory: a counter for each row.
+/// Waits until a time is complete, so updates may arrive in any order. Most updates of a profile keep the set of items, and
+/// most items have several viewers on a worker, so that few updates are emitted. Memory: a counter for each row.
 pub fn row_subscriptions<'scope, D: Clone + 'static>(
     subscriber: Subscriber,
     data: Collection<'scope, D>,
     name: &str,
-    row: impl Fn(&D) -> u64 + 'static,
+    row: impl Fn(&D) -> Option<u64> + 'static,
 ) -> Collection<'scope, Subscription> {
     let mut builder = StageBuilder::new(name, data.inner.scope());
     let data = builder.input(data.inner, Pipeline);
@@ -75,8 +68,8 @@ pub fn row_subscriptions<'scope, D: Clone + 'static>(
     let (output, subscriptions) = builder.output();
     builder.build(usize::MAX, move |time: Time| {
         for (data, _, diff) in data.take(time).into_iter().flatten() {
+            let Some(row) = row(&data) else { continue };
             // A retraction and its replacement are mostly adjacent.
-            let row = row(&data);
             match updates.last() {
                 Some((last, other)) if *last == row && *other == -diff => drop(updates.pop()),
                 _ => updates.push((row, diff)),

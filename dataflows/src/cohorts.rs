@@ -17,7 +17,7 @@ use timely::dataflow::channels::pact::Pipeline;
 
 use crate::operators::{Input, Output, SlicedOperator, StageBuilder};
 use crate::similarity::quantise::PHASES;
-use crate::{Collection, Config, Diff, ItemId, Level, Member, Subscription, Time, UserId, Weight};
+use crate::{Collection, Diff, Member, ProfileItem, Subscription, Time, UserId};
 
 /// A cohort of one worker. Reused when the cohort is empty.
 pub type CohortId = u32;
@@ -34,9 +34,7 @@ pub enum Role {
 /// The outputs of [`cohorts`], all on the worker of the viewer.
 pub struct Cohorts<'scope> {
     /// Profiles of the viewers without the followers.
-    pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
-    /// Histories of the viewers without the followers.
-    pub histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    pub profiles: Collection<'scope, (UserId, ProfileItem)>,
     /// The cohorts with more than one member: one representative and its followers. `None` if there are no cohorts.
     pub roles: Option<Collection<'scope, (CohortId, Role)>>,
 }
@@ -46,35 +44,24 @@ pub struct Cohorts<'scope> {
 ///
 /// Cost: a look-up for each update. Memory: some 50 bytes a viewer or sampled user.
 pub fn cohorts<'scope>(
-    profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
-    histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    profiles: Collection<'scope, (UserId, ProfileItem)>,
     members: Collection<'scope, (Subscription, Member)>,
-    config: &Config,
 ) -> Cohorts<'scope> {
     let mut builder = StageBuilder::new("Cohorts", profiles.inner.scope());
     let profiles = builder.input(profiles.inner, Pipeline);
-    let histories = builder.input(histories.inner, Pipeline);
     let members = builder.input(members.inner, Pipeline);
     let (profiles_output, own_profiles) = builder.output();
-    let (histories_output, own_histories) = builder.output();
     let (roles_output, roles) = builder.output();
-    let state = State { newest_weight: config.rank_weight(0), ..State::default() };
-    let operator = CohortStage { profiles, histories, members, profiles_output, histories_output, roles_output, state };
+    let operator = CohortStage { profiles, members, profiles_output, roles_output, state: State::default() };
     builder.build(usize::MAX, operator);
-    Cohorts {
-        profiles: own_profiles.as_collection(),
-        histories: own_histories.as_collection(),
-        roles: Some(roles.as_collection()),
-    }
+    Cohorts { profiles: own_profiles.as_collection(), roles: Some(roles.as_collection()) }
 }
 
 #[derive(Default)]
 struct CohortStage {
-    profiles: Input<((UserId, (ItemId, Weight)), Time, Diff)>,
-    histories: Input<((UserId, (ItemId, Level)), Time, Diff)>,
+    profiles: Input<((UserId, ProfileItem), Time, Diff)>,
     members: Input<((Subscription, Member), Time, Diff)>,
-    profiles_output: Output<((UserId, (ItemId, Weight)), Time, Diff)>,
-    histories_output: Output<((UserId, (ItemId, Level)), Time, Diff)>,
+    profiles_output: Output<((UserId, ProfileItem), Time, Diff)>,
     roles_output: Output<((CohortId, Role), Time, Diff)>,
     state: State,
 }
@@ -83,22 +70,17 @@ impl SlicedOperator for CohortStage {
     fn begin(&mut self, time: Time) {
         let CohortStage { state, .. } = self;
         let mut profiles = self.profiles_output.buffer();
-        let mut histories = self.histories_output.buffer();
         let mut roles = self.roles_output.buffer();
         for ((_, member), _, diff) in self.members.take(time).into_iter().flatten() {
             state.update_sample(member.user, diff);
         }
-        for updates in self.histories.take(time) {
+        for updates in self.profiles.take(time) {
             for of_user in updates.chunk_by(|a, b| a.0.0 == b.0.0) {
-                state.update_history(of_user, &mut histories);
+                state.update_profile(of_user, &mut profiles);
             }
         }
         state.assign();
-        state.emit(time, &mut histories, &mut profiles, &mut roles);
-        for updates in self.profiles.take(time) {
-            let of_users = updates.chunk_by(|a, b| a.0.0 == b.0.0);
-            of_users.filter(|of_user| !state.is_unseen(of_user[0].0.0)).for_each(|all| profiles.extend_from_slice(all));
-        }
+        state.emit(time, &mut profiles, &mut roles);
         state.end_tick();
     }
 }
@@ -135,11 +117,12 @@ struct User {
     place: Place,
 }
 
-/// What the members of a cohort have in common.
-type Single = (ItemId, Level);
+/// The only item of a history. With it a level says all, as the newest item always has the highest stair.
+type Single = ProfileItem;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cohort {
+    /// What the members have in common.
     single: Single,
     class: u16,
     /// The representative, then the followers.
@@ -164,15 +147,13 @@ struct Before {
 
 #[derive(Default)]
 struct State {
-    /// Factor of the newest item in a profile.
-    newest_weight: Weight,
     users: IdMap<User>,
     cohorts: Vec<Cohort>,
     free: Vec<CohortId>,
     /// Cohorts by item, sorted by class: level and phase.
     items: IdMap<Vec<(u16, CohortId)>>,
     /// Updates of the tick for users who are not alone.
-    pending: Vec<((UserId, Single), Diff)>,
+    pending: Vec<((UserId, ProfileItem), Diff)>,
     /// Users whose cohort may change in this tick.
     touched: Vec<UserId>,
     before: Vec<Before>,
@@ -180,8 +161,6 @@ struct State {
     promoted: Vec<UserId>,
     /// Cohorts with changed members, and their representatives as of the start of the tick.
     changed: Vec<(CohortId, Option<UserId>)>,
-    /// Users with updates of this tick that the next operators do not see: they were and are followers.
-    unseen: IdMap<()>,
     /// Users who may be forgotten.
     idle: Vec<UserId>,
 }
@@ -198,11 +177,11 @@ impl State {
         }
     }
 
-    /// Step 2: applies updates of the history of a user.
-    fn update_history(
+    /// Step 2: applies updates of the profile of a user.
+    fn update_profile(
         &mut self,
-        updates: &[((UserId, Single), Time, Diff)],
-        histories: &mut Vec<((UserId, Single), Time, Diff)>,
+        updates: &[((UserId, ProfileItem), Time, Diff)],
+        profiles: &mut Vec<((UserId, ProfileItem), Time, Diff)>,
     ) {
         let id = updates[0].0.0;
         let user = self.users.entry(id).or_default();
@@ -212,7 +191,7 @@ impl State {
             if *items == 0 {
                 self.idle.push(id);
             }
-            histories.extend_from_slice(updates);
+            profiles.extend_from_slice(updates);
         } else {
             self.touched.push(id);
             self.pending.extend(updates.iter().map(|(data, _, diff)| (*data, *diff)));
@@ -266,11 +245,9 @@ impl State {
     fn emit(
         &mut self,
         time: Time,
-        histories: &mut Vec<((UserId, Single), Time, Diff)>,
-        profiles: &mut Vec<((UserId, (ItemId, Weight)), Time, Diff)>,
+        profiles: &mut Vec<((UserId, ProfileItem), Time, Diff)>,
         roles: &mut Vec<((CohortId, Role), Time, Diff)>,
     ) {
-        let newest_weight = self.newest_weight;
         for Before { user, single, place } in &self.before {
             let now = self.users[user].place;
             // A user outside of the audience has no items, so it makes no difference whether they are seen.
@@ -278,14 +255,9 @@ impl State {
             let is_seen = now.is_seen() || now == Place::Outside && was_seen;
             let updates = updates_of(&self.pending, *user);
             if was_seen || is_seen {
-                histories.extend(updates.iter().map(|(data, diff)| (*data, time, *diff)));
-            } else {
-                self.unseen.insert(*user, ());
+                profiles.extend(updates.iter().map(|(data, diff)| (*data, time, *diff)));
             }
-            let mut add = |(item, level): Single, diff| {
-                histories.push(((*user, (item, level)), time, diff));
-                profiles.push(((*user, (item, Weight::from(level) * newest_weight)), time, diff));
-            };
+            let mut add = |single, diff| profiles.push(((*user, single), time, diff));
             match (was_seen, is_seen, now) {
                 (false, true, _) => single.iter().for_each(|single| add(*single, 1)),
                 (true, false, Place::Cohort(cohort, _)) => add(self.cohorts[cohort as usize].single, -1),
@@ -308,20 +280,16 @@ impl State {
                 roles.extend(new.map(|user| (role(user), time, 1)));
             }
             if cohort.members.is_empty() {
-                let Cohort { single: (item, _), class, .. } = std::mem::take(cohort);
+                cohort.members = Vec::new();
+                let item = cohort.single.item;
                 let of_item = self.items.get_mut(&item).expect("the cohort is one of its item");
-                of_item.retain(|(other, _)| *other != class);
+                of_item.retain(|(other, _)| *other != cohort.class);
                 if of_item.is_empty() {
                     self.items.remove(&item);
                 }
                 self.free.push(id);
             }
         }
-    }
-
-    /// Whether the updates of a user are for this operator only. Valid after step 4.
-    fn is_unseen(&self, user: UserId) -> bool {
-        !self.unseen.is_empty() && self.unseen.contains_key(&user)
     }
 
     /// Step 5: forgets what is no longer needed.
@@ -340,7 +308,6 @@ impl State {
         self.pending.clear();
         self.touched.clear();
         self.before.clear();
-        self.unseen.clear();
     }
 
     fn user(&mut self, id: UserId) -> &mut User {
@@ -365,17 +332,22 @@ impl State {
     }
 
     fn join(&mut self, id: UserId, single: Single) -> Place {
-        let (item, level) = single;
-        let class = u16::from(level) * PHASES as u16 + (id % u64::from(PHASES)) as u16;
-        let of_item = self.items.entry(item).or_default();
+        let class = u16::from(single.level) * PHASES as u16 + (id % u64::from(PHASES)) as u16;
+        let of_item = self.items.entry(single.item).or_default();
         let cohort = match of_item.binary_search_by_key(&class, |(class, _)| *class) {
             Ok(at) => of_item[at].1,
             Err(at) => {
-                let cohort = self.free.pop().unwrap_or_else(|| {
-                    self.cohorts.push(Cohort::default());
-                    CohortId::try_from(self.cohorts.len() - 1).expect("fewer cohorts than viewers")
-                });
-                self.cohorts[cohort as usize] = Cohort { single, class, ..Cohort::default() };
+                let new = Cohort { single, class, members: Vec::new(), is_changed: false };
+                let cohort = match self.free.pop() {
+                    Some(cohort) => {
+                        self.cohorts[cohort as usize] = new;
+                        cohort
+                    }
+                    None => {
+                        self.cohorts.push(new);
+                        CohortId::try_from(self.cohorts.len() - 1).expect("fewer cohorts than viewers")
+                    }
+                };
                 of_item.insert(at, (class, cohort));
                 cohort
             }
@@ -395,7 +367,7 @@ impl State {
 }
 
 /// The updates of one user.
-fn updates_of(updates: &[((UserId, Single), Diff)], user: UserId) -> &[((UserId, Single), Diff)] {
+fn updates_of(updates: &[((UserId, ProfileItem), Diff)], user: UserId) -> &[((UserId, ProfileItem), Diff)] {
     let first = updates.partition_point(|((other, _), _)| *other < user);
     let count = updates[first..].iter().take_while(|((other, _), _)| *other == user).count();
     &updates[first..first + count]
@@ -409,7 +381,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Subscriber;
+    use crate::{ItemId, Level, Subscriber};
 
     /// A tick: new histories of users, and whether each item of them is sampled.
     type Step = Vec<(u64, Vec<(u64, Level, bool)>)>;
@@ -426,6 +398,11 @@ mod tests {
     /// Users of two phases.
     fn user(n: u64) -> UserId {
         64 * (n + 1) + n % 2
+    }
+
+    /// An item of a history of so many items.
+    fn in_profile(item: ItemId, level: Level, items: usize) -> ProfileItem {
+        ProfileItem { item, level, stair: 8 >> items }
     }
 
     /// Adds updates to a collection whose rows have multiplicity 1.
@@ -447,48 +424,41 @@ mod tests {
         /// A viewer that is not passed on follows one that is, and has the same single item, level and phase.
         #[test]
         fn followers_have_the_history_of_their_representative(steps in steps(), seed in any::<u64>()) {
-            let mut stage = CohortStage { state: State { newest_weight: 8, ..State::default() }, ..CohortStage::default() };
+            let mut stage = CohortStage::default();
             let mut histories: BTreeMap<u64, BTreeMap<ItemId, (Level, bool)>> = BTreeMap::new();
-            let (mut own_histories, mut own_profiles, mut roles) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let (mut own_profiles, mut roles) = (BTreeSet::new(), BTreeSet::new());
             let mut followers = 0;
             let mut random = seed | 1;
             let end: Step = (0..20).map(|user| (user, Vec::new())).collect();
             for (time, step) in (0..).zip(steps.into_iter().chain([end])) {
-                let (mut history, mut profile, mut samples) = (Vec::new(), Vec::new(), Vec::new());
+                let (mut profile, mut samples) = (Vec::new(), Vec::new());
                 for (n, items) in step {
                     let id = user(n);
                     let new: BTreeMap<_, _> = items.into_iter().map(|(item, level, is)| (item, (level, is))).collect();
                     let old = histories.insert(n, new.clone()).unwrap_or_default();
                     for (items, diff) in [(&old, -1), (&new, 1)] {
                         for (item, (level, is_sampled)) in items {
-                            let weight = Weight::from(*level) * 8 / items.len() as Weight;
                             let (other, other_len) = if diff > 0 { (&old, old.len()) } else { (&new, new.len()) };
                             let is_changed = other.get(item).is_none_or(|(other, _)| other != level);
-                            if is_changed {
-                                history.push(((id, (*item, *level)), time, diff));
-                            }
                             if is_changed || other_len != items.len() {
-                                profile.push(((id, (*item, weight)), time, diff));
+                                profile.push(((id, in_profile(*item, *level, items.len())), time, diff));
                             }
                             if *is_sampled {
-                                let member = Member { user: id, level: *level, rarity: 1 };
+                                let member = Member { user: id, level: *level };
                                 let at = Subscription { row: *item, subscriber: Subscriber::Worker(0) };
                                 samples.push(((at, member), time, diff));
                             }
                         }
                     }
                 }
-                // Samples and profiles come in another order than histories.
+                // Samples come in another order than profiles.
                 for at in (1..samples.len()).rev() {
                     random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
                     samples.swap(at, (random >> 33) as usize % (at + 1));
                 }
-                profile.reverse();
-                stage.histories.put(time, vec![history]);
                 stage.profiles.put(time, vec![profile]);
                 stage.members.put(time, vec![samples]);
                 stage.begin(time);
-                accumulate(&mut own_histories, &std::mem::take(&mut *stage.histories_output.buffer()));
                 accumulate(&mut own_profiles, &std::mem::take(&mut *stage.profiles_output.buffer()));
                 accumulate(&mut roles, &std::mem::take(&mut *stage.roles_output.buffer()));
 
@@ -513,18 +483,17 @@ mod tests {
                 let number = |id: UserId| id / 64 - 1;
                 for (n, history) in &histories {
                     let id = user(*n);
-                    let passed_on = of_user(&own_histories, id);
+                    let passed_on = of_user(&own_profiles, id);
                     if let Some(representative) = follows.get(&id) {
-                        prop_assert!(passed_on.is_empty() && of_user(&own_profiles, id).is_empty());
+                        prop_assert!(passed_on.is_empty());
                         let (item, level, is_sampled, items, phase) = common(*n);
                         prop_assert_eq!((is_sampled, items), (false, 1));
                         prop_assert_eq!(common(number(*representative)), (item, level, false, 1, phase));
-                        prop_assert_eq!(of_user(&own_histories, *representative), vec![(item, level)]);
-                        prop_assert_eq!(of_user(&own_profiles, *representative), vec![(item, Weight::from(level) * 8)]);
+                        prop_assert_eq!(of_user(&own_profiles, *representative), vec![in_profile(item, level, 1)]);
                     } else {
-                        let expected: Vec<_> = history.iter().map(|(item, (level, _))| (*item, *level)).collect();
+                        let expected: Vec<_> =
+                            history.iter().map(|(item, (level, _))| in_profile(*item, *level, history.len())).collect();
                         prop_assert_eq!(passed_on, expected);
-                        prop_assert_eq!(of_user(&own_profiles, id).len(), history.len());
                     }
                 }
             }

@@ -79,7 +79,13 @@ pub struct Config {
     pub min_cooccurrence: u32,
     /// Constant added to popularities in the cosine and Jaccard measures: it discounts pairs with little evidence.
     pub shrink: u32,
-    /// Ranks at which the weight of a history halves, strictly rising, at most 16.
+    /// Two items of a user count twice in the co-occurrence if they were touched less than this many milliseconds apart.
+    pub near: u64,
+    /// An interaction that follows the one before it by at least this many milliseconds begins another basket. 0 makes each
+    /// interaction a basket of its own.
+    pub basket: u64,
+    /// Basket ranks at which the weight of a history halves, strictly rising, at most 16. The last one is also the number of
+    /// interactions that make the profile.
     pub stairs: Vec<usize>,
     /// Steps of the quantised logarithm per factor of two, 1 to 16.
     pub resolution: u32,
@@ -87,6 +93,8 @@ pub struct Config {
     pub sample: usize,
     /// Similar users kept per user of the audience, at least 1.
     pub similar_users: usize,
+    /// Steps of the quantised logarithm per factor of two in the similarity of users, 1 to 16.
+    pub user_resolution: u32,
     /// Weights of the sources of candidates.
     pub sources: Sources,
     /// Trending lists; `None` stores nothing for them.
@@ -101,7 +109,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            history: 50,
+            history: 100,
             neighbours: 30,
             k: 10,
             retention: 30 * 24 * 60 * 60 * 1_000,
@@ -109,11 +117,14 @@ impl Default for Config {
             similarity: Measure::Cosine,
             min_cooccurrence: 1,
             shrink: 20,
-            stairs: vec![2, 4, 8, 16],
+            near: 60_000,
+            basket: 1_000,
+            stairs: vec![1, 2, 4, 24],
             resolution: 4,
-            sample: 100,
-            similar_users: 30,
-            sources: Sources { items: 4, users: 1 },
+            sample: 50,
+            similar_users: 50,
+            user_resolution: 2,
+            sources: Sources { items: 2, users: 1 },
             trending: None,
             outputs: Outputs::default(),
             slice: 10_000,
@@ -122,10 +133,16 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The factor of the item at `rank` (0 is the newest) in a profile. It halves at each stair and is 0 beyond the last.
-    pub fn rank_weight(&self, rank: usize) -> u32 {
+    /// The factor of an item with this basket rank (0 is the newest basket) in a profile. It halves at each stair and is 0
+    /// beyond the last.
+    pub fn stair(&self, basket_rank: usize) -> u32 {
         let steps = self.stairs.len();
-        self.stairs.iter().position(|end| rank < *end).map_or(0, |step| 1 << (steps - 1 - step))
+        self.stairs.iter().position(|end| basket_rank < *end).map_or(0, |step| 1 << (steps - 1 - step))
+    }
+
+    /// Number of interactions in a profile, at most: the last stair.
+    pub fn profile_length(&self) -> usize {
+        self.stairs.last().copied().unwrap_or(0)
     }
 
     /// Whether similar users are computed: as a source of candidates or as an output.

@@ -51,25 +51,18 @@ pub fn recommendations<'scope>(
     let gauges = Arc::new(Gauges::default());
     set(&gauges.next_due, u64::MAX);
     let InputStreams { events, barriers, reconcile } = inputs;
-    let Interactions {
-        history,
-        cooccurrence,
-        profiles,
-        audience_histories,
-        trends,
-        forgotten: forgotten_users,
-        loading,
-    } = interactions(events, barriers, config, &probe, &gauges, snapshots);
+    let Interactions { history, cooccurrence, profiles, trends, forgotten: forgotten_users, loading } =
+        interactions(events, barriers, config, &probe, &gauges, snapshots);
 
     let mut demand = profile_subscriptions(profiles.clone());
-    let mut viewers = Cohorts { profiles, histories: audience_histories, roles: None };
+    let mut viewers = Cohorts { profiles, roles: None };
     let users_source = config.needs_similar_users().then(|| {
-        let sampled = sampled_users(history.clone(), viewers.histories.clone(), config);
+        let members = sampled_users(history.clone(), demand.clone(), config);
         // The output has the similar users of every viewer.
         if !config.outputs.similar_users {
-            viewers = cohorts(viewers.profiles.clone(), viewers.histories.clone(), sampled.members.clone(), config);
+            viewers = cohorts(viewers.profiles.clone(), members.clone());
         }
-        similar_users(history.clone(), viewers.histories.clone(), sampled, config, &gauges)
+        similar_users(history.clone(), viewers.profiles.clone(), members, config, &gauges)
     });
     if config.outputs.similar_items {
         demand = demand.concat(all_items(history.clone()));
@@ -106,7 +99,7 @@ pub fn recommendations<'scope>(
 /// Demand of the output: all items in a history, each on its own worker.
 fn all_items<'scope>(history: Collection<'scope, (UserId, (ItemId, Level))>) -> Collection<'scope, Subscription> {
     let items = history.map(|(_, (item, _))| item).inner.exchange(|update| update.0).as_collection();
-    row_subscriptions(Subscriber::Output, items, "All items", |item| *item)
+    row_subscriptions(Subscriber::Output, items, "All items", |item| Some(*item))
 }
 
 /// Separates the rows for viewers from the changed rows for the output.

@@ -1,7 +1,8 @@
 //! The interactions operator: takes events by user, emits differential collections.
 //!
 //! It has each user's history anyway, so it joins the history with itself and emits co-occurrence already netted: a
-//! repeated touch at the same level emits no pair, a new item emits `2 * history` of them.
+//! repeated touch at the same level emits the pairs that are now close in time or no longer are, a new item emits
+//! `2 * history` pairs.
 
 mod history;
 mod loading;
@@ -26,7 +27,7 @@ use self::snapshots::SnapshotProgress;
 use self::user_states::UserStates;
 use crate::gauges::{Gauges, add};
 use crate::operators::{StageBuilder, earlier};
-use crate::{Collection, Config, Forgotten, ItemId, Level, Scope, SnapshotSink, Time, UserId, Weight, first_of};
+use crate::{Collection, Config, Forgotten, ItemId, Level, ProfileItem, Scope, SnapshotSink, Time, UserId, first_of};
 
 /// An event as the graph takes it: validated, its action mapped to a level, its names to ids. 40 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +83,10 @@ pub struct WorkerBarrier {
 pub struct Interactions<'scope> {
     /// The history of each user with the levels.
     pub history: Collection<'scope, (UserId, (ItemId, Level))>,
-    /// Each ordered pair of different items in one history, `min(level, level)` times.
+    /// Each ordered pair of different items in one history, `min(level, level)` times, twice that if they are close in time.
     pub cooccurrence: Collection<'scope, (ItemId, ItemId)>,
-    /// The histories of the audience, weighted by the stairs; weight 0 beyond them. On the user's worker.
-    pub profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
-    /// The histories of the audience with the levels; empty unless similar users are computed. On the user's worker.
-    pub audience_histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    /// The histories of the audience: all items, those of the profile with level and stair. On the user's worker.
+    pub profiles: Collection<'scope, (UserId, ProfileItem)>,
     /// The weight of each item in each scope, a part of it from every worker, if trending lists are configured.
     pub trends: Option<Collection<'scope, (Option<Scope>, ItemId)>>,
     /// Users without state after the tick.
@@ -101,9 +100,9 @@ pub struct Interactions<'scope> {
 /// `downstream` is a probe behind all operators that follow: when a jump in time makes many users due, this operator waits
 /// for them. `snapshots` receives the chunks of snapshots.
 ///
-/// Cost of an event: `2 * history` pairs for a new item, twice that when it displaces one, none for a touch that changes no
-/// level; the comparison of ids is O(history^2), a microsecond for the default of 50. A user's first tick emits all pairs of
-/// the history, so a batch emits up to `users * history^2` pairs.
+/// Cost of an event: a few passes over the history; `2 * history` pairs for a new item, twice that when it displaces one; for
+/// a touch that changes no level two pairs for each item that was near in time or now is. A user's first tick emits all pairs
+/// of the history, so a batch emits up to `users * history^2` pairs.
 pub fn interactions<'scope>(
     events: Stream<'scope, Time, Vec<Event>>,
     barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
@@ -120,7 +119,6 @@ pub fn interactions<'scope>(
     let (mut pairs_port, pairs) = builder.port();
     let (mut profiles_port, profiles) = builder.port();
     let (mut forgotten_port, forgotten) = builder.port();
-    let (mut audience_port, audience_histories) = builder.port();
     let (mut trends_port, trends) = config.trending.map(|_| builder.port()).unzip();
     let (downstream, gauges) = (downstream.clone(), Arc::clone(gauges));
     let loading = Loading::default();
@@ -166,7 +164,6 @@ pub fn interactions<'scope>(
                 pairs_port.give(capabilities, time, &mut updates.pairs);
                 profiles_port.give(capabilities, time, &mut updates.profiles);
                 forgotten_port.give(capabilities, time, &mut updates.forgotten);
-                audience_port.give(capabilities, time, &mut updates.audience_histories);
                 if let Some(port) = &mut trends_port {
                     port.give(capabilities, time, &mut updates.trends);
                 }
@@ -191,7 +188,6 @@ pub fn interactions<'scope>(
         history: history.as_collection(),
         cooccurrence: pairs.as_collection(),
         profiles: profiles.as_collection(),
-        audience_histories: audience_histories.as_collection(),
         trends: trends.map(AsCollection::as_collection),
         forgotten,
         loading,

@@ -183,7 +183,7 @@ mod tests {
 
     use super::sources::{SimilarItemsSource, SimilarUsersSource, SourceInput};
     use super::*;
-    use crate::{ItemId, Level, Neighbour, SimilarUser, Subscriber, Subscription, Weight};
+    use crate::{ItemId, Level, Neighbour, ProfileItem, SimilarUser, Subscriber, Subscription, Weight};
 
     const ITEMS: usize = 0;
     const USERS: usize = 1;
@@ -315,7 +315,10 @@ mod tests {
                 let generation = u64::from(step >= half);
                 let (mut profiles, mut neighbours, mut similar, mut histories) = (vec![], vec![], vec![], vec![]);
                 let at = |row| Subscription { row, subscriber: Subscriber::Worker(0) };
-                let mut weigh = |user, row, weight, diff| profiles.push(((user, (row, weight)), time, diff));
+                let mut weigh = |user, item, weight: Weight, diff| {
+                    let stair = u16::try_from(weight).unwrap();
+                    profiles.push(((user, ProfileItem { item, level: (stair > 0).into(), stair }), time, diff));
+                };
                 let mut value = |row, item, similarity, diff| {
                     neighbours.push(((at(row), Neighbour { item, similarity }), time, diff));
                 };

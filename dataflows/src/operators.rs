@@ -40,7 +40,6 @@ pub use crate::row_changes::{RowChange, row_changes};
 pub use crate::similarity::items::{Neighbour, SimilarItems, similar_items};
 pub use crate::similarity::quantise::{Logarithm, Similarity};
 pub use crate::similarity::users::{
-    Member, SampledUsers, SimilarUser, SimilarUsers, activity, histories, rank_similar_users, sampled_users, samples,
-    similar_users,
+    Member, SimilarUser, SimilarUsers, activity, histories, rank_similar_users, sampled_users, samples, similar_users,
 };
 pub use crate::trending::trending;

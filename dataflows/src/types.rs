@@ -25,8 +25,31 @@ pub type ItemId = u64;
 /// Strength of an interaction, 1 to 15.
 pub type Level = u8;
 
-/// Weight of an interaction in its user's profile: level times stair, 0 beyond the stairs.
+/// Weight of an interaction in its user's profile: level times stair, 0 beyond the profile.
 pub type Weight = u32;
+
+/// An item of a user's history, and what it means in the profile. Items beyond the profile have neither level nor stair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProfileItem {
+    /// The item.
+    pub item: ItemId,
+    /// Level of the interaction; 0 beyond the profile.
+    pub level: Level,
+    /// Factor of its basket rank, a power of two up to 2^15; 0 beyond the profile.
+    pub stair: u16,
+}
+
+impl ProfileItem {
+    /// Whether the item is in the profile.
+    pub fn is_in_profile(&self) -> bool {
+        self.stair > 0
+    }
+
+    /// The weight of the item in the profile.
+    pub fn weight(&self) -> Weight {
+        Weight::from(self.level) * Weight::from(self.stair)
+    }
+}
 
 /// A room with a trending list of its own, as an id64. `Option<Scope>` takes 8 bytes; `None` is the scope of all events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

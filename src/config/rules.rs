@@ -205,10 +205,10 @@ pub(super) fn retention() -> Rule<u64> {
     }
 }
 
-/// The ranks at which the weight of a history halves.
+/// The basket ranks at which the weight of a history halves.
 pub(super) fn stairs() -> Rule<Vec<usize>> {
     let expected =
-        format!("1 to {MAX_STAIRS} integers from 1 to {MAX_STAIR}, each above the one before, as in [2, 4, 8, 16]");
+        format!("1 to {MAX_STAIRS} integers from 1 to {MAX_STAIR}, each above the one before, as in [1, 2, 4, 24]");
     let range = format!("1 to {MAX_STAIRS} steps of 1 to {MAX_STAIR}, strictly rising");
     Rule::new("array of integers", range, expected, |value| {
         let steps = items(value, |item| match item {

@@ -23,7 +23,7 @@ fn load(text: &str, sets: &[&str]) -> Result<Config, ConfigErrors> {
 #[test]
 fn has_the_documented_defaults() {
     let Config { graph, levels, input, state, identity_key, kafka } = Config::default();
-    assert_eq!(graph.history, 50);
+    assert_eq!(graph.history, 100);
     assert_eq!(graph.neighbours, 30);
     assert_eq!(graph.k, 10);
     assert_eq!(graph.retention, 30 * 24 * 3_600_000);
@@ -31,10 +31,11 @@ fn has_the_documented_defaults() {
     assert_eq!(graph.similarity, Measure::Cosine);
     assert_eq!(graph.min_cooccurrence, 1);
     assert_eq!(graph.shrink, 20);
-    assert_eq!(graph.stairs, [2, 4, 8, 16]);
-    assert_eq!(graph.resolution, 4);
-    assert_eq!((graph.sample, graph.similar_users), (100, 30));
-    assert_eq!((graph.sources.items, graph.sources.users), (4, 1));
+    assert_eq!((graph.near, graph.basket), (60_000, 1_000));
+    assert_eq!(graph.stairs, [1, 2, 4, 24]);
+    assert_eq!((graph.resolution, graph.user_resolution), (4, 2));
+    assert_eq!((graph.sample, graph.similar_users), (50, 50));
+    assert_eq!((graph.sources.items, graph.sources.users), (2, 1));
     assert_eq!(graph, Graph::default(), "the library and the program have the same defaults");
     assert_eq!(levels, Levels::default());
     assert_eq!(input, Input { batch: 10_000, max_skew: 5_000, max_record: 1_048_576, rooms: false });

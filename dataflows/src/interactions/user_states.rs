@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::history::{Interaction, Touch};
+use super::history::{History, Interaction, Touch};
 use super::loading::Loading;
 use super::snapshots::{SnapshotProgress, Snapshots};
 use super::timers::Timers;
@@ -36,8 +36,8 @@ pub(super) struct UserStates {
     /// Reused buffer for the events of a tick.
     touched: Vec<(UserId, Touch)>,
     /// Reused buffers for one user's history before and after a tick, and for both merged.
-    before: Vec<Interaction>,
-    after: Vec<Interaction>,
+    before: History,
+    after: History,
     item_changes: Vec<ItemChange>,
 }
 
@@ -193,7 +193,7 @@ impl UserStates {
     fn update_user(&mut self, id: UserId, touches: &[Touch], now: u64) {
         let user = self.users.get_or_add(id);
         self.snapshots.before_change(id, user, self.updates.time);
-        user.touches.history(&mut self.before);
+        user.touches.history(&self.config, &mut self.before);
         user.touches.absorb(touches, now, &self.config, &mut self.after);
         let is_in_audience = !self.loading.is_loading() && user.touches.in_audience(now, &self.config);
         let was_in_audience = std::mem::replace(&mut user.in_audience, is_in_audience);
@@ -201,27 +201,19 @@ impl UserStates {
 
         let changes = &mut self.item_changes;
         changes.clear();
-        let before = self.before.iter().enumerate();
-        changes.extend(before.map(|(rank, (item, level))| ItemChange {
-            item: *item,
-            old: Some((rank, *level)),
-            new: None,
-        }));
-        for (rank, (item, level)) in self.after.iter().enumerate() {
-            let new = Some((rank, *level));
+        let before = self.before.iter();
+        changes.extend(before.map(|(item, old)| ItemChange { item: *item, old: *old, new: Interaction::default() }));
+        for (rank, (item, new)) in self.after.iter().enumerate() {
             // Most items keep their rank or move down by one.
             let is_at = |at: &usize| changes.get(*at).is_some_and(|change| change.item == *item);
             let near = [rank, rank.wrapping_sub(1)].into_iter().find(is_at);
             match near.or_else(|| changes.iter().position(|change| change.item == *item)) {
-                Some(at) => changes[at].new = new,
-                None => changes.push(ItemChange { item: *item, old: None, new }),
+                Some(at) => changes[at].new = *new,
+                None => changes.push(ItemChange { item: *item, old: Interaction::default(), new: *new }),
             }
         }
-        self.updates.push_interactions(id, changes);
-        self.updates.push_profile(id, changes, was_in_audience, is_in_audience, &self.config);
-        if self.config.needs_similar_users() {
-            self.updates.push_audience_history(id, changes, was_in_audience, is_in_audience);
-        }
+        self.updates.push_interactions(id, changes, self.config.near);
+        self.updates.push_profile(id, changes, was_in_audience, is_in_audience);
         for touch in touches.iter().filter(|touch| !changes.iter().any(|change| change.item == touch.item)) {
             self.updates.push_without_effect(id, touch);
         }

@@ -7,7 +7,7 @@ use schema::{IdMap, shrink_if_sparse};
 use timely::dataflow::channels::pact::Exchange;
 
 use super::{Input, Output, SlicedOperator, StageBuilder};
-use crate::{Collection, Diff, Subscriber, Subscription, Time, UserId};
+use crate::{Collection, Diff, Subscriber, Subscription, Time};
 
 /// Rows by the id64 of an item or a user.
 pub(crate) trait ReplicatedRows: 'static {
@@ -21,18 +21,10 @@ pub(crate) trait ReplicatedRows: 'static {
 
     /// Emits all entries of a row.
     fn emit_row(&self, row: u64, emit: &mut impl FnMut(Self::Value));
-
-    /// Continues with what follows from the last updates beside the rows; an emitted user costs a unit of fuel. Returns
-    /// whether that is done.
-    fn advance(&mut self, _fuel: &mut usize, _emit: &mut impl FnMut(UserId, Diff)) -> bool {
-        true
-    }
 }
 
-/// Rows for their subscribers, to be exchanged by worker, and the users emitted by [`ReplicatedRows::advance`].
-pub(crate) type Replicated<'scope, V> = (Collection<'scope, (Subscription, V)>, Collection<'scope, UserId>);
-
-/// Maintains `rows` on their workers and sends them to the subscribers. `split` finds the row of an update.
+/// Maintains `rows` on their workers and emits them for the subscribers, to be exchanged by worker. `split` finds the row of an
+/// update.
 ///
 /// Cost: an emitted update for each subscriber of a row and each changed entry. Sliced; an update costs a unit of fuel.
 pub(crate) fn replicate_rows<'scope, D: ExchangeData, R: ReplicatedRows>(
@@ -42,26 +34,24 @@ pub(crate) fn replicate_rows<'scope, D: ExchangeData, R: ReplicatedRows>(
     subscriptions: Collection<'scope, Subscription>,
     rows: R,
     slice: usize,
-) -> Replicated<'scope, R::Value> {
+) -> Collection<'scope, (Subscription, R::Value)> {
     let mut builder = StageBuilder::new(name, updates.inner.scope());
     let by_row = Exchange::new(move |update: &(D, Time, Diff)| split(&update.0).0);
     let updates = builder.input(updates.inner, by_row);
     let by_row = Exchange::new(|update: &(Subscription, Time, Diff)| update.0.row);
     let subscriptions = builder.input(subscriptions.inner, by_row);
     let (emitted, emitted_rows) = builder.output();
-    let (users, emitted_users) = builder.output();
     let subscribers = IdMap::default();
     let (tick, applied) = (Vec::new(), 0);
-    let operator = Replication { updates, subscriptions, emitted, users, split, rows, subscribers, tick, applied };
+    let operator = Replication { updates, subscriptions, emitted, split, rows, subscribers, tick, applied };
     builder.build(slice, operator);
-    (emitted_rows.as_collection(), emitted_users.as_collection())
+    emitted_rows.as_collection()
 }
 
 struct Replication<D, R: ReplicatedRows> {
     updates: Input<(D, Time, Diff)>,
     subscriptions: Input<(Subscription, Time, Diff)>,
     emitted: Output<((Subscription, R::Value), Time, Diff)>,
-    users: Output<(UserId, Time, Diff)>,
     split: fn(&D) -> (u64, R::Update),
     rows: R,
     /// Subscribers by row.
@@ -107,12 +97,8 @@ impl<D: ExchangeData, R: ReplicatedRows> SlicedOperator for Replication<D, R> {
     }
 
     fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
-        let (mut emitted, mut users) = (self.emitted.buffer(), self.users.buffer());
-        loop {
-            if !self.rows.advance(fuel, &mut |user, diff| users.push((user, time, diff))) {
-                return false;
-            }
-            let Some(updates) = self.tick[self.applied..].chunk_by(|a, b| a.0 == b.0).next() else { break };
+        let mut emitted = self.emitted.buffer();
+        while let Some(updates) = self.tick[self.applied..].chunk_by(|a, b| a.0 == b.0).next() {
             if *fuel == 0 {
                 return false;
             }

@@ -72,10 +72,10 @@ pub(crate) trait Formula: 'static {
 
     fn new(config: &Config) -> Self;
 
-    /// The argument of the logarithm of a popularity.
+    /// The argument of the logarithm of a popularity. A pair counts up to twice, so it is compared with twice the popularity.
     fn popularity(&self, popularity: u64) -> u64;
 
-    /// `floor(64 * log2(T))` of the population, if the formula reads it.
+    /// `floor(64 * log2(T))`, T being twice the population, if the formula reads it.
     fn population(&self, _population: u64) -> u32 {
         0
     }

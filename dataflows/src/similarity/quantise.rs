@@ -10,7 +10,7 @@ const PHASE_BITS: u32 = PHASES.trailing_zeros();
 /// Bound of the arguments in the direct table. Larger ones take a binary search.
 const DIRECT: u64 = 1 << 16;
 
-/// Bits of the largest argument, 2^40 - 1: a popularity of 15 from each of 73 billion users.
+/// Bits of the largest argument, 2^40 - 1: twice a popularity of 15 from each of 36 billion users.
 const MAX_BITS: u32 = 40;
 
 /// `floor(64 * s * log2(x))` for 1 <= x < 2^40, exactly, from a table of integer thresholds.
@@ -89,7 +89,7 @@ impl Similarity {
         Similarity { falling }
     }
 
-    /// The similarity for exponent `e = 2 q(C) - q_ij(N_i + shrink) - q_ij(N_j + shrink)`, 1 to 1024.
+    /// The similarity for exponent `e = 2 q(C) - q_ij(D_i) - q_ij(D_j)`, 1 to 1024.
     #[inline]
     pub fn of(&self, e: i32) -> u16 {
         let drop = usize::try_from(e.min(0).unsigned_abs()).unwrap_or(usize::MAX);

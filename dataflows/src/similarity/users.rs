@@ -1,8 +1,8 @@
-//! Similar users: maintains the users most similar to each viewer, from histories.
+//! Similar users: maintains the users most similar to each viewer, from the viewer's profile and the histories of all users.
 //!
 //! As with similar items, rows are replicated to the workers that subscribe to them, and a viewer keeps the best. The
-//! viewers of an item are compared with a bounded sample of the users who have it ([`samples`]). The total of a user's
-//! history is its [`activity`]. [`rank_similar_users`] adds up what a viewer shares with the sampled users; shares of pairs
+//! viewers of an item are compared with a bounded sample of the users who have it ([`samples`]). The sum of a user's
+//! levels is its [`activity`]. [`rank_similar_users`] adds up what a viewer shares with the sampled users; shares of pairs
 //! of users are not stored.
 
 mod activity;
@@ -22,14 +22,16 @@ pub use self::histories::histories;
 pub use self::rank::rank_similar_users;
 pub use self::samples::{Member, samples};
 use crate::gauges::Gauges;
-use crate::{Collection, Config, Diff, ItemId, Level, Subscriber, Subscription, Time, UserId, row_subscriptions};
+use crate::{
+    Collection, Config, Diff, ItemId, Level, ProfileItem, Subscriber, Subscription, Time, UserId, row_subscriptions,
+};
 
 /// A similar user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SimilarUser {
     /// Id of the similar user.
     pub user: UserId,
-    /// Quantised cosine of both histories, 1 to 1024.
+    /// Quantised cosine of the viewer's profile and the history of the similar user, 1 to 1024.
     pub similarity: u16,
 }
 
@@ -41,41 +43,30 @@ pub struct SimilarUsers<'scope> {
     pub histories: Collection<'scope, (Subscription, (ItemId, Level))>,
 }
 
-/// What all rankings of similar users start from.
-pub struct SampledUsers<'scope> {
-    /// The samples of the items that viewers have. Located with the viewers.
-    pub members: Collection<'scope, (Subscription, Member)>,
-    /// Every user with its activity as multiplicity.
-    weights: Collection<'scope, UserId>,
-}
-
-/// Samples the users of each item for the viewers. `history` has the histories of all users, `audience_histories` those of
-/// the audience, located with the viewers.
+/// Samples the users of each item that the workers subscribe to. `history` has the histories of all users. The samples are
+/// located with the subscribers.
 pub fn sampled_users<'scope>(
     history: Collection<'scope, (UserId, (ItemId, Level))>,
-    audience_histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    subscriptions: Collection<'scope, Subscription>,
     config: &Config,
-) -> SampledUsers<'scope> {
-    let me = Subscriber::worker(history.inner.scope().index());
-    let viewed_items = row_subscriptions(me, audience_histories, "Viewed items", |(_, (item, _))| *item);
-    let (members, weights) = samples(history, viewed_items, config);
+) -> Collection<'scope, (Subscription, Member)> {
     let to_viewers = |update: &((Subscription, Member), Time, Diff)| update.0.0.worker();
-    SampledUsers { members: members.inner.exchange(to_viewers).as_collection(), weights }
+    samples(history, subscriptions, config).inner.exchange(to_viewers).as_collection()
 }
 
-/// The source `users`. `audience_histories` has the histories of the viewers to rank for, located with the viewers.
+/// The source `users`. `profiles` are those of the viewers to rank for, and `members` the samples of the items in them. Both
+/// are located with the viewers.
 pub fn similar_users<'scope>(
     history: Collection<'scope, (UserId, (ItemId, Level))>,
-    audience_histories: Collection<'scope, (UserId, (ItemId, Level))>,
-    SampledUsers { members, weights }: SampledUsers<'scope>,
+    profiles: Collection<'scope, (UserId, ProfileItem)>,
+    members: Collection<'scope, (Subscription, Member)>,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarUsers<'scope> {
     let me = Subscriber::worker(history.inner.scope().index());
-    let viewers = audience_histories.clone().map(|(user, _)| user);
-    let compared = members.clone().map(|(_, member)| member.user).concat(viewers);
-    let activity = activity(weights, row_subscriptions(me, compared, "Compared users", |user| *user), config);
-    let similar = rank_similar_users(audience_histories, members, activity, config, gauges);
-    let followed = row_subscriptions(me, similar.clone(), "Followed users", |(_, similar)| similar.user);
+    let compared = row_subscriptions(me, members.clone(), "Compared users", |(_, member)| Some(member.user));
+    let activity = activity(history.clone(), compared, config);
+    let similar = rank_similar_users(profiles, members, activity, config, gauges);
+    let followed = row_subscriptions(me, similar.clone(), "Followed users", |(_, similar)| Some(similar.user));
     SimilarUsers { similar, histories: histories(history, followed, config) }
 }

@@ -3,7 +3,7 @@
 use super::Snapshot::{ListsRecomputed, MustNotGrow};
 use super::{Key, Section, key};
 use crate::config::reader::Reader;
-use crate::config::rules::{audience, integer, measure, retention, stairs};
+use crate::config::rules::{MAX_DURATION, audience, duration, integer, measure, retention, stairs};
 use crate::config::{Audience, Config};
 
 pub(super) fn sections() -> Vec<Section> {
@@ -75,9 +75,25 @@ fn keys() -> Vec<Key> {
             ..key(integer(0..=u32::MAX), |config| &mut config.graph.shrink)
         },
         Key {
+            name: "near",
+            doc: "Two items of a user that were touched less than this time apart count twice in the co-occurrence: what is \
+                  touched in one go is more alike. \"0ms\" counts all pairs once.",
+            snapshot: ListsRecomputed,
+            ..key(duration(0..=MAX_DURATION), |config| &mut config.graph.near)
+        },
+        Key {
+            name: "basket",
+            doc: "Items of a user that follow each other by less than this time are one basket, and fade together. \"0ms\" \
+                  makes each item a basket of its own.",
+            more: "[Basket rank](semantics.md#history).",
+            snapshot: ListsRecomputed,
+            ..key(duration(0..=MAX_DURATION), |config| &mut config.graph.basket)
+        },
+        Key {
             name: "stairs",
-            doc: "Ranks at which the weight of a history halves, so how fast taste fades. With the default, the newest 2 \
-                  items weigh 8, those up to 4 weigh 4, up to 8 weigh 2, up to 16 weigh 1, older ones nothing.",
+            doc: "Basket ranks at which the weight of a history halves, so how fast taste fades. With the default, the items \
+                  of the newest basket weigh 8, those of the next one 4, of the next two 2, older ones 1. The last number is \
+                  also how many items count at all, the newest ones.",
             snapshot: ListsRecomputed,
             ..key(stairs(), |config| &mut config.graph.stairs)
         },
@@ -100,6 +116,13 @@ fn keys() -> Vec<Key> {
             doc: "Similar users kept per user of the audience. More find more candidates, at more work for every list.",
             snapshot: ListsRecomputed,
             ..key(integer(1..=1_000), |config| &mut config.graph.similar_users)
+        },
+        Key {
+            name: "user_resolution",
+            doc: "`resolution` for the similarity of users. A higher value follows their activity more closely, at more work \
+                  for every event.",
+            snapshot: ListsRecomputed,
+            ..key(integer(1..=16), |config| &mut config.graph.user_resolution)
         },
     ]
 }

@@ -166,7 +166,7 @@ fn rejects_sizes_of_the_wrong_form_or_range() {
 fn rejects_stairs_that_do_not_rise() {
     let seventeen = format!("{:?}", (1..=17).collect::<Vec<_>>());
     for given in ["[]", "[0, 2]", "[2, 2]", "[4, 2]", "[2, \"4\"]", "[10001]", "4", &seventeen] {
-        let right = "1 to 16 integers from 1 to 10000, each above the one before, as in [2, 4, 8, 16]";
+        let right = "1 to 16 integers from 1 to 10000, each above the one before, as in [1, 2, 4, 24]";
         assert_eq!(
             mistake(&format!("graph.stairs = {given}")),
             format!("my.toml:1: graph.stairs must be {right}, not {given}")

@@ -8,7 +8,7 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, a value other than its default, and the change of the configuration.
-const CHANGES: [(&str, &str, Change); 42] = [
+const CHANGES: [(&str, &str, Change); 45] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
@@ -17,10 +17,13 @@ const CHANGES: [(&str, &str, Change); 42] = [
     ("graph.similarity", "\"llr\"", |c| c.graph.similarity = Measure::Llr),
     ("graph.min_cooccurrence", "4294967295", |c| c.graph.min_cooccurrence = u32::MAX),
     ("graph.shrink", "0", |c| c.graph.shrink = 0),
+    ("graph.near", "\"0ms\"", |c| c.graph.near = 0),
+    ("graph.basket", "\"5m\"", |c| c.graph.basket = 300_000),
     ("graph.stairs", "[1, 10_000]", |c| c.graph.stairs = vec![1, 10_000]),
     ("graph.resolution", "16", |c| c.graph.resolution = 16),
     ("graph.sample", "1", |c| c.graph.sample = 1),
     ("graph.similar_users", "1000", |c| c.graph.similar_users = 1_000),
+    ("graph.user_resolution", "16", |c| c.graph.user_resolution = 16),
     ("graph.sources.items", "0", |c| c.graph.sources.items = 0),
     ("graph.sources.users", "1_000_000", |c| c.graph.sources.users = 1_000_000),
     ("input.batch", "1", |c| c.input.batch = 1),
@@ -206,7 +209,7 @@ fn reads_a_word_of_the_command_line_without_quotes() {
 fn reads_arrays_and_tables_of_the_command_line_as_toml() {
     let config = load("", &["graph.stairs=[1,2,4]", "graph={k=7, sources={items=9}}"]).unwrap();
     assert_eq!(config.graph.stairs, [1, 2, 4]);
-    assert_eq!((config.graph.k, config.graph.sources.items, config.graph.history), (7, 9, 50));
+    assert_eq!((config.graph.k, config.graph.sources.items, config.graph.history), (7, 9, 100));
 }
 
 #[test]

@@ -80,12 +80,15 @@ mod tests {
             "graph.history=49",
             "graph.retention=29d",
             "graph.audience=all",
+            "graph.near=0ms",
+            "graph.basket=0ms",
             "graph.stairs=[1]",
+            "graph.user_resolution=4",
             "graph.similarity=llr",
         ] {
             check(&then, &with(&[fine])).unwrap();
         }
-        for wrong in ["graph.history=51", "graph.retention=31d", "levels.view=2", "levels.bid=5", "levels.watch=[]"] {
+        for wrong in ["graph.history=101", "graph.retention=31d", "levels.view=2", "levels.bid=5", "levels.watch=[]"] {
             let error = check(&then, &with(&[wrong])).unwrap_err().to_string();
             assert!(error.contains("--rebuild"), "{wrong}: {error}");
         }
@@ -118,7 +121,7 @@ mod tests {
             assert!(error.contains(what) && error.contains("--rebuild"), "{error}");
             assert!(!error.contains("0123456789abcdef"), "{error}");
         }
-        let both = check(&then, &with(&["graph.history=60", "graph.retention=60d"])).unwrap_err().to_string();
-        assert!(both.contains("graph.history was 50 and is 60") && both.contains("graph.retention"), "{both}");
+        let both = check(&then, &with(&["graph.history=200", "graph.retention=60d"])).unwrap_err().to_string();
+        assert!(both.contains("graph.history was 100 and is 200") && both.contains("graph.retention"), "{both}");
     }
 }

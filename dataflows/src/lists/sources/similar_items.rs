@@ -1,7 +1,7 @@
 use super::CandidateSource;
 use crate::lists::source::Source;
 use crate::operators::{Dense, RowCache};
-use crate::{Collection, ItemId, Neighbour, Subscription, UserId, Weight};
+use crate::{Collection, ItemId, Neighbour, ProfileItem, Subscription, UserId, Weight};
 
 /// Similar items of the items in the profile. Members are the items, weighted by the profile.
 pub(in crate::lists) struct SimilarItemsSource;
@@ -10,7 +10,7 @@ impl<'scope> CandidateSource<'scope> {
     /// Items similar to those in the profile. `profiles` must be located with the viewers; rows are sent there.
     pub fn similar_items(
         weight: u32,
-        profiles: Collection<'scope, (UserId, (ItemId, Weight))>,
+        profiles: Collection<'scope, (UserId, ProfileItem)>,
         neighbours: Collection<'scope, (Subscription, Neighbour)>,
     ) -> Self {
         Self::new::<SimilarItemsSource>(weight, profiles, neighbours)
@@ -18,11 +18,11 @@ impl<'scope> CandidateSource<'scope> {
 }
 
 impl Source for SimilarItemsSource {
-    type Member = (ItemId, Weight);
+    type Member = ProfileItem;
     type Entry = Neighbour;
 
-    fn member((item, weight): &Self::Member) -> (u64, Weight) {
-        (*item, *weight)
+    fn member(item: &ProfileItem) -> (u64, Weight) {
+        (item.item, item.weight())
     }
 
     fn entry(neighbour: &Neighbour) -> (ItemId, u32) {

@@ -25,6 +25,9 @@ struct Slot {
 }
 
 /// Partners of an item with their counts, which are never 0. Linear probing; at most four fifths full.
+///
+/// A user adds at most 30 to a count: 32 bits hold it for 143 million users who have both items at the highest level, close in
+/// time.
 #[derive(Debug)]
 pub(super) struct Pairs {
     /// The low six bits of the item's id, all that the phases of its pairs depend on.

@@ -1,4 +1,4 @@
-//! The population T: the largest popularity that one item could have.
+//! The population: the largest popularity that one item could have. T is twice that.
 
 use schema::{IdMap, shrink_if_sparse};
 

@@ -1,7 +1,7 @@
 use super::{Formula, Pair};
 use crate::{Config, Similarity};
 
-/// `C / sqrt((N_i + shrink) (N_j + shrink))`. `N_i` is a common factor of a row, so ranks omit it.
+/// `C / sqrt(D_i D_j)`, `D = 2 (N + shrink)`. `D_i` is a common factor of a row, so ranks omit it.
 pub(crate) struct Cosine {
     shrink: u64,
     similarity: Similarity,
@@ -15,7 +15,7 @@ impl Formula for Cosine {
     }
 
     fn popularity(&self, popularity: u64) -> u64 {
-        popularity + self.shrink
+        2 * (popularity + self.shrink)
     }
 
     #[inline]

@@ -2,8 +2,8 @@ use super::{Formula, Pair};
 use crate::Config;
 use crate::similarity::quantise::Powers;
 
-/// `C / (N_i + shrink + N_j + shrink - C)`, computed as `1 / (2^(a/s) + 2^(b/s) - 1)`, where a and b are the logarithms of
-/// the popularities minus that of the co-occurrence.
+/// `C / (D_i + D_j - C)`, `D = 2 (N + shrink)`, computed as `1 / (2^(a/s) + 2^(b/s) - 1)`, where a and b are the logarithms
+/// of `D_i` and `D_j` minus that of the co-occurrence.
 pub(crate) struct Jaccard {
     shrink: u64,
     powers: Powers,
@@ -17,11 +17,11 @@ impl Formula for Jaccard {
     }
 
     fn popularity(&self, popularity: u64) -> u64 {
-        popularity + self.shrink
+        2 * (popularity + self.shrink)
     }
 
-    /// In steps of 2^-30. A co-occurrence above a popularity is transient: the popularity of the same tick is not applied
-    /// yet.
+    /// In steps of 2^-30. A co-occurrence above twice a popularity is transient: the popularity of the same tick is not
+    /// applied yet.
     #[inline]
     fn rank(&self, pair: Pair) -> Option<i32> {
         let [a, b] = [pair.own, pair.partner].map(|q| self.powers.of(q.saturating_sub(pair.count)));

@@ -39,11 +39,11 @@ impl Formula for Llr {
     }
 
     fn popularity(&self, popularity: u64) -> u64 {
-        popularity
+        2 * popularity
     }
 
     fn population(&self, population: u64) -> u32 {
-        self.logarithm.fine(population)
+        self.logarithm.fine(2 * population)
     }
 
     /// In sixteenths of a bit.

@@ -10,7 +10,7 @@ pub fn histories<'scope>(
     config: &Config,
 ) -> Collection<'scope, (Subscription, (ItemId, Level))> {
     let split = |(user, interaction): &(UserId, (ItemId, Level))| (*user, *interaction);
-    replicate_rows("Histories", history, split, subscriptions, Histories::default(), config.slice).0
+    replicate_rows("Histories", history, split, subscriptions, Histories::default(), config.slice)
 }
 
 /// Items and levels of a user, parallel, in no order.

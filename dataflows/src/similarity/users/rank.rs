@@ -7,29 +7,29 @@ use super::viewers::{Viewers, Work};
 use super::{Member, SimilarUser};
 use crate::gauges::{Gauges, add};
 use crate::operators::{Dense, Input, Output, PREFETCH_BATCH, SlicedOperator, StageBuilder};
-use crate::{Collection, Config, Diff, ItemId, Level, Subscription, Time, UserId};
+use crate::{Collection, Config, Diff, ProfileItem, Subscription, Time, UserId};
 
 /// Maintains the users most similar to each viewer.
 ///
-/// `audience_histories` and `members` must be located with the viewers; `activity` is sent there. Cost of a change of a
-/// viewer's history: a pass over `history * sample` members. Cost of a change of a sampled user: a probe for each viewer of
-/// each item that samples the user. On average these are `sample` times the audience's share of all users, whatever the
-/// popularity of the item.
+/// `profiles` and `members` must be located with the viewers; `activity` is sent there. Cost of a change of a viewer's profile:
+/// a pass over `stairs * sample` members. Cost of a change of a sampled user: a probe for each viewer of each item that samples
+/// the user. On average these are at most `sample` times the audience's share of all users, whatever the popularity of the
+/// item.
 pub fn rank_similar_users<'scope>(
-    audience_histories: Collection<'scope, (UserId, (ItemId, Level))>,
+    profiles: Collection<'scope, (UserId, ProfileItem)>,
     members: Collection<'scope, (Subscription, Member)>,
     activity: Collection<'scope, (Subscription, u32)>,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> Collection<'scope, (UserId, SimilarUser)> {
-    let mut builder = StageBuilder::new("Similar users", audience_histories.inner.scope());
+    let mut builder = StageBuilder::new("Similar users", profiles.inner.scope());
     let members = builder.input(members.inner, Pipeline);
     let to_viewers = |update: &((Subscription, u32), Time, Diff)| update.0.0.worker();
     let activity = builder.input(activity.inner, Exchange::new(to_viewers));
-    let histories = builder.input(audience_histories.inner, Pipeline);
+    let profiles = builder.input(profiles.inner, Pipeline);
     let (output, similar) = builder.output();
     let (viewers, gauges) = (Viewers::new(config), Arc::clone(gauges));
-    let operator = UserRanking { members, activity, histories, output, viewers, changed: Vec::new(), gauges };
+    let operator = UserRanking { members, activity, profiles, output, viewers, changed: Vec::new(), gauges };
     builder.build(config.slice, operator);
     similar.as_collection()
 }
@@ -42,7 +42,7 @@ const FLUSH: usize = 100;
 struct UserRanking {
     members: Input<((Subscription, Member), Time, Diff)>,
     activity: Input<((Subscription, u32), Time, Diff)>,
-    histories: Input<((UserId, (ItemId, Level)), Time, Diff)>,
+    profiles: Input<((UserId, ProfileItem), Time, Diff)>,
     output: Output<((UserId, SimilarUser), Time, Diff)>,
     viewers: Viewers,
     /// Users with a change in this tick, each with an item that may no longer sample it, if that is the change. Sorted,
@@ -53,7 +53,7 @@ struct UserRanking {
 
 impl SlicedOperator for UserRanking {
     fn begin(&mut self, time: Time) {
-        let UserRanking { members, activity, histories, viewers, changed, .. } = self;
+        let UserRanking { members, activity, profiles, viewers, changed, .. } = self;
         for ((Subscription { row: item, .. }, member), _, diff) in members.take(time).into_iter().flatten() {
             let (user, item) = viewers.update_sample(item, member, diff);
             changed.push((user, Some(item)));
@@ -61,8 +61,8 @@ impl SlicedOperator for UserRanking {
         for ((Subscription { row: user, .. }, fine), _, diff) in activity.take(time).into_iter().flatten() {
             changed.push((viewers.update_activity(user, fine, diff), None));
         }
-        for ((user, (item, level)), _, diff) in histories.take(time).into_iter().flatten() {
-            viewers.update_history(user, item, level, diff);
+        for ((user, item), _, diff) in profiles.take(time).into_iter().flatten() {
+            viewers.update_profile(user, item, diff);
         }
         viewers.update_holders();
         changed.sort_unstable();
@@ -120,14 +120,17 @@ mod tests {
 
     use super::*;
     use crate::similarity::quantise::{phase, phased};
-    use crate::{Logarithm, Similarity, Subscriber};
+    use crate::{ItemId, Level, Logarithm, Similarity, Subscriber};
 
     const USERS: u64 = 10;
     const ITEMS: u64 = 8;
 
-    /// The input of a tick: members of samples (level 0: removed), rarities of items, activities of users, and levels of
-    /// viewers (0: removed).
-    type Step = (Vec<(u64, u64, u8)>, Vec<(u64, u8)>, Vec<(u64, u64)>, Vec<(u64, u64, u8)>);
+    /// Level and stair of an item in a profile.
+    type Share = (Level, u16);
+
+    /// The input of a tick: members of samples (level 0: removed), activities of users, and profiles of viewers (level 0:
+    /// removed, stair 0: beyond the profile).
+    type Step = (Vec<(u64, u64, u8)>, Vec<(u64, u64)>, Vec<(u64, u64, Share)>);
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let level = prop::sample::select(vec![0_u8, 0, 1, 1, 2, 15]);
@@ -136,10 +139,11 @@ mod tests {
             3 => prop::collection::vec(of_item.clone(), 0..4),
             1 => prop::collection::vec(of_item.clone(), 0..40)
         ];
-        let rarities = prop::collection::vec((0..ITEMS, 1_u8..4), 0..2);
         let activities = prop::collection::vec((0..USERS, 1_u64..60), 0..3);
-        let histories = prop_oneof![2 => Just(Vec::new()), 2 => prop::collection::vec(of_item, 0..8)];
-        prop::collection::vec((members, rarities, activities, histories), 1..60)
+        let stair = prop::sample::select(vec![0_u16, 1, 2, 8]);
+        let of_profile = (of_item, stair).prop_map(|((item, user, level), stair)| (item, user, (level, stair)));
+        let profiles = prop_oneof![2 => Just(Vec::new()), 2 => prop::collection::vec(of_profile, 0..8)];
+        prop::collection::vec((members, activities, profiles), 1..60)
     }
 
     /// Some users and items share a name, and several names agree in the low six bits.
@@ -165,26 +169,30 @@ mod tests {
     type Emitted = BTreeMap<(UserId, SimilarUser), Diff>;
 
     fn expected(
-        members: &BTreeMap<(ItemId, UserId), (Level, u8)>,
+        members: &BTreeMap<(ItemId, UserId), Level>,
         activity: &BTreeMap<UserId, u32>,
-        histories: &BTreeMap<(UserId, ItemId), Level>,
+        profiles: &BTreeMap<(UserId, ItemId), Share>,
         config: &Config,
     ) -> Emitted {
-        let (logarithm, similarity) = (Logarithm::new(config.resolution), Similarity::new(config.resolution));
-        let viewers: BTreeSet<UserId> = histories.keys().map(|(user, _)| *user).collect();
+        let resolution = config.user_resolution;
+        let (logarithm, similarity) = (Logarithm::new(resolution), Similarity::new(resolution));
+        let viewers: BTreeSet<UserId> = profiles.keys().map(|(user, _)| *user).collect();
         let mut emitted = Emitted::new();
         for u in viewers {
             let mut shared: BTreeMap<UserId, u64> = BTreeMap::new();
-            for ((_, item), own) in histories.range((u, 0)..=(u, u64::MAX)) {
-                for ((_, v), (level, rarity)) in members.range((*item, 0)..=(*item, u64::MAX)) {
-                    *shared.entry(*v).or_default() += u64::from(*level.min(own)) * u64::from(*rarity);
+            let mut own = 0;
+            for ((_, item), (own_level, stair)) in profiles.range((u, 0)..=(u, u64::MAX)) {
+                own += u64::from(*own_level) * u64::from(*stair);
+                for ((_, v), level) in members.range((*item, 0)..=(*item, u64::MAX)) {
+                    *shared.entry(*v).or_default() += u64::from(*level.min(own_level)) * u64::from(*stair);
                 }
             }
-            shared.remove(&u);
-            let against = |of: UserId, v: UserId| phased(activity[&of], phase(u, v)).cast_signed();
-            let ranked = shared
-                .into_iter()
-                .map(|(v, shared)| (against(v, v) - 2 * logarithm.q(shared).cast_signed(), v, against(u, v)));
+            shared.retain(|v, shared| *v != u && *shared > 0);
+            let against = |fine: u32, v: UserId| phased(fine, phase(u, v)).cast_signed();
+            let ranked = shared.into_iter().map(|(v, shared)| {
+                let rank = against(activity[&v], v) - 2 * logarithm.q(shared).cast_signed();
+                (rank, v, against(logarithm.fine(own), v))
+            });
             let mut ranked: Vec<_> = ranked.collect();
             ranked.sort_unstable();
             for (negative, user, own) in ranked.into_iter().take(config.similar_users) {
@@ -205,20 +213,19 @@ mod tests {
             slice in prop::sample::select(vec![1_usize, 3, 1_000]),
             reversed in any::<bool>(),
         ) {
-            let config = Config { resolution, similar_users, ..Config::default() };
-            let (members_in, activity_in, histories_in) = (Input::default(), Input::default(), Input::default());
+            let config = Config { user_resolution: resolution, similar_users, ..Config::default() };
+            let (members_in, activity_in, profiles_in) = (Input::default(), Input::default(), Input::default());
             let mut operator = UserRanking {
                 members: members_in.clone(),
                 activity: activity_in.clone(),
-                histories: histories_in.clone(),
+                profiles: profiles_in.clone(),
                 output: Output::default(),
                 viewers: Viewers::new(&config),
                 changed: Vec::new(),
                 gauges: Arc::default(),
             };
-            let (mut members, mut histories) = (Consolidated(BTreeMap::new()), Consolidated(BTreeMap::new()));
+            let (mut members, mut profiles) = (Consolidated(BTreeMap::new()), Consolidated(BTreeMap::new()));
             let mut activity = Consolidated(BTreeMap::new());
-            let mut rarities: BTreeMap<ItemId, u8> = BTreeMap::new();
             let mut activities: BTreeMap<UserId, u64> = BTreeMap::new();
             let mut emitted = Emitted::new();
             let half = steps.len() / 2;
@@ -227,59 +234,55 @@ mod tests {
             all.insert(half, None);
             for (time, step) in (0..).zip(all) {
                 let generation = u64::from(time > half as u64);
-                let (mut levels, mut viewer_levels) = (members.0.clone(), histories.0.clone());
+                let (mut levels, mut shares) = (members.0.clone(), profiles.0.clone());
                 let is_empty = step.is_none();
                 match step {
                     None => {
                         levels.clear();
-                        viewer_levels.clear();
+                        shares.clear();
                     }
-                    Some((sampled, rare, active, viewed)) => {
-                        rarities.extend(rare.iter().map(|(item, rarity)| (name(*item, generation), *rarity)));
+                    Some((sampled, active, viewed)) => {
                         activities.extend(active.iter().map(|(user, sum)| (name(*user, generation), *sum)));
                         for (item, user, level) in sampled {
-                            levels.insert((name(item, generation), name(user, generation)), (level, 1));
+                            levels.insert((name(item, generation), name(user, generation)), level);
                         }
-                        for (item, user, level) in viewed {
-                            viewer_levels.insert((name(user, generation), name(item, generation)), level);
+                        for (item, user, share) in viewed {
+                            shares.insert((name(user, generation), name(item, generation)), share);
                         }
                     }
                 }
-                levels.retain(|_, (level, _)| *level > 0);
-                viewer_levels.retain(|_, level| *level > 0);
-                for ((item, _), (_, rarity)) in &mut levels {
-                    *rarity = rarities.get(item).copied().unwrap_or(1);
-                }
-                let compared = levels.keys().map(|(_, user)| *user).chain(viewer_levels.keys().map(|(user, _)| *user));
+                levels.retain(|_, level| *level > 0);
+                shares.retain(|_, (level, _)| *level > 0);
                 let logarithm = Logarithm::new(resolution);
                 let fine = |user| (user, logarithm.fine(activities.get(&user).copied().unwrap_or(1)));
-                let fines: BTreeMap<UserId, u32> = compared.map(fine).collect();
+                let fines: BTreeMap<UserId, u32> = levels.keys().map(|(_, user)| fine(*user)).collect();
 
-                let (mut member_updates, mut activity_updates, mut history_updates) = (vec![], vec![], vec![]);
-                members.set(levels, |(row, user), (level, rarity), diff| {
-                    member_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, Member { user, level, rarity }), time, diff));
+                let (mut member_updates, mut activity_updates, mut profile_updates) = (vec![], vec![], vec![]);
+                members.set(levels, |(row, user), level, diff| {
+                    member_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, Member { user, level }), time, diff));
                 });
                 activity.set(fines, |row, fine, diff| {
                     activity_updates.push(((Subscription { row, subscriber: Subscriber::Worker(0) }, fine), time, diff));
                 });
-                histories.set(viewer_levels, |(user, item), level, diff| {
-                    history_updates.push(((user, (item, level)), time, diff));
+                profiles.set(shares, |(user, item), (level, stair), diff| {
+                    let level = if stair > 0 { level } else { 0 };
+                    profile_updates.push(((user, ProfileItem { item, level, stair }), time, diff));
                 });
                 if reversed {
                     member_updates.reverse();
                     activity_updates.reverse();
-                    history_updates.reverse();
+                    profile_updates.reverse();
                 }
                 members_in.put(time, vec![member_updates]);
                 activity_in.put(time, vec![activity_updates]);
-                histories_in.put(time, vec![history_updates]);
+                profiles_in.put(time, vec![profile_updates]);
                 operator.begin(time);
                 while !operator.advance(time, &mut slice.clone()) {}
                 for (similar, _, diff) in std::mem::take(&mut *operator.output.buffer()) {
                     *emitted.entry(similar).or_default() += diff;
                 }
                 emitted.retain(|_, diff| *diff != 0);
-                prop_assert_eq!(&emitted, &expected(&members.0, &activity.0, &histories.0, &config), "after tick {}", time);
+                prop_assert_eq!(&emitted, &expected(&members.0, &activity.0, &profiles.0, &config), "after tick {}", time);
                 prop_assert!(!is_empty || operator.viewers.is_empty(), "state is left");
             }
         }

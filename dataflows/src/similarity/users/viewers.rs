@@ -1,4 +1,4 @@
-//! The viewers of this worker: their histories, their most similar users, and the emitted ones.
+//! The viewers of this worker: their profiles, their most similar users, and the emitted ones.
 
 use schema::{IdMap, shrink_if_sparse};
 
@@ -8,13 +8,13 @@ use crate::operators::{
     load_lines, prefetch, slot_mut, update_holders,
 };
 use crate::similarity::quantise::{phase, phased};
-use crate::{Config, Diff, ItemId, Level, Logarithm, Similarity, UserId, Weight};
+use crate::{Config, Diff, ItemId, Logarithm, ProfileItem, Similarity, UserId, Weight};
 
-/// A viewer of an item, and the level of the viewer for it.
+/// A viewer of an item, and what the item means in the viewer's profile.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ItemViewer {
     viewer: ViewerId,
-    level: u32,
+    share: Share,
 }
 
 impl Holder for ItemViewer {
@@ -23,18 +23,23 @@ impl Holder for ItemViewer {
     }
 }
 
-/// The level of a member and the rarity of the item, packed into the value of a row.
-#[derive(Clone, Copy, Debug)]
-struct Share(u32);
+/// The level and the stair of an item in a viewer's profile, packed into the weight of a [`Profile`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Share(Weight);
 
 impl Share {
-    fn of(member: Member) -> Self {
-        Share(u32::from(member.rarity) << 8 | u32::from(member.level))
+    fn of(item: ProfileItem) -> Self {
+        Share(Weight::from(item.stair) << 8 | Weight::from(item.level))
     }
 
-    /// `min(level(u, i), level(v, i)) * f_i`.
+    /// `min(level(u, i), level(v, i)) * stair(m_ui)` for the level of a user v. All items of a profile make less than 2^29.
     fn with(self, level: u32) -> u32 {
         (self.0 & 0xFF).min(level) * (self.0 >> 8)
+    }
+
+    /// `p_ui`: the most that a user can share.
+    fn weight(self) -> u32 {
+        self.with(u32::MAX)
     }
 }
 
@@ -50,8 +55,8 @@ struct HotFields {
 #[derive(Debug)]
 struct Viewer {
     user: UserId,
-    /// History, with levels as weights.
-    history: Profile,
+    /// Items of the profile, with packed shares as weights.
+    profile: Profile,
     ranking: TopK<i32>,
     /// Similar users that were emitted last, best first.
     emitted: Vec<Similar>,
@@ -89,7 +94,7 @@ pub(super) struct Viewers {
     step: i32,
     /// Rows of items and users. Released at the end of a tick.
     pub(super) rows: RowCache<ItemViewer>,
-    /// Fine logarithms of activity, for sampled users and viewers.
+    /// Fine logarithms of activity, for sampled users.
     activity: Vec<u32>,
     ids: IdMap<ViewerId>,
     viewers: Vec<Viewer>,
@@ -100,8 +105,8 @@ pub(super) struct Viewers {
     free: Vec<ViewerId>,
     /// Viewers to flush when the tick is complete, each once.
     dirty: Vec<ViewerId>,
-    /// Viewers and their items with a level that this tick may have changed.
-    changed_levels: Vec<(ViewerId, Dense)>,
+    /// Viewers and their items with a share that this tick may have changed.
+    changed_shares: Vec<(ViewerId, Dense)>,
     pub(super) work: Work,
     logarithm: Logarithm,
     similarity: Similarity,
@@ -120,7 +125,7 @@ impl Viewers {
     pub(super) fn new(config: &Config) -> Self {
         Viewers {
             keep: config.similar_users,
-            step: config.resolution.cast_signed(),
+            step: config.user_resolution.cast_signed(),
             rows: RowCache::default(),
             activity: Vec::new(),
             ids: IdMap::default(),
@@ -129,10 +134,10 @@ impl Viewers {
             kept: Vec::new(),
             free: Vec::new(),
             dirty: Vec::new(),
-            changed_levels: Vec::new(),
+            changed_shares: Vec::new(),
             work: Work::default(),
-            logarithm: Logarithm::new(config.resolution),
-            similarity: Similarity::new(config.resolution),
+            logarithm: Logarithm::new(config.user_resolution),
+            similarity: Similarity::new(config.user_resolution),
             shared: Vec::new(),
             reached: Vec::new(),
             affected: Vec::new(),
@@ -145,9 +150,9 @@ impl Viewers {
     /// Step 1: applies an update of the sample of an item. Returns the dense ids of user and item.
     pub(super) fn update_sample(&mut self, item: ItemId, member: Member, diff: Diff) -> (Dense, Dense) {
         let (item, user) = (self.rows.intern(item), self.rows.intern_user(member.user));
-        let share = Share::of(member);
-        self.rows.update(item, user, share.0, diff);
-        self.rows.update(user, item, share.0, diff);
+        let level = u32::from(member.level);
+        self.rows.update(item, user, level, diff);
+        self.rows.update(user, item, level, diff);
         (user, item)
     }
 
@@ -156,33 +161,32 @@ impl Viewers {
         let dense = self.rows.intern_user(user);
         let activity = slot_mut(&mut self.activity, dense);
         *activity = if diff > 0 { activity.wrapping_add(fine) } else { activity.wrapping_sub(fine) };
-        // All similarities of the viewer itself change.
-        if let Some(viewer) = self.ids.get(&user).copied() {
-            self.mark(viewer, ViewerState::Dirty);
-        }
         dense
     }
 
-    /// Step 3: applies an update of a viewer's history.
-    pub(super) fn update_history(&mut self, user: UserId, item: ItemId, level: Level, diff: Diff) {
+    /// Step 3: applies an update of a viewer's profile. Items beyond it make no difference.
+    pub(super) fn update_profile(&mut self, user: UserId, item: ProfileItem, diff: Diff) {
+        if !item.is_in_profile() {
+            return;
+        }
         let viewer = self.viewer_of(user);
         self.mark(viewer, ViewerState::Rescan);
-        let item = self.rows.intern(item);
-        if self.viewers[viewer as usize].history.add(item, Weight::from(level), diff) {
-            self.rows.add_reference(item);
+        let row = self.rows.intern(item.item);
+        if self.viewers[viewer as usize].profile.add(row, Share::of(item).0, diff) {
+            self.rows.add_reference(row);
         }
-        self.changed_levels.push((viewer, item));
+        self.changed_shares.push((viewer, row));
     }
 
-    /// Step 4, after steps 1 to 3: makes the viewers holders of the rows of their items, with their levels.
+    /// Step 4, after steps 1 to 3: makes the viewers holders of the rows of their items, with their shares.
     pub(super) fn update_holders(&mut self) {
         for id in &self.dirty {
-            let holder = |level| ItemViewer { viewer: *id, level };
-            update_holders(&mut self.viewers, *id, |viewer| &mut viewer.history, holder, &mut self.rows);
+            let holder = |share| ItemViewer { viewer: *id, share: Share(share) };
+            update_holders(&mut self.viewers, *id, |viewer| &mut viewer.profile, holder, &mut self.rows);
         }
-        for (viewer, item) in self.changed_levels.drain(..) {
-            if let Some((level, slot)) = self.viewers[viewer as usize].history.share(item) {
-                self.rows.get_mut(item).holders[slot as usize].level = level;
+        for (viewer, item) in self.changed_shares.drain(..) {
+            if let Some((share, slot)) = self.viewers[viewer as usize].profile.share(item) {
+                self.rows.get_mut(item).holders[slot as usize].share = Share(share);
             }
         }
     }
@@ -198,7 +202,7 @@ impl Viewers {
             .map(|(item, _)| self.rows.get(item).holders.len())
             .sum();
         let others = self.ids.values().filter(|id| self.hot[**id as usize].state != ViewerState::Rescan);
-        let items = others.flat_map(|id| self.viewers[*id as usize].history.weights());
+        let items = others.flat_map(|id| self.viewers[*id as usize].profile.weights());
         let members: usize = items.map(|(item, _)| self.rows.get(item).len()).sum();
         probes * MEMBERS_PER_PROBE > members
     }
@@ -217,7 +221,7 @@ impl Viewers {
         self.shared.resize(self.viewers.len(), 0);
         let mut probes = 0;
         let removed = removed.map(|item| (item, 0));
-        for (item, share) in self.rows.get(user).candidates().chain(removed) {
+        for (item, level) in self.rows.get(user).candidates().chain(removed) {
             let holders = &self.rows.get(item).holders;
             probes += holders.len();
             for holder in holders {
@@ -226,7 +230,7 @@ impl Viewers {
                     *shared = 1;
                     self.reached.push(holder.viewer);
                 }
-                *shared += Share(share).with(holder.level);
+                *shared += holder.share.with(level);
             }
         }
         self.work.shared += self.reached.len();
@@ -281,7 +285,8 @@ impl Viewers {
         let viewer = &mut self.viewers[id as usize];
         hot.threshold = viewer.ranking.floor().unwrap_or(i32::MIN);
         self.kept[id as usize] = viewer.ranking.id_filter();
-        let own = self.activity.get(hot.me as usize).copied().unwrap_or(0);
+        let weights = viewer.profile.weights().map(|(_, share)| u64::from(Share(share).weight()));
+        let own = self.logarithm.fine(weights.sum());
         self.similar.clear();
         self.similar.extend(viewer.ranking.best(self.keep).iter().map(|ranked| {
             let exponent = ranked.score - against(own, hot.me, ranked.id);
@@ -293,7 +298,7 @@ impl Viewers {
                 self.work.similar += 1;
                 emit(viewer.user, SimilarUser { user: ids.name(*user), similarity: *similarity }, diff);
             };
-            // Mostly the same users in the same order have a new similarity, as their viewer became more active. A
+            // Mostly the same users in the same order have a new similarity, as the profile of their viewer weighs more. A
             // retraction directly precedes its insertion, so that downstream operators look the user up once.
             for (rank, now) in self.similar.iter().enumerate() {
                 let is_it = |was: &&Similar| was.user == now.user;
@@ -313,7 +318,7 @@ impl Viewers {
             }
             viewer.emitted.clone_from(&self.similar);
         }
-        if viewer.history.is_empty() {
+        if viewer.profile.is_empty() {
             self.ids.remove(&viewer.user);
             shrink_if_sparse(&mut self.ids);
             self.rows.remove_reference(hot.me);
@@ -329,12 +334,12 @@ impl Viewers {
         let viewer = &mut self.viewers[id as usize];
         let rows = &self.rows;
         self.totals.reserve(rows.ids().bound());
-        let history = || viewer.history.weights();
-        prefetch(history().map(|(item, _)| rows.get(item).load()));
+        let profile = || viewer.profile.weights();
+        prefetch(profile().map(|(item, _)| rows.get(item).load()));
         self.totals.exclude(std::iter::once(me));
-        for (item, level) in history() {
+        for (item, share) in profile() {
             let members = rows.get(item).candidates();
-            self.totals.add(members.map(|(user, share)| (user, i64::from(Share(share).with(level)))));
+            self.totals.add(members.map(|(user, level)| (user, i64::from(Share(share).with(level)))));
         }
         let (activity, logarithm) = (&self.activity, &self.logarithm);
         let score = |user: Dense, shared: i64| {
@@ -395,16 +400,16 @@ impl Viewers {
 
 impl Viewer {
     fn new(user: UserId) -> Self {
-        Viewer { user, history: Profile::default(), ranking: TopK::default(), emitted: Vec::new() }
+        Viewer { user, profile: Profile::default(), ranking: TopK::default(), emitted: Vec::new() }
     }
 }
 
-/// `2 q(W_uv) - q_uv(M_v)`; `None` if nothing is shared.
+/// `2 q'(W_uv) - q'_uv(A_v)`; `None` if nothing is shared.
 fn score(shared: u64, fine: u32, me: Dense, user: Dense, logarithm: &Logarithm) -> Option<i32> {
     (shared > 0).then(|| 2 * logarithm.q(shared).cast_signed() - against(fine, me, user))
 }
 
-/// `q_uv(M)`: the deduction for activity.
+/// `q'_uv` of an activity, or of the weight of a profile.
 fn against(fine: u32, u: Dense, v: Dense) -> i32 {
     phased(fine, phase(u64::from(u), u64::from(v))).cast_signed()
 }

@@ -26,11 +26,20 @@ fn name(item: u64) -> ItemId {
     schema::spread(item + 1)
 }
 
+/// Level and tick of an interaction; level 0 if there is none.
+type Interaction = (u8, u64);
+
+/// What a pair adds to the co-occurrence: twice the lower level if both are from ticks that are close.
+fn share((level, tick): Interaction, (other_level, other_tick): Interaction) -> Diff {
+    Diff::from(level.min(other_level)) * if tick.abs_diff(other_tick) < 3 { 2 } else { 1 }
+}
+
 /// The indices of two workers, each with half of the items; the emitted rows; and the input of both.
 struct Model<F> {
     config: Config,
     workers: [Index<F>; 2],
-    levels: BTreeMap<u64, BTreeMap<u64, u8>>,
+    tick: u64,
+    levels: BTreeMap<u64, BTreeMap<u64, Interaction>>,
     subscriptions: BTreeSet<(u64, u32)>,
     emitted: BTreeMap<(ItemId, Subscriber), BTreeMap<(ItemId, u16), Diff>>,
 }
@@ -41,26 +50,29 @@ impl<F: Formula> Model<F> {
     }
 
     fn popularity(&self, item: u64) -> u64 {
-        self.levels.values().filter_map(|history| history.get(&item)).map(|level| u64::from(*level)).sum()
+        self.levels.values().filter_map(|history| history.get(&item)).map(|(level, _)| u64::from(*level)).sum()
     }
 
     /// The sum over users of their highest level.
     fn population(&self) -> u64 {
-        self.levels.values().map(|history| history.values().max().map_or(0, |level| u64::from(*level))).sum()
+        let highest = |history: &BTreeMap<u64, Interaction>| history.values().map(|(level, _)| u64::from(*level)).max();
+        self.levels.values().filter_map(highest).sum()
     }
 
     fn step(&mut self, (levels, toggles): &Step, fuel: usize) {
+        self.tick += 1;
         let population = self.population();
         // 1. Pairs, not consolidated, and popularities.
         let mut popularity_diffs: BTreeMap<u64, Diff> = BTreeMap::new();
         let mut pairs: [Vec<((ItemId, ItemId), Time, Diff)>; 2] = [Vec::new(), Vec::new()];
         for (user, item, level) in levels {
             let history = self.levels.entry(*user).or_default();
-            let old = if *level > 0 { history.insert(*item, *level) } else { history.remove(item) };
-            let old = old.unwrap_or(0);
-            *popularity_diffs.entry(*item).or_default() += Diff::from(*level) - Diff::from(old);
+            let new = (*level, self.tick);
+            let old = if *level > 0 { history.insert(*item, new) } else { history.remove(item) };
+            let old = old.unwrap_or_default();
+            *popularity_diffs.entry(*item).or_default() += Diff::from(*level) - Diff::from(old.0);
             for (other, with) in history.iter().filter(|(other, _)| *other != item) {
-                let diff = Diff::from(*level.min(with)) - Diff::from(old.min(*with));
+                let diff = share(new, *with) - share(old, *with);
                 if diff != 0 {
                     for (a, b) in [(*item, *other), (*other, *item)] {
                         pairs[Self::owner(name(a))].push(((name(a), name(b)), 0, diff));
@@ -137,8 +149,8 @@ impl<F: Formula> Model<F> {
         for (item, worker) in &self.subscriptions {
             let mut ranked = Vec::new();
             for partner in (0..ITEMS).filter(|partner| partner != item) {
-                let both = self.levels.values().filter_map(|user| Some(user.get(item)?.min(user.get(&partner)?)));
-                let count = both.map(|level| u32::from(*level)).sum();
+                let of_user = |user: &BTreeMap<u64, Interaction>| Some(share(*user.get(item)?, *user.get(&partner)?));
+                let count = u32::try_from(self.levels.values().filter_map(of_user).sum::<Diff>()).unwrap();
                 let phase = phase(name(*item), name(partner));
                 let q = |of: u64| phased(fine[of as usize], phase);
                 let population = phased(population, (name(*item) % 64) as u32);
@@ -187,7 +199,7 @@ proptest! {
 fn check<F: Formula>(config: Config, steps: &mut Vec<Step>, fuel: usize) -> Result<(), TestCaseError> {
     let workers = [Index::<F>::new(&config), Index::new(&config)];
     let (levels, subscriptions, emitted) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-    let mut model = Model { config, workers, levels, subscriptions, emitted };
+    let mut model = Model { config, workers, tick: 0, levels, subscriptions, emitted };
     let everything_removed = (0..12).flat_map(|user| (0..ITEMS).map(move |item| (user, item, 0))).collect();
     steps.push((everything_removed, Vec::new()));
     for (tick, step) in steps.iter().enumerate() {
