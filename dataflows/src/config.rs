@@ -69,20 +69,28 @@ pub struct Config {
     pub neighbours: usize,
     /// Length of a list, at least 1.
     pub k: usize,
+    /// Milliseconds between two interactions of a user from which they are in different baskets. With 0 every
+    /// interaction is a basket of its own.
+    pub basket: u64,
     /// Lifetime of an event in milliseconds, at least 1: it counts while `ts + retention > now`.
     pub retention: u64,
     /// Users that have a list.
     pub audience: Audience,
     /// Measure of the similarity of two items.
     pub similarity: Measure,
+    /// Milliseconds between the touches of two items of a user below which the pair counts twice. With 0 none does.
+    pub near: u64,
     /// Co-occurrence from which two items are similar, at least 1.
     pub min_cooccurrence: u32,
     /// Constant added to popularities in the cosine and Jaccard measures: it discounts pairs with little evidence.
     pub shrink: u32,
-    /// Ranks at which the weight of a history halves, strictly rising, at most 16.
+    /// Basket ranks at which the weight of a history halves, strictly rising, at least 1, at most 16 of them. The last is
+    /// also the number of interactions of a profile, at most.
     pub stairs: Vec<usize>,
     /// Steps of the quantised logarithm per factor of two, 1 to 16.
     pub resolution: u32,
+    /// The same for the similarity of users, 1 to 16.
+    pub user_resolution: u32,
     /// Users sampled per item to find similar users, at least 1.
     pub sample: usize,
     /// Similar users kept per user of the audience, at least 1.
@@ -102,15 +110,18 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             history: 50,
+            basket: 1_000,
             neighbours: 30,
             k: 10,
             retention: 30 * 24 * 60 * 60 * 1_000,
             audience: Audience::Within(30 * 60 * 1_000),
             similarity: Measure::Cosine,
+            near: 60_000,
             min_cooccurrence: 1,
             shrink: 20,
             stairs: vec![2, 4, 8, 16],
             resolution: 4,
+            user_resolution: 2,
             sample: 100,
             similar_users: 30,
             sources: Sources { items: 4, users: 1 },
@@ -124,8 +135,19 @@ impl Default for Config {
 impl Config {
     /// The factor of the item at `rank` (0 is the newest) in a profile. It halves at each stair and is 0 beyond the last.
     pub fn rank_weight(&self, rank: usize) -> u32 {
+        self.stair(rank)
+    }
+
+    /// The factor of an interaction by its basket rank: 0 is the newest basket. It halves at each stair and is 0 from the
+    /// last one on.
+    pub fn stair(&self, basket_rank: usize) -> u32 {
         let steps = self.stairs.len();
-        self.stairs.iter().position(|end| rank < *end).map_or(0, |step| 1 << (steps - 1 - step))
+        self.stairs.iter().position(|end| basket_rank < *end).map_or(0, |step| 1 << (steps - 1 - step))
+    }
+
+    /// Number of interactions of a profile, at most: the newest ones of the history.
+    pub fn profile_length(&self) -> usize {
+        self.stairs.last().copied().unwrap_or(0)
     }
 
     /// Whether similar users are computed: as a source of candidates or as an output.
