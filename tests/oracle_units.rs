@@ -493,7 +493,7 @@ proptest! {
     /// Counts and shared weights are not above what they are compared with, so no similarity is cut off at 1024.
     #[test]
     fn no_similarity_exceeds_1(log in small_log(), near in 0..60_u64, basket in 0..20_u64, t in 0..120_u64) {
-        let params = Params { near, basket, ..small_limits() };
+        let params = Params { basket, near, ..small_limits() };
         let history = history(&log, &params, t);
         let popularity = popularity(&history);
         for (i, row) in cooccurrence(&history, &params) {

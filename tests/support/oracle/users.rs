@@ -31,7 +31,7 @@ pub(crate) fn samples<'h>(history: &'h History, params: &Params) -> BTreeMap<&'h
 /// > For u in the audience `W_uv` = sum of `min(level(u, i), level(v, i)) * stair(m_ui)` over the i in the profile of u
 /// > with v in `V_i`: recent items say more.
 ///
-/// Takes the profile of u. Returns `W_uv` by v where it is above 0. V_i may contain u, and so may the result.
+/// Takes the profile of u. Returns `W_uv` by v where it is above 0. `V_i` may contain u, and so may the result.
 pub(crate) fn shared<'h>(
     profile: &[ProfileEntry],
     samples: &BTreeMap<&'h str, BTreeMap<&'h str, u64>>,
