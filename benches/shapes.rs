@@ -333,11 +333,12 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
     let params = Params { audience: None, ..Params::default() };
     if shape == REFERENCE {
         let events = as_collection(streams.events);
-        let history = reference::history(events.clone(), params.history);
-        let profiles = reference::profiles(events, &params);
-        let similar = reference::similar_items(reference::cooccurrence(history.clone()), history, &params);
-        let contributions = reference::of_items(profiles.clone(), similar, params.items_weight);
-        return scored(reference::lists(profiles, contributions, params.k));
+        let interactions = reference::interactions(events, params.history);
+        let weights = reference::weights(reference::profiles(interactions.clone(), &params));
+        let pairs = reference::cooccurrence(interactions.clone(), &params);
+        let similar = reference::similar_items(pairs, reference::history(interactions), &params);
+        let contributions = reference::of_items(weights.clone(), similar, params.items_weight);
+        return scored(reference::lists(weights, contributions, params.k));
     }
     let gauges = Arc::default();
     let users = interactions(streams.events, streams.barriers, config, &ProbeHandle::new(), &gauges, None);

@@ -10,7 +10,7 @@ use schema::{IdKey, id64};
 use timely::dataflow::operators::{Inspect as _, Probe as _};
 
 use crate::support::graph::{Pace, Tick, config, drive, run_with};
-use crate::support::logs::measures;
+use crate::support::logs::{baskets, measures, near};
 use crate::support::oracle::changes::coalesced_changes;
 use crate::support::oracle::{OracleEvent, Params, lists};
 
@@ -23,38 +23,51 @@ fn params() -> impl Strategy<Value = Params> {
         prop::sample::select(vec![1_usize, 1, 2, 3, 6, 100]),
     );
     let spans = (prop::sample::select(vec![3_u64, 10, 40, 150, 1_000]), prop::option::weighted(0.85, 1_u64..30));
-    let stairs = prop::sample::select(vec![vec![1], vec![3], vec![2, 4, 8, 16], vec![1, 2, 3, 4, 5, 6, 7, 100]]);
-    let logarithm =
-        (measures(), prop::sample::select(vec![1_u64, 1, 1, 2, 5]), prop::sample::select(vec![0_u64, 0, 1, 20]));
-    let resolution = prop::sample::select(vec![1_u32, 1, 1, 2, 4, 16]);
+    let stairs = prop::sample::select(vec![
+        vec![1],
+        vec![3],
+        vec![2, 4, 8, 16],
+        vec![1, 2, 4, 24],
+        vec![1, 2, 3, 4, 5, 6, 7, 100],
+    ]);
+    let pairs = (
+        measures(),
+        near(),
+        prop::sample::select(vec![1_u64, 1, 1, 2, 5]),
+        prop::sample::select(vec![0_u64, 0, 1, 20]),
+    );
+    let resolution = || prop::sample::select(vec![1_u32, 1, 1, 2, 4, 16]);
     let items_weight = prop::sample::select(vec![4_i64, 4, 4, 1, 1_000_000, 0]);
     let users = (
         prop::sample::select(vec![1_usize, 2, 3, 5, 100]),
         prop::sample::select(vec![1_usize, 1, 2, 4, 30]),
         prop::sample::select(vec![0_i64, 1, 1, 7, 1_000_000]),
     );
-    (lengths, spans, stairs, logarithm, resolution, items_weight, users).prop_map(
+    (lengths, spans, (baskets(), stairs), pairs, (resolution(), resolution()), items_weight, users).prop_map(
         |(
             (history, neighbours, k),
             (retention, audience),
-            stairs,
-            (similarity, min_cooccurrence, shrink),
-            resolution,
+            (basket, stairs),
+            (similarity, near, min_cooccurrence, shrink),
+            (resolution, user_resolution),
             items_weight,
             (sample, similar_users, users_weight),
         )| Params {
             ids: IdKey::default(),
             history,
+            basket,
             neighbours,
             k,
             retention,
             audience: audience.map(|audience| audience.min(retention)),
             similarity,
+            near,
             min_cooccurrence,
             shrink,
             stairs,
             resolution,
             items_weight,
+            user_resolution,
             sample,
             similar_users,
             users_weight,

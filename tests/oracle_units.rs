@@ -3,17 +3,21 @@
 //! The id64s of the names used here are in the order p3 < p5 < p4 < p1 < p2. The phases used are (p1, p2) 21,
 //! (p1, p3) 10 and (p3, p4) 50.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod changes;
+mod users;
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use schema::id64;
 
-use crate::support::oracle::changes::{OracleChange, changes};
+use crate::support::oracle::changes::changes;
 use crate::support::oracle::exact::{fine_log, floor_log2_times, log48, power, q, q_with_phase, similarity};
 use crate::support::oracle::measures::{Measure, llr_rank, population};
-use crate::support::oracle::users::{activity, rarity, samples, similar_users};
+use crate::support::oracle::users::{activity, profile_weight, samples, shared};
 use crate::support::oracle::{
-    OracleEvent, Params, audience, cooccurrence, history, lists, popularity, profiles, similar_items, without_scores,
+    OracleEvent, Params, ProfileEntry, audience, basket_ranks, cooccurrence, history, lists, popularity, profile,
+    similar_items, without_scores,
 };
 
 const FOREVER: u64 = u64::MAX;
@@ -39,6 +43,11 @@ fn history_of_u(events: &[OracleEvent], params: &Params, t: u64) -> Vec<(String,
 
 fn interactions(expected: &[(&str, u8, u64)]) -> Vec<(String, u8, u64)> {
     expected.iter().map(|(item, level, touched)| ((*item).to_owned(), *level, *touched)).collect()
+}
+
+/// The items of a profile with their `p_ui`.
+fn weights(profile: &[ProfileEntry]) -> Vec<(&str, u64)> {
+    profile.iter().map(|entry| (entry.item.as_str(), entry.weight())).collect()
 }
 
 fn names(list: &[(String, i64)]) -> Vec<&str> {
@@ -142,15 +151,16 @@ fn a_retention_longer_than_the_time_does_not_underflow() {
 
 #[test]
 fn a_51st_item_displaces_the_oldest() {
+    let params = Params { history: 50, ..without_expiry() };
     let touched = |items: u64| (0..items).map(|n| ev("u", &format!("i{n}"), 1, n)).collect::<Vec<_>>();
-    assert_eq!(history_of_u(&touched(50), &without_expiry(), 1_000).len(), 50);
-    let full = history_of_u(&touched(51), &without_expiry(), 1_000);
+    assert_eq!(history_of_u(&touched(50), &params, 1_000).len(), 50);
+    let full = history_of_u(&touched(51), &params, 1_000);
     assert_eq!(full.len(), 50);
     assert!(full.iter().all(|(item, ..)| item != "i0"), "the oldest is displaced");
 
     let at_once: Vec<OracleEvent> = touched(51).into_iter().map(|event| OracleEvent { ts: 7, ..event }).collect();
     let last = at_once.iter().map(|event| &event.item).max_by_key(|item| id64(item)).unwrap();
-    let full = history_of_u(&at_once, &without_expiry(), 1_000);
+    let full = history_of_u(&at_once, &params, 1_000);
     assert_eq!(full.len(), 50);
     assert!(full.iter().all(|(item, ..)| item != last), "of equal times, the largest id64 is displaced");
 }
@@ -190,6 +200,48 @@ fn a_full_history_holds_the_most_recently_touched_items() {
     assert_eq!(history_of_u(&events, &params, 4), interactions(&[("p1", 1, 4), ("p3", 2, 3)]));
 }
 
+/// The basket ranks of interactions that were last touched at these times, newest first.
+fn basket_ranks_of(touched: &[u64], basket: u64) -> Vec<usize> {
+    let interactions: Vec<_> = touched.iter().enumerate().map(|(n, at)| (format!("i{n}"), 1, *at)).collect();
+    basket_ranks(&interactions, &Params { basket, ..without_expiry() })
+}
+
+#[test]
+fn the_basket_rank_rises_where_two_successive_touches_are_a_basket_apart() {
+    // The gaps are 500, 500, 1000, 999, 1000. The first three share a basket, although the third is 1000 from the first.
+    let touched = [10_000, 9_500, 9_000, 8_000, 7_001, 6_001];
+    assert_eq!(basket_ranks_of(&touched, 1_000), [0, 0, 0, 1, 1, 2]);
+    assert_eq!(basket_ranks_of(&touched, 1_001), [0, 0, 0, 0, 0, 0]);
+    assert_eq!(basket_ranks_of(&touched, 999), [0, 0, 0, 1, 2, 3]);
+    // With 0 it is the rank, also at equal times; with 1 only equal times share a basket.
+    assert_eq!(basket_ranks_of(&touched, 0), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(basket_ranks_of(&[7, 7, 7, 6], 0), [0, 1, 2, 3]);
+    assert_eq!(basket_ranks_of(&[7, 7, 7, 6], 1), [0, 0, 0, 1]);
+    assert_eq!(basket_ranks_of(&[(1 << 53) - 1, 0], u64::MAX), [0, 0]);
+    assert!(basket_ranks_of(&[], 1_000).is_empty());
+}
+
+#[test]
+fn a_late_event_joins_two_baskets_and_a_repeated_touch_splits_one() {
+    let ranks = |events: &[OracleEvent]| {
+        let history = history_of_u(events, &without_expiry(), 20_000);
+        let names: Vec<String> = history.iter().map(|(item, ..)| item.clone()).collect();
+        names.into_iter().zip(basket_ranks(&history, &without_expiry())).collect::<Vec<_>>()
+    };
+    let expected = |ranks: &[(&str, usize)]| {
+        ranks.iter().map(|(item, rank)| ((*item).to_owned(), *rank)).collect::<Vec<(String, usize)>>()
+    };
+    // 1500 apart.
+    let mut events = vec![ev("u", "p1", 1, 10_000), ev("u", "p2", 1, 8_500)];
+    assert_eq!(ranks(&events), expected(&[("p1", 0), ("p2", 1)]));
+    // 700 and 800 apart.
+    events.push(ev("u", "p3", 1, 9_300));
+    assert_eq!(ranks(&events), expected(&[("p1", 0), ("p3", 0), ("p2", 0)]));
+    // Its last touch counts: p3 is the newest, and p1 and p2 are 1500 apart again.
+    events.push(ev("u", "p3", 1, 20_000));
+    assert_eq!(ranks(&events), expected(&[("p3", 0), ("p1", 1), ("p2", 2)]));
+}
+
 /// ann has p1 at level 2 and p2 at level 3, bob has p1 at level 1.
 fn ann_and_bob() -> Vec<OracleEvent> {
     vec![ev("ann", "p1", 2, 1_000), ev("ann", "p2", 3, 2_000), ev("bob", "p1", 1, 3_000)]
@@ -200,18 +252,19 @@ fn the_lists_of_two_users_equal_the_hand_computed_ones() {
     let events = ann_and_bob();
     let params = items_only();
     let history = history(&events, &params, 3_000);
-    // N_1 = 2 + 1, N_2 = 3; C_12 = min(2, 3).
+    // N_1 = 2 + 1, N_2 = 3. ann touched them within a minute: C_12 = 2 * min(2, 3).
     assert_eq!(popularity(&history), BTreeMap::from([("p1", 3), ("p2", 3)]));
-    let pairs = cooccurrence(&history);
-    assert_eq!((pairs["p1"]["p2"], pairs["p2"]["p1"]), (2, 2));
-    // q(2) = 4. 256 * log2(23) = 1158.03, so q_12(3 + 20) = (1158 + 21) / 64 = 18.
-    // v = floor(0.5 + 1024 * 2^((8 - 18 - 18) / 8)) = floor(0.5 + 90.51) = 91.
+    let pairs = cooccurrence(&history, &params);
+    assert_eq!((pairs["p1"]["p2"], pairs["p2"]["p1"]), (4, 4));
+    // q(4) = 8. D = 2 * (3 + 20) and 256 * log2(46) = 1414.03, so q_12(46) = (1414 + 21) / 64 = 22.
+    // v = floor(0.5 + 1024 * 2^((16 - 22 - 22) / 8)) = floor(0.5 + 90.51) = 91.
     let similar = similar_items(&history, &params);
     assert_eq!(similar["p1"], [("p2".to_owned(), 91)]);
     assert_eq!(similar["p2"], [("p1".to_owned(), 91)]);
-    assert_eq!(profiles(&history, &params)["ann"], [("p2".to_owned(), 24), ("p1".to_owned(), 16)]);
-    // bob: p = 1 * 8, score = 8 * 91 = 728, times the weight 4. ann has both items in her history.
-    let expected = BTreeMap::from([("bob".to_owned(), vec![("p2".to_owned(), 2_912)])]);
+    // ann's touches are a second apart, so p1 is in the second basket: 3 * 8 and 2 * 4.
+    assert_eq!(weights(&profile(&history["ann"], &params)), [("p2", 24), ("p1", 8)]);
+    // bob: p = 1 * 8, score = 8 * 91 = 728, times the weight 2. ann has both items in her history.
+    let expected = BTreeMap::from([("bob".to_owned(), vec![("p2".to_owned(), 1_456)])]);
     assert_eq!(lists(&events, &params, 3_000), expected);
     // A weight of 0 disables the source.
     assert!(lists(&events, &Params { items_weight: 0, ..params }, 3_000).is_empty());
@@ -224,15 +277,48 @@ fn the_other_measures_equal_the_hand_computed_values() {
         similar_items(&history, &Params { similarity, shrink, ..without_expiry() }).get("p1").map(|row| row[0].clone())
     };
     let p2 = |v| Some(("p2".to_owned(), v));
-    assert_eq!(of_p1(Measure::Count, 20), p2(2), "C_12 = 2");
-    // q(2) = 4 and q_12(23) = 18 as above, so a = b = 14. 1 / (2 * 2^(14 / 4) - 1) = 0.0463, times 1024 is 47.4.
+    assert_eq!(of_p1(Measure::Count, 20), p2(4), "C_12 = 4");
+    // q(4) = 8 and q_12(46) = 22 as above, so a = b = 14. 1 / (2 * 2^(14 / 4) - 1) = 0.0463, times 1024 is 47.4.
     assert_eq!(of_p1(Measure::Jaccard, 20), p2(47));
-    // 256 * log2(3) = 405.8, so q_12(3) = (405 + 21) / 64 = 6 and a = b = 2. 1 / (2 * 2^(2 / 4) - 1) = 0.547.
+    // 256 * log2(6) = 661.8, so q_12(6) = (661 + 21) / 64 = 10 and a = b = 2. 1 / (2 * 2^(2 / 4) - 1) = 0.547.
     assert_eq!(of_p1(Measure::Jaccard, 0), p2(560));
-    // The highest level of ann is 3 and that of bob 1, so m = 4. c = 2 and n_1 = n_2 = 2^(6 / 4), so c m = 8 = n_1 n_2: as
-    // often as by chance, but p rounds n down.
-    assert_eq!(population(&history), 4);
+    // The highest level of ann is 3 and that of bob 1, so T = m = 8. c = 4 and n_1 = n_2 = 2^(10 / 4), so c m = 32 =
+    // n_1 n_2: as often as by chance, but p rounds n down.
+    assert_eq!(population(&history), 8);
     assert_eq!(of_p1(Measure::Llr, 20), p2(1));
+}
+
+#[test]
+fn a_pair_counts_twice_if_its_last_touches_are_near() {
+    let count = |events: &[OracleEvent], near| {
+        let params = Params { near, ..without_expiry() };
+        cooccurrence(&history(events, &params, 100_000), &params)["p1"]["p2"]
+    };
+    // 1000 apart, min(2, 3) = 2.
+    let ann = [ev("ann", "p1", 2, 1_000), ev("ann", "p2", 3, 2_000)];
+    assert_eq!([0, 1_000, 1_001, u64::MAX].map(|near| count(&ann, near)), [2, 2, 4, 4]);
+    // The first touches are near, the last ones are not.
+    let again = [ann.to_vec(), vec![ev("ann", "p1", 1, 5_000)]].concat();
+    assert_eq!([1_001, 3_000, 3_001].map(|near| count(&again, near)), [2, 2, 4]);
+    // The touches of two users: 2 * 2 + min(5, 4).
+    let two = [ann.to_vec(), vec![ev("cid", "p2", 5, 7_000), ev("cid", "p1", 4, 9_000)]].concat();
+    assert_eq!(count(&two, 1_500), 8);
+    // With 0 not even equal times are near.
+    let at_once = [ev("ann", "p1", 2, 1_000), ev("ann", "p2", 3, 1_000)];
+    assert_eq!([0, 1].map(|near| count(&at_once, near)), [2, 4]);
+}
+
+#[test]
+fn items_that_are_always_touched_together_have_a_similarity_of_1() {
+    // Two users at level 2: N_1 = N_2 = 4 and D = 8 without shrinking. C_12 = 8 if they are near, else 4.
+    let events = ["ann", "bob"].map(|user| [ev(user, "p1", 2, 1_000), ev(user, "p2", 2, 2_000)]).concat();
+    let v = |similarity, near| {
+        let params = Params { similarity, near, shrink: 0, ..without_expiry() };
+        similar_items(&history(&events, &params, 2_000), &params)["p1"][0].1
+    };
+    assert_eq!([1_001, 1_000].map(|near| v(Measure::Cosine, near)), [1_024, 512]);
+    // 4 / (8 + 8 - 4) = 1/3, times 1024 is 341.3.
+    assert_eq!([1_001, 1_000].map(|near| v(Measure::Jaccard, near)), [1_024, 341]);
 }
 
 #[test]
@@ -266,63 +352,24 @@ fn power_and_log48_are_exact_floors() {
 }
 
 #[test]
-fn a_similar_user_equals_the_hand_computed_one() {
-    let events = ann_and_bob();
-    let params = Params { items_weight: 0, ..Params::default() };
-    let history = history(&events, &params, 3_000);
-    // N_1 = N_2 = 3, so f = 32 - 1. id64(user) xor id64(p1) is smaller for ann than for bob.
-    assert_eq!([1, 2, 3, 4, 1 << 31, u64::MAX].map(rarity), [32, 31, 31, 30, 1, 1]);
-    let sample_of_one = Params { sample: 1, ..params.clone() };
-    assert_eq!(samples(&history, &sample_of_one)["p1"], BTreeMap::from([("ann", 2)]));
-    assert_eq!(samples(&history, &params)["p1"], BTreeMap::from([("ann", 2), ("bob", 1)]));
-    let rarities = BTreeMap::from([("p1", 31), ("p2", 31)]);
-    assert_eq!(activity(&history, &rarities), BTreeMap::from([("ann", 5 * 31), ("bob", 31)]));
-    // W = min(1, 2) * 31 and q(31) = 19. The phase of (ann, bob) is 45: 256 * log2(155) = 1862.7, so q = (1862 + 45) / 64
-    // = 29, and 256 * log2(31) = 1268.3, so q = 20. w = floor(0.5 + 1024 * 2^((38 - 20 - 29) / 8)) = floor(0.5 + 394.8).
-    let audience = BTreeSet::from(["ann", "bob"]);
-    let similar = similar_users(&history, &audience, &params);
-    assert_eq!(similar["bob"], [("ann".to_owned(), 395)]);
-    assert_eq!(similar["ann"], [("bob".to_owned(), 395)]);
-    // With a sample of one ann has no similar user: the sample is ann, who is skipped and not replaced.
-    let similar = similar_users(&history, &audience, &sample_of_one);
-    assert_eq!(similar, BTreeMap::from([("bob".to_owned(), vec![("ann".to_owned(), 395)])]));
-    // bob: 395 * level 3, and with both sources 4 * 728 more.
-    assert_eq!(lists(&events, &params, 3_000)["bob"], [("p2".to_owned(), 1_185)]);
-    assert_eq!(lists(&events, &Params::default(), 3_000)["bob"], [("p2".to_owned(), 4_097)]);
-    assert!(lists(&events, &Params { users_weight: 0, ..params }, 3_000).is_empty());
-}
-
-#[test]
-fn similar_users_are_ranked_by_shared_items_then_id64_and_truncated() {
-    // cid has the same items as ann; dan has many others besides. By id64 bob < cid < ann < dan.
-    let mut events = ann_and_bob();
-    events.extend([ev("cid", "p1", 2, 10), ev("cid", "p2", 3, 11), ev("dan", "p1", 2, 12)]);
-    events.extend((3..9).map(|n| ev("dan", &format!("p{n}"), 6, 13)));
-    let similar_to_ann = |kept: usize| {
-        let params = Params { similar_users: kept, ..without_expiry() };
-        let similar = similar_users(&history(&events, &params, 3_000), &BTreeSet::from(["ann"]), &params);
-        similar["ann"].iter().map(|(user, _)| user.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(similar_to_ann(30), ["cid", "bob", "dan"]);
-    assert_eq!(similar_to_ann(1), ["cid"]);
-}
-
-#[test]
 fn popularity_and_cooccurrence_include_users_outside_the_audience() {
     // At 1,802,500 ann has left the audience (2,000 + 30 min), bob has not. His list is unchanged.
     let without_ann = lists(&ann_and_bob(), &items_only(), 1_802_500);
-    assert_eq!(without_ann["bob"], [("p2".to_owned(), 2_912)]);
+    assert_eq!(without_ann["bob"], [("p2".to_owned(), 1_456)]);
     assert!(lists(&ann_and_bob(), &items_only(), 1_803_000).is_empty(), "bob has left the audience");
+}
+
+/// The `p_ui` of a user who touched items at level 3, so many milliseconds apart.
+fn weights_of(items: u64, gap: u64, params: &Params) -> Vec<u64> {
+    let events: Vec<OracleEvent> = (0..items).map(|n| ev("u", &format!("i{n:02}"), 3, 100_000 - gap * n)).collect();
+    let profile = profile(&history_of_u(&events, params, 100_000), params);
+    profile.iter().map(ProfileEntry::weight).collect()
 }
 
 #[test]
 fn profile_weights_halve_at_each_stair() {
-    let events: Vec<OracleEvent> = (0..20).map(|n| ev("u", &format!("i{n:02}"), 3, 100 - n)).collect();
-    let history = history(&events, &without_expiry(), 100);
-    let weights = |stairs: &[usize]| {
-        let params = Params { stairs: stairs.to_vec(), ..without_expiry() };
-        profiles(&history, &params)["u"].iter().map(|(_, p)| *p).collect::<Vec<_>>()
-    };
+    let weights =
+        |stairs: &[usize]| weights_of(20, 1, &Params { basket: 0, stairs: stairs.to_vec(), ..without_expiry() });
     let mut expected = vec![24, 24, 12, 12, 6, 6, 6, 6];
     expected.extend([3; 8]);
     assert_eq!(weights(&[2, 4, 8, 16]), expected);
@@ -331,12 +378,30 @@ fn profile_weights_halve_at_each_stair() {
 }
 
 #[test]
+fn the_items_of_a_basket_weigh_the_same_and_the_length_counts_items() {
+    // The default stairs 1, 2, 4, 24 weigh 8, 4, 2, 1.
+    let defaults = without_expiry();
+    let mut each_its_own = vec![24, 12, 6, 6];
+    each_its_own.extend([3; 20]);
+    assert_eq!(weights_of(30, 1_000, &defaults), each_its_own);
+    assert_eq!(weights_of(30, 999, &defaults), [24; 24], "one basket, but only 24 items");
+    // Two in each basket: the gaps are 500 and 1500.
+    let events = [10_000, 9_500, 8_000, 7_500, 6_000, 5_500].into_iter().zip(1..);
+    let events: Vec<OracleEvent> = events.map(|(at, n)| ev("u", &format!("p{n}"), n, at)).collect();
+    let two_each = profile(&history_of_u(&events, &defaults, 10_000), &defaults);
+    let expected = [("p1", 8), ("p2", 2 * 8), ("p3", 3 * 4), ("p4", 4 * 4), ("p5", 5 * 2), ("p6", 6 * 2)];
+    assert_eq!(weights(&two_each), expected);
+    // The history ends before the stairs.
+    assert_eq!(weights_of(30, 1_000, &Params { history: 3, ..defaults }), [24, 12, 6]);
+}
+
+#[test]
 fn pairs_below_min_cooccurrence_are_not_similar() {
     let kept = |min_cooccurrence| {
         let params = Params { min_cooccurrence, ..without_expiry() };
         similar_items(&history(&ann_and_bob(), &params, 3_000), &params).len()
     };
-    assert_eq!([1, 2, 3].map(kept), [2, 2, 0], "C_12 = 2");
+    assert_eq!([1, 4, 5].map(kept), [2, 2, 0], "C_12 = 4");
 }
 
 /// Three users have p1 and one other item each, bob has p1 only.
@@ -350,8 +415,8 @@ fn pairs_with_p1() -> Vec<OracleEvent> {
 
 #[test]
 fn neighbours_are_ranked_by_similarity_then_id64_and_truncated() {
-    // N + 20 = 21 and 256 * log2(21) = 1124.43, 1124 = 17 * 64 + 36. Of the phases 21, 10 and 56 with p1 only that of
-    // p4 gives q = 18. So p3 and p2 tie and are ordered by id64, and p4 is last.
+    // D = 2 * (1 + 20) and 256 * log2(42) = 1380.43, 1380 = 21 * 64 + 36. Of the phases 21, 10 and 56 with p1 only that
+    // of p4 gives q = 22. So p3 and p2 tie and are ordered by id64, and p4 is last.
     let similar_to_p1 = |neighbours| {
         let params = Params { neighbours, ..without_expiry() };
         let similar = similar_items(&history(&pairs_with_p1(), &params, 100), &params);
@@ -375,10 +440,11 @@ fn lists_are_truncated_to_k() {
 }
 
 #[test]
-fn an_item_beyond_the_last_stair_is_not_recommended() {
+fn an_item_beyond_the_profile_is_not_recommended() {
     let params = Params { stairs: vec![1], ..without_expiry() };
     let mut events = pairs_with_p1();
     events.push(ev("bob", "p2", 1, 50));
+    assert_eq!(basket_ranks(&history(&events, &params, 100)["bob"], &params), [0, 0]);
     assert_eq!(names(&lists(&events, &params, 100)["bob"]), ["p3", "p4"], "p2 is in the history, at rank 1");
 }
 
@@ -388,98 +454,6 @@ fn a_displaced_item_can_be_recommended() {
     let mut events = pairs_with_p1();
     events.extend([ev("bob", "p2", 1, 50), ev("bob", "p9", 1, 60)]);
     assert_eq!(names(&lists(&events, &params, 100)["bob"]), ["p3", "p2", "p4"]);
-}
-
-/// One tick per event.
-fn ticks(events: Vec<OracleEvent>) -> Vec<(u64, Vec<OracleEvent>)> {
-    events.into_iter().map(|event| (event.ts, vec![event])).collect()
-}
-
-/// A change without its user and scores: at, items, entered, left.
-type BriefChange<'r> = (u64, Vec<&'r str>, Vec<&'r str>, Vec<&'r str>);
-
-fn changes_of<'r>(records: &'r [OracleChange], user: &str) -> Vec<BriefChange<'r>> {
-    let strs = |names: &'r [String]| names.iter().map(String::as_str).collect();
-    records
-        .iter()
-        .filter(|record| record.user == user)
-        .map(|record| (record.at, names(&record.items), strs(&record.entered), strs(&record.left)))
-        .collect()
-}
-
-#[test]
-fn expiry_and_exit_take_effect_at_their_own_millisecond() {
-    let mut log = ticks(ann_and_bob());
-    log.push((20_000, vec![ev("zoe", "p9", 1, 20_000)]));
-    let first = (3_000, vec!["p2"], vec!["p2"], vec![]);
-
-    let params = Params { retention: 10_000, audience: Some(5_000), ..items_only() };
-    let emitted = changes(&log, &params);
-    assert_eq!(changes_of(&emitted, "bob"), [first.clone(), (8_000, vec![], vec![], vec!["p2"])]);
-    assert_eq!(emitted[0].items, [("p2".to_owned(), 2_912)]);
-    assert_eq!(emitted.len(), 2, "an empty first list is not emitted");
-
-    // With audience "all" p2 leaves when ann's p1 expires: no user has both items any more.
-    let params = Params { audience: None, ..params };
-    let emitted = changes(&log, &params);
-    assert_eq!(changes_of(&emitted, "bob"), [first.clone(), (11_000, vec![], vec![], vec!["p2"])]);
-
-    // Nothing happens after the last tick.
-    assert_eq!(changes_of(&changes(&log[..3], &params), "bob"), [first]);
-}
-
-#[test]
-fn an_exit_takes_effect_in_the_first_tick_of_its_millisecond() {
-    let params = Params { retention: 10_000, audience: Some(5_000), ..items_only() };
-    let mut log = ticks(ann_and_bob());
-    log.push((7_999, vec![]));
-    assert_eq!(changes_of(&changes(&log, &params), "bob").len(), 1, "3000 + 5000 > 7999");
-    // bob's exit and return in the same tick emit nothing.
-    let mut returns = log.clone();
-    returns.push((8_000, vec![ev("bob", "p1", 1, 8_000)]));
-    assert_eq!(changes_of(&changes(&returns, &params), "bob").len(), 1);
-    // In two ticks of one millisecond they emit two changes: the exit in the first tick, the return in the second.
-    log.push((8_000, vec![ev("zoe", "p9", 1, 8_000)]));
-    log.push((8_000, vec![ev("bob", "p1", 1, 8_000)]));
-    let emitted = changes(&log, &params);
-    let lengths: Vec<(u64, usize)> = emitted.iter().map(|record| (record.at, record.items.len())).collect();
-    assert_eq!(lengths, [(3_000, 1), (8_000, 0), (8_000, 1)]);
-}
-
-#[test]
-fn a_future_event_takes_effect_at_its_time() {
-    let params = items_only();
-    let log = [(2_000, ann_and_bob()), (5_000, vec![])];
-    assert_eq!(changes_of(&changes(&log, &params), "bob"), [(3_000, vec!["p2"], vec!["p2"], vec![])]);
-}
-
-#[test]
-fn a_reordering_is_emitted_and_a_change_of_scores_alone_is_not() {
-    let mut log = vec![(100, pairs_with_p1())];
-    // Scores change, the items do not.
-    log.push((110, vec![ev("bob", "p1", 2, 110)]));
-    // C_12 rises to 3: p2 overtakes p3.
-    log.push((120, vec![ev("d", "p1", 2, 120), ev("d", "p2", 2, 120)]));
-    let emitted = changes(&log, &without_expiry());
-    let first = vec!["p3", "p2", "p4"];
-    let expected = [(100, first.clone(), first, vec![]), (120, vec!["p2", "p3", "p4"], vec![], vec![])];
-    assert_eq!(changes_of(&emitted, "bob"), expected);
-}
-
-#[test]
-fn entered_and_left_are_in_the_order_of_their_lists() {
-    let params = Params { k: 2, ..without_expiry() };
-    let mut log = vec![(100, pairs_with_p1())];
-    // p4 and p5 come before p3 and p2.
-    let heavy_users = ["d", "e"].map(|user| [ev(user, "p1", 6, 110), ev(user, "p4", 6, 110), ev(user, "p5", 6, 110)]);
-    log.push((110, heavy_users.concat()));
-    let emitted = changes(&log, &params);
-    let bob = changes_of(&emitted, "bob");
-    assert_eq!(bob[0], (100, vec!["p3", "p2"], vec!["p3", "p2"], vec![]));
-    let (at, items, entered, left) = &bob[1];
-    assert_eq!((*at, left), (110, &vec!["p3", "p2"]));
-    assert_eq!(items, entered);
-    assert_eq!(items.len(), 2);
 }
 
 /// Events of few users and items within a short time, so that borders are hit often.
@@ -497,6 +471,8 @@ fn small_limits() -> Params {
         k: 2,
         retention: 40,
         audience: Some(15),
+        near: 10,
+        basket: 5,
         stairs: vec![1, 2],
         ..Params::default()
     }
@@ -512,6 +488,26 @@ proptest! {
         t in 0..120_u64,
     ) {
         prop_assert_eq!(lists(&log, &small_limits(), t), lists(&shuffled, &small_limits(), t));
+    }
+
+    /// Counts and shared weights are not above what they are compared with, so no similarity is cut off at 1024.
+    #[test]
+    fn no_similarity_exceeds_1(log in small_log(), near in 0..60_u64, basket in 0..20_u64, t in 0..120_u64) {
+        let params = Params { basket, near, ..small_limits() };
+        let history = history(&log, &params, t);
+        let popularity = popularity(&history);
+        for (i, row) in cooccurrence(&history, &params) {
+            for (j, count) in row {
+                prop_assert!(count <= 2 * popularity[i].min(popularity[j]), "{} and {}", i, j);
+            }
+        }
+        let (samples, activity) = (samples(&history, &params), activity(&history, &params));
+        for (u, interactions) in &history {
+            let profile = profile(interactions, &params);
+            for (v, w) in shared(&profile, &samples) {
+                prop_assert!(w <= activity[v] && w <= profile_weight(&profile), "{} and {}", u, v);
+            }
+        }
     }
 
     #[test]

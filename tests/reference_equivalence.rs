@@ -9,14 +9,15 @@ use dataflows::operators::{
     CandidateSource, SimilarUsers, Subscriber, Subscription, activity, histories, interactions, lists,
     profile_subscriptions, rank_similar_users, row_subscriptions, samples, similar_items, trending,
 };
+use dataflows::time::{Time, first_of, next};
 use dataflows::types::ProfileItem;
 use dataflows::{Config, Event, GraphInput, ListKey, Scope};
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
-use schema::IdKey;
-use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::vec::Map as _;
+use schema::{IdKey, id64};
+use timely::dataflow::operators::vec::{Map as _, ToStream as _};
 use timely::dataflow::operators::{Exchange as _, Probe};
+use timely::dataflow::{ProbeHandle, Scope as TimelyScope};
 
 use crate::support::graph::{Pace, Tick, config, drive, ticks};
 use crate::support::logs::{log, params};
@@ -46,6 +47,8 @@ fn disagreements(
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, false);
             let config = Config { trending: Some(trends), ..config(&params) };
+            // Each worker has the events; one of them is enough.
+            let inputs = Inputs::new(scope, if scope.index() == 0 { &ticks } else { &[] }, &params);
             let gauges = Arc::default();
             let output = interactions(
                 streams.events.map(in_a_room),
@@ -57,9 +60,15 @@ fn disagreements(
             );
             let subscriptions = profile_subscriptions(output.profiles.clone());
 
+            // Histories and profiles: the interactions operator, and a reduce over the events.
+            let emitted = output.history.clone().inspect(count("histories", &counted));
+            report(emitted.negate().concat(inputs.history), "histories", &found);
+            let emitted = output.profiles.clone().map(weight).inspect(count("profiles", &counted));
+            report(emitted.negate().concat(reference::weights(inputs.profiles.clone())), "profiles", &found);
+
             // Co-occurrence: the self-join of the interactions operator, and arrange and join.
-            let pairs = output.cooccurrence.clone().negate().concat(reference::cooccurrence(output.history.clone()));
-            report(pairs, "co-occurrence", &found);
+            let emitted = output.cooccurrence.clone().inspect(count("co-occurrence", &counted));
+            report(emitted.negate().concat(inputs.cooccurrence), "co-occurrence", &found);
 
             // Subscriptions: a counter that emits the first and the last, and distinct.
             let subscriber = Subscriber::worker(output.profiles.inner.scope().index());
@@ -89,17 +98,18 @@ fn disagreements(
             // Samples: replicated tables of the users of an item, and reduce and join.
             let members = samples(output.history.clone(), subscriptions.clone(), &config);
             let rows = reference::samples(output.history.clone(), &params);
-            let emitted = members.clone().map(|(at, member)| ((at.row, at.worker()), (member.user, member.level, 1)));
+            let emitted = members.clone().map(|(at, member)| ((at.row, at.worker()), (member.user, member.level)));
             let expected = for_subscribers(rows, subscriptions);
             report(emitted.negate().concat(expected), "samples", &found);
 
-            // Activity: replicated sums, and join and count.
+            // Activity: replicated sums, and count.
             let on_workers = members.inner.exchange(|update| update.0.0.worker()).as_collection();
             let sampled = on_workers.clone().map(|(_, member)| member.user);
             let subscriptions = row_subscriptions(subscriber, sampled, "compared users", |user| Some(*user));
             let active = activity(output.history.clone(), subscriptions.clone(), &config);
-            let resolution = params.resolution;
-            let rows = reference::activity(output.history.clone()).map(move |(user, activity)| {
+            let resolution = params.user_resolution;
+            let activities = reference::activity(output.history.clone(), &params);
+            let rows = activities.clone().map(move |(user, activity)| {
                 (user, u32::try_from(fine_log(activity, resolution)).expect("a small number"))
             });
             let emitted = active.clone().map(|(at, fine)| ((at.row, at.worker()), fine));
@@ -109,14 +119,9 @@ fn disagreements(
             let profiles = output.profiles.clone();
             let similar = rank_similar_users(profiles, on_workers.clone(), active, &config, &gauges);
             let everywhere = on_workers
-                .map(|(at, member)| (at.row, (member.user, member.level, 1)))
+                .map(|(at, member)| (at.row, (member.user, member.level)))
                 .threshold_named("one sample each", |_, _| 1);
-            let expected = reference::similar_users(
-                output.profiles.clone().map(|(user, item)| (user, (item.item, item.level))),
-                everywhere,
-                reference::activity(output.history.clone()),
-                &params,
-            );
+            let expected = reference::similar_users(inputs.profiles, everywhere, activities, &params);
             let emitted = similar.clone().map(|(user, other)| (user, (other.user, u32::from(other.similarity))));
             let emitted = emitted.inspect(count("similar users", &counted));
             report(emitted.negate().concat(expected), "similar users", &found);
@@ -128,7 +133,7 @@ fn disagreements(
             let emitted = followed.clone().map(|(at, interaction)| ((at.row, at.worker()), interaction));
             report(
                 emitted.negate().concat(for_subscribers(output.history.clone(), subscriptions)),
-                "histories",
+                "histories of similar users",
                 &found,
             );
 
@@ -168,6 +173,59 @@ fn disagreements(
     let found = differences.lock().unwrap().clone();
     let agreed = agreed.lock().unwrap().clone();
     (found, agreed)
+}
+
+/// What the interactions operator must emit, from the retained events. The other stages are compared given the output of
+/// the stages before them.
+struct Inputs<'scope> {
+    /// All histories.
+    history: reference::Rows<'scope, (u64, (u64, u8))>,
+    /// All co-occurrences.
+    cooccurrence: reference::Rows<'scope, (u64, u64)>,
+    /// The profiles of the audience.
+    profiles: reference::Rows<'scope, (u64, (u64, u8, u32))>,
+}
+
+impl<'scope> Inputs<'scope> {
+    fn new(scope: TimelyScope<'scope, Time>, ticks: &[Tick], params: &Params) -> Self {
+        let events = |lifetime| lifetimes(ticks, lifetime).to_stream(scope).as_collection();
+        let interactions = reference::interactions(events(params.retention), params.history);
+        let audience = events(params.audience.unwrap_or(params.retention))
+            .map(|(user, _)| user)
+            .threshold_named("audience", |_, _| 1)
+            .arrange_by_self_named("audience");
+        let profiles = reference::profiles(interactions.clone(), params)
+            .arrange_by_key_named("profiles")
+            .join_core(audience, |user, interaction, ()| Some((*user, *interaction)));
+        Inputs {
+            history: reference::history(interactions.clone()),
+            cooccurrence: reference::cooccurrence(interactions, params),
+            profiles,
+        }
+    }
+}
+
+/// The events, each from the tick in which it arrives until `ts + lifetime`. Those whose lifetime is over when they arrive
+/// are absent, and those whose lifetime is not over in the last tick stay.
+fn lifetimes(ticks: &[Tick], lifetime: u64) -> Vec<((u64, (u64, u64, u8)), Time, isize)> {
+    let next_time = |last: &mut Time, tick: &Tick| {
+        *last = next(*last, tick.at);
+        Some(*last)
+    };
+    let times: Vec<Time> = ticks.iter().scan(0, next_time).collect();
+    let mut updates = Vec::new();
+    for (tick, arrival) in ticks.iter().zip(&times) {
+        for event in tick.events.iter().filter(|event| event.ts + lifetime > tick.at) {
+            let row = (id64(&event.user), (id64(&event.item), event.ts, event.level));
+            updates.push((row, *arrival, 1));
+            // A tick takes what falls due in the milliseconds that it stands for. Between ticks there is one for it.
+            let end = event.ts + lifetime;
+            if let Some(at) = ticks.iter().position(|tick| tick.at >= end) {
+                updates.push((row, if ticks[at].since <= end { times[at] } else { first_of(end) }, -1));
+            }
+        }
+    }
+    updates
 }
 
 /// Trending lists: boards that are rescanned where an item fell, and reduce. Scores are not compared: the operator keeps
@@ -273,7 +331,16 @@ fn compares_many_updates() {
     let (found, agreed) = disagreements(&params, trends, &ticks(&log, 3), 2);
     assert!(found.is_empty(), "{found:#?}");
     println!("agreed on {agreed:?}");
-    for (stage, floor) in [("similar items", 1_000), ("similar users", 1_000), ("lists", 300), ("trending", 100)] {
+    let floors = [
+        ("histories", 400),
+        ("profiles", 400),
+        ("co-occurrence", 1_000),
+        ("similar items", 1_000),
+        ("similar users", 1_000),
+        ("lists", 300),
+        ("trending", 100),
+    ];
+    for (stage, floor) in floors {
         assert!(agreed[stage] > floor, "only {} updates of {stage} were compared", agreed[stage]);
     }
 }

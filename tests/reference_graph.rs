@@ -25,16 +25,18 @@ fn lists_of_the_graph(ticks: &[Vec<OracleEvent>], params: &Params) -> Vec<Lists>
         let probe = Handle::new();
         let mut input = worker.dataflow(|scope| {
             let (input, events) = scope.new_collection();
-            let profiles = reference::profiles(events.clone(), &params);
-            let history = reference::history(events, params.history);
-            let pairs = reference::cooccurrence(history.clone());
+            let interactions = reference::interactions(events, params.history);
+            let history = reference::history(interactions.clone());
+            let profiles = reference::profiles(interactions.clone(), &params);
+            let weights = reference::weights(profiles.clone());
+            let pairs = reference::cooccurrence(interactions, &params);
             let similar = reference::similar_items(pairs, history.clone(), &params);
-            let (samples, activity) =
-                (reference::samples(history.clone(), &params), reference::activity(history.clone()));
-            let users = reference::similar_users(history.clone(), samples, activity, &params);
-            let contributions = reference::of_items(profiles.clone(), similar, params.items_weight)
+            let samples = reference::samples(history.clone(), &params);
+            let activity = reference::activity(history.clone(), &params);
+            let users = reference::similar_users(profiles, samples, activity, &params);
+            let contributions = reference::of_items(weights.clone(), similar, params.items_weight)
                 .concat(reference::of_users(users, history, params.users_weight));
-            reference::lists(profiles, contributions, params.k)
+            reference::lists(weights, contributions, params.k)
                 .inspect(move |(list, _, diff)| *changed.borrow_mut().entry(list.clone()).or_insert(0) += diff)
                 .probe_with(&probe);
             input
@@ -79,28 +81,35 @@ fn log() -> impl Strategy<Value = Vec<Vec<OracleEvent>>> {
 
 /// Unlimited retention and audience; the other parameters are small enough to have an effect.
 fn params() -> impl Strategy<Value = Params> {
-    let caps = (1..8_usize, 1..5_usize, 1..4_usize, 1..4_u64);
-    let users = (1..6_usize, 1..5_usize, 0..5_i64);
-    let numbers =
-        (measures(), 0..30_u64, proptest::sample::subsequence(vec![1, 2, 3, 5, 8], 1..=5), 1..=16_u32, 0..5_i64);
-    (caps, numbers, users).prop_map(
+    let caps = (1..8_usize, 1..5_usize, 1..4_usize);
+    let pairs = (measures(), 0..30_u64, 1..4_u64, 0..30_u64);
+    let logarithm = (1..=16_u32, 1..=16_u32);
+    let profile = (0..12_u64, proptest::sample::subsequence(vec![1, 2, 3, 5, 8], 1..=5));
+    let users = (1..6_usize, 1..5_usize);
+    (caps, pairs, logarithm, profile, users, (0..5_i64, 0..5_i64)).prop_map(
         |(
-            (history, neighbours, k, min_cooccurrence),
-            (similarity, shrink, stairs, resolution, items_weight),
-            (sample, similar_users, users_weight),
+            (history, neighbours, k),
+            (similarity, near, min_cooccurrence, shrink),
+            (resolution, user_resolution),
+            (basket, stairs),
+            (sample, similar_users),
+            (items_weight, users_weight),
         )| Params {
             ids: IdKey::default(),
             history,
+            basket,
             neighbours,
             k,
             retention: u64::MAX,
             audience: None,
             similarity,
+            near,
             min_cooccurrence,
             shrink,
             stairs,
             resolution,
             items_weight,
+            user_resolution,
             sample,
             similar_users,
             users_weight,

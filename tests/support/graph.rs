@@ -43,6 +43,7 @@ pub(crate) fn ticks(events: &[OracleEvent], size: usize) -> Vec<Tick> {
 pub(crate) fn config(params: &Params) -> Config {
     Config {
         history: params.history,
+        basket: params.basket,
         neighbours: params.neighbours,
         k: params.k,
         retention: params.retention,
@@ -53,10 +54,12 @@ pub(crate) fn config(params: &Params) -> Config {
             Measure::Llr => dataflows::config::Measure::Llr,
             Measure::Count => dataflows::config::Measure::Count,
         },
+        near: params.near,
         min_cooccurrence: u32::try_from(params.min_cooccurrence).unwrap(),
         shrink: u32::try_from(params.shrink).unwrap(),
         stairs: params.stairs.clone(),
         resolution: params.resolution,
+        user_resolution: params.user_resolution,
         sample: params.sample,
         similar_users: params.similar_users,
         sources: Sources {

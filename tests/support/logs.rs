@@ -25,39 +25,52 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
     (
         (1_usize..7, 1_usize..5, 1_usize..4),
         (5_u64..80, prop::option::of(1_u64..40)),
-        (measures(), 1_u64..3, 0_u64..4),
-        prop::sample::select(vec![vec![1], vec![1, 2], vec![2, 4, 8], vec![1, 2, 3, 5, 9]]),
-        1_u32..17,
+        (measures(), near(), 1_u64..3, 0_u64..4),
+        (baskets(), prop::sample::select(vec![vec![1], vec![1, 2], vec![2, 4, 8], vec![1, 2, 3, 5, 9]])),
+        (1_u32..17, 1_u32..17),
         (1_usize..6, 1_usize..5, prop::sample::select(vec![0_i64, 1, 1, 4, 30])),
     )
         .prop_map(
             |(
                 (history, neighbours, k),
                 (retention, audience),
-                (similarity, min_cooccurrence, shrink),
-                stairs,
-                resolution,
+                (similarity, near, min_cooccurrence, shrink),
+                (basket, stairs),
+                (resolution, user_resolution),
                 (sample, similar_users, users_weight),
             )| {
                 Params {
                     ids: IdKey::default(),
                     history,
+                    basket,
                     neighbours,
                     k,
                     retention,
                     audience: audience.map(|audience| audience.min(retention)),
                     similarity,
+                    near,
                     min_cooccurrence,
                     shrink,
                     stairs,
                     resolution,
                     items_weight: 4,
+                    user_resolution,
                     sample,
                     similar_users,
                     users_weight,
                 }
             },
         )
+}
+
+/// Milliseconds below which pairs count twice: none, some or all pairs of a log whose events are a few milliseconds apart.
+pub(crate) fn near() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![0_u64, 1, 2, 5, 5, 20, 60_000])
+}
+
+/// Milliseconds that separate baskets: each interaction of such a log its own, some together, or all.
+pub(crate) fn baskets() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![0_u64, 1, 2, 2, 5, 10, 1_000])
 }
 
 /// A random log: the clock advances with the events, some of which are late, repeated or simultaneous.

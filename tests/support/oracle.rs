@@ -17,9 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schema::IdKey;
 
 use exact::fine_log;
-use measures::{ItemStats, Measure, adjusted_popularity, population, rank};
+use measures::{ItemStats, Measure, compared_popularity, population, rank};
 
-const MINUTE: u64 = 60_000;
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 /// The keys `graph.*` and the weights of the sources.
@@ -29,6 +30,8 @@ pub(crate) struct Params {
     pub(crate) ids: IdKey,
     /// Maximum number of items in a user's history.
     pub(crate) history: usize,
+    /// Milliseconds between two successive interactions of a history from which they are in different baskets.
+    pub(crate) basket: u64,
     /// Number of similar items kept for an item.
     pub(crate) neighbours: usize,
     /// Maximum length of a list.
@@ -39,16 +42,20 @@ pub(crate) struct Params {
     pub(crate) audience: Option<u64>,
     /// Formulas of the similarity of items.
     pub(crate) similarity: Measure,
+    /// Milliseconds between the touches of two items below which their pair counts twice.
+    pub(crate) near: u64,
     /// Smallest co-occurrence of similar items.
     pub(crate) min_cooccurrence: u64,
     /// Number added to a popularity by the measures that shrink.
     pub(crate) shrink: u64,
-    /// Ranks at which the weight in the profile halves, ascending.
+    /// Basket ranks at which the weight in the profile halves, ascending. The last is also the length of the profile.
     pub(crate) stairs: Vec<usize>,
     /// Steps of the quantised logarithm in an octave: `s`.
     pub(crate) resolution: u32,
     /// Weight of the source `items`.
     pub(crate) items_weight: i64,
+    /// Steps of the quantised logarithm in an octave, for the similarity of users.
+    pub(crate) user_resolution: u32,
     /// Number of users in the sample of an item.
     pub(crate) sample: usize,
     /// Number of similar users kept for a user.
@@ -62,19 +69,22 @@ impl Default for Params {
     fn default() -> Self {
         Params {
             ids: IdKey::default(),
-            history: 50,
+            history: 100,
+            basket: SECOND,
             neighbours: 30,
             k: 10,
             retention: 30 * DAY,
             audience: Some(30 * MINUTE),
             similarity: Measure::Cosine,
+            near: MINUTE,
             min_cooccurrence: 1,
             shrink: 20,
-            stairs: vec![2, 4, 8, 16],
+            stairs: vec![1, 2, 4, 24],
             resolution: 4,
-            items_weight: 4,
-            sample: 100,
-            similar_users: 30,
+            items_weight: 2,
+            user_resolution: 2,
+            sample: 50,
+            similar_users: 50,
             users_weight: 1,
         }
     }
@@ -155,86 +165,23 @@ fn counting_events<'e>(retained: &[&'e OracleEvent], params: &Params) -> Vec<&'e
     retained.iter().copied().filter(|event| counts(event)).collect()
 }
 
-/// > Popularity `N_i` = sum of level(u, i) over the users with i in `H_u`.
-pub(crate) fn popularity(history: &History) -> BTreeMap<&str, u64> {
-    let mut popularity: BTreeMap<&str, u64> = BTreeMap::new();
-    for (item, level, _) in history.values().flatten() {
-        *popularity.entry(item).or_default() += u64::from(*level);
-    }
-    popularity
-}
-
-/// > Co-occurrence `C_ij` = sum of min(level(u, i), level(u, j)) over the users with both.
+/// > What was touched together is a basket. The **basket rank** `m_ui` of the newest interaction is 0. That of each other
+/// > interaction is the basket rank of the one before it in the history, and 1 more if it was touched at least `basket`
+/// > earlier: if `touched(before) - touched(i) >= basket`. With a `basket` of 0 it is the rank.
 ///
-/// Returns the counts by i, then by j, for j != i. Pairs that no user has are absent.
-pub(crate) fn cooccurrence(history: &History) -> BTreeMap<&str, BTreeMap<&str, u64>> {
-    let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
-    for interactions in history.values() {
-        for (i, level_i, _) in interactions {
-            let row = counts.entry(i).or_default();
-            for (j, level_j, _) in interactions {
-                if i != j {
-                    *row.entry(j).or_default() += u64::from(*level_i.min(level_j));
-                }
-            }
+/// Takes the history of one user. Returns the basket ranks in its order.
+pub(crate) fn basket_ranks(interactions: &[(String, u8, u64)], params: &Params) -> Vec<usize> {
+    let mut ranks = Vec::new();
+    for (rank, (_, _, touched)) in interactions.iter().enumerate() {
+        if rank == 0 {
+            ranks.push(0);
+            continue;
         }
+        let (_, _, before) = interactions[rank - 1];
+        let is_in_the_next_basket = before - touched >= params.basket;
+        ranks.push(ranks[rank - 1] + usize::from(is_in_the_next_basket));
     }
-    counts
-}
-
-/// > The similar items of i are those j != i with `C_ij >= min_cooccurrence` that are similar at all, ranked by `rank`
-/// > descending, then id64(j) ascending. The first `neighbours` are kept.
-///
-/// Returns the kept neighbours of each item with their similarity `v_ij`, best first. Items without neighbours are
-/// absent.
-pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<String, Vec<(String, u64)>> {
-    let stats: BTreeMap<&str, ItemStats> = popularity(history)
-        .into_iter()
-        .map(|(item, popularity)| {
-            (
-                item,
-                ItemStats {
-                    id: params.ids.id64(item),
-                    log: fine_log(adjusted_popularity(popularity, params), params.resolution),
-                },
-            )
-        })
-        .collect();
-    let log_t = fine_log(population(history).max(1), 1);
-    let mut similar = BTreeMap::new();
-    for (i, row) in cooccurrence(history) {
-        let mut ranked = Vec::new();
-        for (j, count) in row.into_iter().filter(|(_, count)| *count >= params.min_cooccurrence) {
-            if let Some((rank, v)) = rank(count, stats[i], stats[j], log_t, params) {
-                ranked.push((Reverse(rank), stats[j].id, j, v));
-            }
-        }
-        ranked.sort_unstable();
-        ranked.truncate(params.neighbours);
-        if !ranked.is_empty() {
-            similar.insert(i.to_owned(), ranked.into_iter().map(|(_, _, j, v)| (j.to_owned(), v)).collect());
-        }
-    }
-    similar
-}
-
-/// > Profile: the interaction at rank r of the history weighs `p = level * 2^(m-1-n)`, where n is the first of the m
-/// > `stairs`, counted from 0, with r below it. For the default 2, 4, 8, 16 the factors are 8, 4, 2, 1. Beyond the last
-/// > stair the weight is 0.
-///
-/// Returns `(item, p_ui)` by user, newest first, without the interactions of weight 0.
-pub(crate) fn profiles(history: &History, params: &Params) -> BTreeMap<String, Vec<(String, u64)>> {
-    let weight = |rank: usize| {
-        let n = params.stairs.iter().position(|stair| rank < *stair)?;
-        Some(1_u64 << (params.stairs.len() - 1 - n))
-    };
-    let profile = |interactions: &Vec<(String, u8, u64)>| {
-        let weighted = interactions.iter().enumerate().filter_map(|(rank, (item, level, _))| {
-            weight(rank).map(|weight| (item.clone(), u64::from(*level) * weight))
-        });
-        weighted.collect()
-    };
-    history.iter().map(|(user, interactions)| (user.clone(), profile(interactions))).collect()
+    ranks
 }
 
 /// > The **audience** at t is the users with a retained event with `ts + audience > t`, or with `"all"` every user with
@@ -255,17 +202,123 @@ pub(crate) fn audience<'e>(
     }
 }
 
+/// > Popularity `N_i` = sum of level(u, i) over the users with i in `H_u`.
+pub(crate) fn popularity(history: &History) -> BTreeMap<&str, u64> {
+    let mut popularity: BTreeMap<&str, u64> = BTreeMap::new();
+    for (item, level, _) in history.values().flatten() {
+        *popularity.entry(item).or_default() += u64::from(*level);
+    }
+    popularity
+}
+
+/// > Co-occurrence `C_ij` = sum of `min(level(u, i), level(u, j)) * n` over the users with both, where n is 2 if
+/// > `|touched(u, i) - touched(u, j)| < near`, else 1.
+///
+/// Returns the counts by i, then by j, for j != i. Pairs that no user has are absent.
+pub(crate) fn cooccurrence<'h>(history: &'h History, params: &Params) -> BTreeMap<&'h str, BTreeMap<&'h str, u64>> {
+    let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    for interactions in history.values() {
+        for (i, level_i, touched_i) in interactions {
+            let row = counts.entry(i).or_default();
+            for (j, level_j, touched_j) in interactions {
+                if i != j {
+                    let n = if touched_i.abs_diff(*touched_j) < params.near { 2 } else { 1 };
+                    *row.entry(j).or_default() += u64::from(*level_i.min(level_j)) * n;
+                }
+            }
+        }
+    }
+    counts
+}
+
+/// > The similar items of i are those j != i with `C_ij >= min_cooccurrence` that are similar at all, ranked by `rank`
+/// > descending, then id64(j) ascending. The first `neighbours` are kept.
+///
+/// Returns the kept neighbours of each item with their similarity `v_ij`, best first. Items without neighbours are
+/// absent.
+pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<String, Vec<(String, u64)>> {
+    let stats: BTreeMap<&str, ItemStats> = popularity(history)
+        .into_iter()
+        .map(|(item, popularity)| {
+            (
+                item,
+                ItemStats {
+                    id: params.ids.id64(item),
+                    log: fine_log(compared_popularity(popularity, params), params.resolution),
+                },
+            )
+        })
+        .collect();
+    let log_t = fine_log(population(history).max(1), 1);
+    let mut similar = BTreeMap::new();
+    for (i, row) in cooccurrence(history, params) {
+        let mut ranked = Vec::new();
+        for (j, count) in row.into_iter().filter(|(_, count)| *count >= params.min_cooccurrence) {
+            if let Some((rank, v)) = rank(count, stats[i], stats[j], log_t, params) {
+                ranked.push((Reverse(rank), stats[j].id, j, v));
+            }
+        }
+        ranked.sort_unstable();
+        ranked.truncate(params.neighbours);
+        if !ranked.is_empty() {
+            similar.insert(i.to_owned(), ranked.into_iter().map(|(_, _, j, v)| (j.to_owned(), v)).collect());
+        }
+    }
+    similar
+}
+
+/// > `stair(m) = 2^(x-1-n)` and n is the first of the x stairs, counted from 0, with m below it.
+///
+/// Panics if no stair is above m: the definition has no value there.
+pub(crate) fn stair(m: usize, params: &Params) -> u64 {
+    let n = params.stairs.iter().position(|stair| m < *stair).expect("m is below the last stair");
+    1 << (params.stairs.len() - 1 - n)
+}
+
+/// An interaction of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProfileEntry {
+    /// Name of the item.
+    pub(crate) item: String,
+    /// `level(u, i)`.
+    pub(crate) level: u64,
+    /// `stair(m_ui)`.
+    pub(crate) stair: u64,
+}
+
+impl ProfileEntry {
+    /// > Each weighs `p_ui = level(u, i) * stair(m_ui)`
+    pub(crate) fn weight(&self) -> u64 {
+        self.level * self.stair
+    }
+}
+
+/// > Profile: the interactions at the ranks below the last of the `stairs`.
+///
+/// Takes the history of one user. Returns its profile, newest first. No basket rank is above the rank, so each has a
+/// stair.
+pub(crate) fn profile(interactions: &[(String, u8, u64)], params: &Params) -> Vec<ProfileEntry> {
+    let last = *params.stairs.last().expect("there is at least one stair");
+    let ranked = interactions.iter().zip(basket_ranks(interactions, params));
+    let entry = |((item, level, _), m): (&(String, u8, u64), usize)| ProfileEntry {
+        item: item.clone(),
+        level: u64::from(*level),
+        stair: stair(m, params),
+    };
+    ranked.take(last).map(entry).collect()
+}
+
 /// > The source `items`: `score(u, j) = sum over the profile of p_ui * v_ij`, for j not in `H_u`.
 ///
 /// Only kept neighbours of i have a `v_ij`. The result still contains the items of `H_u`; [`lists`] removes them.
 fn scores_of_items<'s>(
-    profile: &[(String, u64)],
+    profile: &[ProfileEntry],
     similar: &'s BTreeMap<String, Vec<(String, u64)>>,
 ) -> BTreeMap<&'s str, u64> {
     let mut score: BTreeMap<&str, u64> = BTreeMap::new();
-    for (i, p_ui) in profile {
-        for (j, v_ij) in similar.get(i).into_iter().flatten() {
-            *score.entry(j).or_default() += p_ui * v_ij;
+    for entry in profile {
+        for (j, v_ij) in similar.get(&entry.item).into_iter().flatten() {
+            *score.entry(j).or_default() += entry.weight() * v_ij;
         }
     }
     score
@@ -280,7 +333,6 @@ fn scores_of_items<'s>(
 pub(crate) fn lists(events: &[OracleEvent], params: &Params, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
     let history = history(events, params, t);
     let similar = similar_items(&history, params);
-    let profiles = profiles(&history, params);
     let audience = audience(events, &history, params, t);
     // The source `users` is slow to compute, so it is skipped where its weight is 0.
     let no_users = BTreeSet::new();
@@ -291,7 +343,7 @@ pub(crate) fn lists(events: &[OracleEvent], params: &Params, t: u64) -> BTreeMap
         let in_history: BTreeSet<&str> = history[*user].iter().map(|(item, ..)| item.as_str()).collect();
         let mut totals: BTreeMap<&str, i64> = BTreeMap::new();
         let sources = [
-            (params.items_weight, scores_of_items(&profiles[*user], &similar)),
+            (params.items_weight, scores_of_items(&profile(&history[*user], params), &similar)),
             (params.users_weight, users::scores(similar_users.get(*user), &history)),
         ];
         for (weight, scores) in sources {

@@ -15,8 +15,7 @@ use differential_dataflow::operators::CountTotal;
 
 use super::oracle::Params;
 use super::oracle::exact::{fine_log, q, q_with_phase, similarity};
-use super::oracle::measures::{ItemStats, Measure, adjusted_popularity, rank};
-use super::oracle::users::rarity;
+use super::oracle::measures::{ItemStats, Measure, compared_popularity, rank};
 
 /// A collection of this graph; a diff is a count.
 pub(crate) type Rows<'scope, D> = VecCollection<'scope, u64, D, isize>;
@@ -33,7 +32,7 @@ pub(crate) type Level = u8;
 pub(crate) type Ts = u64;
 
 /// The interactions of each user in the order of the history, from all events of that user.
-fn in_order(events: &[(&(Item, Ts, Level), isize)], cap: usize) -> Vec<(Item, Level)> {
+fn in_order(events: &[(&(Item, Ts, Level), isize)], cap: usize) -> Vec<(Item, Level, Ts)> {
     let mut touched: BTreeMap<Item, Ts> = BTreeMap::new();
     for &(&(item, ts, _), _) in events {
         let latest = touched.entry(item).or_default();
@@ -49,30 +48,51 @@ fn in_order(events: &[(&(Item, Ts, Level), isize)], cap: usize) -> Vec<(Item, Le
             *highest = level.max(*highest);
         }
     }
-    order.into_iter().filter_map(|(_, item)| levels.get(&item).map(|level| (item, *level))).collect()
+    order.into_iter().filter_map(|(Reverse(ts), item)| levels.get(&item).map(|level| (item, *level, ts))).collect()
 }
 
-/// The history of each user: at most `cap` items with their levels. All events are retained.
-pub(crate) fn history(events: Rows<'_, (User, (Item, Ts, Level))>, cap: usize) -> Rows<'_, (User, (Item, Level))> {
-    events.reduce_named("history", move |_user, events, out| {
+/// The interactions of each user: at most `cap` items with level and last touch. All events are retained.
+pub(crate) fn interactions(
+    events: Rows<'_, (User, (Item, Ts, Level))>,
+    cap: usize,
+) -> Rows<'_, (User, (Item, Level, Ts))> {
+    events.reduce_named("interactions", move |_user, events, out| {
         out.extend(in_order(events, cap).into_iter().map(|interaction| (interaction, 1)));
     })
 }
 
-/// The profile of each user: every item of the history with its `p`, which is 0 beyond the stairs.
+/// The history of each user: the levels of the interactions.
+pub(crate) fn history(interactions: Rows<'_, (User, (Item, Level, Ts))>) -> Rows<'_, (User, (Item, Level))> {
+    interactions.map(|(user, (item, level, _))| (user, (item, level)))
+}
+
+/// The profile of each user: every item of the history with its level and its stair, which is 0 beyond the profile.
 pub(crate) fn profiles<'scope>(
-    events: Rows<'scope, (User, (Item, Ts, Level))>,
+    interactions: Rows<'scope, (User, (Item, Level, Ts))>,
     params: &Params,
-) -> Rows<'scope, (User, (Item, u32))> {
-    let (cap, stairs) = (params.history, params.stairs.clone());
-    let weight = move |rank: usize| match stairs.iter().position(|end| rank < *end) {
-        Some(step) => 1 << (stairs.len() - 1 - step),
-        None => 0,
-    };
-    events.reduce_named("profiles", move |_user, events, out| {
-        let ranked = in_order(events, cap).into_iter().enumerate();
-        out.extend(ranked.map(|(rank, (item, level))| ((item, u32::from(level) * weight(rank)), 1)));
-    })
+) -> Rows<'scope, (User, (Item, Level, u32))> {
+    let (basket, stairs) = (params.basket, params.stairs.clone());
+    interactions.map(|(user, (item, level, ts))| (user, (Reverse(ts), item, level))).reduce_named(
+        "profiles",
+        // Newest first, as the values of a group are sorted.
+        move |_user, interactions, out| {
+            let (mut newer, mut basket_rank) = (None, 0);
+            for (rank, ((Reverse(ts), item, level), _)) in interactions.iter().enumerate() {
+                basket_rank += usize::from(newer.is_some_and(|newer| newer - ts >= basket));
+                newer = Some(*ts);
+                // One factor of two for each stair above the basket rank, except the last.
+                let stairs_above = stairs.iter().filter(|stair| basket_rank < **stair).count() as u32;
+                let in_profile = rank < stairs[stairs.len() - 1];
+                let stair = if in_profile { 2_u32.pow(stairs_above - 1) } else { 0 };
+                out.push(((*item, *level, stair), 1));
+            }
+        },
+    )
+}
+
+/// The weights of the profile of each user: every item of the history with its `p`, which is 0 beyond the profile.
+pub(crate) fn weights(profiles: Rows<'_, (User, (Item, Level, u32))>) -> Rows<'_, (User, (Item, u32))> {
+    profiles.map(|(user, (item, level, stair))| (user, (item, u32::from(level) * stair)))
 }
 
 /// The popularity of each item, as the weight of the item.
@@ -81,12 +101,17 @@ pub(crate) fn popularity(history: Rows<'_, (User, (Item, Level))>) -> Rows<'_, I
 }
 
 /// The co-occurrence of each pair of different items, in both directions, as the weight of the pair.
-pub(crate) fn cooccurrence(history: Rows<'_, (User, (Item, Level))>) -> Rows<'_, (Item, Item)> {
-    let by_user = history.arrange_by_key_named("history by user");
+pub(crate) fn cooccurrence<'scope>(
+    interactions: Rows<'scope, (User, (Item, Level, Ts))>,
+    params: &Params,
+) -> Rows<'scope, (Item, Item)> {
+    let near = params.near;
+    let by_user = interactions.arrange_by_key_named("interactions by user");
     by_user
         .clone()
-        .join_core(by_user, |_user, &(i, level_i), &(j, level_j)| {
-            (i != j).then_some(((i, j), isize::from(level_i.min(level_j))))
+        .join_core(by_user, move |_user, &(i, level_i, ts_i), &(j, level_j, ts_j)| {
+            let times = if ts_i.abs_diff(ts_j) < near { 2 } else { 1 };
+            (i != j).then_some(((i, j), times * isize::from(level_i.min(level_j))))
         })
         .explode(Some)
 }
@@ -96,12 +121,12 @@ fn count_of(weight: isize) -> u64 {
     u64::try_from(weight).expect("no collection here has a negative multiplicity")
 }
 
-/// The population, as the only row: the highest levels of all users.
+/// The population, as the only row: twice the highest levels of all users.
 fn population(history: Rows<'_, (User, (Item, Level))>) -> Rows<'_, u64> {
     history
         .map(|(user, (_, level))| (user, Reverse(level)))
         .reduce_named("highest levels", |_user, levels, highest| highest.push((levels[0].0.0, 1)))
-        .explode(|(_user, level)| Some(((), isize::from(level))))
+        .explode(|(_user, level)| Some(((), 2 * isize::from(level))))
         .count_total()
         .map(|((), population)| count_of(population))
 }
@@ -116,7 +141,7 @@ pub(crate) fn similar_items<'scope>(
     let of = params.clone();
     let logs = popularity(history.clone())
         .count_total()
-        .map(move |(item, popularity)| (item, fine_log(adjusted_popularity(count_of(popularity), &of), of.resolution)))
+        .map(move |(item, popularity)| (item, fine_log(compared_popularity(count_of(popularity), &of), of.resolution)))
         .arrange_by_key_named("logarithms by item");
     let pairs = cooccurrence
         .count_total()
@@ -156,64 +181,63 @@ fn levels(history: Rows<'_, (User, (Item, Level))>) -> Rows<'_, (Item, (User, Le
     history.map(|(user, (item, level))| (item, (user, level)))
 }
 
-/// `f` of each item.
-fn rarities(popularity: Rows<'_, Item>) -> Rows<'_, (Item, u64)> {
-    popularity.count_total().map(|(item, popularity)| (item, rarity(count_of(popularity))))
-}
-
-/// The sampled users of each item, with their level and the item's `f`.
+/// The sampled users of each item, with their level.
 pub(crate) fn samples<'scope>(
     history: Rows<'scope, (User, (Item, Level))>,
     params: &Params,
-) -> Rows<'scope, (Item, (User, Level, u64))> {
-    let rarities = rarities(popularity(history.clone())).arrange_by_key_named("rarities by item");
+) -> Rows<'scope, (Item, (User, Level))> {
     let sample = params.sample;
-    levels(history)
-        .map(|(item, (user, level))| (item, (user ^ item, user, level)))
-        .reduce_named("samples", move |_item, holders, kept| {
+    levels(history).map(|(item, (user, level))| (item, (user ^ item, user, level))).reduce_named(
+        "samples",
+        move |_item, holders, kept| {
             kept.extend(holders.iter().take(sample).map(|((_, user, level), _)| ((*user, *level), 1)));
-        })
-        .arrange_by_key_named("samples by item")
-        .join_core(rarities, |item, (user, level), rarity| Some((*item, (*user, *level, *rarity))))
+        },
+    )
 }
 
-/// `M` of each user.
-pub(crate) fn activity(history: Rows<'_, (User, (Item, Level))>) -> Rows<'_, (User, u64)> {
-    let rarities = rarities(popularity(history.clone())).arrange_by_key_named("rarities by item");
-    levels(history)
-        .arrange_by_key_named("levels by item")
-        .join_core(rarities, |_item, (user, level), rarity| {
-            Some((*user, isize::try_from(u64::from(*level) * rarity).expect("far below 2^63")))
-        })
-        .explode(Some)
+/// `A` of each user.
+pub(crate) fn activity<'scope>(
+    history: Rows<'scope, (User, (Item, Level))>,
+    params: &Params,
+) -> Rows<'scope, (User, u64)> {
+    let first_stair = 1 << (params.stairs.len() - 1);
+    history
+        .explode(move |(user, (_item, level))| Some((user, first_stair * isize::from(level))))
         .count_total()
         .map(|(user, activity)| (user, count_of(activity)))
 }
 
-/// The kept similar users `v` of each user with a history in `watching`, with their similarity.
+/// The kept similar users `v` of each user with a profile in `profiles`, with their similarity.
 pub(crate) fn similar_users<'scope>(
-    watching: Rows<'scope, (User, (Item, Level))>,
-    samples: Rows<'scope, (Item, (User, Level, u64))>,
+    profiles: Rows<'scope, (User, (Item, Level, u32))>,
+    samples: Rows<'scope, (Item, (User, Level))>,
     activity: Rows<'scope, (User, u64)>,
     params: &Params,
 ) -> Rows<'scope, (User, (User, u32))> {
-    let (s, similar_users) = (params.resolution, params.similar_users);
+    let (s, similar_users) = (params.user_resolution, params.similar_users);
+    let profiles = profiles.filter(|(_, (_, _, stair))| *stair > 0);
     let activity = activity.map(move |(user, activity)| (user, fine_log(activity, s)));
-    let activity = activity.arrange_by_key_named("activity by user");
-    let shared = levels(watching)
-        .arrange_by_key_named("viewers by item")
-        .join_core(samples.arrange_by_key_named("samples by item"), |_item, &(u, level_u), &(v, level_v, rarity)| {
-            let shared = u64::from(level_u.min(level_v)) * rarity;
-            (u != v).then(|| ((u, v), isize::try_from(shared).expect("far below 2^63")))
+    let of_profiles = weights(profiles.clone())
+        .explode(|(user, (_item, p))| Some((user, isize::try_from(p).expect("64 bits"))))
+        .count_total()
+        .map(move |(user, weight)| (user, fine_log(count_of(weight), s)));
+    let shared = profiles
+        .map(|(u, (item, level, stair))| (item, (u, level, stair)))
+        .arrange_by_key_named("profiles by item")
+        .join_core(samples.arrange_by_key_named("samples by item"), |_item, &(u, level_u, stair), &(v, level_v)| {
+            let shared = u32::from(level_u.min(level_v)) * stair;
+            (u != v).then(|| ((u, v), isize::try_from(shared).expect("64 bits")))
         })
         .explode(Some)
         .count_total();
     shared
         .map(move |((u, v), shared)| (u, (v, 2 * q(count_of(shared), s))))
         .arrange_by_key_named("shared by u")
-        .join_core(activity.clone(), |&u, &(v, q_shared), &log_u| Some((v, (u, q_shared, log_u))))
+        .join_core(of_profiles.arrange_by_key_named("weights of profiles"), |&u, &(v, q_shared), &log_u| {
+            Some((v, (u, q_shared, log_u)))
+        })
         .arrange_by_key_named("shared by v")
-        .join_core(activity, move |&v, &(u, q_shared, log_u), &log_v| {
+        .join_core(activity.arrange_by_key_named("activity by user"), move |&v, &(u, q_shared, log_u), &log_v| {
             let rank = q_shared - q_with_phase(log_v, u, v);
             Some((u, (Reverse(rank), v, rank - q_with_phase(log_u, u, v))))
         })
@@ -241,11 +265,11 @@ fn contributions<'scope, K: differential_dataflow::ExchangeData + differential_d
 
 /// The contributions of the source `items`, as the weight of (user, item).
 pub(crate) fn of_items<'scope>(
-    profiles: Rows<'scope, (User, (Item, u32))>,
+    weights: Rows<'scope, (User, (Item, u32))>,
     similar_items: Rows<'scope, (Item, (Item, u32))>,
     weight: i64,
 ) -> Rows<'scope, (User, Item)> {
-    contributions(profiles.map(move |(user, (i, p))| (i, (user, weight * i64::from(p)))), similar_items)
+    contributions(weights.map(move |(user, (i, p))| (i, (user, weight * i64::from(p)))), similar_items)
 }
 
 /// The contributions of the source `users`. `history` has all users.
@@ -258,14 +282,14 @@ pub(crate) fn of_users<'scope>(
     contributions(similar_users.map(move |(user, (v, w))| (v, (user, weight * i64::from(w)))), histories)
 }
 
-/// The list of each user in `profiles`, if it is not empty: the `k` best items that are not in the profile, with
-/// their totals. A user's profile holds the whole history.
+/// The list of each user in `weights`, if it is not empty: the `k` best items that are not there, with their totals.
+/// The weights of a user are of the whole history.
 pub(crate) fn lists<'scope>(
-    profiles: Rows<'scope, (User, (Item, u32))>,
+    weights: Rows<'scope, (User, (Item, u32))>,
     contributions: Rows<'scope, (User, Item)>,
     k: usize,
 ) -> Rows<'scope, (User, Vec<(Item, i64)>)> {
-    let seen = profiles.map(|(user, (item, _))| (user, item)).arrange_by_self_named("seen");
+    let seen = weights.map(|(user, (item, _))| (user, item)).arrange_by_self_named("seen");
     let of_seen =
         contributions.clone().arrange_by_self_named("contributions").join_core(seen, |pair, (), ()| Some(*pair));
     best(contributions.concat(of_seen.negate()), k, "lists")

@@ -54,9 +54,9 @@ pub(crate) fn q_with_phase(fine_log: u64, id_a: u64, id_b: u64) -> i64 {
 
 /// `max(1, min(1024, floor(0.5 + 1024 * 2^(exponent / (2 s)))))`: the outer part of these definitions.
 ///
-/// > `v_ij = max(1, min(1024, floor(0.5 + 1024 * 2^((2 q(C_ij) - q_ij(N_i + shrink) - q_ij(N_j + shrink)) / (2 s)))))`
+/// > `v_ij = max(1, min(1024, floor(0.5 + 1024 * 2^((2 q(C_ij) - q_ij(D_i) - q_ij(D_j)) / (2 s)))))`
 ///
-/// > `w_uv = max(1, min(1024, floor(0.5 + 1024 * 2^((2 q(W_uv) - q_uv(M_u) - q_uv(M_v)) / (2 s)))))`
+/// > `w_uv = max(1, min(1024, floor(0.5 + 1024 * 2^((2 q'(W_uv) - q'_uv(A_v) - q'_uv(B_u)) / (2 * user_resolution)))))`
 ///
 /// With a non-negative exponent the power is at least 1, so the value is 1024. Else let e = -exponent:
 ///
@@ -81,8 +81,7 @@ pub(crate) fn similarity(exponent: i64, s: u32) -> u64 {
 pub(crate) fn power(n: i64, s: u32) -> u64 {
     thread_local!(static MEMO: Memo<i64, u64> = RefCell::default());
     memoised(&MEMO, n, s, || {
-        let exponent =
-            16 * u64::from(s) + u64::try_from(n).expect("no pair has a higher count than either of its items");
+        let exponent = 16 * u64::from(s) + u64::try_from(n).expect("no count is above what it is compared with");
         u64::try_from((BigUint::from(1_u8) << exponent).nth_root(s)).expect("below 2^57")
     })
 }

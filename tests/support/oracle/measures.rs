@@ -23,23 +23,27 @@ pub(crate) enum Measure {
 pub(crate) struct ItemStats {
     /// `id64` of its name.
     pub(crate) id: u64,
-    /// [`fine_log`](super::exact::fine_log) of the [`adjusted_popularity`] popularity.
+    /// [`fine_log`](super::exact::fine_log) of [`compared_popularity`].
     pub(crate) log: u64,
 }
 
-/// The popularity as the formulas of the measure use it: `N_i + shrink` or `N_i`.
-pub(crate) fn adjusted_popularity(popularity: u64, params: &Params) -> u64 {
+/// What a measure compares co-occurrences with: `D_i` or `2 N_i`.
+///
+/// > As a pair counts up to twice, it is compared with twice the popularities: `D_i = 2 (N_i + shrink)`.
+///
+/// > Let `c = p(q(C_ij))`, `n_i = p(q_ij(2 N_i))`, `n_j = p(q_ij(2 N_j))`.
+pub(crate) fn compared_popularity(popularity: u64, params: &Params) -> u64 {
     match params.similarity {
-        Measure::Cosine | Measure::Jaccard => popularity + params.shrink,
-        Measure::Llr | Measure::Count => popularity,
+        Measure::Cosine | Measure::Jaccard => 2 * (popularity + params.shrink),
+        Measure::Llr | Measure::Count => 2 * popularity,
     }
 }
 
-/// > The population T is the sum over users of the highest level in `H_u`; where all levels are 1 it is the number of
-/// > users.
+/// > The population T is twice the sum over users of the highest level in `H_u`; where all levels are 1 it is twice the
+/// > number of users.
 pub(crate) fn population(history: &History) -> u64 {
     let highest = |interactions: &Vec<(String, u8, u64)>| interactions.iter().map(|(_, level, _)| *level).max();
-    history.values().filter_map(highest).map(u64::from).sum()
+    2 * history.values().filter_map(highest).map(u64::from).sum::<u64>()
 }
 
 /// The `rank` of j among the similar items of i, and `v_ij`. `None`: j is not similar. `log_t` is `floor(64 * log2(T))`.
@@ -53,11 +57,13 @@ pub(crate) fn rank(count: u64, i: ItemStats, j: ItemStats, log_t: u64, params: &
     let (n_i, n_j) =
         if params.similarity == Measure::Cosine { (n_i, n_j) } else { (n_i.max(q_count), n_j.max(q_count)) };
     match params.similarity {
+        // > `rank = 2 q(C_ij) - q_ij(D_j)`
         Measure::Cosine => Some((2 * q_count - n_j, similarity(2 * q_count - n_i - n_j, s))),
         Measure::Jaccard => {
-            // > Let `a = q_ij(N_i + shrink) - q(C_ij)` and `b = q_ij(N_j + shrink) - q(C_ij)`. They are not negative, as
-            // > no pair has a higher count than either of its items. Then `rank = floor(2^46 / (p(a) + p(b) - 2^16))`,
-            // > where 2^30 stands for 1, and `v_ij = max(1, floor(rank / 2^20 + 1/2))`.
+            // > Let `a = q_ij(D_i) - q(C_ij)` and `b = q_ij(D_j) - q(C_ij)`. They are not negative, as no pair has a
+            // > higher count than twice the popularity of either of its items. Then
+            // > `rank = floor(2^46 / (p(a) + p(b) - 2^16))`, where 2^30 stands for 1, and
+            // > `v_ij = max(1, floor(rank / 2^20 + 1/2))`.
             let rank = (1 << 46) / (power(n_i - q_count, s) + power(n_j - q_count, s) - (1 << 16));
             Some((i64::try_from(rank).expect("at most 2^31"), ((rank + (1 << 19)) / (1 << 20)).max(1)))
         }

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::exact::{fine_log, floor_log2_times, q, q_with_phase, similarity};
-use super::{History, Params, popularity};
+use super::exact::{fine_log, q, q_with_phase, similarity};
+use super::{History, Params, ProfileEntry, profile, stair};
 
 /// > The sample `V_i` of an item: the `sample` users with the smallest `id64(user) xor id64(item)` (as unsigned numbers)
 /// > among those with i in `H_u`.
@@ -28,28 +28,44 @@ pub(crate) fn samples<'h>(history: &'h History, params: &Params) -> BTreeMap<&'h
     holders.into_iter().map(|(item, holders)| (item, smallest(holders))).collect()
 }
 
-/// > Rarity `f_i = max(1, 32 - floor(log2(N_i)))`: a rare item says more.
-pub(crate) fn rarity(popularity: u64) -> u64 {
-    32_u64.saturating_sub(floor_log2_times(1, popularity)).max(1)
-}
-
-/// > Activity `M_v` = sum of `level(v, i) * f_i` over `H_v`.
-pub(crate) fn activity<'h>(history: &'h History, rarity: &BTreeMap<&str, u64>) -> BTreeMap<&'h str, u64> {
-    let sum = |interactions: &Vec<(String, u8, u64)>| {
-        interactions.iter().map(|(item, level, _)| u64::from(*level) * rarity[item.as_str()]).sum()
-    };
-    history.iter().map(|(user, interactions)| (user.as_str(), sum(interactions))).collect()
-}
-
-/// > For u in the audience `W_uv` = sum of `min(level(u, i), level(v, i)) * f_i` over the i in `H_u` with v in `V_i`.
+/// > For u in the audience `W_uv` = sum of `min(level(u, i), level(v, i)) * stair(m_ui)` over the i in the profile of u
+/// > with v in `V_i`: recent items say more.
 ///
-/// > The similar users of u are those v != u with `W_uv > 0`, ranked by `2 q(W_uv) - q_uv(M_v)` descending, then id64(v)
-/// > ascending. The first `similar_users` are kept. `V_i` may contain u, who is skipped and not replaced.
+/// Takes the profile of u. Returns `W_uv` by v where it is above 0. `V_i` may contain u, and so may the result.
+pub(crate) fn shared<'h>(
+    profile: &[ProfileEntry],
+    samples: &BTreeMap<&'h str, BTreeMap<&'h str, u64>>,
+) -> BTreeMap<&'h str, u64> {
+    let mut shared: BTreeMap<&str, u64> = BTreeMap::new();
+    for entry in profile {
+        for (v, level_v) in &samples[entry.item.as_str()] {
+            *shared.entry(v).or_default() += entry.level.min(*level_v) * entry.stair;
+        }
+    }
+    shared
+}
+
+/// > `B_u` = sum of `p_ui` over the profile of u
+pub(crate) fn profile_weight(profile: &[ProfileEntry]) -> u64 {
+    profile.iter().map(ProfileEntry::weight).sum()
+}
+
+/// > `A_v` = `stair(0)` * sum of `level(v, i)` over `H_v`
+pub(crate) fn activity<'h>(history: &'h History, params: &Params) -> BTreeMap<&'h str, u64> {
+    let sum = |interactions: &Vec<(String, u8, u64)>| -> u64 {
+        interactions.iter().map(|(_, level, _)| u64::from(*level)).sum()
+    };
+    history.iter().map(|(user, interactions)| (user.as_str(), stair(0, params) * sum(interactions))).collect()
+}
+
+/// > `q'` is q with `s = user_resolution`. The similar users of u are those v != u with `W_uv > 0`, ranked by
+/// > `2 q'(W_uv) - q'_uv(A_v)` descending, then id64(v) ascending. The first `similar_users` are kept. `V_i` may contain
+/// > u, who is skipped and not replaced.
 ///
 /// > Their similarity is the quantised cosine, without shrinking, whatever `graph.similarity` is:
-/// > `w_uv = max(1, min(1024, floor(0.5 + 1024 * 2^((2 q(W_uv) - q_uv(M_u) - q_uv(M_v)) / (2 s)))))`.
+/// > `w_uv = max(1, min(1024, floor(0.5 + 1024 * 2^((2 q'(W_uv) - q'_uv(A_v) - q'_uv(B_u)) / (2 * user_resolution)))))`.
 ///
-/// > N, V and M are over all users, in the audience or not. Only users of the audience have similar users.
+/// > V and A are over all users, in the audience or not. Only users of the audience have similar users.
 ///
 /// Returns the kept users with their `w_uv`, best first. Users without similar users are absent.
 pub(crate) fn similar_users(
@@ -57,23 +73,18 @@ pub(crate) fn similar_users(
     audience: &BTreeSet<&str>,
     params: &Params,
 ) -> BTreeMap<String, Vec<(String, u64)>> {
-    let s = params.resolution;
+    let s = params.user_resolution;
     let samples = samples(history, params);
-    let rarity = popularity(history).into_iter().map(|(item, popularity)| (item, rarity(popularity))).collect();
-    let activity = activity(history, &rarity);
+    let activity = activity(history, params);
     let mut similar = BTreeMap::new();
     for u in audience {
-        let mut shared: BTreeMap<&str, u64> = BTreeMap::new();
-        for (i, level_u, _) in &history[*u] {
-            for (v, level_v) in samples[i.as_str()].iter().filter(|(v, _)| *v != u) {
-                *shared.entry(v).or_default() += level_v.min(&u64::from(*level_u)) * rarity[i.as_str()];
-            }
-        }
+        let profile = profile(&history[*u], params);
+        let b_u = profile_weight(&profile);
         let mut ranked = Vec::new();
-        for (v, weight) in shared {
+        for (v, w) in shared(&profile, &samples).into_iter().filter(|(v, _)| v != u) {
             let (id_u, id_v) = (params.ids.id64(u), params.ids.id64(v));
-            let rank = 2 * q(weight, s) - q_with_phase(fine_log(activity[v], s), id_u, id_v);
-            let exponent = rank - q_with_phase(fine_log(activity[u], s), id_u, id_v);
+            let rank = 2 * q(w, s) - q_with_phase(fine_log(activity[v], s), id_u, id_v);
+            let exponent = rank - q_with_phase(fine_log(b_u, s), id_u, id_v);
             ranked.push((Reverse(rank), id_v, v, exponent));
         }
         ranked.sort_unstable();
