@@ -91,6 +91,7 @@ fn rejects_integers_of_the_wrong_type_or_range() {
         ("graph.resolution", 1, 16),
         ("graph.sample", 1, 1_000),
         ("graph.similar_users", 1, 1_000),
+        ("graph.user_resolution", 1, 16),
         ("graph.sources.items", 0, 1_000_000),
         ("graph.sources.users", 0, 1_000_000),
         ("levels.view", 1, 15),

@@ -209,12 +209,12 @@ fn rejects_incompatible_settings() {
     let run = |more: &str| dir.run(&format!("--input in.jsonl --output out.jsonl --state state {more}"));
     run("").assert_success();
     let before = dir.read("out.jsonl");
-    run("--set graph.history=51").assert_failure(2, &["graph.history was 50 and is 51", "--rebuild"]);
+    run("--set graph.history=101").assert_failure(2, &["graph.history was 100 and is 101", "--rebuild"]);
     run("--set levels.view=2").assert_failure(2, &["[levels]", "--rebuild"]);
     run("--where level>2").assert_failure(2, &["--where"]);
     run("--set state.codec=arrow").assert_failure(2, &["state.codec", "\"parquet\" or \"records\""]);
     assert_eq!(dir.read("out.jsonl"), before);
-    run("--set graph.history=51 --rebuild").assert_success().assert_stderr(&["rereading the inputs"]);
+    run("--set graph.history=101 --rebuild").assert_success().assert_stderr(&["rereading the inputs"]);
     assert_eq!(dir.read("out.jsonl"), before, "equal lists are not sent again");
-    run("--set graph.history=51 --set state.codec=records").assert_success();
+    run("--set graph.history=101 --set state.codec=records").assert_success();
 }
