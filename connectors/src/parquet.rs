@@ -170,6 +170,8 @@ fn of_field(field: &Field, is_nanos: bool) -> Value<'_> {
         Field::TimestampMillis(millis) => Value::Time(*millis),
         Field::TimestampMicros(micros) => Value::Time(micros.div_euclid(1000)),
         Field::Date(days) => Value::Time(i64::from(*days) * 86_400_000),
+        Field::Int(number) => Value::Integer(i64::from(*number)),
+        Field::Long(number) => Value::Integer(*number),
         Field::Float(value) => float(f64::from(*value)),
         Field::Double(value) => float(*value),
         Field::Str(text) if text.is_empty() => Value::Absent,

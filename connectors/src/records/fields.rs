@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use schema::{Reason, check_name, shown};
 
@@ -36,7 +36,7 @@ impl Fields {
         })
     }
 
-    /// A name: text, or a whole number, whose decimal text goes to `scratch` if the input has it with a fraction or an exponent.
+    /// A name: text, or a whole number, whose decimal text goes to `scratch` unless the value has it.
     pub(super) fn name<'v>(
         &self,
         field: &'static str,
@@ -47,14 +47,11 @@ impl Fields {
         let text = match &values[column] {
             Value::Text(text) if self.stand_for_nothing(text) => return Err(self.no_value(column, text)),
             Value::Text(text) => text.as_ref(),
+            Value::Integer(number) => decimal(number, scratch),
             Value::Number(text) if is_integer(text) => text.as_ref(),
             // A float beyond 2^53 may have lost digits of the id.
             Value::Number(text) => match scaled(text, 0) {
-                Some(Scaled { floor, is_whole: true }) if floor.unsigned_abs() < 1 << 53 => {
-                    scratch.clear();
-                    write!(scratch, "{floor}").expect("writing to a String does not fail");
-                    scratch
-                }
+                Some(Scaled { floor, is_whole: true }) if floor.unsigned_abs() < 1 << 53 => decimal(floor, scratch),
                 _ => return Err(self.wrong(column, "a string or an integer", &values[column])),
             },
             other => return Err(self.wrong(column, "a string or an integer", other)),
@@ -69,6 +66,7 @@ impl Fields {
         let millis = match (value, &time.format) {
             (Value::Text(text), _) if self.stand_for_nothing(text) => return Err(self.no_value(*column, text)),
             (Value::Text(text), format) if !self.typed || time.format_named => format.parse(text, time.is_duration),
+            (Value::Integer(number), format) => format.of_integer(*number),
             (Value::Number(text), TimeFormat::Pattern(_)) if !is_integer(text) => None,
             (Value::Time(millis), _) => Some(i128::from(*millis)),
             (Value::Number(_), TimeFormat::Iso) => None,
@@ -100,6 +98,13 @@ impl Fields {
             other => Reason::WrongType { field: self.columns[column].clone(), expected, found: other.describe() },
         }
     }
+}
+
+/// Writes a number to `scratch`.
+fn decimal(number: impl Display, scratch: &mut String) -> &str {
+    scratch.clear();
+    write!(scratch, "{number}").expect("writing to a String does not fail");
+    scratch
 }
 
 /// Whether a JSON number is an integer other than -0.
