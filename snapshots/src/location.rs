@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
+use schema::scheme_without_slashes;
 use url::Url;
 
 use crate::StoreError;
@@ -25,8 +26,11 @@ impl Location {
     pub(crate) fn resolve(uri: &str, create: bool) -> Result<Self, StoreError> {
         let invalid = |reason: String| StoreError::Uri { uri: uri.to_owned(), reason };
         if !uri.contains("://") {
-            if uri.is_empty() {
+            if uri.trim().is_empty() {
                 return Err(invalid("it is empty".into()));
+            }
+            if let Some(scheme) = scheme_without_slashes(uri) {
+                return Err(invalid(format!("{scheme}: needs two slashes (a folder of this name is ./{uri})")));
             }
             return Self::folder(Path::new(uri), create);
         }
