@@ -43,13 +43,13 @@ mod topics;
 
 #[cfg(feature = "kafka")]
 use self::address::Address;
+#[cfg(feature = "kafka")]
+pub use self::check::{check_options, wrong_option};
 #[cfg(not(feature = "kafka"))]
 pub use self::disabled::{TopicClaim, check_options, is_same_topic, wrong_option};
 #[cfg(not(feature = "kafka"))]
 pub(crate) use self::disabled::{continue_sink, open_dead_letters, open_sink, open_source};
 pub use self::options::{Delivery, KafkaOptions, SecretPlace, SecretText, Security, check_secret_file};
-#[cfg(feature = "kafka")]
-pub use self::check::{check_options, wrong_option};
 #[cfg(feature = "kafka")]
 pub use self::topics::{TopicClaim, is_same_topic};
 #[cfg(feature = "kafka")]

@@ -210,8 +210,23 @@ mod tests {
     #[test]
     fn rejects_anything_else_and_lists_the_choices() {
         for text in [
-            "", "a", "a.json", "a.gz", "a.csv.bz2", "s3://bucket/a.csv", "csv", "a.CSV", "a.jsonl/", "kafka:b/t", "kafka:/b/t",
-            "s3:b/x.csv", "http:b.csv", "http:/b.csv", "file:x.csv", "FILE:x.csv", "file:///x.csv",
+            "",
+            "a",
+            "a.json",
+            "a.gz",
+            "a.csv.bz2",
+            "s3://bucket/a.csv",
+            "csv",
+            "a.CSV",
+            "a.jsonl/",
+            "kafka:b/t",
+            "kafka:/b/t",
+            "s3:b/x.csv",
+            "http:b.csv",
+            "http:/b.csv",
+            "file:x.csv",
+            "FILE:x.csv",
+            "file:///x.csv",
         ] {
             assert!(Uri::of_input(text).is_err() || !is_uri(text), "{text}");
             let error = text.parse::<Uri>().expect_err(text).to_string();

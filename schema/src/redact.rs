@@ -63,7 +63,8 @@ pub fn is_secret_name(name: &str) -> bool {
 fn is_password_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_place = name.ends_with("_file") || name.ends_with("-file");
-    !is_place && ["secret", "password", "passwd", "passphrase", "token", "credential"].iter().any(|word| name.contains(word))
+    !is_place
+        && ["secret", "password", "passwd", "passphrase", "token", "credential"].iter().any(|word| name.contains(word))
 }
 
 const SCHEME_END: &str = "://";
@@ -117,6 +118,7 @@ fn push_uri(uri: &str, scheme: &str, redacted: &mut String) {
     let secret = authority.split(',').find_map(|address| {
         let (start, port) = port(address)?;
         let port = port.trim_end_matches(ENDS);
+        let port = port.strip_prefix('-').unwrap_or(port);
         let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
         (!is_port).then(|| address.as_ptr().addr() - uri.as_ptr().addr() + start)
     });

@@ -1,7 +1,6 @@
 /// Schemes of URIs that this program knows, or that users may expect it to know.
-const SCHEMES: [&str; 15] = [
-    "kafka", "s3", "s3a", "gs", "gcs", "az", "azure", "adl", "abfs", "abfss", "http", "https", "ftp", "hdfs", "file",
-];
+const SCHEMES: [&str; 15] =
+    ["kafka", "s3", "s3a", "gs", "gcs", "az", "azure", "adl", "abfs", "abfss", "http", "https", "ftp", "hdfs", "file"];
 
 /// The scheme of a URI that lacks a slash or two: `s3:bucket/x`, `kafka:/broker/topic`. It would be taken for a path. A file of
 /// such a name is written with its folder, `./s3:bucket`.

@@ -83,7 +83,7 @@ pub(crate) fn open(uri: &str, url: &Url) -> Option<Result<Arc<dyn ObjectStore>, 
 
 impl Cloud {
     fn open(&self, uri: &str, url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        self.check_uri(url).map_err(|reason| StoreError::Uri { uri: uri.to_owned(), reason })?;
+        check_uri(self, url).map_err(|reason| StoreError::Uri { uri: uri.to_owned(), reason })?;
         let settings = self.settings(std::env::vars_os())?;
         let (files, prefix): (_, Path) = opened(url, &settings).ok_or_else(|| self.blame(url, &settings))?;
         Ok(Arc::new(PrefixStore::new(files, prefix)))
@@ -210,16 +210,15 @@ fn check_value(name: &str, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-impl Cloud {
 /// Checks that every part of a URI is used.
-fn check_uri(&self, url: &Url) -> Result<(), String> {
+fn check_uri(cloud: &Cloud, url: &Url) -> Result<(), String> {
     // abfs://CONTAINER@ACCOUNT... names a container before the `@`.
     let names_container = matches!(url.scheme(), "az" | "abfs" | "abfss") && url.password().is_none();
     if (!url.username().is_empty() || url.password().is_some()) && !names_container {
-        return Err(format!("it must not contain a key: set {} in the environment", self.keys));
+        return Err(format!("it must not contain a key: set {} in the environment", cloud.keys));
     }
     if url.port().is_some() {
-        return Err(format!("a bucket has no port: set {} to the address of the store", self.endpoints[0]));
+        return Err(format!("a bucket has no port: set {} to the address of the store", cloud.endpoints[0]));
     }
     let is_name =
         |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
@@ -227,7 +226,6 @@ fn check_uri(&self, url: &Url) -> Result<(), String> {
         return Err("the name of a bucket is letters, digits, dots, dashes and underscores".into());
     }
     Ok(())
-}
 }
 
 #[cfg(test)]

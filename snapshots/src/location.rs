@@ -81,6 +81,9 @@ fn check_text(uri: &str) -> Result<(), &'static str> {
     if uri.contains(['?', '#']) {
         return Err("`?` and `#` have no meaning in it: leave them out, or write %3F and %23 if a name contains them");
     }
+    if uri.contains('&') && !uri.starts_with("file:") {
+        return Err("`&` looks like a part of a query, which has no meaning in it: write %26 if a name contains it");
+    }
     if uri.trim() != uri || uri.chars().any(char::is_control) {
         return Err("it contains a line break or blanks around it");
     }

@@ -32,7 +32,8 @@ pub fn wrong_option(name: &str, value: &str) -> Option<String> {
 /// Checks that the options fit together, and that secrets and files that they name can be read.
 pub fn check_options(options: &KafkaOptions) -> Result<(), OpenError> {
     let address = Address { brokers: String::new(), topic: "none".into() };
-    let wrong = |ClientError { what, advice }| OpenError::Option { input: "[kafka]".into(), what: format!("{what}; {advice}") };
+    let wrong =
+        |ClientError { what, advice }| OpenError::Option { input: "[kafka]".into(), what: format!("{what}; {advice}") };
     for config in [consumer_config(&address, options, &options.group), producer_config(&address, options)] {
         let mut config = config.map_err(wrong)?;
         // Without brokers a client contacts nobody.
