@@ -12,7 +12,7 @@ use crate::scheme::scheme_without_slashes;
 /// assert_eq!(schema::redact_uris("kafka://broker:pw/clicks"), "kafka://broker:(hidden)");
 /// ```
 pub fn redact_uris(text: &str) -> Cow<'_, str> {
-    if !text.contains([':', '=']) {
+    if !text.contains([':', '=', '%']) {
         return text.into();
     }
     let (mut redacted, mut rest) = (String::with_capacity(text.len()), text);
@@ -69,6 +69,8 @@ fn is_password_name(name: &str) -> bool {
 
 const SCHEME_END: &str = "://";
 const HIDDEN: &str = "(hidden)";
+/// How a text begins that was hidden before. A closing bracket may be cut off.
+const SHOWN: &str = "(hidden";
 
 /// What may follow a URI in a sentence, and end a string in JSON.
 const ENDS: [char; 7] = [':', '.', ';', ')', ']', '\'', '\\'];
@@ -87,8 +89,8 @@ fn push_word(word: &str, redacted: &mut String) {
         return push_uri(&rest[SCHEME_END.len()..], scheme, redacted);
     }
     // A user with a password before a host, with or without the name of a scheme.
-    if let Some((at, _)) = last_at(word)
-        && word[..at].contains(':')
+    if let Some(at) = last_at(word)
+        && [":", "%3A", "%3a"].iter().any(|colon| word[..at].contains(colon))
     {
         redacted.push_str(HIDDEN);
         return push_pairs(&word[at..], redacted);
@@ -96,11 +98,12 @@ fn push_word(word: &str, redacted: &mut String) {
     if let Some((before, value)) = word.split_once('=')
         && let Some(name) = before.rsplit(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c))).next()
         && is_password_name(name)
-        && !["env:", "file:"].iter().any(|place| value.starts_with(place))
+        && !["env:", "file:", SHOWN].iter().any(|place| value.starts_with(place))
     {
         return redacted.extend([before, "=", HIDDEN, &value[value.trim_end_matches(ENDS).len()..]]);
     }
-    let start = word.rfind('=').map_or(0, |at| at + 1);
+    // The URI may be the value of an option.
+    let start = word.find('=').filter(|at| !word[..*at].contains(':')).map_or(0, |at| at + 1);
     match scheme_without_slashes(&word[start..]) {
         Some(scheme) => {
             let (before, rest) = word.split_at(start + scheme.len() + 1);
@@ -120,9 +123,9 @@ fn push_uri(uri: &str, scheme: &str, redacted: &mut String) {
         let port = port.trim_end_matches(ENDS);
         let port = port.strip_prefix('-').unwrap_or(port);
         let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
-        (!is_port).then(|| address.as_ptr().addr() - uri.as_ptr().addr() + start)
+        (!is_port && !port.starts_with(SHOWN)).then(|| address.as_ptr().addr() - uri.as_ptr().addr() + start)
     });
-    if let Some((at, _)) = last_at(uri) {
+    if let Some(at) = last_at(uri) {
         // A password with a slash looks like a host and a port that is no number. Topics have no `@` at all.
         let is_plain =
             scheme != "kafka" && !uri.contains(SCHEME_END) && last_at(authority).is_none() && secret.is_none();
@@ -140,10 +143,9 @@ fn push_uri(uri: &str, scheme: &str, redacted: &mut String) {
     }
 }
 
-/// The last `@` with its length, also in the encoding of URLs.
-fn last_at(text: &str) -> Option<(usize, usize)> {
-    let (plain, encoded) = (text.rfind('@').map(|at| (at, 1)), text.rfind("%40").map(|at| (at, 3)));
-    plain.max(encoded)
+/// The last `@`, also in the encoding of URLs.
+fn last_at(text: &str) -> Option<usize> {
+    text.rfind('@').max(text.rfind("%40"))
 }
 
 /// The text after the first colon of an address, and where it begins. Only addresses in brackets have other colons.
@@ -196,12 +198,14 @@ mod tests {
             ("--state=s3:bucket:pw/t", "--state=s3:bucket:(hidden)"),
             ("kafka://broker:123456/t", "kafka://broker:(hidden)"),
             ("kafka://ann%3Apw%40broker:1/t", "kafka://(hidden)%40broker:1/t"),
+            ("host: ann%3Apw%40broker:9/bootstrap: no", "host: (hidden)%40broker:9/bootstrap: no"),
             ("kafka://ann%3apw/t", "kafka://ann%3a(hidden)"),
             ("s3://ann%3Apw%40bucket/t", "s3://(hidden)%40bucket/t"),
             ("s3://b/x&sig=pw", "s3://b/x&sig=(hidden)"),
             ("s3://b/x&sig:pw", "s3://b/x&sig:(hidden)"),
             ("s3://b/x#token=pw&x=1", "s3://b/x#token=(hidden)&x=1"),
             ("az:c/x?sig=pw", "az:c/x?sig=(hidden)"),
+            ("--state=az:c/x?sig=pw", "--state=az:c/x?sig=(hidden)"),
             ("argument 'kafka.security.password=pw' found", "argument 'kafka.security.password=(hidden)' found"),
             (r#"{"a":"\"kafka://h:pw\""}"#, r#"{"a":"\"kafka://h:(hidden)\""}"#),
         ] {

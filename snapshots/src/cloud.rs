@@ -9,9 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path as FsPath;
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreScheme};
 use url::Url;
 
 use crate::StoreError;
@@ -85,6 +85,9 @@ impl Cloud {
     fn open(&self, uri: &str, url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
         check_uri(self, url).map_err(|reason| StoreError::Uri { uri: uri.to_owned(), reason })?;
         let settings = self.settings(std::env::vars_os())?;
+        // What is left after this is a matter of the settings.
+        ObjectStoreScheme::parse(url)
+            .map_err(|error| StoreError::Uri { uri: uri.to_owned(), reason: error.to_string() })?;
         let (files, prefix): (_, Path) = opened(url, &settings).ok_or_else(|| self.blame(url, &settings))?;
         Ok(Arc::new(PrefixStore::new(files, prefix)))
     }
@@ -168,6 +171,9 @@ fn expected(name: &str) -> &'static str {
         }
         _ if name.contains("SAS") => "a shared access signature, NAME=VALUE&NAME=VALUE...",
         _ if name.starts_with("AZURE_") && name.contains("KEY") => "the key of a storage account in base64",
+        _ if name.starts_with("AWS_") && schema::is_secret_name(name) => {
+            "complete: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set together"
+        }
         _ => "a value that the client of the store accepts",
     }
 }

@@ -46,7 +46,7 @@ pub struct Newest {
     pub missing: Option<Missing>,
     /// Files among the manifests with names that this program does not write.
     pub ignored: Vec<String>,
-    /// Number for the next snapshot: above all existing ones, sound or not.
+    /// Number for the next snapshot: above all existing ones, sound or not, and without any above the missing one.
     pub next: u64,
 }
 

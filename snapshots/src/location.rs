@@ -30,7 +30,7 @@ impl Location {
                 return Err(invalid("it is empty".into()));
             }
             if let Some(scheme) = scheme_without_slashes(uri) {
-                return Err(invalid(format!("{scheme}: needs two slashes (a folder of this name is ./{uri})")));
+                return Err(invalid(format!("{scheme}: needs two slashes (a folder of this name is ./NAME)")));
             }
             return Self::folder(Path::new(uri), create);
         }

@@ -2,6 +2,8 @@
 //!
 //! A secret may be in any place by mistake: after a misspelt key, after a key without `=`, or in place of a key.
 
+use connectors::KafkaOptions;
+
 use super::error::{ConfigError, Problem, one_line};
 use super::keys::{SECTIONS, all};
 use super::layers::{names_in, suggest};
@@ -46,7 +48,9 @@ pub fn public_key(key: &str) -> String {
                 let is_option = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c);
                 let (_, option) = key.split_once("options.").unwrap_or_default();
                 let option = option.trim().trim_matches(['"', '\'']);
-                return if option.contains('.') && option.chars().all(is_option) {
+                // Few of the known options are one word.
+                let is_known = option == "debug" || KafkaOptions::refused(option).is_some();
+                return if is_known || (option.contains('.') && option.chars().all(is_option)) {
                     one_line(key)
                 } else {
                     format!("{section}.{HIDDEN}")

@@ -46,7 +46,7 @@ fn messages_distinguish_strings_from_numbers_and_are_short() {
     for (ts, part) in [
         ("\"1763900000000\"", "found the string `1763900000000`; to read text, name its format, as in ts=NAME:ms"),
         ("\"noon\"", "found the string `noon`"),
-        ("\"NaN\"", "found `NaN`"),
+        ("\"Infinity\"", "found `Infinity`"),
         ("true", "found true"),
         ("1e999", "timestamp of more than 30 digits is outside"),
         ("-1e999", "timestamp of more than 30 digits is outside"),

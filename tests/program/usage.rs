@@ -78,7 +78,7 @@ fn wrong_options_of_librdkafka_are_mistakes_of_the_configuration() {
           kafka.security.password=env:NO_SUCH_VARIABLE",
             "NO_SUCH_VARIABLE",
         ),
-        ("kafka.security.protocol=ssl kafka.security.ca=/nowhere.pem", "/nowhere.pem"),
+        ("kafka.security.protocol=ssl kafka.security.ca=/nowhere.pem", "deltarec: [kafka]: "),
     ] {
         let sets: String = set.split_whitespace().map(|set| format!(" --set {set}")).collect();
         dir.run(&format!("--input in.jsonl --output kafka://127.0.0.1:9/t --state state{sets}"))

@@ -11,7 +11,7 @@ use super::sink::producer_config;
 use super::{Address, KafkaOptions};
 use crate::OpenError;
 
-/// Why librdkafka does not accept an option; `None` if it does. The value is not repeated: it may be a secret.
+/// Why librdkafka does not accept an option; `None` if it does. A value other than a number is not repeated: it may be a secret.
 pub fn wrong_option(name: &str, value: &str) -> Option<String> {
     #[allow(clippy::disallowed_methods, reason = "it is not used for a client")]
     let mut config = ClientConfig::new();
@@ -22,7 +22,9 @@ pub fn wrong_option(name: &str, value: &str) -> Option<String> {
             Some("an option that librdkafka knows".into())
         }
         Err(KafkaError::ClientConfig(_, what, _, _)) => {
-            let shown = if value.is_empty() { what } else { what.replace(value, "(hidden)") };
+            let what = what.trim().to_owned();
+            let is_harmless = value.parse::<i64>().is_ok() && !schema::is_secret_name(name);
+            let shown = if value.is_empty() || is_harmless { what } else { what.replace(value, "(hidden)") };
             Some(format!("a value that librdkafka accepts ({shown})"))
         }
         Err(error) => Some(format!("a value that librdkafka accepts ({error})")),

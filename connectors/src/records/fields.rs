@@ -79,7 +79,8 @@ impl Fields {
             (Reason::WrongType { field, expected, found }, Value::Text(text))
                 if self.typed && time.format.parse(text, true).is_some() =>
             {
-                let found = format!("{found}; to read text, name its format, as in ts=NAME:ms in --columns");
+                let target = if time.is_duration { "dwell_ms" } else { "ts" };
+                let found = format!("{found}; to read text, name its format, as in {target}=NAME:ms in --columns");
                 Reason::WrongType { field, expected, found }
             }
             (reason, _) => reason,
