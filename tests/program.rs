@@ -10,6 +10,7 @@ mod environment;
 mod evaluate;
 mod examples;
 mod input_options;
+mod jumps;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod names;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use schema::shown;
+use schema::{scheme_without_slashes, shown};
 
 /// Format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,8 +61,8 @@ pub enum Uri {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
-     kafka://BROKERS/TOPIC or generate:",
-    schema::redact_uris(&shown(.uri))
+     kafka://BROKERS/TOPIC or generate:{}",
+    shown(&schema::redact_uris(.uri)), hint(.uri)
 )]
 pub struct UriError {
     /// The URI, as the user gave it.
@@ -81,6 +81,16 @@ pub struct FormatError {
     pub path: String,
 }
 
+/// What a URI is probably meant to be.
+fn hint(uri: &str) -> &'static str {
+    match scheme_without_slashes(uri) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("kafka") => "; here two slashes are missing",
+        _ if uri.starts_with("file:") => "; name a file by its path alone",
+        Some(_) => "; a file of this name is ./NAME",
+        None => "",
+    }
+}
+
 impl Uri {
     /// Parses an input without its options, and returns whether its format is known. That of stdin and other pipes is JSON
     /// lines unless another is named.
@@ -88,7 +98,7 @@ impl Uri {
         if matches!(text, "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
             return Ok((Uri::Stdio, true));
         }
-        if text.is_empty() || text == "-" || text.starts_with("generate:") || text.contains("://") {
+        if text.is_empty() || text == "-" || text.starts_with("generate:") || is_uri(text) {
             return Ok((text.parse()?, true));
         }
         let path = PathBuf::from(text);
@@ -111,6 +121,11 @@ impl Uri {
         let (stem, _) = compression(&text);
         if matches!(stem.rsplit_once('.'), Some((_, "tsv" | "tab"))) { "\t" } else { "," }
     }
+}
+
+/// Whether a text is a URI, perhaps of an unknown scheme or with a slash missing. It would otherwise be taken for a path.
+fn is_uri(text: &str) -> bool {
+    text.contains("://") || scheme_without_slashes(text).is_some()
 }
 
 /// The path without the extension of its compression.
@@ -136,8 +151,7 @@ impl FromStr for Uri {
             return Ok(Uri::Kafka(rest.to_owned()));
         }
         let error = || UriError { uri: text.to_owned() };
-        // An unknown scheme would otherwise be taken for a folder.
-        if text.contains("://") {
+        if is_uri(text) {
             return Err(error());
         }
         let (stem, compression) = compression(text);
@@ -195,7 +209,26 @@ mod tests {
 
     #[test]
     fn rejects_anything_else_and_lists_the_choices() {
-        for text in ["", "a", "a.json", "a.gz", "a.csv.bz2", "s3://bucket/a.csv", "csv", "a.CSV", "a.jsonl/"] {
+        for text in [
+            "",
+            "a",
+            "a.json",
+            "a.gz",
+            "a.csv.bz2",
+            "s3://bucket/a.csv",
+            "csv",
+            "a.CSV",
+            "a.jsonl/",
+            "kafka:b/t",
+            "kafka:/b/t",
+            "s3:b/x.csv",
+            "http:b.csv",
+            "http:/b.csv",
+            "file:x.csv",
+            "FILE:x.csv",
+            "file:///x.csv",
+        ] {
+            assert!(Uri::of_input(text).is_err() || !is_uri(text), "{text}");
             let error = text.parse::<Uri>().expect_err(text).to_string();
             for part in [".jsonl", ".csv", ".gz", ".zst", "kafka://", "generate:", text] {
                 assert!(error.contains(part), "{error}");

@@ -114,7 +114,7 @@ pub struct EvaluateArgs {
     /// Seed of the intervals, the baselines, --explore and the order of events of the same time
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Read at most N events: they are held in memory, 24 bytes each
+    /// Use the N earliest events at most: they are held in memory, 24 bytes each
     #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u32).range(1..))]
     events: u32,
     /// Worker threads of the graph
@@ -206,7 +206,7 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     let limit = args.events as usize;
     let Some(log) = Log::read(inputs, &first.config, limit, args.seed, &mut progress, stop)? else { return Ok(()) };
     if log.cut {
-        tracing::warn!(limit, "the log is truncated; raise --events to read more");
+        tracing::warn!(limit, "the log has more events: only the earliest are used; raise --events to use more");
     }
     warn_of_ties(&log);
     let plan = protocol.plan(&log);

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::error::{ConfigError, Origin, Problem};
 use super::file::{line_and_column, read_file};
 use super::keys::{self, Section};
-use super::public::public_set;
+use super::public::{public_key, public_set};
 use super::raw::{Kind, Table, Value, dotted, table};
 use super::reader::Reader;
 use super::set::read_set;
@@ -103,11 +103,11 @@ pub(super) fn names_in(sections: &[Section], section: &str) -> Vec<&'static str>
 fn unknown_key(sections: &[Section], key: String, name: &str, section: &str, known: &[&str]) -> Problem {
     let elsewhere = || keys::all(sections).find(|(_, key)| key.name == name).map(|(key, _)| key);
     let meant = suggest(name, known).map(|near| dotted(section, near)).or_else(elsewhere);
-    Problem::UnknownKey { key, section: section.into(), meant, known: known.join(", ") }
+    Problem::UnknownKey { key: public_key(&key), section: section.into(), meant, known: known.join(", ") }
 }
 
 /// The one of `names` that is closest to `name`, if at most a third of its characters differ.
-fn suggest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(super) fn suggest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     let length = |candidate: &str| name.chars().count().max(candidate.chars().count());
     names
         .iter()

@@ -37,6 +37,32 @@ fn a_truncated_file_exits_with_1_and_keeps_the_output_of_the_lines_before() {
     dir.run("--input noise.jsonl.zst").assert_failure(1, &["noise.jsonl.zst"]);
 }
 
+/// A message shows what is there, and not more of it than fits.
+#[test]
+fn messages_distinguish_strings_from_numbers_and_are_short() {
+    let dir = TestDir::new();
+    let record = |ts: &str| format!("{{\"user\":\"u\",\"item\":\"i\",\"action\":\"view\",\"ts\":{ts}}}\n");
+    let digits = format!("1{}", "0".repeat(300));
+    for (ts, part) in [
+        ("\"1763900000000\"", "found the string `1763900000000`; to read text, name its format, as in ts=NAME:ms"),
+        ("\"noon\"", "found the string `noon`"),
+        ("\"Infinity\"", "found `Infinity`"),
+        ("true", "found true"),
+        ("1e999", "timestamp of more than 30 digits is outside"),
+        ("-1e999", "timestamp of more than 30 digits is outside"),
+        (&*digits, "timestamp of more than 30 digits is outside"),
+    ] {
+        dir.write("in.jsonl", two_shoppers(5) + &record(ts));
+        dir.run("--input in.jsonl --rejects rejects.jsonl --quiet").assert_success();
+        let rejected: Value = serde_json::from_str(&dir.read("rejects.jsonl")).unwrap();
+        let detail = rejected["detail"].as_str().unwrap();
+        assert!(detail.contains(part) && detail.len() < 200, "{ts}: {detail}");
+    }
+    // In CSV everything is text.
+    dir.write("in.csv", "user,item,action,ts\nu,i,view,5\nu,i,view,noon\n");
+    dir.run("--input in.csv").assert_success().assert_stderr(&["milliseconds, found `noon`"]);
+}
+
 /// Bad records, each with the code of its reason and a part of its message.
 const BAD: [(&[u8], &str, &str); 22] = [
     (b"{\"user\":\"\xff\",\"item\":\"a\",\"action\":\"view\",\"ts\":1}", "not_utf8", "UTF-8"),

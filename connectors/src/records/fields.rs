@@ -73,7 +73,16 @@ impl Fields {
             (Value::Number(text), format) => format.parse(text, time.is_duration),
             _ => None,
         };
-        millis.ok_or_else(|| self.wrong(*column, time.expected(), value))
+        millis.ok_or_else(|| match (self.wrong(*column, time.expected(), value), value) {
+            (Reason::WrongType { field, expected, found }, Value::Text(text))
+                if self.typed && time.format.parse(text, true).is_some() =>
+            {
+                let target = if time.is_duration { "dwell_ms" } else { "ts" };
+                let found = format!("{found}; to read text, name its format, as in {target}=NAME:ms in --columns");
+                Reason::WrongType { field, expected, found }
+            }
+            (reason, _) => reason,
+        })
     }
 
     /// Whether a text is one of the words for no value.
@@ -95,7 +104,12 @@ impl Fields {
         match value {
             Value::Absent => self.missing(column),
             Value::NotUtf8 => Reason::NotUtf8,
-            other => Reason::WrongType { field: self.columns[column].clone(), expected, found: other.describe() },
+            other => {
+                // A number in quotes is not a number. `NaN` is text here only because JSON has no such number.
+                let is_string = matches!(other, Value::Text(text) if self.typed && !text.ends_with("NaN") && !text.ends_with("Infinity"));
+                let found = if is_string { format!("the string {}", other.describe()) } else { other.describe() };
+                Reason::WrongType { field: self.columns[column].clone(), expected, found }
+            }
         }
     }
 }

@@ -162,7 +162,7 @@ const CASES: &[(&str, Harm, Option<u64>, u64, &str)] = &[
         3,
         "",
     ),
-    ("no manifest", |folder| fs::remove_dir_all(folder.join("manifests")).unwrap(), None, 1, ""),
+    ("no manifest", |folder| fs::remove_dir_all(folder.join("manifests")).unwrap(), None, 3, ""),
     ("no group", |folder| fs::remove_dir_all(folder.join("groups")).unwrap(), None, 3, ": it is missing"),
     (
         "a huge manifest",

@@ -102,8 +102,19 @@ pub(super) fn plan(
     if args.rebuild && config.state.uri.is_none() {
         return Err(Failure::Usage(anyhow!("--rebuild needs a state to rebuild: --state URI")));
     }
+    warn_of_unused(&endpoints, &config);
     let workers = usize::from(args.workers);
     Ok(RunPlan::Coordinator(Box::new(CoordinatorPlan { config, workers, member, endpoints })))
+}
+
+/// Warns of settings that this run does not use: probably something else is meant, or missing.
+fn warn_of_unused(endpoints: &Endpoints, config: &Config) {
+    if !config.kafka.more.is_empty() && !endpoints.has_topic() {
+        tracing::warn!("[kafka.options] has no effect: no input and no output is a topic");
+    }
+    if config.input.max_jump.is_some() && endpoints.clock == Clock::Wall {
+        tracing::warn!("input.max_jump has no effect by the wall clock: input.max_skew limits timestamps");
+    }
 }
 
 pub(super) fn uri(text: &str) -> Result<Uri, Failure> {
@@ -132,6 +143,12 @@ impl Endpoints {
             ("--output-similar-users", self.similar_users.as_ref()),
         ];
         outputs.into_iter().filter_map(|(option, uri)| Some((option, uri?))).collect()
+    }
+
+    /// Whether an input or an output is a topic.
+    pub(super) fn has_topic(&self) -> bool {
+        let mut uris = self.inputs.iter().chain(self.outputs().into_iter().map(|(_, uri)| uri));
+        uris.any(|uri| matches!(uri, Uri::Kafka(_)))
     }
 
     /// Finds conflicts between inputs, outputs and the state.

@@ -1,7 +1,7 @@
 //! Carries out a plan: opens inputs and outputs, links the processes, and starts the threads.
 
 use anyhow::anyhow;
-use connectors::{KafkaOptions, OutputClaim, RejectLog, Uri, is_same_topic};
+use connectors::{KafkaOptions, OutputClaim, RejectLog, Uri, check_options, is_same_topic};
 use schema::IdKey;
 
 use super::id_key::warn_without_key;
@@ -67,6 +67,9 @@ fn check_topics(endpoints: &Endpoints, kafka: &KafkaOptions) -> Result<(), Failu
 /// Opens the inputs and outputs of a run. A mistake in one of them must cost nothing: everything is claimed, opened and
 /// compared before anything is created or fenced off, and what files hold is replaced only by results.
 fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: Stop) -> Result<Job, Failure> {
+    if endpoints.has_topic() {
+        check_options(&config.kafka)?;
+    }
     let store = config.state.uri.as_deref().map(|uri| state::claim(uri, &config, ids)).transpose()?;
     warn_without_key(ids, &endpoints.inputs);
     check_topics(&endpoints, &config.kafka)?;

@@ -255,9 +255,9 @@ fn rejects_a_malformed_set() {
     for (set, shown) in [
         ("graph.k", "graph.k"),
         ("=3", "=(hidden)"),
-        ("graph k=3", "graph k=(hidden)"),
+        ("graph k=3", "(hidden)=(hidden)"),
         ("graph..k=3", "graph..k=3"),
-        ("# graph.k=3", "# graph.k=(hidden)"),
+        ("# graph.k=3", "(hidden)=(hidden)"),
         ("kafka.security.password:hunter2", "kafka.security.password(hidden)"),
     ] {
         assert_eq!(set_mistake(set), format!("--set {shown}: it does not begin with a key and `=`; {hint}"));
