@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use connectors::SinkError;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tracing::Span;
 
@@ -244,6 +245,11 @@ impl Supervisor {
         }
         let Err(error) = result else { return };
         let is_closed = error.is_closed_output();
+        if let RunError::Sink(SinkError { closed: true, sink_name, .. }) = &error
+            && sink_name != "-"
+        {
+            tracing::warn!(output = sink_name, "the reader closed the pipe: the run ends");
+        }
         if cuts(part, &error) {
             if !is_closed && self.deadline.is_none() {
                 self.deadline = Some(Instant::now() + GRACE);
@@ -319,7 +325,7 @@ fn cuts(part: Part, error: &RunError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use connectors::{SinkError, SourceError};
+    use connectors::SourceError;
 
     use super::*;
 
