@@ -17,6 +17,7 @@ mod names;
 #[cfg(feature = "cloud")]
 mod object_stores;
 mod outputs;
+mod pipes;
 mod real_logs;
 mod records;
 mod secrets;

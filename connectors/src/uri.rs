@@ -59,15 +59,21 @@ pub enum Uri {
 
 /// A URI that is not an input or an output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
-     kafka://BROKERS/TOPIC or generate:{}",
-    shown(&schema::redact_uris(.uri)), hint(.uri)
-)]
+#[error("`{}` is not {expected}{}", shown(&schema::redact_uris(.uri)), hint(.uri))]
 pub struct UriError {
     /// The URI, as the user gave it.
     pub uri: String,
+    /// What it could be, with the choices.
+    pub expected: &'static str,
 }
+
+/// What a URI could be.
+const ANY: &str = "an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
+                   kafka://BROKERS/TOPIC or generate:";
+const INPUT: &str = "an input: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin, \
+                     kafka://BROKERS/TOPIC or generate:";
+const OUTPUT: &str = "an output: use PATH.jsonl (also with .gz or .zst), - for stdout, or kafka://BROKERS/TOPIC";
+const LINES: &str = "an output here: use PATH.jsonl (also with .gz or .zst), or - for stdout";
 
 /// A file that is not an input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +105,7 @@ impl Uri {
             return Ok((Uri::Stdio, true));
         }
         if text.is_empty() || text == "-" || text.starts_with("generate:") || is_uri(text) {
-            return Ok((text.parse()?, true));
+            return Ok((text.parse().map_err(|error| UriError { expected: INPUT, ..error })?, true));
         }
         let path = PathBuf::from(text);
         let (stem, compression) = compression(text);
@@ -112,6 +118,32 @@ impl Uri {
             _ => (Format::JsonLines, is_pipe()),
         };
         Ok((Uri::File { path, format, compression }, is_known))
+    }
+
+    /// Parses an output of a run. A pipe or a device takes JSON lines, whatever it is called.
+    pub fn of_output(text: &str) -> Result<Self, UriError> {
+        match Uri::of_lines(text) {
+            Err(error) => match text.parse() {
+                Ok(topic @ Uri::Kafka(_)) => Ok(topic),
+                _ => Err(UriError { expected: OUTPUT, ..error }),
+            },
+            parsed => parsed,
+        }
+    }
+
+    /// Parses an output that takes lines of any kind: a file, a pipe, a device or stdout.
+    pub fn of_lines(text: &str) -> Result<Self, UriError> {
+        // Opened by its name, it would have a position of its own and lose what a shell's `>>` keeps.
+        if matches!(text, "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") {
+            return Ok(Uri::Stdio);
+        }
+        match text.parse() {
+            Ok(uri @ (Uri::Stdio | Uri::File { format: Format::JsonLines, .. })) => Ok(uri),
+            _ if std::fs::metadata(text).is_ok_and(|found| !found.is_file() && !found.is_dir()) => {
+                Ok(Uri::File { path: text.into(), format: Format::JsonLines, compression: Compression::Plain })
+            }
+            _ => Err(UriError { uri: text.to_owned(), expected: LINES }),
+        }
     }
 
     /// The delimiter of CSV if none is named.
@@ -150,7 +182,7 @@ impl FromStr for Uri {
         if let Some(rest) = text.strip_prefix("kafka://") {
             return Ok(Uri::Kafka(rest.to_owned()));
         }
-        let error = || UriError { uri: text.to_owned() };
+        let error = || UriError { uri: text.to_owned(), expected: ANY };
         if is_uri(text) {
             return Err(error());
         }

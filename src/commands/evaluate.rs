@@ -52,6 +52,7 @@ use crate::commands::files::{check_distinct, check_writable, write};
 use crate::commands::run::InputArgs;
 use crate::commands::table::say;
 use crate::failure::Failure;
+use crate::stdio::check_stdout;
 use crate::stop::Stop;
 
 /// Examples of `deltarec evaluate --help`.
@@ -187,6 +188,7 @@ impl EvaluateArgs {
 
 /// Runs the evaluation and writes its report.
 pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
+    check_stdout()?;
     let protocol = args.protocol().map_err(Failure::Usage)?;
     let settings = settings(args.config.as_deref(), &args.sets, &args.sweeps, protocol)?;
     let first = settings.first().expect("at least one setting");

@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use connectors::SinkError;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tracing::Span;
 
@@ -256,6 +257,11 @@ impl Supervisor {
             return;
         }
         let is_closed = error.is_closed_output();
+        if let RunError::Sink(SinkError { closed: true, sink_name, .. }) = &error
+            && sink_name != "-"
+        {
+            tracing::warn!(output = sink_name, "the reader closed the pipe: the run ends");
+        }
         if cuts(part, &error) {
             if !is_closed && self.deadline.is_none() {
                 self.deadline = Some(Instant::now() + GRACE);
@@ -340,7 +346,7 @@ fn cuts(part: Part, error: &RunError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use connectors::{SinkError, SourceError};
+    use connectors::SourceError;
 
     use super::*;
 

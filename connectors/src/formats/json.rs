@@ -67,6 +67,10 @@ impl Framing for Json {
         }
     }
 
+    fn length(&self, bytes: &[u8], _start: u64) -> Option<usize> {
+        Some(memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1))
+    }
+
     fn restart(&mut self) {
         self.scanned = 0;
     }

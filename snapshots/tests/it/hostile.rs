@@ -286,6 +286,10 @@ fn a_lost_manifest_is_noticed() {
         fs::write(folder.path().join("lock"), noise).unwrap();
         assert_eq!(store.newest().unwrap().missing, Some(Missing { sequence: 2, was_published: false }));
     }
+    // Nothing stays of a longer text.
+    fs::write(folder.path().join("lock"), "184467440737095516150000000000\nmore\n").unwrap();
+    take(&store, 3, RUN);
+    assert_eq!(fs::read_to_string(folder.path().join("lock")).unwrap(), "0000000003\n");
 }
 
 #[test]

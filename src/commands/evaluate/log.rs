@@ -75,7 +75,7 @@ impl Log {
                 batch.clear();
                 polled = input.source.poll(&mut batch).map_err(|error| Failure::Running(error.into()))?;
                 batch.rejected.iter().try_for_each(&mut reject)?;
-                for event in (0..batch.len()).filter_map(|at| batch.get(at)) {
+                for (at, event) in (0..batch.len()).filter_map(|at| Some((at, batch.get(at)?))) {
                     let reason = match config.levels.effect(event.action, event.dwell_ms) {
                         Err(reason) => reason,
                         Ok(_) if event.ts > latest => Reason::Future { ts: event.ts, limit: latest },
@@ -88,7 +88,7 @@ impl Log {
                             Err(reason) => reason,
                         },
                     };
-                    reject(&rejected(reason, input.source.name(), event))?;
+                    rejected(reason, &*input.source, &batch, at).iter().try_for_each(&mut reject)?;
                 }
                 // Each time an eighth has come on top, so that an event is moved eight times at most.
                 if builder.log.events.len() > limit + limit / 8 + 10_000 {

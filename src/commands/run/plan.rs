@@ -1,13 +1,11 @@
 //! The plan of a run: everything that the arguments and the configuration decide before anything is opened.
 
-use std::path::Path;
-
 use anyhow::{anyhow, bail, ensure};
-use connectors::{Compression, Format, OpenError, Uri};
+use connectors::{OpenError, Uri};
 
 use super::{ClockArg, InputArgs, RunArgs};
 use crate::cluster::Member;
-use crate::commands::same::Place;
+use crate::commands::same::{Place, is_within, state_folder};
 use crate::config::Config;
 use crate::engine::{Clock, Show};
 use crate::failure::Failure;
@@ -117,20 +115,8 @@ fn warn_of_unused(endpoints: &Endpoints, config: &Config) {
     }
 }
 
-pub(super) fn uri(text: &str) -> Result<Uri, Failure> {
-    text.parse().map_err(|error| Failure::from(OpenError::from(error)))
-}
-
-/// An output. A pipe or a device needs no extension: it takes JSON lines.
 fn output_uri(text: &str) -> Result<Uri, Failure> {
-    match uri(text) {
-        // Opened by its name, it would have a position of its own and lose what a shell's `>>` keeps.
-        _ if matches!(text, "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => Ok(Uri::Stdio),
-        Err(_) if Path::new(text).metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) => {
-            Ok(Uri::File { path: text.into(), format: Format::JsonLines, compression: Compression::Plain })
-        }
-        parsed => parsed,
-    }
+    Ok(Uri::of_output(text).map_err(OpenError::from)?)
 }
 
 impl Endpoints {
@@ -178,11 +164,13 @@ impl Endpoints {
                 bail!("{option} and {other} are the same{names}: give them different places");
             }
         }
-        let state = state.map(|uri| uri.strip_prefix("file://").unwrap_or(uri)).filter(|path| !path.contains("://"));
-        if let Some(state) = state.filter(|path| !path.is_empty()) {
-            let place = Place::of_path(Path::new(state));
+        if let Some(folder) = state.and_then(state_folder) {
+            let (place, state) = (Place::of_path(folder), folder.display());
             if let Some((option, output, _)) = outputs.iter().find(|(.., other)| place.is_same(other)) {
                 bail!("{option} {output} is also the state ({state}): give them different places");
+            }
+            if let Some((option, output, _)) = outputs.iter().find(|(_, output, _)| is_within(output, folder)) {
+                bail!("{option} {output} is in the folder of the state ({state}): name another place");
             }
         }
         Ok(())
