@@ -172,7 +172,7 @@ fn reports_all_configuration_errors_at_once() {
             "shop.toml:6: levels.buy",
             "--set graph.k=0: graph.k must be an integer from 1 to 1000",
             "graph.retention must be \"forever\" or a duration",
-            "unknown key foo",
+            "unknown key (hidden)",
         ],
     );
 }
