@@ -122,7 +122,8 @@ fn push_uri(uri: &str, scheme: &str, redacted: &mut String) {
         let (start, port) = port(address)?;
         let port = port.trim_end_matches(ENDS);
         let port = port.strip_prefix('-').unwrap_or(port);
-        let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+        // `PORT` is in advice on what to write.
+        let is_port = (port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())) || port.starts_with("PORT");
         (!is_port && !port.starts_with(SHOWN)).then(|| address.as_ptr().addr() - uri.as_ptr().addr() + start)
     });
     if let Some(at) = last_at(uri) {
@@ -231,6 +232,7 @@ mod tests {
             "sasl_ssl://kafka:9092/bootstrap: no, kafka:9092/1: no, sasl_ssl://GroupCoordinator: no",
             "(http://127.0.0.1:9000/b?list-type=2), http://127.0.0.1:9000: http://127.0.0.1:9000.",
             "kafka:9092,kafka:9093",
+            "write http://HOST:PORT or https://HOST; write kafka://HOST:PORT[,HOST:PORT...]/TOPIC",
             "a@b:3",
             "password=env:PW secret_file=/run/x",
             r#"{"a":"\"kafka://h:9092\""}"#,

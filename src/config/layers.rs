@@ -47,7 +47,7 @@ fn merge(sections: &[Section], base: &mut Table, over: Table, section: &str, err
         let origin = value.origin.clone();
         let problem = match (base.get_mut(&name), value.kind) {
             (None, _) if !is_open && !known.contains(&name.as_str()) => {
-                unknown_key(sections, key, &name, section, &known)
+                unknown_key(sections, &key, &name, section, &known)
             }
             (Some(Value { kind: Kind::Table(under), .. }), Kind::Table(mut over)) => {
                 if key == DOTTED_NAMES {
@@ -100,10 +100,10 @@ pub(super) fn names_in(sections: &[Section], section: &str) -> Vec<&'static str>
     names
 }
 
-fn unknown_key(sections: &[Section], key: String, name: &str, section: &str, known: &[&str]) -> Problem {
+fn unknown_key(sections: &[Section], key: &str, name: &str, section: &str, known: &[&str]) -> Problem {
     let elsewhere = || keys::all(sections).find(|(_, key)| key.name == name).map(|(key, _)| key);
     let meant = suggest(name, known).map(|near| dotted(section, near)).or_else(elsewhere);
-    Problem::UnknownKey { key: public_key(&key), section: section.into(), meant, known: known.join(", ") }
+    Problem::UnknownKey { key: public_key(key), section: section.into(), meant, known: known.join(", ") }
 }
 
 /// The one of `names` that is closest to `name`, if at most a third of its characters differ.

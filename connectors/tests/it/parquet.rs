@@ -122,9 +122,11 @@ fn resumes_at_any_row() {
     for row in [0, 1, 699, 700, 701, 1399, 1999, 2000] {
         let mut source = open(&path, &options()).unwrap();
         source.resume_at(&SourcePosition::from(Position::Line { line: row + 1, byte: row })).unwrap();
-        assert_eq!(
-            source.position(&Batch::default(), 0),
-            SourcePosition::from(Position::Line { line: row + 1, byte: row })
+        let position = source.position(&Batch::default(), 0);
+        assert!(
+            matches!(position, SourcePosition::Line { line, byte, fingerprint } if (line, byte, fingerprint.is_some())
+                == (row + 1, row, row > 0)),
+            "{row}: {position:?}"
         );
         let rest = drain(source.as_mut());
         let expected: Vec<_> = whole.events.iter().filter(|event| event.line() > row).cloned().collect();
@@ -168,7 +170,7 @@ fn another_file_in_its_place_is_noticed() {
     let path = folder.path().join("log.parquet");
     write(&path, Codec::UNCOMPRESSED);
     let whole = fs::read(&path).unwrap();
-    let uri = path.to_str().unwrap().parse().unwrap();
+    let uri = path.to_str().unwrap().parse::<InputUri>().unwrap().uri;
     let mut source = open(&path, &options()).unwrap();
     let start = source.position(&Batch::default(), 0);
     assert!(matches!(start, SourcePosition::Line { fingerprint: None, .. }));

@@ -45,7 +45,7 @@ pub(super) fn section() -> Section {
                 name: "max_jump",
                 example: "\"1d\"",
                 doc: "Time by which one event may move the event clock; an event further ahead of the events before it is \
-                      rejected. Choose it longer than any pause of the inputs: after a longer one all events are rejected.",
+                      rejected. Longer than the longest pause of the inputs: after one, all events would be rejected.",
                 more: "Without it a single wrong timestamp can make all other events late. It has no effect by the wall clock.",
                 ..key(duration(1..=MAX_DURATION).optional(), |config| &mut config.input.max_jump)
             },
