@@ -82,7 +82,7 @@ pub enum Reason {
         known: String,
     },
     /// The action has no level.
-    #[error("unknown action `{action}`: add a level for it under [levels]")]
+    #[error("unknown action `{action}`: add a level for it under [levels], or by --set levels.ACTION=LEVEL")]
     UnknownAction {
         /// The action.
         action: String,

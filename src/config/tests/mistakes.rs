@@ -262,6 +262,7 @@ fn rejects_a_malformed_set() {
     ] {
         assert_eq!(set_mistake(set), format!("--set {shown}: it does not begin with a key and `=`; {hint}"));
     }
+    assert!(set_mistake("graph.retention=30 days").contains("must be \"forever\" or a duration"));
     assert_eq!(set_mistake("graph.k="), format!("--set graph.k=: there is nothing after `=`; {hint}"));
     for set in
         ["graph.stairs=[1,2", "levels.watch=[[5s,1]]", "graph.k=1\ngraph.history=2", "graph.stairs=2,3", "graph.k=\"3"]
