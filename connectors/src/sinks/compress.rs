@@ -60,14 +60,14 @@ impl<W: Write + Send> Encoder for Plain<W> {
 /// what an output of a run without results holds.
 enum Gzip<W: Write> {
     Unstarted(Option<BufWriter<W>>),
-    Started(GzEncoder<BufWriter<W>>),
+    Started(Box<GzEncoder<BufWriter<W>>>),
 }
 
 impl<W: Write> Gzip<W> {
     fn start(&mut self) -> &mut GzEncoder<BufWriter<W>> {
         if let Gzip::Unstarted(writer) = self {
             let writer = writer.take().expect("it is taken once, and then started");
-            *self = Gzip::Started(GzEncoder::new(writer, flate2::Compression::default()));
+            *self = Gzip::Started(Box::new(GzEncoder::new(writer, flate2::Compression::default())));
         }
         match self {
             Gzip::Started(encoder) => encoder,
