@@ -24,7 +24,7 @@ pub(super) fn hide_secrets(errors: &mut [ConfigError]) {
 
 /// Whether messages may show the value of a dotted key. A misspelt key may have been meant for a secret, so outside the
 /// sections that have no secrets only known keys are public.
-fn is_public(key: &str) -> bool {
+pub(super) fn is_public(key: &str) -> bool {
     is_in_public_section(key) || all(&SECTIONS).any(|(name, known)| !known.secret && name == key.trim())
 }
 
