@@ -91,6 +91,7 @@ pub struct FormatError {
 fn hint(uri: &str) -> &'static str {
     match scheme_without_slashes(uri) {
         Some(scheme) if scheme.eq_ignore_ascii_case("kafka") => "; here two slashes are missing",
+        _ if uri.starts_with("generate:") => "; generate: is an input only",
         _ if uri.starts_with("file:") => "; name a file by its path alone",
         Some(_) => "; a file of this name is ./NAME",
         None => "",

@@ -104,6 +104,8 @@ fn push_word(word: &str, redacted: &mut String) {
     }
     // The URI may be the value of an option.
     let start = word.find('=').filter(|at| !word[..*at].contains(':')).map_or(0, |at| at + 1);
+    // Messages put it in quotes.
+    let start = word.len() - word[start..].trim_start_matches(['\'', '(']).len();
     match scheme_without_slashes(&word[start..]) {
         Some(scheme) => {
             let (before, rest) = word.split_at(start + scheme.len() + 1);
@@ -203,6 +205,7 @@ mod tests {
             ("kafka://ann%3apw/t", "kafka://ann%3a(hidden)"),
             ("s3://ann%3Apw%40bucket/t", "s3://(hidden)%40bucket/t"),
             ("s3://b/x&sig=pw", "s3://b/x&sig=(hidden)"),
+            ("'s3:b/x?sig=pw' found", "'s3:b/x?sig=(hidden)' found"),
             ("s3://b/x&sig:pw", "s3://b/x&sig:(hidden)"),
             ("s3://b/x#token=pw&x=1", "s3://b/x#token=(hidden)&x=1"),
             ("az:c/x?sig=pw", "az:c/x?sig=(hidden)"),

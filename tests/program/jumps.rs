@@ -8,9 +8,9 @@ const START: u64 = 1_600_000_000_001;
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
 
-/// Events a minute apart.
+/// Events a minute apart. No user comes to know all items, so lists change to the end.
 fn log(events: std::ops::Range<u64>) -> Vec<String> {
-    let one = |n: u64| event(&format!("u{}", n % 9), &format!("p{}", n * n % 14), "cart", START + n * 60_000);
+    let one = |n: u64| event(&format!("u{}", n % 9), &format!("p{}", n * n % 101), "cart", START + n * 60_000);
     events.map(one).collect()
 }
 
