@@ -205,7 +205,7 @@ mod tests {
             ("kafka://ann%3apw/t", "kafka://ann%3a(hidden)"),
             ("s3://ann%3Apw%40bucket/t", "s3://(hidden)%40bucket/t"),
             ("s3://b/x&sig=pw", "s3://b/x&sig=(hidden)"),
-            ("'s3:b/x?sig=pw' found", "'s3:b/x?sig=(hidden)' found"),
+            ("'s3:b/x?sig=pw' found", "'s3:b/x?sig=(hidden) found"),
             ("s3://b/x&sig:pw", "s3://b/x&sig:(hidden)"),
             ("s3://b/x#token=pw&x=1", "s3://b/x#token=(hidden)&x=1"),
             ("az:c/x?sig=pw", "az:c/x?sig=(hidden)"),
