@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod clocks;
 mod cluster;
+mod disk;
 mod durable;
 mod environment;
 mod evaluate;

@@ -170,9 +170,7 @@ impl Manifest {
         }
         Ok(())
     }
-}
 
-impl Manifest {
     /// Checks that a run can have been at this time. `now` is the clock of this machine, in milliseconds; a clock that stands
     /// before [`EARLIEST_CLOCK`] is wrong.
     fn check_time(&self, now: i64) -> Result<(), String> {

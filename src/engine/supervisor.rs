@@ -302,7 +302,7 @@ impl Supervisor {
         }
     }
 
-    /// Fails if another process has ended, and this one was not told how the run ends: it would wait for ever.
+    /// Fails if another process has ended before it sent the result of the run: this one would wait for ever.
     fn check_links(&mut self) {
         if self.ending.is_decided() {
             self.closed_link = None;

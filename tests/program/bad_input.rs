@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::disk::Disk;
 use super::{TestDir, changes, event, final_lists, now, two_shoppers};
 
 #[test]
@@ -244,16 +245,11 @@ fn a_full_disk_exits_with_1_and_names_the_file() {
 #[test]
 fn a_disk_that_fills_up_during_the_run_ends_it() {
     let dir = TestDir::new();
-    fs::create_dir(dir.path("small")).unwrap();
     let mount = dir.path("small");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&mount).output();
-    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        println!("skipped: cannot mount a tmpfs");
-        return;
-    }
+    let Some(disk) = Disk::new(&mount, "64k") else { return };
     let done = dir.run("--input generate:events=50000,users=500,items=300 --output small/out.jsonl");
     let written = fs::read_to_string(mount.join("out.jsonl"));
-    assert!(Command::new("umount").arg(&mount).status().unwrap().success());
+    drop(disk);
     done.assert_failure(1, &["small/out.jsonl: cannot write", "No space left", "free some space"]);
     let written = written.unwrap();
     changes(&written[..=written.rfind('\n').unwrap()]);

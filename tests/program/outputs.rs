@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
+use super::disk::Disk;
 use super::{ProcessOutput, TestDir, event, gunzip, two_shoppers};
 
 const TS: u64 = 1_763_900_000_000;
@@ -237,13 +238,8 @@ fn an_output_that_is_renamed_is_written_on() {
 #[test]
 fn a_full_disk_leaves_the_old_contents_until_the_new_ones_fit() {
     let dir = dir();
-    fs::create_dir(dir.path("small")).unwrap();
     let mount = dir.path("small");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&mount).output();
-    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        println!("skipped: cannot mount a tmpfs");
-        return;
-    }
+    let Some(disk) = Disk::new(&mount, "64k") else { return };
     let packed = gzip(OLD);
     let mut kept = Vec::new();
     let run = |output: &str, more: &str| {
@@ -263,7 +259,7 @@ fn a_full_disk_leaves_the_old_contents_until_the_new_ones_fit() {
     let new = fs::read_to_string(mount.join("lists.jsonl"));
     fs::write(mount.join("lists.jsonl"), OLD).unwrap();
     let partly = run("lists.jsonl", "");
-    assert!(Command::new("umount").arg(&mount).status().unwrap().success());
+    drop(disk);
     let full = ["cannot write", "No space left", "what it held before is kept", "free some space"];
     for ((done, left), old) in kept.into_iter().zip([OLD.as_bytes(), &packed]) {
         done.assert_failure(1, &full);
@@ -306,7 +302,7 @@ fn nothing_is_written_into_the_folder_of_the_state() {
     dir.run("--input in.jsonl --output state.jsonl --state state").assert_success();
 }
 
-/// On a file system that tells them apart.
+/// On a file system that is sensitive to case.
 #[test]
 fn names_that_differ_in_case_are_different_outputs() {
     let dir = dir();

@@ -149,7 +149,7 @@ fn a_closed_reader_of_rejected_records_is_named() {
     dir.write("few.jsonl", two_shoppers(TS) + "bad\n");
     let line = "deltarec run --input few.jsonl --output out.jsonl --rejects pipe & exec 3<pipe; exec 3<&-; wait $!";
     let done = shell(&dir, line);
-    // The reader may have come after the record was written, and then nobody knows.
+    // The reader may have come after the record was written, and then its end cannot be known.
     if done.code != Some(0) {
         done.assert_failure(1, &["pipe: cannot", "the reader closed the pipe"]);
     }

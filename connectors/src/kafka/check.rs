@@ -38,7 +38,7 @@ pub fn check_options(options: &KafkaOptions) -> Result<(), OpenError> {
         |ClientError { what, advice }| OpenError::Option { input: "[kafka]".into(), what: format!("{what}; {advice}") };
     for config in [consumer_config(&address, options, &options.group), producer_config(&address, options)] {
         let mut config = config.map_err(wrong)?;
-        // Without brokers a client contacts nobody.
+        // Without brokers a client makes no connection.
         config.remove("bootstrap.servers");
         let consumer = config.get("group.id").is_some();
         let created: Result<(), KafkaError> = if consumer {

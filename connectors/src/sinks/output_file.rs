@@ -129,8 +129,8 @@ fn reserve(file: &File, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// A named pipe. Opening it waits for a reader, so without one that is put off to the first bytes: writes may wait, and whoever
-/// ends the run knows that.
+/// A named pipe. Opening it waits for a reader, so without one that is put off to the first bytes: a write may wait, which the
+/// supervisor of the run bounds.
 pub(super) struct OutputPipe {
     path: PathBuf,
     file: Option<File>,
