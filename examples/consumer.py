@@ -49,7 +49,10 @@ class Lists:
             self.update(change["user"], change["items"])
 
     def look_up(self, user, room=None):
-        """The user's list; without one, what trends in the room; else what trends everywhere (docs/trending.md)."""
+        """The user's list; without one, what trends in the room; else what trends everywhere.
+
+        A short form of the rule in docs/trending.md, which also fills up a list that is too short.
+        """
         keys = [user, *([f"deltarec:trending:room:{room}"] if room else []), "deltarec:trending"]
         return next((self.by_key[key] for key in keys if key in self.by_key), [])
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -68,9 +69,37 @@ pub fn main(cli: Cli, stop: Stop) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::main(*args, stop),
         Command::Demo(args) => demo::main(&args, stop),
-        Command::Generate(args) => generate::main(&args, &stop),
-        Command::Snapshot(command) => snapshot::main(&command, &stop),
-        Command::Evaluate(args) => evaluate::main(&args, &stop),
+        Command::Generate(args) => {
+            bounded(OUTPUT_PATIENCE, &stop.clone(), move || generate::main(&args, &stop)).unwrap_or_else(not_answered)
+        }
+        Command::Snapshot(command) => bounded(OUTPUT_PATIENCE, &stop.clone(), move || snapshot::main(&command, &stop))
+            .unwrap_or_else(not_answered),
+        // Stopped, it has no results.
+        Command::Evaluate(args) => {
+            bounded(INPUT_PATIENCE, &stop.clone(), move || evaluate::main(&args, &stop)).unwrap_or(Ok(()))
+        }
         Command::Bench(args) => bench::main(&args, &stop),
     }
+}
+
+/// Longest wait for an output once a command is to end, as in a run.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest wait for an input once a command is to end.
+const INPUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs a command that a pipe may block. `None`: it was to end and did not.
+fn bounded(
+    patience: Duration,
+    stop: &Stop,
+    command: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+) -> Option<Result<(), Failure>> {
+    stop.bound(patience, command).unwrap_or_else(|error| Some(Err(Failure::Running(error))))
+}
+
+fn not_answered() -> Result<(), Failure> {
+    let waited = OUTPUT_PATIENCE.as_secs();
+    Err(Failure::Running(anyhow::anyhow!(
+        "the command has not ended {waited} s after it was to end: its output does not answer; what was written is incomplete"
+    )))
 }

@@ -31,7 +31,7 @@ pub use dataflows::{Audience, Config as Graph};
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
 pub use keys::input::Input;
 pub use keys::state::State;
-pub use public::public_set;
+pub use public::{public_key, public_set};
 
 /// The documented file of all defaults: `deltarec.toml` in the root of the repository.
 pub static DEFAULTS: LazyLock<String> = LazyLock::new(render::defaults_file);

@@ -9,8 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::{panic, thread};
 
 use clap::ValueEnum;
-use schema::redact_uris;
+use schema::{redact_uris, shown};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::environment;
@@ -33,7 +34,9 @@ static JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging at level `info`, or with the filter in `RUST_LOG`.
 pub fn start_logging(format: LogFormat) {
-    let filter = environment::text("RUST_LOG").and_then(|filter| EnvFilter::try_new(filter).ok());
+    let wanted = environment::text("RUST_LOG");
+    let filter = wanted.as_ref().and_then(|filter| EnvFilter::try_new(filter).ok());
+    let wrong = wanted.filter(|_| filter.is_none());
     let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveStatus).with_target(false);
     let started = match format {
@@ -48,6 +51,19 @@ pub fn start_logging(format: LogFormat) {
     if let Err(error) = started {
         tracing::debug!(error, "logging has started before");
     }
+    if let Some(wrong) = wrong {
+        tracing::warn!(
+            "RUST_LOG: `{}` is not a filter of the log, which is at level info: write LEVEL or TARGET=LEVEL, separated by \
+             commas, as in info,snapshots=debug",
+            shown(unparsable(&wrong))
+        );
+    }
+}
+
+/// The first part of a filter that cannot be parsed. A comma may also lie within a part: then it is the whole.
+fn unparsable(filter: &str) -> &str {
+    let mut parts = filter.split(',').filter(|part| !part.trim().is_empty());
+    parts.find(|part| part.parse::<Directive>().is_err()).unwrap_or(filter)
 }
 
 /// Whether a live status line can be shown: on a terminal that can replace a line, between log records in text.

@@ -12,4 +12,5 @@ pub mod environment;
 pub mod failure;
 mod faults;
 mod proc;
+mod stdio;
 pub mod stop;

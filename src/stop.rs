@@ -1,9 +1,12 @@
 //! Ends a run early, on request or on a signal.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -24,6 +27,38 @@ impl Stop {
     /// Whether the end was requested.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Interval at which a waiting thread looks whether the end was requested.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Stop {
+    /// Runs work that may be blocked, such as the opening of a pipe, in a thread of its own. `None`: the end was requested, and
+    /// the work has not come to its own end within `patience` after that. Its thread is abandoned then, and ends with the process.
+    pub(crate) fn bound<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> anyhow::Result<Option<T>> {
+        let (done_in, done) = bounded(1);
+        let thread = std::thread::Builder::new()
+            .spawn(move || done_in.send(work()).unwrap_or_default())
+            .context("cannot start a thread")?;
+        let mut stopped: Option<Instant> = None;
+        loop {
+            match done.recv_timeout(CHECK_INTERVAL) {
+                Ok(result) => return Ok(Some(result)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                    Err(panic) => resume_unwind(panic),
+                    Ok(()) => return Ok(None),
+                },
+            }
+            if self.is_set() && stopped.get_or_insert_with(Instant::now).elapsed() >= patience {
+                return Ok(None);
+            }
+        }
     }
 }
 

@@ -5,17 +5,20 @@ mod bad_input;
 mod bench;
 mod clocks;
 mod cluster;
+mod disk;
 mod durable;
 mod environment;
 mod evaluate;
 mod examples;
 mod input_options;
+mod jumps;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod names;
 #[cfg(feature = "cloud")]
 mod object_stores;
 mod outputs;
+mod pipes;
 mod real_logs;
 mod records;
 mod secrets;

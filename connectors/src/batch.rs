@@ -4,6 +4,7 @@ use schema::{Event, Original, Position, Rejected};
 
 use crate::Record;
 use crate::text::Text;
+use crate::transports::MAX_REJECTED_BYTES;
 
 /// Records and rejected records of one [`Source::poll`](crate::Source::poll), in the order of the source.
 ///
@@ -37,15 +38,22 @@ impl<R: Record> Batch<R> {
         self.slots.push(slot);
     }
 
-    /// Attaches the original of the last record.
+    /// Attaches the original of the records from `first` on, which are those of one array.
     #[cfg(feature = "kafka")]
-    pub(crate) fn attach_original(&mut self, original: Box<Original>) {
-        self.originals.insert(self.slots.len() - 1, original);
+    pub(crate) fn attach_original(&mut self, first: usize, original: Box<Original>) {
+        self.originals.insert(first, original);
     }
 
-    /// Removes and returns the original of the record at `index`, if it has one.
-    pub fn take_original(&mut self, index: usize) -> Option<Box<Original>> {
-        self.originals.remove(&index)
+    /// The original of the record at `index`, if it is kept.
+    pub fn original(&self, index: usize) -> Option<&Original> {
+        let (first, original) = self.originals.range(..=index).next_back()?;
+        (self.position(*first) == self.position(index)).then_some(original)
+    }
+
+    /// Text of the original of the record at `index`, if it has one, truncated as that of any rejected record.
+    pub(crate) fn original_text(&self, index: usize) -> Option<String> {
+        let value = self.original(index)?.value.as_deref()?;
+        Some(String::from_utf8_lossy(&value[..value.len().min(MAX_REJECTED_BYTES)]).into_owned())
     }
 
     /// Appends the contents of another batch.

@@ -47,6 +47,10 @@ impl<R: Record, F: Format> Framing for RecordDecoder<R, F> {
         self.format.find_end(bytes, start, ended)
     }
 
+    fn length(&self, bytes: &[u8], start: u64) -> Option<usize> {
+        self.format.length(bytes, start)
+    }
+
     fn restart(&mut self) {
         self.format.restart();
     }

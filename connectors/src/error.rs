@@ -109,39 +109,49 @@ impl OpenError {
     }
 }
 
-/// Why the content of an input cannot be read. The payload of an [`io::Error`].
+/// An I/O error with a text and an advice of this crate. The payload of an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-pub(crate) struct Unreadable {
+pub(crate) struct Explained {
     what: Cow<'static, str>,
     advice: &'static str,
 }
 
-impl Unreadable {
+impl Explained {
     pub(crate) const CR_ONLY: Self =
-        Unreadable::new("the lines end in CR alone", "convert it: tr '\\r' '\\n' < FILE > NEW");
+        Explained::new("the lines end in CR alone", "convert it: tr '\\r' '\\n' < FILE > NEW");
     pub(crate) const UTF16: Self =
-        Unreadable::new("the text is UTF-16", "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW");
+        Explained::new("the text is UTF-16", "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW");
+    /// Advice for a full disk.
+    pub(crate) const FREE_SPACE: &'static str = "free some space, or choose another place";
 
     pub(crate) const fn new(what: &'static str, advice: &'static str) -> Self {
-        Unreadable { what: Cow::Borrowed(what), advice }
+        Explained { what: Cow::Borrowed(what), advice }
+    }
+
+    pub(crate) fn with(what: String, advice: &'static str) -> Self {
+        Explained { what: what.into(), advice }
     }
 
     pub(crate) fn header(what: String) -> Self {
-        Unreadable { what: what.into(), advice: "repair the header, or name the delimiter and the quote of the file" }
+        Explained::with(what, "repair the header, or name the delimiter and the quote of the file")
+    }
+
+    /// The advice of an error, if it has one.
+    fn advice_of(error: &io::Error) -> Option<&'static str> {
+        Some(error.get_ref()?.downcast_ref::<Explained>()?.advice)
     }
 }
 
-impl From<Unreadable> for io::Error {
-    fn from(unreadable: Unreadable) -> Self {
-        io::Error::new(io::ErrorKind::InvalidData, unreadable)
+impl From<Explained> for io::Error {
+    fn from(explained: Explained) -> Self {
+        io::Error::new(io::ErrorKind::InvalidData, explained)
     }
 }
 
 pub(crate) fn source_error(name: &str, position: Option<Position>, cause: io::Error) -> SourceError {
-    let unreadable = cause.get_ref().and_then(|error| error.downcast_ref::<Unreadable>());
-    let advice = match (unreadable, cause.kind()) {
-        (Some(unreadable), _) => unreadable.advice,
+    let advice = match (Explained::advice_of(&cause), cause.kind()) {
+        (Some(advice), _) => advice,
         (None, kind) => match kind {
             io::ErrorKind::NotFound => "check the path",
             io::ErrorKind::PermissionDenied => "allow this user to read it",
@@ -160,14 +170,14 @@ pub(crate) fn source_error(name: &str, position: Option<Position>, cause: io::Er
 }
 
 pub(crate) fn sink_error(name: &str, action: &str, cause: io::Error) -> SinkError {
-    let advice = match cause.kind() {
+    let advice = Explained::advice_of(&cause).unwrap_or(match cause.kind() {
         io::ErrorKind::NotFound => "create the folder first",
         io::ErrorKind::PermissionDenied => "allow this user to write there, or choose another place",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space, or choose another place",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Explained::FREE_SPACE,
         io::ErrorKind::IsADirectory => "name a file",
         io::ErrorKind::BrokenPipe => "the reader closed the pipe",
         _ => "check the output and run again",
-    };
+    });
     SinkError {
         sink_name: name.to_owned(),
         what: format!("cannot {action}: {cause}"),

@@ -26,6 +26,9 @@ pub(crate) trait Framing: Send {
     /// with more bytes it continues where it stopped. `ended`: the stream has no more bytes.
     fn find_end(&mut self, bytes: &[u8], start: u64, ended: bool) -> End;
 
+    /// Length of a record that was found before, at the start of `bytes`, line end included.
+    fn length(&self, bytes: &[u8], start: u64) -> Option<usize>;
+
     /// Another record than the one found last starts at the next bytes.
     fn restart(&mut self);
 }

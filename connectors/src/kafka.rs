@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `address` | brokers and topic, from the URI |
 //! | `options` | options, those that must not be set, and places of passwords |
+//! | `check` | options are checked before anything is opened |
 //! | `client` | what all clients share: options, consumers, error texts, the first contact |
 //! | `source` | a topic as a [`Source`](crate::Source): positions, backfill, lag |
 //! | `fetcher` | the thread of a source: decodes records, bounds batches, pauses, finds new partitions |
@@ -17,6 +18,8 @@ mod options;
 
 #[cfg(feature = "kafka")]
 mod address;
+#[cfg(feature = "kafka")]
+mod check;
 #[cfg(feature = "kafka")]
 mod client;
 #[cfg(feature = "kafka")]
@@ -40,8 +43,10 @@ mod topics;
 
 #[cfg(feature = "kafka")]
 use self::address::Address;
+#[cfg(feature = "kafka")]
+pub use self::check::{check_options, wrong_option};
 #[cfg(not(feature = "kafka"))]
-pub use self::disabled::{TopicClaim, is_same_topic};
+pub use self::disabled::{TopicClaim, check_options, is_same_topic, wrong_option};
 #[cfg(not(feature = "kafka"))]
 pub(crate) use self::disabled::{continue_sink, open_dead_letters, open_sink, open_source};
 pub use self::options::{Delivery, KafkaOptions, SecretPlace, SecretText, Security, check_secret_file};

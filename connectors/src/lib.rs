@@ -44,7 +44,8 @@ pub use error::OpenError;
 pub use formats::csv::Dialect;
 pub use input_uri::InputUri;
 pub use kafka::{
-    Delivery, KafkaOptions, SecretPlace, SecretText, Security, TopicClaim, check_secret_file, is_same_topic,
+    Delivery, KafkaOptions, SecretPlace, SecretText, Security, TopicClaim, check_options, check_secret_file,
+    is_same_topic, wrong_option,
 };
 pub use open::{begins_as_before, continue_sink, lines_into, open_lines, open_sink, open_source, source_from};
 pub use options::InputOptions;

@@ -1,4 +1,4 @@
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
 use schema::shown;
 
@@ -7,9 +7,9 @@ use crate::error::{sink_error, source_error, unsupported};
 use crate::formats::csv::Csv;
 use crate::formats::json::Json;
 use crate::records::{Mapping, check_columns, mapping};
-use crate::sinks::{Stream, compress};
+use crate::sinks::compress;
 use crate::transports::{
-    ByteStream, Packing, ReadBuffer, StreamSource, decompress, number_columns, open_file, read_header,
+    ByteStream, Packing, ReadBuffer, StreamSource, decompress, number_columns, open_file, read_header, stdin,
 };
 use crate::values::Number;
 use crate::{
@@ -48,7 +48,8 @@ pub fn open_source<R: Record>(uri: &Uri, options: &InputOptions) -> Result<Box<d
             decode(name, bytes, options.format.unwrap_or(*format), options, uri.delimiter())
         }
         Uri::Stdio => {
-            let bytes = decompress(io::stdin(), Packing::of(options.compression, Compression::Plain));
+            let bytes = stdin().map_err(|error| source_error(&name, None, error))?;
+            let bytes = decompress(bytes, Packing::of(options.compression, Compression::Plain));
             decode(name, bytes, options.format.unwrap_or(Format::JsonLines), options, ",")
         }
         Uri::Generate(_) => {
@@ -67,6 +68,9 @@ pub fn begins_as_before(uri: &Uri, position: &SourcePosition) -> Option<bool> {
     let expected = fingerprint.as_ref()?.head;
     if !path.metadata().ok()?.is_file() {
         return None;
+    }
+    if let Some(head) = parquet::head(path) {
+        return Some(head == expected);
     }
     let mut head = Vec::new();
     let length = (Fingerprint::BYTES as u64).min(*byte);
@@ -123,7 +127,7 @@ pub fn lines_into(
     compression: Compression,
 ) -> Result<Lines, SinkError> {
     let output = compress(writer, compression).map_err(|error| sink_error(name, "open the output", error))?;
-    Ok(Lines::new(name.to_owned(), Stream::Started(output)))
+    Ok(Lines::new(name.to_owned(), output))
 }
 
 fn decode<R: Record>(

@@ -27,7 +27,7 @@ pub struct InputOptions {
     pub filters: Vec<Filter>,
     /// Maximum length of a record, in bytes without its newline; at most [`InputOptions::MAX_RECORD_BYTES`].
     pub max_record_bytes: usize,
-    /// Whether a batch keeps the original records of a topic, for a dead-letter topic.
+    /// Whether a batch keeps the original records of a topic, for the output of rejected records.
     pub originals: bool,
     /// Whether rooms are read.
     pub rooms: bool,

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::error::source_error;
 use crate::records::{Mapping, Received, check_columns, mapping};
 use crate::transports::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_REJECTED_BYTES};
 use crate::values::{Value, Values};
-use crate::{Batch, InputOptions, OpenError, Polled, Record, Source, SourceError, SourcePosition};
+use crate::{Batch, Fingerprint, InputOptions, OpenError, Polled, Record, Source, SourceError, SourcePosition};
 
 const ADVICE: &str = "the file is cut off, damaged or not Parquet: get a good copy (rows before this point were read)";
 
@@ -40,6 +41,7 @@ struct ParquetSource<R: Record> {
     read: u64,
     /// Number of rows of the file.
     total: u64,
+    fingerprint: Fingerprint,
 }
 
 /// Where a column is in a row.
@@ -68,6 +70,7 @@ pub(crate) fn open_source<R: Record>(
             what: "Parquet is read from its end, so it must be a file and not a pipe".into(),
         });
     }
+    let fingerprint = fingerprint(&file, metadata.len()).map_err(|error| open(&name, error))?;
     let reader = open_from(path, 0).map_err(|error| failure(&name, 0, &error))?;
     let root = reader.metadata().file_metadata().schema();
     let descriptor = reader.metadata().file_metadata().schema_descr();
@@ -100,7 +103,26 @@ pub(crate) fn open_source<R: Record>(
         rows,
         read: 0,
         total,
+        fingerprint,
     }))
+}
+
+/// What a file is known by: the hashes of its first and its last bytes, and its length. It is written once, and its last bytes
+/// describe all of it.
+fn fingerprint(file: &File, length: u64) -> io::Result<Fingerprint> {
+    let part = |start: u64| {
+        let mut bytes = vec![0; Fingerprint::BYTES.min(usize::try_from(length - start).unwrap_or(usize::MAX))];
+        file.read_exact_at(&mut bytes, start)?;
+        Ok::<_, io::Error>(Fingerprint::hash(&bytes))
+    };
+    Ok(Fingerprint { head: part(0)?, at: length, tail: part(length.saturating_sub(Fingerprint::BYTES as u64))? })
+}
+
+/// The hash of the first bytes of a Parquet file; `None` if it is not one.
+pub(crate) fn head(path: &Path) -> Option<u32> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(Fingerprint::BYTES as u64).read_to_end(&mut bytes).ok()?;
+    bytes.starts_with(b"PAR1").then(|| Fingerprint::hash(&bytes))
 }
 
 /// Opens a file without the row groups that end before a row.
@@ -170,6 +192,8 @@ fn of_field(field: &Field, is_nanos: bool) -> Value<'_> {
         Field::TimestampMillis(millis) => Value::Time(*millis),
         Field::TimestampMicros(micros) => Value::Time(micros.div_euclid(1000)),
         Field::Date(days) => Value::Time(i64::from(*days) * 86_400_000),
+        Field::Int(number) => Value::Integer(i64::from(*number)),
+        Field::Long(number) => Value::Integer(*number),
         Field::Float(value) => float(f64::from(*value)),
         Field::Double(value) => float(*value),
         Field::Str(text) if text.is_empty() => Value::Absent,
@@ -242,22 +266,29 @@ impl<R: Record> Source<R> for ParquetSource<R> {
     }
 
     fn position(&self, batch: &Batch<R>, next: usize) -> SourcePosition {
-        SourcePosition::of_record(batch, next, position(self.read))
+        match SourcePosition::of_record(batch, next, position(self.read)) {
+            SourcePosition::Line { line, byte, .. } => {
+                SourcePosition::Line { line, byte, fingerprint: (byte > 0).then_some(self.fingerprint) }
+            }
+            partitions @ SourcePosition::Partitions { .. } => partitions,
+        }
     }
 
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
+        let other = |what: String| SourceError {
+            source_name: self.name.clone(),
+            position: None,
+            what,
+            advice: "this is not the file that was read before: restore it, or start without the saved state".into(),
+            cause: None,
+        };
+        // Snapshots of versions before have no fingerprint.
         let target = match *position {
-            SourcePosition::Line { byte, .. } if byte <= self.total => byte,
-            _ => {
-                return Err(SourceError {
-                    source_name: self.name.clone(),
-                    position: None,
-                    what: format!("the file has {} rows", self.total),
-                    advice: "this is not the file that was read before: restore it, or start without the saved state"
-                        .into(),
-                    cause: None,
-                });
+            SourcePosition::Line { fingerprint: Some(known), .. } if known != self.fingerprint => {
+                return Err(other("its length, or its first or last bytes, differ from those that were read".into()));
             }
+            SourcePosition::Line { byte, .. } if byte <= self.total => byte,
+            _ => return Err(other(format!("the file has {} rows", self.total))),
         };
         let failed = |error: ParquetError| failure(&self.name, target, &error);
         let reader = open_from(&self.path, target).map_err(failed)?;

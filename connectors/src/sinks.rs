@@ -4,13 +4,14 @@ mod claim;
 mod compress;
 mod file_claim;
 mod lines;
+mod output_file;
 mod record;
 mod rejects;
 mod resume;
-mod stream;
 
 pub use self::claim::OutputClaim;
-pub(crate) use self::compress::{Output, compress};
+use self::compress::Output;
+pub(crate) use self::compress::compress;
 pub use self::lines::Lines;
 pub(crate) use self::record::Keyed;
 pub use self::record::SinkRecord;
@@ -18,4 +19,3 @@ pub use self::rejects::RejectLog;
 pub use self::resume::SinkState;
 #[cfg(feature = "kafka")]
 pub(crate) use self::resume::{ChangeSummary, SinkStateBuilder};
-pub(crate) use self::stream::Stream;

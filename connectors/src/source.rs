@@ -201,6 +201,12 @@ pub trait Source<R: Record = Event>: Send {
     /// Position to resume at, if only the records of `batch` (the last one polled) before `next` have been processed.
     fn position(&self, batch: &Batch<R>, next: usize) -> SourcePosition;
 
+    /// Text of a record of `batch`, the last one polled, as it came: for records that are rejected later. The default knows
+    /// that of a topic whose originals are kept.
+    fn text(&self, batch: &Batch<R>, index: usize) -> Option<String> {
+        batch.original_text(index)
+    }
+
     /// Seeks a fresh source to a [`Source::position`] of an earlier run. Call it before the first poll. Only runs with
     /// snapshots call it; the default fails, for a source that cannot be read again.
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {

@@ -3,11 +3,13 @@
 
 mod decompress;
 mod header;
+mod input_file;
 mod read_buffer;
 mod stream;
 
 pub(crate) use self::decompress::{ByteStream, Packing, decompress, open_file};
 pub(crate) use self::header::{number_columns, read_header};
+pub(crate) use self::input_file::stdin;
 pub(crate) use self::read_buffer::ReadBuffer;
 pub(crate) use self::stream::StreamSource;
 

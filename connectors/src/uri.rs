@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use schema::shown;
+use schema::{scheme_without_slashes, shown};
 
 /// Format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,15 +59,21 @@ pub enum Uri {
 
 /// A URI that is not an input or an output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{}` is not an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
-     kafka://BROKERS/TOPIC or generate:",
-    schema::redact_uris(&shown(.uri))
-)]
+#[error("`{}` is not {expected}{}", shown(&schema::redact_uris(.uri)), hint(.uri))]
 pub struct UriError {
     /// The URI, as the user gave it.
     pub uri: String,
+    /// What it could be, with the choices.
+    pub expected: &'static str,
 }
+
+/// What a URI could be.
+const ANY: &str = "an input or output: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin and stdout, \
+                   kafka://BROKERS/TOPIC or generate:";
+const INPUT: &str = "an input: use PATH.jsonl or PATH.csv (each also with .gz or .zst), - for stdin, \
+                     kafka://BROKERS/TOPIC or generate:";
+const OUTPUT: &str = "an output: use PATH.jsonl (also with .gz or .zst), - for stdout, or kafka://BROKERS/TOPIC";
+const LINES: &str = "an output here: use PATH.jsonl (also with .gz or .zst), or - for stdout";
 
 /// A file that is not an input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +87,17 @@ pub struct FormatError {
     pub path: String,
 }
 
+/// What a URI is probably meant to be.
+fn hint(uri: &str) -> &'static str {
+    match scheme_without_slashes(uri) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("kafka") => "; here two slashes are missing",
+        _ if uri.starts_with("generate:") => "; generate: is an input only",
+        _ if uri.starts_with("file:") => "; name a file by its path alone",
+        Some(_) => "; a file of this name is ./NAME",
+        None => "",
+    }
+}
+
 impl Uri {
     /// Parses an input without its options, and returns whether its format is known. That of stdin and other pipes is JSON
     /// lines unless another is named.
@@ -88,8 +105,8 @@ impl Uri {
         if matches!(text, "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
             return Ok((Uri::Stdio, true));
         }
-        if text.is_empty() || text == "-" || text.starts_with("generate:") || text.contains("://") {
-            return Ok((text.parse()?, true));
+        if text.is_empty() || text == "-" || text.starts_with("generate:") || is_uri(text) {
+            return Ok((text.parse().map_err(|error| UriError { expected: INPUT, ..error })?, true));
         }
         let path = PathBuf::from(text);
         let (stem, compression) = compression(text);
@@ -104,6 +121,32 @@ impl Uri {
         Ok((Uri::File { path, format, compression }, is_known))
     }
 
+    /// Parses an output of a run. A pipe or a device takes JSON lines, whatever it is called.
+    pub fn of_output(text: &str) -> Result<Self, UriError> {
+        match Uri::of_lines(text) {
+            Err(error) => match text.parse() {
+                Ok(topic @ Uri::Kafka(_)) => Ok(topic),
+                _ => Err(UriError { expected: OUTPUT, ..error }),
+            },
+            parsed => parsed,
+        }
+    }
+
+    /// Parses an output that takes lines of any kind: a file, a pipe, a device or stdout.
+    pub fn of_lines(text: &str) -> Result<Self, UriError> {
+        // Opened by its name, it would have a position of its own and lose what a shell's `>>` keeps.
+        if matches!(text, "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") {
+            return Ok(Uri::Stdio);
+        }
+        match text.parse() {
+            Ok(uri @ (Uri::Stdio | Uri::File { format: Format::JsonLines, .. })) => Ok(uri),
+            _ if std::fs::metadata(text).is_ok_and(|found| !found.is_file() && !found.is_dir()) => {
+                Ok(Uri::File { path: text.into(), format: Format::JsonLines, compression: Compression::Plain })
+            }
+            _ => Err(UriError { uri: text.to_owned(), expected: LINES }),
+        }
+    }
+
     /// The delimiter of CSV if none is named.
     pub(crate) fn delimiter(&self) -> &'static str {
         let Uri::File { path, .. } = self else { return "," };
@@ -111,6 +154,11 @@ impl Uri {
         let (stem, _) = compression(&text);
         if matches!(stem.rsplit_once('.'), Some((_, "tsv" | "tab"))) { "\t" } else { "," }
     }
+}
+
+/// Whether a text is a URI, perhaps of an unknown scheme or with a slash missing. It would otherwise be taken for a path.
+fn is_uri(text: &str) -> bool {
+    text.contains("://") || scheme_without_slashes(text).is_some()
 }
 
 /// The path without the extension of its compression.
@@ -135,9 +183,8 @@ impl FromStr for Uri {
         if let Some(rest) = text.strip_prefix("kafka://") {
             return Ok(Uri::Kafka(rest.to_owned()));
         }
-        let error = || UriError { uri: text.to_owned() };
-        // An unknown scheme would otherwise be taken for a folder.
-        if text.contains("://") {
+        let error = || UriError { uri: text.to_owned(), expected: ANY };
+        if is_uri(text) {
             return Err(error());
         }
         let (stem, compression) = compression(text);
@@ -195,7 +242,26 @@ mod tests {
 
     #[test]
     fn rejects_anything_else_and_lists_the_choices() {
-        for text in ["", "a", "a.json", "a.gz", "a.csv.bz2", "s3://bucket/a.csv", "csv", "a.CSV", "a.jsonl/"] {
+        for text in [
+            "",
+            "a",
+            "a.json",
+            "a.gz",
+            "a.csv.bz2",
+            "s3://bucket/a.csv",
+            "csv",
+            "a.CSV",
+            "a.jsonl/",
+            "kafka:b/t",
+            "kafka:/b/t",
+            "s3:b/x.csv",
+            "http:b.csv",
+            "http:/b.csv",
+            "file:x.csv",
+            "FILE:x.csv",
+            "file:///x.csv",
+        ] {
+            assert!(Uri::of_input(text).is_err() || !is_uri(text), "{text}");
             let error = text.parse::<Uri>().expect_err(text).to_string();
             for part in [".jsonl", ".csv", ".gz", ".zst", "kafka://", "generate:", text] {
                 assert!(error.contains(part), "{error}");

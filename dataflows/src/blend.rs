@@ -34,11 +34,10 @@ pub struct BlendSources<'a> {
 
 /// The list to show to a user: at most `k` items, each once, with their origins.
 ///
-/// The last `explore` places are for new items: those with the smallest
-/// `spread(id64(item) xor id64(user) xor seed)` ([`schema::spread`]) that are neither `seen` nor in the personal list. Before them come the
-/// personal list in its order and then, while there is room, the trending list of the room and that of all events, without
-/// items that are seen or already in the list. Places without a new item are filled like the others. This is a pure function:
-/// every caller gets the same list.
+/// The last `explore` places are for new items: those with the smallest `spread(id64(item) xor id64(user) xor seed)`
+/// ([`schema::spread`]) that are neither `seen` nor in the personal list. Before them come the personal list in its order and
+/// then, while there is room, the trending list of the room and that of all events, without items that are seen or already in
+/// the list. Places without a new item are filled like the others. This is a pure function: every caller gets the same list.
 ///
 /// `seen`: whether the user has touched an item, as far as the caller knows. Items of the personal list are not checked.
 /// Cost: `k` times the length of the trending lists, and one comparison for each new item.

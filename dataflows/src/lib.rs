@@ -13,19 +13,19 @@
 //! ```
 //!
 //! [`Driver`] runs the graph in this process and passes on its changes. [`recommendations`] assembles the graph inside a timely
-//! computation of your own; feed it with [`GraphInput`]. Its body reads like the picture in `docs/architecture.md`.
+//! computation of your own; feed it with [`GraphInput`]. Its body reads like the picture in its documentation.
 //!
 //! | module | content |
 //! | --- | --- |
 //! | [`config`], [`types`], [`time`] | parameters; ids, lists and collections; timestamps |
-//! | [`operators`] | the stages of the graph, one function each |
+//! | [`operators`] | parts that the stages share; the stages, one function each, for tests and measurements |
 //! | [`snapshot`] | how the retained events leave the graph while it runs |
 //! | [`blend`] | fills up a personal list when it is read |
 //! | [`gauges`] | state sizes and work counters |
 //!
 //! All stages are connected by differential collections, updates `(data, time, diff)`. Stages that measurements showed to be
 //! too slow are custom operators (`docs/decisions/0001-shape-of-the-graph.md`); the tests compare each with a reference made
-//! of differential's own operators. They are in [`operators`].
+//! of differential's own operators.
 //!
 //! Nothing here knows files, formats, sockets or clocks. Users and items are 64-bit ids, and the caller sets the time.
 
@@ -58,6 +58,6 @@ pub use input::{GraphInput, InputStreams};
 pub use interactions::{Barrier, Event};
 pub use types::{ListKey, Scope};
 
-// Inside the crate every name is at the top.
+// The modules of this crate import from its root.
 #[allow(unused_imports, clippy::wildcard_imports, reason = "the names that a module needs change with the module")]
 use {config::*, gauges::*, operators::*, snapshot::*, time::*, types::*};

@@ -30,7 +30,7 @@ use crate::{Collection, Config, Diff, List, Time, UserId};
 /// `roles` have no input of their own and get the list of their representative.
 ///
 /// A list is updated only if its sequence of items changes, and it keeps its scores until then. The retraction of a follower
-/// may have scores of another moment than its insertion.
+/// may have other scores than its insertion.
 ///
 /// The first source is that of similar items, because its members, the viewers' own items, are excluded from the lists. A
 /// source that is left out has no inputs. Cost of a profile update: a pass over the rows of the viewer,

@@ -1,4 +1,4 @@
-//! The stages of the graph, for tests, measurements and other graphs, and the parts that they share.
+//! Parts that the stages of the graph share. The stages are exported from here too, for tests, measurements and other graphs.
 //!
 //! - `StageBuilder` builds and drives an operator: it receives input until a tick is complete, processes the tick in slices
 //!   and holds the capabilities. `SlicedOperator` is what differs from one operator to the next.

@@ -116,8 +116,15 @@ mod tests {
 
     impl Eq for Counted<'_> {}
 
-    /// Ids compared while `ids` are inserted and looked up.
-    fn comparisons(ids: impl Iterator<Item = u64> + Clone) -> u64 {
+    /// Ids compared while `ids` are inserted and looked up: the median of some maps, as each draws another multiplier, of
+    /// which few spread a given sequence badly.
+    fn comparisons(ids: &(impl Iterator<Item = u64> + Clone)) -> u64 {
+        let mut counts: Vec<u64> = (0..9).map(|_| comparisons_of_one(ids.clone())).collect();
+        counts.sort_unstable();
+        counts[4]
+    }
+
+    fn comparisons_of_one(ids: impl Iterator<Item = u64> + Clone) -> u64 {
         let count = Cell::new(0);
         let mut map = hashbrown::HashMap::<_, (), IdHashState>::default();
         for id in ids.clone() {
@@ -133,16 +140,16 @@ mod tests {
     fn ids_that_are_equal_in_most_bits_cost_a_map_no_more_than_random_ones() {
         const IDS: u64 = 50_000;
         // Each found once, and rarely one more in a group of slots with the same tag.
-        assert!(comparisons((0..IDS).map(mix)) < 2 * IDS);
+        assert!(comparisons(&(0..IDS).map(mix)) < 2 * IDS);
         // A run of equal low bits, of equal high bits, and of both; and multiples of what maps like to multiply by.
         for shift in [0, 8, 16, 25, 32, 40, 48] {
-            let found = comparisons((0..IDS).map(|n| (n << shift) ^ 0x5DEE_CE66_D1CE_4E5B));
+            let found = comparisons(&(0..IDS).map(|n| (n << shift) ^ 0x5DEE_CE66_D1CE_4E5B));
             assert!(found < 2 * IDS, "shifted by {shift}: {found} comparisons");
         }
         let inverse = 0xF1DE_83E1_9937_733D_u64;
         assert_eq!(spread(inverse), 1);
         for shift in [0, 20, 44] {
-            let found = comparisons((0..IDS).map(|n| inverse.wrapping_mul(n << shift)));
+            let found = comparisons(&(0..IDS).map(|n| inverse.wrapping_mul(n << shift)));
             assert!(found < 2 * IDS, "undone and shifted by {shift}: {found} comparisons");
         }
     }

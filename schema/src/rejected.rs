@@ -82,7 +82,7 @@ pub enum Reason {
         known: String,
     },
     /// The action has no level.
-    #[error("unknown action `{action}`: add a level for it under [levels]")]
+    #[error("unknown action `{action}`: add a level for it under [levels], or by --set levels.ACTION=LEVEL")]
     UnknownAction {
         /// The action.
         action: String,
@@ -91,7 +91,7 @@ pub enum Reason {
     #[error("action `watch` requires a dwell_ms of 0 or more")]
     BadDwell,
     /// The timestamp is below 0 or above [`crate::MAX_TS`].
-    #[error("timestamp {ts} is outside 0 .. 2^53-1{}", unit_of(*ts))]
+    #[error("timestamp {} is outside 0 .. 2^53-1{}", shown_ts(*ts), unit_of(*ts))]
     TimeOutOfRange {
         /// The timestamp in milliseconds.
         ts: i128,
@@ -102,6 +102,19 @@ pub enum Reason {
         /// The timestamp in milliseconds.
         ts: u64,
         /// The latest timestamp accepted, in milliseconds.
+        limit: u64,
+    },
+    /// The timestamp would move the time of the run too far at once.
+    #[error(
+        "timestamp {ts} is more than {limit} ms (input.max_jump) after {latest}, the latest before it: if the input pauses for \
+         so long, raise input.max_jump"
+    )]
+    TimeJump {
+        /// The timestamp in milliseconds.
+        ts: u64,
+        /// The time of the run before, in milliseconds.
+        latest: u64,
+        /// The largest jump allowed, in milliseconds.
         limit: u64,
     },
     /// By the clock of this machine the timestamp lies in 1970, and in this time if it is in seconds.
@@ -137,10 +150,17 @@ impl Reason {
             Reason::BadDwell => "bad_dwell".into(),
             Reason::TimeOutOfRange { .. } => "time_out_of_range".into(),
             Reason::Future { .. } => "future".into(),
+            Reason::TimeJump { .. } => "time_jump".into(),
             Reason::TimeInSeconds { .. } => "time_in_seconds".into(),
             Reason::Filtered { condition } => format!("filtered:{condition}"),
         }
     }
+}
+
+/// A timestamp for messages. Numbers beyond 36 digits were replaced with the limit: what was written may have hundreds.
+fn shown_ts(ts: i128) -> String {
+    const LIMIT: u128 = 10_u128.pow(30);
+    if ts.unsigned_abs() < LIMIT { ts.to_string() } else { "of more than 30 digits".into() }
 }
 
 /// What a timestamp that is too large looks like, and what to do then.
@@ -222,6 +242,8 @@ mod tests {
         }
         let text = Reason::Future { ts: 1_700_000_000_000_000, limit: 1_800_000_000_000 }.to_string();
         assert!(text.contains("ts=NAME:us"), "{text}");
+        let text = Reason::TimeOutOfRange { ts: -(10_i128.pow(36)) }.to_string();
+        assert_eq!(text, "timestamp of more than 30 digits is outside 0 .. 2^53-1");
         assert!(!Reason::Future { ts: 1_900_000_000_000, limit: 1_800_000_000_000 }.to_string().contains("looks like"));
     }
 

@@ -62,9 +62,9 @@ pub(crate) const FIRST_TASTE: Chance = Chance::of(0.7);
 /// Chosen: a product of a stream is of the room's taste; else of any.
 pub(crate) const STREAM_TASTE: Chance = Chance::of(0.85);
 /// Chosen: a viewer changes rooms after an event.
-pub(crate) const SWITCH: Chance = Chance::of(0.04);
+pub(crate) const CHANGES_ROOM: Chance = Chance::of(0.04);
 /// Chosen: a viewer changes rooms when the stream ends; else leaves.
-pub(crate) const STAYS_AFTER_END: Chance = Chance::of(0.5);
+pub(crate) const CHANGES_ROOM_AFTER_END: Chance = Chance::of(0.5);
 /// Chosen: a returning user starts in the room of the previous session, if it is live.
 pub(crate) const SAME_ROOM: Chance = Chance::of(0.4);
 

@@ -3,8 +3,8 @@ use std::collections::BinaryHeap;
 
 use crate::Options;
 use crate::parameters::{
-    ACTIVITY, AFTER_VISIT, CLICK, COMMENTS, FROM_CART, GAP_MS, REVISIT, SAME_ROOM, STAYS_AFTER_END, SWITCH,
-    TASTE_BROWSES, USERS_PER_SESSION, WITHIN_STREAM, per_visit,
+    ACTIVITY, AFTER_VISIT, CHANGES_ROOM, CHANGES_ROOM_AFTER_END, CLICK, COMMENTS, FROM_CART, GAP_MS, REVISIT,
+    SAME_ROOM, TASTE_BROWSES, USERS_PER_SESSION, WITHIN_STREAM, per_visit,
 };
 use crate::population::{Population, Session};
 use crate::quantiles::Quantiles;
@@ -165,7 +165,7 @@ impl Simulation {
         let text = (action == Action::Comment).then(|| *self.random.one_of(&COMMENTS));
         session.since = now;
         let event = NumberedEvent { user: session.user, item, room: session.room, action, at: now, dwell_ms, text };
-        if self.random.happens(SWITCH) {
+        if self.random.happens(CHANGES_ROOM) {
             self.change_room(session, now);
         }
         event
@@ -176,7 +176,7 @@ impl Simulation {
     fn ensure_live_room(&mut self, session: &mut Session, now: u64) {
         let live = self.rooms.is_live(session.room, now, &mut self.random);
         let ended = !live || self.rooms.get(session.room).stream != session.stream;
-        if ended && session.started && !self.random.happens(STAYS_AFTER_END) {
+        if ended && session.started && !self.random.happens(CHANGES_ROOM_AFTER_END) {
             self.users.end_session(session);
             *session = self.start_session(now);
         } else if ended {

@@ -4,12 +4,14 @@
 //! everything that a user can write is checked here first.
 
 use std::ffi::OsString;
-use std::panic::catch_unwind;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path as FsPath;
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreScheme};
 use url::Url;
 
 use crate::StoreError;
@@ -25,6 +27,12 @@ struct Cloud {
     endpoints: &'static [&'static str],
     /// Variables with other URLs.
     urls: &'static [&'static str],
+    /// Variables with the path of a file with a secret.
+    files: &'static [&'static str],
+    /// Where a key belongs, for messages.
+    keys: &'static str,
+    /// The variable without which no store can be opened, if there is one, and what it is.
+    required: Option<(&'static str, &'static str)>,
 }
 
 const CLOUDS: [Cloud; 3] = [
@@ -34,6 +42,9 @@ const CLOUDS: [Cloud; 3] = [
         more: &[],
         endpoints: &["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"],
         urls: &["AWS_ENDPOINT_URL_STS", "AWS_METADATA_ENDPOINT", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_PROXY_URL"],
+        files: &["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"],
+        keys: "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        required: None,
     },
     Cloud {
         schemes: &["gs"],
@@ -41,6 +52,9 @@ const CLOUDS: [Cloud; 3] = [
         more: &[],
         endpoints: &["GOOGLE_BASE_URL"],
         urls: &["GOOGLE_PROXY_URL"],
+        files: &["GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_APPLICATION_CREDENTIALS"],
+        keys: "GOOGLE_SERVICE_ACCOUNT, the path of its file,",
+        required: None,
     },
     Cloud {
         schemes: &["az", "azure", "adl", "abfs", "abfss"],
@@ -55,6 +69,9 @@ const CLOUDS: [Cloud; 3] = [
             "IDENTITY_ENDPOINT",
             "MSI_ENDPOINT",
         ],
+        files: &["AZURE_FEDERATED_TOKEN_FILE"],
+        keys: "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+        required: Some(("AZURE_STORAGE_ACCOUNT_NAME", "the name of the storage account")),
     },
 ];
 
@@ -66,13 +83,30 @@ pub(crate) fn open(uri: &str, url: &Url) -> Option<Result<Arc<dyn ObjectStore>, 
 
 impl Cloud {
     fn open(&self, uri: &str, url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        check_uri(url).map_err(|reason| StoreError::Uri { uri: uri.to_owned(), reason })?;
+        check_uri(self, url).map_err(|reason| StoreError::Uri { uri: uri.to_owned(), reason })?;
         let settings = self.settings(std::env::vars_os())?;
-        let opened = catch_unwind(|| object_store::parse_url_opts(url, settings))
-            .map_err(|_| StoreError::Client { place: uri.to_owned(), reason: "it does not accept a setting".into() })?;
-        let (files, prefix): (_, Path) =
-            opened.map_err(|error| StoreError::of_store(uri.into(), "open the store", &error))?;
+        // What is left after this is a matter of the settings.
+        ObjectStoreScheme::parse(url)
+            .map_err(|error| StoreError::Uri { uri: uri.to_owned(), reason: error.to_string() })?;
+        let (files, prefix): (_, Path) = opened(url, &settings).ok_or_else(|| self.blame(url, &settings))?;
         Ok(Arc::new(PrefixStore::new(files, prefix)))
+    }
+
+    /// The setting because of which a client cannot be made: the one without which it can. Nothing was sent yet. The client's
+    /// own error is not shown, because it may repeat a part of a key.
+    fn blame(&self, url: &Url, settings: &[(String, String)]) -> StoreError {
+        let without = |at: usize| [&settings[..at], &settings[at + 1..]].concat();
+        if let Some(at) = (0..settings.len()).find(|at| opened(url, &without(*at)).is_some()) {
+            let name = settings[at].0.clone();
+            return StoreError::Setting { reason: format!("it is not {}", expected(&name)), name };
+        }
+        if let Some((name, what)) = self.required.filter(|(name, _)| !settings.iter().any(|(set, _)| set == name)) {
+            return StoreError::Setting { name: name.to_owned(), reason: format!("it is not set: write {what}") };
+        }
+        let secrets = settings.iter().map(|(name, _)| name).filter(|name| schema::is_secret_name(name));
+        let names = secrets.map(String::as_str).collect::<Vec<_>>().join(", ");
+        let name = if names.is_empty() { self.keys.to_owned() } else { names };
+        StoreError::Setting { name, reason: "the client of the store does not accept these settings together".into() }
     }
 
     /// The settings among the variables. A value is trimmed, because a secret that is mounted as a file ends with a line end;
@@ -97,6 +131,9 @@ impl Cloud {
                 value = web_address(&value).ok_or_else(|| wrong("write http://HOST:PORT or https://HOST"))?;
             }
             check_value(&name, &value).map_err(wrong)?;
+            if self.files.contains(&name.as_str()) {
+                check_file(FsPath::new(&value)).map_err(|reason| wrong(&reason))?;
+            }
             settings.push((name, value));
         }
         self.check_encryption(&settings)?;
@@ -118,6 +155,37 @@ impl Cloud {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes the client of a store, and the path in it.
+fn opened(url: &Url, settings: &[(String, String)]) -> Option<(Box<dyn ObjectStore>, Path)> {
+    let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    catch_unwind(AssertUnwindSafe(|| object_store::parse_url_opts(url, settings))).ok()?.ok()
+}
+
+/// What the value of a variable should be, with an article.
+fn expected(name: &str) -> &'static str {
+    match name {
+        _ if name.starts_with("GOOGLE_") && (name.contains("ACCOUNT") || name.contains("CREDENTIALS")) => {
+            "the key of a service account in JSON, as Google gives it out"
+        }
+        _ if name.contains("SAS") => "a shared access signature, NAME=VALUE&NAME=VALUE...",
+        _ if name.starts_with("AZURE_") && name.contains("KEY") => "the key of a storage account in base64",
+        _ if name.starts_with("AWS_") && schema::is_secret_name(name) => {
+            "complete: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set together"
+        }
+        _ => "a value that the client of the store accepts",
+    }
+}
+
+/// Checks that a file with a secret can be read, by this user only.
+fn check_file(path: &FsPath) -> Result<(), String> {
+    let found = File::open(path).and_then(|file| file.metadata());
+    let found = found.map_err(|error| format!("cannot read the file that it names: {error}"))?;
+    if schema::check_secret_mode(path, &found, rustix::process::geteuid().as_raw())? {
+        tracing::warn!(file = %path.display(), "every user of this machine can read this secret");
+    }
+    Ok(())
 }
 
 /// The address as URLs are written, without a slash at the end.
@@ -149,16 +217,14 @@ fn check_value(name: &str, value: &str) -> Result<(), &'static str> {
 }
 
 /// Checks that every part of a URI is used.
-fn check_uri(url: &Url) -> Result<(), String> {
+fn check_uri(cloud: &Cloud, url: &Url) -> Result<(), String> {
     // abfs://CONTAINER@ACCOUNT... names a container before the `@`.
     let names_container = matches!(url.scheme(), "az" | "abfs" | "abfss") && url.password().is_none();
     if (!url.username().is_empty() || url.password().is_some()) && !names_container {
-        return Err(
-            "it must not contain a key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment".into()
-        );
+        return Err(format!("it must not contain a key: set {} in the environment", cloud.keys));
     }
     if url.port().is_some() {
-        return Err("a bucket has no port: set AWS_ENDPOINT to the address of the store".into());
+        return Err(format!("a bucket has no port: set {} to the address of the store", cloud.endpoints[0]));
     }
     let is_name =
         |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));

@@ -46,7 +46,7 @@ pub struct Newest {
     pub missing: Option<Missing>,
     /// Files among the manifests with names that this program does not write.
     pub ignored: Vec<String>,
-    /// Number for the next snapshot: above all existing ones, sound or not.
+    /// Number for the next snapshot: above all existing ones, sound or not, and without any above the missing one.
     pub next: u64,
 }
 
@@ -86,20 +86,34 @@ impl Store {
     ///
     /// A file that cannot be reached is an error and not damage: resuming from an older snapshot would only hide it.
     pub fn newest(&self) -> Result<Newest, StoreError> {
+        self.newest_accepted(|_| Ok(()))
+    }
+
+    /// [`Store::newest`] with a further check of each manifest, of what only the caller understands. A manifest that fails it is
+    /// damaged.
+    pub fn newest_accepted(&self, accept: impl Fn(&Manifest) -> Result<(), String>) -> Result<Newest, StoreError> {
         self.block_on(async {
             let mut listing = self.listing().await?;
             let last = listing.manifests.keys().next_back().copied();
             if last == Some(MAX_SEQUENCE) {
                 return Err(StoreError::NoNumber { place: self.place(&files::manifest(MAX_SEQUENCE)) });
             }
+            let missing = self.missing(last, &listing);
+            // Without any manifest, the numbers that were used are known from what is missing.
+            let used = last.or(missing.map(|missing| missing.sequence.min(MAX_SEQUENCE - 1)));
             let mut newest = Newest {
-                next: last.map_or(1, |last| last + 1),
-                missing: self.missing(last, &listing),
+                next: used.map_or(1, |used| used + 1),
+                missing,
                 ignored: std::mem::take(&mut listing.ignored),
                 ..Newest::default()
             };
             for sequence in listing.manifests.keys().rev() {
-                let inspected = self.check(*sequence, Depth::Contents, &listing).await?;
+                let mut inspected = self.check(*sequence, Depth::Contents, &listing).await?;
+                let refused = inspected.manifest.as_ref().and_then(|manifest| accept(manifest).err());
+                if let Some(reason) = refused {
+                    let file = self.place(&files::manifest(*sequence));
+                    inspected.damaged.push(Damage { sequence: *sequence, file, reason });
+                }
                 if inspected.is_sound() {
                     newest.manifest = inspected.manifest;
                     break;

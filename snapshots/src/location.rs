@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
+use schema::scheme_without_slashes;
 use url::Url;
 
 use crate::StoreError;
@@ -25,8 +26,11 @@ impl Location {
     pub(crate) fn resolve(uri: &str, create: bool) -> Result<Self, StoreError> {
         let invalid = |reason: String| StoreError::Uri { uri: uri.to_owned(), reason };
         if !uri.contains("://") {
-            if uri.is_empty() {
+            if uri.trim().is_empty() {
                 return Err(invalid("it is empty".into()));
+            }
+            if let Some(scheme) = scheme_without_slashes(uri) {
+                return Err(invalid(format!("{scheme}: needs two slashes (a folder of this name is ./NAME)")));
             }
             return Self::folder(Path::new(uri), create);
         }
@@ -76,6 +80,9 @@ impl Location {
 fn check_text(uri: &str) -> Result<(), &'static str> {
     if uri.contains(['?', '#']) {
         return Err("`?` and `#` have no meaning in it: leave them out, or write %3F and %23 if a name contains them");
+    }
+    if uri.contains('&') && !uri.starts_with("file:") {
+        return Err("`&` looks like a part of a query, which has no meaning in it: write %26 if a name contains it");
     }
     if uri.trim() != uri || uri.chars().any(char::is_control) {
         return Err("it contains a line break or blanks around it");

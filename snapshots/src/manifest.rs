@@ -160,13 +160,40 @@ impl Manifest {
                 return Err(format!("it names `{}` for group {}", group.file, group.group));
             }
         }
+        self.check_time(Timestamp::now().as_millisecond())?;
+        if self.groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(group.bytes)).is_none() {
+            return Err("its groups are larger than any store".into());
+        }
         let rows = self.groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(group.rows));
         if rows != Some(self.rows) {
             return Err(format!("its groups do not have {} rows in total", self.rows));
         }
         Ok(())
     }
+
+    /// Checks that a run can have been at this time. `now` is the clock of this machine, in milliseconds; a clock that stands
+    /// before [`EARLIEST_CLOCK`] is wrong.
+    fn check_time(&self, now: i64) -> Result<(), String> {
+        let GraphTime { ms, sequence } = self.time;
+        let latest = u64::try_from(now).unwrap_or(0).max(EARLIEST_CLOCK).saturating_add(MAX_LEAD);
+        if ms > latest {
+            return Err(format!("its time, {ms} ms, is more than ten years ahead of the clock of this machine"));
+        }
+        if sequence >= TICKS_PER_MS {
+            return Err(format!("its time has tick {sequence} of a millisecond, of at most {TICKS_PER_MS}"));
+        }
+        Ok(())
+    }
 }
+
+/// 2026, in milliseconds since the Unix epoch: before it there was no program to write snapshots.
+const EARLIEST_CLOCK: u64 = 1_767_225_600_000;
+
+/// Ten years in milliseconds: the longest `input.max_skew`, so no run is further ahead of its clock.
+const MAX_LEAD: u64 = 3_650 * 86_400_000;
+
+/// Ticks in a millisecond of the graph.
+const TICKS_PER_MS: u32 = 1 << 20;
 
 /// Serializes a checksum as 16 hexadecimal digits: JSON numbers are exact to 53 bits only.
 mod digits {

@@ -219,7 +219,9 @@ impl Store {
     /// ignored: the snapshot does not depend on it.
     fn record(&self, sequence: u64) {
         if let Some(lock) = &self.lock {
-            drop(lock.write_all_at(format!("{sequence:010}\n").as_bytes(), 0));
+            let text = format!("{sequence:010}\n");
+            // Cut afterwards: at no moment is there no number.
+            drop(lock.write_all_at(text.as_bytes(), 0).and_then(|()| lock.set_len(text.len() as u64)));
         }
     }
 

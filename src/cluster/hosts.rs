@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, bail, ensure};
+use schema::redact_address;
 
 /// Addresses `host:port`, in the order of the processes' numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,8 @@ impl Hosts {
             let items = given.split(',').map(str::trim).filter(|item| !item.is_empty());
             return Hosts::of("the list of hosts", items.map(|item| ("the list of hosts".to_owned(), item)));
         }
-        let text = std::fs::read_to_string(given).with_context(|| format!("cannot read the hosts in {given}"))?;
+        let text = std::fs::read_to_string(given)
+            .with_context(|| format!("cannot read the hosts in {}", redact_address(given)))?;
         // Some editors write a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let lines = text.lines().enumerate().map(|(at, line)| (format!("{given}:{}", at + 1), line.trim()));
@@ -27,8 +29,9 @@ impl Hosts {
         for (origin, item) in items {
             if let Err(reason) = check_address(item) {
                 bail!(
-                    "{origin}: `{item}` is not an address{reason}: write host:port, as in 10.0.0.7:2101, node1:2101 or \
-                     [fd00::7]:2101"
+                    "{origin}: `{}` is not an address{reason}: write host:port, as in 10.0.0.7:2101, node1:2101 or \
+                     [fd00::7]:2101",
+                    redact_address(item)
                 );
             }
             ensure!(

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use schema::{check_secret_mode, shown_secret_path};
 
 /// The shared secret of a cluster, as a key derived from its bytes.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ impl Secret {
     /// Reads a secret from a file. Like ssh, refuses a file of this user that others can read. A file of another user, such
     /// as one that a container mounts, is not this user's to change.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let shown = path.display();
+        let shown = shown_secret_path(path);
         let read = || {
             let mut file = File::open(path)?;
             let mut bytes = Vec::new();
@@ -42,16 +42,9 @@ impl Secret {
             file.read_to_end(&mut bytes).map(|_| (metadata, bytes))
         };
         let (metadata, bytes) = read().with_context(|| format!("cannot read the cluster's secret in {shown}"))?;
-        let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
-        // A pipe, such as <(pass show deltarec), has no permissions that matter.
-        ensure!(
-            !(metadata.is_file() && is_own && metadata.mode() & 0o077 != 0),
-            "other users can read the cluster's secret in {shown} (mode {:04o}): run `chmod 600 {shown}`; with \
-             Kubernetes or Docker, mount it with mode 0400",
-            metadata.mode() & 0o7777
-        );
-        if metadata.is_file() && metadata.mode() & 0o007 != 0 {
-            tracing::warn!(file = %shown, "other users can read the cluster's secret");
+        let user = rustix::process::geteuid().as_raw();
+        if check_secret_mode(path, &metadata, user).map_err(anyhow::Error::msg)? {
+            tracing::warn!(file = %shown, "every user of this machine can read this secret");
         }
         Secret::new(&bytes)
     }

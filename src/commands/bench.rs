@@ -39,6 +39,7 @@ use crate::commands::files::{check_writable, write};
 use crate::config::{Audience, Config};
 use crate::engine::grouped;
 use crate::failure::Failure;
+use crate::stdio::check_stdout;
 use crate::stop::Stop;
 
 /// Arguments of `deltarec bench`.
@@ -76,6 +77,7 @@ enum Benchmark {
 
 /// Runs a benchmark.
 pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
+    check_stdout()?;
     match &args.benchmark {
         Benchmark::Latency(args) => latency::main(args, stop),
         Benchmark::Batches(args) => batches::main(args, stop),

@@ -14,6 +14,7 @@ use crate::commands::simulation::generator;
 use crate::config::Config;
 use crate::engine::{Input, Job, Simulated, grouped, run, timestamp};
 use crate::failure::Failure;
+use crate::stdio::check_stdout;
 use crate::stop::Stop;
 
 /// Arguments of `deltarec demo`.
@@ -46,6 +47,7 @@ const TICK: &str = "input.batch=20";
 
 /// Runs the demo.
 pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
+    check_stdout()?;
     let config = Config::load(None, &[TICK.to_owned()])?;
     let options = Options {
         events: args.events,

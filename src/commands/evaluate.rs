@@ -52,6 +52,7 @@ use crate::commands::files::{check_distinct, check_writable, write};
 use crate::commands::run::InputArgs;
 use crate::commands::table::say;
 use crate::failure::Failure;
+use crate::stdio::check_stdout;
 use crate::stop::Stop;
 
 /// Examples of `deltarec evaluate --help`.
@@ -114,7 +115,7 @@ pub struct EvaluateArgs {
     /// Seed of the intervals, the baselines, --explore and the order of events of the same time
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Read at most N events: they are held in memory, 24 bytes each
+    /// Use the N earliest events at most: they are held in memory, 24 bytes each
     #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u32).range(1..))]
     events: u32,
     /// Worker threads of the graph
@@ -187,6 +188,7 @@ impl EvaluateArgs {
 
 /// Runs the evaluation and writes its report.
 pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
+    check_stdout()?;
     let protocol = args.protocol().map_err(Failure::Usage)?;
     let settings = settings(args.config.as_deref(), &args.sets, &args.sweeps, protocol)?;
     let first = settings.first().expect("at least one setting");
@@ -206,7 +208,7 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     let limit = args.events as usize;
     let Some(log) = Log::read(inputs, &first.config, limit, args.seed, &mut progress, stop)? else { return Ok(()) };
     if log.cut {
-        tracing::warn!(limit, "the log is truncated; raise --events to read more");
+        tracing::warn!(limit, "the log has more events: only the earliest are used; raise --events to use more");
     }
     warn_of_ties(&log);
     let plan = protocol.plan(&log);

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use connectors::{SinkError, Uri};
+use connectors::{Lines, OpenError, SinkError, Uri, open_lines};
 
 use crate::commands::same::Place;
 use crate::failure::Failure;
+use crate::stdio::check_stdout;
 
 /// Checks before a long run that its output files can be written.
 pub(crate) fn check_writable<'p>(paths: impl IntoIterator<Item = &'p Option<PathBuf>>) -> Result<(), Failure> {
@@ -42,6 +43,19 @@ pub(crate) fn check_distinct<'p>(
 
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)
+}
+
+/// Parses an output of lines.
+pub(crate) fn output_uri(text: &str) -> Result<Uri, Failure> {
+    Ok(Uri::of_lines(text).map_err(OpenError::from)?)
+}
+
+/// Opens an output of lines.
+pub(crate) fn open_output(uri: &Uri) -> Result<Lines, Failure> {
+    if *uri == Uri::Stdio {
+        check_stdout()?;
+    }
+    Ok(open_lines(uri)?)
 }
 
 /// Whether the output is a pipe that its reader has closed, which is not a failure.

@@ -1,12 +1,10 @@
 //! `deltarec generate`: writes simulated events as JSON lines.
 
-use clap::Args;
-use connectors::{OpenError, Uri, open_lines};
-
 use super::simulation::{HEADING, SimulationArgs, generator};
-use crate::commands::files::is_closed;
+use crate::commands::files::{is_closed, open_output, output_uri};
 use crate::failure::Failure;
 use crate::stop::Stop;
+use clap::Args;
 
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "\
@@ -36,8 +34,7 @@ const STOP_CHECK_INTERVAL: u64 = 1_000;
 /// Writes all events, or those until the command is stopped.
 pub fn main(args: &GenerateArgs, stop: &Stop) -> Result<(), Failure> {
     let mut generator = args.simulation.options(args.events.as_deref()).and_then(generator).map_err(Failure::Usage)?;
-    let uri = args.output.parse::<Uri>().map_err(OpenError::from)?;
-    let mut lines = open_lines(&uri)?;
+    let mut lines = open_output(&output_uri(&args.output)?)?;
     let written = (|| {
         while let Some(event) = generator.next_event() {
             lines.write(&event)?;

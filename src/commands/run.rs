@@ -11,6 +11,7 @@ mod start;
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::cluster::{ClusterArgs, member};
@@ -107,7 +108,11 @@ enum ClockArg {
 pub fn main(args: RunArgs, stop: Stop) -> Result<(), Failure> {
     let mut config = Config::load(args.config.as_deref(), &args.sets)?;
     if let Some(state) = &args.state {
-        config.state.uri = Some(state.clone()).filter(|uri| !uri.is_empty());
+        if state.trim().is_empty() {
+            // Probably an unset variable of a script: the run would keep no state, without a word.
+            return Err(Failure::Usage(anyhow!("--state is empty: name a place for snapshots, or leave it out")));
+        }
+        config.state.uri = Some(state.clone());
     }
     let settings = serde_json::Value::from(compatibility(&config));
     tracing::debug!(%settings, "starting a run");

@@ -77,16 +77,40 @@ fn resolve(path: &Path, links: usize) -> PathBuf {
     match path.read_link() {
         // `join` takes an absolute target as it is.
         Ok(target) if links > 0 => resolve(&folder.join(target), links - 1),
-        _ => match (folder.canonicalize(), path.file_name()) {
-            (Ok(folder), Some(name)) => folder.join(name),
-            _ => path.to_owned(),
-        },
+        _ => {
+            let mut whole = folder.canonicalize().unwrap_or_else(|_| resolve(folder, links));
+            match path.file_name() {
+                Some(name) => whole.push(name),
+                // It ends in `..`.
+                None => drop(whole.pop()),
+            }
+            whole
+        }
     }
+}
+
+/// The folder of a state, if it is on this machine.
+pub(crate) fn state_folder(uri: &str) -> Option<&Path> {
+    let path = uri.strip_prefix("file://").unwrap_or(uri);
+    (!path.is_empty() && !path.contains("://")).then(|| Path::new(path))
+}
+
+/// Whether an output would be a file in a folder, or in one below it.
+pub(crate) fn is_within(output: &Uri, folder: &Path) -> bool {
+    let path = match output {
+        Uri::File { path, .. } => path.clone(),
+        Uri::Stdio => std::fs::read_link("/proc/self/fd/1").unwrap_or_default(),
+        Uri::Generate(_) | Uri::Kafka(_) => return false,
+    };
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| resolve(path, MAX_LINKS));
+    path.components().next().is_some() && whole(&path).starts_with(whole(folder))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+
+    use connectors::{Compression, Format};
 
     use super::*;
 
@@ -118,6 +142,24 @@ mod tests {
         }
         for (a, b) in [("a.jsonl", "new.jsonl"), ("new.jsonl", "other.jsonl"), ("loop.jsonl", "a.jsonl")] {
             assert!(!same(a, b), "{a} and {b}");
+        }
+        let within = |path: &str, folder: &str| {
+            let path = dir.path().join(path);
+            let output = Uri::File { path, format: Format::JsonLines, compression: Compression::Plain };
+            is_within(&output, &dir.path().join(folder))
+        };
+        for (path, folder) in [
+            ("folder/x", "folder"),
+            ("folder/x", "folder/"),
+            ("here/folder/x", "folder"),
+            ("new/x/y", "new"),
+            ("new/x/../y", "new"),
+            ("here/new/y", "./new"),
+        ] {
+            assert!(within(path, folder), "{path} in {folder}");
+        }
+        for (path, folder) in [("folder.jsonl", "folder"), ("new/../x", "new"), ("x", "folder"), ("newer/x", "new")] {
+            assert!(!within(path, folder), "{path} in {folder}");
         }
         let null = Place::of_path(Path::new("/dev/null"));
         assert!(!null.is_same(&null));

@@ -4,16 +4,17 @@ use std::borrow::Cow;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use connectors::{OpenError, Uri, open_lines};
 use jiff::Timestamp;
 use serde::Serialize;
 use snapshots::{Damage, Depth, Inspected, Interaction, Manifest, Newest, Store};
 
-use crate::commands::files::is_closed;
+use crate::commands::files::{is_closed, open_output, output_uri};
+use crate::commands::same::{is_within, state_folder};
 use crate::commands::table::{Table, say};
 use crate::console;
 use crate::engine::{grouped, report_passed_over};
 use crate::failure::Failure;
+use crate::stdio::check_stdout;
 use crate::stop::Stop;
 
 /// Examples of `deltarec snapshot --help`.
@@ -86,6 +87,9 @@ pub struct PruneArgs {
 
 /// Runs the subcommand.
 pub fn main(command: &SnapshotCommand, stop: &Stop) -> Result<(), Failure> {
+    if !matches!(command, SnapshotCommand::Export(_)) {
+        check_stdout()?;
+    }
     match command {
         SnapshotCommand::List(state) => list(state),
         SnapshotCommand::Verify(args) => verify(args),
@@ -164,11 +168,14 @@ fn format_damage(damage: &Damage) -> String {
 }
 
 fn export(args: &ExportArgs, stop: &Stop) -> Result<(), Failure> {
+    let uri = output_uri(&args.output)?;
+    if state_folder(&args.state.uri).is_some_and(|folder| is_within(&uri, folder)) {
+        return Err(Failure::Usage(anyhow!("--output {uri} is in the folder of the state: name another place")));
+    }
     let store = Store::open(&args.state.uri)?.with_any_ids();
-    let uri = args.output.parse::<Uri>().map_err(OpenError::from)?;
     // Checked before the output is opened: damage must not replace an existing output.
     let manifest = sound_manifest(&store, args.sequence)?;
-    let mut lines = open_lines(&uri)?;
+    let mut lines = open_output(&uri)?;
     for group in &manifest.groups {
         if stop.is_set() {
             return Err(Failure::Running(anyhow!("stopped: {uri} has only part of the snapshot")));

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::error::{ConfigError, Origin, Problem};
 use super::file::{line_and_column, read_file};
 use super::keys::{self, Section};
-use super::public::public_set;
+use super::public::{public_key, public_set};
 use super::raw::{Kind, Table, Value, dotted, table};
 use super::reader::Reader;
 use super::set::read_set;
@@ -47,7 +47,7 @@ fn merge(sections: &[Section], base: &mut Table, over: Table, section: &str, err
         let origin = value.origin.clone();
         let problem = match (base.get_mut(&name), value.kind) {
             (None, _) if !is_open && !known.contains(&name.as_str()) => {
-                unknown_key(sections, key, &name, section, &known)
+                unknown_key(sections, &key, &name, section, &known)
             }
             (Some(Value { kind: Kind::Table(under), .. }), Kind::Table(mut over)) => {
                 if key == DOTTED_NAMES {
@@ -100,14 +100,14 @@ pub(super) fn names_in(sections: &[Section], section: &str) -> Vec<&'static str>
     names
 }
 
-fn unknown_key(sections: &[Section], key: String, name: &str, section: &str, known: &[&str]) -> Problem {
+fn unknown_key(sections: &[Section], key: &str, name: &str, section: &str, known: &[&str]) -> Problem {
     let elsewhere = || keys::all(sections).find(|(_, key)| key.name == name).map(|(key, _)| key);
     let meant = suggest(name, known).map(|near| dotted(section, near)).or_else(elsewhere);
-    Problem::UnknownKey { key, section: section.into(), meant, known: known.join(", ") }
+    Problem::UnknownKey { key: public_key(key), section: section.into(), meant, known: known.join(", ") }
 }
 
 /// The one of `names` that is closest to `name`, if at most a third of its characters differ.
-fn suggest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(super) fn suggest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     let length = |candidate: &str| name.chars().count().max(candidate.chars().count());
     names
         .iter()

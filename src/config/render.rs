@@ -71,6 +71,7 @@ fn row(section: &str, key: &Key) -> String {
     let default = if key.default.is_empty() { "not set".into() } else { format!("`{}`", key.default) };
     let range = if key.range.is_empty() { "any" } else { &key.range };
     let restart = match key.snapshot {
+        Snapshot::MustNotGrow(_) if *type_name == "boolean" => "After a snapshot, turning it on needs `--rebuild`.",
         Snapshot::MustNotGrow(_) => "After a snapshot, a larger value needs `--rebuild`.",
         Snapshot::MustNotChange(_) => "After a snapshot, another value needs `--rebuild`.",
         Snapshot::Unaffected | Snapshot::ListsRecomputed => "",

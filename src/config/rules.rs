@@ -69,6 +69,18 @@ impl Rule<String> {
     }
 }
 
+impl Rule<u64> {
+    /// Reads `""` as not set.
+    pub(super) fn optional(self) -> Rule<Option<u64>> {
+        let Rule { type_name, range, expected, units, parse, respelled } = self;
+        let parse = move |value: &Kind| match value {
+            Kind::Text(text) if text.is_empty() => Some(None),
+            value => parse(value).map(Some),
+        };
+        Rule { type_name, range, expected, units, parse: Box::new(parse), respelled }
+    }
+}
+
 /// An integer in `range`.
 pub(super) fn integer<T>(range: RangeInclusive<T>) -> Rule<T>
 where

@@ -48,7 +48,8 @@ fn key_path(key: &str) -> Option<Vec<String>> {
     None
 }
 
-/// A value that needs no quotes on the command line: `all`, `30d`, `broker:9092`, `./state`.
+/// A value that needs no quotes on the command line: `all`, `30d`, `broker:9092`, `./state`. Words with blanks between them
+/// are a value too, so that its key says what is right.
 fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_-.+:/".contains(c))
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_-.+:/ ".contains(c))
 }

@@ -38,7 +38,7 @@ fn has_the_documented_defaults() {
     assert_eq!((graph.sources.items, graph.sources.users), (2, 1));
     assert_eq!(graph, Graph::default(), "the library and the program have the same defaults");
     assert_eq!(levels, Levels::default());
-    assert_eq!(input, Input { batch: 10_000, max_skew: 5_000, max_record: 1_048_576, rooms: false });
+    assert_eq!(input, Input { batch: 10_000, max_skew: 5_000, max_jump: None, max_record: 1_048_576, rooms: false });
     assert_eq!(kafka, KafkaOptions::default());
     assert_eq!((graph.trending, identity_key), (None, None));
     assert_eq!(state, State { uri: None, interval: 60_000, keep: 3, codec: "parquet".into() });

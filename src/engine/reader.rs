@@ -14,14 +14,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use connectors::{RawEvent, RejectLog};
+use connectors::{RejectLog, SinkError};
 use crossbeam_channel::bounded;
-use schema::{Reason, Rejected};
+use schema::Rejected;
 use snapshots::Store;
 
 use self::checks::InputChecks;
 pub(super) use self::inputs::Inputs;
 use self::inputs::Next;
+pub(crate) use self::inputs::rejected;
 pub(super) use self::output_gate::OutputGate;
 use self::tick_builder::Admission;
 pub(crate) use self::tick_builder::latest;
@@ -156,9 +157,9 @@ impl Reader {
                 Admission::Taken => self.checks.taken(self.inputs.name(input), record, before, self.ticks.at),
                 Admission::Rejected(reason) => {
                     self.checks.rejected(&reason);
-                    let mut rejected = rejected(reason, self.inputs.name(input), record);
-                    rejected.original = self.inputs.take_original(input);
-                    self.reject_all(&[rejected])?;
+                    if let Some(rejected) = self.inputs.reject(input, reason) {
+                        self.reject_all(&[rejected])?;
+                    }
                 }
                 Admission::OpensFirst { after } => {
                     self.send_tick()?;
@@ -269,7 +270,7 @@ impl Rejects {
             self.watch.during(|| {
                 let mut log = std::mem::take(&mut *self.log());
                 counts.send(log.counts().clone()).unwrap_or_default();
-                Ok(if replace { log.close() } else { log.release() }?)
+                if replace { log.close() } else { log.release() }.map_err(failed)
             })
         });
         supervisor.wait_for(&[Part::Rejects]);
@@ -280,11 +281,11 @@ impl Rejects {
         progress.rejected.fetch_add(1, Relaxed);
         let recorded =
             self.watch.during(|| faults::hit_sink("reader.reject").and_then(|()| self.log().record(rejected)));
-        recorded.map_err(|error| Break::Failed(error.into()))
+        recorded.map_err(|error| Break::Failed(failed(error)))
     }
 
     fn flush(&self) -> Result<(), Break> {
-        self.watch.during(|| self.log().flush()).map_err(|error| Break::Failed(error.into()))
+        self.watch.during(|| self.log().flush()).map_err(|error| Break::Failed(failed(error)))
     }
 
     fn log(&self) -> MutexGuard<'_, RejectLog> {
@@ -292,13 +293,7 @@ impl Rejects {
     }
 }
 
-/// The rejection of a record that was parsed and is not valid here.
-pub(crate) fn rejected(reason: Reason, source: &str, event: RawEvent<'_>) -> Rejected {
-    let mut record = serde_json::json!({
-        "user": event.user, "item": event.item, "action": event.action, "ts": event.ts,
-    });
-    if let Some(dwell_ms) = event.dwell_ms {
-        record["dwell_ms"] = dwell_ms.into();
-    }
-    Rejected { reason, source: source.to_owned(), position: event.position, record: record.to_string(), original: None }
+/// A failure of the log. A reader that has left is one too: the run is not done, and records would be lost.
+fn failed(error: SinkError) -> RunError {
+    RunError::Sink(SinkError { closed: false, ..error })
 }

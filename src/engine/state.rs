@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use connectors::{Batch, OpenError, OutputClaim, Sink, SourcePosition, Uri, begins_as_before};
-use schema::IdKey;
+use schema::{IdKey, MAX_TS, shown};
 use serde_json::Value;
 use snapshots::{InputPosition, Manifest, RunId, Store, StoreError, codec};
 
@@ -68,8 +68,16 @@ pub(crate) struct Prepared {
 /// Finds the snapshot to resume from, checks it against the configuration, and seeks the inputs.
 pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) -> Result<Prepared, Failure> {
     let StatefulRun { config, uris, records, ids, clock, rebuild } = run;
-    let found = store.newest()?;
+    let found = store.newest_accepted(check_positions)?;
     report_passed_over(&found);
+    // `next` is above everything that there is or was.
+    if found.manifest.is_none() && found.next > 1 && !rebuild {
+        return Err(Failure::Usage(anyhow!(
+            "{}: there were snapshots, and none can be used (see above): restore the files from a copy, or add --rebuild to read \
+             all inputs from their start",
+            store.name()
+        )));
+    }
     let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
     let compatibility = compatibility::settings(config, &records, ids);
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
@@ -130,6 +138,24 @@ impl Prepared {
         let resume = Resume { manifest: Some(Arc::new(manifest)), sink_state: Arc::new(sink_state) };
         Ok((sink, Some(resume), settings))
     }
+}
+
+/// Checks the positions of the inputs, which the store does not understand.
+fn check_positions(manifest: &Manifest) -> Result<(), String> {
+    for InputPosition { name, position } in &manifest.inputs {
+        let position: SourcePosition = serde_json::from_value(position.clone())
+            .map_err(|error| format!("the position of {} is not readable: {error}", shown(name)))?;
+        let is_possible = match &position {
+            SourcePosition::Line { line, byte, .. } => (1..=MAX_TS).contains(line) && *byte <= MAX_TS,
+            SourcePosition::Partitions { offsets, .. } => {
+                offsets.iter().all(|(partition, offset)| *partition >= 0 && (0..i64::MAX).contains(offset))
+            }
+        };
+        if !is_possible {
+            return Err(format!("no input can have the position of {}", shown(name)));
+        }
+    }
+    Ok(())
 }
 
 /// Moves each input to its position in the snapshot. A file is known by its contents: one that was renamed resumes where it

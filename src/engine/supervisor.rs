@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use connectors::SinkError;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tracing::Span;
 
@@ -256,6 +257,11 @@ impl Supervisor {
             return;
         }
         let is_closed = error.is_closed_output();
+        if let RunError::Sink(SinkError { closed: true, sink_name, .. }) = &error
+            && sink_name != "-"
+        {
+            tracing::warn!(output = sink_name, "the reader closed the pipe: the run ends");
+        }
         if cuts(part, &error) {
             if !is_closed && self.deadline.is_none() {
                 self.deadline = Some(Instant::now() + GRACE);
@@ -296,7 +302,7 @@ impl Supervisor {
         }
     }
 
-    /// Fails if another process has ended, and this one was not told how the run ends: it would wait for ever.
+    /// Fails if another process has ended before it sent the result of the run: this one would wait for ever.
     fn check_links(&mut self) {
         if self.ending.is_decided() {
             self.closed_link = None;
@@ -340,7 +346,7 @@ fn cuts(part: Part, error: &RunError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use connectors::{SinkError, SourceError};
+    use connectors::SourceError;
 
     use super::*;
 

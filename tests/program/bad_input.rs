@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::disk::Disk;
 use super::{TestDir, changes, event, final_lists, now, two_shoppers};
 
 #[test]
@@ -35,6 +36,32 @@ fn a_truncated_file_exits_with_1_and_keeps_the_output_of_the_lines_before() {
         .assert_failure(1, &["plain.jsonl.gz: line 1,", "not compressed as its name says"]);
     dir.write("noise.jsonl.zst", b"noise");
     dir.run("--input noise.jsonl.zst").assert_failure(1, &["noise.jsonl.zst"]);
+}
+
+/// A message shows what is there, and not more of it than fits.
+#[test]
+fn messages_distinguish_strings_from_numbers_and_are_short() {
+    let dir = TestDir::new();
+    let record = |ts: &str| format!("{{\"user\":\"u\",\"item\":\"i\",\"action\":\"view\",\"ts\":{ts}}}\n");
+    let digits = format!("1{}", "0".repeat(300));
+    for (ts, part) in [
+        ("\"1763900000000\"", "found the string `1763900000000`; to read text, name its format, as in ts=NAME:ms"),
+        ("\"noon\"", "found the string `noon`"),
+        ("\"Infinity\"", "found `Infinity`"),
+        ("true", "found true"),
+        ("1e999", "timestamp of more than 30 digits is outside"),
+        ("-1e999", "timestamp of more than 30 digits is outside"),
+        (&*digits, "timestamp of more than 30 digits is outside"),
+    ] {
+        dir.write("in.jsonl", two_shoppers(5) + &record(ts));
+        dir.run("--input in.jsonl --rejects rejects.jsonl --quiet").assert_success();
+        let rejected: Value = serde_json::from_str(&dir.read("rejects.jsonl")).unwrap();
+        let detail = rejected["detail"].as_str().unwrap();
+        assert!(detail.contains(part) && detail.len() < 200, "{ts}: {detail}");
+    }
+    // In CSV everything is text.
+    dir.write("in.csv", "user,item,action,ts\nu,i,view,5\nu,i,view,noon\n");
+    dir.run("--input in.csv").assert_success().assert_stderr(&["milliseconds, found `noon`"]);
 }
 
 /// Bad records, each with the code of its reason and a part of its message.
@@ -218,16 +245,11 @@ fn a_full_disk_exits_with_1_and_names_the_file() {
 #[test]
 fn a_disk_that_fills_up_during_the_run_ends_it() {
     let dir = TestDir::new();
-    fs::create_dir(dir.path("small")).unwrap();
     let mount = dir.path("small");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&mount).output();
-    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        println!("skipped: cannot mount a tmpfs");
-        return;
-    }
+    let Some(disk) = Disk::new(&mount, "64k") else { return };
     let done = dir.run("--input generate:events=50000,users=500,items=300 --output small/out.jsonl");
     let written = fs::read_to_string(mount.join("out.jsonl"));
-    assert!(Command::new("umount").arg(&mount).status().unwrap().success());
+    drop(disk);
     done.assert_failure(1, &["small/out.jsonl: cannot write", "No space left", "free some space"]);
     let written = written.unwrap();
     changes(&written[..=written.rfind('\n').unwrap()]);
@@ -289,5 +311,99 @@ fn a_jump_of_half_a_century_takes_no_time() {
         let done = dir.run_with_stdin(&format!("--set input.batch=1 {settings}"), input.as_bytes()).assert_success();
         assert_eq!(done.summary().events, 6);
         assert!(changes(&done.stdout).len() >= 2, "{}", done.stdout);
+    }
+}
+
+/// Records that are valid and have no level, or a time that cannot be.
+#[test]
+fn records_rejected_for_level_or_time_are_kept_as_they_came() {
+    let dir = TestDir::new();
+    let future = now() + 3_600_000;
+    let lines = [
+        "{ \"user\": \"ann\", \"item\":\"bread\", \"action\":\"wave\", \"ts\":5, \"price\": {\"eur\": [1.50]} }"
+            .to_owned(),
+        format!("{{\"ts\":{future},\"user\":7,\"item\":\"\\u0062\",\"action\":\"view\",\"room\":\"r\"}}"),
+        format!("{{\"user\":\"b\",\"item\":\"c\",\"action\":\"wave\",\"ts\":5,\"text\":\"{}\"}}", "x".repeat(300_000)),
+        "{\"user\":\"b\",\"item\":\"c\",\"action\":\"wave\",\"ts\":5}\r".to_owned(),
+    ];
+    let good = two_shoppers(5);
+    let text = format!("{good}{}\n\n{good}{}\n{}\n{}\n{}", lines[0], lines[1], lines[2], lines[3], lines[0]);
+    let expected = [&lines[0], &lines[1], &lines[2][..4 << 10], lines[3].trim_end(), &lines[0]];
+    let kept = |rejects: &str| -> Vec<String> {
+        let records = rejects.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.map(|record| record["record"].as_str().unwrap().to_owned()).collect()
+    };
+    dir.write("x.jsonl", &text);
+    dir.write("y.jsonl", event("eve", "bread", "view", 5));
+    for input in
+        ["--input x.jsonl", "--input y.jsonl --input x.jsonl", "--input x.jsonl --workers 2 --set input.batch=1"]
+    {
+        dir.run(&format!("{input} --output out.jsonl --rejects rejects.jsonl")).assert_success();
+        let mut found: Vec<Value> =
+            dir.read("rejects.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        found.sort_by_key(|record| record["offset"].as_u64());
+        let found: Vec<&str> = found.iter().map(|record| record["record"].as_str().unwrap()).collect();
+        assert_eq!(found, expected, "{input}");
+    }
+    // A record of several lines, an invalid byte in a column that is not read, and an array.
+    let rows =
+        ["ann,\"bre\"\"ad\n2\",wave,5,\"more, of\nit\"", "bob , tea,view,9007199254740991,", "eve,tea,wave,5,\u{fffd}"];
+    let csv = [b"user,item,action,ts,note\n".to_vec(), rows.join("\n").into_bytes()].concat();
+    let csv = String::from_utf8(csv).unwrap().replace('\u{fffd}', "\u{1}").into_bytes();
+    dir.write("x.csv", csv.iter().map(|byte| if *byte == 1 { 0xff } else { *byte }).collect::<Vec<u8>>());
+    dir.run("--input x.csv --output out.jsonl --rejects rejects.jsonl").assert_failure(1, &["not one of 3 records"]);
+    let mut found = kept(&dir.read("rejects.jsonl"));
+    found.sort();
+    assert_eq!(found, rows);
+    let array = "{\"user\":\"ann\",\"at\":5,\"what\":\"wave\",\"items\":[{\"id\":\"a\"},{\"id\":\"b\"}]}";
+    dir.write("array.jsonl", format!("{array}\n"));
+    let columns = "--columns item=items[].id,action=what,ts=at";
+    dir.run(&format!("--input array.jsonl {columns} --output out.jsonl --rejects rejects.jsonl"));
+    assert_eq!(kept(&dir.read("rejects.jsonl")), [array, array]);
+    // Through a pipe, in pieces.
+    let mut running = dir.start(&["run", "--output", "out.jsonl", "--rejects", "rejects.jsonl"]);
+    let (start, end) = text.split_at(good.len() + 20);
+    running.send(start);
+    running.stderr.wait_for("events", Duration::from_secs(60));
+    running.send(end);
+    running.finish().assert_success();
+    assert_eq!(kept(&dir.read("rejects.jsonl")), expected);
+}
+
+#[test]
+fn an_input_that_becomes_shorter_is_a_failure() {
+    let dir = TestDir::new();
+    dir.deltarec(&["generate", "events=200000,users=500,items=300,seed=5", "--output", "x.jsonl"]).assert_success();
+    dir.deltarec(&["generate", "events=200000,users=500,items=300,seed=5", "--output", "x.jsonl.gz"]).assert_success();
+    for (input, stdin) in [("x.jsonl", ""), ("x.jsonl.gz", ""), ("-", "x.jsonl")] {
+        let file = if stdin.is_empty() { input } else { stdin };
+        let whole = fs::read(dir.path(file)).unwrap();
+        let mut command = Command::new("bash");
+        let redirected = if stdin.is_empty() { String::new() } else { format!("< {stdin}") };
+        let line = format!(
+            "exec {} run --input {input} --output /dev/stdout --set input.batch=100 --set graph.audience=all {redirected}",
+            env!("CARGO_BIN_EXE_deltarec")
+        );
+        command.args(["-c", &line]).env_remove("RUST_LOG");
+        let mut child = command
+            .current_dir(dir.path(""))
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The run waits for this pipe, so it cannot have read the file to its end.
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut out, &mut String::new()).unwrap();
+        fs::File::options().write(true).open(dir.path(file)).unwrap().set_len(1000).unwrap();
+        let drained = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()).unwrap());
+        let done = child.wait_with_output().unwrap();
+        drained.join().unwrap();
+        let stderr = String::from_utf8(done.stderr).unwrap();
+        let last = stderr.lines().last().unwrap();
+        assert_eq!(done.status.code(), Some(1), "{stderr}");
+        for part in [&format!("deltarec: {input}: line ") as &str, "byte ", "became shorter", "1000 bytes"] {
+            assert!(last.contains(part), "{part}: {last}");
+        }
+        dir.write(file, whole);
     }
 }

@@ -239,7 +239,7 @@ fn reports_usage_errors_before_anything_starts() {
         ("--hosts a:1,b:1 --process 2", &["--process 2", "numbered from 0"]),
         ("--hosts a:1,b:1 --process deltarec-x", &["deltarec-x"]),
         ("--hosts a:1,b:1 --process 0", &["--secret-file", "openssl rand"]),
-        ("--hosts a:1,b:1 --process 0 --secret-file none", &["none"]),
+        ("--hosts a:1,b:1 --process 0 --secret-file ./none", &["./none", "No such file"]),
         ("--hosts a:1,b:1 --process 0 --secret-file short", &["5 bytes", "16"]),
         ("--hosts 8.8.8.8:1,b:1 --process 0 --secret-file secret", &["8.8.8.8", "private", "--listen-publicly"]),
         ("--hosts 0.0.0.0:1,b:1 --process deltarec-0 --secret-file secret", &["0.0.0.0"]),

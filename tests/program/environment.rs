@@ -31,6 +31,22 @@ fn a_variable_that_is_set_to_nothing_is_not_set() {
 }
 
 #[test]
+fn a_filter_of_the_log_that_cannot_be_parsed_is_named() {
+    let dir = TestDir::new();
+    dir.write("x.jsonl", two_shoppers(5) + "nonsense\n");
+    for (filter, part) in [
+        ("info,deltarec=loud", "RUST_LOG: `deltarec=loud` is not a filter"),
+        ("x=[", "RUST_LOG: `x=[` is not a filter"),
+        ("info,,a=b=c", "RUST_LOG: `a=b=c` is not a filter"),
+    ] {
+        let done = with_variables(&dir, &[("RUST_LOG", filter)], "run --input x.jsonl").assert_success();
+        done.assert_stderr(&[part, "LEVEL or TARGET=LEVEL", "malformed record"]);
+    }
+    let right = with_variables(&dir, &[("RUST_LOG", "error,deltarec=warn")], "run --input x.jsonl").assert_success();
+    assert!(!right.stderr.contains("RUST_LOG"), "{}", right.stderr);
+}
+
+#[test]
 fn numbers_out_of_range_name_the_range() {
     let dir = TestDir::new();
     dir.write("x.jsonl", two_shoppers(5));

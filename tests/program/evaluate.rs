@@ -16,6 +16,27 @@ use crate::support::oracle::{self, OracleEvent, Params};
 
 const K: [usize; 2] = [3, 10];
 
+/// A limit keeps the earliest events, whatever the order of the lines, also among events of the same time.
+#[test]
+fn a_limit_does_not_depend_on_the_order_of_lines() {
+    let dir = TestDir::new();
+    let mut lines: Vec<String> = (0..600_u64)
+        .map(|n| event(&format!("u{}", n % 40), &format!("p{}", n * n % 31), "cart", 1_763_900_000_000 + n / 50))
+        .collect();
+    let mut results = BTreeSet::new();
+    for _ in 0..4 {
+        dir.write("x.jsonl", lines.concat());
+        let args = "evaluate --quiet --json out.json --input x.jsonl --events 330 --k 3,10";
+        let done = dir.deltarec(&args.split(' ').collect::<Vec<_>>()).assert_success();
+        done.assert_stderr(&["only the earliest are used"]);
+        results.insert(dir.read("out.json"));
+        lines.rotate_left(77);
+        lines.reverse();
+        lines.swap(3, 401);
+    }
+    assert_eq!(results.len(), 1);
+}
+
 /// Parameters without expiry, with a list for all users.
 fn without_expiry() -> Params {
     Params { retention: u64::MAX >> 21, audience: None, ..Params::default() }

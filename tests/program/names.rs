@@ -189,7 +189,7 @@ fn a_key_that_cannot_be_used_is_a_mistake_in_the_configuration() {
     write_secret(&dir, "short", "fifteen bytes..\n");
     for (key, parts) in [
         ("file:short", ["15 bytes, at least 16", "openssl rand -hex 32"]),
-        ("file:nowhere", ["identity.key", "file nowhere"]),
+        ("file:./nowhere", ["identity.key", "file ./nowhere"]),
         ("env:DELTAREC_NO_SUCH", ["identity.key", "DELTAREC_NO_SUCH"]),
         ("0123456789abcdef0123456789abcdef", ["env:VARIABLE", "(hidden)"]),
     ] {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 
@@ -40,12 +41,58 @@ fn wrong_settings_are_usage_errors_that_name_the_variable() {
         .assert_failure(2, &["AWS_ENDPOINT: http:// is not encrypted", "AWS_ALLOW_HTTP=true"]);
 }
 
+/// Keys that are none are noticed when the client is made, before anything is sent.
+#[test]
+fn wrong_keys_of_all_stores_name_the_variable() {
+    let dir = TestDir::new();
+    let file = |name: &str, text: &str, mode: u32| {
+        dir.write(name, text);
+        std::fs::set_permissions(dir.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let key = r#"{"private_key":"hunter2","private_key_id":"x","client_email":"a@b","disable_oauth":false}"#;
+    file("text.json", "hunter2", 0o600);
+    file("open.json", key, 0o644);
+    file("key.json", key, 0o600);
+    let name = ("AZURE_STORAGE_ACCOUNT_NAME", "shop");
+    let google = "the key of a service account in JSON";
+    for (uri, variables, parts) in [
+        ("gs://b/x", &[("GOOGLE_SERVICE_ACCOUNT_KEY", "hunter2")][..], ["GOOGLE_SERVICE_ACCOUNT_KEY: ", google]),
+        ("gs://b/x", &[("GOOGLE_SERVICE_ACCOUNT_KEY", "\"hunter2\"")], ["GOOGLE_SERVICE_ACCOUNT_KEY: ", google]),
+        ("gs://b/x", &[("GOOGLE_SERVICE_ACCOUNT_KEY", key)], ["GOOGLE_SERVICE_ACCOUNT_KEY: ", google]),
+        ("gs://b/x", &[("GOOGLE_SERVICE_ACCOUNT", "nowhere.json")], ["GOOGLE_SERVICE_ACCOUNT: ", "No such file"]),
+        ("gs://b/x", &[("GOOGLE_SERVICE_ACCOUNT", "text.json")], ["GOOGLE_SERVICE_ACCOUNT: ", google]),
+        ("gs://b/x", &[("GOOGLE_SERVICE_ACCOUNT", "key.json")], ["GOOGLE_SERVICE_ACCOUNT: ", google]),
+        ("gs://b/x", &[("GOOGLE_SERVICE_ACCOUNT", "open.json")], ["GOOGLE_SERVICE_ACCOUNT: ", "chmod 600 open.json"]),
+        ("gs://b/x", &[("GOOGLE_APPLICATION_CREDENTIALS", "text.json")], ["GOOGLE_APPLICATION_CREDENTIALS: ", google]),
+        ("az://c/x", &[("AZURE_STORAGE_ACCOUNT_KEY", "aHVudGVyMg==")], ["AZURE_STORAGE_ACCOUNT_NAME: ", "not set"]),
+        ("az://c/x", &[name, ("AZURE_STORAGE_ACCOUNT_KEY", "hunter2!")], ["AZURE_STORAGE_ACCOUNT_KEY: ", "base64"]),
+        ("az://c/x", &[name, ("AZURE_STORAGE_SAS_KEY", "hunter2")], ["AZURE_STORAGE_SAS_KEY: ", "NAME=VALUE"]),
+        (
+            "az://c/x",
+            &[name, ("AZURE_FEDERATED_TOKEN_FILE", "open.json")],
+            ["AZURE_FEDERATED_TOKEN_FILE: ", "mode 0644"],
+        ),
+        ("s3://b/x", &[("AWS_WEB_IDENTITY_TOKEN_FILE", "open.json")], ["AWS_WEB_IDENTITY_TOKEN_FILE: ", "mode 0644"]),
+    ] {
+        run_with(&dir, variables, &["snapshot", "list", "--state", uri]).assert_failure(2, &parts);
+    }
+    for (uri, part) in [
+        ("gs://u:hunter2@bucket", "GOOGLE_SERVICE_ACCOUNT"),
+        ("gs://bucket:9000/x", "GOOGLE_BASE_URL"),
+        ("az://u:hunter2@container", "AZURE_STORAGE_ACCOUNT_KEY"),
+    ] {
+        let refused = run_with(&dir, &[name], &["snapshot", "list", "--state", uri]).assert_failure(2, &[part]);
+        assert!(!refused.stderr.contains("AWS_"), "{}", refused.stderr);
+    }
+}
+
 #[test]
 fn every_part_of_a_uri_is_used_or_refused() {
     let dir = TestDir::new();
     for (uri, part) in [
         ("s3://bucket/x?y", "`?` and `#` have no meaning"),
         ("s3://bucket/x#y", "`?` and `#` have no meaning"),
+        ("s3://bucket/x&sig=hunter2", "`&` looks like a part of a query"),
         ("s3://bucket/a/../x", "write the whole path"),
         ("s3://bucket/x\n", "a line break"),
         ("s3://bucket:9000/x", "AWS_ENDPOINT"),

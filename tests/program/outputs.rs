@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
+use super::disk::Disk;
 use super::{ProcessOutput, TestDir, event, gunzip, two_shoppers};
 
 const TS: u64 = 1_763_900_000_000;
@@ -26,10 +27,10 @@ fn a_mistake_in_one_output_leaves_the_others_alone() {
     let dir = dir();
     dir.write("rejects.jsonl", OLD);
     let mistakes = [
-        ("--rejects rejects.csv", 2, "does not fit into rows"),
+        ("--rejects rejects.csv", 2, "is not an output"),
         ("--rejects nowhere/rejects.jsonl", 1, "create the folder first"),
-        ("--rejects generate:", 2, "is an input only"),
-        ("--output-similar-items items.csv", 2, "does not fit into rows"),
+        ("--rejects generate:", 2, "is not an output"),
+        ("--output-similar-items items.csv", 2, "is not an output"),
         ("--output-similar-users nowhere/users.jsonl", 1, "create the folder first"),
         ("--output-similar-users kafka://", 2, "the topic is missing"),
         ("--rejects rejects.jsonl --output-similar-users nowhere/users.jsonl", 1, "create the folder first"),
@@ -183,4 +184,152 @@ fn devices_and_pipes_are_outputs() {
             assert!(reader.join().unwrap().ends_with('\n'), "{name}{state}");
         }
     }
+}
+
+#[test]
+fn an_output_that_is_truncated_or_removed_is_a_failure() {
+    for output in ["lists.jsonl", "lists.jsonl.gz"] {
+        for (what, part) in [("truncate", "became shorter"), ("remove", "was removed")] {
+            for at_end in [false, true] {
+                let dir = dir();
+                let mut running = dir.start(&["run", "--output", output, "--rejects", "rejects.jsonl"]);
+                running.send(&two_shoppers(TS));
+                let asked = std::time::Instant::now();
+                while !fs::read(dir.path(output)).is_ok_and(|text| text.len() > 20 && text != OLD.as_bytes()) {
+                    assert!(asked.elapsed() < WAIT, "nothing is written");
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                if what == "remove" {
+                    fs::remove_file(dir.path(output)).unwrap();
+                } else {
+                    fs::File::options().write(true).open(dir.path(output)).unwrap().set_len(3).unwrap();
+                }
+                if at_end {
+                    drop(running.stdin.take());
+                } else {
+                    running.send(&event("eve", "bread", "view", TS + 1));
+                }
+                let done = running.finish_within(WAIT).assert_failure(1, &[]);
+                let last = done.stderr.lines().last().unwrap();
+                assert!(last.contains(&format!("{output}: cannot ")) && last.contains(part), "{last}");
+                assert!(what == "remove" || last.contains("3 bytes"), "{last}");
+            }
+        }
+    }
+}
+
+/// What another program moves away is written on.
+#[test]
+fn an_output_that_is_renamed_is_written_on() {
+    let dir = dir();
+    let mut running = dir.start(&["run", "--output", "out.jsonl"]);
+    running.send(&two_shoppers(TS));
+    let asked = std::time::Instant::now();
+    while fs::metadata(dir.path("out.jsonl")).map_or(0, |found| found.len()) == 0 {
+        assert!(asked.elapsed() < WAIT, "nothing is written");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    fs::rename(dir.path("out.jsonl"), dir.path("out.1.jsonl")).unwrap();
+    running.send(&event("eve", "bread", "view", TS + 1));
+    running.finish().assert_success();
+    assert_eq!(dir.read("out.1.jsonl").lines().count(), 2);
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_contents_until_the_new_ones_fit() {
+    let dir = dir();
+    let mount = dir.path("small");
+    let Some(disk) = Disk::new(&mount, "64k") else { return };
+    let packed = gzip(OLD);
+    let mut kept = Vec::new();
+    let run = |output: &str, more: &str| {
+        let input = "generate:events=50000,users=500,items=300,seed=5";
+        dir.run(&format!("--input {input} --output small/{output} --set graph.audience=all{more}"))
+    };
+    for output in ["lists.jsonl", "lists.jsonl.gz"] {
+        fs::write(mount.join(output), if output.ends_with("gz") { &packed[..] } else { OLD.as_bytes() }).unwrap();
+        fs::write(mount.join("filler"), vec![0; 64 << 10]).unwrap_err();
+        kept.push((run(output, ""), fs::read(mount.join(output)).unwrap()));
+        fs::remove_file(mount.join("filler")).unwrap();
+        fs::remove_file(mount.join(output)).unwrap();
+    }
+    // The old contents themselves make room for the new ones.
+    fs::write(mount.join("lists.jsonl"), vec![b'\n'; 64 << 10]).unwrap();
+    let replaced = dir.run("--input in.jsonl --output small/lists.jsonl");
+    let new = fs::read_to_string(mount.join("lists.jsonl"));
+    fs::write(mount.join("lists.jsonl"), OLD).unwrap();
+    let partly = run("lists.jsonl", "");
+    drop(disk);
+    let full = ["cannot write", "No space left", "what it held before is kept", "free some space"];
+    for ((done, left), old) in kept.into_iter().zip([OLD.as_bytes(), &packed]) {
+        done.assert_failure(1, &full);
+        assert_eq!(left, old);
+    }
+    replaced.assert_success();
+    assert_eq!(new.unwrap().lines().count(), 1);
+    partly.assert_failure(1, &["cannot write", "No space left", "of what it held before nothing is left"]);
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn nothing_is_written_into_the_folder_of_the_state() {
+    let dir = dir();
+    symlink("state", dir.path("link")).unwrap();
+    for state in ["state", "./state/", "link"] {
+        for args in [
+            "--output state/lists.jsonl",
+            "--output link/lists.jsonl.gz",
+            "--output state/groups/../lists.jsonl",
+            "--output lists.jsonl --rejects state/new/rejects.jsonl",
+            "--output lists.jsonl --output-similar-items state/groups/items.jsonl",
+            "--output lists.jsonl --output-similar-users ./state/users.jsonl",
+        ] {
+            let done = dir.run(&format!("--input in.jsonl {args} --state {state}"));
+            done.assert_failure(2, &["is in the folder of the state", "name another place"]);
+            assert_eq!(dir.read("lists.jsonl"), OLD);
+        }
+        // The second time the folder exists.
+        dir.run("--input in.jsonl --output other.jsonl --state state").assert_success();
+    }
+    let export = ["snapshot", "export", "--state", "state", "--output", "state/x.jsonl"];
+    dir.deltarec(&export).assert_failure(2, &["is in the folder of the state"]);
+    dir.run("--input in.jsonl --output state.jsonl --state state").assert_success();
+}
+
+/// On a file system that is sensitive to case.
+#[test]
+fn names_that_differ_in_case_are_different_outputs() {
+    let dir = dir();
+    dir.run("--input in.jsonl --output new.jsonl --rejects NEW.jsonl").assert_success();
+    assert_eq!((dir.read("new.jsonl").lines().count(), dir.read("NEW.jsonl").as_str()), (1, ""));
+}
+
+#[test]
+fn a_mistaken_output_is_told_what_outputs_are() {
+    let dir = dir();
+    for output in ["x", "x.csv", "x.json", "x.txt.gz", "x.parquet", "x.JSONL", "s3://bucket/x.jsonl", "generate:", ""] {
+        let runs = [
+            vec!["run", "--input", "in.jsonl", "--output", output],
+            vec!["run", "--input", "in.jsonl", "--output", "other.jsonl", "--rejects", output],
+            vec!["generate", "--events", "5", "--output", output],
+            vec!["snapshot", "export", "--state", "state", "--output", output],
+        ];
+        for args in runs {
+            let done = dir.deltarec(&args).assert_failure(2, &["PATH.jsonl", ".gz", ".zst", "stdout"]);
+            for wrong in ["PATH.csv", "stdin", "--format", "?format", "a list does not fit"] {
+                assert!(!done.stderr.contains(wrong), "{args:?}: {wrong}:\n{}", done.stderr);
+            }
+            assert!(args[0] != "run" || done.stderr.contains("kafka://"), "{}", done.stderr);
+        }
+    }
+    let done = dir.run("--input s3://bucket/x.jsonl").assert_failure(2, &["PATH.csv", "stdin", "generate:"]);
+    assert!(!done.stderr.contains("stdout"), "{}", done.stderr);
+    let done = dir.deltarec(&["generate", "--events", "5", "--output", "/dev/stdout"]).assert_success();
+    assert_eq!(done.stdout.lines().count(), 5);
 }

@@ -31,6 +31,15 @@ fn uris_with_passwords_are_refused_without_showing_them() {
         "s3://AKIA:hunter2@bucket/x.jsonl",
         "http://ann:hunter2@host/x.jsonl",
         "az://container/x?sig=hunter2",
+        // Typos.
+        "kafka:ann:hunter2@localhost:9/t",
+        "kafka:/ann:hunter2@localhost:9/t",
+        "kafka://localhost:hunter2/t",
+        "kafka://localhost:9,other:hunter2/t",
+        "kafka://ann%3Ahunter2%40localhost:9/t",
+        "s3://b/x&sig=hunter2",
+        "s3:b/x?sig=hunter2",
+        "gs://ann:hunter2@bucket",
     ] {
         for args in [
             &["run", "--input", uri, "--output", "out.jsonl"][..],
@@ -62,6 +71,14 @@ fn a_password_in_the_configuration_is_never_shown() {
         "kafka=hunter2",
         "kafak.security.password=hunter2",
         "password=hunter2",
+        "kafka.security.password hunter2",
+        "kafka.security.password hunter2=",
+        "hunter2",
+        "hunter2=",
+        "hunter2.x=1",
+        "graph.hunter2=1",
+        "kafka.options.hunter2=1",
+        "kafka.options.socket.timeout.ms=hunter2",
         "kafka.options.\"sasl.jaas.config\"=[\"hunter2\"]",
         "kafka.options.\"sasl.password\"=hunter2",
         "kafka.options.\"ssl.key.pem\"=hunter2",
@@ -69,6 +86,13 @@ fn a_password_in_the_configuration_is_never_shown() {
         assert_hidden(&dir, &[&run[..], &["--set", set]].concat());
     }
     assert_hidden(&dir, &["evaluate", "--input", "in.jsonl", "--sweep", "kafka.security.password=hunter2,x"]);
+    assert_hidden(&dir, &["evaluate", "--input", "in.jsonl", "--sweep", "kafka.security.password hunter2"]);
+    assert_hidden(&dir, &["run", "kafka.security.password=hunter2"]);
+    assert_hidden(&dir, &["run", "--password=hunter2"]);
+    for hosts in ["a:hunter2@h:1,b", "a:hunter2,b:1", "a:1,ann:hunter2@b:1", "ann:hunter2@b:1", "a:hunter2"] {
+        assert_hidden(&dir, &["run", "--hosts", hosts, "--process", "0"]);
+    }
+    assert_hidden(&dir, &["run", "--hosts", "a:1,b:1", "--process", "0", "--secret-file", "hunter2"]);
     for text in [
         "[kafka.security]\npassword = \"hunter2\"\n",
         "[kafka.security]\npassword = \"hunter2\n",
@@ -83,6 +107,13 @@ fn a_password_in_the_configuration_is_never_shown() {
         "[kafka]\nsecurity = \"hunter2\"\n",
         "[kafka]\ngroup = 3 \"hunter2\"\n",
         "password = \"hunter2\"\n",
+        "hunter2\n",
+        "hunter2 = \"\"\n",
+        "[hunter2]\n",
+        "[graph]\nhunter2\n",
+        "[graph]\nhunter2 = \"\"\n",
+        "hunter2 = 1\nhunter2 = 2\n",
+        "kafka.security.password hunter2\n",
         "[kafka.options]\n\"sasl.oauthbearer.config\" = \"hunter2\"\n",
     ] {
         dir.write("my.toml", text);

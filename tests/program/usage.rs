@@ -7,6 +7,90 @@ use serde_json::{Value, json};
 use super::{TestDir, event};
 
 /// Each mistake gives exit code 2 and names the remedy. Existing files are unchanged.
+/// A missing slash must not make a local file of a topic or a bucket.
+#[test]
+fn a_uri_without_its_slashes_is_a_mistake() {
+    let dir = TestDir::new();
+    dir.write("in.jsonl", super::two_shoppers(5));
+    let run = |args: &str| dir.run(args);
+    for (uri, part) in [
+        ("kafka:h/t", "kafka://BROKERS/TOPIC"),
+        ("kafka:/h/t", "two slashes are missing"),
+        ("s3:b/x.jsonl", "./NAME"),
+        ("s3://b/x.jsonl", "is not an "),
+        ("http://h/x.jsonl", "is not an "),
+        ("http:h.jsonl", "is not an "),
+        ("file:x.jsonl", "name a file by its path alone"),
+        ("file:///x.jsonl", "name a file by its path alone"),
+    ] {
+        run(&format!("--input {uri} --output out.jsonl")).assert_failure(2, &[uri, part]);
+        run(&format!("--input in.jsonl --output {uri}")).assert_failure(2, &[uri, part]);
+        run(&format!("--input in.jsonl --output out.jsonl --rejects {uri}")).assert_failure(2, &[uri, part]);
+    }
+    for (state, part) in [
+        ("s3:bucket/x", "s3: needs two slashes"),
+        ("s3:/bucket/x", "s3: needs two slashes"),
+        ("file:x", "file: needs two slashes"),
+        ("http://h/x", "http:// is not supported"),
+        ("kafka:h/t", "kafka: needs two slashes"),
+    ] {
+        run(&format!("--input in.jsonl --output out.jsonl --state {state}"))
+            .assert_failure(2, &[state, part, "name a folder"]);
+        dir.deltarec(&["snapshot", "list", "--state", state]).assert_failure(2, &[state, part]);
+    }
+    for empty in ["", " "] {
+        dir.deltarec(&["run", "--input", "in.jsonl", "--output", "out.jsonl", "--state", empty])
+            .assert_failure(2, &["--state is empty", "leave it out"]);
+    }
+    // Such a file can be named all the same.
+    dir.write("s3:in.jsonl", super::two_shoppers(5));
+    run("--input ./s3:in.jsonl --output ./kafka:out.jsonl --state ./s3:state").assert_success();
+    let mut names: Vec<String> = std::fs::read_dir(dir.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["in.jsonl", "kafka:out.jsonl", "s3:in.jsonl", "s3:state"]);
+}
+
+/// Options of librdkafka are checked before anything is opened.
+#[cfg(feature = "kafka")]
+#[test]
+fn wrong_options_of_librdkafka_are_mistakes_of_the_configuration() {
+    let dir = TestDir::new();
+    dir.write("in.jsonl", super::two_shoppers(5));
+    for (set, parts) in [
+        ("socket.timeout=3", ["kafka.options.\"socket.timeout\"", "an option that librdkafka knows"]),
+        ("socket.timeout.ms=soon", ["socket.timeout.ms", "a value that librdkafka accepts"]),
+        ("socket.timeout.ms=-7", ["socket.timeout.ms", "a value that librdkafka accepts"]),
+    ] {
+        let set = format!("--set kafka.options.{set}");
+        dir.run(&format!("{set} --input in.jsonl --output out.jsonl --state state")).assert_failure(2, &parts);
+    }
+    // Options that do not fit together, and secrets that are not there.
+    for (set, part) in [
+        (
+            "kafka.options.message.max.bytes=1000000000 kafka.options.receive.message.max.bytes=1000",
+            "receive.message.max.bytes",
+        ),
+        (
+            "kafka.security.protocol=sasl_plaintext kafka.security.mechanism=PLAIN kafka.security.username=u \
+          kafka.security.password=env:NO_SUCH_VARIABLE",
+            "NO_SUCH_VARIABLE",
+        ),
+        ("kafka.security.protocol=ssl kafka.security.ca=/nowhere.pem", "deltarec: [kafka]: "),
+    ] {
+        let sets: Vec<&str> = set.split_whitespace().flat_map(|set| ["--set", set]).collect();
+        let sets = sets.join(" ");
+        dir.run(&format!("--input in.jsonl --output kafka://127.0.0.1:9/t --state state {sets}"))
+            .assert_failure(2, &[part]);
+    }
+    assert!(!dir.path("state").exists() && !dir.path("out.jsonl").exists(), "nothing was opened");
+    dir.run("--input in.jsonl --output out.jsonl --set kafka.options.socket.timeout.ms=5000")
+        .assert_success()
+        .assert_stderr(&["[kafka.options] has no effect"]);
+}
+
 #[test]
 fn usage_errors_exit_with_2_and_name_the_remedy() {
     let dir = TestDir::new();
@@ -89,7 +173,7 @@ fn reports_all_configuration_errors_at_once() {
             "shop.toml:6: levels.buy",
             "--set graph.k=0: graph.k must be an integer from 1 to 1000",
             "graph.retention must be \"forever\" or a duration",
-            "unknown key foo",
+            "unknown key (hidden)",
         ],
     );
 }

@@ -73,6 +73,14 @@ impl Framing for Csv {
         self.splitter.find_end(bytes, start, ended)
     }
 
+    /// By another splitter: this one may be within a later record.
+    fn length(&self, bytes: &[u8], start: u64) -> Option<usize> {
+        match self.splitter.fresh().find_end(bytes, start, true) {
+            End::At(length) => Some(length),
+            End::Beyond | End::TooLong | End::Malformed(_) => None,
+        }
+    }
+
     fn restart(&mut self) {
         self.splitter.restart();
     }

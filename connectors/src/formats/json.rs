@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schema::{Reason, shortened};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -14,7 +15,12 @@ pub(crate) struct Json {
     roots: Vec<Node>,
     /// Bytes of the current record known to contain no newline.
     scanned: usize,
+    /// Number of the next records that are parsed with the text of each value at once.
+    as_text: u32,
 }
+
+/// Records after one with a number of another kind than [`Value::Integer`] that are expected to have one too.
+const MORE_AS_TEXT: u32 = 1_000;
 
 impl Json {
     /// Decodes columns: keys, keys of nested objects (`payload.user.id`), and keys in each element of one array
@@ -45,7 +51,7 @@ impl Json {
                 }
             }
         }
-        Ok(Json { roots, scanned: 0 })
+        Ok(Json { roots, scanned: 0, as_text: 0 })
     }
 }
 
@@ -61,6 +67,10 @@ impl Framing for Json {
         }
     }
 
+    fn length(&self, bytes: &[u8], _start: u64) -> Option<usize> {
+        Some(memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1))
+    }
+
     fn restart(&mut self) {
         self.scanned = 0;
     }
@@ -73,13 +83,27 @@ impl Format for Json {
             return Ok(());
         }
         let text = std::str::from_utf8(record).map_err(|_| Reason::NotUtf8)?;
-        match parse(text, &self.roots) {
-            Ok(found) => found.emit(emit),
+        // Nearly every record has short integers only. They are parsed once, without their text.
+        if self.as_text == 0 {
+            let mut found = Found::default();
+            if parse(text, &self.roots, &mut found).is_ok() {
+                found.emit(emit);
+                return Ok(());
+            }
+        }
+        let mut found = Found { keeps_text: true, ..Found::default() };
+        match parse(text, &self.roots, &mut found) {
+            Ok(()) => {
+                self.as_text = self.as_text.checked_sub(1).unwrap_or(MORE_AS_TEXT);
+                found.emit(emit);
+            }
             // Python writes NaN and Infinity, which are not JSON.
-            Err(error) => match quote_not_finite(text) {
-                Some(quoted) => parse(&quoted, &self.roots).map_err(|_| malformed(text, &error))?.emit(emit),
-                None => return Err(malformed(text, &error)),
-            },
+            Err(error) => {
+                let quoted = quote_not_finite(text).ok_or_else(|| malformed(text, &error))?;
+                let mut found = Found { keeps_text: true, ..Found::default() };
+                parse(&quoted, &self.roots, &mut found).map_err(|_| malformed(text, &error))?;
+                found.emit(emit);
+            }
         }
         Ok(())
     }
@@ -115,6 +139,9 @@ struct Found<'a> {
     /// Values of each element of the array, by column.
     elements: Vec<Vec<(usize, Value<'a>)>>,
     is_in_element: bool,
+    /// Whether numbers have their text, for exact decimals and for messages. Without it a number that is no
+    /// [`Value::Integer`] is an error.
+    keeps_text: bool,
 }
 
 impl<'a> Found<'a> {
@@ -126,17 +153,17 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn emit(self, emit: &mut dyn FnMut(&Values<'_>)) {
-        let Found { mut values, elements, .. } = self;
+    fn emit(&mut self, emit: &mut dyn FnMut(&Values<'_>)) {
+        let Found { values, elements, .. } = self;
         if elements.is_empty() {
-            emit(&values);
+            emit(values);
         }
         for element in elements {
             let columns: Vec<usize> = element.iter().map(|(column, _)| *column).collect();
-            for (column, value) in element {
+            for (column, value) in element.drain(..) {
                 values[column] = value;
             }
-            emit(&values);
+            emit(values);
             for column in columns {
                 values[column] = Value::Absent;
             }
@@ -144,12 +171,10 @@ impl<'a> Found<'a> {
     }
 }
 
-fn parse<'a>(text: &'a str, roots: &[Node]) -> serde_json::Result<Found<'a>> {
-    let mut found = Found::default();
+fn parse<'a>(text: &'a str, roots: &[Node], found: &mut Found<'a>) -> serde_json::Result<()> {
     let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_map(Object { nodes: roots, found: &mut found })?;
-    json.end()?;
-    Ok(found)
+    json.deserialize_map(Object { nodes: roots, found })?;
+    json.end()
 }
 
 /// Puts `NaN`, `Infinity` and `-Infinity` in quotes; `None` if there are none.
@@ -233,10 +258,6 @@ impl<'a> Visitor<'a> for Object<'_, '_, 'a> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(node) = map.next_key_seed(Key(self.nodes))? {
             match node {
-                Some(node) if node.children.is_empty() && node.elements.is_none() => {
-                    let value = leaf(map.next_value::<&'a RawValue>()?.get()).map_err(A::Error::custom)?;
-                    self.found.store(node.column, value);
-                }
                 Some(node) => map.next_value_seed(Member { node, found: self.found })?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -245,7 +266,7 @@ impl<'a> Visitor<'a> for Object<'_, '_, 'a> {
     }
 }
 
-/// The value of a column, from its JSON text. A number keeps its text, for exact decimals and for messages.
+/// The value of a column, from its JSON text.
 fn leaf(json: &str) -> serde_json::Result<Value<'_>> {
     Ok(match json.as_bytes().first() {
         Some(b'"') => match json.get(1..json.len() - 1) {
@@ -293,13 +314,27 @@ impl<'a> Member<'_, '_, 'a> {
     fn store(self, value: Value<'a>) {
         self.found.store(self.node.column, value);
     }
+
+    /// Refuses a number that is read without its text, unless it is where only an object is of interest.
+    fn refuse_number<E: Error>(self) -> Result<(), E> {
+        if self.node.column.is_some() { Err(E::custom("the text of the number is needed")) } else { Ok(()) }
+    }
 }
 
 impl<'a> DeserializeSeed<'a> for Member<'_, '_, 'a> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
+        if !self.found.keeps_text || self.node.column.is_none() {
+            return json.deserialize_any(self);
+        }
+        let text = <&'a RawValue>::deserialize(json)?.get();
+        let has_parts = !self.node.children.is_empty() || self.node.elements.is_some();
+        match text.as_bytes().first() {
+            Some(b'{' | b'[') if has_parts => serde_json::Deserializer::from_str(text).deserialize_any(self),
+            _ => leaf(text).map(|value| self.store(value)),
+        }
+        .map_err(D::Error::custom)
     }
 }
 
@@ -320,19 +355,20 @@ impl<'a> Visitor<'a> for Member<'_, '_, 'a> {
         Ok(())
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.store(Value::Number(number.to_string().into()));
-        Ok(())
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        match i64::try_from(number) {
+            Ok(number) => self.visit_i64(number),
+            Err(_) => self.refuse_number(),
+        }
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.store(Value::Number(number.to_string().into()));
+        self.store(Value::Integer(number));
         Ok(())
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
-        self.store(Value::Number(number.to_string().into()));
-        Ok(())
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.refuse_number()
     }
 
     fn visit_bool<E>(self, truth: bool) -> Result<(), E> {

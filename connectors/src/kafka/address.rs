@@ -24,7 +24,7 @@ impl Address {
         if brokers.is_empty() || brokers.split(',').any(|broker| broker.trim().is_empty()) {
             return Err(wrong("a broker is missing, or there is an extra comma"));
         }
-        if brokers.contains('@') {
+        if brokers.contains('@') || brokers.contains("%40") {
             return Err(wrong("a URI must not contain user and password: set them under [kafka.security]"));
         }
         // librdkafka keeps the low 16 bits of a larger number and connects elsewhere.
@@ -78,6 +78,7 @@ mod tests {
             "a/t t",
             "a/..",
             "ann:secret@a/t",
+            "ann%3Asecret%40a/t",
             "localhost:99999/t",
             "a:9092,b:65536/t",
             "a:0/t",

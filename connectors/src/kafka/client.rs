@@ -107,13 +107,12 @@ pub(super) fn base(address: &Address, options: &KafkaOptions) -> Result<ClientCo
     Ok(config)
 }
 
-/// A consumer of committed records with manual assignment of partitions. `more`: further options.
-pub(super) fn consumer(
+/// The options of a consumer.
+pub(super) fn consumer_config(
     address: &Address,
     options: &KafkaOptions,
     group: &str,
-    more: &[(&str, &str)],
-) -> Result<BaseConsumer<LoggingContext>, ClientError> {
+) -> Result<ClientConfig, ClientError> {
     let mut config = base(address, options)?;
     // Required, and used for the commits of offsets, which are for monitoring. Nothing is rebalanced.
     config.set("group.id", group);
@@ -126,6 +125,17 @@ pub(super) fn consumer(
     config.set("enable.partition.eof", "true");
     // Bounds the memory of prefetched records.
     config.set("queued.max.messages.kbytes", (options.buffer >> 10).max(1).to_string());
+    Ok(config)
+}
+
+/// A consumer of committed records with manual assignment of partitions. `more`: further options.
+pub(super) fn consumer(
+    address: &Address,
+    options: &KafkaOptions,
+    group: &str,
+    more: &[(&str, &str)],
+) -> Result<BaseConsumer<LoggingContext>, ClientError> {
+    let mut config = consumer_config(address, options, group)?;
     for (name, value) in more {
         config.set(*name, *value);
     }

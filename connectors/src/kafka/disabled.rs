@@ -40,6 +40,16 @@ pub fn is_same_topic(address: &str, _: &str, _: &KafkaOptions) -> Result<bool, O
     Err(disabled(address))
 }
 
+/// Options are not checked.
+pub fn wrong_option(_: &str, _: &str) -> Option<String> {
+    None
+}
+
+/// Options are not checked.
+pub fn check_options(_: &KafkaOptions) -> Result<(), OpenError> {
+    Ok(())
+}
+
 fn disabled(address: &str) -> OpenError {
     OpenError::Unsupported {
         uri: format!("kafka://{address}"),

@@ -272,7 +272,9 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
             self.decoder.decode(value, Received { position, stamped }, batch)
         };
         match decoded {
-            Ok(()) if self.originals && batch.len() > records => batch.attach_original(Box::new(original(message))),
+            Ok(()) if self.originals && batch.len() > records => {
+                batch.attach_original(records, Box::new(original(message)));
+            }
             Ok(()) => {}
             Err(reason) => batch.rejected.push(Rejected {
                 reason,

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 use std::env::VarError;
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use schema::{check_secret_mode, shown_secret_path};
 use serde::Serialize;
 
 /// Access to topics.
@@ -142,7 +142,7 @@ impl fmt::Display for SecretPlace {
             // The user may have written the password in place of the name.
             SecretPlace::Env(name) if !is_variable(name) => f.write_str("environment variable (name hidden)"),
             SecretPlace::Env(name) => write!(f, "environment variable {name}"),
-            SecretPlace::File(path) => write!(f, "file {}", path.display()),
+            SecretPlace::File(path) => write!(f, "file {}", shown_secret_path(path)),
         }
     }
 }
@@ -194,16 +194,8 @@ impl SecretPlace {
 /// cannot change, it only warns.
 pub fn check_secret_file(path: &Path) -> Result<(), String> {
     let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
-    let (mode, shown) = (found.mode() & 0o777, path.display());
-    let is_open = found.is_file() && mode & 0o077 != 0;
-    if !is_open {
-        return Ok(());
-    }
-    if found.uid() == rustix::process::geteuid().as_raw() {
-        return Err(format!("other users can read the secret in {shown} (mode {mode:04o}): run `chmod 600 {shown}`"));
-    }
-    if mode & 0o007 != 0 {
-        tracing::warn!(file = %shown, mode = format!("{mode:04o}"), "every user of this machine can read this secret");
+    if check_secret_mode(path, &found, rustix::process::geteuid().as_raw())? {
+        tracing::warn!(file = %path.display(), "every user of this machine can read this secret");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use schema::{Reason, check_name, shown};
 
@@ -36,7 +36,7 @@ impl Fields {
         })
     }
 
-    /// A name: text, or a whole number, whose decimal text goes to `scratch` if the input has it with a fraction or an exponent.
+    /// A name: text, or a whole number, whose decimal text goes to `scratch` unless the value has it.
     pub(super) fn name<'v>(
         &self,
         field: &'static str,
@@ -47,14 +47,11 @@ impl Fields {
         let text = match &values[column] {
             Value::Text(text) if self.stand_for_nothing(text) => return Err(self.no_value(column, text)),
             Value::Text(text) => text.as_ref(),
+            Value::Integer(number) => decimal(number, scratch),
             Value::Number(text) if is_integer(text) => text.as_ref(),
             // A float beyond 2^53 may have lost digits of the id.
             Value::Number(text) => match scaled(text, 0) {
-                Some(Scaled { floor, is_whole: true }) if floor.unsigned_abs() < 1 << 53 => {
-                    scratch.clear();
-                    write!(scratch, "{floor}").expect("writing to a String does not fail");
-                    scratch
-                }
+                Some(Scaled { floor, is_whole: true }) if floor.unsigned_abs() < 1 << 53 => decimal(floor, scratch),
                 _ => return Err(self.wrong(column, "a string or an integer", &values[column])),
             },
             other => return Err(self.wrong(column, "a string or an integer", other)),
@@ -69,13 +66,23 @@ impl Fields {
         let millis = match (value, &time.format) {
             (Value::Text(text), _) if self.stand_for_nothing(text) => return Err(self.no_value(*column, text)),
             (Value::Text(text), format) if !self.typed || time.format_named => format.parse(text, time.is_duration),
+            (Value::Integer(number), format) => format.of_integer(*number),
             (Value::Number(text), TimeFormat::Pattern(_)) if !is_integer(text) => None,
             (Value::Time(millis), _) => Some(i128::from(*millis)),
             (Value::Number(_), TimeFormat::Iso) => None,
             (Value::Number(text), format) => format.parse(text, time.is_duration),
             _ => None,
         };
-        millis.ok_or_else(|| self.wrong(*column, time.expected(), value))
+        millis.ok_or_else(|| match (self.wrong(*column, time.expected(), value), value) {
+            (Reason::WrongType { field, expected, found }, Value::Text(text))
+                if self.typed && time.format.parse(text, true).is_some() =>
+            {
+                let target = if time.is_duration { "dwell_ms" } else { "ts" };
+                let found = format!("{found}; to read text, name its format, as in {target}=NAME:ms in --columns");
+                Reason::WrongType { field, expected, found }
+            }
+            (reason, _) => reason,
+        })
     }
 
     /// Whether a text is one of the words for no value.
@@ -97,9 +104,21 @@ impl Fields {
         match value {
             Value::Absent => self.missing(column),
             Value::NotUtf8 => Reason::NotUtf8,
-            other => Reason::WrongType { field: self.columns[column].clone(), expected, found: other.describe() },
+            other => {
+                // A number in quotes is not a number. `NaN` is text here only because JSON has no such number.
+                let is_string = matches!(other, Value::Text(text) if self.typed && !text.ends_with("NaN") && !text.ends_with("Infinity"));
+                let found = if is_string { format!("the string {}", other.describe()) } else { other.describe() };
+                Reason::WrongType { field: self.columns[column].clone(), expected, found }
+            }
         }
     }
+}
+
+/// Writes a number to `scratch`.
+fn decimal(number: impl Display, scratch: &mut String) -> &str {
+    scratch.clear();
+    write!(scratch, "{number}").expect("writing to a String does not fail");
+    scratch
 }
 
 /// Whether a JSON number is an integer other than -0.

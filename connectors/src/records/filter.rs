@@ -102,7 +102,7 @@ impl Filter {
             Value::Text(text) => *text == self.value,
             Value::Bool(truth) => (if *truth { "true" } else { "false" }) == self.value,
             // The value of the condition is text here, or it would have been compared as a number.
-            Value::Number(_) | Value::Time(_) => false,
+            Value::Integer(_) | Value::Number(_) | Value::Time(_) => false,
             Value::Absent | Value::Null | Value::NotUtf8 | Value::Array | Value::Object => return false,
         };
         match self.operator {

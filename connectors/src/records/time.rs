@@ -82,6 +82,20 @@ impl TimeFormat {
             TimeFormat::Pattern(pattern) => millis(&strtime::parse(pattern, text).ok()?),
         }
     }
+
+    /// The same for an integer of a typed format.
+    pub(crate) fn of_integer(&self, number: i64) -> Option<i128> {
+        let number = i128::from(number);
+        match self {
+            TimeFormat::Millis => Some(number),
+            TimeFormat::Seconds => Some(number * 1_000),
+            TimeFormat::Micros => Some(number.div_euclid(1_000)),
+            TimeFormat::Nanos => Some(number.div_euclid(1_000_000)),
+            // Only text is a time of this format.
+            TimeFormat::Iso => None,
+            TimeFormat::Pattern(_) => self.parse(&number.to_string(), false),
+        }
+    }
 }
 
 fn iso(text: &str) -> Option<i128> {
@@ -155,6 +169,17 @@ mod tests {
         for bad in ["", "1.5", "x", "1 "] {
             assert_eq!(time("ms", bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_integer_means_the_same_as_its_text() {
+        for format in ["ms", "s", "us", "ns", "%s", "%Y%m%d"] {
+            let format = TimeFormat::of_time(format).unwrap();
+            for number in [0, 1, -1, 999, -1_000, 19_700_102, 1_763_900_000_123_999, i64::MAX, i64::MIN] {
+                assert_eq!(format.of_integer(number), format.parse(&number.to_string(), false), "{format:?} {number}");
+            }
+        }
+        assert_eq!(TimeFormat::Iso.of_integer(1_763_899_200), None);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Outputs before they are used: a file is opened and locked, a topic is looked up. Nothing is created, truncated or fenced
 //! off until a run has claimed all its outputs, so that a mistake in one of them costs the others nothing.
 
-use super::file_claim::FileClaim;
-use super::{Lines, SinkState, Stream, resume};
+use std::io;
+
+use super::file_claim::{FileClaim, claim_stdout};
+use super::output_file::OutputFile;
+use super::{Lines, SinkState, compress, resume};
 use crate::error::unsupported;
 use crate::kafka::{self, TopicClaim};
 use crate::{Format, KafkaOptions, OpenError, Sink, SinkRecord, Uri};
@@ -15,7 +18,8 @@ pub struct OutputClaim {
 
 enum Target {
     File(FileClaim),
-    Stdout,
+    /// With its file, if it is one.
+    Stdout(Option<OutputFile>),
     Topic(Box<TopicClaim>),
 }
 
@@ -34,11 +38,14 @@ impl OutputClaim {
         let name = uri.to_string();
         let target = match uri {
             Uri::File { format: Format::Csv | Format::Parquet, .. } => {
-                let advice = "write JSON lines: PATH.jsonl, .jsonl.gz or .jsonl.zst";
-                return Err(unsupported(name, "a list does not fit into rows of columns", advice));
+                return Err(unsupported(
+                    name,
+                    "outputs are JSON lines",
+                    "write to PATH.jsonl, .jsonl.gz or .jsonl.zst",
+                ));
             }
             Uri::File { path, compression, .. } => Target::File(FileClaim::new(&name, path, *compression)?),
-            Uri::Stdio => Target::Stdout,
+            Uri::Stdio => Target::Stdout(claim_stdout(&name)?),
             Uri::Generate(_) => {
                 return Err(unsupported(name, "is an input only", "write to PATH.jsonl or - (stdout)"));
             }
@@ -61,12 +68,13 @@ impl OutputClaim {
     /// Opens an output that takes lines of any kind.
     pub(crate) fn lines(self) -> Result<Lines, OpenError> {
         let OutputClaim { name, target } = self;
-        let stream = match target {
-            Target::File(file) => Stream::replacing(file.open(&name)?, file.compression),
-            Target::Stdout => Stream::stdout(),
+        let output = match target {
+            Target::File(file) => file.replacing(&name)?,
+            Target::Stdout(Some(file)) => compress::plain(file),
+            Target::Stdout(None) => compress::plain(io::stdout()),
             Target::Topic(_) => return Err(unsupported(name, "takes no lines", "write to PATH.jsonl or - (stdout)")),
         };
-        Ok(Lines::new(name, stream))
+        Ok(Lines::new(name, output))
     }
 
     /// Opens an output of changes for appending and reads the lists that it contains.
@@ -80,10 +88,10 @@ impl OutputClaim {
         match self.target {
             Target::Topic(topic) => kafka::continue_sink(&topic),
             Target::File(file) => {
-                let (stream, state) = resume::lists(&file, &self.name)?;
-                Ok((Box::new(Lines::new(self.name, stream)), state))
+                let (output, state) = resume::lists(&file, &self.name)?;
+                Ok((Box::new(Lines::new(self.name, output)), state))
             }
-            Target::Stdout => Ok((self.open()?, SinkState::default())),
+            Target::Stdout(_) => Ok((self.open()?, SinkState::default())),
         }
     }
 
@@ -103,8 +111,8 @@ impl OutputClaim {
     /// Whether the output can be read back: it is a file or a topic.
     pub fn is_readable(&self) -> bool {
         match &self.target {
-            Target::File(file) => file.is_regular,
-            Target::Stdout => false,
+            Target::File(file) => file.is_regular(),
+            Target::Stdout(_) => false,
             Target::Topic(_) => true,
         }
     }

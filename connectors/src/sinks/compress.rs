@@ -28,7 +28,7 @@ pub(crate) fn compress(writer: impl Write + Send + 'static, compression: Compres
     let buffered = |writer| BufWriter::with_capacity(CAPACITY, writer);
     Ok(match compression {
         Compression::Plain => plain(writer),
-        Compression::Gzip => Box::new(GzEncoder::new(buffered(writer), flate2::Compression::default())),
+        Compression::Gzip => Box::new(Gzip::Unstarted(Some(buffered(writer)))),
         Compression::Zstd => {
             let mut encoder = zstd::Encoder::new(buffered(writer), zstd::DEFAULT_COMPRESSION_LEVEL)?;
             // gzip always has a checksum; without one, damage may go unnoticed.
@@ -56,10 +56,41 @@ impl<W: Write + Send> Encoder for Plain<W> {
     }
 }
 
-impl<W: Write + Send> Encoder for GzEncoder<BufWriter<W>> {
+/// Writes gzip. The encoder is made for the first bytes: when it is dropped, it writes the end of a file, which would replace
+/// what an output of a run without results holds.
+enum Gzip<W: Write> {
+    Unstarted(Option<BufWriter<W>>),
+    Started(Box<GzEncoder<BufWriter<W>>>),
+}
+
+impl<W: Write> Gzip<W> {
+    fn start(&mut self) -> &mut GzEncoder<BufWriter<W>> {
+        if let Gzip::Unstarted(writer) = self {
+            let writer = writer.take().expect("it is taken once, and then started");
+            *self = Gzip::Started(Box::new(GzEncoder::new(writer, flate2::Compression::default())));
+        }
+        match self {
+            Gzip::Started(encoder) => encoder,
+            Gzip::Unstarted(_) => unreachable!("it was started above"),
+        }
+    }
+}
+
+impl<W: Write> Write for Gzip<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.start().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.start().flush()
+    }
+}
+
+impl<W: Write + Send> Encoder for Gzip<W> {
     fn finish(&mut self) -> io::Result<()> {
-        self.try_finish()?;
-        self.get_mut().flush()
+        let encoder = self.start();
+        encoder.try_finish()?;
+        encoder.get_mut().flush()
     }
 }
 

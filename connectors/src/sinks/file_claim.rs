@@ -2,12 +2,15 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::output_file::{OutputFile, OutputPipe};
+use super::{Output, compress};
 use crate::error::sink_error;
 use crate::{Compression, SinkError};
 
@@ -17,8 +20,15 @@ pub(super) struct FileClaim {
     pub(super) compression: Compression,
     /// The file, if it exists and is a regular one. Opening a pipe waits for its reader, so that is put off.
     file: Option<File>,
-    /// Whether the path is no pipe and no device.
-    pub(super) is_regular: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A file with contents, which may be missing yet.
+    Regular,
+    Pipe,
+    Device,
 }
 
 impl FileClaim {
@@ -37,8 +47,28 @@ impl FileClaim {
             None if folder_of(path).metadata().map_err(failed)?.is_dir() => None,
             None => return Err(failed(ErrorKind::NotADirectory.into())),
         };
-        let is_regular = found.is_none_or(|metadata| metadata.is_file());
-        Ok(FileClaim { path: path.to_owned(), compression, file, is_regular })
+        let kind = match found.map(|metadata| metadata.file_type()) {
+            Some(kind) if kind.is_fifo() => Kind::Pipe,
+            Some(kind) if !kind.is_file() => Kind::Device,
+            _ => Kind::Regular,
+        };
+        Ok(FileClaim { path: path.to_owned(), compression, file, kind })
+    }
+
+    /// Whether the path is no pipe and no device.
+    pub(super) fn is_regular(&self) -> bool {
+        self.kind == Kind::Regular
+    }
+
+    /// The output, whose first bytes replace what the file holds.
+    pub(super) fn replacing(&self, name: &str) -> Result<Output, SinkError> {
+        let failed = |error| sink_error(name, "create the file", error);
+        match self.kind {
+            Kind::Regular => compress(OutputFile::replacing(self.open(name)?).map_err(failed)?, self.compression),
+            Kind::Pipe => compress(OutputPipe::new(&self.path).map_err(failed)?, self.compression),
+            Kind::Device => compress(self.open(name)?, self.compression),
+        }
+        .map_err(failed)
     }
 
     /// The file, which is created if it is missing, and locked.
@@ -76,6 +106,22 @@ impl Refused {
             },
         }
     }
+}
+
+/// Claims stdout if it is a regular file, as the shell has redirected it.
+///
+/// The lock is that of another open file of this process: with the one of the shell, a lock would last as long as the shell,
+/// and two programs that it starts would share it.
+pub(super) fn claim_stdout(name: &str) -> Result<Option<OutputFile>, SinkError> {
+    let failed = |error| sink_error(name, "write", error);
+    let file = io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Ok(None);
+    }
+    // Where there is no /proc, or another user has opened the file, the shell's must do.
+    let own = File::options().write(true).open("/proc/self/fd/1").ok();
+    lock(name, own.as_ref().unwrap_or(&file)).map_err(|error| error.of(name))?;
+    OutputFile::continuing(file, own).map(Some).map_err(failed)
 }
 
 /// Opens a file for writing and locks it.

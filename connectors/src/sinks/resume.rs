@@ -9,7 +9,8 @@ use schema::ListKey;
 use serde::Deserialize;
 
 use super::file_claim::{FileClaim, lock};
-use super::{Stream, compress};
+use super::output_file::OutputFile;
+use super::{Output, compress};
 use crate::error::sink_error;
 use crate::transports::{Packing, decompress};
 use crate::{Compression, OpenError, SinkError};
@@ -38,14 +39,14 @@ struct Item {
 }
 
 /// Opens a file of changes for appending and reads the lists that it contains.
-pub(super) fn lists(file: &FileClaim, name: &str) -> Result<(Stream, SinkState), OpenError> {
+pub(super) fn lists(file: &FileClaim, name: &str) -> Result<(Output, SinkState), OpenError> {
     let mut state = SinkStateBuilder::default();
-    let stream = continue_file(file, name, |line| serde_json::from_slice(line).map(|change| state.apply(change)))?;
-    Ok((stream, state.build()))
+    let output = continue_file(file, name, |line| serde_json::from_slice(line).map(|change| state.apply(change)))?;
+    Ok((output, state.build()))
 }
 
 /// Opens a file of lines of any kind for appending.
-pub(super) fn end(file: &FileClaim, name: &str) -> Result<Stream, OpenError> {
+pub(super) fn end(file: &FileClaim, name: &str) -> Result<Output, OpenError> {
     continue_file(file, name, |_| Ok(()))
 }
 
@@ -54,13 +55,13 @@ fn continue_file(
     claim: &FileClaim,
     name: &str,
     mut see: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
-) -> Result<Stream, OpenError> {
+) -> Result<Output, OpenError> {
     let failed = |error| sink_error(name, "append to the file", error);
     let compression = claim.compression;
-    let mut output = claim.open(name)?;
-    if !claim.is_regular {
-        return Ok(Stream::replacing(output, compression));
+    if !claim.is_regular() {
+        return Ok(claim.replacing(name)?);
     }
+    let mut output = claim.open(name)?;
     // The file itself and not a link to it: the new file of a compressed output takes its place.
     let path = claim.path.canonicalize().map_err(failed)?;
     let file = File::open(&path).map_err(failed)?;
@@ -78,7 +79,8 @@ fn continue_file(
     if compression == Compression::Plain {
         let whole = each_line(file, |line| see(line), failed)?;
         output.set_len(whole).and_then(|()| output.seek(SeekFrom::End(0))).map_err(failed)?;
-        return Ok(Stream::Started(compress(output, compression).map_err(failed)?));
+        let output = OutputFile::continuing(output, None).map_err(failed)?;
+        return Ok(compress(output, compression).map_err(failed)?);
     }
     // A truncated compressed file cannot be continued: its lines are compressed again, into a file that takes its place.
     let mut beside = path.clone().into_os_string();
@@ -86,12 +88,17 @@ fn continue_file(
     let new = create_new(Path::new(&beside)).map_err(failed)?;
     new.set_permissions(file.metadata().map_err(failed)?.permissions()).map_err(failed)?;
     lock(name, &new).map_err(|error| error.of(name))?;
+    let new = OutputFile::continuing(new, None).map_err(failed)?;
     let mut packed = compress(new, compression).map_err(failed)?;
     let lines = decompress(file, Packing::of(Some(compression), compression));
-    each_line(lines, |line| see(line).and_then(|()| packed.write_all(line).map_err(failed)), failed)?;
-    packed.flush().map_err(failed)?;
-    std::fs::rename(&beside, &path).map_err(failed)?;
-    Ok(Stream::Started(packed))
+    let copied = each_line(lines, |line| see(line).and_then(|()| packed.write_all(line).map_err(failed)), failed)
+        .and_then(|_| packed.flush().and_then(|()| std::fs::rename(&beside, &path)).map_err(failed));
+    if let Err(error) = copied {
+        // The output is as it was. What stays of the copy is removed by the next run at the latest.
+        drop(std::fs::remove_file(&beside));
+        return Err(error.into());
+    }
+    Ok(packed)
 }
 
 /// Creates a file that did not exist. What a killed run left under the name is removed; a link there is not followed.

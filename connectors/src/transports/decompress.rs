@@ -1,11 +1,11 @@
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
+use super::input_file;
 use crate::Compression;
-use crate::error::Unreadable;
+use crate::error::Explained;
 
 /// Decompressed bytes of an input.
 pub(crate) type ByteStream = Box<dyn Read + Send>;
@@ -48,12 +48,7 @@ impl Packing {
 }
 
 pub(crate) fn open_file(path: &Path, packing: Packing) -> io::Result<ByteStream> {
-    let file = File::open(path)?;
-    // Opening a folder succeeds, and the first read would fail.
-    if file.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok(decompress(file, packing))
+    Ok(decompress(input_file::open(path)?, packing))
 }
 
 /// Decompresses every member (gzip) or frame (Zstandard). Damage and truncation are errors of a read, after all bytes before.
@@ -96,7 +91,7 @@ impl<R: Read + Send + 'static> Read for Unpacked<R> {
                 Compression::Zstd => Box::new(Zstd::new(BufReader::with_capacity(CHUNK, stream))?),
                 Compression::Plain if *packing == Packing::Unknown => Box::new(stream),
                 Compression::Plain => {
-                    return Err(Unreadable::new(
+                    return Err(Explained::new(
                         "the content is not compressed data",
                         "the file is damaged or not compressed as its name says: get a good copy, or add ?compression=none",
                     )
@@ -121,7 +116,7 @@ fn may_become_packed(start: &[u8]) -> bool {
 /// The compression that the first bytes of an input show.
 fn found(start: &[u8]) -> io::Result<Compression> {
     let unreadable =
-        |what| Err(Unreadable::new(what, "unpack it first; a pipe works too: unpack | deltarec run").into());
+        |what| Err(Explained::new(what, "unpack it first; a pipe works too: unpack | deltarec run").into());
     match start {
         [0x50..=0x5f, rest @ ..] if rest.starts_with(ZSTD_SKIPPABLE) => Ok(Compression::Zstd),
         _ if start.starts_with(GZIP) => Ok(Compression::Gzip),
@@ -159,7 +154,7 @@ impl<R: BufRead> Read for Gzip<R> {
                 match bytes.iter().position(|byte| *byte != 0) {
                     Some(0) if !is_padded && bytes[0] == GZIP[0] => break,
                     Some(_) => {
-                        return Err(Unreadable::new(
+                        return Err(Explained::new(
                             "other bytes follow the end of the gzip data",
                             "everything before was read: remove what follows, or get a good copy",
                         )
@@ -194,14 +189,14 @@ impl<R: BufRead> Read for Zstd<R> {
         self.0.read(into).map_err(|error| {
             let text = error.to_string();
             if text.contains("too much memory") || text.contains("Frame parameter") {
-                return Unreadable::new(
+                return Explained::new(
                     "the zstd window is larger than 2 GiB",
                     "unpack it first: zstd -d --long=31 --memory=4GB FILE",
                 )
                 .into();
             }
             if text.contains("Unknown frame descriptor") {
-                return Unreadable::new(
+                return Explained::new(
                     "other bytes follow the end of the zstd data",
                     "everything before was read: remove what follows, or get a good copy",
                 )

@@ -1,7 +1,7 @@
 use std::io;
 
 use super::ReadBuffer;
-use crate::error::Unreadable;
+use crate::error::Explained;
 use crate::formats::csv::{Csv, is_blank};
 use crate::formats::{End, Framing};
 
@@ -17,7 +17,7 @@ pub(crate) fn read_header(buffer: &mut ReadBuffer, csv: &mut Csv, max_record: us
     }
     let names = csv.names(&buffer.bytes()[..length]);
     if names.iter().any(|name| name.contains('\r')) {
-        return Err(Unreadable::CR_ONLY.into());
+        return Err(Explained::CR_ONLY.into());
     }
     let ended = buffer.bytes().get(length) == Some(&b'\n');
     buffer.consume(length + usize::from(ended));
@@ -29,7 +29,7 @@ pub(crate) fn number_columns(buffer: &mut ReadBuffer, csv: &mut Csv, max_record:
     let Some(length) = find_first(buffer, csv, max_record)? else { return Ok(Vec::new()) };
     let fields = csv.names(&buffer.bytes()[..length]);
     if fields.iter().any(|field| field.contains('\r')) {
-        return Err(Unreadable::CR_ONLY.into());
+        return Err(Explained::CR_ONLY.into());
     }
     csv.restart();
     Ok((1..=fields.len()).map(|number| number.to_string()).collect())
@@ -52,12 +52,12 @@ fn find_first(buffer: &mut ReadBuffer, csv: &mut Csv, max_record: usize) -> io::
             }
             End::Beyond => buffer.fill()?,
             End::TooLong if memchr::memchr(b'\n', bytes).is_none() && memchr::memchr(b'\r', bytes).is_some() => {
-                return Err(Unreadable::CR_ONLY.into());
+                return Err(Explained::CR_ONLY.into());
             }
             End::TooLong => {
-                return Err(Unreadable::header(format!("the header is longer than {max_record} bytes")).into());
+                return Err(Explained::header(format!("the header is longer than {max_record} bytes")).into());
             }
-            End::Malformed(detail) => return Err(Unreadable::header(format!("in the header {detail}")).into()),
+            End::Malformed(detail) => return Err(Explained::header(format!("in the header {detail}")).into()),
         }
     }
 }

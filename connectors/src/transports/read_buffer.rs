@@ -4,7 +4,7 @@ use schema::Position;
 
 use super::ByteStream;
 use crate::Fingerprint;
-use crate::error::Unreadable;
+use crate::error::Explained;
 
 const INITIAL_CAPACITY: usize = 128 << 10;
 
@@ -71,6 +71,12 @@ impl ReadBuffer {
         &self.head
     }
 
+    /// The bytes from this offset in the stream on, if they are still in memory: those consumed since the last fill are.
+    pub(crate) fn since(&self, byte: u64) -> Option<&[u8]> {
+        let back = usize::try_from(self.byte.checked_sub(byte)?).ok()?;
+        self.buffer.get(self.start.checked_sub(back)?..self.end)
+    }
+
     /// The last bytes that were consumed, at most [`Fingerprint::BYTES`].
     pub(crate) fn before(&self) -> &[u8] {
         &self.buffer[self.start - self.start.min(Fingerprint::BYTES)..self.start]
@@ -93,7 +99,7 @@ impl ReadBuffer {
                 self.consume(BYTE_ORDER_MARK.len());
             }
             if is_utf16(self.bytes()) {
-                return Err(Unreadable::UTF16.into());
+                return Err(Explained::UTF16.into());
             }
         }
         Ok(())

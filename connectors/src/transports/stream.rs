@@ -177,6 +177,14 @@ impl<R: Record, D: Decoder<R> + Framing> Source<R> for StreamSource<D> {
         }
     }
 
+    /// The bytes of a batch stay in the buffer until the next poll, so nothing is kept of the records that are not asked for.
+    fn text(&self, batch: &Batch<R>, index: usize) -> Option<String> {
+        let Position::Line { byte, .. } = batch.position(index)? else { return None };
+        let bytes = self.buffer.since(byte)?;
+        let record = &bytes[..self.decoder.length(bytes, byte)?];
+        Some(kept_text(record.strip_suffix(b"\n").unwrap_or(record), self.max_record_bytes))
+    }
+
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
         let SourcePosition::Line { line, byte, fingerprint } = *position else {
             return Err(self.seek_error("cannot resume a file at offsets of a topic".into()));
@@ -211,13 +219,12 @@ impl<R: Record, D: Decoder<R> + Framing> Source<R> for StreamSource<D> {
 
 /// Of a record that is too long, `limit` bytes are kept at most, so that the result does not depend on the sizes of reads.
 fn rejected(reason: Reason, source: &str, position: Position, record: &[u8], limit: usize) -> Rejected {
+    let record = kept_text(record, limit);
+    Rejected { reason, source: source.to_owned(), position, record, original: None }
+}
+
+/// The text that is kept of a record.
+fn kept_text(record: &[u8], limit: usize) -> String {
     let kept = &record[..record.len().min(MAX_REJECTED_BYTES).min(limit)];
-    let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
-    Rejected {
-        reason,
-        source: source.to_owned(),
-        position,
-        record: String::from_utf8_lossy(kept).into_owned(),
-        original: None,
-    }
+    String::from_utf8_lossy(kept.strip_suffix(b"\r").unwrap_or(kept)).into_owned()
 }

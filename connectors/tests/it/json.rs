@@ -1,7 +1,7 @@
 use connectors::{Format, InputOptions};
 use schema::{Position, Reason};
 
-use crate::support::{columns, filtered, json, read, source};
+use crate::support::{Outcome, Owned, columns, filtered, json, line_of, read, source};
 
 /// The reason why a line is rejected.
 fn reason(line: impl AsRef<[u8]>) -> Reason {
@@ -65,6 +65,55 @@ fn whole_numbers_are_integers_however_they_are_written() {
         assert_eq!(read_csv(ts).events[0].ts, 1_700_000_000_000, "{ts}");
     }
     assert_eq!(read_csv("1700000000000.5").codes(), ["wrong_type:ts"]);
+}
+
+/// After a record with a decimal number, records are parsed in another way for a while.
+#[test]
+fn a_record_means_the_same_after_one_with_a_decimal_number() {
+    /// With a decimal number in a column of each of the mappings below.
+    const DECIMAL: &str = r#"{"user":1.5,"ts":1.5}"#;
+    let numbers = ["0", "-0", "7", "-7", "1.0", "1.5", "-1e3", "9007199254740993", "9223372036854775807"];
+    let large =
+        ["9223372036854775808", "-9223372036854775808", "-9223372036854775809", "123456789012345678901234567890"];
+    let others = ["\"u\"", "\"\\u54c1\"", "\"\\ud800\"", "\"7\"", "\"NULL\"", "null", "true", "[1.5]", "{\"a\":1e400}"];
+    let bad = ["NaN", "1e400", "-", "01", "\"", "[", ""];
+    let values: Vec<&str> = [&numbers[..], &large, &others, &bad].concat();
+    let all = ["user=a", "user=a.b", "item=a[]", "item=a[].b", "ts=a:s", "ts=a:us", "ts=a:ns", "ts=a:iso", "ts=a:%s"];
+    for given in [&all[..], &["dwell_ms=a", "room=a", "item=user"]].concat() {
+        let options = InputOptions { rooms: true, ..columns(given) };
+        let filters = filtered(&["a>=1", "a!=x"]).filters;
+        for options in [options.clone(), InputOptions { filters, ..options }] {
+            for value in &values {
+                for value in [(*value).to_owned(), format!("{{\"b\":{value}}}"), format!("[{value},{{\"b\":{value}}}]")]
+                {
+                    let line = format!(r#"{{"user":1,"item":2,"action":"watch","ts":3,"room":4,"a":{value}}}"#);
+                    let read = |text: &str| read(text, Format::JsonLines, &options);
+                    let reasons =
+                        |outcome: &Outcome| outcome.rejected.iter().map(|rejected| rejected.reason.clone()).collect();
+                    let (alone, mut after) = (read(&format!("\n{line}")), read(&format!("{DECIMAL}\n{line}")));
+                    after.events.retain(|event| event.line() == 2);
+                    after.rejected.retain(|rejected| line_of(rejected.position) == 2);
+                    let (alone_reasons, after_reasons): (Vec<Reason>, Vec<Reason>) = (reasons(&alone), reasons(&after));
+                    assert_eq!(alone_reasons, after_reasons, "{given}: {line}");
+                    let without_position = |outcome: Outcome| {
+                        let position = Position::Line { line: 0, byte: 0 };
+                        outcome.events.into_iter().map(|event| Owned { position, ..event }).collect::<Vec<_>>()
+                    };
+                    assert_eq!(without_position(alone), without_position(after), "{given}: {line}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_in_an_array_keep_their_digits() {
+    let line = r#"{"user":1,"action":"a","ts":1,"items":[12345678901234567890123,7,1e3,9007199254740993.0]}"#;
+    let outcome = read(line, Format::JsonLines, &columns("item=items[]"));
+    let items: Vec<_> = outcome.events.iter().map(|event| event.item.as_str()).collect();
+    assert_eq!(items, ["12345678901234567890123", "7", "1000"]);
+    let reason = outcome.rejected[0].reason.to_string();
+    assert!(reason.ends_with("expected a string or an integer, found 9007199254740993.0"), "{reason}");
 }
 
 #[test]

@@ -70,5 +70,5 @@ fn an_unsupported_uri_is_a_usage_error_with_advice() {
     assert!(sink("generate:").contains("input only"));
     let lines = |uri: &str| usage(open_lines(&uri.parse().unwrap()).err().unwrap());
     assert!(lines("kafka://127.0.0.1:1/t").contains("PATH.jsonl"));
-    assert!(sink("/nowhere/out.csv.gz").contains("write JSON lines"));
+    assert!(sink("/nowhere/out.csv.gz").contains("outputs are JSON lines"));
 }

@@ -9,7 +9,9 @@ use ::parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type, Int6
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
-use connectors::{Batch, InputOptions, InputUri, OpenError, Polled, Source, SourcePosition, open_source};
+use connectors::{
+    Batch, InputOptions, InputUri, OpenError, Polled, Source, SourcePosition, begins_as_before, open_source,
+};
 use schema::{Event, Position};
 
 use crate::support::{Outcome, columns, drain};
@@ -120,9 +122,11 @@ fn resumes_at_any_row() {
     for row in [0, 1, 699, 700, 701, 1399, 1999, 2000] {
         let mut source = open(&path, &options()).unwrap();
         source.resume_at(&SourcePosition::from(Position::Line { line: row + 1, byte: row })).unwrap();
-        assert_eq!(
-            source.position(&Batch::default(), 0),
-            SourcePosition::from(Position::Line { line: row + 1, byte: row })
+        let position = source.position(&Batch::default(), 0);
+        assert!(
+            matches!(position, SourcePosition::Line { line, byte, fingerprint } if (line, byte, fingerprint.is_some())
+                == (row + 1, row, row > 0)),
+            "{row}: {position:?}"
         );
         let rest = drain(source.as_mut());
         let expected: Vec<_> = whole.events.iter().filter(|event| event.line() > row).cloned().collect();
@@ -157,6 +161,46 @@ fn a_file_that_is_not_whole_is_an_error_with_advice() {
             assert!(outcome.events.len() <= ROWS as usize);
         }
     }
+}
+
+/// As a file of lines, a Parquet file is known by its contents.
+#[test]
+fn another_file_in_its_place_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.parquet");
+    write(&path, Codec::UNCOMPRESSED);
+    let whole = fs::read(&path).unwrap();
+    let uri = path.to_str().unwrap().parse::<InputUri>().unwrap().uri;
+    let mut source = open(&path, &options()).unwrap();
+    let start = source.position(&Batch::default(), 0);
+    assert!(matches!(start, SourcePosition::Line { fingerprint: None, .. }));
+    assert_eq!(begins_as_before(&uri, &start), None);
+    let mut batch = Batch::default();
+    source.poll(&mut batch).unwrap();
+    let position = source.position(&batch, 300);
+    let stored = serde_json::to_string(&position).unwrap();
+    assert_eq!(serde_json::from_str::<SourcePosition>(&stored).unwrap(), position);
+    assert_eq!(begins_as_before(&uri, &position), Some(true));
+    open(&path, &options()).unwrap().resume_at(&position).unwrap();
+    // Positions of earlier versions have no fingerprint.
+    let SourcePosition::Line { line, byte, .. } = position else { panic!("{position:?}") };
+    open(&path, &options()).unwrap().resume_at(&SourcePosition::Line { line, byte, fingerprint: None }).unwrap();
+    // Other contents, and another form of the same ones.
+    let refused = |what: &str| {
+        let error = open(&path, &options()).unwrap().resume_at(&position).unwrap_err();
+        assert!(
+            error.cause.is_none() && error.to_string().contains("is not the file that was read"),
+            "{what}: {error}"
+        );
+    };
+    write(&path, Codec::GZIP(GzipLevel::default()));
+    refused("compressed");
+    assert_eq!(begins_as_before(&uri, &position), Some(false));
+    let mut changed = whole.clone();
+    changed[100] ^= 1;
+    fs::write(&path, changed).unwrap();
+    refused("a byte at the start");
+    assert_eq!(begins_as_before(&uri, &position), Some(false));
 }
 
 #[test]

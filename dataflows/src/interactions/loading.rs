@@ -38,7 +38,7 @@ impl Loading {
         first < last && last == Time::MAX
     }
 
-    /// If tick `time` is part of a load: a tick up to which the load surely continues. Everything before `upper` is complete. A
+    /// If tick `time` is part of a load: a lower bound on the tick at which the load ends. Everything before `upper` is complete. A
     /// load that the end of the input has cut short is over.
     pub(crate) fn continues_until(&self, time: Time, upper: Time) -> Option<Time> {
         let (first, last) = self.ticks.get();

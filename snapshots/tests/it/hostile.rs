@@ -162,7 +162,7 @@ const CASES: &[(&str, Harm, Option<u64>, u64, &str)] = &[
         3,
         "",
     ),
-    ("no manifest", |folder| fs::remove_dir_all(folder.join("manifests")).unwrap(), None, 1, ""),
+    ("no manifest", |folder| fs::remove_dir_all(folder.join("manifests")).unwrap(), None, 3, ""),
     ("no group", |folder| fs::remove_dir_all(folder.join("groups")).unwrap(), None, 3, ": it is missing"),
     (
         "a huge manifest",
@@ -286,6 +286,10 @@ fn a_lost_manifest_is_noticed() {
         fs::write(folder.path().join("lock"), noise).unwrap();
         assert_eq!(store.newest().unwrap().missing, Some(Missing { sequence: 2, was_published: false }));
     }
+    // Nothing stays of a longer text.
+    fs::write(folder.path().join("lock"), "184467440737095516150000000000\nmore\n").unwrap();
+    take(&store, 3, RUN);
+    assert_eq!(fs::read_to_string(folder.path().join("lock")).unwrap(), "0000000003\n");
 }
 
 #[test]

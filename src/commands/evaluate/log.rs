@@ -3,6 +3,7 @@
 //! Nothing depends on the order of the lines: many logs have only dates, and sorting such a log by item would decide
 //! which of a day's events is the last one.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use connectors::{Batch, Polled, RawEvent, RejectLog};
@@ -43,13 +44,13 @@ pub(super) struct Log {
     /// Number of valid events that the levels ignore.
     pub(super) ignored: u64,
     pub(super) rejected: u64,
-    /// Whether the log was truncated at the limit.
+    /// Whether the log had more events than the limit, of which the earliest were kept.
     pub(super) cut: bool,
 }
 
 impl Log {
     /// Reads all inputs, validates events as a run with this configuration does, and sorts them; `seed` draws the order of
-    /// events of the same time. Reads at most `limit` events. `None` if it was stopped.
+    /// events of the same time. Keeps the first `limit` events in this order. `None` if it was stopped.
     pub(super) fn read(
         inputs: Vec<Input>,
         config: &Config,
@@ -64,7 +65,7 @@ impl Log {
         let mut reject = |rejected: &schema::Rejected| {
             rejects.record(rejected).map_err(|error| Failure::Running(anyhow::Error::new(error)))
         };
-        'inputs: for mut input in inputs {
+        for mut input in inputs {
             let mut batch = Batch::default();
             let mut polled = Polled::Ready;
             while polled != Polled::Finished {
@@ -74,7 +75,7 @@ impl Log {
                 batch.clear();
                 polled = input.source.poll(&mut batch).map_err(|error| Failure::Running(error.into()))?;
                 batch.rejected.iter().try_for_each(&mut reject)?;
-                for event in (0..batch.len()).filter_map(|at| batch.get(at)) {
+                for (at, event) in (0..batch.len()).filter_map(|at| Some((at, batch.get(at)?))) {
                     let reason = match config.levels.effect(event.action, event.dwell_ms) {
                         Err(reason) => reason,
                         Ok(_) if event.ts > latest => Reason::Future { ts: event.ts, limit: latest },
@@ -82,20 +83,21 @@ impl Log {
                             builder.log.ignored += 1;
                             continue;
                         }
-                        Ok(Effect::Counts(_)) if builder.log.events.len() < limit => match builder.push(event) {
+                        Ok(Effect::Counts(_)) => match builder.push(event) {
                             Ok(()) => continue,
                             Err(reason) => reason,
                         },
-                        Ok(Effect::Counts(_)) => {
-                            builder.log.cut = true;
-                            break 'inputs;
-                        }
                     };
-                    reject(&rejected(reason, input.source.name(), event))?;
+                    rejected(reason, &*input.source, &batch, at).iter().try_for_each(&mut reject)?;
+                }
+                // Each time an eighth has come on top, so that an event is moved eight times at most.
+                if builder.log.events.len() > limit + limit / 8 + 10_000 {
+                    builder.keep_earliest(limit, seed);
                 }
                 progress.at(builder.log.events.len());
             }
         }
+        builder.keep_earliest(limit, seed);
         let mut log = builder.log;
         log.rejected = rejects.total();
         log.sort(seed);
@@ -106,12 +108,7 @@ impl Log {
     /// Sorts the events, and numbers users and items in the order in which they appear then.
     fn sort(&mut self, seed: u64) {
         let Log { events, users, items, actions, .. } = self;
-        let draw = |event: &LogEvent| {
-            let (user, item) = (users[event.user as usize], items[event.item as usize]);
-            // Ids and actions settle what a collision of the draw, and events that differ in the action only, leave open.
-            (mix(mix(mix(seed) ^ user) ^ item), user, item, &actions[usize::from(event.action)], event.dwell_ms)
-        };
-        events.sort_unstable_by(|a, b| a.ts.cmp(&b.ts).then_with(|| draw(a).cmp(&draw(b))));
+        events.sort_unstable_by(in_order(users, items, actions, seed));
         *users = renumber(events, users, |event| &mut event.user);
         *items = renumber(events, items, |event| &mut event.item);
     }
@@ -151,6 +148,21 @@ impl Log {
     }
 }
 
+/// The order of events: by time, and at the same time as drawn from the seed.
+fn in_order(
+    users: &[UserId],
+    items: &[ItemId],
+    actions: &[String],
+    seed: u64,
+) -> impl Fn(&LogEvent, &LogEvent) -> Ordering {
+    let draw = move |event: &LogEvent| {
+        let (user, item) = (users[event.user as usize], items[event.item as usize]);
+        // Ids and actions settle what a collision of the draw, and events that differ in the action only, leave open.
+        (mix(mix(mix(seed) ^ user) ^ item), user, item, &actions[usize::from(event.action)], event.dwell_ms)
+    };
+    move |a, b| a.ts.cmp(&b.ts).then_with(|| draw(a).cmp(&draw(b)))
+}
+
 /// Numbers the ids by their first event. Returns the ids by their new numbers.
 fn renumber(events: &mut [LogEvent], ids: &[u64], number: fn(&mut LogEvent) -> &mut u32) -> Vec<u64> {
     let mut numbers = vec![None; ids.len()];
@@ -177,6 +189,24 @@ struct Builder {
 type Numbers = IdMap<(u32, Box<str>)>;
 
 impl Builder {
+    /// Drops all events but the first `limit` in their order, which is not that of the lines, and the names of the others.
+    fn keep_earliest(&mut self, limit: usize, seed: u64) {
+        let Log { events, users, items, actions, cut, .. } = &mut self.log;
+        if events.len() <= limit {
+            return;
+        }
+        *cut = true;
+        events.select_nth_unstable_by(limit, in_order(users, items, actions, seed));
+        events.truncate(limit);
+        *users = renumber(events, users, |event| &mut event.user);
+        *items = renumber(events, items, |event| &mut event.item);
+        for (numbers, ids) in [(&mut self.users, &*users), (&mut self.items, &*items)] {
+            let mut names = std::mem::take(numbers);
+            let kept = ids.iter().zip(0..).filter_map(|(id, number)| Some((*id, (number, names.remove(id)?.1))));
+            *numbers = kept.collect();
+        }
+    }
+
     /// Fails if a name has the id of another one.
     fn push(&mut self, event: RawEvent<'_>) -> Result<(), Reason> {
         let user = number(&mut self.users, &mut self.log.users, "user", event.user)?;
@@ -256,6 +286,38 @@ pub(super) mod tests {
             lines.swap(3, 31);
             lines.reverse();
             assert_eq!(sorted(&lines, 1), expected);
+        }
+    }
+
+    #[test]
+    fn the_earliest_events_are_kept_whatever_the_order_of_lines() {
+        let mut lines: Vec<(String, String, u64)> =
+            (0..60_u64).map(|n| (format!("u{}", n % 7), format!("p{}", n % 11), n / 20)).collect();
+        let kept = |lines: &[(String, String, u64)], limit, step: usize| {
+            let mut builder = Builder::default();
+            for (at, (user, item, ts)) in lines.iter().enumerate() {
+                let position = schema::Position::Line { line: 1, byte: 0 };
+                builder.push(RawEvent::new(user, item, "view", *ts, position)).unwrap();
+                if at % step == 0 {
+                    builder.keep_earliest(limit, 5);
+                }
+            }
+            builder.keep_earliest(limit, 5);
+            assert_eq!((builder.users.len(), builder.log.cut), (builder.log.users.len(), limit < 60));
+            let mut log = builder.log;
+            log.sort(5);
+            (log.events, log.users, log.items)
+        };
+        let (all, ..) = kept(&lines, 60, 1);
+        for limit in [1, 7, 25, 59] {
+            let expected = kept(&lines, limit, 100);
+            assert!(expected.0.iter().map(|event| event.ts).eq(all[..limit].iter().map(|event| event.ts)));
+            for step in [1, 3, 50] {
+                lines.rotate_left(7);
+                lines.swap(3, 31);
+                lines.reverse();
+                assert_eq!(kept(&lines, limit, step), expected, "{limit} {step}");
+            }
         }
     }
 

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use anyhow::{anyhow, ensure};
-use schema::shown;
 
 use super::protocol::Protocol;
-use crate::config::Config;
+use crate::config::{Config, public_key, public_set};
 use crate::failure::Failure;
 
 /// Limit of the combinations; more are probably a mistake.
@@ -64,7 +63,7 @@ fn sweep(text: &str, protocol: Protocol) -> anyhow::Result<(&str, Vec<&str>)> {
     // Without the values: a key that cannot be compared may be that of a secret.
     let (key, values) = text.split_once('=').unwrap_or((text, ""));
     let key = key.trim();
-    let shown = shown(key);
+    let shown = if text.contains('=') { public_key(key) } else { public_set(text) };
     ensure!(text.contains('='), "--sweep {shown}: write KEY=A,B,C, as in graph.resolution=2,4,8");
     ensure!(
         key.starts_with("graph.") || key.starts_with("levels.") || key.starts_with("trending."),

@@ -9,6 +9,7 @@ use super::Failure;
 use crate::commands::simulation;
 use crate::config::Config;
 use crate::engine::{Input, Simulated};
+use crate::stdio::check_stdin;
 
 /// Arguments for the inputs of a run.
 #[derive(Debug, Args)]
@@ -85,7 +86,8 @@ impl InputArgs {
         reading
     }
 
-    /// Opens the inputs of [`InputArgs::uris`]. `originals`: batches keep the original records of topics, for a dead-letter topic.
+    /// Opens the inputs of [`InputArgs::uris`]. `originals`: batches keep the original records of topics, for
+    /// the output of rejected records.
     pub(crate) fn open(&self, config: &Config, originals: bool) -> Result<Vec<Input>, Failure> {
         let columns = self.columns.as_deref().map(str::parse::<Columns>).transpose().map_err(OpenError::from)?;
         let filters: Result<_, _> = self.filters.iter().map(|filter| filter.parse::<Filter>()).collect();
@@ -140,6 +142,10 @@ fn open(uri: &Uri, options: &InputOptions) -> Result<Input, Failure> {
             let waits = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
             Ok(Input { source: open_source(uri, options)?, waits })
         }
-        Uri::Stdio | Uri::Kafka(_) => Ok(Input { source: open_source(uri, options)?, waits: true }),
+        Uri::Stdio => {
+            check_stdin()?;
+            Ok(Input { source: open_source(uri, options)?, waits: true })
+        }
+        Uri::Kafka(_) => Ok(Input { source: open_source(uri, options)?, waits: true }),
     }
 }

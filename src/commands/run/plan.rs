@@ -1,13 +1,11 @@
 //! The plan of a run: everything that the arguments and the configuration decide before anything is opened.
 
-use std::path::Path;
-
 use anyhow::{anyhow, bail, ensure};
-use connectors::{Compression, Format, OpenError, Uri};
+use connectors::{OpenError, Uri};
 
 use super::{ClockArg, InputArgs, RunArgs};
 use crate::cluster::Member;
-use crate::commands::same::Place;
+use crate::commands::same::{Place, is_within, state_folder};
 use crate::config::Config;
 use crate::engine::{Clock, Show};
 use crate::failure::Failure;
@@ -102,24 +100,23 @@ pub(super) fn plan(
     if args.rebuild && config.state.uri.is_none() {
         return Err(Failure::Usage(anyhow!("--rebuild needs a state to rebuild: --state URI")));
     }
+    warn_of_unused(&endpoints, &config);
     let workers = usize::from(args.workers);
     Ok(RunPlan::Coordinator(Box::new(CoordinatorPlan { config, workers, member, endpoints })))
 }
 
-pub(super) fn uri(text: &str) -> Result<Uri, Failure> {
-    text.parse().map_err(|error| Failure::from(OpenError::from(error)))
+/// Warns of settings that this run does not use: probably something else is meant, or missing.
+fn warn_of_unused(endpoints: &Endpoints, config: &Config) {
+    if !config.kafka.more.is_empty() && !endpoints.has_topic() {
+        tracing::warn!("[kafka.options] has no effect: no input and no output is a topic");
+    }
+    if config.input.max_jump.is_some() && endpoints.clock == Clock::Wall {
+        tracing::warn!("input.max_jump has no effect by the wall clock: input.max_skew limits timestamps");
+    }
 }
 
-/// An output. A pipe or a device needs no extension: it takes JSON lines.
 fn output_uri(text: &str) -> Result<Uri, Failure> {
-    match uri(text) {
-        // Opened by its name, it would have a position of its own and lose what a shell's `>>` keeps.
-        _ if matches!(text, "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => Ok(Uri::Stdio),
-        Err(_) if Path::new(text).metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) => {
-            Ok(Uri::File { path: text.into(), format: Format::JsonLines, compression: Compression::Plain })
-        }
-        parsed => parsed,
-    }
+    Ok(Uri::of_output(text).map_err(OpenError::from)?)
 }
 
 impl Endpoints {
@@ -132,6 +129,12 @@ impl Endpoints {
             ("--output-similar-users", self.similar_users.as_ref()),
         ];
         outputs.into_iter().filter_map(|(option, uri)| Some((option, uri?))).collect()
+    }
+
+    /// Whether an input or an output is a topic.
+    pub(super) fn has_topic(&self) -> bool {
+        let mut uris = self.inputs.iter().chain(self.outputs().into_iter().map(|(_, uri)| uri));
+        uris.any(|uri| matches!(uri, Uri::Kafka(_)))
     }
 
     /// Finds conflicts between inputs, outputs and the state.
@@ -161,11 +164,13 @@ impl Endpoints {
                 bail!("{option} and {other} are the same{names}: give them different places");
             }
         }
-        let state = state.map(|uri| uri.strip_prefix("file://").unwrap_or(uri)).filter(|path| !path.contains("://"));
-        if let Some(state) = state.filter(|path| !path.is_empty()) {
-            let place = Place::of_path(Path::new(state));
+        if let Some(folder) = state.and_then(state_folder) {
+            let (place, state) = (Place::of_path(folder), folder.display());
             if let Some((option, output, _)) = outputs.iter().find(|(.., other)| place.is_same(other)) {
                 bail!("{option} {output} is also the state ({state}): give them different places");
+            }
+            if let Some((option, output, _)) = outputs.iter().find(|(_, output, _)| is_within(output, folder)) {
+                bail!("{option} {output} is in the folder of the state ({state}): name another place");
             }
         }
         Ok(())

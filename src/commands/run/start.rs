@@ -1,30 +1,46 @@
 //! Carries out a plan: opens inputs and outputs, links the processes, and starts the threads.
 
+use std::time::Duration;
+
 use anyhow::anyhow;
-use connectors::{KafkaOptions, OutputClaim, RejectLog, Uri, is_same_topic};
+use connectors::{KafkaOptions, OutputClaim, RejectLog, Uri, check_options, is_same_topic};
 use schema::IdKey;
 
 use super::id_key::warn_without_key;
 use super::plan::{CoordinatorPlan, Endpoints, FollowerPlan};
 use crate::cluster::GraphOptions;
 use crate::config::Config;
+use crate::console;
 use crate::engine::{self, Job, Running, state};
 use crate::failure::Failure;
+use crate::stdio::check_stdout;
 use crate::stop::Stop;
 
 /// Starts a run. The cluster is linked last, so that a process that cannot run does not keep the others waiting. `None`:
 /// the run was stopped before all processes were linked.
 pub(super) fn start(plan: CoordinatorPlan, ids: IdKey, stop: Stop) -> Result<Option<Running>, Failure> {
     let CoordinatorPlan { config, workers, member, endpoints } = plan;
-    let mut job = open(endpoints, config, workers, ids, stop)?;
+    // The header of a CSV in a pipe, a broker or a network disk may not answer.
+    let (job, stopped) = (stop.clone(), stop);
+    let opened = stopped.bound(OPEN_PATIENCE, move || open(endpoints, config, workers, ids, job));
+    let Some(job) = opened.map_err(Failure::Running)? else { return Ok(stopped_early()) };
+    let mut job = job?;
     if let Some(member) = member {
         let options = GraphOptions { resumes: job.resume.is_some(), outputs: job.sinks.outputs() };
         job.links = member.gather(options, &job.stop)?;
         if job.links.is_none() {
-            return Ok(None);
+            return Ok(stopped_early());
         }
     }
     Ok(Some(engine::start(job)))
+}
+
+/// Longest wait for what is being opened when the run is to end.
+const OPEN_PATIENCE: Duration = Duration::from_millis(400);
+
+fn stopped_early() -> Option<Running> {
+    console::say("stopped before the run began: nothing was read, all outputs are as they were");
+    None
 }
 
 /// Runs a process that computes for process 0, to its end.
@@ -67,6 +83,12 @@ fn check_topics(endpoints: &Endpoints, kafka: &KafkaOptions) -> Result<(), Failu
 /// Opens the inputs and outputs of a run. A mistake in one of them must cost nothing: everything is claimed, opened and
 /// compared before anything is created or fenced off, and what files hold is replaced only by results.
 fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: Stop) -> Result<Job, Failure> {
+    if endpoints.has_topic() {
+        check_options(&config.kafka)?;
+    }
+    if endpoints.outputs().iter().any(|(_, output)| **output == Uri::Stdio) {
+        check_stdout()?;
+    }
     let store = config.state.uri.as_deref().map(|uri| state::claim(uri, &config, ids)).transpose()?;
     warn_without_key(ids, &endpoints.inputs);
     check_topics(&endpoints, &config.kafka)?;
@@ -76,8 +98,7 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
     let (similar_items, similar_users) = (claim(&endpoints.similar_items)?, claim(&endpoints.similar_users)?);
 
     let Endpoints { input_args, inputs: uris, clock, show, rebuild, .. } = endpoints;
-    let dead_letters = rejects.as_ref().is_some_and(OutputClaim::is_topic);
-    let mut inputs = input_args.open(&config, dead_letters)?;
+    let mut inputs = input_args.open(&config, rejects.is_some())?;
     let stateful = store.map(|store| {
         let records = input_args.reading();
         let run = state::StatefulRun { config: &config, uris: &uris, records, ids, clock, rebuild };

@@ -10,6 +10,8 @@ pub struct Input {
     pub batch: usize,
     /// Largest lead of an event's time over the clock, in milliseconds.
     pub max_skew: u64,
+    /// Largest step of the event clock at one event, in milliseconds; `None`: any.
+    pub max_jump: Option<u64>,
     /// Longest record in bytes, 1 B to 1 GiB.
     pub max_record: usize,
     /// Whether the rooms of events are read. Only trending lists of rooms use them (`trending.rooms`).
@@ -18,7 +20,7 @@ pub struct Input {
 
 impl Default for Input {
     fn default() -> Self {
-        Input { batch: 10_000, max_skew: 5_000, max_record: 1 << 20, rooms: false }
+        Input { batch: 10_000, max_skew: 5_000, max_jump: None, max_record: 1 << 20, rooms: false }
     }
 }
 
@@ -38,6 +40,14 @@ pub(super) fn section() -> Section {
                 more: "The clock is the time of the Kafka record, the start of the run for a file, the arrival for a \
                        pipe.",
                 ..key(duration(0..=MAX_DURATION), |config| &mut config.input.max_skew)
+            },
+            Key {
+                name: "max_jump",
+                example: "\"1d\"",
+                doc: "Time by which one event may move the event clock; an event further ahead of the events before it is \
+                      rejected. Longer than the longest pause of the inputs: after one, all events would be rejected.",
+                more: "Without it a single wrong timestamp can make all other events late. It has no effect by the wall clock.",
+                ..key(duration(1..=MAX_DURATION).optional(), |config| &mut config.input.max_jump)
             },
             Key {
                 name: "max_record",

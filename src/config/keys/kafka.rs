@@ -1,6 +1,6 @@
 //! `[kafka]`, `[kafka.security]` and `[kafka.options]`: access to topics.
 
-use connectors::{Delivery, KafkaOptions};
+use connectors::{Delivery, KafkaOptions, wrong_option};
 
 use super::{Key, Section, key};
 use crate::config::Config;
@@ -181,6 +181,10 @@ fn read_options(reader: &mut Reader, config: &mut Config) {
                 continue;
             }
         };
+        if let Some(right) = wrong_option(&name, &text) {
+            reader.refuse_hidden(OPTIONS, &name, right);
+            continue;
+        }
         config.kafka.more.insert(name, text);
     }
 }

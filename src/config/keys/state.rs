@@ -30,7 +30,7 @@ pub(super) fn section() -> Section {
                 name: "uri",
                 example: "\"s3://bucket/path\"",
                 doc: "Location of the snapshots, from which the next run resumes: a folder, `file:///...`, \
-                      `s3://bucket/path`, `gs://bucket/path` or `azure://container/path`. Without it no snapshots are \
+                      `s3://bucket/path`, `gs://bucket/path` or `az://container/path`. Without it no snapshots are \
                       taken. `--state URI` overrides it.",
                 more: "See [snapshots](snapshots.md).",
                 cluster: Cluster::WhetherSet,

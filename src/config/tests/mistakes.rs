@@ -256,13 +256,14 @@ fn rejects_a_malformed_set() {
     for (set, shown) in [
         ("graph.k", "graph.k"),
         ("=3", "=(hidden)"),
-        ("graph k=3", "graph k=(hidden)"),
+        ("graph k=3", "(hidden)=(hidden)"),
         ("graph..k=3", "graph..k=3"),
-        ("# graph.k=3", "# graph.k=(hidden)"),
+        ("# graph.k=3", "(hidden)=(hidden)"),
         ("kafka.security.password:hunter2", "kafka.security.password(hidden)"),
     ] {
         assert_eq!(set_mistake(set), format!("--set {shown}: it does not begin with a key and `=`; {hint}"));
     }
+    assert!(set_mistake("graph.retention=30 days").contains("must be \"forever\" or a duration"));
     assert_eq!(set_mistake("graph.k="), format!("--set graph.k=: there is nothing after `=`; {hint}"));
     for set in
         ["graph.stairs=[1,2", "levels.watch=[[5s,1]]", "graph.k=1\ngraph.history=2", "graph.stairs=2,3", "graph.k=\"3"]

@@ -13,6 +13,9 @@ const LISTED_ACTIONS: usize = 20;
 /// Jumps of the event clock that are reported one by one.
 const REPORTED_JUMPS: u64 = 3;
 
+/// Records in a row that `input.max_jump` rejects before it is probably wrong itself.
+const REPORTED_REJECTED_JUMPS: u64 = 100;
+
 /// What the records of a run have in common.
 #[derive(Debug)]
 pub(super) struct InputChecks {
@@ -20,6 +23,8 @@ pub(super) struct InputChecks {
     follows_events: bool,
     retention: u64,
     jumps: u64,
+    /// Records rejected one after the other because of `input.max_jump`.
+    rejected_jumps: u64,
     /// Events, and those of them whose timestamp looks like seconds.
     events: u64,
     in_seconds: u64,
@@ -34,6 +39,7 @@ impl InputChecks {
             follows_events,
             retention,
             jumps: 0,
+            rejected_jumps: 0,
             events: 0,
             in_seconds: 0,
             unknown: BTreeMap::new(),
@@ -44,6 +50,7 @@ impl InputChecks {
     /// An event was taken and moved the time of the run from `before` to `after`.
     pub(super) fn taken(&mut self, source: &str, event: RawEvent<'_>, before: u64, after: u64) {
         self.events += 1;
+        self.rejected_jumps = 0;
         self.in_seconds += u64::from(looks_like_seconds(event.ts));
         if !self.follows_events || before == 0 || after - before <= self.retention {
             return;
@@ -62,6 +69,17 @@ impl InputChecks {
 
     /// A record was rejected.
     pub(super) fn rejected(&mut self, reason: &Reason) {
+        if let Reason::TimeJump { latest, .. } = reason {
+            self.rejected_jumps += 1;
+            if self.rejected_jumps == REPORTED_REJECTED_JUMPS {
+                tracing::warn!(
+                    "{REPORTED_REJECTED_JUMPS} records in a row were rejected because of input.max_jump, and time stands at {}: if \
+                     the input paused, restart with a longer input.max_jump, or without it",
+                    timestamp(*latest).unwrap_or_default()
+                );
+            }
+            return;
+        }
         let Reason::UnknownAction { action } = reason else { return };
         let is_full = self.unknown.len() >= LISTED_ACTIONS;
         match self.unknown.get_mut(action) {
@@ -75,6 +93,13 @@ impl InputChecks {
     pub(super) fn report(&self) {
         if self.jumps > REPORTED_JUMPS {
             tracing::warn!("time jumped by more than graph.retention {} times in all", self.jumps);
+        }
+        if (1..REPORTED_REJECTED_JUMPS).contains(&self.rejected_jumps) {
+            tracing::warn!(
+                "the last records, {} in number, were rejected because of input.max_jump: if the input paused before them, start \
+                 again with a longer input.max_jump, or without it",
+                self.rejected_jumps
+            );
         }
         if self.events > 0 && self.in_seconds == self.events && self.follows_events {
             tracing::warn!(

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use connectors::{Batch, Polled, RawEvent, SourceError, SourcePosition};
-use schema::{Original, Rejected};
+use connectors::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
+use schema::{Reason, Rejected};
 
 use crate::engine::{Input, RunError};
 use crate::faults;
@@ -97,10 +97,10 @@ impl Inputs {
         self.cursors[input].next += 1;
     }
 
-    /// The bytes of the next record of an input, if they are kept for a dead-letter topic.
-    pub(super) fn take_original(&mut self, input: usize) -> Option<Box<Original>> {
-        let cursor = &mut self.cursors[input];
-        cursor.batch.take_original(cursor.next)
+    /// The rejection of the next record of an input.
+    pub(super) fn reject(&self, input: usize, reason: Reason) -> Option<Rejected> {
+        let InputCursor { input, batch, next, .. } = &self.cursors[input];
+        rejected(reason, &*input.source, batch, *next)
     }
 
     pub(super) fn name(&self, input: usize) -> &str {
@@ -143,6 +143,25 @@ impl Inputs {
         let live = self.live.iter().map(|input| &self.cursors[*input].input.source);
         live.map(|source| (source.name().to_owned(), source.lag())).collect()
     }
+}
+
+/// The rejection of a record that was parsed and is not valid here, as it came. Of a source that has no text of it, the fields
+/// that were read. `None`: the batch has no such record.
+pub(crate) fn rejected(reason: Reason, source: &dyn Source, batch: &Batch, index: usize) -> Option<Rejected> {
+    let event = batch.get(index)?;
+    let record = source.text(batch, index).unwrap_or_else(|| fields(event));
+    let original = batch.original(index).cloned().map(Box::new);
+    Some(Rejected { reason, source: source.name().to_owned(), position: event.position, record, original })
+}
+
+fn fields(event: RawEvent<'_>) -> String {
+    let mut record = serde_json::json!({
+        "user": event.user, "item": event.item, "action": event.action, "ts": event.ts,
+    });
+    if let Some(dwell_ms) = event.dwell_ms {
+        record["dwell_ms"] = dwell_ms.into();
+    }
+    record.to_string()
 }
 
 /// An input and the records of its last poll.

@@ -156,6 +156,12 @@ impl TickBuilder {
         if record.ts > limit {
             return Err(Reason::Future { ts: record.ts, limit });
         }
+        if let (Clock::Event, Some(limit)) = (self.shared.clock, self.config.input.max_jump)
+            && self.at > 0
+            && record.ts > self.at.saturating_add(limit)
+        {
+            return Err(Reason::TimeJump { ts: record.ts, latest: self.at, limit });
+        }
         Ok(effect)
     }
 

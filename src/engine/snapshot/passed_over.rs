@@ -21,7 +21,7 @@ pub fn report_passed_over(found: &Newest) {
         Some(Missing { sequence, was_published: true }) => tracing::warn!(
             expected = sequence,
             %used,
-            "the manifest of the newest snapshot is gone: an earlier snapshot is used"
+            "the manifest of the newest snapshot is gone"
         ),
         Some(Missing { sequence, was_published: false }) => tracing::info!(
             begun = sequence,

@@ -1,5 +1,5 @@
 //! Damaged snapshots: changed bytes of every kind, truncated and missing files. The file is named, the snapshot before is
-//! used or the inputs are reread, and the output is right in each case.
+//! used, and the output is right in each case. Without a sound one the run is refused.
 
 use std::path::PathBuf;
 
@@ -167,13 +167,87 @@ fn uses_an_earlier_snapshot_whatever_is_in_place_of_the_newest_manifest() {
     assert!(stderr.contains("18446744073709551615.json") && stderr.contains("resuming from snapshot"), "{stderr}");
 }
 
+/// Whether the manifests are damaged, empty or gone: a state that had snapshots does not start anew without a word.
 #[test]
-fn rereads_the_inputs_when_all_snapshots_are_damaged() {
+fn is_refused_when_no_snapshot_can_be_used_and_rereads_the_inputs_when_told() {
     let shop = shop();
-    let stderr = shop.resume("all manifests", |shop, here| {
-        for entry in fs::read_dir(shop.manifest.parent().unwrap()).unwrap() {
-            fs::write(here(&entry.unwrap().path()), "{}").unwrap();
+    let dir = &shop.dir;
+    let harms: [(&str, Harm); 4] = [
+        ("damaged", |folder| each_manifest(folder, |file| fs::write(file, "{}").unwrap())),
+        ("empty", |folder| each_manifest(folder, |file| fs::write(file, "").unwrap())),
+        ("deleted", |folder| each_manifest(folder, |file| fs::remove_file(file).unwrap())),
+        ("deleted, without the lock", |folder| {
+            each_manifest(folder, |file| fs::remove_file(file).unwrap());
+            fs::remove_file(folder.join("lock")).unwrap();
+        }),
+    ];
+    let expected: Vec<_> = last_lists(&shop.expected);
+    for (what, harm) in harms {
+        fs::remove_dir_all(dir.path("state")).unwrap_or_default();
+        copy(&dir.path("state-then"), &dir.path("state"));
+        dir.write("out.jsonl", &shop.output);
+        harm(&dir.path("state"));
+        let arguments = single_snapshot_arguments("out.jsonl", Some("state"), 1);
+        for _ in 0..2 {
+            let refused = dir.begin(&arguments).finish().assert_failure(2, &["none can be used", "--rebuild"]);
+            assert!(!refused.stderr.contains("panicked"), "{what}: {}", refused.stderr);
+            assert_eq!(dir.read("out.jsonl"), shop.output, "{what}: a refused run writes nothing");
         }
-    });
-    assert!(stderr.contains("rereading the inputs"), "{stderr}");
+        let rebuild: Vec<String> = arguments.iter().cloned().chain(["--rebuild".into()]).collect();
+        let done = dir.begin(&rebuild).finish().assert_success();
+        assert!(done.stderr.contains("rereading the inputs"), "{what}: {}", done.stderr);
+        assert_eq!(last_lists(&dir.read("out.jsonl")), expected, "{what}");
+        // From then on the state is as any other.
+        let done = dir.begin(&arguments).finish().assert_success();
+        assert!(done.stderr.contains("resuming from snapshot"), "{what}: {}", done.stderr);
+        assert!(!done.stderr.contains("is gone"), "{what}: {}", done.stderr);
+    }
+}
+
+fn each_manifest(folder: &Path, harm: impl Fn(&Path)) {
+    for entry in fs::read_dir(folder.join("manifests")).unwrap() {
+        harm(&entry.unwrap().path());
+    }
+}
+
+/// The last list of each user.
+fn last_lists(output: &str) -> Vec<(String, String)> {
+    let lists: std::collections::BTreeMap<String, String> = changes(output)
+        .into_iter()
+        .map(|change| (format!("{:?}", change.key), format!("{:?}", change.items)))
+        .collect();
+    lists.into_iter().filter(|(_, items)| items != "[]").collect()
+}
+
+/// A manifest with numbers that no run can have is damaged, also if its checksum is right.
+#[test]
+fn forged_numbers_in_a_manifest_are_damage() {
+    let shop = shop();
+    for (pointer, value) in [
+        ("/time/ms", serde_json::json!(9_000_000_000_000_000_u64)),
+        ("/time/ms", serde_json::json!(super::super::now() + 3_660 * 86_400_000)),
+        ("/time/ms", serde_json::json!(-5)),
+        ("/time/sequence", serde_json::json!(1 << 20)),
+        ("/rows", serde_json::json!(u64::MAX)),
+        ("/groups/0/bytes", serde_json::json!(u64::MAX)),
+        ("/inputs/0/position/record/line", serde_json::json!(0)),
+        ("/inputs/0/position/record/line", serde_json::json!(u64::MAX)),
+        ("/inputs/0/position/record/offset", serde_json::json!(u64::MAX)),
+        ("/inputs/0/position", serde_json::json!({"partitions": {"0": -5}})),
+        ("/inputs/0/position", serde_json::json!({"nonsense": 1})),
+    ] {
+        let what = format!("{pointer} = {value}");
+        let stderr = shop.resume(&what, |shop, here| forge(&here(&shop.manifest), pointer, value));
+        assert!(stderr.contains("is not used") && stderr.contains("resuming from snapshot"), "{what}: {stderr}");
+        assert!(stderr.contains(shop.manifest.file_name().unwrap().to_str().unwrap()), "{what}: {stderr}");
+    }
+}
+
+/// Replaces a value in a manifest, and its checksum.
+fn forge(file: &Path, pointer: &str, value: serde_json::Value) {
+    let mut sealed: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    *sealed["manifest"].pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
+    let text = sealed["manifest"].to_string();
+    let checksum = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+    fs::write(file, format!("{{\"xxh3\":\"{checksum:016x}\",\"manifest\":{text}}}\n")).unwrap();
 }

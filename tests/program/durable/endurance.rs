@@ -68,7 +68,8 @@ impl Endurance {
         println!("{} events; peaks of the quarters: {peaks:?} KiB; {}", self.events(), done.stderr.trim());
         // Half of the size of the names that are new in the second half.
         let names = self.events() / 2 * (40 + 20) / 200 * NAME as u64 / 1_024;
-        let most = peaks[1] + (peaks[1] / 10).min(names / 2);
+        // Less than if they were kept. How many results wait for the output depends on the machine.
+        let most = peaks[1] + names / 2;
         assert!(peaks[3] <= most, "memory grows: {peaks:?} KiB, at most {most} expected");
         assert!(self.retention * 4 < self.seconds, "the retention is reached in the first quarter");
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
+use super::super::disk::Disk;
 use super::super::supervision::{HAS_FAULTS, assert_end, command_with};
 use super::cloud::{Cloud, access};
-use super::trouble::Disk;
 use super::*;
 
 /// Generous limit for a run that takes a second or two.

@@ -1,8 +1,8 @@
 //! Stores that are in use, full, missing, or written by another program or version.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::super::disk::Disk;
 use super::super::{RUN_TIMEOUT, assert_lists_eq, final_lists, now, two_shoppers};
 use super::*;
 
@@ -121,34 +121,6 @@ fn a_folder_that_cannot_hold_snapshots_is_refused_before_anything_is_written() {
     fs::remove_file(dir.path("state/groups")).unwrap();
     dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
     assert_same_stream("put right", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
-}
-
-/// A small file system of its own, if this user may mount one.
-pub(super) struct Disk<'p>(&'p Path);
-
-impl<'p> Disk<'p> {
-    pub(super) fn new(path: &'p Path, size: &str) -> Option<Self> {
-        fs::create_dir(path).unwrap();
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).output();
-        let mounted = mount.is_ok_and(|done| done.status.success());
-        if !mounted {
-            println!("skipped: a full disk needs the right to mount a file system");
-        }
-        mounted.then_some(Disk(path))
-    }
-
-    pub(super) fn grow(&self, size: &str) {
-        let mount = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0).status();
-        assert!(mount.unwrap().success());
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(self.0).status();
-        println!("unmounted: {unmounted:?}");
-    }
 }
 
 #[test]

@@ -242,10 +242,10 @@ fn errors_name_the_mistake_and_the_remedy() {
     dir.run(&format!("--input {nowhere}")).assert_failure(1, &["there is no such topic"]);
     dir.run(&format!("--output {nowhere} --set kafka.create=no"))
         .assert_failure(1, &["there is no such topic", "kafka.create"]);
-    dir.run(&format!("--input {nowhere} --set kafka.options.no.such=1")).assert_failure(1, &["no.such"]);
+    dir.run(&format!("--input {nowhere} --set kafka.options.no.such=1")).assert_failure(2, &["no.such"]);
     let missing = "--set kafka.security.protocol=sasl_plaintext --set kafka.security.mechanism=PLAIN \
                    --set kafka.security.username=u --set kafka.security.password=env:DELTAREC_NO_SUCH";
-    dir.run(&format!("--input {nowhere} {missing}")).assert_failure(1, &["DELTAREC_NO_SUCH"]);
+    dir.run(&format!("--input {nowhere} {missing}")).assert_failure(2, &["DELTAREC_NO_SUCH"]);
 }
 
 #[test]

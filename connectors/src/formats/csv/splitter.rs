@@ -111,6 +111,11 @@ impl Splitter {
         &self.dialect
     }
 
+    /// One that has seen nothing yet.
+    pub(super) fn fresh(&self) -> Self {
+        Splitter::new(self.dialect.clone(), self.max_record)
+    }
+
     pub(super) fn set_dialect(&mut self, dialect: Dialect) {
         *self = Splitter::new(dialect, self.max_record);
     }

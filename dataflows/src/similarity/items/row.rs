@@ -14,7 +14,7 @@ pub(super) struct Similar {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TouchedPartner {
     pub(super) partner: Dense,
-    /// Co-occurrence with the item, as far as it matters, or [`UNKNOWN`]. The last of several is valid.
+    /// Co-occurrence with the item, exact at or above the threshold, or [`UNKNOWN`]. Of several, the last one counts.
     pub(super) count: u32,
 }
 
