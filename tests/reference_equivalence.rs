@@ -332,8 +332,8 @@ fn compares_many_updates() {
     assert!(found.is_empty(), "{found:#?}");
     println!("agreed on {agreed:?}");
     let floors = [
-        ("histories", 400),
-        ("profiles", 400),
+        ("histories", 300),
+        ("profiles", 300),
         ("co-occurrence", 1_000),
         ("similar items", 1_000),
         ("similar users", 1_000),

@@ -338,15 +338,12 @@ impl State {
             Ok(at) => of_item[at].1,
             Err(at) => {
                 let new = Cohort { single, class, members: Vec::new(), is_changed: false };
-                let cohort = match self.free.pop() {
-                    Some(cohort) => {
-                        self.cohorts[cohort as usize] = new;
-                        cohort
-                    }
-                    None => {
-                        self.cohorts.push(new);
-                        CohortId::try_from(self.cohorts.len() - 1).expect("fewer cohorts than viewers")
-                    }
+                let cohort = if let Some(cohort) = self.free.pop() {
+                    self.cohorts[cohort as usize] = new;
+                    cohort
+                } else {
+                    self.cohorts.push(new);
+                    CohortId::try_from(self.cohorts.len() - 1).expect("fewer cohorts than viewers")
                 };
                 of_item.insert(at, (class, cohort));
                 cohort

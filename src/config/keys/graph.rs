@@ -8,7 +8,7 @@ use crate::config::{Audience, Config};
 
 pub(super) fn sections() -> Vec<Section> {
     vec![
-        Section { name: "graph", keys: keys(), finish: check, ..Section::EMPTY },
+        Section { name: "graph", keys: graph(), finish: check, ..Section::EMPTY },
         Section {
             name: "graph.sources",
             doc: "Weight of each source of candidates in a list, relative to the others.",
@@ -18,7 +18,11 @@ pub(super) fn sections() -> Vec<Section> {
     ]
 }
 
-fn keys() -> Vec<Key> {
+fn graph() -> Vec<Key> {
+    [users_and_lists(), similar_items(), similar_users()].into_iter().flatten().collect()
+}
+
+fn users_and_lists() -> Vec<Key> {
     vec![
         Key {
             name: "history",
@@ -53,6 +57,12 @@ fn keys() -> Vec<Key> {
             snapshot: ListsRecomputed,
             ..key(audience(), |config| &mut config.graph.audience)
         },
+    ]
+}
+
+/// Similar items, and the profile by which they are weighed.
+fn similar_items() -> Vec<Key> {
+    vec![
         Key {
             name: "similarity",
             doc: "Measure of the similarity of two items: shrunk cosine, shrunk Jaccard (users of both per users of \
@@ -104,6 +114,11 @@ fn keys() -> Vec<Key> {
             snapshot: ListsRecomputed,
             ..key(integer(1..=16), |config| &mut config.graph.resolution)
         },
+    ]
+}
+
+fn similar_users() -> Vec<Key> {
+    vec![
         Key {
             name: "sample",
             doc: "Users sampled per item. User similarity is estimated from this sample. More find more similar users, \

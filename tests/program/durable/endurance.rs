@@ -55,22 +55,22 @@ impl Endurance {
         ];
         let mut running = dir.start(&args);
         let mut stdin = running.stdin.take().unwrap();
-        let mut peaks = [0_u64; 4];
+        let mut troughs = [u64::MAX; 4];
         for n in 0..self.events() {
             stdin.write_all(self.event(n).as_bytes()).unwrap();
             if n % 2_000 == 0 {
-                let peak = &mut peaks[usize::try_from(n * 4 / self.events()).unwrap()];
-                *peak = (*peak).max(resident(running.child.id()));
+                let trough = &mut troughs[usize::try_from(n * 4 / self.events()).unwrap()];
+                *trough = (*trough).min(resident(running.child.id()));
             }
         }
         drop(stdin);
         let done = running.finish_within(30 * RUN_TIMEOUT).assert_success();
-        println!("{} events; peaks of the quarters: {peaks:?} KiB; {}", self.events(), done.stderr.trim());
+        println!("{} events; least memory of each quarter: {troughs:?} KiB; {}", self.events(), done.stderr.trim());
         // Half of the size of the names that are new in the second half.
         let names = self.events() / 2 * (40 + 20) / 200 * NAME as u64 / 1_024;
-        // Less than if they were kept. How many results wait for the output depends on the machine.
-        let most = peaks[1] + names / 2;
-        assert!(peaks[3] <= most, "memory grows: {peaks:?} KiB, at most {most} expected");
+        // Less than if they were kept. The least, because how much waits at a moment depends on the speed of the machine.
+        let most = troughs[1] + names / 2;
+        assert!(troughs[3] <= most, "memory grows: {troughs:?} KiB, at most {most} expected");
         assert!(self.retention * 4 < self.seconds, "the retention is reached in the first quarter");
 
         let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;

@@ -49,8 +49,11 @@ impl ReplicatedRows for Activities {
         }
         let (old, new) = (self.fine(old), self.fine(new));
         if old != new {
-            old.into_iter().for_each(|fine| emit(fine, -1));
-            new.into_iter().for_each(|fine| emit(fine, 1));
+            for (fine, diff) in [(old, -1), (new, 1)] {
+                if let Some(fine) = fine {
+                    emit(fine, diff);
+                }
+            }
         }
     }
 
