@@ -66,6 +66,12 @@ impl Config {
     }
 }
 
+/// Parses a duration as keys take it, such as `30m`, from 1 ms to ten years. Returns milliseconds.
+pub fn parse_duration(text: &str) -> Result<u64, String> {
+    let rule = rules::duration(1..=rules::MAX_DURATION);
+    rule.apply(&raw::Kind::Text(text.to_owned())).map_err(|expected| format!("expected {expected}"))
+}
+
 /// [`Config::load`] that returns the warnings about old spellings.
 fn read(file: Option<&Path>, sets: &[String]) -> (Result<Config, ConfigErrors>, Vec<String>) {
     let (mut config, mut reader) = (Config::default(), layers::read(&keys::SECTIONS, &DEFAULTS, file, sets));

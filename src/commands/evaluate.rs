@@ -7,7 +7,7 @@
 //! | `log` | the events with an effect, in memory |
 //! | `protocol` | split of the log into training events and test cases |
 //! | `settings` | configurations to compare |
-//! | `recommenders` | the graph, driven tick by tick, and three baselines |
+//! | `recommenders` | the graph, driven tick by tick, and the baselines |
 //! | `trial`, `training_stats` | the loop: recommend, score, train |
 //! | `scores`, `metrics`, `list_metrics` | accuracy of the lists, and their other properties |
 //! | `bootstrap` | confidence intervals |
@@ -29,22 +29,18 @@ mod training_stats;
 mod trial;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use connectors::Uri;
 use dataflows::Driver;
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
 
 use self::bootstrap::Bootstrap;
 use self::log::Log;
 use self::progress::Progress;
-use self::protocol::{Cut, Protocol};
-use self::recommenders::{Graph, GraphSetup, RandomItems, RankedItems, Recommender, record_changes};
+use self::protocol::{Protocol, ProtocolArgs};
+use self::recommenders::{Baseline, Graph, GraphSetup, Recommender, record_changes};
 use self::report::{Report, System};
 use self::settings::{Setting, settings};
 use self::trial::{Trial, TrialResult};
@@ -68,6 +64,14 @@ Examples:
   deltarec evaluate --input sales.csv --columns \"user=customer,item=sku,ts=at:%Y-%m-%d %H:%M:%S\" --action purchase \\
                     --protocol time --from 80% --set graph.retention=365d --picture quality.svg --json quality.json
 
+  # compare with a session recommender: the next click of sessions that begin in the last fifth of the log
+  deltarec evaluate --input clicks.csv --columns user=session,item=item,ts=time:s --action view --protocol sessions \\
+                    --from 80% --k 10,20 --baselines popularity,vmis-knn --repeats
+
+  # the last three events of every user together; everything in the last visit, after a pause of two hours or more
+  deltarec evaluate --input events.jsonl.gz --last 3
+  deltarec evaluate --input events.jsonl.gz --protocol next-visit --gap 2h
+
   # compare settings, with confidence intervals
   deltarec evaluate --input events.jsonl.gz --sweep graph.resolution=2,4,8,16 --sweep graph.history=20,50
   deltarec evaluate --input events.jsonl.gz --sweep graph.similarity=cosine,jaccard,llr,count
@@ -75,7 +79,7 @@ Examples:
   # the gain of lists filled up with trending items, and the cost of one or two positions for new items
   deltarec evaluate --input events.jsonl.gz --protocol prequential --k 10 --set trending.k=20 --explore 1,2
 
-Items that a user has touched are not recommended; repeated events are counted separately. All users have a list
+Items that a user has touched are not recommended; repeated events are counted separately (see --repeats). All users have a list
 (graph.audience=all) unless --set says otherwise. Lists are as long as the largest --k; items beyond count as not found.";
 
 /// Arguments of `deltarec evaluate`.
@@ -93,19 +97,18 @@ pub struct EvaluateArgs {
     sweeps: Vec<String>,
     #[command(flatten)]
     inputs: InputArgs,
-    /// Split of the log into training events and predicted events
-    #[arg(long, value_enum, default_value_t = ProtocolArg::Last)]
-    protocol: ProtocolArg,
-    /// Start of the predictions: a share of the events, a date or a time [default: 0% with prequential, 80% with time]
-    #[arg(long, value_name = "SHARE|TIME")]
-    from: Option<Cut>,
-    /// With prequential: largest number of events predicted from one state; more is faster, with slightly older states
-    /// [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    tick: Option<u32>,
+    #[command(flatten)]
+    protocol: ProtocolArgs,
     /// Lengths of the evaluated lists
     #[arg(long, value_name = "K,...", value_delimiter = ',', default_values_t = [5, 10, 20], value_parser = clap::value_parser!(u16).range(1..=1000))]
     k: Vec<u16>,
+    /// Baselines, evaluated on the same cases; vmis-knn takes the longest
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_enum, default_values_t = [Baseline::Popularity, Baseline::Recency, Baseline::Random])]
+    baselines: Vec<Baseline>,
+    /// Take repeats as ordinary cases: baselines may recommend what their user has touched, but for the current item.
+    /// deltarec recommends new items only, and misses repeats
+    #[arg(long)]
+    repeats: bool,
     /// Evaluate also lists with new items at the last N positions: items without events so far
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1000))]
     explore: Vec<u16>,
@@ -132,57 +135,24 @@ pub struct EvaluateArgs {
     quiet: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ProtocolArg {
-    /// The last event of each user, from all other events, earlier or later; nothing expires
-    Last,
-    /// Each event, from the state just before it
-    Prequential,
-    /// All events from --from on, from the state at that time
-    Time,
-}
-
-/// Parses `80%`, `2025-11-23` or `2025-11-23T12:00:00`, in UTC unless an offset is given.
-impl FromStr for Cut {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(share) = text.strip_suffix('%') {
-            let percent = share.trim().parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
-            return percent.map(|percent| Cut::Share(percent / 100.0)).ok_or_else(|| "a share is 0% to 100%".into());
-        }
-        let at = text.parse::<Timestamp>().ok();
-        let at = at.or_else(|| Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok());
-        let ms = at.and_then(|at| u64::try_from(at.as_millisecond()).ok());
-        ms.map(Cut::At)
-            .ok_or_else(|| "expected a share (80%), a date (2025-11-23) or a time (2025-11-23T12:00:00Z)".into())
-    }
-}
-
 impl EvaluateArgs {
     fn protocol(&self) -> anyhow::Result<Protocol> {
-        let reject = |option: &str, misplaced: bool, protocols: &str| {
-            anyhow::ensure!(!misplaced, "{option} is for --protocol {protocols}");
-            Ok(())
-        };
-        let prequential = self.protocol == ProtocolArg::Prequential;
-        reject("--tick", self.tick.is_some() && !prequential, "prequential")?;
-        let last = self.protocol == ProtocolArg::Last;
-        reject("--from", self.from.is_some() && last, "prequential or time")?;
-        // With `last` the only new items are the held-out ones, so exploring them would leak the answers.
-        reject("--explore", !self.explore.is_empty() && last, "prequential or time")?;
         anyhow::ensure!(
             self.explore.is_empty() || self.k.len() == 1,
             "--explore takes the last positions of a list: give its length by a single --k, e.g. --k 10"
         );
-        Ok(match self.protocol {
-            ProtocolArg::Last => Protocol::Last,
-            ProtocolArg::Prequential => Protocol::Prequential {
-                from: self.from.unwrap_or(Cut::Share(0.0)),
-                tick: self.tick.unwrap_or(1) as usize,
-            },
-            ProtocolArg::Time => Protocol::Time { from: self.from.unwrap_or(Cut::Share(0.8)) },
-        })
+        self.protocol.protocol(!self.explore.is_empty())
+    }
+
+    /// The baselines in their order, each once.
+    fn distinct_baselines(&self) -> Vec<Baseline> {
+        let mut distinct: Vec<Baseline> = Vec::new();
+        for baseline in &self.baselines {
+            if !distinct.contains(baseline) {
+                distinct.push(*baseline);
+            }
+        }
+        distinct
     }
 }
 
@@ -213,13 +183,13 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     warn_of_ties(&log);
     let plan = protocol.plan(&log);
     let explore = args.explore.iter().map(|explore| usize::from(*explore)).collect();
-    let trial = Arc::new(Trial::new(log, plan, ks, args.seed, explore));
+    let trial = Arc::new(Trial::new(log, plan, ks, args.seed, explore, args.repeats));
     if trial.cases() == 0 {
         return Err(Failure::Usage(anyhow!(
-            "there is nothing to predict: {} events of {} users were read{}",
+            "there is nothing to predict: {} events of {} users were read, {}",
             trial.log.events.len(),
             trial.log.users.len(),
-            if args.protocol == ProtocolArg::Last { ", no user has two" } else { ", none of them after --from" }
+            why_no_case(protocol)
         )));
     }
     let Some(systems) = evaluate_all(args, &settings, &trial, progress, stop)? else { return Ok(()) };
@@ -232,6 +202,19 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
         charts::draw(path, &report).map_err(Failure::Running)?;
     }
     Ok(())
+}
+
+/// Why no event of a log could be predicted.
+fn why_no_case(protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Last { last: 1 } => "no user has two".to_owned(),
+        Protocol::Last { last } => format!("no user has more than {last}; give --last a smaller number"),
+        Protocol::Prequential { .. } | Protocol::Time { .. } => "none of them after --from".to_owned(),
+        Protocol::Sessions { .. } => {
+            "no user who begins at --from or later has two; give --from an earlier time or a smaller share".to_owned()
+        }
+        Protocol::NextVisit { .. } => "no user has two visits; a shorter --gap makes more of them".to_owned(),
+    }
 }
 
 /// Share of the users from which on ties are reported. A few do not change the figures.
@@ -273,15 +256,16 @@ fn evaluate_all(
         let names: Vec<String> = [setting.name.clone()].into_iter().chain(blended).collect();
         systems.extend(System::all(names.iter().map(|name| (name.as_str(), &setting.sets[..])), result, &bootstrap));
     }
-    let (ids, length) = (&trial.log.items, trial.longest());
-    let mut popularity = RankedItems::popularity(ids, length);
-    let mut recency = RankedItems::recency(ids, length);
-    let mut random = RandomItems::new(args.seed, ids.len(), length);
-    let baselines: &mut [&mut dyn Recommender] = &mut [&mut popularity, &mut recency, &mut random];
+    let baselines = args.distinct_baselines();
+    let mut recommenders: Vec<Box<dyn Recommender>> =
+        baselines.iter().map(|baseline| baseline.build(&trial.log, trial.longest(), trial.seed)).collect();
+    let mut recommenders: Vec<&mut dyn Recommender> =
+        recommenders.iter_mut().map(|system| &mut **system as _).collect();
     progress.begin("baselines".into(), trial.cases());
-    let Some(result) = trial.run(baselines, &mut progress, stop) else { return Ok(None) };
+    let Some(result) = trial.run(&mut recommenders, &mut progress, stop) else { return Ok(None) };
     progress.begin("baselines: resampling".into(), 0);
-    systems.extend(System::all(["popularity", "recency", "random"].map(|name| (name, &[][..])), result, &bootstrap));
+    let names = baselines.iter().map(|baseline| (baseline.name(), &[][..]));
+    systems.extend(System::all(names, result, &bootstrap));
     Ok(Some(systems))
 }
 
@@ -301,7 +285,7 @@ fn evaluate_graph(
 ) -> Result<(Option<TrialResult>, Progress), Failure> {
     let mut config = setting.config.graph.clone();
     config.k = trial.longest();
-    if !trial.plan.expires {
+    if !trial.plan.has_time() {
         config.retention = NEVER;
         config.audience = dataflows::Audience::All;
     }
@@ -323,21 +307,3 @@ fn evaluate_graph(
 
 /// A retention longer than any timestamp.
 const NEVER: u64 = dataflows::time::MAX_MS;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parses_shares_dates_and_times() {
-        let cut = |text: &str| text.parse::<Cut>();
-        assert_eq!(cut("80%"), Ok(Cut::Share(0.8)));
-        assert_eq!(cut("2025-11-23"), Ok(Cut::At(1_763_856_000_000)));
-        for time in ["2025-11-23T12:13:20Z", "2025-11-23T12:13:20", "2025-11-23T20:13:20+08:00"] {
-            assert_eq!(cut(time), Ok(Cut::At(1_763_900_000_000)));
-        }
-        for wrong in ["80", "101%", "-1%", "yesterday", "1960-01-01"] {
-            assert!(cut(wrong).is_err(), "{wrong}");
-        }
-    }
-}

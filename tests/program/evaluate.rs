@@ -2,6 +2,9 @@
 
 #![allow(clippy::cast_precision_loss)]
 
+mod baselines;
+mod splits;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -380,9 +383,26 @@ fn rejects_invalid_arguments_and_logs() {
     let cases: &[(&str, &[&str])] = &[
         ("--input two.jsonl", &["nothing to predict", "2 events of 2 users", "no user has two"]),
         ("--input two.jsonl --protocol time --from 2030-01-01", &["nothing to predict", "--from"]),
-        ("--input odd.jsonl --tick 5", &["--tick", "prequential"]),
-        ("--input odd.jsonl --from 5%", &["--from", "prequential or time"]),
-        ("--input odd.jsonl --k 10 --explore 1", &["--explore", "prequential or time"]),
+        ("--input two.jsonl --last 2", &["nothing to predict", "no user has more than 2", "--last"]),
+        ("--input two.jsonl --protocol next-visit", &["nothing to predict", "no user has two visits", "--gap"]),
+        ("--input two.jsonl --protocol sessions --from 0%", &["nothing to predict", "no user who begins", "--from"]),
+        (
+            "--input odd.jsonl --tick 5",
+            &["--tick is for --protocol prequential or sessions, not for last: leave it out"],
+        ),
+        ("--input odd.jsonl --protocol time --tick 5", &["--tick is for", "not for time"]),
+        ("--input odd.jsonl --from 5%", &["--from is for --protocol prequential or sessions or time, not for last"]),
+        ("--input odd.jsonl --protocol next-visit --from 5%", &["--from is for", "not for next-visit"]),
+        ("--input odd.jsonl --protocol sessions --last 3", &["--last is for --protocol last, not for sessions"]),
+        ("--input odd.jsonl --protocol sessions --gap 1h", &["--gap is for --protocol next-visit, not for sessions"]),
+        ("--input odd.jsonl --protocol next-visit --gap 90", &["--gap", "a duration from", "30m"]),
+        ("--input odd.jsonl --last 0", &["--last"]),
+        ("--input odd.jsonl --baselines popularity,luck", &["--baselines", "vmis-knn"]),
+        (
+            "--input odd.jsonl --k 10 --explore 1",
+            &["--explore is for --protocol prequential or sessions or next-visit or time"],
+        ),
+        ("--input odd.jsonl --sweep graph.retention=1d", &["nothing expires", "another --protocol"]),
         ("--input odd.jsonl --protocol time --explore 1", &["--explore", "single --k"]),
         ("--input odd.jsonl --protocol time --from 80", &["--from", "80%"]),
         ("--input odd.jsonl --sweep graph.k=1,2", &["graph.k", "--k"]),
@@ -436,6 +456,9 @@ fn the_order_of_lines_does_not_change_a_report() {
         "--protocol last",
         "--protocol prequential --from 20% --tick 3 --k 10 --explore 2 --set trending.k=5",
         "--protocol time --from 60% --k 5 --explore 1",
+        "--last 4 --repeats --baselines vmis-knn,popularity",
+        "--protocol sessions --from 3% --k 10 --baselines vmis-knn",
+        "--protocol next-visit --gap 1d --repeats --baselines recency,random,vmis-knn",
         "--sweep graph.history=5,20",
     ] {
         let report = |seed: u8| {

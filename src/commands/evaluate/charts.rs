@@ -12,16 +12,14 @@ use super::report::Report;
 use crate::commands::chart::{self, Area, COLOURS, draw_legend, draw_mesh, draw_series, failed};
 
 const WIDTH: u32 = 1_240;
-/// Popularity, recency and random.
-const BASELINES: usize = 3;
 /// Metrics of the two panels.
 const PANELS: [&str; 2] = ["hit_rate", "ndcg"];
 
-/// Draws hit rate and NDCG of new items with their intervals.
+/// Draws hit rate and NDCG of the main results with their intervals.
 pub(super) fn draw(path: &Path, report: &Report) -> Result<(), Error> {
-    let sweep = report.systems.len() > BASELINES + 1;
+    let sweep = report.systems.len() > report.baselines + 1;
     let height = if sweep { 150 + 26 * u32::try_from(report.systems.len()).unwrap_or(u32::MAX / 64) } else { 520 };
-    chart::write(path, (WIDTH, height), "new items found, with 95% intervals", |area| {
+    chart::write(path, (WIDTH, height), &format!("{} found, with 95% intervals", report.relevant), |area| {
         // The left panel of a sweep also has the names of the settings.
         let (left, right) = area.split_horizontally(WIDTH / 2 + if sweep { 120 } else { 0 });
         for ((area, name), with_names) in [left, right].iter().zip(PANELS).zip([true, false]) {
@@ -96,7 +94,7 @@ fn draw_settings(area: &Area<'_>, report: &Report, metric: usize, with_names: bo
     let line = PathElement::new([(first, -0.5), (first, count as f64 - 0.5)], BLACK.mix(0.3).stroke_width(1));
     chart.draw_series([line]).map_err(failed)?;
     for (system, estimate) in estimates.into_iter().enumerate() {
-        let colour = if system + BASELINES < count { COLOURS[0] } else { COLOURS[1] };
+        let colour = if system + report.baselines < count { COLOURS[0] } else { COLOURS[1] };
         let (mean, low, high) = bounds(estimate);
         let interval = PathElement::new([(low, row(system)), (high, row(system))], colour.stroke_width(2));
         chart.draw_series([interval]).map_err(failed)?;

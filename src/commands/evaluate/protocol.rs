@@ -1,13 +1,27 @@
 //! Splits a log into training events and test cases.
 
+mod arguments;
+mod at_once;
+mod timeline;
+
+use std::ops::Range;
+
 use serde::Serialize;
 
-use super::log::Log;
+use super::log::{Log, LogEvent};
+
+pub(super) use self::arguments::ProtocolArgs;
+pub(super) use self::timeline::Timeline;
 
 /// Split of a log. Serialised for the report.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(tag = "name", rename_all = "lowercase")]
+#[serde(tag = "name", rename_all = "kebab-case")]
 pub(super) enum Protocol {
+    /// The last events of each user are predicted together from all other events, earlier or later.
+    Last {
+        /// Number of events held out of each user.
+        last: usize,
+    },
     /// Each event is predicted from the state just before it, then used for training.
     Prequential {
         /// First predicted event; earlier ones are used for training only.
@@ -15,8 +29,19 @@ pub(super) enum Protocol {
         /// Largest number of events predicted from one state, at least 1.
         tick: usize,
     },
-    /// The last event of each user is predicted from all other events, earlier or later.
-    Last,
+    /// Each event but the first of the users that begin at the cut or later is predicted from the state just before it,
+    /// then used for training. Later events of earlier users are left out.
+    Sessions {
+        /// First event of the earliest test user.
+        from: Cut,
+        /// Largest number of events predicted from one state, at least 1.
+        tick: usize,
+    },
+    /// The last visit of each user is predicted from the state just before it.
+    NextVisit {
+        /// Shortest pause between two visits.
+        gap_ms: u64,
+    },
     /// All later events of a user are predicted at once from all earlier events.
     Time {
         /// First predicted event.
@@ -36,18 +61,18 @@ pub(super) enum Cut {
 }
 
 impl Cut {
-    /// Index of the first event after the cut. Events of the same millisecond stay together.
+    /// Index of the first event after the cut, and its time. Events of the same millisecond stay together.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn position(self, log: &Log) -> usize {
+    fn apply(self, log: &Log) -> (usize, Option<u64>) {
         let at = match self {
             Cut::Share(share) => {
                 let position = (share * log.events.len() as f64).round() as usize;
-                let Some(event) = log.events.get(position) else { return log.events.len() };
+                let Some(event) = log.events.get(position) else { return (log.events.len(), None) };
                 event.ts
             }
             Cut::At(ms) => ms,
         };
-        log.events.partition_point(|event| event.ts < at)
+        (log.events.partition_point(|event| event.ts < at), Some(at))
     }
 }
 
@@ -64,96 +89,85 @@ pub(super) struct Case {
 pub(super) struct Plan {
     /// Indices of the training events before the first prediction, ascending.
     pub(super) train: Vec<u32>,
-    /// Whether events expire. They do not if the predictions have no point in time.
-    pub(super) expires: bool,
     pub(super) steps: Steps,
 }
 
 #[derive(Debug)]
 pub(super) enum Steps {
     /// Cases predicted from the training events.
-    Static(Vec<Case>),
-    /// Events from index `from` on, at most `tick` from one state.
-    Prequential { from: usize, tick: usize },
+    AtOnce {
+        cases: Vec<Case>,
+        /// Time of the predictions. Without one nothing expires.
+        at: Option<u64>,
+    },
+    /// Cases predicted from the states just before them.
+    InTime(Timeline),
 }
 
 impl Protocol {
     pub(super) fn plan(self, log: &Log) -> Plan {
         match self {
-            Protocol::Prequential { from, tick } => {
-                let from = from.position(log);
-                Plan { train: positions(0..from), expires: true, steps: Steps::Prequential { from, tick } }
-            }
-            Protocol::Last => leave_last_out(log),
-            Protocol::Time { from } => {
-                let from = from.position(log);
-                let mut cases: Vec<Case> = Vec::new();
-                let mut case_of_user = vec![None; log.users.len()];
-                for event in &log.events[from..] {
-                    let case = *case_of_user[event.user as usize].get_or_insert_with(|| {
-                        cases.push(Case { user: event.user, relevant: Vec::new() });
-                        cases.len() - 1
-                    });
-                    cases[case].relevant.push(event.item);
-                }
-                for case in &mut cases {
-                    case.relevant.sort_unstable();
-                    case.relevant.dedup();
-                }
-                Plan { train: positions(0..from), expires: true, steps: Steps::Static(cases) }
-            }
+            Protocol::Last { last } => at_once::last(log, last),
+            Protocol::Prequential { from, tick } => timeline::prequential(log, from, tick),
+            Protocol::Sessions { from, tick } => timeline::sessions(log, from, tick),
+            Protocol::NextVisit { gap_ms } => timeline::next_visit(log, gap_ms),
+            Protocol::Time { from } => at_once::time(log, from),
+        }
+    }
+
+    /// Whether the predictions have a point in time, so that events expire and users leave the audience.
+    pub(super) fn has_time(self) -> bool {
+        !matches!(self, Protocol::Last { .. })
+    }
+
+    /// Whether each case has one relevant item, so that recall equals the hit rate.
+    pub(super) fn is_single(self) -> bool {
+        match self {
+            Protocol::Last { last } => last == 1,
+            Protocol::Prequential { .. } | Protocol::Sessions { .. } => true,
+            Protocol::NextVisit { .. } | Protocol::Time { .. } => false,
         }
     }
 }
 
-/// The event of a user with only one is used for training: there would be nothing to predict from.
-fn leave_last_out(log: &Log) -> Plan {
-    let mut last = vec![0; log.users.len()];
-    let mut counts = vec![0_u32; log.users.len()];
-    for (position, event) in log.events.iter().enumerate() {
-        last[event.user as usize] = position;
-        counts[event.user as usize] += 1;
-    }
-    let is_held_out = |position: &usize| {
-        *position == last[log.events[*position].user as usize] && counts[log.events[*position].user as usize] > 1
-    };
-    let (held_out, train): (Vec<usize>, Vec<usize>) = (0..log.events.len()).partition(is_held_out);
-    let case = |position: usize| Case { user: log.events[position].user, relevant: vec![log.events[position].item] };
-    Plan { train: positions(train), expires: false, steps: Steps::Static(held_out.into_iter().map(case).collect()) }
-}
-
-fn positions(positions: impl IntoIterator<Item = usize>) -> Vec<u32> {
-    positions.into_iter().map(|position| u32::try_from(position).expect("fewer than 2^32 events")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::log::tests::log;
-    use super::*;
-
-    fn static_cases(plan: &Plan) -> Vec<(u32, Vec<u32>)> {
-        let Steps::Static(cases) = &plan.steps else { panic!("not static") };
-        cases.iter().map(|case| (case.user, case.relevant.clone())).collect()
-    }
-
-    #[test]
-    fn last_holds_out_the_last_event_of_users_with_several() {
-        let log = log(&[("a", "x", 1), ("b", "x", 2), ("a", "y", 3), ("a", "z", 3), ("c", "y", 4), ("b", "x", 5)]);
-        let plan = Protocol::Last.plan(&log);
-        assert_eq!(plan.train, [0, 1, 2, 4]);
-        assert_eq!(static_cases(&plan), [(0, vec![2]), (1, vec![0])]);
-        assert!(!plan.expires);
-    }
-
-    #[test]
-    fn time_keeps_events_of_a_millisecond_together() {
-        let log = log(&[("a", "x", 1), ("b", "y", 2), ("a", "y", 2), ("b", "x", 2), ("b", "y", 7), ("b", "x", 7)]);
-        for from in [Cut::Share(0.5), Cut::At(2), Cut::Share(1.0 / 6.0)] {
-            let plan = Protocol::Time { from }.plan(&log);
-            assert_eq!(plan.train, [0]);
-            assert_eq!(static_cases(&plan), [(1, vec![0, 1]), (0, vec![1])]);
+impl Plan {
+    /// Number of cases.
+    pub(super) fn cases(&self) -> usize {
+        match &self.steps {
+            Steps::AtOnce { cases, .. } => cases.len(),
+            Steps::InTime(timeline) => timeline.cases(),
         }
-        let at_the_end = Protocol::Time { from: Cut::Share(1.0) }.plan(&log);
-        assert_eq!((at_the_end.train.len(), static_cases(&at_the_end)), (6, vec![]));
     }
+
+    /// Whether events expire.
+    pub(super) fn has_time(&self) -> bool {
+        !matches!(self.steps, Steps::AtOnce { at: None, .. })
+    }
+
+    /// Events that are used for training until the end.
+    pub(super) fn learnt<'l>(&'l self, log: &'l Log) -> impl Iterator<Item = &'l LogEvent> {
+        let later = match &self.steps {
+            Steps::AtOnce { .. } => None,
+            Steps::InTime(timeline) => Some(timeline.steps(log).map(|step| step.event)),
+        };
+        let train = self.train.iter().map(|position| &log.events[*position as usize]);
+        train.chain(later.into_iter().flatten())
+    }
+
+    /// Number of events that are neither learnt nor predicted.
+    pub(super) fn left_out(&self) -> usize {
+        match &self.steps {
+            Steps::AtOnce { .. } => 0,
+            Steps::InTime(timeline) => timeline.left_out(),
+        }
+    }
+}
+
+/// Indices of the events before the first prediction.
+fn before(range: Range<usize>) -> Vec<u32> {
+    range.map(position).collect()
+}
+
+fn position(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 2^32 events")
 }

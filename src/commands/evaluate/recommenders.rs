@@ -2,12 +2,16 @@
 
 mod baselines;
 mod graph;
+mod unpersonalised;
+mod vmis_knn;
 
 use super::log::LogEvent;
 use super::training_stats::TrainingStats;
 
-pub(super) use self::baselines::{RandomItems, RankedItems};
+pub(super) use self::baselines::Baseline;
 pub(super) use self::graph::{ChangeBuffer, Graph, GraphSetup, record_changes};
+use self::unpersonalised::{RandomItems, RankedItems};
+use self::vmis_knn::VmisKnn;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TrainingEvent {

@@ -1,5 +1,7 @@
 //! The report: tables and JSON.
 
+mod heading;
+
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
@@ -8,20 +10,20 @@ use super::EvaluateArgs;
 use super::bootstrap::{Bootstrap, Estimate, Tally};
 use super::list_metrics::LIST_METRICS;
 use super::metrics::METRICS;
-use super::protocol::{Cut, Protocol};
-use super::scores::{ITEM_GROUPS, NEW, SystemScores};
+use super::protocol::Protocol;
+use super::scores::{ItemGroup, MAIN, SystemScores};
 use super::settings::Setting;
 use super::trial::{Trial, TrialResult};
 use crate::commands::table::Table;
-use crate::config::{self, Audience};
-use crate::engine::{grouped, timestamp};
+use crate::config;
+use crate::engine::grouped;
 
 /// Estimates of one system.
 pub(super) struct System {
     pub(super) name: String,
     /// Swept settings as `key=value`.
     sets: Vec<String>,
-    /// Scores in the order of [`ITEM_GROUPS`].
+    /// Scores by group of relevant items.
     groups: Vec<GroupScores>,
     /// Share of users with a list, then the list metrics at each k.
     lists: Vec<Estimate>,
@@ -74,6 +76,12 @@ pub(super) struct Report {
     pub(super) at: usize,
     /// Description of the log and the protocol.
     heading: String,
+    /// Groups of relevant items.
+    item_groups: &'static [ItemGroup],
+    /// Number of baselines, the last of the systems.
+    pub(super) baselines: usize,
+    /// Items of the main results.
+    pub(super) relevant: &'static str,
     /// Whether each case has one relevant item, so that recall equals the hit rate.
     single: bool,
     about: Value,
@@ -91,8 +99,11 @@ impl Report {
         let ks = trial.ks.clone();
         let at = ks.iter().copied().find(|k| *k == graph.k).unwrap_or(trial.longest());
         Report {
-            heading: heading(args, protocol, trial, settings),
-            single: !matches!(protocol, Protocol::Time { .. }),
+            heading: heading::heading(args, protocol, trial, settings),
+            item_groups: trial.groups(),
+            baselines: args.distinct_baselines().len(),
+            relevant: if args.repeats { "all items" } else { "new items" },
+            single: protocol.is_single(),
             about: about(args, protocol, trial),
             systems,
             ks,
@@ -100,9 +111,9 @@ impl Report {
         }
     }
 
-    /// Estimate of a metric on new items.
+    /// Estimate of a metric on the items of the main results.
     pub(super) fn estimate(&self, system: usize, metric: usize, k: usize) -> &Estimate {
-        &self.systems[system].groups[NEW].estimates[self.column(metric, k)]
+        &self.systems[system].groups[MAIN].estimates[self.column(metric, k)]
     }
 
     fn column(&self, measure: usize, k: usize) -> usize {
@@ -114,7 +125,7 @@ impl Report {
         let mut add = |title: String, table: Table| {
             write!(text, "\n{title}\n{table}").expect("writing to a string does not fail");
         };
-        add("new items (mean and 95% interval)".into(), self.qualities());
+        add(format!("{} (mean and 95% interval)", self.relevant), self.qualities());
         add(format!("properties of lists of {}", self.at), self.list_properties());
         add(format!("hit rate at {} by group of items", self.at), self.groups());
         if self.systems.len() > 1 {
@@ -164,7 +175,7 @@ impl Report {
         let mut header = vec!["items taken", "lists", "users"];
         header.extend(systems.iter().map(|system| system.name.as_str()));
         let mut table = Table::new(header);
-        for (at, group) in ITEM_GROUPS.iter().enumerate() {
+        for (at, group) in self.item_groups.iter().enumerate() {
             let scores = &self.systems[0].groups[at];
             let rates = systems.iter().map(|system| {
                 let estimate = &system.groups[at].estimates[self.column(0, self.at)];
@@ -200,7 +211,7 @@ impl Report {
         let metrics: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
         let list_metrics: Vec<&str> = LIST_METRICS.iter().map(|metric| metric.name).collect();
         let system = |(at, system): (usize, &System)| {
-            let groups = ITEM_GROUPS.iter().zip(&system.groups).map(|(group, scores)| {
+            let groups = self.item_groups.iter().zip(&system.groups).map(|(group, scores)| {
                 let figures = at_each_k(&metrics, &scores.estimates);
                 (group.name.to_owned(), json!({"lists": scores.cases, "users": scores.users, "metrics": figures}))
             });
@@ -249,56 +260,6 @@ fn signed(estimate: &Estimate) -> String {
     }
 }
 
-fn cut(from: Cut) -> String {
-    match from {
-        Cut::Share(share) => format!("{}% of the events", (share * 1e6).round() / 1e4),
-        Cut::At(ms) => timestamp(ms).unwrap_or_else(|| "the beginning".into()),
-    }
-}
-
-fn heading(args: &EvaluateArgs, protocol: Protocol, trial: &Trial, settings: &[Setting]) -> String {
-    let log = &trial.log;
-    let span =
-        |at: Option<&super::log::LogEvent>| at.and_then(|event| timestamp(event.ts)).unwrap_or_else(|| "?".into());
-    let how = match protocol {
-        Protocol::Last => {
-            "the last event of each user (with two or more) from all other events; nothing expires, all users have a list"
-                .to_owned()
-        }
-        Protocol::Prequential { from, tick: 1 } => {
-            format!("each event after {} from the state just before it", cut(from))
-        }
-        Protocol::Prequential { from, tick } => {
-            format!("each event after {} from a state at most {tick} events before it", cut(from))
-        }
-        Protocol::Time { from } => format!("all events after {} from the state at that time", cut(from)),
-    };
-    let audience = match (protocol, settings[0].config.graph.audience) {
-        (Protocol::Last, _) => String::new(),
-        (_, Audience::All) => "; all users have a list".to_owned(),
-        (_, Audience::Within(ms)) => {
-            format!("; users without an event within {} s have no list and count as not found", grouped(ms / 1_000))
-        }
-    };
-    format!(
-        "{} events of {} users and {} items, {} to {} ({} ignored, {} rejected)\n{how}{audience}\n\
-         {} lists of {}; repeats are counted separately; {} resamples of users, seed {}",
-        grouped(log.events.len() as u64),
-        grouped(log.users.len() as u64),
-        grouped(log.items.len() as u64),
-        span(log.events.first()),
-        span(log.events.last()),
-        grouped(log.ignored),
-        grouped(log.rejected),
-        grouped(trial.cases() as u64),
-        trial.longest(),
-        grouped(u64::from(args.resamples)),
-        args.seed,
-    ) + if args.explore.is_empty() { "" } else { EXPLORE }
-}
-
-const EXPLORE: &str = "\nexplore=N: the last N positions have new items, without events so far";
-
 fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Value {
     let log = &trial.log;
     json!({
@@ -315,7 +276,9 @@ fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Value {
             "tied_users": log.tied_users,
         },
         "protocol": protocol,
+        "repeats": args.repeats,
         "learnt_before": trial.plan.train.len(),
+        "left_out": trial.plan.left_out(),
         "lists": trial.cases(),
         "k": trial.ks,
         "seed": args.seed,

@@ -15,7 +15,8 @@ pub(super) struct ItemGroup {
 }
 
 /// All groups, in the order of the report.
-pub(super) static ITEM_GROUPS: [ItemGroup; 5] = [
+static ITEM_GROUPS: [ItemGroup; 6] = [
+    ItemGroup { name: "all", title: "all", contains: |_, _, _| true },
     ItemGroup { name: "new", title: "new", contains: is_new },
     ItemGroup { name: "warm", title: "new, user and item known", contains: is_warm },
     ItemGroup {
@@ -28,12 +29,17 @@ pub(super) static ITEM_GROUPS: [ItemGroup; 5] = [
         title: "new, item unknown",
         contains: |user, item, training| is_new(user, item, training) && !training.has_item(item),
     },
-    // They are never recommended, so they are counted separately.
     ItemGroup { name: "repeats", title: "repeats", contains: |user, item, training| !is_new(user, item, training) },
 ];
 
-/// Index of the new items.
-pub(super) const NEW: usize = 0;
+/// Groups of relevant items with results: the new items and parts of them, and the repeats. Where repeats are ordinary cases
+/// all items come first; otherwise no system can find them, so they are counted separately.
+pub(super) fn item_groups(repeats: bool) -> &'static [ItemGroup] {
+    if repeats { &ITEM_GROUPS } else { &ITEM_GROUPS[1..] }
+}
+
+/// Index of the group of the main results: new items, or all items where repeats are ordinary cases.
+pub(super) const MAIN: usize = 0;
 
 /// Whether the user had not touched the item before.
 fn is_new(user: u32, item: u32, training: &TrainingStats) -> bool {
@@ -47,6 +53,7 @@ fn is_warm(user: u32, item: u32, training: &TrainingStats) -> bool {
 /// Scores of the lists of one system.
 pub(super) struct SystemScores {
     ks: Vec<usize>,
+    item_groups: &'static [ItemGroup],
     /// Every metric at every k, by group.
     pub(super) groups: Vec<Tally>,
     /// Whether the list was not empty, then every list metric at every k.
@@ -55,10 +62,11 @@ pub(super) struct SystemScores {
 }
 
 impl SystemScores {
-    pub(super) fn new(ks: &[usize], items: usize) -> Self {
+    pub(super) fn new(ks: &[usize], items: usize, item_groups: &'static [ItemGroup]) -> Self {
         SystemScores {
             ks: ks.to_vec(),
-            groups: ITEM_GROUPS.iter().map(|_| Tally::new(METRICS.len() * ks.len())).collect(),
+            item_groups,
+            groups: item_groups.iter().map(|_| Tally::new(METRICS.len() * ks.len())).collect(),
             lists: Tally::new(1 + LIST_METRICS.len() * ks.len()),
             coverage: Coverage::new(ks, items),
         }
@@ -74,8 +82,8 @@ impl SystemScores {
         catalogue: &Catalogue,
         sampled: bool,
     ) {
-        let SystemScores { ks, groups, lists, coverage } = self;
-        for (group, tally) in ITEM_GROUPS.iter().zip(groups) {
+        let SystemScores { ks, item_groups, groups, lists, coverage } = self;
+        for (group, tally) in item_groups.iter().zip(groups) {
             let relevant: Vec<u32> =
                 relevant.iter().copied().filter(|item| (group.contains)(user, *item, training)).collect();
             if !relevant.is_empty() {

@@ -72,8 +72,8 @@ fn sweep(text: &str, protocol: Protocol) -> anyhow::Result<(&str, Vec<&str>)> {
     ensure!(key != "graph.k", "--sweep {shown}: use --k 5,10,20 for several lengths of the lists");
     let is_time = key == "graph.retention" || key == "graph.audience";
     ensure!(
-        !(is_time && protocol == Protocol::Last),
-        "--sweep {shown}: with --protocol last nothing expires and all users have a list; use --protocol prequential or time"
+        !is_time || protocol.has_time(),
+        "--sweep {shown}: with --protocol last nothing expires and all users have a list; use another --protocol"
     );
     let values = split(values);
     ensure!(values.iter().all(|value| !value.is_empty()), "--sweep {shown}: empty value");
@@ -107,7 +107,8 @@ mod tests {
 
     fn names(sweeps: &[&str]) -> Vec<String> {
         let sweeps: Vec<String> = sweeps.iter().map(ToString::to_string).collect();
-        let settings = settings(None, &[], &sweeps, Protocol::Last).unwrap_or_else(|error| panic!("{error:?}"));
+        let settings =
+            settings(None, &[], &sweeps, Protocol::Last { last: 1 }).unwrap_or_else(|error| panic!("{error:?}"));
         settings.into_iter().map(|setting| setting.name).collect()
     }
 
@@ -150,13 +151,13 @@ mod tests {
             ("graph.histry=1", "did you mean graph.history"),
             ("graph.history=0", "graph.history must be"),
         ] {
-            let Err(Failure::Usage(error)) = settings(None, &[], &[text.to_owned()], Protocol::Last) else {
+            let Err(Failure::Usage(error)) = settings(None, &[], &[text.to_owned()], Protocol::Last { last: 1 }) else {
                 panic!("{text} was accepted")
             };
             assert!(error.to_string().contains(part), "{text}: {error}");
         }
         let many = (1..=15).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
         let sweeps = [format!("graph.history={many}"), format!("graph.neighbours={many}")];
-        assert!(matches!(settings(None, &[], &sweeps, Protocol::Last), Err(Failure::Usage(_))));
+        assert!(matches!(settings(None, &[], &sweeps, Protocol::Last { last: 1 }), Err(Failure::Usage(_))));
     }
 }

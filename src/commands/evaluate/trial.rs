@@ -1,17 +1,22 @@
 //! The evaluation loop: recommends, scores and trains one or more systems on the same cases.
 
+use std::collections::HashSet;
+
 use super::list_metrics::Catalogue;
 use super::log::{Log, LogEvent};
 use super::progress::Progress;
-use super::protocol::{Plan, Steps};
+use super::protocol::{Plan, Steps, Timeline};
 use super::random::{Purpose, Random};
 use super::recommenders::{Recommender, TrainingEvent};
-use super::scores::SystemScores;
+use super::scores::{ItemGroup, SystemScores, item_groups};
 use super::training_stats::TrainingStats;
 use crate::stop::Stop;
 
 /// Approximate number of lists on which slow list metrics are measured.
 const SAMPLE_SIZE: usize = 2_000;
+
+/// Largest number of events without a case between them that are learnt together.
+const LEARNT_TOGETHER: usize = 50_000;
 
 pub(super) struct Trial {
     pub(super) log: Log,
@@ -20,6 +25,8 @@ pub(super) struct Trial {
     pub(super) seed: u64,
     /// Numbers of positions for new items, one variant each.
     pub(super) explore: Vec<usize>,
+    /// Whether repeats are ordinary cases.
+    pub(super) repeats: bool,
     catalogue: Catalogue,
 }
 
@@ -34,22 +41,19 @@ pub(super) struct TrialResult {
 }
 
 impl Trial {
-    pub(super) fn new(log: Log, plan: Plan, ks: Vec<usize>, seed: u64, explore: Vec<usize>) -> Self {
-        let catalogue = match plan.steps {
-            Steps::Static(_) => {
-                Catalogue::new(log.items.len(), plan.train.iter().map(|position| &log.events[*position as usize]))
-            }
-            Steps::Prequential { .. } => Catalogue::new(log.items.len(), log.events.iter()),
-        };
-        Trial { log, plan, ks, seed, explore, catalogue }
+    pub(super) fn new(log: Log, plan: Plan, ks: Vec<usize>, seed: u64, explore: Vec<usize>, repeats: bool) -> Self {
+        let catalogue = Catalogue::new(log.items.len(), plan.learnt(&log));
+        Trial { log, plan, ks, seed, explore, repeats, catalogue }
     }
 
     /// Number of cases.
     pub(super) fn cases(&self) -> usize {
-        match &self.plan.steps {
-            Steps::Static(cases) => cases.len(),
-            Steps::Prequential { from, .. } => self.log.events.len() - from,
-        }
+        self.plan.cases()
+    }
+
+    /// Groups of relevant items with results.
+    pub(super) fn groups(&self) -> &'static [ItemGroup] {
+        item_groups(self.repeats)
     }
 
     /// Length of the longest evaluated list.
@@ -65,11 +69,9 @@ impl Trial {
         stop: &Stop,
     ) -> Option<TrialResult> {
         let log = &self.log;
-        let mut training = TrainingStats::new(log.users.len(), log.items.len());
-        let train_one =
-            |training: &mut TrainingStats, event: &LogEvent| TrainingEvent { event: *event, new: training.add(event) };
-        let train = self.plan.train.iter().map(|position| train_one(&mut training, &log.events[*position as usize]));
-        let train: Vec<TrainingEvent> = train.collect();
+        let mut training = TrainingStats::new(log.users.len(), log.items.len(), self.repeats);
+        let train = self.plan.train.iter().map(|position| &log.events[*position as usize]);
+        let train = learn(&mut training, train);
         for system in systems.iter_mut() {
             system.load(&train);
         }
@@ -77,17 +79,18 @@ impl Trial {
 
         let mut scorer = Scorer {
             trial: self,
-            scores: systems.iter().map(|_| SystemScores::new(&self.ks, log.items.len())).collect(),
+            cases: self.cases(),
+            scores: systems.iter().map(|_| SystemScores::new(&self.ks, log.items.len(), self.groups())).collect(),
             users: Vec::new(),
             has_case: vec![false; log.users.len()],
             sample: Random::new(self.seed, Purpose::Sample),
             list: Vec::new(),
         };
         match &self.plan.steps {
-            Steps::Static(cases) => {
-                if let Some(next) = log.events.get(self.plan.train.len()).filter(|_| self.plan.expires) {
+            Steps::AtOnce { cases, at } => {
+                if let Some(at) = at {
                     for system in systems.iter_mut() {
-                        system.advance(next.ts);
+                        system.advance(*at);
                     }
                 }
                 for (done, case) in cases.iter().enumerate() {
@@ -98,26 +101,26 @@ impl Trial {
                     progress.at(done);
                 }
             }
-            Steps::Prequential { from, tick } => {
-                let mut next = *from;
-                while next < log.events.len() {
+            Steps::InTime(timeline) => {
+                let mut done = 0;
+                for batch in batches(timeline, log) {
                     if stop.is_set() {
                         return None;
                     }
-                    let events = &log.events[next..next + batch_len(&log.events[next..], *tick)];
-                    for system in systems.iter_mut() {
-                        system.advance(events[0].ts);
+                    if let Some((first, _)) = batch.cases.first() {
+                        for system in systems.iter_mut() {
+                            system.advance(first.ts);
+                        }
                     }
-                    for event in events {
-                        scorer.score(systems, event.user, &[event.item], &training);
+                    for (event, relevant) in &batch.cases {
+                        scorer.score(systems, event.user, relevant, &training);
                     }
-                    let events: Vec<TrainingEvent> =
-                        events.iter().map(|event| train_one(&mut training, event)).collect();
+                    let events = learn(&mut training, batch.learnt.iter().copied());
                     for system in systems.iter_mut() {
                         system.update(&events);
                     }
-                    next += events.len();
-                    progress.at(next - from);
+                    done += batch.cases.len();
+                    progress.at(done);
                 }
             }
         }
@@ -126,16 +129,52 @@ impl Trial {
     }
 }
 
-/// Number of the next events that may be predicted from one state: at most `tick`, and only one of each user, because the
-/// second depends on the first.
-fn batch_len(events: &[LogEvent], tick: usize) -> usize {
-    let mut users = std::collections::HashSet::new();
-    events.iter().take(tick).take_while(|event| users.insert(event.user)).count()
+fn learn<'e>(training: &mut TrainingStats, events: impl Iterator<Item = &'e LogEvent>) -> Vec<TrainingEvent> {
+    events.map(|event| TrainingEvent { event: *event, new: training.add(event) }).collect()
+}
+
+/// Cases predicted from one state, and the events learnt after them.
+#[derive(Default)]
+struct StateBatch<'l> {
+    /// First event and relevant items of each case, in the order of time.
+    cases: Vec<(&'l LogEvent, &'l [u32])>,
+    learnt: Vec<&'l LogEvent>,
+}
+
+/// Cuts a timeline before each case that needs a newer state: the state misses at most `tick - 1` events before a case, and
+/// none of its user's, because the second case of a user depends on the first.
+fn batches<'l>(timeline: &'l Timeline, log: &'l Log) -> impl Iterator<Item = StateBatch<'l>> {
+    let mut steps = timeline.steps(log).peekable();
+    let mut users = HashSet::new();
+    std::iter::from_fn(move || {
+        let mut batch = StateBatch::default();
+        users.clear();
+        while let Some(step) = steps.next_if(|next| {
+            let learnt = batch.learnt.len();
+            match next.relevant {
+                // Without a case, a new state is needed only to bound the memory.
+                [] => learnt < LEARNT_TOGETHER.max(timeline.tick),
+                _ => {
+                    learnt == 0
+                        || !batch.cases.is_empty() && learnt < timeline.tick && !users.contains(&next.event.user)
+                }
+            }
+        }) {
+            if !step.relevant.is_empty() {
+                batch.cases.push((step.event, step.relevant));
+            }
+            batch.learnt.push(step.event);
+            users.insert(step.event.user);
+        }
+        (!batch.learnt.is_empty()).then_some(batch)
+    })
 }
 
 /// Scores the lists of all systems.
 struct Scorer<'t> {
     trial: &'t Trial,
+    /// Number of cases.
+    cases: usize,
     scores: Vec<SystemScores>,
     users: Vec<u32>,
     has_case: Vec<bool>,
@@ -149,7 +188,7 @@ impl Scorer<'_> {
             self.users.push(user);
         }
         // One draw for all systems, so that all are measured on the same lists.
-        let sampled = self.sample.below(self.trial.cases().max(1)) < SAMPLE_SIZE;
+        let sampled = self.sample.below(self.cases.max(1)) < SAMPLE_SIZE;
         for (system, scores) in systems.iter_mut().zip(&mut self.scores) {
             self.list.clear();
             system.recommend(user, training, &mut self.list);
@@ -161,12 +200,42 @@ impl Scorer<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::log::tests::log;
+    use super::super::protocol::{Cut, Protocol};
     use super::*;
+
+    /// Times of the cases and of the learnt events of each batch.
+    fn times(log: &Log, protocol: Protocol) -> Vec<(Vec<u64>, Vec<u64>)> {
+        let plan = protocol.plan(log);
+        let Steps::InTime(timeline) = &plan.steps else { panic!("not in time") };
+        let times = |batch: StateBatch<'_>| {
+            let cases = batch.cases.iter().map(|(event, _)| event.ts).collect();
+            (cases, batch.learnt.iter().map(|event| event.ts).collect())
+        };
+        batches(timeline, log).map(times).collect()
+    }
 
     #[test]
     fn a_batch_has_one_event_per_user() {
         let log = log(&[("a", "x", 1), ("b", "x", 2), ("a", "y", 3), ("c", "y", 4)]);
-        assert_eq!([1, 2, 3, 9].map(|tick| batch_len(&log.events, tick)), [1, 2, 2, 2]);
-        assert_eq!(batch_len(&log.events[1..], 9), 3);
+        let lens = |from, tick| -> Vec<usize> {
+            let batches = times(&log, Protocol::Prequential { from, tick });
+            assert!(batches.iter().all(|(cases, learnt)| cases == learnt));
+            batches.iter().map(|(cases, _)| cases.len()).collect()
+        };
+        assert_eq!(lens(Cut::Share(0.0), 1), [1, 1, 1, 1]);
+        assert_eq!(lens(Cut::Share(0.0), 2), [2, 2]);
+        assert_eq!(lens(Cut::Share(0.0), 9), [2, 2]);
+        assert_eq!(lens(Cut::At(2), 9), [3]);
+    }
+
+    /// Events without a case do not cost a state of their own, but are in the state of the next case.
+    #[test]
+    fn events_without_a_case_are_learnt_together_before_the_next_case() {
+        let log = log(&[("a", "x", 1), ("b", "x", 2), ("c", "y", 3), ("a", "y", 4), ("b", "y", 5), ("c", "z", 6)]);
+        let batches = |tick| times(&log, Protocol::Sessions { from: Cut::Share(0.0), tick });
+        let first = (vec![], vec![1, 2, 3]);
+        assert_eq!(batches(1), [first.clone(), (vec![4], vec![4]), (vec![5], vec![5]), (vec![6], vec![6])]);
+        assert_eq!(batches(2), [first.clone(), (vec![4, 5], vec![4, 5]), (vec![6], vec![6])]);
+        assert_eq!(batches(9), [first, (vec![4, 5, 6], vec![4, 5, 6])]);
     }
 }
