@@ -3,8 +3,8 @@
 
     DELTAREC_DATA=folder scripts/quality/compare_implicit.py target/release/deltarec [LOG...]
 
-(pip install implicit numpy scipy). The library gets what the graph has: histories of the 50 newest items, cosine, 30
-neighbours, the profile in the same stairs. It does not quantise or shrink, weighs pairs by the product of two levels instead of
+(pip install implicit numpy scipy xxhash). The library gets what the graph has: histories of the 100 newest items, cosine, 30
+neighbours, the same weights of the profile. It does not quantise or shrink, weighs pairs by the product of two levels instead of
 the smaller, and breaks ties in its own way. Beside it the same without stairs (a profile of all levels), which is how it is
 commonly used, and its shrunk relative, BM25.
 """
@@ -24,7 +24,7 @@ from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from scipy.sparse import csr_matrix
 
 import logs
-from exact import HISTORY, NEIGHBOURS, STAIRS, Log
+from exact import NEIGHBOURS, Log, weights
 
 warnings.filterwarnings("ignore")  # the library converts its own matrices
 K = 10
@@ -52,11 +52,8 @@ def main():
         log = Log(logs.read(name))
         shape = (len(log.users), len(log.items))
         has = csr_matrix((log.level.astype(np.float32), (log.user, log.item)), shape=shape)
-        weight = np.zeros(HISTORY)
-        for step, end in reversed(list(enumerate(STAIRS))):
-            weight[:end] = 1 << (len(STAIRS) - 1 - step)
         # A tiny weight beyond the stairs: what is in the history is not recommended.
-        stairs = np.maximum(log.level * weight[log.rank], 1e-6).astype(np.float32)
+        stairs = np.maximum(weights(log), 1e-6).astype(np.float32)
         stairs = csr_matrix((stairs, (log.user, log.item)), shape=shape)
         for title, model in [("cosine", CosineRecommender), ("BM25", BM25Recommender)]:
             fitted = model(K=NEIGHBOURS + 1, num_threads=1)  # an item is among its own neighbours

@@ -5,7 +5,7 @@
 
 (pip install numpy scipy xxhash). Leave-last-out with full ranking. With a resolution the arithmetic equals that of the
 semantics bit for bit; --deltarec checks that the metrics of the program are the same. "exact" replaces the rounded
-logarithms by C^2 / (N + shrink) and changes nothing else.
+logarithms by C^2 / (N + shrink) and changes nothing else. The source is that of similar items alone.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import subprocess
 import tempfile
 
 import numpy as np
-import xxhash
 from scipy.sparse import csr_matrix
 
 import logs
 
-HISTORY, NEIGHBOURS, SHRINK, STAIRS = 50, 30, 20, [2, 4, 8, 16]
+HISTORY, NEIGHBOURS, SHRINK, STAIRS = 100, 30, 20, [1, 2, 4, 24]
+NEAR, BASKET = 60_000, 1_000
 KS = [5, 10, 20]
 
 
@@ -29,7 +29,7 @@ class Log:
     def __init__(self, events):
         train, held = logs.leave_last_out(events)
         names = {item for _, item, *_ in events}
-        ids = {name: xxhash.xxh3_64_intdigest(name.encode()) for name in names}
+        ids = {name: logs.id64(name) for name in names}
         order = sorted(names, key=ids.get)
         self.items = {name: at for at, name in enumerate(order)}
         self.ids = np.array([ids[name] for name in order], dtype=np.uint64)
@@ -37,12 +37,12 @@ class Log:
         rows = np.array([(self.users[u], self.items[i], level, ts) for u, i, level, ts in train], dtype=np.int64)
         self.seen = set(zip(rows[:, 0].tolist(), rows[:, 1].tolist()))
         self.known = len(set(rows[:, 1].tolist()))
-        self.user, self.item, self.level, self.rank = histories(rows)
+        self.user, self.item, self.level, self.touched, self.rank, self.basket = histories(rows)
         self.held = [(self.users[user], self.items[item]) for user, item in held.items()]
 
 
 def histories(rows):
-    """User, item, level and rank of the newest items of each user, newest first. Displaced events do not count."""
+    """User, item, level, last touch, rank and basket rank of each user's items, newest first. Displaced events do not count."""
     user, item, level, ts = rows.T
     order = np.lexsort((item, -ts, user))
     user, item, level, ts = user[order], item[order], level[order], ts[order]
@@ -60,7 +60,12 @@ def histories(rows):
                     touched = []
                 touched.append((ts[at], item[at]))
                 best[item[at]] = (len(best), level[at])
-        out += [(user[start], i, kept, rank) for i, (rank, kept) in best.items() if rank < HISTORY]
+        basket, before = 0, None
+        for i, (rank, kept) in list(best.items())[:HISTORY]:
+            at = touched[rank][0]
+            basket += before is not None and before - at >= BASKET
+            before = at
+            out.append((user[start], i, kept, at, rank, basket))
         start = end
     return np.array(out, dtype=np.int64).T
 
@@ -69,6 +74,20 @@ def floor_log2(times, values):
     """floor(times * log2(x)), exactly: the bits of x^times."""
     unique, inverse = np.unique(values, return_inverse=True)
     return np.array([(int(x) ** times).bit_length() - 1 for x in unique], dtype=np.int64)[inverse]
+
+
+def near_pairs(log):
+    """What pairs of items add that a user touched within NEAR: they count twice."""
+    rows, columns, values = [], [], []
+    starts = np.flatnonzero(np.r_[True, np.diff(log.user) != 0])
+    for start, end in zip(starts, [*starts[1:], len(log.user)]):
+        item, level, touched = (column[start:end] for column in (log.item, log.level, log.touched))
+        i, j = np.nonzero(np.abs(touched[:, None] - touched[None, :]) < NEAR)
+        rows.append(item[i])
+        columns.append(item[j])
+        values.append(np.minimum(level[i], level[j]))
+    shape = (len(log.items), len(log.items))
+    return csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
 
 
 def similarities(log, s):
@@ -80,15 +99,15 @@ def similarities(log, s):
         reach = log.level >= level
         has = csr_matrix((np.ones(reach.sum(), dtype=np.int64), (log.user[reach], log.item[reach])), shape=shape)
         together = together + has.T @ has
-    pairs = together.tocoo()
+    pairs = (together + near_pairs(log)).tocoo()
     different = pairs.row != pairs.col
     i, j, c = pairs.row[different], pairs.col[different], pairs.data[different]
     if s is None:
         key = c.astype(float) ** 2 / (popularity[j] + SHRINK)
-        value = c / np.sqrt((popularity[i] + SHRINK) * (popularity[j] + SHRINK).astype(float))
+        value = c / np.sqrt(4 * (popularity[i] + SHRINK) * (popularity[j] + SHRINK).astype(float))
     else:
         phase = ((log.ids[i] ^ log.ids[j]) % np.uint64(64)).astype(np.int64)
-        fine = floor_log2(64 * s, popularity + SHRINK)
+        fine = floor_log2(64 * s, 2 * (popularity + SHRINK))
         key = 2 * floor_log2(s, c) - (fine[j] + phase) // 64
         exponent = key - (fine[i] + phase) // 64
         value = np.clip(np.floor(0.5 + 1024.0 * np.exp2(exponent / (2.0 * s))), 1, 1024).astype(np.int64)
@@ -99,13 +118,18 @@ def similarities(log, s):
     return csr_matrix((value[kept], (i[kept], j[kept])), shape=together.shape)
 
 
+def weights(log):
+    """The weight of each interaction in its user's profile."""
+    stair = np.zeros(HISTORY, dtype=np.int64)
+    for step, end in reversed(list(enumerate(STAIRS))):
+        stair[:end] = 1 << (len(STAIRS) - 1 - step)
+    return np.where(log.rank < STAIRS[-1], log.level * stair[log.basket], 0)
+
+
 def lists(log, similar):
     """The top items of each user as (user, item, rank)."""
-    weight = np.zeros(HISTORY, dtype=np.int64)
-    for step, end in reversed(list(enumerate(STAIRS))):
-        weight[:end] = 1 << (len(STAIRS) - 1 - step)
     shape = (len(log.users), len(log.items))
-    profile = csr_matrix((log.level * weight[log.rank], (log.user, log.item)), shape=shape)
+    profile = csr_matrix((weights(log), (log.user, log.item)), shape=shape)
     total = (profile @ similar).tocoo()
     user, item, score = total.row.astype(np.int64), total.col.astype(np.int64), total.data
     fresh = ~np.isin(user * shape[1] + item, log.user * shape[1] + log.item) & (score > 0)
@@ -142,7 +166,8 @@ def deltarec(program, name, resolutions):
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         sweep = "graph.resolution=" + ",".join(map(str, resolutions))
         subprocess.run(
-            [program, "evaluate", *logs.arguments(name), "--sweep", sweep, "--resamples", "0", "--quiet", "--json", file.name],
+            [program, "evaluate", *logs.arguments(name), "--set", "graph.sources.users=0", "--sweep", sweep,
+             "--resamples", "0", "--quiet", "--json", file.name],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         systems = json.load(file)["systems"]

@@ -10,6 +10,8 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
+import xxhash
+
 LEVELS = {"pv": 1, "cart": 5, "fav": 4, "buy": 6, "like": 3, "view": 1, "purchase": 6}
 
 
@@ -49,15 +51,30 @@ def arguments(name):
     return arguments + (["--where", f"{positive}>0"] if positive else [])
 
 
-def read(name):
-    """(user, item, level, ts), ordered by time, then by position in the file."""
+MASK = (1 << 64) - 1
+
+
+def id64(name):
+    return xxhash.xxh3_64_intdigest(name.encode())
+
+
+def mix(n):
+    """The finaliser of splitmix64, as in schema/src/id.rs."""
+    n = (n ^ n >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    n = (n ^ n >> 27) * 0x94D049BB133111EB & MASK
+    return n ^ n >> 31
+
+
+def read(name, seed=1):
+    """(user, item, level, ts), ordered by time, and at the same time as deltarec draws it from the seed."""
     _, user, item, (action, column), ts, parse, _, positive = LOGS[name]
     events = []
     with gzip.open(path(name), "rt", encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             if row[user] and row[item] and (positive is None or int(row[positive]) > 0):
                 events.append((row[user], row[item], LEVELS[action or row[column]], parse(row[ts])))
-    events.sort(key=lambda event: event[3])
+    start = mix(seed)
+    events.sort(key=lambda event: (event[3], mix(mix(start ^ id64(event[0])) ^ id64(event[1]))))
     return events
 
 

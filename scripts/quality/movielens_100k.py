@@ -146,12 +146,12 @@ def graph(program, train, held):
                 within = within + 1 if (user, ts) == last else 0
                 last = (user, ts)
                 out.writerow([user, item, ts * 1000 + within])
-        # Similar items only.
+        # Similar items only; in `plain` each item of the profile for itself, and no pair counts twice.
         alone = ["sources.users=0"]
-        plain = [*alone, "neighbours=100", "shrink=0", "stairs=[10]", "history=1000"]
+        plain = [*alone, "near=0ms", "basket=0ms", "neighbours=100", "shrink=0", "stairs=[10]", "history=1000"]
         resolutions, similarities = "resolution=2,4,8,16", "similarity=cosine,jaccard,llr,count"
         for name, sets, sweep in [
-            ("", plain, resolutions), (", history of 50", plain[:4], resolutions), (", defaults", alone, resolutions),
+            ("", plain, resolutions), (", history of 50", [*plain, "history=50"], resolutions), (", defaults", alone, resolutions),
             (", resolution 16", [*plain, "resolution=16"], similarities), (", defaults", alone, similarities),
         ]:  # fmt: skip
             subprocess.run(
