@@ -29,10 +29,11 @@ use std::time::{Duration, Instant};
 
 use dataflows::config::Sources;
 use dataflows::operators::{
-    CandidateSource, Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
+    ListInputs, Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
 };
+use dataflows::time::Time;
 use dataflows::types::{Collection, ItemId, List, Scored, UserId};
-use dataflows::{Audience, Config, Event, GraphInput, InputStreams};
+use dataflows::{Audience, Config, Event, GraphInput, InputStreams, ListKey};
 use differential_dataflow::AsCollection;
 use schema::IdMap;
 use simulator::Options;
@@ -40,10 +41,10 @@ use support::{Loop, histogram, ms, peak_mib, record, simulated};
 use test_support::oracle::Params;
 use test_support::reference;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::{ProbeHandle, Stream};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -261,7 +262,8 @@ impl Lists {
 }
 
 fn measure(program: &str, size: Size) -> ProgramResult {
-    let config = Config { audience: Audience::All, sources: Sources { items: 4, users: 0 }, ..Config::default() };
+    let config =
+        Config { audience: Audience::All, sources: Sources { items: 4, users: 0 }, refresh: 0, ..Config::default() };
     let options =
         Options { events: 2 * (size.load + size.singles) as u64, users: 20_000, items: 10_000, ..Options::default() };
     let events: Vec<Event> = simulated(options).take(size.load + size.singles).collect();
@@ -341,6 +343,7 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
         return scored(reference::lists(weights, contributions, params.k));
     }
     let gauges = Arc::default();
+    let barriers = streams.barriers.clone();
     let users = interactions(streams.events, streams.barriers, config, &ProbeHandle::new(), &gauges, None);
     let subscriptions = profile_subscriptions(users.profiles.clone());
     let neighbours = if shape.contains("items") {
@@ -354,8 +357,15 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
             .join_core(subscribed, |item: &ItemId, row: &(ItemId, u32), ()| Some(replicated(*item, *row)))
     };
     if shape.contains("lists") {
-        let items = CandidateSource::similar_items(config.sources.items, users.profiles, neighbours);
-        lists(vec![items], None, config, &gauges)
+        let inputs = ListInputs {
+            profiles: users.profiles,
+            actions: users.actions,
+            neighbours,
+            users: None,
+            barriers,
+            reconcile: None,
+        };
+        latest(lists(inputs, config, &gauges).lists)
     } else {
         let rows = neighbours
             .map(|(subscription, neighbour)| (subscription.row, (neighbour.item, u32::from(neighbour.similarity))));
@@ -379,6 +389,28 @@ fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8
                     let retained = capability.retain_least(0).expect("a message with data has a time");
                     let updates =
                         events.drain(..).map(|event| ((event.user, (event.item, event.ts, event.level)), time, 1));
+                    output.session(&retained).give_iterator(updates);
+                });
+            }
+        })
+        .as_collection()
+}
+
+/// The last list of each viewer, without empty ones.
+fn latest(evaluated: Stream<'_, Time, Vec<(ListKey, List)>>) -> Collection<'_, (UserId, List)> {
+    evaluated
+        .unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Latest", |_, _| {
+            let mut lists: IdMap<List> = IdMap::default();
+            move |input, output| {
+                input.for_each(|capability, evaluated| {
+                    let time = *capability.least().expect("a message with data has a time");
+                    let retained = capability.retain_least(0).expect("a message with data has a time");
+                    let updates = evaluated.drain(..).flat_map(|(key, list)| {
+                        let ListKey::User(user) = key else { unreachable!("trending lists are not evaluated") };
+                        let old = lists.insert(user, list.clone()).unwrap_or_default();
+                        let updates = [(old, -1), (list, 1)].into_iter().filter(|(list, _)| !list.is_empty());
+                        updates.map(move |(list, diff)| ((user, list), time, diff))
+                    });
                     output.session(&retained).give_iterator(updates);
                 });
             }

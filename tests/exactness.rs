@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use dataflows::Config;
+use dataflows::config::Outputs;
 use proptest::prelude::*;
 
-use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
+use crate::support::graph::{Emitted, Pace, Tick, config, emitted, lists_at, run, ticks};
 use crate::support::logs::{ids, log, params};
-use crate::support::oracle::changes::{changes, coalesced_changes};
+use crate::support::oracle::changes::{changes, changes_to_the_end, coalesced_changes, similar_user_rows};
+use crate::support::oracle::evaluations::Run;
 use crate::support::oracle::{OracleEvent, Params, lists, without_scores};
 
 /// Compares the lists at the end of every tick with the oracle's. Returns the number of lists compared.
@@ -31,7 +34,8 @@ fn compare_lists(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) ->
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// With one event per tick or several, with or without a key, the stream of changes equals the oracle's, record by record.
+    /// With one event per tick or several, with or without a key, whether the input ends or not, the streams of changes and of
+    /// rows of similar users equal the oracle's, record by record.
     #[test]
     fn every_change_equals_the_oracle(
         params in params(),
@@ -40,12 +44,18 @@ proptest! {
         workers in prop::sample::select(vec![1_usize, 2, 4]),
         size in prop::sample::select(vec![1_usize, 1, 2, 7, 1000]),
         rush in any::<bool>(),
+        ends in any::<bool>(),
     ) {
         let params = Params { ids, ..params };
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         let ticks = ticks(&log, size);
-        let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
-        prop_assert_eq!(run(&params, &ticks, workers, pace), coalesced_changes(&expected, &params));
+        let coalesced: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
+        let outputs = Outputs { similar_users: true, ..Outputs::default() };
+        let Emitted { changes, similar_users } =
+            emitted(&Config { outputs, ..config(&params) }, ids, &ticks, workers, pace, ends);
+        let expected = if ends { changes_to_the_end(&coalesced, &params) } else { coalesced_changes(&coalesced, &params) };
+        prop_assert_eq!(changes, expected);
+        prop_assert_eq!(similar_users, similar_user_rows(&Run { resumed: None, ticks: &coalesced, ends }, &params));
     }
 
     /// For any number of events per tick and of workers, whether the driver waits for each tick or not.
@@ -58,7 +68,7 @@ proptest! {
         size in prop::sample::select(vec![1_usize, 7, 1000]),
         rush in any::<bool>(),
     ) {
-        let params = Params { ids, ..params };
+        let params = Params { ids, refresh: 0, membership: false, ..params };
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         compare_lists(&params, &ticks(&log, size), workers, pace)?;
     }

@@ -71,6 +71,8 @@ fn params() -> impl Strategy<Value = Params> {
             sample,
             similar_users,
             users_weight,
+            refresh: 0,
+            membership: false,
         },
     )
 }

@@ -4,6 +4,7 @@
 //! (p1, p3) 10 and (p3, p4) 50.
 
 mod changes;
+mod freshness;
 mod users;
 
 use std::collections::BTreeMap;

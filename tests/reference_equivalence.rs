@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use dataflows::config::Trending;
+use dataflows::config::{Outputs, Trending};
 use dataflows::operators::{
-    CandidateSource, SimilarUsers, Subscriber, Subscription, activity, histories, interactions, lists,
-    profile_subscriptions, rank_similar_users, row_subscriptions, samples, similar_items, trending,
+    ComparedUsers, Evaluations, ListInputs, Subscriber, Subscription, histories, interactions, lists,
+    profile_subscriptions, row_subscriptions, samples, similar_items, trending,
 };
 use dataflows::time::{Time, first_of, next};
 use dataflows::types::ProfileItem;
@@ -15,14 +15,16 @@ use dataflows::{Config, Event, GraphInput, ListKey, Scope};
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use schema::{IdKey, id64};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator as _;
 use timely::dataflow::operators::vec::{Map as _, ToStream as _};
 use timely::dataflow::operators::{Exchange as _, Probe};
-use timely::dataflow::{ProbeHandle, Scope as TimelyScope};
+use timely::dataflow::{ProbeHandle, Scope as TimelyScope, Stream};
 
 use crate::support::graph::{Pace, Tick, config, drive, ticks};
 use crate::support::logs::{log, params};
 use crate::support::oracle::Params;
-use crate::support::oracle::exact::fine_log;
 use crate::support::reference;
 
 type Differences = Arc<Mutex<Vec<String>>>;
@@ -46,7 +48,10 @@ fn disagreements(
         let (found, counted) = (Arc::clone(&found), Arc::clone(&counted));
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, false);
-            let config = Config { trending: Some(trends), ..config(&params) };
+            let outputs = Outputs { similar_users: true, ..Outputs::default() };
+            // Every tick evaluates all, so that what is evaluated is what holds.
+            let config = Config { trending: Some(trends), outputs, refresh: 0, ..config(&params) };
+            let barriers = streams.barriers.clone();
             // Each worker has the events; one of them is enough.
             let inputs = Inputs::new(scope, if scope.index() == 0 { &ticks } else { &[] }, &params);
             let gauges = Arc::default();
@@ -102,61 +107,52 @@ fn disagreements(
             let expected = for_subscribers(rows, subscriptions);
             report(emitted.negate().concat(expected), "samples", &found);
 
-            // Activity: replicated sums, and count.
+            // Histories of the sampled users, for subscribers.
             let on_workers = members.inner.exchange(|update| update.0.0.worker()).as_collection();
             let sampled = on_workers.clone().map(|(_, member)| member.user);
             let subscriptions = row_subscriptions(subscriber, sampled, "compared users", |user| Some(*user));
-            let active = activity(output.history.clone(), subscriptions.clone(), &config);
-            let resolution = params.user_resolution;
-            let activities = reference::activity(output.history.clone(), &params);
-            let rows = activities.clone().map(move |(user, activity)| {
-                (user, u32::try_from(fine_log(activity, resolution)).expect("a small number"))
-            });
-            let emitted = active.clone().map(|(at, fine)| ((at.row, at.worker()), fine));
-            report(emitted.negate().concat(for_subscribers(rows, subscriptions)), "activity", &found);
-
-            // Similar users: the ranking over cached rows, and joins and reduce.
-            let profiles = output.profiles.clone();
-            let similar = rank_similar_users(profiles, on_workers.clone(), active, &config, &gauges);
-            let everywhere = on_workers
-                .map(|(at, member)| (at.row, (member.user, member.level)))
-                .threshold_named("one sample each", |_, _| 1);
-            let expected = reference::similar_users(inputs.profiles, everywhere, activities, &params);
-            let emitted = similar.clone().map(|(user, other)| (user, (other.user, u32::from(other.similarity))));
-            let emitted = emitted.inspect(count("similar users", &counted));
-            report(emitted.negate().concat(expected), "similar users", &found);
-
-            // Histories of similar users, for subscribers.
-            let subscriptions =
-                row_subscriptions(subscriber, similar.clone(), "followed users", |(_, other)| Some(other.user));
-            let followed = histories(output.history.clone(), subscriptions.clone(), &config);
-            let emitted = followed.clone().map(|(at, interaction)| ((at.row, at.worker()), interaction));
+            let compared = histories(output.history.clone(), subscriptions.clone(), &config);
+            let emitted = compared.clone().map(|(at, interaction)| ((at.row, at.worker()), interaction));
             report(
                 emitted.negate().concat(for_subscribers(output.history.clone(), subscriptions)),
-                "histories of similar users",
+                "histories of compared users",
                 &found,
             );
 
-            // Lists: totals over cached rows, and join and reduce. Scores are not compared: the operator keeps those of
-            // the last emitted list.
+            // Similar users and lists: evaluations over cached rows, and joins and reduce. Scores are compared too, as each
+            // change of one is an evaluation.
             let rows = neighbours
                 .clone()
                 .map(|(at, row)| (at.row, (row.item, u32::from(row.similarity))))
                 .threshold_named("one row each", |_, _| 1);
-            let users = similar.clone().map(|(user, other)| (user, (other.user, u32::from(other.similarity))));
+            let everywhere = on_workers
+                .clone()
+                .map(|(at, member)| (at.row, (member.user, member.level)))
+                .threshold_named("one sample each", |_, _| 1);
+            let activities = reference::activity(output.history.clone(), &params);
+            let similar = reference::similar_users(inputs.profiles, everywhere, activities, &params);
             let weights = output.profiles.clone().map(weight);
             let contributions = reference::of_items(weights.clone(), rows, params.items_weight)
-                .concat(reference::of_users(users, output.history, params.users_weight));
+                .concat(reference::of_users(similar.clone(), output.history, params.users_weight));
             let expected = reference::lists(weights, contributions, params.k);
-            let expected =
-                expected.map(|(user, list)| (user, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
-            let mut sources = vec![CandidateSource::similar_items(config.sources.items, output.profiles, neighbours)];
-            if config.sources.users > 0 {
-                let users = SimilarUsers { similar, histories: followed };
-                sources.push(CandidateSource::similar_users(config.sources.users, users));
-            }
-            let emitted = lists(sources, None, &config, &gauges);
-            let emitted = emitted.map(|(user, list)| (user, list.iter().map(|scored| scored.item).collect()));
+            let inputs = ListInputs {
+                profiles: output.profiles,
+                actions: output.actions,
+                neighbours,
+                users: Some(ComparedUsers { members: on_workers, histories: compared }),
+                barriers,
+                reconcile: None,
+            };
+            let Evaluations { lists, similar_users } = lists(inputs, &config, &gauges);
+            let emitted = latest(similar_users).flat_map(|(user, row)| {
+                row.into_iter().map(move |(other, similarity)| (user, (other, u32::from(similarity))))
+            });
+            let emitted = emitted.inspect(count("similar users", &counted));
+            report(emitted.negate().concat(similar), "similar users", &found);
+            let emitted = latest(lists).map(|(key, list)| {
+                let ListKey::User(user) = key else { unreachable!("trending lists are not evaluated") };
+                (user, list.iter().map(|scored| (scored.item, scored.score)).collect::<Vec<_>>())
+            });
             let emitted = emitted.inspect(count("lists", &counted));
             let lists = report(emitted.negate().concat(expected), "lists", &found);
 
@@ -242,6 +238,31 @@ fn compare_trending<'scope>(
         trending(weights, k).map(|(key, list)| (key_id(key), list.iter().map(|scored| scored.item).collect()));
     let emitted = emitted.inspect(count("trending", counted));
     report(emitted.negate().concat(expected), "trending", found).map(drop)
+}
+
+/// The last row of each owner, without empty ones.
+fn latest<'scope, K, V>(evaluated: Stream<'scope, Time, Vec<(K, Vec<V>)>>) -> reference::Rows<'scope, (K, Vec<V>)>
+where
+    K: Copy + Ord + 'static,
+    V: Clone + 'static,
+{
+    evaluated
+        .unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Latest", |_, _| {
+            let mut rows: BTreeMap<K, Vec<V>> = BTreeMap::new();
+            move |input, output| {
+                input.for_each(|capability, evaluated| {
+                    let time = *capability.least().expect("a message with data has a time");
+                    let retained = capability.retain_least(0).expect("a message with data has a time");
+                    let updates = evaluated.drain(..).flat_map(|(key, row)| {
+                        let old = rows.insert(key, row.clone()).unwrap_or_default();
+                        let updates = [(old, -1), (row, 1)].into_iter().filter(|(row, _)| !row.is_empty());
+                        updates.map(move |(row, diff)| ((key, row), time, diff)).collect::<Vec<_>>()
+                    });
+                    output.session(&retained).give_iterator(updates);
+                });
+            }
+        })
+        .as_collection()
 }
 
 /// An item of a profile with its weight.

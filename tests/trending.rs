@@ -150,9 +150,9 @@ fn trending() -> impl Strategy<Value = Trending> {
     (1_usize..4, 1_u64..9, 1_u64..6).prop_map(|(k, bucket, buckets)| Trending { k, bucket, buckets })
 }
 
-/// Parameters with a retention of at least all buckets.
+/// Parameters with a retention of at least all buckets. Reorderings are emitted.
 fn retaining(params: Params, trending: Trending) -> Params {
-    Params { retention: params.retention.max((trending.buckets + 1) * trending.bucket), ..params }
+    Params { membership: false, retention: params.retention.max((trending.buckets + 1) * trending.bucket), ..params }
 }
 
 /// Changes of trending lists, and changes of personal lists.

@@ -42,7 +42,7 @@ fn bench_top_k(c: &mut Criterion) {
         group.bench_function(format!("rebuild {CAPACITY} of {count}"), |bencher| {
             bencher.iter_batched_ref(
                 || next.next().cloned().unwrap_or_default(),
-                |candidates| top.rebuild(black_box(candidates), None, CAPACITY, &ids),
+                |candidates| top.rebuild(black_box(candidates), CAPACITY, &ids),
                 BatchSize::SmallInput,
             );
         });
@@ -52,7 +52,7 @@ fn bench_top_k(c: &mut Criterion) {
     let mut all = candidates(300, 0, &mut ids);
     let unknown: Vec<Dense> = (300..600).map(|n| ids.intern(mix(n))).collect();
     let mut top = TopK::default();
-    top.rebuild(&mut all, None, CAPACITY, &ids);
+    top.rebuild(&mut all, CAPACITY, &ids);
     group.throughput(Throughput::Elements(CALLS));
 
     // Each candidate in turn gets the score of another kept one. All scores are above the floor, so none falls.
@@ -74,16 +74,6 @@ fn bench_top_k(c: &mut Criterion) {
             for (at, _) in calls.by_ref().take(calls_at_once()) {
                 top.update(black_box(now[at].id), Some(now[at].score), CAPACITY, &ids);
             }
-        });
-    });
-    group.bench_function("adjust, not kept", |bencher| {
-        let mut calls = rounds(unknown.len());
-        bencher.iter(|| {
-            calls
-                .by_ref()
-                .take(calls_at_once())
-                .filter(|(at, _)| top.adjust(black_box(unknown[*at]), &ids, |score| Some(score + 1)).is_some())
-                .count()
         });
     });
     group.bench_function("update below the floor", |bencher| {

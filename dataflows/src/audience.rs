@@ -8,7 +8,7 @@ use crate::operators::StageBuilder;
 use crate::{Collection, Diff, ProfileItem, Time, UserId};
 
 /// Demand for a row. Viewers on a worker need the similar items and the sampled users of each item in their profiles, and the
-/// histories of their similar users.
+/// histories of these users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Subscription {
     /// Key of the row: an item or a user.

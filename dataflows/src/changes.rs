@@ -1,12 +1,18 @@
+//! The standing lists, and the changes that readers see of them.
+
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
-use crate::operators::{StageBuilder, UpdateBatches};
+use crate::config::Emit;
+use crate::gauges::{Gauges, add};
+use crate::operators::StageBuilder;
 use crate::{Collection, ItemId, List, ListKey, Time, ms_of};
 
-/// A list that changed in a tick, and the difference between its items and those of the list before.
+/// A standing list that changed in a tick, and the difference between its items and those of the list before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ListChange {
     /// Owner of the list.
@@ -31,107 +37,161 @@ pub enum Reconcile {
         /// Items of the list, best first.
         items: Vec<ItemId>,
     },
-    /// Compares the lists of this tick with the output, emits the differences, and from then on every change. Nothing is
-    /// emitted before. Must be sent to every worker.
+    /// The output is known, up to the millisecond of this tick. What was evaluated in it and differs is emitted, and every change
+    /// from here on. Must be sent to every worker.
     Finish {
         /// Worker that gets this message.
         worker: u64,
     },
 }
 
+impl Reconcile {
+    /// The worker that gets the message.
+    pub(crate) fn placement(&self) -> u64 {
+        match self {
+            Reconcile::Known { key, .. } => key.placement(),
+            Reconcile::Finish { worker } => *worker,
+        }
+    }
+}
+
 impl ListChange {
     /// `old`: the items of the list before.
-    fn between(key: ListKey, at: u64, old: impl Iterator<Item = ItemId> + Clone, new: List) -> Self {
-        let entered = items_of(&new).filter(|item| old.clone().all(|other| other != *item)).collect();
-        let left = old.filter(|item| new.iter().all(|scored| scored.item != *item)).collect();
+    fn between(key: ListKey, at: u64, old: &[ItemId], new: List) -> Self {
+        let entered = items_of(&new).filter(|item| !old.contains(item)).collect();
+        let left = old.iter().copied().filter(|item| new.iter().all(|scored| scored.item != *item)).collect();
         ListChange { key, at, entered, left, items: new }
     }
 }
 
-/// Emits one record for each list that changed in a tick: the retraction of the old list and the new one, merged. A list
-/// with the same items in the same order has not changed: a viewer who joins or leaves a cohort mostly keeps its list.
+/// Keeps the lists that were emitted last, and emits one record for each evaluated list that differs from them in the sense of
+/// `emit`. `evaluated` has each key at most once a tick. `trending` has the lists that are evaluated in
+/// every tick.
 ///
-/// With `reconcile` nothing is emitted until [`Reconcile::Finish`]. Until then each list is kept twice: as it is now and
-/// as it is in the output.
+/// With `reconcile` nothing is emitted until [`Reconcile::Finish`]. The lists of the output are the standing lists then, and those
+/// evaluated in that millisecond are compared with them.
+///
+/// Memory: the items of each list.
 pub fn changes<'scope>(
-    lists: Collection<'scope, (ListKey, List)>,
+    evaluated: Stream<'scope, Time, Vec<(ListKey, List)>>,
+    trending: Option<Collection<'scope, (ListKey, List)>>,
     reconcile: Option<Stream<'scope, Time, Vec<Reconcile>>>,
+    emit: Emit,
+    gauges: &Arc<Gauges>,
 ) -> Stream<'scope, Time, Vec<ListChange>> {
-    let by_list = Exchange::new(|message: &Reconcile| match message {
-        Reconcile::Known { key, .. } => key.placement(),
-        Reconcile::Finish { worker } => *worker,
-    });
+    let mut builder = StageBuilder::new("Changes", evaluated.scope());
+    let evaluated = builder.input(evaluated, Pipeline);
+    let trending = trending.map(|trending| builder.input(trending.inner, Pipeline));
     let mut pending = reconcile.is_some().then(Pending::default);
-    let mut builder = StageBuilder::new("Changes", lists.inner.scope());
-    let lists = builder.input(lists.inner, Pipeline);
-    let messages = reconcile.map(|reconcile| builder.input(reconcile, by_list));
+    let messages = reconcile.map(|reconcile| builder.input(reconcile, Exchange::new(Reconcile::placement)));
     let (output, changes) = builder.output();
+    let gauges = Arc::clone(gauges);
+    let mut standing = Standing { emit, lists: HashMap::default() };
+    let mut lists: Vec<(ListKey, List)> = Vec::new();
     builder.build(usize::MAX, move |time: Time| {
-        let mut emitted = output.buffer();
         let mut finishes = false;
         for message in messages.iter().flat_map(|messages| messages.take(time)).flatten() {
-            match (message, &mut pending) {
-                (Reconcile::Known { key, items }, Some(pending)) => drop(pending.known.insert(key, items)),
-                (Reconcile::Known { .. }, None) => {}
-                (Reconcile::Finish { .. }, _) => finishes = true,
+            match message {
+                Reconcile::Known { key, items } => standing.set(key, items),
+                Reconcile::Finish { .. } => finishes = true,
             }
         }
-        for_each_list(lists.take(time), |key, old, new| match &mut pending {
-            Some(pending) => drop(pending.lists.insert(key, new)),
-            None if items_of(&old).eq(items_of(&new)) => {}
-            None => emitted.push(ListChange::between(key, ms_of(time), items_of(&old), new)),
-        });
-        if let Some(pending) = pending.take_if(|_| finishes) {
-            pending.for_each_difference(|key, old, new| {
-                emitted.push(ListChange::between(key, ms_of(time), old.iter().copied(), new));
-            });
+        let mut updates: Vec<_> = trending.iter().flat_map(|trending| trending.take(time)).flatten().collect();
+        // The insertion of a list follows its retraction. A retraction without an insertion leaves the empty list.
+        updates.sort_unstable_by_key(|((key, _), _, diff)| (*key, *diff));
+        for ((key, list), _, diff) in updates {
+            lists.pop_if(|(known, _)| *known == key);
+            lists.push((key, if diff > 0 { list } else { List::new() }));
         }
+        lists.extend(evaluated.take(time).into_iter().flatten());
+        if let Some(pending) = &mut pending {
+            pending.add(ms_of(time), lists.drain(..));
+        }
+        if finishes && let Some(pending) = pending.take() {
+            lists.extend(pending.finish(ms_of(time), &standing));
+        }
+        lists.sort_unstable_by_key(|(key, _)| *key);
+        let mut emitted = output.buffer();
+        emitted.extend(lists.drain(..).filter_map(|(key, list)| standing.replace(key, ms_of(time), list)));
+        add(&gauges.lists, emitted.len());
     });
     changes
 }
 
-/// Calls `change` with the old and the new list of each owner with updates in one tick, in the order of the keys. An empty
-/// list stands for no list.
-fn for_each_list(updates: UpdateBatches<(ListKey, List)>, mut change: impl FnMut(ListKey, List, List)) {
-    let mut updates: Vec<_> = updates.into_iter().flatten().collect();
-    // The records are large, so their indices are sorted instead.
-    let mut order: Vec<(ListKey, usize)> = updates.iter().enumerate().map(|(at, update)| (update.0.0, at)).collect();
-    order.sort_unstable();
-    for of_list in order.chunk_by(|a, b| a.0 == b.0) {
-        let (mut old, mut new) = (List::new(), List::new());
-        for (_, at) in of_list {
-            let ((_, list), _, diff) = &mut updates[*at];
-            *(if *diff > 0 { &mut new } else { &mut old }) = std::mem::take(list);
-        }
-        change(of_list[0].0, old, new);
-    }
-}
-
-fn items_of(list: &List) -> impl Iterator<Item = ItemId> + Clone {
-    list.iter().map(|scored| scored.item)
-}
-
-/// The lists before [`Reconcile::Finish`].
+/// Lists that were evaluated before the output is known.
 #[derive(Default)]
 struct Pending {
-    /// Lists in the output.
-    known: HashMap<ListKey, Vec<ItemId>>,
-    /// Lists now.
-    lists: HashMap<ListKey, List>,
+    /// Millisecond of the last evaluations of viewers' lists.
+    at: u64,
+    /// Lists of viewers in that millisecond. The output has everything before its last millisecond, which may be cut off.
+    viewers: HashMap<ListKey, List>,
+    /// Trending lists, which are evaluated in every tick.
+    trending: HashMap<ListKey, List>,
 }
 
 impl Pending {
-    /// Calls `differs` for each list that is not in the output as it is now, in the order of the keys.
-    fn for_each_difference(mut self, mut differs: impl FnMut(ListKey, &[ItemId], List)) {
-        let mut keys: Vec<ListKey> = self.known.keys().chain(self.lists.keys()).copied().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        for key in keys {
-            let known = self.known.remove(&key).unwrap_or_default();
-            let list = self.lists.remove(&key).unwrap_or_default();
-            if !known.iter().copied().eq(items_of(&list)) {
-                differs(key, &known, list);
-            }
+    fn add(&mut self, at: u64, lists: impl Iterator<Item = (ListKey, List)>) {
+        if self.at < at {
+            self.at = at;
+            self.viewers.clear();
+        }
+        for (key, list) in lists {
+            let of_kind = if is_viewer(&key) { &mut self.viewers } else { &mut self.trending };
+            of_kind.insert(key, list);
         }
     }
+
+    /// The lists to be compared with those of the output.
+    fn finish(self, at: u64, output: &Standing) -> impl Iterator<Item = (ListKey, List)> {
+        debug_assert_eq!(self.at, at, "the tick itself was added");
+        let ended = output.lists.keys().filter(|key| !is_viewer(key) && !self.trending.contains_key(*key));
+        let ended: Vec<_> = ended.map(|key| (*key, List::new())).collect();
+        self.viewers.into_iter().chain(self.trending).chain(ended)
+    }
+}
+
+fn is_viewer(key: &ListKey) -> bool {
+    matches!(key, ListKey::User(_))
+}
+
+/// The lists as they were emitted last.
+struct Standing {
+    emit: Emit,
+    /// The items of each list that is not empty.
+    lists: HashMap<ListKey, Box<[ItemId]>>,
+}
+
+impl Standing {
+    fn set(&mut self, key: ListKey, items: Vec<ItemId>) {
+        let Standing { lists, .. } = self;
+        if items.is_empty() {
+            lists.remove(&key);
+        } else {
+            lists.insert(key, items.into());
+        }
+        if lists.len() < lists.capacity() / 8 {
+            lists.shrink_to(2 * lists.len());
+        }
+    }
+
+    /// Puts an evaluated list in place of the one that was emitted last. Returns the change, if there is one.
+    fn replace(&mut self, key: ListKey, at: u64, list: List) -> Option<ListChange> {
+        let old = self.lists.get(&key).map_or(&[][..], |items| items);
+        let is_same = match self.emit {
+            Emit::Order => old.iter().copied().eq(items_of(&list)),
+            // Items are distinct.
+            Emit::Membership => old.len() == list.len() && items_of(&list).all(|item| old.contains(&item)),
+        };
+        if is_same {
+            return None;
+        }
+        let items = items_of(&list).collect();
+        let change = ListChange::between(key, at, old, list);
+        self.set(key, items);
+        Some(change)
+    }
+}
+
+fn items_of(list: &List) -> impl Iterator<Item = ItemId> {
+    list.iter().map(|scored| scored.item)
 }

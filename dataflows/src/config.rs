@@ -23,6 +23,36 @@ impl Serialize for Audience {
     }
 }
 
+/// Which evaluations of a list are emitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Emit {
+    /// Those with another sequence of items than the list that was emitted last.
+    #[default]
+    Order,
+    /// Those with another set of items. A mere reordering is not emitted.
+    Membership,
+}
+
+impl Emit {
+    /// All of them, the default first.
+    pub const ALL: [Emit; 2] = [Emit::Order, Emit::Membership];
+
+    /// Name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Emit::Order => "order",
+            Emit::Membership => "membership",
+        }
+    }
+}
+
+/// The name.
+impl Serialize for Emit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// Optional outputs beside the lists. All are off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
@@ -73,6 +103,11 @@ pub struct Config {
     pub retention: u64,
     /// Users that have a list.
     pub audience: Audience,
+    /// Milliseconds within which a viewer's list follows the actions of others; the viewer's own action counts at once. 0: each
+    /// tick evaluates every list, which costs far more.
+    pub refresh: u64,
+    /// Which evaluations are emitted.
+    pub emit: Emit,
     /// Measure of the similarity of two items.
     pub similarity: Measure,
     /// Co-occurrence from which two items are similar, at least 1.
@@ -114,6 +149,8 @@ impl Default for Config {
             k: 10,
             retention: 30 * 24 * 60 * 60 * 1_000,
             audience: Audience::Within(30 * 60 * 1_000),
+            refresh: 1_000,
+            emit: Emit::Order,
             similarity: Measure::Cosine,
             min_cooccurrence: 1,
             shrink: 20,

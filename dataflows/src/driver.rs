@@ -6,7 +6,7 @@ use timely::dataflow::operators::{Inspect, Probe};
 use timely::worker::Worker;
 
 use crate::gauges::{Gauges, STAGES, StateSize, Work};
-use crate::{Barrier, Config, Event, GraphInput, ListChange, recommendations};
+use crate::{Barrier, Config, Event, GraphInput, ListChange, UserId, recommendations};
 
 /// Drives the graph in this process in a closed loop: the next tick goes in when everything that follows from the last one
 /// is out.
@@ -89,6 +89,18 @@ impl Driver<'_> {
     /// Steps until everything that falls due before millisecond `ms` is out. It must not lie before the last tick.
     pub fn advance(&mut self, ms: u64) {
         self.input.pass(ms.saturating_sub(1));
+        self.finish();
+    }
+
+    /// Evaluates the lists of all viewers, in a tick of its own.
+    pub fn evaluate_all(&mut self) {
+        self.input.next_tick().barrier(Barrier::EvaluateAll);
+        self.finish();
+    }
+
+    /// Evaluates the list of a user, in a tick of its own.
+    pub fn evaluate(&mut self, user: UserId) {
+        self.input.next_tick().barrier(Barrier::Evaluate { user });
         self.finish();
     }
 

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 /// of one moment. They tell when to look again and what work costs; no result may depend on them.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    /// Next millisecond at which something happens without an event; [`u64::MAX`] if never.
+    /// Next millisecond at which something expires or comes into effect; [`u64::MAX`] if never.
     pub next_due: AtomicU64,
+    /// Next millisecond at which lists are evaluated although their viewers did nothing; [`u64::MAX`] if never.
+    pub next_boundary: AtomicU64,
     /// Users with an interaction.
     pub users: AtomicU64,
     /// Users in the audience.
@@ -26,21 +28,16 @@ pub struct Gauges {
     pub rankings: AtomicU64,
     /// Work: changed similarities sent to workers with viewers of the item.
     pub similarities: AtomicU64,
-    /// Work: overlaps of a viewer and a sampled user recomputed because the sampled user changed.
-    pub shared: AtomicU64,
-    /// Work: similar users that were added, removed or got another similarity.
-    pub similar_users: AtomicU64,
-    /// Work: totals of single candidates recomputed.
-    pub totals: AtomicU64,
-    /// Work: viewers rescanned.
-    pub rescans: AtomicU64,
+    /// Work: viewers looked at because they were at a boundary.
+    pub looked_at: AtomicU64,
+    /// Work: lists evaluated.
+    pub evaluations: AtomicU64,
     /// Work: lists that changed.
     pub lists: AtomicU64,
 }
 
 /// Names of the work counters, in the order of the stages.
-pub const STAGES: [&str; 9] =
-    ["pairs", "crossings", "rankings", "similar", "shared", "alike", "totals", "rescans", "lists"];
+pub const STAGES: [&str; 7] = ["pairs", "crossings", "rankings", "similar", "looked at", "evaluated", "lists"];
 
 /// A value for each of the [`STAGES`].
 pub type Work = [u64; STAGES.len()];
@@ -59,10 +56,21 @@ pub struct StateSize {
 impl Gauges {
     /// Work done since the start.
     pub fn work(&self) -> Work {
-        let Gauges { pair_updates, crossings, rankings, similarities, shared, similar_users, .. } = self;
-        let Gauges { totals, rescans, lists, .. } = self;
-        [pair_updates, crossings, rankings, similarities, shared, similar_users, totals, rescans, lists]
+        let Gauges { pair_updates, crossings, rankings, similarities, looked_at, evaluations, lists, .. } = self;
+        [pair_updates, crossings, rankings, similarities, looked_at, evaluations, lists]
             .map(|counter| counter.load(Relaxed))
+    }
+
+    /// Next millisecond at which something happens without an event; [`u64::MAX`] if never.
+    pub fn next(&self) -> u64 {
+        self.next_due.load(Relaxed).min(self.next_boundary.load(Relaxed))
+    }
+
+    /// Sets the next millisecond at which something happens without an event: before the operators know it, and on behalf of a
+    /// worker of another process.
+    pub fn set_next(&self, ms: u64) {
+        set(&self.next_due, ms);
+        set(&self.next_boundary, ms);
     }
 
     /// State sizes now.

@@ -5,12 +5,11 @@ use timely::dataflow::operators::{Concat, Exchange, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::audience::{profile_subscriptions, row_subscriptions};
-use crate::gauges::set;
 use crate::interactions::Interactions;
 use crate::{
-    CandidateSource, Cohorts, Collection, Config, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListKey,
-    Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes,
-    cohorts, interactions, lists, row_changes, sampled_users, similar_items, similar_users, trending,
+    Collection, Config, Evaluations, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListInputs, Loading,
+    Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes, compared_users,
+    evaluated_rows, interactions, lists, row_changes, similar_items, trending,
 };
 
 /// The outputs of the graph.
@@ -33,12 +32,12 @@ pub struct Recommendations<'scope> {
 ///
 /// ```text
 /// events ---> interactions -+-> popularity ----+
-/// barriers -> (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists (top k) -> changes
-///                           +-> profiles of the audience -+-> demand -----+     |  |             |
-///                           |                             +---------------------+  |             |
-///                           +-> samples -> cohorts -> similar users (top k) -------+             |
-///                           +-> trends -> trending (top k) ------------------------------------->+
-/// reconcile ------------------------------------------------------------------------------------>+
+/// barriers -> (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists -> changes
+///                           +-> profiles of the audience -+-> demand -----+     |  |       |
+///                           |                             +---------------------+  |       |
+///                           +-> samples and histories of compared users -----------+       |
+///                           +-> trends -> trending (top k) ------------------------------->+
+/// reconcile ------------------------------------------------------------------------------>+
 /// ```
 ///
 /// [`GraphInput`](crate::GraphInput) creates and feeds the inputs, [`Driver`](crate::Driver) does all of it.
@@ -49,21 +48,13 @@ pub fn recommendations<'scope>(
 ) -> Recommendations<'scope> {
     let probe = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
-    set(&gauges.next_due, u64::MAX);
+    gauges.set_next(u64::MAX);
     let InputStreams { events, barriers, reconcile } = inputs;
-    let Interactions { history, cooccurrence, profiles, trends, forgotten: forgotten_users, loading } =
-        interactions(events, barriers, config, &probe, &gauges, snapshots);
+    let Interactions { history, cooccurrence, profiles, actions, trends, forgotten: forgotten_users, loading } =
+        interactions(events, barriers.clone(), config, &probe, &gauges, snapshots);
 
     let mut demand = profile_subscriptions(profiles.clone());
-    let mut viewers = Cohorts { profiles, roles: None };
-    let users_source = config.needs_similar_users().then(|| {
-        let members = sampled_users(history.clone(), demand.clone(), config);
-        // The output has the similar users of every viewer.
-        if !config.outputs.similar_users {
-            viewers = cohorts(viewers.profiles.clone(), members.clone());
-        }
-        similar_users(history.clone(), viewers.profiles.clone(), members, config, &gauges)
-    });
+    let users = config.needs_similar_users().then(|| compared_users(history.clone(), demand.clone(), config));
     if config.outputs.similar_items {
         demand = demand.concat(all_items(history.clone()));
     }
@@ -73,21 +64,15 @@ pub fn recommendations<'scope>(
         similar_items(cooccurrence, history, demand, loading, config, &gauges);
     let (neighbours, similar_items) =
         if config.outputs.similar_items { split_output(neighbours) } else { (neighbours, None) };
-    let similar_users = users_source.as_ref().filter(|_| config.outputs.similar_users).map(|source| {
-        let rows = source.similar.clone().map(|(of, similar)| (of, (similar.user, similar.similarity)));
-        row_changes(rows, "Changed similar users")
-    });
-    let users_source = users_source.filter(|_| config.sources.users > 0);
 
-    let mut sources = vec![CandidateSource::similar_items(config.sources.items, viewers.profiles, neighbours.clone())];
-    sources.extend(users_source.map(|source| CandidateSource::similar_users(config.sources.users, source)));
-    let lists = lists(sources, viewers.roles, config, &gauges);
-    let mut lists = lists.map(|(user, list)| (ListKey::User(user), list));
-    if let (Some(trends), Some(trending_config)) = (trends, config.trending) {
-        lists = lists.concat(trending(trends, trending_config.k));
-    }
+    let for_lists = reconcile.clone();
+    let inputs =
+        ListInputs { profiles, actions, neighbours: neighbours.clone(), users, barriers, reconcile: for_lists };
+    let Evaluations { lists, similar_users } = lists(inputs, config, &gauges);
+    let similar_users = config.outputs.similar_users.then(|| evaluated_rows(similar_users, "Changed similar users"));
+    let trending = trends.zip(config.trending).map(|(trends, config)| trending(trends, config.k));
     Recommendations {
-        changes: changes(lists, reconcile).probe_with(&probe),
+        changes: changes(lists, trending, reconcile, config.emit, &gauges).probe_with(&probe),
         neighbours,
         similar_items: similar_items.map(|rows| rows.probe_with(&probe)),
         similar_users: similar_users.map(|rows| rows.probe_with(&probe)),

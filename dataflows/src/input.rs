@@ -20,7 +20,8 @@ pub struct InputStreams<'scope> {
 /// earlier millisecond on, a [`Barrier::Coalesce`] precedes it at the first of these times. All inputs advance together, and
 /// past a tick as soon as it is sent, so that a tick is never open while the caller waits.
 ///
-/// One worker feeds the graph; the others drop their `GraphInput`. The graph ends when all are dropped.
+/// One worker feeds the graph; the others drop their `GraphInput`. The graph ends when all are dropped, and what would fall due
+/// after the last tick does not happen.
 ///
 /// ```
 /// use dataflows::{Config, Event, GraphInput, recommendations};
@@ -102,6 +103,14 @@ impl GraphInput {
 
     fn send_barrier(&mut self, barrier: Barrier) {
         (0..self.workers).for_each(|worker| self.barriers.send(WorkerBarrier { worker, barrier }));
+    }
+}
+
+impl Drop for GraphInput {
+    fn drop(&mut self) {
+        if self.last > 0 && !std::thread::panicking() {
+            self.send_barrier(Barrier::End);
+        }
     }
 }
 

@@ -60,6 +60,16 @@ pub enum Barrier {
     LoadBegin,
     /// The snapshot is completely loaded with this tick, and the audience enters.
     LoadEnd,
+    /// No tick follows, and nothing falls due any more. The frontier cannot tell: when the inputs are dropped, it passes through
+    /// the times of later timers.
+    End,
+    /// The lists of all viewers are evaluated in this tick.
+    EvaluateAll,
+    /// The list of a user is evaluated in this tick, if the user is in the audience.
+    Evaluate {
+        /// The user.
+        user: UserId,
+    },
     /// The state after this tick is emitted to the [`SnapshotSink`] while events continue.
     Snapshot {
         /// Number of the snapshot, from 1, increasing.
@@ -87,6 +97,8 @@ pub struct Interactions<'scope> {
     pub cooccurrence: Collection<'scope, (ItemId, ItemId)>,
     /// The histories of the audience: all items, those of the profile with level and stair. On the user's worker.
     pub profiles: Collection<'scope, (UserId, ProfileItem)>,
+    /// Users of whom an event is kept that was not kept before, each once a tick. On the user's worker.
+    pub actions: Stream<'scope, Time, Vec<UserId>>,
     /// The weight of each item in each scope, a part of it from every worker, if trending lists are configured.
     pub trends: Option<Collection<'scope, (Option<Scope>, ItemId)>>,
     /// Users without state after the tick.
@@ -118,6 +130,7 @@ pub fn interactions<'scope>(
     let (mut history_port, history) = builder.port();
     let (mut pairs_port, pairs) = builder.port();
     let (mut profiles_port, profiles) = builder.port();
+    let (mut actions_port, actions) = builder.port();
     let (mut forgotten_port, forgotten) = builder.port();
     let (mut trends_port, trends) = config.trending.map(|_| builder.port()).unzip();
     let (downstream, gauges) = (downstream.clone(), Arc::clone(gauges));
@@ -126,6 +139,7 @@ pub fn interactions<'scope>(
     let mut barriers_by_tick: BTreeMap<Time, Vec<Barrier>> = BTreeMap::new();
     // Ticks that stand for all times from the key on.
     let mut coalesced: BTreeMap<Time, Time> = BTreeMap::new();
+    let mut end = Time::MAX;
     let mut in_flight = InFlight::default();
 
     builder.build_with(move |stage, upper| {
@@ -133,14 +147,11 @@ pub fn interactions<'scope>(
             for WorkerBarrier { barrier, .. } in batches.into_iter().flatten() {
                 match barrier {
                     Barrier::Coalesce { tick } => drop(coalesced.insert(time, tick)),
+                    Barrier::End => end = time,
                     barrier => barriers_by_tick.entry(time).or_default().push(barrier),
                 }
             }
         }
-        // When the inputs have ended, what has arrived counts, and what would fall due later does not.
-        let has_ended = upper == Time::MAX;
-        let last = events.last().max(barriers_by_tick.keys().next_back().copied());
-        let upper = if has_ended { last.map_or(0, |last| last + 1) } else { upper };
         let mut emitted_in_all = 0;
         loop {
             // A jump in time can make any number of users due: emit no more at a time than is processed downstream.
@@ -148,7 +159,7 @@ pub fn interactions<'scope>(
                 activator.activate();
                 break;
             }
-            let due = states.next_due().map(|due| coalesced_time(&coalesced, first_of(due)));
+            let due = next_due(&states, end).map(|due| coalesced_time(&coalesced, due));
             let arrived = earlier(events.first(), barriers_by_tick.keys().next().copied());
             let Some(time) = earlier(arrived, due).filter(|time| *time < upper) else {
                 coalesced.retain(|_, tick| *tick >= upper);
@@ -163,6 +174,7 @@ pub fn interactions<'scope>(
                 history_port.give(capabilities, time, &mut updates.history);
                 pairs_port.give(capabilities, time, &mut updates.pairs);
                 profiles_port.give(capabilities, time, &mut updates.profiles);
+                actions_port.give(capabilities, time, &mut updates.actions);
                 forgotten_port.give(capabilities, time, &mut updates.forgotten);
                 if let Some(port) = &mut trends_port {
                     port.give(capabilities, time, &mut updates.trends);
@@ -180,14 +192,14 @@ pub fn interactions<'scope>(
         }
         states.set_gauges(&gauges);
         let arrived = earlier(events.first(), barriers_by_tick.keys().next().copied());
-        let due = states.next_due().filter(|_| !has_ended || arrived.is_some()).map(first_of);
-        stage.capabilities.release_before(earlier(arrived, due));
+        stage.capabilities.release_before(earlier(arrived, next_due(&states, end)));
     });
 
     Interactions {
         history: history.as_collection(),
         cooccurrence: pairs.as_collection(),
         profiles: profiles.as_collection(),
+        actions,
         trends: trends.map(AsCollection::as_collection),
         forgotten,
         loading,
@@ -196,6 +208,11 @@ pub fn interactions<'scope>(
 
 /// Events of a snapshot emitted per activation without input: tens of microseconds.
 const SNAPSHOT_BUDGET: usize = 1_000;
+
+/// The time at which something happens without input, before the end.
+fn next_due(states: &UserStates, end: Time) -> Option<Time> {
+    states.next_due().map(first_of).filter(|due| *due < end)
+}
 
 /// The tick in which something due at `due` happens: `due`, unless a coalesced range contains it.
 fn coalesced_time(coalesced: &BTreeMap<Time, Time>, due: Time) -> Time {

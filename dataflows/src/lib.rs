@@ -39,7 +39,6 @@ pub mod types;
 
 mod audience;
 mod changes;
-mod cohorts;
 mod driver;
 mod graph;
 mod input;

@@ -1,378 +1,304 @@
-//! The list of each viewer, computed from rows that are cached with the viewers.
+//! The list of each viewer, evaluated when it is due (docs/semantics.md, "Freshness").
 //!
-//! A source gives a viewer weighted rows: similar items of each item of the profile, the history of each similar user. The
-//! operator stores these weights and the k best candidates with a reserve and a floor. When the value of a candidate or the
-//! weight of a row changes, the totals of kept candidates are adjusted, and the floor rises by the largest possible rise of
-//! any other candidate. Only a candidate that may enter the k best is totalled again, with one probe into each row of the
-//! viewer. Contributions are not stored, so a viewer that leaves the audience costs no more than dropping its state.
+//! Nothing of a list is maintained from one evaluation to the next. The rows that it depends on are kept up to date, each item
+//! with the tick of the last change of anything that it contributes. At a boundary a viewer asks the items of its profile whether
+//! one of them is newer than its list (*pull*). So a changed row costs the same whether ten viewers hold it or a hundred
+//! thousand, and an evaluation starts from nothing: it is a function of the rows.
 
-mod followers;
-mod source;
-mod sources;
+mod boundaries;
+mod evaluation;
+mod rows;
 mod viewers;
 
 use std::sync::Arc;
 
-use differential_dataflow::AsCollection;
-use timely::dataflow::channels::pact::Pipeline;
+use hashbrown::HashSet;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
-use self::followers::{Followers, ListUpdate};
-use self::source::{OWN_ITEMS, SOURCES};
-use self::sources::AnySource;
-pub use self::sources::CandidateSource;
-use self::viewers::{CandidateDelta, RowDelta, Viewers, Work};
-use crate::cohorts::{CohortId, Role};
-use crate::gauges::{Gauges, add};
-use crate::operators::{Input, Output, PREFETCH_BATCH, RowCache, SlicedOperator, StageBuilder, ViewerState};
-use crate::{Collection, Config, Diff, List, Time, UserId};
+use self::boundaries::Boundaries;
+use self::evaluation::Evaluator;
+use self::rows::Rows;
+use self::viewers::Viewers;
+use crate::gauges::{Gauges, add, set};
+use crate::operators::{Input, Output, SlicedOperator, StageBuilder};
+use crate::{
+    Barrier, Collection, Config, Diff, ItemId, Level, List, ListKey, Member, Neighbour, ProfileItem, Reconcile,
+    Subscription, Time, UserId, WorkerBarrier, ms_of,
+};
 
-/// Maintains the `k` best items of each viewer over all sources. Empty lists are not in the collection. The followers in
-/// `roles` have no input of their own and get the list of their representative.
-///
-/// A list is updated only if its sequence of items changes, and it keeps its scores until then. The retraction of a follower
-/// may have other scores than its insertion.
-///
-/// The first source is that of similar items, because its members, the viewers' own items, are excluded from the lists. A
-/// source that is left out has no inputs. Cost of a profile update: a pass over the rows of the viewer,
-/// `stairs * neighbours` and `similar_users * history` candidates. Cost of a similar user: a pass over its history. Cost of a
-/// changed value in a row: a search among the kept candidates of each holder, and one probe into each row of each holder
-/// whose list may change. A row with many holders is processed in slices.
-///
-/// # Panics
-///
-/// If there is no source, or more than the operator has room for.
-pub fn lists<'scope>(
-    sources: Vec<CandidateSource<'scope>>,
-    roles: Option<Collection<'scope, (CohortId, Role)>>,
-    config: &Config,
-    gauges: &Arc<Gauges>,
-) -> Collection<'scope, (UserId, List)> {
-    assert!(sources.len() <= SOURCES, "SOURCES counts all sources");
-    let mut builder = StageBuilder::new("Lists", sources[OWN_ITEMS].scope);
-    let mut weights = [0; SOURCES];
-    for (weight, source) in weights.iter_mut().zip(&sources) {
-        *weight = source.weight.into();
-    }
-    let sources = sources.into_iter().map(|source| (source.connect)(&mut builder)).collect();
-    let roles = roles.map(|roles| builder.input(roles.inner, Pipeline)).unwrap_or_default();
-    let (output, lists) = builder.output();
-    let (viewers, gauges) = (Viewers::new(config.k, weights), Arc::clone(gauges));
-    builder.build(config.slice, Lists { sources, roles, output, viewers, gauges, ..Lists::default() });
-    lists.as_collection()
+/// What lists are made of. The viewers' profiles are where their lists will be.
+pub struct ListInputs<'scope> {
+    /// The histories of the audience.
+    pub profiles: Collection<'scope, (UserId, ProfileItem)>,
+    /// Users who act in a tick, on the user's worker.
+    pub actions: Stream<'scope, Time, Vec<UserId>>,
+    /// Similar items of the items in the profiles.
+    pub neighbours: Collection<'scope, (Subscription, Neighbour)>,
+    /// What similar users are found from, if they are a source or an output.
+    pub users: Option<ComparedUsers<'scope>>,
+    /// Requests of evaluations, and ticks that stand for several.
+    pub barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
+    /// The content of the output, if the run resumes another one.
+    pub reconcile: Option<Stream<'scope, Time, Vec<Reconcile>>>,
 }
 
-/// Fuel to flush a viewer, at most.
-const FLUSH: usize = 16;
+/// The users with whom viewers are compared.
+pub struct ComparedUsers<'scope> {
+    /// Samples of the items in the profiles, located with the viewers.
+    pub members: Collection<'scope, (Subscription, Member)>,
+    /// Histories of the sampled users, to be sent to the viewers.
+    pub histories: Collection<'scope, (Subscription, (ItemId, Level))>,
+}
 
-/// If a tick would apply more changed rows a viewer than this, all affected viewers are rescanned instead: most of them
-/// would be in the end. Small in tests, which have few viewers and must cover both cases.
-const MAX_ROWS_PER_VIEWER: usize = if cfg!(test) { 2 } else { 16 };
+/// The evaluations of a tick, each at most once for a user.
+pub struct Evaluations<'scope> {
+    /// The list of each evaluated user; empty for one who has left the audience.
+    pub lists: Stream<'scope, Time, Vec<(ListKey, List)>>,
+    /// The similar users of each evaluated user, most similar first, if they are an output.
+    pub similar_users: Stream<'scope, Time, Vec<(UserId, Vec<(UserId, u16)>)>>,
+}
+
+/// Evaluates the `k` best items of viewers over all sources.
+///
+/// Cost of an updated entry of a row: a search of the row. Cost of an evaluation: the rows of the profile, and the histories of
+/// `similar_users` users. Cost of a boundary: a pass over the histories of a sixty-fourth of the viewers, if something has
+/// changed since the one before. Memory: the rows, and a history for each viewer. Evaluations are sliced.
+pub fn lists<'scope>(inputs: ListInputs<'scope>, config: &Config, gauges: &Arc<Gauges>) -> Evaluations<'scope> {
+    let mut builder = StageBuilder::new("Lists", inputs.profiles.inner.scope());
+    let profiles = builder.input(inputs.profiles.inner, Pipeline);
+    let actions = builder.input(inputs.actions, Pipeline);
+    let to_viewers = Exchange::new(|update: &((Subscription, Neighbour), Time, Diff)| update.0.0.worker());
+    let neighbours = builder.input(inputs.neighbours.inner, to_viewers);
+    let (members, histories) = inputs
+        .users
+        .map(|ComparedUsers { members, histories }| {
+            let to_viewers = |update: &((Subscription, (ItemId, Level)), Time, Diff)| update.0.0.worker();
+            let histories = builder.input(histories.inner, Exchange::new(to_viewers));
+            (builder.input(members.inner, Pipeline), histories)
+        })
+        .unwrap_or_default();
+    let barriers = builder.input(inputs.barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
+    let reconcile = inputs.reconcile.map(|reconcile| builder.input(reconcile, Exchange::new(Reconcile::placement)));
+    let reconcile = reconcile.unwrap_or_default();
+    let (lists_output, lists) = builder.output();
+    let (users_output, similar_users) = builder.output();
+    let operator = Lists {
+        inputs: Inputs { profiles, actions, neighbours, members, histories, barriers, reconcile },
+        lists: lists_output,
+        similar_users: config.outputs.similar_users.then_some(users_output),
+        ..Lists::new(config, gauges)
+    };
+    builder.build(config.slice, operator);
+    Evaluations { lists, similar_users }
+}
+
+/// Fuel of an evaluation: it takes about 25 us.
+const EVALUATION: usize = 125;
 
 #[derive(Default)]
+struct Inputs {
+    profiles: Input<((UserId, ProfileItem), Time, Diff)>,
+    actions: Input<UserId>,
+    neighbours: Input<((Subscription, Neighbour), Time, Diff)>,
+    members: Input<((Subscription, Member), Time, Diff)>,
+    histories: Input<((Subscription, (ItemId, Level)), Time, Diff)>,
+    barriers: Input<WorkerBarrier>,
+    reconcile: Input<Reconcile>,
+}
+
 struct Lists {
-    sources: Vec<Box<dyn AnySource>>,
-    roles: Input<((CohortId, Role), Time, Diff)>,
-    output: Output<((UserId, List), Time, Diff)>,
+    inputs: Inputs,
+    lists: Output<(ListKey, List)>,
+    similar_users: Option<Output<(UserId, Vec<(UserId, u16)>)>>,
+    /// Whether similar users are a source or an output.
+    compares_users: bool,
+    highest_stair: u32,
+    rows: Rows,
     viewers: Viewers,
-    followers: Followers,
-    rows: RowCache,
-    /// Changed candidates of the tick, grouped by row.
-    changed: Vec<CandidateDelta>,
-    /// Whether the holders of changed rows are rescanned instead of getting each change.
-    rescan: bool,
-    /// First change of the current row.
-    row: usize,
-    /// Next holder of the current row.
-    holder: usize,
+    boundaries: Boundaries,
+    evaluator: Evaluator,
+    /// Users with a list in the output, until the lists are reconciled with it.
+    known: HashSet<UserId>,
+    /// Viewers looked at, and evaluated, since the gauges were set.
+    looked_at: usize,
+    evaluations: usize,
     gauges: Arc<Gauges>,
 }
 
-impl SlicedOperator for Lists {
-    fn begin(&mut self, time: Time) {
-        let Lists { sources, viewers, rows, changed, .. } = self;
-        debug_assert!(viewers.dirty.is_empty(), "the previous tick is done");
-        // 1. Profiles and similar users, with the rows as of before the tick.
-        for (source, input) in sources.iter().enumerate() {
-            input.apply_members(time, source, viewers, rows);
-        }
-        // 2. Rows. All totals from here on use the values at the end of the tick.
-        for (source, input) in sources.iter().enumerate() {
-            input.apply_rows(time, source, changed, rows);
-        }
-        viewers.update_holders(rows);
-        let applied: usize = changed.iter().map(|changed| rows.get(changed.row).holders.len()).sum();
-        self.rescan = applied > MAX_ROWS_PER_VIEWER * viewers.len();
-        for ((cohort, role), _, diff) in self.roles.take(time).into_iter().flatten() {
-            let mut emitted = self.output.buffer();
-            self.followers.update(cohort, role, diff, &mut |update| push(&mut emitted, time, update));
+impl Lists {
+    /// Without inputs and outputs.
+    fn new(config: &Config, gauges: &Arc<Gauges>) -> Self {
+        Lists {
+            inputs: Inputs::default(),
+            lists: Output::default(),
+            similar_users: None,
+            compares_users: config.needs_similar_users(),
+            highest_stair: config.stair(0),
+            rows: Rows::default(),
+            viewers: Viewers::default(),
+            boundaries: Boundaries::new(config.refresh),
+            evaluator: Evaluator::new(config),
+            known: HashSet::default(),
+            looked_at: 0,
+            evaluations: 0,
+            gauges: Arc::clone(gauges),
         }
     }
 
+    /// Applies the updates of a tick. Returns whether there were any.
+    fn update(&mut self, time: Time) -> bool {
+        let Lists { inputs, rows, viewers, evaluator, .. } = self;
+        let mut has_changed = false;
+        for ((user, item), _, diff) in inputs.profiles.take(time).into_iter().flatten() {
+            viewers.update(user, item, diff, time, rows);
+            has_changed = true;
+        }
+        for ((to, similar), _, diff) in inputs.neighbours.take(time).into_iter().flatten() {
+            rows.update_similar(to.row, similar.item, similar.similarity, diff, time);
+            has_changed = true;
+        }
+        for ((to, member), _, diff) in inputs.members.take(time).into_iter().flatten() {
+            rows.update_sample(to.row, member.user, member.level, diff, time);
+            has_changed = true;
+        }
+        for ((of, (item, level)), _, diff) in inputs.histories.take(time).into_iter().flatten() {
+            rows.update_history(of.row, item, level, diff);
+            has_changed = true;
+        }
+        viewers.finish_updates();
+        rows.finish_updates(time, self.highest_stair, &evaluator.logarithm);
+        has_changed
+    }
+
+    /// Marks the viewers that are evaluated in this tick. Those that have left are marked already.
+    fn mark_due(&mut self, time: Time, has_changed: bool) {
+        let mut all = false;
+        for WorkerBarrier { barrier, .. } in self.inputs.barriers.take(time).into_iter().flatten() {
+            match barrier {
+                Barrier::Coalesce { tick } => self.boundaries.coalesce(time, tick),
+                Barrier::End => self.boundaries.end(),
+                Barrier::EvaluateAll => all = true,
+                Barrier::Evaluate { user } => self.viewers.act(user),
+                Barrier::LoadBegin | Barrier::LoadEnd | Barrier::Snapshot { .. } => {}
+            }
+        }
+        self.inputs.actions.take(time).into_iter().flatten().for_each(|user| self.viewers.act(user));
+        let reached = self.boundaries.reach(time, has_changed);
+        let reached = if all { Boundaries::phases() } else { reached };
+        for phase in reached {
+            self.looked_at += self.viewers.reach(phase, &self.rows);
+        }
+    }
+
+    /// The users with a list in the output who are not in the audience get the empty list when the output is known. The list of
+    /// any viewer may differ from the output's, so all wait for their next evaluation. Returns whether the output is known from
+    /// this tick on.
+    fn reconcile(&mut self, time: Time) -> bool {
+        let mut finishes = false;
+        for message in self.inputs.reconcile.take(time).into_iter().flatten() {
+            match message {
+                Reconcile::Known { key: ListKey::User(user), .. } => drop(self.known.insert(user)),
+                Reconcile::Known { .. } => {}
+                Reconcile::Finish { .. } => finishes = true,
+            }
+        }
+        if finishes {
+            let known = std::mem::take(&mut self.known);
+            // Who leaves in this very tick is due as well.
+            let left = known.into_iter().filter(|user| !self.viewers.contains(*user));
+            self.lists.buffer().extend(left.map(|user| (ListKey::User(user), List::new())));
+            self.viewers.mark_changed(time);
+        }
+        finishes
+    }
+}
+
+impl SlicedOperator for Lists {
+    fn due(&self) -> Option<Time> {
+        self.boundaries.due()
+    }
+
+    fn begin(&mut self, time: Time) {
+        let has_changed = self.update(time);
+        let is_known = self.reconcile(time);
+        self.mark_due(time, has_changed || is_known);
+    }
+
     fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
-        let Lists { viewers, followers, rows, output, .. } = self;
-        let mut emitted = output.buffer();
-        // 3. Changed candidates, for each holder of their row.
-        while let Some(CandidateDelta { row, .. }) = self.changed.get(self.row).copied() {
-            let changed = self.changed[self.row..].chunk_by(|a, b| a.row == b.row).next().unwrap_or_default();
-            let delta = RowDelta::new(changed);
-            while let Some(holder) = rows.get(row).holders.get(self.holder) {
-                if *fuel == 0 {
-                    return false;
-                }
-                if self.rescan {
-                    *fuel -= 1;
-                    viewers.mark(*holder, ViewerState::Rescan);
-                } else {
-                    *fuel = fuel.saturating_sub(changed.len());
-                    viewers.apply_row(*holder, &delta, rows);
-                }
-                self.holder += 1;
+        let Lists { rows, viewers, evaluator, lists, similar_users, .. } = self;
+        let mut emitted = lists.buffer();
+        while let Some(id) = viewers.next_due(time) {
+            let viewer = viewers.get(id);
+            if self.compares_users {
+                evaluator.find_similar_users(viewer, rows);
             }
-            self.row += changed.len();
-            self.holder = 0;
-        }
-        self.changed.clear();
-        self.row = 0;
-        // 4. Lists.
-        while !viewers.dirty.is_empty() {
-            viewers.prefetch_dirty(rows);
-            for _ in 0..PREFETCH_BATCH {
-                let Some(viewer) = viewers.dirty.pop() else { break };
-                if let Some(update) = viewers.flush(viewer, rows) {
-                    followers.list_changed(update.0);
-                    push(&mut emitted, time, update);
-                }
-                *fuel = fuel.saturating_sub(FLUSH);
-                if *fuel == 0 && !viewers.dirty.is_empty() {
-                    return false;
-                }
+            if let Some(output) = similar_users {
+                output.buffer().push((viewer.user, evaluator.similar_users(rows)));
             }
-        }
-        // 5. Lists of followers.
-        let mut emit = |update| push(&mut emitted, time, update);
-        while let Some(changed) = followers.flush(|user| viewers.list(user, rows), &mut emit) {
-            *fuel = fuel.saturating_sub(changed);
-            if *fuel == 0 && followers.is_dirty() {
+            emitted.push((ListKey::User(viewer.user), evaluator.list(viewer, rows)));
+            viewers.remove_if_left(id, rows);
+            self.evaluations += 1;
+            *fuel = fuel.saturating_sub(EVALUATION);
+            if *fuel == 0 && viewers.has_due() {
                 return false;
             }
         }
-        // 6. Ids without references.
         rows.release();
         true
     }
 
     fn deactivate(&mut self, _done_before: Time) {
-        let Work { totals, rescans, lists } = std::mem::take(&mut self.viewers.work);
-        add(&self.gauges.totals, totals);
-        add(&self.gauges.rescans, rescans);
-        add(&self.gauges.lists, lists + std::mem::take(&mut self.followers.lists));
+        set(&self.gauges.next_boundary, self.due().map_or(u64::MAX, ms_of));
+        add(&self.gauges.looked_at, std::mem::take(&mut self.looked_at));
+        add(&self.gauges.evaluations, std::mem::take(&mut self.evaluations));
     }
-}
-
-/// Emits the retraction of a list and its successor; empty lists are not in the collection.
-fn push(emitted: &mut Vec<((UserId, List), Time, Diff)>, time: Time, (user, old, new): ListUpdate) {
-    let lists = [(old, -1), (new, 1)].into_iter().filter(|(list, _)| !list.is_empty());
-    emitted.extend(lists.map(|(list, diff)| ((user, list), time, diff)));
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::sources::{SimilarItemsSource, SimilarUsersSource, SourceInput};
     use super::*;
-    use crate::{ItemId, Level, Neighbour, ProfileItem, SimilarUser, Subscriber, Subscription, Weight};
+    use crate::{Subscriber, first_of};
 
-    const ITEMS: usize = 0;
-    const USERS: usize = 1;
-
-    /// New weights of a viewer (none: the viewer leaves).
-    type Sets = Vec<(u64, Vec<(u64, Weight)>)>;
-    /// Values of candidates in rows (0: removed).
-    type Changes = Vec<(u64, u64, u16)>;
-    /// The input of a tick: profiles and similarities of items; similar users and levels of items in their histories.
-    type Step = ((Sets, Changes), (Sets, Changes));
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let profile = (0..6_u64, prop::collection::vec((0..14_u64, 0..4_u32), 0..5));
-        let similarity = (0..14_u64, 0..14_u64, prop::sample::select(vec![0_u16, 0, 0, 1, 1, 2, 3, 50, 1024]));
-        // Most ticks do not change profiles: then totals are recomputed one by one.
-        let profiles = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(profile, 0..4)];
-        let items = (profiles, prop::collection::vec(similarity, 0..16));
-        let similar = (0..6_u64, prop::collection::vec((0..9_u64, 1..1_025_u32), 0..4));
-        let similar = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(similar, 0..4)];
-        let level = (0..9_u64, 0..14_u64, prop::sample::select(vec![0_u16, 0, 1, 2, 15]));
-        let users = (similar, prop::collection::vec(level, 0..8));
-        prop::collection::vec((items, users), 1..60)
+    /// Users 1 and 2 are viewers of item 10; user 3, who is not, is in its sample.
+    fn feed(lists: &mut Lists, time: Time, diff: Diff) {
+        let item = ProfileItem { item: 10, level: 3, stair: 8 };
+        lists.inputs.profiles.put(time, vec![[1, 2].map(|user| ((user, item), time, diff)).to_vec()]);
+        let of = |row| Subscription { row, subscriber: Subscriber::worker(0) };
+        lists.inputs.neighbours.put(time, vec![vec![((of(10), Neighbour { item: 11, similarity: 900 }), time, diff)]]);
+        lists.inputs.members.put(time, vec![vec![((of(10), Member { user: 3, level: 4 }), time, diff)]]);
+        let history = [10, 12].map(|item| ((of(3), (item, 4)), time, diff));
+        lists.inputs.histories.put(time, vec![history.to_vec()]);
     }
 
-    fn name(item: u64, generation: u64) -> ItemId {
-        // Several names agree in the low six bits.
-        schema::spread(item + 100 * generation) & !0x38
+    fn evaluate(lists: &mut Lists, time: Time) -> Vec<(ListKey, List)> {
+        lists.begin(time);
+        while !lists.advance(time, &mut 1) {}
+        let mut evaluated = std::mem::take(&mut *lists.lists.buffer());
+        evaluated.sort_unstable_by_key(|(key, _)| *key);
+        evaluated
     }
 
-    /// The model of a source: weights of rows by viewer, and values of candidates by row.
-    #[derive(Default)]
-    struct SourceModel {
-        weights: BTreeMap<UserId, BTreeMap<u64, Weight>>,
-        rows: BTreeMap<u64, BTreeMap<ItemId, u16>>,
-    }
-
-    impl SourceModel {
-        /// Sets weights and values and emits the differences, in no order except that insertions into a row precede
-        /// retractions.
-        fn apply(
-            &mut self,
-            (sets, changes): (Sets, Changes),
-            generation: u64,
-            weigh: &mut impl FnMut(UserId, u64, Weight, Diff),
-            value: &mut impl FnMut(u64, ItemId, u16, Diff),
-        ) {
-            for (user, entries) in sets {
-                let new: BTreeMap<_, _> =
-                    entries.into_iter().map(|(row, weight)| (name(row, generation), weight)).collect();
-                let old = self.weights.insert(user, new.clone()).unwrap_or_default();
-                for (entries, diff) in [(old, -1), (new, 1)] {
-                    for (row, weight) in entries {
-                        weigh(user, row, weight, diff);
-                    }
-                }
-            }
-            let named = |(row, item, new): (u64, u64, u16)| ((name(row, generation), name(item, generation)), new);
-            self.change(changes.into_iter().map(named).collect(), value);
+    #[test]
+    fn a_viewer_acts_or_reaches_a_boundary_and_nothing_remains_of_one_who_leaves() {
+        let config = Config { refresh: 640, ..Config::default() };
+        let mut lists = Lists::new(&config, &Arc::default());
+        let items = |evaluated: Vec<(ListKey, List)>| -> Vec<(ListKey, Vec<ItemId>)> {
+            let items = |list: List| list.iter().map(|scored| scored.item).collect();
+            evaluated.into_iter().map(|(key, list)| (key, items(list))).collect()
+        };
+        let (first, second) = (ListKey::User(1), ListKey::User(2));
+        feed(&mut lists, first_of(1_000), 1);
+        lists.inputs.actions.put(first_of(1_000), vec![vec![1]]);
+        assert_eq!(items(evaluate(&mut lists, first_of(1_000))), [(first, vec![11, 12])]);
+        // The boundaries of user u are at 1,280 - 10 u. User 1 has nothing new at its own.
+        let mut boundaries = Vec::new();
+        while let Some(due) = lists.due() {
+            boundaries.extend(evaluate(&mut lists, due).into_iter().map(|(key, list)| (ms_of(due), key, list.len())));
         }
-
-        fn change(&mut self, changes: BTreeMap<(u64, ItemId), u16>, value: &mut impl FnMut(u64, ItemId, u16, Diff)) {
-            for ((row, item), new) in changes {
-                let values = self.rows.entry(row).or_default();
-                let old = if new > 0 { values.insert(item, new) } else { values.remove(&item) };
-                if new > 0 {
-                    value(row, item, new, 1);
-                }
-                if let Some(old) = old {
-                    value(row, item, old, -1);
-                }
-            }
-        }
-
-        fn clear(&mut self, value: &mut impl FnMut(u64, ItemId, u16, Diff)) {
-            let all = self.rows.iter().flat_map(|(row, items)| items.keys().map(|item| ((*row, *item), 0)));
-            self.change(all.collect(), value);
-        }
-
-        fn add(&self, user: UserId, source: i64, totals: &mut BTreeMap<ItemId, i64>) {
-            for (row, weight) in self.weights.get(&user).into_iter().flatten() {
-                for (item, value) in self.rows.get(row).into_iter().flatten() {
-                    *totals.entry(*item).or_default() += i64::from(*weight) * i64::from(*value) * source;
-                }
-            }
-        }
-    }
-
-    fn expected(user: UserId, sources: &[SourceModel; 2], k: usize, weights: [i64; 2]) -> Vec<ItemId> {
-        let mut totals: BTreeMap<ItemId, i64> = BTreeMap::new();
-        sources.iter().zip(weights).for_each(|(source, weight)| source.add(user, weight, &mut totals));
-        let profile = &sources[ITEMS].weights[&user];
-        let mut best: Vec<(i64, ItemId)> = totals
-            .into_iter()
-            .filter(|(item, total)| *total > 0 && !profile.contains_key(item))
-            .map(|(item, total)| (-total, item))
-            .collect();
-        best.sort_unstable();
-        best.truncate(k);
-        best.into_iter().map(|(_, item)| item).collect()
-    }
-
-    proptest! {
-        /// Compares with totals from scratch. Retractions and insertions come in any order and in several containers. The
-        /// catalogue is replaced halfway, so that ids are reused. At the end all state is empty.
-        #[test]
-        fn equals_totals_from_scratch_and_releases_all_state(
-            steps in steps(),
-            k in prop::sample::select(vec![1_usize, 2, 3, 20]),
-            items in prop::sample::select(vec![0_i64, 1, 4, 4]),
-            users in prop::sample::select(vec![0_i64, 1, 50]),
-            slice in prop::sample::select(vec![1_usize, 3, 1_000]),
-            pieces in prop::sample::select(vec![1_usize, 2, 100]),
-            seed in any::<u64>(),
-        ) {
-            let of_items = SourceInput::<SimilarItemsSource>::detached();
-            let of_users = SourceInput::<SimilarUsersSource>::detached();
-            let inputs: Vec<Box<dyn AnySource>> = vec![Box::new(of_items.clone()), Box::new(of_users.clone())];
-            let viewers = Viewers::new(k, [items, users]);
-            let mut operator = Lists { sources: inputs, viewers, ..Lists::default() };
-            let mut sources = [SourceModel::default(), SourceModel::default()];
-            let mut lists: BTreeMap<UserId, List> = BTreeMap::new();
-            let (half, mut random) = (steps.len() / 2, seed | 1);
-            let nothing = || (0..6).map(|user| (user, Vec::new())).collect();
-            let removal: Step = ((nothing(), Vec::new()), (nothing(), Vec::new()));
-            let mut all: Vec<(usize, Step)> = steps.into_iter().enumerate().collect();
-            all.push((usize::MAX, removal.clone()));
-            all.insert(half, (usize::MAX, removal));
-            for (time, (step, (items_step, users_step))) in (0..).zip(all) {
-                let generation = u64::from(step >= half);
-                let (mut profiles, mut neighbours, mut similar, mut histories) = (vec![], vec![], vec![], vec![]);
-                let at = |row| Subscription { row, subscriber: Subscriber::Worker(0) };
-                let mut weigh = |user, item, weight: Weight, diff| {
-                    let stair = u16::try_from(weight).unwrap();
-                    profiles.push(((user, ProfileItem { item, level: (stair > 0).into(), stair }), time, diff));
-                };
-                let mut value = |row, item, similarity, diff| {
-                    neighbours.push(((at(row), Neighbour { item, similarity }), time, diff));
-                };
-                // No item is similar to itself.
-                let (sets, mut changes) = items_step;
-                changes.retain(|(row, item, _)| row != item);
-                sources[ITEMS].apply((sets, changes), generation, &mut weigh, &mut value);
-                if step == usize::MAX {
-                    sources[ITEMS].clear(&mut value);
-                }
-                let mut weigh = |user, row, weight: Weight, diff| {
-                    let similarity = u16::try_from(weight).unwrap();
-                    similar.push(((user, SimilarUser { user: row, similarity }), time, diff));
-                };
-                let mut value = |row, item, level: u16, diff| {
-                    histories.push(((at(row), (item, Level::try_from(level).unwrap())), time, diff));
-                };
-                sources[USERS].apply(users_step, generation, &mut weigh, &mut value);
-                if step == usize::MAX {
-                    sources[USERS].clear(&mut value);
-                }
-                // Profiles come in any order, similar users in every other tick.
-                let mut place = |at: usize| {
-                    random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
-                    (random >> 33) as usize % (at + 1)
-                };
-                (1..profiles.len()).rev().for_each(|at| profiles.swap(at, place(at)));
-                if place(1) == 0 {
-                    (1..similar.len()).rev().for_each(|at| similar.swap(at, place(at)));
-                }
-                of_items.members.put(time, vec![profiles]);
-                of_items.rows.put(time, neighbours.chunks(pieces).map(<[_]>::to_vec).collect());
-                of_users.members.put(time, similar.chunks(pieces).map(<[_]>::to_vec).collect());
-                of_users.rows.put(time, histories.chunks(pieces).map(<[_]>::to_vec).collect());
-                operator.begin(time);
-                while !operator.advance(time, &mut slice.clone()) {}
-                for ((user, list), _, diff) in std::mem::take(&mut *operator.output.buffer()) {
-                    if diff < 0 {
-                        prop_assert_eq!(lists.remove(&user), Some(list));
-                    } else {
-                        prop_assert_eq!(lists.insert(user, list), None);
-                    }
-                }
-                let seen: Vec<UserId> = sources[ITEMS].weights.keys().copied().collect();
-                for user in &seen {
-                    let list: Vec<ItemId> =
-                        lists.get(user).into_iter().flatten().map(|scored| scored.item).collect();
-                    prop_assert_eq!(list, expected(*user, &sources, k, [items, users]), "user {} at {}", user, time);
-                }
-                if step == usize::MAX {
-                    prop_assert!(operator.rows.is_empty(), "an item or a user is left");
-                    prop_assert!(operator.viewers.is_empty(), "a viewer is left");
-                }
-            }
-        }
+        assert_eq!(boundaries, [(1_260, second, 2)]);
+        feed(&mut lists, first_of(2_000), -1);
+        assert_eq!(items(evaluate(&mut lists, first_of(2_000))), [(first, vec![]), (second, vec![])]);
+        assert!(lists.rows.is_empty() && lists.viewers.is_empty());
     }
 }

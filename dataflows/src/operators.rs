@@ -2,7 +2,7 @@
 //!
 //! - `StageBuilder` builds and drives an operator: it receives input until a tick is complete, processes the tick in slices
 //!   and holds the capabilities. `SlicedOperator` is what differs from one operator to the next.
-//! - `replicate_rows` sends rows to the workers that subscribe to them, and `RowCache` keeps them there.
+//! - `replicate_rows` sends rows to the workers that subscribe to them.
 //! - [`TopK`] maintains the best candidates of a group.
 //! - [`Ids`] numbers ids densely, and `prefetch` loads scattered entries of them together.
 
@@ -10,8 +10,6 @@ mod capabilities;
 mod dense;
 mod in_order;
 mod prefetch;
-mod profile;
-mod row_cache;
 mod stage;
 mod subscriptions;
 mod top_k;
@@ -22,24 +20,19 @@ pub use self::dense::{Dense, Ids};
 pub(crate) use self::dense::{RecentIds, slot_mut};
 pub(crate) use self::in_order::map_in_order;
 pub(crate) use self::prefetch::{PREFETCH_BATCH, load_lines, prefetch};
-pub(crate) use self::profile::Profile;
-pub(crate) use self::row_cache::{Holder, Row, RowCache, ViewerId, ViewerState, update_holders};
-pub(crate) use self::stage::{Input, Output, SlicedOperator, StageBuilder, UpdateBatches};
+pub(crate) use self::stage::{Input, Output, SlicedOperator, StageBuilder};
 pub(crate) use self::subscriptions::{ReplicatedRows, replicate_rows};
-pub(crate) use self::top_k::{IdFilter, capacity, mask_bit};
+pub(crate) use self::top_k::capacity;
 pub use self::top_k::{Ranked, TopK};
 pub(crate) use self::totals::Totals;
 pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};
 pub use crate::changes::{Reconcile, changes};
-pub use crate::cohorts::{CohortId, Cohorts, Role, cohorts};
 pub use crate::input::OpenTick;
 pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions};
-pub use crate::lists::{CandidateSource, lists};
+pub use crate::lists::{ComparedUsers, Evaluations, ListInputs, lists};
 pub use crate::popularity::popularity;
-pub use crate::row_changes::{RowChange, row_changes};
+pub use crate::row_changes::{RowChange, evaluated_rows, row_changes};
 pub use crate::similarity::items::{Neighbour, SimilarItems, similar_items};
 pub use crate::similarity::quantise::{Logarithm, Similarity};
-pub use crate::similarity::users::{
-    Member, SimilarUser, SimilarUsers, activity, histories, rank_similar_users, sampled_users, samples, similar_users,
-};
+pub use crate::similarity::users::{Member, compared_users, histories, samples};
 pub use crate::trending::trending;

@@ -20,6 +20,38 @@ pub struct RowChange {
     pub similar: Vec<(u64, u16)>,
 }
 
+/// Emits one record for each evaluated row that differs from the one before. `evaluated` has each owner at most once a tick, on
+/// the worker of the owner.
+///
+/// Memory: a copy of all rows.
+pub fn evaluated_rows<'scope>(
+    evaluated: Stream<'scope, Time, Vec<(u64, Vec<(u64, u16)>)>>,
+    name: &str,
+) -> Stream<'scope, Time, Vec<RowChange>> {
+    let mut builder = StageBuilder::new(name, evaluated.scope());
+    let evaluated = builder.input(evaluated, Pipeline);
+    let (output, changed) = builder.output::<RowChange>();
+    let mut rows: IdMap<Vec<(u64, u16)>> = IdMap::default();
+    builder.build(usize::MAX, move |time: Time| {
+        let mut emitted = output.buffer();
+        for (of, similar) in evaluated.take(time).into_iter().flatten() {
+            if rows.get(&of).map_or(&[][..], Vec::as_slice) == similar {
+                continue;
+            }
+            if similar.is_empty() {
+                rows.remove(&of);
+                shrink_if_sparse(&mut rows);
+            } else {
+                rows.insert(of, similar.clone());
+            }
+            emitted.push(RowChange { of, at: ms_of(time), similar });
+        }
+        // Evaluations of a tick come in no order.
+        emitted.sort_unstable();
+    });
+    changed
+}
+
 /// Emits one record for each row that changed in a tick. Each row must be on the worker of its item or user.
 ///
 /// Memory: a copy of all rows.

@@ -35,6 +35,7 @@ use anyhow::anyhow;
 use clap::Args;
 use connectors::Uri;
 use dataflows::Driver;
+use dataflows::config::Emit;
 
 use self::bootstrap::Bootstrap;
 use self::log::Log;
@@ -285,6 +286,9 @@ fn evaluate_graph(
 ) -> Result<(Option<TrialResult>, Progress), Failure> {
     let mut config = setting.config.graph.clone();
     config.k = trial.longest();
+    // A list is evaluated when it is asked for, and its order counts.
+    config.refresh = NEVER;
+    config.emit = Emit::Order;
     if !trial.plan.has_time() {
         config.retention = NEVER;
         config.audience = dataflows::Audience::All;

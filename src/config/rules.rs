@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use connectors::SecretPlace;
 use dataflows::Audience;
-use dataflows::config::Measure;
+use dataflows::config::{Emit, Measure};
 use dataflows::time::MAX_MS;
 use schema::MAX_LEVEL;
 use serde_json::Value;
@@ -166,6 +166,11 @@ pub(super) fn choice<T: Clone + Send + Sync + 'static>(words: impl IntoIterator<
 /// One of several words.
 pub(super) fn one_of(words: &[&'static str]) -> Rule<String> {
     choice(words.iter().map(|word| (*word, (*word).to_owned())))
+}
+
+/// Which evaluations are emitted.
+pub(super) fn emit() -> Rule<Emit> {
+    choice(Emit::ALL.map(|emit| (emit.name(), emit)))
 }
 
 /// The name of a measure of similarity.

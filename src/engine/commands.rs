@@ -19,9 +19,9 @@ use super::snapshot::{SnapshotLink, SnapshotMessage, SnapshotParticipant};
 pub(super) enum WorkerMessage {
     /// To or from the snapshot coordinator.
     Snapshot(SnapshotMessage),
-    /// To worker 0, from workers of other processes, on every change: the time of the next timer, and the size of the
+    /// To worker 0, from workers of other processes, on every change: the time of the next timer or boundary, and the size of the
     /// audience.
-    Gauges { next_due: u64, audience: u64 },
+    Gauges { next: u64, audience: u64 },
     /// To worker 0: another process received a request to stop.
     Stop,
     /// The last message of a worker: from worker 0 that the run has ended, from any worker that a process has failed.

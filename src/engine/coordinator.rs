@@ -36,6 +36,9 @@ const MAX_TICKS_IN_GRAPH: usize = 2;
 pub(super) const COMPLETED_QUEUE: usize = 16;
 const FEW_CHANGES: usize = 1_000;
 
+/// Milliseconds that time may be behind the wall clock before what fell due is taken together.
+const MAX_LAG: u64 = 100;
+
 /// The loop of the first worker.
 pub(super) struct Coordinator {
     tick_inputs: Receiver<TickInput>,
@@ -82,7 +85,12 @@ impl Coordinator {
         topology: Topology,
     ) {
         self.waker.register();
-        self.remote_gauges = (topology.workers..worker.peers()).map(|worker| (worker, Arc::default())).collect();
+        let unknown = |worker| {
+            let gauges = Gauges::default();
+            gauges.set_next(u64::MAX);
+            (worker, Arc::new(gauges))
+        };
+        self.remote_gauges = (topology.workers..worker.peers()).map(unknown).collect();
         self.gauges.lock().unwrap_or_else(PoisonError::into_inner).extend(self.remote_gauges.values().cloned());
         while !self.shared.ending.is_cut() {
             faults::hit_infallible("coordinator.step");
@@ -134,6 +142,9 @@ impl Coordinator {
         }
         match self.tick_inputs.try_recv() {
             Ok(mut tick) => {
+                if self.shared.clock == Clock::Wall && self.is_late(input, tick.at) {
+                    tick.since = tick.since.min(self.next_due());
+                }
                 let positions = tick.directives.positions.take();
                 self.ticks.send(input, tick);
                 if let (Some(snapshots), Some(positions)) = (&mut self.snapshots, positions) {
@@ -153,18 +164,33 @@ impl Coordinator {
         if self.shared.clock == Clock::Event || self.has_ended || self.ticks.in_graph() > 0 {
             return MAX_SLEEP;
         }
-        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = gauges.iter().map(|gauges| gauges.next_due.load(Relaxed)).min().unwrap_or(u64::MAX);
+        let due = self.next_due();
         // After the clock is set back, time stands still until the clock has caught up.
         let now = now().max(ms_of(input.last()));
         if due <= now {
-            input.pass(now);
+            if self.is_late(input, now) {
+                drop(input.tick(due, now));
+            } else {
+                input.pass(now);
+            }
             self.ticks.push(input.last());
             // The timers of remote workers fire now; they report their next ones.
-            let fired = self.remote_gauges.values().filter(|gauges| gauges.next_due.load(Relaxed) <= now);
-            fired.for_each(|gauges| gauges.next_due.store(u64::MAX, Relaxed));
+            let fired = self.remote_gauges.values().filter(|gauges| gauges.next() <= now);
+            fired.for_each(|gauges| gauges.set_next(u64::MAX));
         }
         Duration::from_millis(due.saturating_sub(now).max(1))
+    }
+
+    /// The next millisecond at which something happens without an event, on any worker.
+    fn next_due(&self) -> u64 {
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.iter().map(|gauges| gauges.next()).min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether the wall clock, at `now`, is far ahead of what is due. Then everything until `now` is one tick: if evaluating all
+    /// lists takes longer than `graph.refresh`, each is evaluated once, and time does not fall behind further and further.
+    fn is_late(&self, input: &GraphInput, now: u64) -> bool {
+        self.next_due().max(ms_of(input.last())).saturating_add(MAX_LAG) < now
     }
 
     /// Begins a snapshot in a tick of its own when one is due. Returns the delay until the next check.
@@ -183,9 +209,9 @@ impl Coordinator {
     /// Handles a message from another worker.
     fn on_message(&self, from: usize, message: &WorkerMessage, topology: Topology) {
         match *message {
-            WorkerMessage::Gauges { next_due, audience } => {
+            WorkerMessage::Gauges { next, audience } => {
                 if let Some(gauges) = self.remote_gauges.get(&from) {
-                    gauges.next_due.store(next_due, Relaxed);
+                    gauges.set_next(next);
                     gauges.audience.store(audience, Relaxed);
                 }
             }

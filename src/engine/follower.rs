@@ -46,11 +46,11 @@ pub(super) fn worker_loop(
             watches_stop = false;
             channel.send(0, WorkerMessage::Stop);
         }
-        let current = (gauges.next_due.load(Relaxed), gauges.audience.load(Relaxed));
+        let current = (gauges.next(), gauges.audience.load(Relaxed));
         let has_news = is_remote && current != reported;
         if has_news && reported_at.elapsed() >= RETRY_SLEEP {
             (reported, reported_at) = (current, Instant::now());
-            channel.send(0, WorkerMessage::Gauges { next_due: current.0, audience: current.1 });
+            channel.send(0, WorkerMessage::Gauges { next: current.0, audience: current.1 });
         }
         let is_busy = channel.exchange(|_, message| match message {
             WorkerMessage::Ended { failure: Some(failure) } => reporter.report_peer(failure),

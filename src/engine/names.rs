@@ -1,10 +1,10 @@
 //! The names behind the ids, stored once per process: interned by the reader, looked up by the writers, removed when the
-//! graph has no event of them any more.
+//! graph has no event of them any more and no list shows them.
 //!
-//! An id belongs to the name that came first, until its last event expires. The reader claims the names of a record before
+//! An id belongs to the name that came first, until `graph.refresh` after its last event expires. The reader claims the names of a record before
 //! it takes the record, and rejects it if another name holds one of the ids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dataflows::types::Forgotten;
@@ -28,9 +28,9 @@ pub(super) struct TrendingNames {
 }
 
 impl Names {
-    /// `retention`: the time that the graph retains an event.
-    pub(super) fn new(retention: u64) -> Self {
-        let table = || Mutex::new(Table { names: IdMap::default(), retention });
+    /// `held`: milliseconds that a name holds its id after an event: until the event has expired and no list has the name.
+    pub(super) fn new(held: u64) -> Self {
+        let table = || Mutex::new(Table { names: IdMap::default(), held });
         Names { users: table(), items: table(), trending: Mutex::default(), deferred: Mutex::default() }
     }
 
@@ -82,6 +82,14 @@ impl Names {
         }
     }
 
+    /// The millisecond until which a name holds its id, if it has no later event.
+    pub(super) fn until(&self, name: Forgotten) -> u64 {
+        match name {
+            Forgotten::User(id) => self.users().until(id),
+            Forgotten::Item(id) => self.items().until(id),
+        }
+    }
+
     fn deferred(&self) -> MutexGuard<'_, Option<Vec<(Forgotten, u64, u64)>>> {
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,6 +98,50 @@ impl Names {
         match name {
             Forgotten::User(id) => self.users().remove(id, at, tick),
             Forgotten::Item(id) => self.items().remove(id, at, tick),
+        }
+    }
+}
+
+/// Names without state in the graph, until no list shows them: `refresh` after their last event has expired, each list that
+/// had them is evaluated.
+pub(super) struct ForgottenNames {
+    refresh: u64,
+    /// For each name: when the lists are evaluated, and the arguments of [`Names::forget`]. A name that is reported again has
+    /// one entry, however long time stands still.
+    names: HashMap<Forgotten, (u64, u64, u64)>,
+    /// The names, each once, by the millisecond at which they may be due.
+    due: BTreeMap<u64, Vec<Forgotten>>,
+}
+
+impl ForgottenNames {
+    /// `refresh`: milliseconds within which every list is evaluated that depends on something changed.
+    pub(super) fn new(refresh: u64) -> Self {
+        ForgottenNames { refresh, names: HashMap::default(), due: BTreeMap::new() }
+    }
+
+    /// Adds names, each with the arguments of [`Names::forget`]. A tick of several milliseconds may report them later than
+    /// their last event expired.
+    pub(super) fn add(&mut self, forgotten: Vec<(Forgotten, u64, u64)>, names: &Names) {
+        for (name, at, tick) in forgotten {
+            let evaluated = names.until(name).min(at + self.refresh);
+            if self.names.insert(name, (evaluated, at, tick)).is_none() {
+                self.due.entry(evaluated).or_default().push(name);
+            }
+        }
+    }
+
+    /// Forgets the names whose last list is written, everything being written up to `at`.
+    pub(super) fn forget(&mut self, at: u64, names: &Names) {
+        while let Some(due) = self.due.first_entry().filter(|due| *due.key() <= at) {
+            for name in due.remove() {
+                let (evaluated, since, tick) = self.names[&name];
+                if evaluated > at {
+                    self.due.entry(evaluated).or_default().push(name);
+                } else {
+                    self.names.remove(&name);
+                    names.forget(name, since, tick);
+                }
+            }
         }
     }
 }
@@ -153,7 +205,7 @@ pub(super) struct Holder {
 /// Names by id64. An entry takes 40 bytes beside the text of the name.
 pub(super) struct Table {
     names: IdMap<Entry>,
-    retention: u64,
+    held: u64,
 }
 
 struct Entry {
@@ -186,7 +238,7 @@ impl Table {
         match self.names.entry(id) {
             IdEntry::Occupied(entry) if *entry.get().name != *name => {
                 let Entry { name, latest, .. } = entry.get();
-                Err(Holder { name: name.as_ref().into(), until: latest.saturating_add(self.retention) })
+                Err(Holder { name: name.as_ref().into(), until: latest.saturating_add(self.held) })
             }
             entry => Ok(Claim { entry, name }),
         }
@@ -194,6 +246,10 @@ impl Table {
 
     pub(super) fn get(&self, id: u64) -> Option<&str> {
         self.names.get(&id).map(|entry| entry.name.as_ref())
+    }
+
+    fn until(&self, id: u64) -> u64 {
+        self.names.get(&id).map_or(0, |entry| entry.latest.saturating_add(self.held))
     }
 
     /// A name with an event that is ahead of the clock at `at` stays: the graph has delayed the event.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use connectors::{RejectLog, SinkError};
 use crossbeam_channel::bounded;
+use dataflows::Barrier;
 use schema::Rejected;
 use snapshots::Store;
 
@@ -117,6 +118,9 @@ impl Reader {
                 return Err(Break::Stopped);
             }
             if self.gate.is_backfilled(&self.inputs) {
+                self.send_tick()?;
+                // Time may stand still from here on, and lists of the backfill have waited.
+                self.ticks.tick.directives.barrier = Some(Barrier::EvaluateAll);
                 self.open_output()?;
                 tracing::info!("backfill complete: changes are emitted from now on");
             }
@@ -219,20 +223,23 @@ impl Reader {
         self.send_with_positions()
     }
 
-    /// Sends the tick, and lets the graph compare its lists with the sink unless it has.
+    /// Sends a tick in which the graph compares its lists with the sink, unless it has.
     fn open_output(&mut self) -> Result<(), Break> {
-        self.send_tick()?;
         self.ticks.tick.directives.finish_reconcile = self.gate.open();
         self.send_with_positions()
     }
 
-    /// Sends the last tick. Ignored and rejected records move the positions too, so a run with a state sends an empty one.
-    /// If the run ends early, the sink may have changes that were not repeated: the output stays closed.
+    /// Sends the last ticks. At the end of the input all lists are evaluated, in a tick of its own. If the run ends early, they
+    /// are not, and the sink may have changes that were not repeated: the output stays closed. Ignored and rejected records
+    /// move the positions too, so a run with a state sends an empty tick.
     fn finish(&mut self, is_complete: bool) -> Result<(), Break> {
-        if !is_complete {
+        self.send_tick()?;
+        if is_complete {
+            self.ticks.tick.directives.barrier = Some(Barrier::EvaluateAll);
+        } else {
             self.gate = OutputGate::Open;
         }
-        if self.store.is_some() || self.gate != OutputGate::Open { self.open_output() } else { self.send_tick() }
+        if is_complete || self.store.is_some() { self.open_output() } else { Ok(()) }
     }
 
     /// Sends the tick as it is, with the positions of the inputs if the run takes snapshots.

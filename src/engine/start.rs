@@ -23,7 +23,7 @@ pub fn start(job: Job) -> Running {
     let Job { config, inputs, sinks, rejects, workers, links, ids, clock, progress, show, stop, state, resume } = job;
     let mut supervisor = Supervisor::new(stop.clone(), 0);
     let (reporter, ending) = (supervisor.reporter.clone(), supervisor.ending.clone());
-    let names = Arc::new(Names::new(config.graph.retention));
+    let names = Arc::new(Names::new(config.graph.retention + config.graph.refresh));
     let shared = Shared { clock, stop, ids, names, progress, ending, reporter: reporter.clone() };
 
     // Both channels are short: the reader blocks on a full one, the coordinator stops taking ticks. So no thread runs ahead
@@ -52,7 +52,7 @@ pub fn start(job: Job) -> Running {
     let graph = dataflows::Config { outputs: sinks.outputs(), ..config.graph.clone() };
     let reader = Reader::new(config, inputs, rejects.clone(), shared.clone(), out, store, resume);
     reporter.spawn(Part::Reader, tracing::error_span!("reader"), move || reader.run());
-    let writer = Writer::new(sinks, shared.clone(), output_progress);
+    let writer = Writer::new(sinks, shared.clone(), graph.refresh, output_progress);
     supervisor.watch(writer.watch.clone());
     reporter.spawn(Part::Writer, tracing::error_span!("writer"), move || Ok(writer.run(&completed, &waker)?));
     let display = show.start(Arc::clone(&shared.progress), &reporter);

@@ -11,7 +11,7 @@ use dataflows::operators::RowChange;
 use schema::{Change, ItemName, ListKey, Recommended, Similar, SimilarTo, UserName};
 
 use super::Shared;
-use super::names::{Table, TrendingNames};
+use super::names::{ForgottenNames, Table, TrendingNames};
 use super::progress::grouped;
 use super::snapshot::OutputProgress;
 use super::supervisor::OutputWatch;
@@ -76,6 +76,8 @@ const ROWS_PER_LOCK: usize = 64;
 pub(super) struct Writer {
     sinks: Sinks,
     shared: Shared,
+    /// Names without state that standing lists may still have.
+    forgotten: ForgottenNames,
     /// Tick up to which everything is written, if snapshots are taken.
     output_progress: Option<OutputProgress>,
     /// Calls of the sinks, which may wait for the outside world.
@@ -83,10 +85,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(sinks: Sinks, shared: Shared, output_progress: Option<OutputProgress>) -> Self {
+    pub(super) fn new(sinks: Sinks, shared: Shared, refresh: u64, output_progress: Option<OutputProgress>) -> Self {
         let (name, progress) = (sinks.changes.name().to_owned(), Arc::clone(&shared.progress));
         let watch = OutputWatch::new(move || format!("{name}: {} changes", grouped(progress.unacknowledged())));
-        Writer { sinks, shared, output_progress, watch }
+        Writer { sinks, shared, forgotten: ForgottenNames::new(refresh), output_progress, watch }
     }
 
     /// Writes until the coordinator has ended, then closes the sinks. Fails where a sink does. If the reader of a pipe has
@@ -114,10 +116,10 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             // The output that arrived during the last flush is flushed together: in a topic a flush is a transaction.
-            let mut forgotten = std::mem::take(&mut last.forgotten);
+            self.forgotten.add(std::mem::take(&mut last.forgotten), &self.shared.names);
             for output in outputs.try_iter().take(MAX_OUTPUTS_PER_FLUSH) {
                 last = self.write(output, waker)?;
-                forgotten.append(&mut last.forgotten);
+                self.forgotten.add(std::mem::take(&mut last.forgotten), &self.shared.names);
             }
             self.shared.progress.completed.store(last.events, Relaxed);
             watch.during(|| faults::hit_sink("writer.flush").and_then(|()| self.sinks.flush(last.at)))?;
@@ -126,9 +128,7 @@ impl Writer {
                 output_progress.set(last.time);
             }
             self.shared.names.expire(last.at);
-            for (name, at, tick) in forgotten {
-                self.shared.names.forget(name, at, tick);
-            }
+            self.forgotten.forget(last.at, &self.shared.names);
         }
     }
 

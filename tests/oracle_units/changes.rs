@@ -5,14 +5,14 @@ use crate::support::oracle::changes::{OracleChange, changes};
 use crate::support::oracle::{OracleEvent, Params};
 
 /// One tick per event.
-fn ticks(events: Vec<OracleEvent>) -> Vec<(u64, Vec<OracleEvent>)> {
+pub(super) fn ticks(events: Vec<OracleEvent>) -> Vec<(u64, Vec<OracleEvent>)> {
     events.into_iter().map(|event| (event.ts, vec![event])).collect()
 }
 
 /// A change without its user and scores: at, items, entered, left.
-type BriefChange<'r> = (u64, Vec<&'r str>, Vec<&'r str>, Vec<&'r str>);
+pub(super) type BriefChange<'r> = (u64, Vec<&'r str>, Vec<&'r str>, Vec<&'r str>);
 
-fn changes_of<'r>(records: &'r [OracleChange], user: &str) -> Vec<BriefChange<'r>> {
+pub(super) fn changes_of<'r>(records: &'r [OracleChange], user: &str) -> Vec<BriefChange<'r>> {
     let strs = |names: &'r [String]| names.iter().map(String::as_str).collect();
     records
         .iter()

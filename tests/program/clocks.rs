@@ -106,6 +106,8 @@ fn uses_no_processor_time_while_idle() {
         let mut running = dir.start(args);
         running.send(&two_shoppers(now()));
         running.wait_for_output(SOON, "the first change", |out| out.contains("butter"));
+        // The boundaries that follow a change.
+        thread::sleep(Duration::from_millis(1_100));
         let before = running.cpu_ticks();
         thread::sleep(Duration::from_secs(1));
         let used = running.cpu_ticks() - before;

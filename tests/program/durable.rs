@@ -57,6 +57,13 @@ fn single_snapshot_arguments(output: &str, state: Option<&str>, workers: usize) 
     args
 }
 
+/// The same arguments, with each tick an evaluation of all lists. Otherwise the end of an input is one, and a log that comes in
+/// parts has more of them than one that comes as a whole.
+fn at_every_tick(mut arguments: Vec<String>) -> Vec<String> {
+    arguments.extend(["--set".into(), "graph.refresh=0ms".into()]);
+    arguments
+}
+
 impl TestDir {
     pub(super) fn begin(&self, args: &[String]) -> RunningProcess {
         self.start(&args.iter().map(String::as_str).collect::<Vec<_>>())

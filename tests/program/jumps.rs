@@ -25,10 +25,11 @@ fn sorted(output: &str) -> Vec<&str> {
     lines
 }
 
+/// Each end of an input is an evaluation of all lists, so that a log in parts has more of them, unless every tick is one.
 fn args(output: &str, more: &str) -> String {
     format!(
-        "--input in.jsonl --output {output} --set input.batch=1 --set graph.audience=601001ms --set \
-         graph.retention=864000001ms {more}"
+        "--input in.jsonl --output {output} --set input.batch=1 --set graph.refresh=0ms --set graph.audience=601001ms \
+         --set graph.retention=864000001ms {more}"
     )
 }
 

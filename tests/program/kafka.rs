@@ -48,7 +48,8 @@ fn lists_from_file(dir: &TestDir) -> Lists {
     final_lists(&changes(&fs::read_to_string(dir.path("file.jsonl")).unwrap()))
 }
 
-/// Starts a run from one topic to another by the event clock, with `graph.audience=all` and the arguments `extra`.
+/// Starts a run from one topic to another by the event clock, with `graph.audience=all` and the arguments `extra`. All lists are
+/// evaluated in every tick: after the last event of a topic this clock stands still, and no boundary comes.
 fn start(dir: &TestDir, broker: &Broker, input: &str, output: &str, extra: &str) -> RunningProcess {
     start_with_log(dir, "", broker, input, output, extra)
 }
@@ -56,7 +57,9 @@ fn start(dir: &TestDir, broker: &Broker, input: &str, output: &str, extra: &str)
 /// The same with `RUST_LOG` set to `log`.
 fn start_with_log(dir: &TestDir, log: &str, broker: &Broker, input: &str, output: &str, extra: &str) -> RunningProcess {
     let (input, output) = (broker.uri(input), broker.uri(output));
-    let args = format!("run --input {input} --output {output} --clock event --set graph.audience=all {extra}");
+    let args = format!(
+        "run --input {input} --output {output} --clock event --set graph.audience=all --set graph.refresh=0ms {extra}"
+    );
     dir.start_with_log(log, &args.split_whitespace().collect::<Vec<_>>())
 }
 

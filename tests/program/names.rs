@@ -119,38 +119,42 @@ fn the_first_name_keeps_its_id_over_a_restart() {
 fn a_name_frees_its_id_when_its_last_event_has_expired_however_the_log_is_cut() {
     let dir = TestDir::new();
     let (item, item_twin) = twins("item");
-    let mut log = String::new();
-    // The first name expires at 60,006. Nobody else is in its way: not a millisecond earlier.
-    for (user, item, ts) in [
-        ("u13758", item.as_str(), 5),
-        ("u13758", item.as_str(), 6),
-        ("ann", "rope", 60_004),
-        ("=,CGPL9A", "rope", 60_005),
-        ("ann", item_twin.as_str(), 60_005),
-        ("ann", "knife", 60_005),
-        ("=,CGPL9A", item_twin.as_str(), 60_006),
-        ("=,CGPL9A", "rope", 60_006),
-        ("u13758", "rope", 60_007),
-        ("bob", "rope", 60_008),
-    ] {
-        log += &event(user, item, "purchase", ts);
-    }
-    dir.write("x.jsonl", &log);
-    for trending in ["", "--set trending.k=2 --set trending.bucket=1s --set trending.buckets=2"] {
-        let mut expected = None;
-        for args in ["--set input.batch=1", "--set input.batch=3", "", "--workers 2", "--state state --workers 4"] {
-            let done = dir
-                .run(&format!("--input x.jsonl --set graph.retention=1m --set graph.audience=1m {trending} {args}"))
-                .assert_success();
-            let rejected = done.summary().rejected_by;
-            assert_eq!(rejected, BTreeMap::from([("name_collision".to_owned(), 3)]), "{trending} {args}");
-            let lists = final_lists(&changes(&done.stdout));
-            let mut list = lists["bob"].clone();
-            list.sort_unstable_by_key(|item| item != "knife");
-            assert_eq!(list, ["knife", item_twin.as_str()], "{trending} {args}");
-            assert_eq!(lists, *expected.get_or_insert_with(|| lists.clone()), "{trending} {args}");
+    for refresh in [0, 1_500] {
+        // The first name expires at 60,006, and is in no list `refresh` later. Nobody else is in its way: not a millisecond
+        // earlier.
+        let free = 60_006 + refresh;
+        let mut log = String::new();
+        for (user, item, ts) in [
+            ("u13758", item.as_str(), 5),
+            ("u13758", item.as_str(), 6),
+            ("ann", "rope", free - 2),
+            ("=,CGPL9A", "rope", free - 1),
+            ("ann", item_twin.as_str(), free - 1),
+            ("ann", "knife", free - 1),
+            ("=,CGPL9A", item_twin.as_str(), free),
+            ("=,CGPL9A", "rope", free),
+            ("u13758", "rope", free + 1),
+            ("bob", "rope", free + 2),
+        ] {
+            log += &event(user, item, "purchase", ts);
         }
-        std::fs::remove_dir_all(dir.path("state")).unwrap();
+        dir.write("x.jsonl", &log);
+        for trending in ["", "--set trending.k=2 --set trending.bucket=1s --set trending.buckets=2"] {
+            let mut expected = None;
+            for args in ["--set input.batch=1", "--set input.batch=3", "", "--workers 2", "--state state --workers 4"] {
+                let spans = format!("--set graph.retention=1m --set graph.audience=1m --set graph.refresh={refresh}ms");
+                let done = dir.run(&format!("--input x.jsonl {spans} {trending} {args}")).assert_success();
+                let rejected = done.summary().rejected_by;
+                let context = format!("{spans} {trending} {args}");
+                assert_eq!(rejected, BTreeMap::from([("name_collision".to_owned(), 3)]), "{context}");
+                let lists = final_lists(&changes(&done.stdout));
+                let mut list = lists["bob"].clone();
+                list.sort_unstable_by_key(|item| item != "knife");
+                assert_eq!(list, ["knife", item_twin.as_str()], "{context}");
+                assert_eq!(lists, *expected.get_or_insert_with(|| lists.clone()), "{context}");
+            }
+            std::fs::remove_dir_all(dir.path("state")).unwrap();
+        }
     }
 }
 

@@ -43,7 +43,10 @@ fn entered_and_left_of_every_record_follow_from_the_record_before() {
     dir.deltarec(&["generate", "events=6000,users=300,items=200,seed=9,rate=5", "--output", "x.jsonl"])
         .assert_success();
     let done = dir
-        .run("--input x.jsonl --set input.batch=1 --set graph.audience=2m --set graph.retention=5m --set graph.k=7")
+        .run(
+            "--input x.jsonl --set input.batch=1 --set graph.refresh=0ms --set graph.audience=2m \
+             --set graph.retention=5m --set graph.k=7",
+        )
         .assert_success();
     let records = changes(&done.stdout);
     assert!(records.len() > 3_000, "only {} records", records.len());

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::config::Sources;
+use dataflows::config::{Emit, Sources};
+use dataflows::operators::RowChange;
 use dataflows::time::Time;
-use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, recommendations};
+use dataflows::{Audience, Barrier, Config, Event, GraphInput, ListChange, ListKey, recommendations};
 use schema::IdKey;
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 use timely::worker::Worker;
 
-use super::oracle::changes::OracleChange;
+use super::oracle::changes::{OracleChange, OracleRow};
 use super::oracle::measures::Measure;
 use super::oracle::{OracleEvent, Params};
 
@@ -54,6 +55,8 @@ pub(crate) fn config(params: &Params) -> Config {
             Measure::Llr => dataflows::config::Measure::Llr,
             Measure::Count => dataflows::config::Measure::Count,
         },
+        refresh: params.refresh,
+        emit: if params.membership { Emit::Membership } else { Emit::Order },
         near: params.near,
         min_cooccurrence: u32::try_from(params.min_cooccurrence).unwrap(),
         shrink: u32::try_from(params.shrink).unwrap(),
@@ -79,65 +82,94 @@ pub(crate) enum Pace {
     Rush,
 }
 
-/// All changes of a run, sorted by tick and then by user.
+/// What a run emits, sorted by tick and then by user.
+pub(crate) struct Emitted {
+    pub(crate) changes: Vec<OracleChange>,
+    /// If the configuration has this output.
+    pub(crate) similar_users: Vec<OracleRow>,
+}
+
+/// All changes of a run whose input does not end.
 pub(crate) fn run(params: &Params, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<OracleChange> {
     run_with(&config(params), params.ids, ticks, workers, pace)
 }
 
 /// [`run`], for any slice.
 pub(crate) fn run_with(config: &Config, ids: IdKey, ticks: &[Tick], workers: usize, pace: Pace) -> Vec<OracleChange> {
+    emitted(config, ids, ticks, workers, pace, false).changes
+}
+
+/// Everything that a run emits. `ends`: whether the input ends after the last tick.
+pub(crate) fn emitted(config: &Config, ids: IdKey, ticks: &[Tick], workers: usize, pace: Pace, ends: bool) -> Emitted {
     let names: HashMap<u64, String> = ticks
         .iter()
         .flat_map(|tick| &tick.events)
         .flat_map(|event| [&event.user, &event.item])
         .map(|name| (ids.id64(name), name.clone()))
         .collect();
-    let changes: Arc<Mutex<Vec<(Time, ListChange)>>> = Arc::default();
-    let collected = Arc::clone(&changes);
+    let (changes, rows): (Collected<ListChange>, Collected<RowChange>) = Default::default();
+    let (all_changes, all_rows) = (Arc::clone(&changes), Arc::clone(&rows));
     let (config, ticks) = (config.clone(), ticks.to_vec());
     timely::execute(timely::Config::process(workers), move |worker| {
-        let collected = Arc::clone(&collected);
+        let (changes, rows) = (Arc::clone(&all_changes), Arc::clone(&all_rows));
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, false);
-            let probe = collect(recommendations(streams, &config, None).changes, collected);
-            (input, probe)
+            let graph = recommendations(streams, &config, None);
+            if let Some(similar_users) = graph.similar_users {
+                collect(similar_users, rows);
+            }
+            (input, collect(graph.changes, changes))
         });
         if worker.index() == 0 {
             drive(worker, &mut input, &probe, ids, &ticks, pace);
+            if ends {
+                input.next_tick().barrier(Barrier::EvaluateAll);
+                worker.step_while(|| probe.less_than(&input.time()));
+            }
         }
     })
     .unwrap();
-    let mut changes = std::mem::take(&mut *changes.lock().unwrap());
     let name = |id: u64| names[&id].clone();
-    let mut records: Vec<(Time, OracleChange)> = changes
-        .drain(..)
-        .map(|(time, change)| {
-            let record = OracleChange {
-                user: match change.key {
-                    ListKey::User(user) => name(user),
-                    ListKey::Room(_) | ListKey::Everywhere => unreachable!("no trending lists are configured"),
-                },
-                at: change.at,
-                items: change.items.iter().map(|scored| (name(scored.item), scored.score)).collect(),
-                entered: change.entered.iter().map(|item| name(*item)).collect(),
-                left: change.left.iter().map(|item| name(*item)).collect(),
-            };
-            (time, record)
-        })
-        .collect();
-    records.sort_by(|(a_time, a), (b_time, b)| (a_time, &a.user).cmp(&(b_time, &b.user)));
+    let change = |change: ListChange| OracleChange {
+        user: match change.key {
+            ListKey::User(user) => name(user),
+            ListKey::Room(_) | ListKey::Everywhere => unreachable!("no trending lists are configured"),
+        },
+        at: change.at,
+        items: change.items.iter().map(|scored| (name(scored.item), scored.score)).collect(),
+        entered: change.entered.iter().map(|item| name(*item)).collect(),
+        left: change.left.iter().map(|item| name(*item)).collect(),
+    };
+    let row = |row: RowChange| OracleRow {
+        user: name(row.of),
+        at: row.at,
+        similar: row.similar.iter().map(|(user, similarity)| (name(*user), u64::from(*similarity))).collect(),
+    };
+    Emitted {
+        changes: sorted(&changes, change, |change| &change.user),
+        similar_users: sorted(&rows, row, |row| &row.user),
+    }
+}
+
+/// Records with the times of their ticks, from all workers.
+pub(crate) type Collected<R> = Arc<Mutex<Vec<(Time, R)>>>;
+
+fn sorted<R, O>(collected: &Collected<R>, convert: impl Fn(R) -> O, user: impl Fn(&O) -> &String) -> Vec<O> {
+    let collected = std::mem::take(&mut *collected.lock().unwrap());
+    let mut records: Vec<(Time, O)> = collected.into_iter().map(|(time, record)| (time, convert(record))).collect();
+    records.sort_by(|(a_time, a), (b_time, b)| (a_time, user(a)).cmp(&(b_time, user(b))));
     records.into_iter().map(|(_, record)| record).collect()
 }
 
-/// Collects the changes with their times.
-pub(crate) fn collect(
-    changes: Stream<'_, Time, Vec<ListChange>>,
-    collected: Arc<Mutex<Vec<(Time, ListChange)>>>,
+/// Collects records with their times.
+pub(crate) fn collect<R: Clone + 'static>(
+    records: Stream<'_, Time, Vec<R>>,
+    collected: Collected<R>,
 ) -> ProbeHandle<Time> {
-    let inspected = changes.inspect_core(move |batch| {
-        if let Ok((stamp, changes)) = batch {
+    let inspected = records.inspect_core(move |batch| {
+        if let Ok((stamp, records)) = batch {
             let time = *stamp.least().unwrap();
-            collected.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
+            collected.lock().unwrap().extend(records.iter().map(|record| (time, record.clone())));
         }
     });
     inspected.probe().0

@@ -29,6 +29,7 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
         (baskets(), prop::sample::select(vec![vec![1], vec![1, 2], vec![2, 4, 8], vec![1, 2, 3, 5, 9]])),
         (1_u32..17, 1_u32..17),
         (1_usize..6, 1_usize..5, prop::sample::select(vec![0_i64, 1, 1, 4, 30])),
+        (refresh(), prop::bool::weighted(0.3)),
     )
         .prop_map(
             |(
@@ -38,6 +39,7 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
                 (basket, stairs),
                 (resolution, user_resolution),
                 (sample, similar_users, users_weight),
+                (refresh, membership),
             )| {
                 Params {
                     ids: IdKey::default(),
@@ -58,9 +60,17 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
                     sample,
                     similar_users,
                     users_weight,
+                    refresh,
+                    membership,
                 }
             },
         )
+}
+
+/// Milliseconds between two boundaries of a viewer: none, several between two events of a log whose events are a few
+/// milliseconds apart, some in the log, or hardly any.
+pub(crate) fn refresh() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![0_u64, 0, 0, 1, 3, 7, 64, 100])
 }
 
 /// Milliseconds below which pairs count twice: none, some or all pairs of a log whose events are a few milliseconds apart.

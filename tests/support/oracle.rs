@@ -6,6 +6,7 @@
 //! ids of names ([`schema::IdKey`]).
 
 pub(crate) mod changes;
+pub(crate) mod evaluations;
 pub(crate) mod exact;
 pub(crate) mod measures;
 pub(crate) mod trending;
@@ -62,6 +63,10 @@ pub(crate) struct Params {
     pub(crate) similar_users: usize,
     /// Weight of the source `users`.
     pub(crate) users_weight: i64,
+    /// Milliseconds between two boundaries of a viewer; 0 evaluates all users in every tick.
+    pub(crate) refresh: u64,
+    /// Whether reorderings are not emitted.
+    pub(crate) membership: bool,
 }
 
 /// > The defaults of all parameters are in `deltarec.toml`.
@@ -86,6 +91,8 @@ impl Default for Params {
             sample: 50,
             similar_users: 50,
             users_weight: 1,
+            refresh: 0,
+            membership: false,
         }
     }
 }

@@ -27,6 +27,11 @@ impl Touch {
         (self.packed & 15) as Level
     }
 
+    /// Whether it is an event with the same item, timestamp and level.
+    fn is_same(&self, other: &Touch) -> bool {
+        self.item == other.item && (self.packed | Touch::LATEST) == (other.packed | Touch::LATEST)
+    }
+
     fn is_latest(&self) -> bool {
         self.packed & Touch::LATEST != 0
     }
@@ -94,13 +99,16 @@ impl Touches {
     }
 
     /// Adds new events in any order and retains, as of `now`, those that count and can still matter. Writes the history that
-    /// they make into `history`.
+    /// they make into `history`. Returns whether an event is retained that was not retained before.
     ///
     /// Read newest first, an event counts if it is within the retention and fewer than `history` items were touched after it;
     /// these are the distinct items read before it. It can still matter if no later event of its item has at least its level.
     /// An event that fails a test fails it for ever, so the state is a function of the set of events. The latest event of an
     /// item fails last.
-    pub(super) fn absorb(&mut self, new: &[Touch], now: u64, config: &Config, history: &mut History) {
+    pub(super) fn absorb(&mut self, new: &[Touch], now: u64, config: &Config, history: &mut History) -> bool {
+        // An event that was retained and is repeated is no new one.
+        let unknown = new.iter().filter(|touch| !self.0.iter().any(|known| known.is_same(touch)));
+        let unknown: Vec<Touch> = unknown.copied().collect();
         if !new.is_empty() {
             self.0.extend_from_slice(new);
             self.0.sort_unstable_by(Touch::order);
@@ -124,6 +132,7 @@ impl Touches {
             can_matter
         });
         set_stairs(history, config);
+        unknown.iter().any(|new| self.0.iter().any(|touch| touch.is_same(new)))
     }
 
     /// Writes the history into `into`.

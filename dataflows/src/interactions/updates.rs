@@ -31,6 +31,7 @@ pub(super) struct Updates {
     pub(super) history: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
     pub(super) pairs: Vec<((ItemId, ItemId), Time, Diff)>,
     pub(super) profiles: Vec<((UserId, ProfileItem), Time, Diff)>,
+    pub(super) actions: Vec<UserId>,
     pub(super) forgotten: Vec<Forgotten>,
     pub(super) trends: WeightUpdates,
 }

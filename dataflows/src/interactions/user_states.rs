@@ -108,7 +108,12 @@ impl UserStates {
                     let trends = self.trends.iter().flat_map(Trends::events);
                     self.snapshots.begin(number, since, ahead.chain(trends));
                 }
-                Barrier::LoadBegin | Barrier::Coalesce { .. } => {}
+                // Handled on arrival, or by the operator of the lists.
+                Barrier::LoadBegin
+                | Barrier::Coalesce { .. }
+                | Barrier::End
+                | Barrier::EvaluateAll
+                | Barrier::Evaluate { .. } => {}
             }
         }
         emit(&mut self.updates);
@@ -194,7 +199,7 @@ impl UserStates {
         let user = self.users.get_or_add(id);
         self.snapshots.before_change(id, user, self.updates.time);
         user.touches.history(&self.config, &mut self.before);
-        user.touches.absorb(touches, now, &self.config, &mut self.after);
+        let acts = user.touches.absorb(touches, now, &self.config, &mut self.after);
         let is_in_audience = !self.loading.is_loading() && user.touches.in_audience(now, &self.config);
         let was_in_audience = std::mem::replace(&mut user.in_audience, is_in_audience);
         self.audience = self.audience + u64::from(is_in_audience) - u64::from(was_in_audience);
@@ -214,6 +219,9 @@ impl UserStates {
         }
         self.updates.push_interactions(id, changes, self.config.near);
         self.updates.push_profile(id, changes, was_in_audience, is_in_audience);
+        if acts && is_in_audience {
+            self.updates.actions.push(id);
+        }
         for touch in touches.iter().filter(|touch| !changes.iter().any(|change| change.item == touch.item)) {
             self.updates.push_without_effect(id, touch);
         }

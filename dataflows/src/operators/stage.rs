@@ -10,13 +10,10 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 use super::capabilities::{OutputCapabilities, earlier};
-use crate::{Diff, Time};
+use crate::Time;
 
 /// Records of one time, in the containers in which they were received.
 pub(crate) type Batches<D> = Vec<Vec<D>>;
-
-/// Updates of one time, in the containers in which they were received.
-pub(crate) type UpdateBatches<D> = Batches<(D, Time, Diff)>;
 
 /// An input of an operator: received records by time, until the operator takes them. Containers are moved, not copied.
 pub(crate) struct Input<D>(Rc<RefCell<BTreeMap<Time, Batches<D>>>>);
@@ -46,10 +43,6 @@ impl<D> Input<D> {
 
     pub(crate) fn first(&self) -> Option<Time> {
         self.0.borrow().keys().next().copied()
-    }
-
-    pub(crate) fn last(&self) -> Option<Time> {
-        self.0.borrow().keys().next_back().copied()
     }
 
     /// Adds records as if they had been received.
@@ -95,6 +88,12 @@ impl<D: Clone + 'static> OutputPort<D> {
 /// how much an operator may do in one activation, in a unit of its own. An operator that processes a tick in one go is a
 /// closure.
 pub(crate) trait SlicedOperator: 'static {
+    /// The next tick that takes place without input. It must not lie before the last one, and there must be none after
+    /// [`Barrier::End`](crate::Barrier::End).
+    fn due(&self) -> Option<Time> {
+        None
+    }
+
     /// Applies the input of a complete tick. Not sliced: linear in the input.
     fn begin(&mut self, time: Time);
 
@@ -170,7 +169,8 @@ impl<'scope> StageBuilder<'scope> {
         let mut current: Option<Time> = None;
         self.build_with(move |stage, upper| {
             let mut fuel = slice;
-            while let Some(time) = current.or_else(|| stage.first().filter(|time| *time < upper)) {
+            let next = |stage: &Stage, operator: &dyn SlicedOperator| earlier(stage.first(), operator.due());
+            while let Some(time) = current.or_else(|| next(stage, &operator).filter(|time| *time < upper)) {
                 if current.is_none() {
                     operator.begin(time);
                 }
@@ -182,7 +182,7 @@ impl<'scope> StageBuilder<'scope> {
                     break;
                 }
             }
-            stage.capabilities.release_before(earlier(current, stage.first()));
+            stage.capabilities.release_before(earlier(current, next(stage, &operator)));
             operator.deactivate(current.unwrap_or(upper));
         });
     }

@@ -156,6 +156,9 @@ impl ChildTask for GraphTask {
                 before.get_or_insert_with(|| (resident_bytes(), driver.state_size()));
                 events += next.len() as u64;
             }
+            let started = Instant::now();
+            cpu.measure(|| driver.evaluate_all());
+            busy += started.elapsed();
             let (rss_after, peak_bytes) = (resident_bytes(), peak_bytes());
             let changes = driver.work().last().copied().unwrap_or(0);
             let (seconds, cpu_seconds, held) = (busy.as_secs_f64(), cpu.0, driver.state_size());

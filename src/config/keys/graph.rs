@@ -3,8 +3,11 @@
 use super::Snapshot::{ListsRecomputed, MustNotGrow};
 use super::{Key, Section, key};
 use crate::config::reader::Reader;
-use crate::config::rules::{MAX_DURATION, audience, duration, integer, measure, retention, stairs};
+use crate::config::rules::{MAX_DURATION, audience, duration, emit, integer, measure, retention, stairs};
 use crate::config::{Audience, Config};
+
+/// An hour. A list that is older shows nothing of a live stream.
+const MAX_REFRESH: u64 = 60 * 60 * 1_000;
 
 pub(super) fn sections() -> Vec<Section> {
     vec![
@@ -56,6 +59,21 @@ fn users_and_lists() -> Vec<Key> {
                   every user with a history. A shorter time saves the work for viewers who have left.",
             snapshot: ListsRecomputed,
             ..key(audience(), |config| &mut config.graph.audience)
+        },
+        Key {
+            name: "refresh",
+            doc: "Time within which a list follows what others do. A viewer's own action always counts at once. A longer time \
+                  saves work; with \"0ms\" every event moves every list, at many times the work.",
+            more: "[Freshness](semantics.md#freshness).",
+            snapshot: ListsRecomputed,
+            ..key(duration(0..=MAX_REFRESH), |config| &mut config.graph.refresh)
+        },
+        Key {
+            name: "emit",
+            doc: "Which lists are sent: `order`, when the sequence of items is another one than that sent last; or \
+                  `membership`, when the set of items is another one, so that mere reorderings are not sent.",
+            snapshot: ListsRecomputed,
+            ..key(emit(), |config| &mut config.graph.emit)
         },
     ]
 }
@@ -122,7 +140,7 @@ fn similar_users() -> Vec<Key> {
         Key {
             name: "sample",
             doc: "Users sampled per item. User similarity is estimated from this sample. More find more similar users, \
-                  at more work for every event.",
+                  at more work for every list.",
             snapshot: ListsRecomputed,
             ..key(integer(1..=1_000), |config| &mut config.graph.sample)
         },

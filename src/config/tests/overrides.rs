@@ -1,19 +1,21 @@
 //! Every key can be set by a file and by `--set`, and changes its own field only.
 
 use connectors::Delivery;
-use dataflows::config::Measure;
+use dataflows::config::{Emit, Measure};
 
 use super::*;
 
 type Change = fn(&mut Config);
 
 /// A key, a value other than its default, and the change of the configuration.
-const CHANGES: [(&str, &str, Change); 45] = [
+const CHANGES: [(&str, &str, Change); 47] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
     ("graph.retention", "\"3650d\"", |c| c.graph.retention = 315_360_000_000),
     ("graph.audience", "\"30d\"", |c| c.graph.audience = Audience::Within(2_592_000_000)),
+    ("graph.refresh", "\"0ms\"", |c| c.graph.refresh = 0),
+    ("graph.emit", "\"membership\"", |c| c.graph.emit = Emit::Membership),
     ("graph.similarity", "\"llr\"", |c| c.graph.similarity = Measure::Llr),
     ("graph.min_cooccurrence", "4294967295", |c| c.graph.min_cooccurrence = u32::MAX),
     ("graph.shrink", "0", |c| c.graph.shrink = 0),

@@ -80,18 +80,22 @@ fn resumes_from_state_in_a_cloud_store() {
     let dir = TestDir::new();
     let events = log(&dir, 900, 31);
     dir.write("in.jsonl", lines(&events));
-    dir.begin(&single_snapshot_arguments("expected.jsonl", None, 1)).finish().assert_success();
+    dir.begin(&at_every_tick(single_snapshot_arguments("expected.jsonl", None, 1))).finish().assert_success();
     let state = "s3://shop/state";
     for part in [300, 600] {
         dir.write("in.jsonl", lines(&events[..part]));
-        cloud.start(&dir, &single_snapshot_arguments("out.jsonl", Some(state), 1)).finish().assert_success();
+        cloud
+            .start(&dir, &at_every_tick(single_snapshot_arguments("out.jsonl", Some(state), 1)))
+            .finish()
+            .assert_success();
     }
     dir.write("in.jsonl", lines(&events));
-    let running = cloud.start(&dir, &arguments("out.jsonl", Some(state), 2));
+    let running = cloud.start(&dir, &at_every_tick(arguments("out.jsonl", Some(state), 2)));
     std::thread::sleep(Duration::from_millis(300));
     running.signal("KILL");
     running.finish_within(RUN_TIMEOUT);
-    let done = cloud.start(&dir, &single_snapshot_arguments("out.jsonl", Some(state), 2)).finish().assert_success();
+    let last = at_every_tick(single_snapshot_arguments("out.jsonl", Some(state), 2));
+    let done = cloud.start(&dir, &last).finish().assert_success();
     assert!(done.stderr.contains("resuming from snapshot"), "{}", done.stderr);
     assert_same_stream("in a cloud", &dir.read("out.jsonl"), &dir.read("expected.jsonl"));
     let verify = ["snapshot", "verify", "--state", state].map(String::from);

@@ -20,10 +20,10 @@ fn shop() -> Shop {
     let dir = TestDir::new();
     let events = log(&dir, 1_200, 21);
     dir.write("in.jsonl", lines(&events));
-    dir.begin(&single_snapshot_arguments("expected.jsonl", None, 1)).finish().assert_success();
+    dir.begin(&at_every_tick(single_snapshot_arguments("expected.jsonl", None, 1))).finish().assert_success();
     for part in [500, 800] {
         dir.write("in.jsonl", lines(&events[..part]));
-        dir.begin(&single_snapshot_arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
+        dir.begin(&at_every_tick(single_snapshot_arguments("out.jsonl", Some("state"), 1))).finish().assert_success();
     }
     dir.write("in.jsonl", lines(&events));
     fs::rename(dir.path("state"), dir.path("state-then")).unwrap();
@@ -57,7 +57,10 @@ impl Shop {
         dir.write("out.jsonl", &self.output);
         let then = dir.path("state-then");
         harm(self, &|file| dir.path("state").join(file.strip_prefix(&then).unwrap()));
-        let done = dir.begin(&single_snapshot_arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
+        let done = dir
+            .begin(&at_every_tick(single_snapshot_arguments("out.jsonl", Some("state"), 1)))
+            .finish()
+            .assert_success();
         assert!(!done.stderr.contains("panicked"), "{what}: {}", done.stderr);
         assert_same_stream(what, &dir.read("out.jsonl"), &self.expected);
         done.stderr

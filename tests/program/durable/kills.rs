@@ -84,15 +84,19 @@ fn fifty_random_kills_do_not_change_the_output() {
 /// A clean stop after each part, with one, two and four workers in different orders.
 #[test]
 fn resumes_with_any_number_of_workers() {
-    let log = uninterrupted(12);
+    let events = uninterrupted(12).events;
+    let whole = TestDir::new();
+    whole.write("in.jsonl", lines(&events));
+    whole.begin(&at_every_tick(arguments("out.jsonl", None, 1))).finish().assert_success();
+    let expected = whole.read("out.jsonl");
     for workers in [[1, 2, 4], [4, 1, 2], [2, 4, 1]] {
         let dir = TestDir::new();
         for (part, workers) in workers.into_iter().enumerate() {
             // The input has grown meanwhile.
-            dir.write("in.jsonl", lines(&log.events[..(part + 1) * EVENTS / 3]));
-            dir.begin(&arguments("out.jsonl", Some("state"), workers)).finish().assert_success();
+            dir.write("in.jsonl", lines(&events[..(part + 1) * EVENTS / 3]));
+            dir.begin(&at_every_tick(arguments("out.jsonl", Some("state"), workers))).finish().assert_success();
         }
-        assert_same_stream(&format!("{workers:?}"), &dir.read("out.jsonl"), &log.expected);
+        assert_same_stream(&format!("{workers:?}"), &dir.read("out.jsonl"), &expected);
     }
 }
 
@@ -125,11 +129,13 @@ fn unchanged_groups_keep_their_files_over_a_restart() {
     let dir = TestDir::new();
     let events = log(&dir, 600, 8);
     dir.write("in.jsonl", lines(&events));
-    dir.begin(&single_snapshot_arguments("whole.jsonl", None, 1)).finish().assert_success();
+    dir.begin(&at_every_tick(single_snapshot_arguments("whole.jsonl", None, 1))).finish().assert_success();
     let mut files = Vec::new();
     for (upto, workers) in [(400, 1), (401, 2), (600, 1)] {
         dir.write("in.jsonl", lines(&events[..upto]));
-        dir.begin(&single_snapshot_arguments("out.jsonl", Some("state"), workers)).finish().assert_success();
+        dir.begin(&at_every_tick(single_snapshot_arguments("out.jsonl", Some("state"), workers)))
+            .finish()
+            .assert_success();
         let store = Store::open(dir.path("state").to_str().unwrap()).unwrap();
         files.push(store.newest().unwrap().manifest.expect("a snapshot").groups);
     }

@@ -57,8 +57,8 @@ fn random_outages(seed: u8) {
     let (input, output) = (from.uri("events"), to.uri("lists"));
     let workers = [1, 2, 4][draw(3) as usize];
     let args = format!(
-        "run --input {input} --output {output} --clock event --set graph.audience=all --workers {workers} \
-         --state state --set state.interval=300ms"
+        "run --input {input} --output {output} --clock event --set graph.audience=all --set graph.refresh=0ms \
+         --workers {workers} --state state --set state.interval=300ms"
     );
     let start = || dir.start(&args.split_whitespace().collect::<Vec<_>>());
     let mut running = start();

@@ -1,8 +1,10 @@
-//! The stream of changes, record by record.
+//! The stream of changes, record by record, and that of the rows of similar users.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{OracleEvent, Params, lists};
+use super::evaluations::{CoalescedTick, EvaluatedTick, Resumed, Run, evaluations};
+use super::{OracleEvent, Params, audience, history, lists, users};
 
 /// A change: a user's new list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,71 +24,135 @@ pub(crate) struct OracleChange {
 /// All changes when each entry of `ticks`, `(at, events that arrived)`, is one tick. `at` must not decrease.
 /// Changes are ordered by tick, and within a tick, where the order is unspecified, by the user's name.
 ///
-/// > An expiry, or an exit from the audience, takes effect at its own millisecond, even if no event falls there.
-///
-/// > Nothing happens after the last tick of a finite input.
-///
-/// So between two entries there is a tick for every millisecond at which time alone can change R. What falls due exactly
-/// at the `at` of an entry takes effect in that entry; if several entries have this `at`, in the first of them.
+/// The input has got so far and has not ended.
 pub(crate) fn changes(ticks: &[(u64, Vec<OracleEvent>)], params: &Params) -> Vec<OracleChange> {
     let single: Vec<_> = ticks.iter().map(|(at, events)| (*at, *at, events.clone())).collect();
     coalesced_changes(&single, params)
 }
 
-/// The same for coalesced ticks `(since, at, events that arrived)`: each stands for all milliseconds from `since` to `at`.
+/// The same for coalesced ticks.
+pub(crate) fn coalesced_changes(ticks: &[CoalescedTick], params: &Params) -> Vec<OracleChange> {
+    changes_of_run(&Run { resumed: None, ticks, ends: false }, params)
+}
+
+/// The same for an input that ends after the last tick.
+pub(crate) fn changes_to_the_end(ticks: &[CoalescedTick], params: &Params) -> Vec<OracleChange> {
+    changes_of_run(&Run { resumed: None, ticks, ends: true }, params)
+}
+
+/// The changes of a run that resumes, from an input that ends or not.
+pub(crate) fn resumed_changes(
+    resumed: &Resumed,
+    ticks: &[CoalescedTick],
+    ends: bool,
+    params: &Params,
+) -> Vec<OracleChange> {
+    changes_of_run(&Run { resumed: Some(resumed), ticks, ends }, params)
+}
+
+/// The changes of any run.
 ///
-/// > When a replay takes several milliseconds together (`input.batch`), they are one tick, at the last of them.
-pub(crate) fn coalesced_changes(ticks: &[(u64, u64, Vec<OracleEvent>)], params: &Params) -> Vec<OracleChange> {
+/// > The **standing list** of u is `R_u(e)`, where the tick e is the latest **evaluation** of u; the empty list before the
+/// > first.
+///
+/// > A run that resumes begins with the standing lists of its output.
+fn changes_of_run(run: &Run, params: &Params) -> Vec<OracleChange> {
+    let mut standing = run.resumed.map(|resumed| resumed.standing.clone()).unwrap_or_default();
     let mut records = Vec::new();
-    let mut arrived: Vec<OracleEvent> = Vec::new();
-    let mut emitted = BTreeMap::new();
-    let mut before: Option<u64> = None;
-    for (since, at, events) in ticks {
-        if let Some(before) = before {
-            assert!(before <= *at, "the time of a tick decreases");
-            for t in due_times_between(&arrived, params, before, *since) {
-                emit_differences(&mut emitted, &lists(&arrived, params, t), t, &mut records);
-            }
-        }
-        arrived.extend(events.iter().cloned());
-        emit_differences(&mut emitted, &lists(&arrived, params, *at), *at, &mut records);
-        before = Some(*at);
-    }
+    for_each_tick(
+        run,
+        params,
+        |events, t| lists(events, params, t),
+        |tick, lists| emit_changes(params, &mut standing, tick, lists, &mut records),
+    );
     records
 }
 
-/// The times strictly between `from` and `to` at which R can change without an arrival: the time of a future event, the
-/// end of an event's retention, and the time at which an event no longer keeps its user in the audience.
-fn due_times_between(events: &[OracleEvent], params: &Params, from: u64, to: u64) -> BTreeSet<u64> {
-    let mut times = BTreeSet::new();
-    for event in events {
-        let expiry = event.ts.checked_add(params.retention);
-        let exit = params.audience.and_then(|audience| event.ts.checked_add(audience));
-        times.extend([Some(event.ts), expiry, exit].into_iter().flatten());
+/// Goes through the ticks of a run that have evaluations, with what `compute` makes of the events that had arrived and the
+/// time. It is computed once for successive ticks between which R does not change.
+fn for_each_tick<S>(
+    run: &Run,
+    params: &Params,
+    compute: impl Fn(&[OracleEvent], u64) -> S,
+    mut emit: impl FnMut(&EvaluatedTick, &S),
+) {
+    let events = run.events();
+    let mut last: Option<((usize, u64), S)> = None;
+    for tick in evaluations(run, params) {
+        let key = (tick.arrived, tick.unchanged_since);
+        let state = match last {
+            Some((last, state)) if last == key => state,
+            _ => compute(&events[..tick.arrived], tick.unchanged_since),
+        };
+        emit(&tick, &state);
+        last = Some((key, state));
     }
-    times.into_iter().filter(|t| from < *t && *t < to).collect()
 }
 
-/// > A **change** is emitted for a user whose list at the end of a tick is a different sequence of items than the last
-/// > one emitted. Before the first change that is the empty list. `entered` is in the order of the new list, `left` in
-/// > the order of the old one. A mere reordering is emitted with both empty. A change of scores alone is not emitted.
-/// > `at` is the tick for which `items` is R(`at`).
-fn emit_differences(
-    emitted: &mut BTreeMap<String, Vec<String>>,
+/// > A **change** is emitted for a user whose standing list at the end of a tick is a different sequence of items than the
+/// > last one emitted. Before the first change that is the empty list. `entered` is in the order of the new list, `left`
+/// > in the order of the old one. A mere reordering is emitted with both empty, and not at all with
+/// > `graph.emit = "membership"`: then a change is emitted if the *set* of items is another one than that of the last list
+/// > emitted. A change of scores alone is not emitted.
+/// > `at` is the tick of the evaluation, so `items` is R(`at`).
+fn emit_changes(
+    params: &Params,
+    standing: &mut BTreeMap<String, Vec<String>>,
+    tick: &EvaluatedTick,
     lists: &BTreeMap<String, Vec<(String, i64)>>,
-    at: u64,
     records: &mut Vec<OracleChange>,
 ) {
-    let users: BTreeSet<String> = emitted.keys().chain(lists.keys()).cloned().collect();
-    for user in users {
-        let items = lists.get(&user).cloned().unwrap_or_default();
+    for user in &tick.users {
+        let items = lists.get(user).cloned().unwrap_or_default();
         let new: Vec<String> = items.iter().map(|(item, _)| item.clone()).collect();
-        let old = emitted.get(&user).cloned().unwrap_or_default();
-        if new != old {
+        let old = standing.get(user).cloned().unwrap_or_default();
+        let set = |items: &[String]| items.iter().cloned().collect::<BTreeSet<_>>();
+        let is_other = if params.membership { set(&new) != set(&old) } else { new != old };
+        if is_other {
+            standing.insert(user.clone(), new.clone());
             let entered = new.iter().filter(|item| !old.contains(item)).cloned().collect();
             let left = old.iter().filter(|item| !new.contains(item)).cloned().collect();
-            emitted.insert(user.clone(), new);
-            records.push(OracleChange { user, at, items, entered, left });
+            records.push(OracleChange { user: user.clone(), at: tick.at, items, entered, left });
         }
     }
+}
+
+/// A changed row of similar users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OracleRow {
+    /// Name of the user.
+    pub(crate) user: String,
+    /// Tick of the evaluation.
+    pub(crate) at: u64,
+    /// Similar users with `w_uv`, most similar first.
+    pub(crate) similar: Vec<(String, u64)>,
+}
+
+/// > The stream of similar users (`--output-similar-users`) emits a row for each evaluation of a user whose similar users
+/// > differ from those of the evaluation before, similarities included; the row of a user who leaves is empty. A row is the
+/// > kept items or users with `v_ij` or `w_uv`, sorted by that descending, then by id64. Before the first, a
+/// > row is empty.
+///
+/// The order of the rows is that of changes.
+pub(crate) fn similar_user_rows(run: &Run, params: &Params) -> Vec<OracleRow> {
+    let rows_at = |events: &[OracleEvent], t| {
+        let history = history(events, params, t);
+        let mut rows = users::similar_users(&history, &audience(events, &history, params, t), params);
+        for row in rows.values_mut() {
+            row.sort_by_key(|(user, w)| (Reverse(*w), params.ids.id64(user)));
+        }
+        rows
+    };
+    let mut before: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+    let mut emitted = Vec::new();
+    for_each_tick(run, params, rows_at, |tick, rows| {
+        for user in &tick.users {
+            let similar = rows.get(user).cloned().unwrap_or_default();
+            let old = before.insert(user.clone(), similar.clone()).unwrap_or_default();
+            if similar != old {
+                emitted.push(OracleRow { user: user.clone(), at: tick.at, similar });
+            }
+        }
+    });
+    emitted
 }

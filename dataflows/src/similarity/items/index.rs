@@ -423,7 +423,7 @@ impl<F: Formula> Index<F> {
             let pairs = self.pairs[item as usize].iter();
             let scored = pairs.filter_map(|(id, count)| Some(Ranked { score: self.rank_of(item, id, count)?, id }));
             candidates.extend(scored);
-            row.ranking.get_or_insert_default().rebuild(&mut candidates, None, capacity(k), &self.ids);
+            row.ranking.get_or_insert_default().rebuild(&mut candidates, capacity(k), &self.ids);
             self.candidates = candidates;
         }
     }

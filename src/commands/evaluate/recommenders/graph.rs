@@ -109,6 +109,9 @@ impl Recommender for Graph<'_, '_, '_> {
     }
 
     fn recommend(&mut self, user: u32, _training: &TrainingStats, into: &mut Vec<u32>) {
+        // The list as of now, not the standing one.
+        self.driver.evaluate(self.setup.log.users[user as usize]);
+        self.apply_changes();
         let Lists { by_user, numbers, .. } = &*self.lists.borrow();
         into.extend(by_user[user as usize].iter().map(|item| numbers[item]));
     }

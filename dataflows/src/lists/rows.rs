@@ -1,0 +1,199 @@
+//! The rows that this worker subscribes to, and when they changed.
+
+use crate::operators::{Dense, Ids, load_lines, slot_mut};
+use crate::{Diff, ItemId, Level, Logarithm, Time, UserId};
+
+/// Ids with a small value each: a similarity to 1,024, or a level to 15.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    ids: Vec<Dense>,
+    values: Vec<u16>,
+}
+
+impl Pairs {
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Dense, u16)> {
+        self.ids.iter().copied().zip(self.values.iter().copied())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Loads what [`Pairs::iter`] reads, for [`prefetch`](crate::operators::prefetch).
+    pub(super) fn load(&self) -> u32 {
+        load_lines(&self.ids, |id| *id) ^ load_lines(&self.values, |value| u32::from(*value))
+    }
+
+    /// Applies an update. A retraction and an insertion add up to the new value in any order. Returns by how much the number of
+    /// ids changed.
+    fn update(&mut self, id: Dense, value: u16, diff: Diff) -> Diff {
+        let at = self.ids.iter().position(|other| *other == id);
+        let old = at.map_or(0, |at| self.values[at]);
+        let new = if diff > 0 { old.wrapping_add(value) } else { old.wrapping_sub(value) };
+        match (at, new) {
+            (Some(at), 0) => {
+                self.ids.swap_remove(at);
+                self.values.swap_remove(at);
+                -1
+            }
+            (Some(at), _) => {
+                self.values[at] = new;
+                0
+            }
+            (None, _) => {
+                self.ids.push(id);
+                self.values.push(new);
+                1
+            }
+        }
+    }
+}
+
+/// The row of an item or of a user.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    /// Of an item: its similar items with their similarities. Of a user: the items of the history with their levels.
+    pub(super) candidates: Pairs,
+    /// Of an item: the users of its sample with their levels. Of a user: the items that sample the user.
+    pub(super) sample: Pairs,
+    /// Of a user: the sum of the levels of the history.
+    levels: u32,
+    /// Of a user: the fine logarithm of the activity.
+    pub(super) activity: u32,
+    /// Number of viewers and rows that refer to the item or user.
+    references: u32,
+}
+
+/// Rows by item and by user.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    ids: Ids,
+    rows: Vec<Row>,
+    /// By item: the last tick in which something changed that a list with the item in its profile depends on. Apart from the
+    /// rows, because it is all that a boundary reads of most of them.
+    changed: Vec<Time>,
+    /// Users whose history changed in this tick.
+    touched: Vec<Dense>,
+    /// Items and users that may have lost their last reference.
+    release: Vec<Dense>,
+}
+
+impl Rows {
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    #[inline]
+    pub(super) fn get(&self, row: Dense) -> &Row {
+        &self.rows[row as usize]
+    }
+
+    /// The last tick in which something changed that a list with the item in its profile depends on.
+    #[inline]
+    pub(super) fn last_change(&self, item: Dense) -> Time {
+        self.changed[item as usize]
+    }
+
+    pub(super) fn intern(&mut self, item: ItemId) -> Dense {
+        let dense = self.ids.intern(item);
+        self.reserve(dense)
+    }
+
+    pub(super) fn intern_user(&mut self, user: UserId) -> Dense {
+        let dense = self.ids.intern_user(user);
+        self.reserve(dense)
+    }
+
+    fn reserve(&mut self, dense: Dense) -> Dense {
+        slot_mut(&mut self.rows, dense);
+        slot_mut(&mut self.changed, dense);
+        dense
+    }
+
+    /// Applies an update of the similarity of two items.
+    pub(super) fn update_similar(&mut self, item: ItemId, other: ItemId, similarity: u16, diff: Diff, tick: Time) {
+        let (row, other) = (self.intern(item), self.intern(other));
+        self.update_candidate(row, other, similarity, diff);
+        self.changed[row as usize] = tick;
+    }
+
+    /// Applies an update of the history of a user.
+    pub(super) fn update_history(&mut self, user: UserId, item: ItemId, level: Level, diff: Diff) {
+        let (row, item) = (self.intern_user(user), self.intern(item));
+        self.update_candidate(row, item, level.into(), diff);
+        let levels = &mut self.rows[row as usize].levels;
+        *levels = if diff > 0 { levels.wrapping_add(level.into()) } else { levels.wrapping_sub(level.into()) };
+        if self.touched.last() != Some(&row) {
+            self.touched.push(row);
+        }
+    }
+
+    /// Applies an update of the sample of an item.
+    pub(super) fn update_sample(&mut self, item: ItemId, user: UserId, level: Level, diff: Diff, tick: Time) {
+        let (item, user) = (self.intern(item), self.intern_user(user));
+        for (row, other) in [(item, user), (user, item)] {
+            let sample = &mut self.rows[row as usize].sample;
+            sample.update(other, level.into(), diff);
+            if sample.is_empty() {
+                self.release.push(row);
+            }
+        }
+        self.changed[item as usize] = tick;
+    }
+
+    /// Marks the items that sample a user whose history changed. They are at most a history, whatever the popularity, and no
+    /// viewer is touched.
+    pub(super) fn finish_updates(&mut self, tick: Time, highest_stair: u32, logarithm: &Logarithm) {
+        for user in self.touched.drain(..) {
+            let row = &mut self.rows[user as usize];
+            row.activity = logarithm.fine(u64::from(highest_stair) * u64::from(row.levels));
+            for (item, _) in row.sample.iter() {
+                self.changed[item as usize] = tick;
+            }
+        }
+    }
+
+    fn update_candidate(&mut self, row: Dense, candidate: Dense, value: u16, diff: Diff) {
+        let candidates = &mut self.rows[row as usize].candidates;
+        let change = candidates.update(candidate, value, diff);
+        if candidates.is_empty() {
+            self.release.push(row);
+        }
+        match change {
+            1 => self.add_reference(candidate),
+            -1 => self.remove_reference(candidate),
+            _ => {}
+        }
+    }
+
+    /// Counts a reference to an item or a user.
+    pub(super) fn add_reference(&mut self, row: Dense) {
+        self.rows[row as usize].references += 1;
+    }
+
+    /// Removes a reference to an item or a user.
+    pub(super) fn remove_reference(&mut self, row: Dense) {
+        let references = &mut self.rows[row as usize].references;
+        *references -= 1;
+        if *references == 0 {
+            self.release.push(row);
+        }
+    }
+
+    /// Releases items and users without references. Must run at the end of a tick: until then the same ids may come back.
+    pub(super) fn release(&mut self) {
+        for dense in self.release.drain(..) {
+            let row = &mut self.rows[dense as usize];
+            if row.references == 0 && row.candidates.is_empty() && row.sample.is_empty() {
+                *row = Row::default();
+                self.ids.release(dense);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}

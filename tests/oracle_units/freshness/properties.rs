@@ -1,0 +1,218 @@
+//! What holds for every log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use crate::support::graph;
+use crate::support::logs::{ids, log, params, refresh};
+use crate::support::oracle::changes::{
+    OracleChange, changes_to_the_end, coalesced_changes, resumed_changes, similar_user_rows,
+};
+use crate::support::oracle::evaluations::{CoalescedTick, Resumed, Run, evaluations, kept};
+use crate::support::oracle::users::similar_users;
+use crate::support::oracle::{OracleEvent, Params, audience, history, lists, without_scores};
+
+type Standing = BTreeMap<String, Vec<String>>;
+
+/// Random parameters with a key and `refresh`.
+fn refreshed() -> impl Strategy<Value = Params> {
+    (params(), ids(), refresh()).prop_map(|(params, ids, refresh)| Params { ids, refresh, ..params })
+}
+
+/// Random ticks of one event or several. Between some of them there are pauses, longer than anything is kept or not.
+fn ticks() -> impl Strategy<Value = Vec<CoalescedTick>> {
+    let pauses = prop::collection::vec(prop::sample::select(vec![0_u64, 0, 0, 1, 5, 40, 130]), 40);
+    (log(40), prop::sample::select(vec![1_usize, 1, 2, 5]), pauses).prop_map(|(mut log, size, pauses)| {
+        let mut pause = 0;
+        for (event, more) in log.iter_mut().zip(pauses) {
+            event.ts += pause;
+            pause += more;
+        }
+        graph::ticks(&log, size).into_iter().map(|tick| (tick.since, tick.at, tick.events)).collect()
+    })
+}
+
+/// The record of a user whose standing list becomes these items, if it is another sequence.
+fn change(standing: &mut Standing, user: &str, at: u64, items: Vec<(String, i64)>) -> Option<OracleChange> {
+    let new: Vec<String> = items.iter().map(|(item, _)| item.clone()).collect();
+    let old = standing.insert(user.to_owned(), new.clone()).unwrap_or_default();
+    let entered = new.iter().filter(|item| !old.contains(item)).cloned().collect();
+    let left = old.iter().filter(|item| !new.contains(item)).cloned().collect();
+    (new != old).then(|| OracleChange { user: user.to_owned(), at, items, entered, left })
+}
+
+/// The rule without standing lists: every tick evaluates all users.
+fn changes_of_all_users(ticks: &[CoalescedTick], params: &Params) -> Vec<OracleChange> {
+    let mut records = Vec::new();
+    let mut arrived: Vec<OracleEvent> = Vec::new();
+    let mut emitted = Standing::new();
+    let mut emit = |arrived: &[OracleEvent], t| {
+        let mut lists = lists(arrived, params, t);
+        let users: BTreeSet<String> = emitted.keys().chain(lists.keys()).cloned().collect();
+        for user in users {
+            records.extend(change(&mut emitted, &user, t, lists.remove(&user).unwrap_or_default()));
+        }
+    };
+    let mut before: Option<u64> = None;
+    for (since, at, events) in ticks {
+        let mut due = BTreeSet::new();
+        for event in &arrived {
+            let exit = params.audience.and_then(|audience| event.ts.checked_add(audience));
+            due.extend([Some(event.ts), event.ts.checked_add(params.retention), exit].into_iter().flatten());
+        }
+        for t in due.into_iter().filter(|t| before.is_some_and(|before| before < *t) && t < since) {
+            emit(&arrived, t);
+        }
+        arrived.extend(events.iter().cloned());
+        emit(&arrived, *at);
+        before = Some(*at);
+    }
+    records
+}
+
+/// The rule with a tick in every millisecond and nothing left out.
+fn changes_with_a_tick_in_every_millisecond(ticks: &[CoalescedTick], ends: bool, params: &Params) -> Vec<OracleChange> {
+    let mut arrived: Vec<OracleEvent> = Vec::new();
+    let mut all_ticks: Vec<(u64, u64, Vec<OracleEvent>)> = Vec::new();
+    for (since, at, events) in ticks {
+        if let Some((_, before, _)) = all_ticks.last() {
+            all_ticks.extend((before + 1..*since).map(|t| (t, t, arrived.clone())).collect::<Vec<_>>());
+        }
+        arrived.extend(events.iter().cloned());
+        all_ticks.push((*since, *at, arrived.clone()));
+    }
+    let d = u128::from(params.refresh);
+    let is_boundary =
+        |user: &str, t: u64| (u128::from(t) + u128::from(params.ids.id64(user)) % 64 * d / 64).is_multiple_of(d);
+    let (mut records, mut standing) = (Vec::new(), Standing::new());
+    let (mut kept_before, mut audience_before) = (BTreeSet::new(), BTreeSet::<String>::new());
+    let mut time_before = None;
+    for (since, at, arrived) in &all_ticks {
+        let kept = kept(arrived, params, *at);
+        let viewers: BTreeSet<String> =
+            audience(arrived, &history(arrived, params, *at), params, *at).into_iter().map(str::to_owned).collect();
+        let mut lists = lists(arrived, params, *at);
+        let users: BTreeSet<String> = arrived.iter().map(|event| event.user.clone()).collect();
+        for user in users {
+            let acts = kept.iter().any(|event| event.user == user && !kept_before.contains(event));
+            let enters_or_leaves = viewers.contains(&user) != audience_before.contains(&user);
+            let mut taken = (*since..=*at).filter(|t| time_before.is_none_or(|before| before < *t));
+            let is_evaluated = params.refresh == 0
+                || acts
+                || enters_or_leaves
+                || (viewers.contains(&user) && taken.any(|t| is_boundary(&user, t)));
+            if is_evaluated {
+                records.extend(change(&mut standing, &user, *at, lists.remove(&user).unwrap_or_default()));
+            }
+        }
+        (kept_before, audience_before, time_before) = (kept, viewers, Some(*at));
+    }
+    if let (true, Some((_, at, arrived))) = (ends, all_ticks.last()) {
+        let mut lists = lists(arrived, params, *at);
+        for user in audience_before {
+            records.extend(change(&mut standing, &user, *at, lists.remove(&user).unwrap_or_default()));
+        }
+    }
+    records
+}
+
+/// The standing lists after these records.
+fn standing_after(records: &[OracleChange]) -> Standing {
+    let list = |record: &OracleChange| record.items.iter().map(|(item, _)| item.clone()).collect();
+    records.iter().map(|record| (record.user.clone(), list(record))).collect()
+}
+
+fn events_of(ticks: &[CoalescedTick]) -> Vec<OracleEvent> {
+    ticks.iter().flat_map(|(_, _, events)| events.clone()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn with_a_refresh_of_0_every_tick_evaluates_all_users(ticks in ticks(), params in refreshed()) {
+        let params = Params { refresh: 0, ..params };
+        let expected = changes_of_all_users(&ticks, &params);
+        prop_assert_eq!(&coalesced_changes(&ticks, &params), &expected);
+        prop_assert_eq!(&changes_to_the_end(&ticks, &params), &expected);
+    }
+
+    #[test]
+    fn no_evaluation_is_skipped_that_emits_anything(ticks in ticks(), params in refreshed(), ends in any::<bool>()) {
+        let expected = changes_with_a_tick_in_every_millisecond(&ticks, ends, &params);
+        let found = if ends { changes_to_the_end(&ticks, &params) } else { coalesced_changes(&ticks, &params) };
+        prop_assert_eq!(found, expected);
+    }
+
+    /// Each record is R(`at`), at an evaluation of its user, and is not the list before it.
+    #[test]
+    fn every_record_is_r_at_an_evaluation_and_news(ticks in ticks(), params in refreshed()) {
+        let events = events_of(&ticks);
+        let evaluated = evaluations(&Run { resumed: None, ticks: &ticks, ends: true }, &params);
+        let mut standing = Standing::new();
+        for record in changes_to_the_end(&ticks, &params) {
+            let of_record = evaluated.iter().filter(|tick| tick.at == record.at && tick.users.contains(&record.user));
+            let mut r = of_record.map(|tick| lists(&events[..tick.arrived], &params, record.at).remove(&record.user));
+            prop_assert!(r.any(|list| list.unwrap_or_default() == record.items), "{:?}", record);
+            let items: Vec<String> = record.items.iter().map(|(item, _)| item.clone()).collect();
+            let before = standing.insert(record.user.clone(), items.clone()).unwrap_or_default();
+            prop_assert_ne!(before, items);
+        }
+    }
+
+    #[test]
+    fn the_last_lists_of_an_input_that_ends_are_r(ticks in ticks(), params in refreshed()) {
+        let (_, end, _) = ticks.last().unwrap();
+        let events = events_of(&ticks);
+        let mut last = standing_after(&changes_to_the_end(&ticks, &params));
+        last.retain(|_, list| !list.is_empty());
+        prop_assert_eq!(last, without_scores(lists(&events, &params, *end)));
+        // So are the rows of similar users.
+        let rows = similar_user_rows(&Run { resumed: None, ticks: &ticks, ends: true }, &params);
+        let mut last: BTreeMap<String, BTreeSet<(String, u64)>> =
+            rows.into_iter().map(|row| (row.user, row.similar.into_iter().collect())).collect();
+        last.retain(|_, row| !row.is_empty());
+        let history = history(&events, &params, *end);
+        let expected = similar_users(&history, &audience(&events, &history, &params, *end), &params);
+        let expected = expected.into_iter().map(|(user, row)| (user, row.into_iter().collect())).collect();
+        prop_assert_eq!(last, expected);
+    }
+
+    /// Wherever it is cut: after any tick, or some time later but before the next.
+    #[test]
+    fn a_run_that_is_cut_and_resumed_gives_the_same_records(
+        ticks in ticks(),
+        params in refreshed(),
+        ends in any::<bool>(),
+        cut in any::<prop::sample::Index>(),
+        pause in any::<prop::sample::Index>(),
+    ) {
+        let run = |ticks: &[CoalescedTick], ends| {
+            if ends { changes_to_the_end(ticks, &params) } else { coalesced_changes(ticks, &params) }
+        };
+        let (first, rest) = ticks.split_at(cut.index(ticks.len()) + 1);
+        let (_, before, _) = first.last().unwrap();
+        let gap = rest.first().map_or(1, |(since, ..)| since.saturating_sub(*before).max(1));
+        let at = before + pause.index(gap as usize) as u64;
+        // An empty tick changes nothing, so the run up to `at` is the run with an empty tick there.
+        let until_the_cut = [first, &[(at, at, Vec::new())]].concat();
+        prop_assert_eq!(run(&[&until_the_cut[..], rest].concat(), ends), run(&ticks, ends));
+        let mut records = coalesced_changes(&until_the_cut, &params);
+        let resumed = Resumed { at, events: events_of(first), standing: standing_after(&records) };
+        records.extend(resumed_changes(&resumed, rest, ends, &params));
+        prop_assert_eq!(records, run(&ticks, ends));
+    }
+
+    /// An event is kept anew only when it arrives or its time comes: no expiry and no displacement makes one kept.
+    #[test]
+    fn only_arrivals_make_an_event_kept(ticks in ticks(), params in refreshed(), later in 0..100_u64) {
+        let events = events_of(&ticks);
+        let (_, end, _) = ticks.last().unwrap();
+        prop_assert!(kept(&events, &params, end + later).is_subset(&kept(&events, &params, *end)));
+        for n in 1..events.len() {
+            let (before, after) = (kept(&events[..n - 1], &params, *end), kept(&events[..n], &params, *end));
+            prop_assert!(after.difference(&before).all(|event| *event == events[n - 1]));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Evaluations: `docs/semantics.md`, "Freshness", one function per definition.
+//!
+//! Who is evaluated when follows from the events, the audience and the clock. It does not depend on any list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{OracleEvent, Params, audience, counting_events, history, is_retained};
+
+/// A tick `(since, at, events that arrived)`: it stands for all milliseconds from `since` to `at`.
+pub(crate) type CoalescedTick = (u64, u64, Vec<OracleEvent>);
+
+/// What a run resumes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Resumed {
+    /// Millisecond of the last tick before the restart.
+    pub(crate) at: u64,
+    /// Events that had arrived up to this tick.
+    pub(crate) events: Vec<OracleEvent>,
+    /// Standing lists of the output by user.
+    pub(crate) standing: BTreeMap<String, Vec<String>>,
+}
+
+/// The input of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'r> {
+    /// What it resumes from, if it does.
+    pub(crate) resumed: Option<&'r Resumed>,
+    /// Ticks in the order of arrival. `at` does not decrease.
+    pub(crate) ticks: &'r [CoalescedTick],
+    /// Whether the input ends after the last of `ticks`, or the run has only got so far.
+    pub(crate) ends: bool,
+}
+
+impl Run<'_> {
+    /// All events, in the order of arrival.
+    pub(crate) fn events(&self) -> Vec<OracleEvent> {
+        let held = self.resumed.iter().flat_map(|resumed| &resumed.events);
+        held.chain(self.ticks.iter().flat_map(|(_, _, events)| events)).cloned().collect()
+    }
+}
+
+/// The users who are evaluated in one tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EvaluatedTick {
+    /// Millisecond of the tick.
+    pub(crate) at: u64,
+    /// Names of the users.
+    pub(crate) users: BTreeSet<String>,
+    /// Number of events that had arrived.
+    pub(crate) arrived: usize,
+    /// Millisecond of the latest tick at which R can have changed, up to `at`: R(`at`) is R(`unchanged_since`).
+    pub(crate) unchanged_since: u64,
+}
+
+/// All ticks in which somebody is evaluated, in order. Left out are evaluations that cannot emit anything: those at a
+/// boundary of a user who was evaluated at another boundary since R last changed. See [`Schedule::boundaries_before`].
+///
+/// > An expiry, or an exit from the audience, takes effect at its own millisecond, even if no event falls there. When a
+/// > replay takes several milliseconds together (`input.batch`), they are one tick, at the last of them.
+///
+/// > A boundary takes effect at its own millisecond, as an expiry does.
+///
+/// So between two entries of `ticks` there is a tick for every millisecond at which something falls due. What falls due
+/// exactly at the `at` of an entry takes effect in that entry; if several entries have this `at`, in the first of them.
+pub(crate) fn evaluations(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
+    let mut schedule = Schedule { params, arrived: Vec::new(), last: None, ticks: Vec::new() };
+    if let Some(Resumed { at, events, standing }) = run.resumed {
+        schedule.arrived.clone_from(events);
+        schedule.last = Some(TickEnd::new(events, params, *at));
+        schedule.resume(*at, standing);
+    }
+    for (since, at, events) in run.ticks {
+        if let Some(before) = schedule.last.as_ref().map(|last| last.at) {
+            assert!(before <= *at, "the time of a tick decreases");
+            for due in due_times_between(&schedule.arrived, params, before, *since) {
+                schedule.boundaries_before(due);
+                schedule.tick(due, due);
+            }
+            schedule.boundaries_before(*since);
+        }
+        schedule.arrived.extend(events.iter().cloned());
+        schedule.tick(*since, *at);
+    }
+    if run.ends {
+        schedule.end();
+    }
+    schedule.ticks
+}
+
+/// The times strictly between `from` and `to` at which R can change without an arrival: the time of a future event, the
+/// end of an event's retention, and the time at which an event no longer keeps its user in the audience.
+///
+/// Between two of them R does not change: R(t) depends on t only through what is retained and who is in the audience.
+fn due_times_between(events: &[OracleEvent], params: &Params, from: u64, to: u64) -> BTreeSet<u64> {
+    let mut times = BTreeSet::new();
+    for event in events {
+        let expiry = event.ts.checked_add(params.retention);
+        let exit = params.audience.and_then(|audience| event.ts.checked_add(audience));
+        times.extend([Some(event.ts), expiry, exit].into_iter().flatten());
+    }
+    times.into_iter().filter(|t| from < *t && *t < to).collect()
+}
+
+/// > An event of u is **kept** at t if it counts, and of the other events of u on the same item with `ts <= t` none has a
+/// > `ts` that is not smaller and a level that is not lower. Events with equal user, item, `ts` and level are one event.
+///
+/// Returns the kept events of all users. The other events are those with `ts <= t`, as for everything at t. One that is
+/// not earlier than a retained event is itself retained.
+pub(crate) fn kept(events: &[OracleEvent], params: &Params, t: u64) -> BTreeSet<OracleEvent> {
+    let retained: BTreeSet<&OracleEvent> = events.iter().filter(|event| is_retained(event, params, t)).collect();
+    let mut by_user: BTreeMap<&str, Vec<&OracleEvent>> = BTreeMap::new();
+    for event in retained {
+        by_user.entry(&event.user).or_default().push(event);
+    }
+    let mut kept = BTreeSet::new();
+    for events in by_user.values() {
+        for event in counting_events(events, params) {
+            let has_another_that_is_not_earlier_and_not_lower = events.iter().any(|other| {
+                *other != event && other.item == event.item && other.ts >= event.ts && other.level >= event.level
+            });
+            if !has_another_that_is_not_earlier_and_not_lower {
+                kept.insert(event.clone());
+            }
+        }
+    }
+    kept
+}
+
+/// > The boundaries of u are the milliseconds `b = n * D - floor((id64(u) mod 64) * D / 64)` for integers n
+///
+/// Returns the first boundary of the user that is not before `from`; the end of time if there is none.
+pub(crate) fn boundary_from(user: &str, from: u64, params: &Params) -> u64 {
+    let d = u128::from(params.refresh);
+    let offset = u128::from(params.ids.id64(user) % 64) * d / 64;
+    let n = (u128::from(from) + offset).div_ceil(d);
+    u64::try_from(n * d - offset).unwrap_or(u64::MAX)
+}
+
+/// What the rules read of the end of a tick.
+struct TickEnd {
+    /// Millisecond of the tick.
+    at: u64,
+    /// Kept events.
+    kept: BTreeSet<OracleEvent>,
+    /// Users of the audience.
+    audience: BTreeSet<String>,
+}
+
+impl TickEnd {
+    fn new(events: &[OracleEvent], params: &Params, at: u64) -> Self {
+        if params.refresh == 0 {
+            // No rule reads the sets, which are slow to compute.
+            return TickEnd { at, kept: BTreeSet::new(), audience: BTreeSet::new() };
+        }
+        let history = history(events, params, at);
+        let audience = audience(events, &history, params, at).into_iter().map(str::to_owned).collect();
+        TickEnd { at, kept: kept(events, params, at), audience }
+    }
+}
+
+/// > **Own action.** Each tick at whose end an event of u is kept that was not kept at the end of the tick before is an
+/// > evaluation. So neither a repetition, nor an event with another on its item that is not earlier and not lower, nor an
+/// > expiry is one.
+fn own_actions(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
+    let was_kept = |event: &OracleEvent| before.is_some_and(|before| before.kept.contains(event));
+    end.kept.iter().filter(|event| !was_kept(event)).map(|event| event.user.clone()).collect()
+}
+
+/// > **Leaving the audience.** A user who leaves gets the empty list at that millisecond. (Who enters acts.)
+fn entering_and_leaving(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
+    match before {
+        None => end.audience.clone(),
+        Some(before) => before.audience.symmetric_difference(&end.audience).cloned().collect(),
+    }
+}
+
+/// > **Boundary.** The boundaries of u are the milliseconds `b = n * D - floor((id64(u) mod 64) * D / 64)` for integers n,
+/// > at which u is in the audience. A tick that takes several milliseconds together, boundaries of u among them, is one
+/// > evaluation, at the last of them.
+///
+/// The milliseconds of the tick are those from `since` to its end that the tick before did not take. The audience is that
+/// at the end of the tick. A user who was in it at a boundary and is not at the end has left in the tick, so is evaluated
+/// all the same, and a user who was not in it at the boundary and is at the end has entered.
+fn at_boundaries(before: Option<&TickEnd>, since: u64, end: &TickEnd, params: &Params) -> BTreeSet<String> {
+    let since = before.map_or(since, |before| since.max(before.at + 1));
+    end.audience.iter().filter(|user| boundary_from(user, since, params) <= end.at).cloned().collect()
+}
+
+/// Ticks so far, and what the next one is compared with.
+struct Schedule<'p> {
+    params: &'p Params,
+    /// Events that have arrived.
+    arrived: Vec<OracleEvent>,
+    /// End of the last tick at which anything can have changed.
+    last: Option<TickEnd>,
+    /// Ticks with evaluations.
+    ticks: Vec<EvaluatedTick>,
+}
+
+impl Schedule<'_> {
+    /// A tick of the milliseconds from `since` to `at`.
+    ///
+    /// > With D = 0 every tick is an evaluation of all users.
+    ///
+    /// > Several reasons in one tick are one evaluation, of `R_u` at the end of the tick.
+    fn tick(&mut self, since: u64, at: u64) {
+        let end = TickEnd::new(&self.arrived, self.params, at);
+        let users = if self.params.refresh == 0 {
+            self.all_users()
+        } else {
+            let before = self.last.as_ref();
+            let mut users = own_actions(before, &end);
+            users.extend(entering_and_leaving(before, &end));
+            users.extend(at_boundaries(before, since, &end, self.params));
+            users
+        };
+        self.last = Some(end);
+        self.evaluate(at, users);
+    }
+
+    /// The boundaries strictly between the last tick and the next one, which is at `next`. Nothing arrives between them
+    /// and nothing but boundaries falls due.
+    ///
+    /// Of each user there is only the first of them. At a second one R is what it was at the first, so the user's
+    /// standing list is already R: the evaluation finds no difference and emits nothing. Only the boundaries of users in
+    /// the audience matter, and nobody enters or leaves in between.
+    fn boundaries_before(&mut self, next: u64) {
+        let Some(TickEnd { at: last, audience, .. }) = &self.last else { return };
+        let mut at_boundary: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+        for user in audience {
+            let boundary = boundary_from(user, last + 1, self.params);
+            if boundary < next {
+                at_boundary.entry(boundary).or_default().insert(user.clone());
+            }
+        }
+        for (at, users) in at_boundary {
+            self.evaluate(at, users);
+        }
+    }
+
+    /// > **End.** After the last tick of an input that has an end, all users of the audience are evaluated once more, in a
+    /// > tick of its own at the same millisecond; without ticks since a restart, at that of the tick from which the run
+    /// > resumed.
+    ///
+    /// A resumed run without ticks ends at the last tick before the restart.
+    fn end(&mut self) {
+        let Some(TickEnd { at, audience, .. }) = &self.last else { return };
+        let users = if self.params.refresh == 0 { self.all_users() } else { audience.clone() };
+        let at = *at;
+        self.evaluate(at, users);
+    }
+
+    /// > No viewer is evaluated because of the restart, but for users who have a list in the output and are not in the
+    /// > audience any more: they get the empty list in a tick at the millisecond from which the run resumes.
+    fn resume(&mut self, at: u64, standing: &BTreeMap<String, Vec<String>>) {
+        let history = history(&self.arrived, self.params, at);
+        let audience = audience(&self.arrived, &history, self.params, at);
+        let listed = standing.iter().filter(|(_, list)| !list.is_empty()).map(|(user, _)| user);
+        let left = listed.filter(|user| !audience.contains(user.as_str())).cloned().collect();
+        self.evaluate(at, left);
+    }
+
+    /// Evaluates these users in a tick. Every tick comes through here.
+    fn evaluate(&mut self, at: u64, users: BTreeSet<String>) {
+        let last = self.last.as_ref().expect("a tick has an end");
+        if !users.is_empty() {
+            self.ticks.push(EvaluatedTick { at, users, arrived: self.arrived.len(), unchanged_since: last.at });
+        }
+    }
+
+    /// Every user who can have a list.
+    fn all_users(&self) -> BTreeSet<String> {
+        self.arrived.iter().map(|event| event.user.clone()).collect()
+    }
+}
