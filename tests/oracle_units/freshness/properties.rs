@@ -17,7 +17,8 @@ type Standing = BTreeMap<String, Vec<String>>;
 
 /// Random parameters with a key and `refresh`.
 fn refreshed() -> impl Strategy<Value = Params> {
-    (params(), ids(), refresh()).prop_map(|(params, ids, refresh)| Params { ids, refresh, ..params })
+    let refreshed = |(params, ids, refresh)| Params { ids, refresh, membership: false, ..params };
+    (params(), ids(), refresh()).prop_map(refreshed)
 }
 
 /// Random ticks of one event or several. Between some of them there are pauses, longer than anything is kept or not.
@@ -143,6 +144,22 @@ proptest! {
         let expected = changes_with_a_tick_in_every_millisecond(&ticks, ends, &params);
         let found = if ends { changes_to_the_end(&ticks, &params) } else { coalesced_changes(&ticks, &params) };
         prop_assert_eq!(found, expected);
+    }
+
+    /// Without reorderings there are the records whose set of items is not that of the last record before them that counts.
+    #[test]
+    fn membership_leaves_out_records_with_the_same_set(ticks in ticks(), params in refreshed(), ends in any::<bool>()) {
+        let run = |params: &Params| {
+            let changes = if ends { changes_to_the_end(&ticks, params) } else { coalesced_changes(&ticks, params) };
+            changes.into_iter().map(|change| (change.user, change.at, change.items)).collect::<Vec<_>>()
+        };
+        let mut sets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut expected = run(&params);
+        expected.retain(|(user, _, items)| {
+            let set: BTreeSet<String> = items.iter().map(|(item, _)| item.clone()).collect();
+            sets.insert(user.clone(), set.clone()).unwrap_or_default() != set
+        });
+        prop_assert_eq!(run(&Params { membership: true, ..params }), expected);
     }
 
     /// Each record is R(`at`), at an evaluation of its user, and is not the list before it.
