@@ -38,6 +38,8 @@ pub(in super::super) struct Graph<'a, 'd, 'w> {
     setup: GraphSetup<'a>,
     users: IdMap<u32>,
     lists: Rc<RefCell<Lists>>,
+    /// Whether all lists are of now.
+    is_evaluated: bool,
 }
 
 /// Current lists.
@@ -65,7 +67,7 @@ impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
         let numbers = |ids: &[u64]| ids.iter().copied().zip(0..).collect();
         let Log { users, items, .. } = setup.log;
         let lists = Lists { by_user: vec![Vec::new(); users.len()], trending: Vec::new(), numbers: numbers(items) };
-        Graph { driver, setup, users: numbers(users), lists: Rc::new(RefCell::new(lists)) }
+        Graph { driver, setup, users: numbers(users), lists: Rc::new(RefCell::new(lists)), is_evaluated: false }
     }
 
     /// The current lists of this graph, blended to `length` items, of which the last `explore` are new.
@@ -100,18 +102,24 @@ impl Recommender for Graph<'_, '_, '_> {
         let batches = by_user.chunks(LOAD_BATCH);
         let batches = batches.map(|events| events.iter().filter_map(|event| log.event(event, levels)).collect());
         self.driver.load(last.event.ts, batches);
+        // Far cheaper than a tick for each prediction, if nothing is learned between them.
+        self.driver.evaluate_all();
+        self.is_evaluated = true;
         self.apply_changes();
     }
 
     fn advance(&mut self, ms: u64) {
         self.driver.advance(ms);
+        self.is_evaluated = false;
         self.apply_changes();
     }
 
     fn recommend(&mut self, user: u32, _training: &TrainingStats, into: &mut Vec<u32>) {
-        // The list as of now, not the standing one.
-        self.driver.evaluate(self.setup.log.users[user as usize]);
-        self.apply_changes();
+        if !self.is_evaluated {
+            // The list as of now, not the standing one.
+            self.driver.evaluate(self.setup.log.users[user as usize]);
+            self.apply_changes();
+        }
         let Lists { by_user, numbers, .. } = &*self.lists.borrow();
         into.extend(by_user[user as usize].iter().map(|item| numbers[item]));
     }
@@ -119,6 +127,7 @@ impl Recommender for Graph<'_, '_, '_> {
     fn update(&mut self, events: &[TrainingEvent]) {
         let events: Vec<_> = events.iter().filter_map(|training| self.event(&training.event)).collect();
         self.driver.tick(&events);
+        self.is_evaluated = false;
         self.apply_changes();
     }
 }
