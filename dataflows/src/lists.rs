@@ -93,7 +93,7 @@ pub fn lists<'scope>(inputs: ListInputs<'scope>, config: &Config, gauges: &Arc<G
     Evaluations { lists, similar_users }
 }
 
-/// Fuel of an evaluation: it takes about 25 us.
+/// Fuel of an evaluation: it takes up to 25 us.
 const EVALUATION: usize = 125;
 
 #[derive(Default)]
