@@ -325,6 +325,29 @@ mod tests {
     }
 
     #[test]
+    fn forgets_a_name_when_no_list_shows_it_and_keeps_one_entry_while_time_stands_still() {
+        let names = Names::new(1_050);
+        let hold = |tick, ts| names.items().claim(7, "hat").unwrap().hold(tick, ts);
+        let mut forgotten = ForgottenNames::new(50);
+        hold(1, 90);
+        // Its event expired at 1,090. A coalesced tick reports that at 1,120, and once more.
+        for _ in 0..2 {
+            forgotten.add(vec![(Forgotten::Item(7), 1_120, 1)], &names);
+        }
+        assert_eq!((forgotten.names.len(), forgotten.due[&1_140].len()), (1, 1));
+        forgotten.forget(1_139, &names);
+        assert_eq!(names.items().get(7), Some("hat"));
+        // An event that no history has room for: reported again, later.
+        hold(2, 1_130);
+        forgotten.add(vec![(Forgotten::Item(7), 1_130, 2)], &names);
+        forgotten.forget(1_179, &names);
+        assert_eq!(names.items().get(7), Some("hat"));
+        forgotten.forget(1_180, &names);
+        assert_eq!(names.items().get(7), None);
+        assert!(forgotten.names.is_empty() && forgotten.due.is_empty());
+    }
+
+    #[test]
     fn expires_names_after_their_last_expiry_and_not_during_a_snapshot() {
         let names = Names::new(1_000);
         for until in [10, 20, 15] {

@@ -120,7 +120,7 @@ fn a_name_frees_its_id_when_its_last_event_has_expired_however_the_log_is_cut() 
     let dir = TestDir::new();
     let (item, item_twin) = twins("item");
     for refresh in [0, 1_500] {
-        // The first name expires at 60,006, and is in no list `refresh` later. Nobody else is in its way: not a millisecond
+        // The first name expires at 60,006, and is in no list `refresh` later. Nothing else is in its way: not a millisecond
         // earlier.
         let free = 60_006 + refresh;
         let mut log = String::new();

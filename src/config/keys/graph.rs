@@ -70,8 +70,8 @@ fn users_and_lists() -> Vec<Key> {
         },
         Key {
             name: "emit",
-            doc: "Which lists are sent: `order`, when the sequence of items is another one than that sent last; or \
-                  `membership`, when the set of items is another one, so that mere reorderings are not sent.",
+            doc: "Which lists are sent: `order`, when the sequence of items differs from the one sent last; or \
+                  `membership`, when the set of items differs, so that mere reorderings are not sent.",
             snapshot: ListsRecomputed,
             ..key(emit(), |config| &mut config.graph.emit)
         },

@@ -92,7 +92,7 @@ fn for_each_tick<S>(
 /// > A **change** is emitted for a user whose standing list at the end of a tick is a different sequence of items than the
 /// > last one emitted. Before the first change that is the empty list. `entered` is in the order of the new list, `left`
 /// > in the order of the old one. A mere reordering is emitted with both empty, and not at all with
-/// > `graph.emit = "membership"`: then a change is emitted if the *set* of items is another one than that of the last list
+/// > `graph.emit = "membership"`: then a change is emitted if the *set* of items differs from that of the last list
 /// > emitted. A change of scores alone is not emitted.
 /// > `at` is the tick of the evaluation, so `items` is R(`at`).
 fn emit_changes(

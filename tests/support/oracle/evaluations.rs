@@ -52,7 +52,7 @@ pub(crate) struct EvaluatedTick {
     pub(crate) unchanged_since: u64,
 }
 
-/// All ticks in which somebody is evaluated, in order. Left out are evaluations that cannot emit anything: those at a
+/// All ticks in which a user is evaluated, in order. Left out are evaluations that cannot emit anything: those at a
 /// boundary of a user who was evaluated at another boundary since R last changed. See [`Schedule::boundaries_before`].
 ///
 /// > An expiry, or an exit from the audience, takes effect at its own millisecond, even if no event falls there. When a
@@ -223,7 +223,7 @@ impl Schedule<'_> {
     ///
     /// Of each user there is only the first of them. At a second one R is what it was at the first, so the user's
     /// standing list is already R: the evaluation finds no difference and emits nothing. Only the boundaries of users in
-    /// the audience matter, and nobody enters or leaves in between.
+    /// the audience matter, and no user enters or leaves in between.
     fn boundaries_before(&mut self, next: u64) {
         let Some(TickEnd { at: last, audience, .. }) = &self.last else { return };
         let mut at_boundary: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
