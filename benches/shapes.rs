@@ -29,7 +29,8 @@ use std::time::{Duration, Instant};
 
 use dataflows::config::Sources;
 use dataflows::operators::{
-    ListInputs, Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions, similar_items,
+    Evaluation, ListInputs, Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions,
+    similar_items,
 };
 use dataflows::time::Time;
 use dataflows::types::{Collection, ItemId, List, Scored, UserId};
@@ -397,7 +398,7 @@ fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8
 }
 
 /// The last list of each viewer, without empty ones.
-fn latest(evaluated: Stream<'_, Time, Vec<(ListKey, List)>>) -> Collection<'_, (UserId, List)> {
+fn latest(evaluated: Stream<'_, Time, Vec<Evaluation>>) -> Collection<'_, (UserId, List)> {
     evaluated
         .unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Latest", |_, _| {
             let mut lists: IdMap<List> = IdMap::default();
@@ -405,7 +406,7 @@ fn latest(evaluated: Stream<'_, Time, Vec<(ListKey, List)>>) -> Collection<'_, (
                 input.for_each(|capability, evaluated| {
                     let time = *capability.least().expect("a message with data has a time");
                     let retained = capability.retain_least(0).expect("a message with data has a time");
-                    let updates = evaluated.drain(..).flat_map(|(key, list)| {
+                    let updates = evaluated.drain(..).flat_map(|Evaluation { key, list, .. }| {
                         let ListKey::User(user) = key else { unreachable!("trending lists are not evaluated") };
                         let old = lists.insert(user, list.clone()).unwrap_or_default();
                         let updates = [(old, -1), (list, 1)].into_iter().filter(|(list, _)| !list.is_empty());

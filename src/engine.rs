@@ -26,6 +26,7 @@ mod summary;
 mod supervisor;
 mod tick;
 mod ticks;
+mod waits;
 mod worker;
 mod writer;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::config::{Outputs, Trending};
 use dataflows::operators::{
-    ComparedUsers, Evaluations, ListInputs, Subscriber, Subscription, histories, interactions, lists,
+    ComparedUsers, Evaluation, Evaluations, ListInputs, Subscriber, Subscription, histories, interactions, lists,
     profile_subscriptions, row_subscriptions, samples, similar_items, trending,
 };
 use dataflows::time::{Time, first_of, next};
@@ -149,6 +149,7 @@ fn disagreements(
             });
             let emitted = emitted.inspect(count("similar users", &counted));
             report(emitted.negate().concat(similar), "similar users", &found);
+            let lists = lists.map(|Evaluation { key, list, .. }| (key, list));
             let emitted = latest(lists).map(|(key, list)| {
                 let ListKey::User(user) = key else { unreachable!("trending lists are not evaluated") };
                 (user, list.iter().map(|scored| (scored.item, scored.score)).collect::<Vec<_>>())

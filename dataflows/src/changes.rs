@@ -10,7 +10,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use crate::config::Emit;
 use crate::gauges::{Gauges, add};
 use crate::operators::StageBuilder;
-use crate::{Collection, ItemId, List, ListKey, Time, ms_of};
+use crate::{Collection, Evaluation, ItemId, List, ListKey, Time, ms_of};
 
 /// A standing list that changed in a tick, and the difference between its items and those of the list before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct ListChange {
     pub entered: Vec<ItemId>,
     /// Items of the list before that are not in the new one, in the order of the list before.
     pub left: Vec<ItemId>,
+    /// How long the first effect that the list had not followed has waited; see [`Evaluation::waited`].
+    pub waited: Option<u32>,
 }
 
 /// The content of the output at the start of a run that resumes another one.
@@ -57,10 +59,11 @@ impl Reconcile {
 
 impl ListChange {
     /// `old`: the items of the list before.
-    fn between(key: ListKey, at: u64, old: &[ItemId], new: List) -> Self {
-        let entered = items_of(&new).filter(|item| !old.contains(item)).collect();
-        let left = old.iter().copied().filter(|item| new.iter().all(|scored| scored.item != *item)).collect();
-        ListChange { key, at, entered, left, items: new }
+    fn between(old: &[ItemId], new: Evaluation, at: u64) -> Self {
+        let Evaluation { key, list: items, waited } = new;
+        let entered = items_of(&items).filter(|item| !old.contains(item)).collect();
+        let left = old.iter().copied().filter(|item| items.iter().all(|scored| scored.item != *item)).collect();
+        ListChange { key, at, items, entered, left, waited }
     }
 }
 
@@ -72,7 +75,7 @@ impl ListChange {
 ///
 /// Memory: the items of each list.
 pub fn changes<'scope>(
-    evaluated: Stream<'scope, Time, Vec<(ListKey, List)>>,
+    evaluated: Stream<'scope, Time, Vec<Evaluation>>,
     trending: Option<Collection<'scope, (ListKey, List)>>,
     reconcile: Option<Stream<'scope, Time, Vec<Reconcile>>>,
     emit: Emit,
@@ -86,7 +89,7 @@ pub fn changes<'scope>(
     let (output, changes) = builder.output();
     let gauges = Arc::clone(gauges);
     let mut standing = Standing { emit, lists: HashMap::default() };
-    let mut lists: Vec<(ListKey, List)> = Vec::new();
+    let mut lists: Vec<Evaluation> = Vec::new();
     builder.build(usize::MAX, move |time: Time| {
         let mut finishes = false;
         for message in messages.iter().flat_map(|messages| messages.take(time)).flatten() {
@@ -99,8 +102,8 @@ pub fn changes<'scope>(
         // The insertion of a list follows its retraction. A retraction without an insertion leaves the empty list.
         updates.sort_unstable_by_key(|((key, _), _, diff)| (*key, *diff));
         for ((key, list), _, diff) in updates {
-            lists.pop_if(|(known, _)| *known == key);
-            lists.push((key, if diff > 0 { list } else { List::new() }));
+            lists.pop_if(|known| known.key == key);
+            lists.push(Evaluation { key, list: if diff > 0 { list } else { List::new() }, waited: None });
         }
         lists.extend(evaluated.take(time).into_iter().flatten());
         if let Some(pending) = &mut pending {
@@ -109,9 +112,9 @@ pub fn changes<'scope>(
         if finishes && let Some(pending) = pending.take() {
             lists.extend(pending.finish(ms_of(time), &standing));
         }
-        lists.sort_unstable_by_key(|(key, _)| *key);
+        lists.sort_unstable_by_key(|evaluation| evaluation.key);
         let mut emitted = output.buffer();
-        emitted.extend(lists.drain(..).filter_map(|(key, list)| standing.replace(key, ms_of(time), list)));
+        emitted.extend(lists.drain(..).filter_map(|evaluation| standing.replace(evaluation, ms_of(time))));
         add(&gauges.lists, emitted.len());
     });
     changes
@@ -123,29 +126,29 @@ struct Pending {
     /// Millisecond of the last evaluations of viewers' lists.
     at: u64,
     /// Lists of viewers in that millisecond. The output has everything before its last millisecond, which may be cut off.
-    viewers: HashMap<ListKey, List>,
+    viewers: HashMap<ListKey, Evaluation>,
     /// Trending lists, which are evaluated in every tick.
-    trending: HashMap<ListKey, List>,
+    trending: HashMap<ListKey, Evaluation>,
 }
 
 impl Pending {
-    fn add(&mut self, at: u64, lists: impl Iterator<Item = (ListKey, List)>) {
+    fn add(&mut self, at: u64, lists: impl Iterator<Item = Evaluation>) {
         if self.at < at {
             self.at = at;
             self.viewers.clear();
         }
-        for (key, list) in lists {
-            let of_kind = if is_viewer(&key) { &mut self.viewers } else { &mut self.trending };
-            of_kind.insert(key, list);
+        for evaluation in lists {
+            let of_kind = if is_viewer(&evaluation.key) { &mut self.viewers } else { &mut self.trending };
+            of_kind.insert(evaluation.key, evaluation);
         }
     }
 
     /// The lists to be compared with those of the output.
-    fn finish(self, at: u64, output: &Standing) -> impl Iterator<Item = (ListKey, List)> {
+    fn finish(self, at: u64, output: &Standing) -> impl Iterator<Item = Evaluation> {
         debug_assert_eq!(self.at, at, "the tick itself was added");
         let ended = output.lists.keys().filter(|key| !is_viewer(key) && !self.trending.contains_key(*key));
-        let ended: Vec<_> = ended.map(|key| (*key, List::new())).collect();
-        self.viewers.into_iter().chain(self.trending).chain(ended)
+        let ended: Vec<_> = ended.map(|key| Evaluation { key: *key, list: List::new(), waited: None }).collect();
+        self.viewers.into_values().chain(self.trending.into_values()).chain(ended)
     }
 }
 
@@ -174,18 +177,19 @@ impl Standing {
     }
 
     /// Puts an evaluated list in place of the one that was emitted last. Returns the change, if there is one.
-    fn replace(&mut self, key: ListKey, at: u64, list: List) -> Option<ListChange> {
+    fn replace(&mut self, evaluation: Evaluation, at: u64) -> Option<ListChange> {
+        let Evaluation { key, ref list, .. } = evaluation;
         let old = self.lists.get(&key).map_or(&[][..], |items| items);
         let is_same = match self.emit {
-            Emit::Order => old.iter().copied().eq(items_of(&list)),
+            Emit::Order => old.iter().copied().eq(items_of(list)),
             // Items are distinct.
-            Emit::Membership => old.len() == list.len() && items_of(&list).all(|item| old.contains(&item)),
+            Emit::Membership => old.len() == list.len() && items_of(list).all(|item| old.contains(&item)),
         };
         if is_same {
             return None;
         }
-        let items = items_of(&list).collect();
-        let change = ListChange::between(key, at, old, list);
+        let items = items_of(list).collect();
+        let change = ListChange::between(old, evaluation, at);
         self.set(key, items);
         Some(change)
     }

@@ -13,6 +13,7 @@ mod viewers;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
+use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
@@ -51,10 +52,23 @@ pub struct ComparedUsers<'scope> {
     pub histories: Collection<'scope, (Subscription, (ItemId, Level))>,
 }
 
+/// A list that was evaluated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Owner of the list.
+    pub key: ListKey,
+    /// The list, best first; empty for one who has left the audience.
+    pub list: List,
+    /// Of a list that follows what others did, or what expired: the milliseconds since the first of these effects that it had not
+    /// followed, to a thirty-second of [`Config::refresh`] and up to twice that. `None` for a list that is evaluated at once,
+    /// because its viewer acted, entered or left the audience, and for a trending list.
+    pub waited: Option<u32>,
+}
+
 /// The evaluations of a tick, each at most once for a user.
 pub struct Evaluations<'scope> {
-    /// The list of each evaluated user; empty for one who has left the audience.
-    pub lists: Stream<'scope, Time, Vec<(ListKey, List)>>,
+    /// The list of each evaluated user.
+    pub lists: Stream<'scope, Time, Vec<Evaluation>>,
     /// The similar users of each evaluated user, most similar first, if they are an output.
     pub similar_users: Stream<'scope, Time, Vec<(UserId, Vec<(UserId, u16)>)>>,
 }
@@ -109,7 +123,7 @@ struct Inputs {
 
 struct Lists {
     inputs: Inputs,
-    lists: Output<(ListKey, List)>,
+    lists: Output<Evaluation>,
     similar_users: Option<Output<(UserId, Vec<(UserId, u16)>)>>,
     /// Whether similar users are a source or an output.
     compares_users: bool,
@@ -135,7 +149,7 @@ impl Lists {
             similar_users: None,
             compares_users: config.needs_similar_users(),
             highest_stair: config.stair(0),
-            rows: Rows::default(),
+            rows: Rows::new(config.refresh),
             viewers: Viewers::default(),
             boundaries: Boundaries::new(config.refresh),
             evaluator: Evaluator::new(config),
@@ -207,7 +221,8 @@ impl Lists {
             let known = std::mem::take(&mut self.known);
             // Who leaves in this very tick is due as well.
             let left = known.into_iter().filter(|user| !self.viewers.contains(*user));
-            self.lists.buffer().extend(left.map(|user| (ListKey::User(user), List::new())));
+            let empty = |user| Evaluation { key: ListKey::User(user), list: List::new(), waited: None };
+            self.lists.buffer().extend(left.map(empty));
             self.viewers.mark_changed(time);
         }
         finishes
@@ -228,7 +243,7 @@ impl SlicedOperator for Lists {
     fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
         let Lists { rows, viewers, evaluator, lists, similar_users, .. } = self;
         let mut emitted = lists.buffer();
-        while let Some(id) = viewers.next_due(time) {
+        while let Some((id, waited)) = viewers.next_due(time, rows) {
             let viewer = viewers.get(id);
             if self.compares_users {
                 evaluator.find_similar_users(viewer, rows);
@@ -236,7 +251,8 @@ impl SlicedOperator for Lists {
             if let Some(output) = similar_users {
                 output.buffer().push((viewer.user, evaluator.similar_users(rows)));
             }
-            emitted.push((ListKey::User(viewer.user), evaluator.list(viewer, rows)));
+            let list = evaluator.list(viewer, rows);
+            emitted.push(Evaluation { key: ListKey::User(viewer.user), list, waited });
             viewers.remove_if_left(id, rows);
             self.evaluations += 1;
             *fuel = fuel.saturating_sub(EVALUATION);
@@ -271,34 +287,34 @@ mod tests {
         lists.inputs.histories.put(time, vec![history.to_vec()]);
     }
 
-    fn evaluate(lists: &mut Lists, time: Time) -> Vec<(ListKey, List)> {
+    fn evaluate(lists: &mut Lists, time: Time) -> Vec<(ListKey, Vec<ItemId>, Option<u32>)> {
         lists.begin(time);
         while !lists.advance(time, &mut 1) {}
         let mut evaluated = std::mem::take(&mut *lists.lists.buffer());
-        evaluated.sort_unstable_by_key(|(key, _)| *key);
-        evaluated
+        evaluated.sort_unstable_by_key(|evaluation| evaluation.key);
+        let shown = |Evaluation { key, list, waited }: Evaluation| {
+            (key, list.iter().map(|scored| scored.item).collect(), waited)
+        };
+        evaluated.into_iter().map(shown).collect()
     }
 
     #[test]
     fn a_viewer_acts_or_reaches_a_boundary_and_nothing_remains_of_one_who_leaves() {
         let config = Config { refresh: 640, ..Config::default() };
         let mut lists = Lists::new(&config, &Arc::default());
-        let items = |evaluated: Vec<(ListKey, List)>| -> Vec<(ListKey, Vec<ItemId>)> {
-            let items = |list: List| list.iter().map(|scored| scored.item).collect();
-            evaluated.into_iter().map(|(key, list)| (key, items(list))).collect()
-        };
         let (first, second) = (ListKey::User(1), ListKey::User(2));
         feed(&mut lists, first_of(1_000), 1);
         lists.inputs.actions.put(first_of(1_000), vec![vec![1]]);
-        assert_eq!(items(evaluate(&mut lists, first_of(1_000))), [(first, vec![11, 12])]);
+        assert_eq!(evaluate(&mut lists, first_of(1_000)), [(first, vec![11, 12], None)]);
         // The boundaries of user u are at 1,280 - 10 u. User 1 has nothing new at its own.
         let mut boundaries = Vec::new();
         while let Some(due) = lists.due() {
-            boundaries.extend(evaluate(&mut lists, due).into_iter().map(|(key, list)| (ms_of(due), key, list.len())));
+            boundaries.extend(evaluate(&mut lists, due).into_iter().map(|evaluation| (ms_of(due), evaluation)));
         }
-        assert_eq!(boundaries, [(1_260, second, 2)]);
+        // What user 1 did is in the list of user 2 after 260 ms.
+        assert_eq!(boundaries, [(1_260, (second, vec![11, 12], Some(260)))]);
         feed(&mut lists, first_of(2_000), -1);
-        assert_eq!(items(evaluate(&mut lists, first_of(2_000))), [(first, vec![]), (second, vec![])]);
+        assert_eq!(evaluate(&mut lists, first_of(2_000)), [(first, vec![], None), (second, vec![], None)]);
         assert!(lists.rows.is_empty() && lists.viewers.is_empty());
     }
 }

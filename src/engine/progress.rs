@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::supervisor::{Part, Reporter, Supervisor};
+use super::waits::Waits;
 use crate::console;
 
 /// Counters of a run.
@@ -29,6 +30,10 @@ pub struct Progress {
     pub rejected: AtomicU64,
     /// Changes written.
     pub changes: AtomicU64,
+    /// Those of them that were made at once: the viewer acted, entered or left, or the list is a trending list.
+    pub at_once: AtomicU64,
+    /// How long the others waited.
+    pub waits: Waits,
     /// Changes written before the last flush of the sink.
     flushed: AtomicU64,
     /// Millisecond up to which all changes are complete.
@@ -149,6 +154,7 @@ impl Progress {
         Some(format!("lag {}{listed}", grouped(sum)))
     }
 
+    /// The status line. Waits are those since the line before.
     fn line(&self, per_second: f64) -> String {
         let mut line = format!("{} events", grouped(self.events.load(Relaxed)));
         let mut add = |part: std::fmt::Arguments<'_>| {
@@ -159,7 +165,13 @@ impl Progress {
         if let Some(time) = timestamp(self.watermark.load(Relaxed)) {
             add(format_args!("watermark {time}"));
         }
-        add(format_args!("{} changes", grouped(self.changes.load(Relaxed))));
+        let (changes, at_once) = (self.changes.load(Relaxed), self.at_once.load(Relaxed));
+        add(format_args!("{} changes ({} at once)", grouped(changes), grouped(at_once)));
+        let waits = self.waits.take();
+        if !waits.is_empty() {
+            let [p50, p99] = [0.5, 0.99].map(|quantile| grouped(waits.value_at_quantile(quantile)));
+            add(format_args!("effects of others after {p50} ms (p99 {p99})"));
+        }
         add(format_args!("audience {}", grouped(self.audience.load(Relaxed))));
         if let Some(rejected) = Some(self.rejected.load(Relaxed)).filter(|rejected| *rejected > 0) {
             add(format_args!("{} rejected", grouped(rejected)));
@@ -217,7 +229,12 @@ mod tests {
         let progress = Progress::default();
         progress.events.store(12_345, Relaxed);
         progress.changes.store(678, Relaxed);
-        assert!(progress.line(1_234.4).starts_with("12,345 events, 1,234/s, 678 changes, audience 0"));
+        progress.at_once.store(600, Relaxed);
+        assert!(progress.line(1_234.4).starts_with("12,345 events, 1,234/s, 678 changes (600 at once), audience 0"));
+        progress.waits.record([300, 500, 900].into_iter());
+        let line = progress.line(0.0);
+        assert!(line.contains("(600 at once), effects of others after 501 ms (p99 903), audience"), "{line}");
+        assert!(!progress.line(0.0).contains("others"), "waits are those since the line before");
         progress.rejected.store(9, Relaxed);
         progress.watermark.store(1_763_900_000_000, Relaxed);
         let line = progress.line(0.0);

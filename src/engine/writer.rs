@@ -145,7 +145,11 @@ impl Writer {
                 faults::hit_sink("writer.write")?;
                 named.iter().try_for_each(|change| self.sinks.changes.write(change))
             })?;
-            self.shared.progress.changes.fetch_add(named.len() as u64, Relaxed);
+            let progress = &self.shared.progress;
+            let at_once = changes.iter().filter(|change| change.waited.is_none()).count();
+            progress.changes.fetch_add(named.len() as u64, Relaxed);
+            progress.at_once.fetch_add(at_once as u64, Relaxed);
+            progress.waits.record(changes.iter().filter_map(|change| change.waited));
         }
         let watch = &self.watch;
         if let Some(sink) = &mut self.sinks.similar_items {

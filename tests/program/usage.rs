@@ -342,7 +342,7 @@ fn every_flag_of_generate_and_bench_is_under_its_heading() {
         ("bench growth", "scale events workers config set json", "rooms rate seed start"),
         ("bench recovery", "interactions codec audience workers config set json", simulation),
         #[cfg(feature = "kafka")]
-        ("bench kafka", "broker rates seconds preload replay workers config set json", simulation),
+        ("bench kafka", "broker rates seconds warm-up audience preload replay workers config set json", simulation),
     ];
     for (command, options, simulation) in cases {
         let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::rows::Rows;
 use super::viewers::Viewer;
 use crate::config::Sources;
-use crate::operators::{Dense, PREFETCH_BATCH, Ranked, Totals, prefetch};
+use crate::operators::{Dense, PREFETCH_BATCH, Ranked, Totals, prefetch, select_best};
 use crate::similarity::quantise::{phase, phased};
 use crate::{Config, List, Logarithm, Scored, Similarity, UserId};
 
@@ -24,7 +24,8 @@ pub(super) struct Evaluator {
     similar: Vec<(Dense, u16)>,
     /// The totals of the candidates.
     totals: Totals,
-    candidates: Vec<Ranked<i64>>,
+    /// The best candidates.
+    best: Vec<Ranked<i64>>,
 }
 
 impl Evaluator {
@@ -39,7 +40,7 @@ impl Evaluator {
             compared: Vec::new(),
             similar: Vec::new(),
             totals: Totals::default(),
-            candidates: Vec::new(),
+            best: Vec::new(),
         }
     }
 
@@ -68,16 +69,11 @@ impl Evaluator {
                 }
             }
         }
-        self.candidates.clear();
-        self.candidates.extend(self.totals.drain().map(|(id, score)| Ranked { score, id }));
-        let order = |a: &Ranked<i64>, b: &Ranked<i64>| a.order(b, rows.ids());
-        if self.candidates.len() > self.k {
-            self.candidates.select_nth_unstable_by(self.k, order);
-            self.candidates.truncate(self.k);
-        }
-        self.candidates.sort_unstable_by(order);
+        let candidates = self.totals.drain().map(|(id, score)| Ranked { score, id });
+        select_best(candidates, self.k, rows.ids(), &mut self.best);
+        self.best.sort_unstable_by(|a, b| a.order(b, rows.ids()));
         let scored = |ranked: &Ranked<i64>| Scored { item: rows.ids().name(ranked.id), score: ranked.score };
-        self.candidates.iter().map(scored).collect()
+        self.best.iter().map(scored).collect()
     }
 
     /// Finds the similar users of a viewer. Cost: a pass over the samples of the profile.
@@ -92,16 +88,11 @@ impl Evaluator {
             let members = rows.get(entry.item).sample.iter();
             self.shared.add(members.map(|(user, level)| (user, i64::from(own.min(level)) * stair)));
         }
-        self.compared.clear();
-        for (user, shared) in self.shared.drain() {
+        let compared = self.shared.drain().map(|(user, shared)| {
             let shared = self.logarithm.q(shared.unsigned_abs()).cast_signed();
-            let score = 2 * shared - against(rows.get(user).activity, viewer.me, user);
-            self.compared.push(Ranked { score, id: user });
-        }
-        if self.compared.len() > self.similar_users {
-            self.compared.select_nth_unstable_by(self.similar_users, |a, b| a.order(b, rows.ids()));
-            self.compared.truncate(self.similar_users);
-        }
+            Ranked { score: 2 * shared - against(rows.activity(user), viewer.me, user), id: user }
+        });
+        select_best(compared, self.similar_users, rows.ids(), &mut self.compared);
         let own = self.logarithm.fine(weight);
         self.similar.clear();
         for Ranked { score, id } in &self.compared {

@@ -5,7 +5,7 @@ use schema::{IdMap, shrink_if_sparse};
 use super::rows::Rows;
 use crate::operators::Dense;
 use crate::similarity::quantise::PHASES;
-use crate::{Diff, Level, ProfileItem, Time, UserId};
+use crate::{Diff, Level, ProfileItem, Time, UserId, ms_of};
 
 /// Index of a viewer.
 pub(super) type ViewerId = u32;
@@ -37,7 +37,7 @@ pub(super) struct Viewer {
     changed: Time,
     /// The tick of the last evaluation; 0 before the first.
     evaluated: Time,
-    /// The place among the viewers of the phase.
+    /// The place among the viewers of its phase.
     slot: u32,
     is_due: bool,
 }
@@ -59,6 +59,15 @@ impl Viewer {
     fn is_stale(&self, rows: &Rows) -> bool {
         self.changed > self.evaluated || self.profile().any(|entry| rows.last_change(entry.item) > self.evaluated)
     }
+
+    /// The milliseconds since the first change after the last evaluation. A viewer without one has waited since it entered.
+    fn waited(&self, tick: Time, rows: &Rows) -> u32 {
+        let items = self.profile().filter(|_| self.evaluated > 0);
+        let of_items = items.filter_map(|entry| rows.first_change_after(entry.item, self.evaluated));
+        let own = (self.changed > self.evaluated).then_some(ms_of(self.changed));
+        let since = of_items.chain(own).min().unwrap_or(ms_of(tick));
+        u32::try_from(ms_of(tick).saturating_sub(since)).unwrap_or(u32::MAX)
+    }
 }
 
 /// All viewers of a worker.
@@ -71,8 +80,8 @@ pub(super) struct Viewers {
     phases: Vec<Vec<ViewerId>>,
     /// Viewers whose last item was retracted in this tick.
     emptied: Vec<ViewerId>,
-    /// Viewers to evaluate in this tick.
-    due: Vec<ViewerId>,
+    /// Viewers to evaluate in this tick, and whether that is at once: because they acted or left.
+    due: Vec<(ViewerId, bool)>,
 }
 
 impl Default for Viewers {
@@ -108,7 +117,7 @@ impl Viewers {
     pub(super) fn finish_updates(&mut self) {
         for id in std::mem::take(&mut self.emptied) {
             if self.viewers[id as usize].history.is_empty() {
-                self.mark_due(id);
+                self.mark_due(id, true);
             }
         }
     }
@@ -116,7 +125,7 @@ impl Viewers {
     /// The user acts. One outside of the audience has no list.
     pub(super) fn act(&mut self, user: UserId) {
         if let Some(id) = self.ids.get(&user) {
-            self.mark_due(*id);
+            self.mark_due(*id, true);
         }
     }
 
@@ -126,7 +135,7 @@ impl Viewers {
         let viewers = std::mem::take(&mut self.phases[phase as usize]);
         for id in &viewers {
             if self.viewers[*id as usize].is_stale(rows) {
-                self.mark_due(*id);
+                self.mark_due(*id, false);
             }
         }
         let number = viewers.len();
@@ -144,13 +153,14 @@ impl Viewers {
         !self.due.is_empty()
     }
 
-    /// The next viewer that is due. Counts as evaluated in this tick.
-    pub(super) fn next_due(&mut self, tick: Time) -> Option<ViewerId> {
-        let id = self.due.pop()?;
+    /// The next viewer that is due, and how long it has waited unless it is evaluated at once. Counts as evaluated in this tick.
+    pub(super) fn next_due(&mut self, tick: Time, rows: &Rows) -> Option<(ViewerId, Option<u32>)> {
+        let (id, at_once) = self.due.pop()?;
         let viewer = &mut self.viewers[id as usize];
+        let waited = (!at_once).then(|| viewer.waited(tick, rows));
         viewer.is_due = false;
         viewer.evaluated = tick;
-        Some(id)
+        Some((id, waited))
     }
 
     pub(super) fn get(&self, id: ViewerId) -> &Viewer {
@@ -202,9 +212,10 @@ impl Viewers {
         id
     }
 
-    fn mark_due(&mut self, id: ViewerId) {
+    /// Those that are evaluated at once are marked first.
+    fn mark_due(&mut self, id: ViewerId, at_once: bool) {
         if !std::mem::replace(&mut self.viewers[id as usize].is_due, true) {
-            self.due.push(id);
+            self.due.push((id, at_once));
         }
     }
 

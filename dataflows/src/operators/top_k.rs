@@ -120,6 +120,36 @@ impl<S: Copy + Ord> TopK<S> {
     }
 }
 
+/// Replaces `best` by the `k` best of `all`, in no order.
+///
+/// Cost: a comparison with the worst that may still be among them. Ids are looked up only where scores are equal.
+pub(crate) fn select_best<S: Copy + Ord>(
+    all: impl Iterator<Item = Ranked<S>>,
+    k: usize,
+    ids: &Ids,
+    best: &mut Vec<Ranked<S>>,
+) {
+    best.clear();
+    let keep = |best: &mut Vec<Ranked<S>>| {
+        best.select_nth_unstable_by(k - 1, |a, b| a.order(b, ids));
+        best.truncate(k);
+        best[k - 1].score
+    };
+    let mut bound = None;
+    for candidate in all.filter(|_| k > 0) {
+        if bound.is_some_and(|bound| candidate.score < bound) {
+            continue;
+        }
+        best.push(candidate);
+        if best.len() == capacity(k) {
+            bound = Some(keep(best));
+        }
+    }
+    if best.len() > k {
+        keep(best);
+    }
+}
+
 /// Capacity of a ranking of the `k` best: a reserve as large as the output, so that rescans are rare.
 pub(crate) fn capacity(k: usize) -> usize {
     2 * k
@@ -134,6 +164,21 @@ mod tests {
     use super::*;
 
     proptest! {
+        /// Scores that collide, in an order of their own, and fewer candidates than asked for.
+        #[test]
+        fn selects_what_a_full_sort_has_first(k in 0_usize..8, scores in prop::collection::vec(-3_i64..9, 0..60)) {
+            let mut ids = Ids::default();
+            let ranked = |(n, score): (u64, &i64)| Ranked { score: *score, id: ids.intern(n * 37 % 61) };
+            let all: Vec<_> = (0..).zip(&scores).map(ranked).collect();
+            let mut sorted = all.clone();
+            sorted.sort_unstable_by(|a, b| a.order(b, &ids));
+            sorted.truncate(k);
+            let mut best = all.clone();
+            select_best(all.into_iter(), k, &ids, &mut best);
+            best.sort_unstable_by(|a, b| a.order(b, &ids));
+            prop_assert_eq!(best, sorted);
+        }
+
         /// Compares with a full sort after each update, with scores that collide, fall and vanish.
         #[test]
         fn equals_a_full_sort(

@@ -23,12 +23,20 @@ impl LatencyHistogram {
     }
 
     pub(super) fn percentiles(&self) -> Percentiles {
-        let ms = |quantile| ms(self.0.value_at_quantile(quantile));
+        Percentiles::of(&self.0, 1e6)
+    }
+}
+
+impl Percentiles {
+    /// `per_ms`: units of the histogram in a millisecond.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn of(histogram: &Histogram<u64>, per_ms: f64) -> Self {
+        let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / per_ms;
         // A quantile needs at least one event beyond it.
-        let valid = CURVE.iter().filter(|point| events_beyond(self.0.len(), **point) >= 1.0);
+        let valid = CURVE.iter().filter(|point| events_beyond(histogram.len(), **point) >= 1.0);
         Percentiles {
-            count: self.0.len(),
-            mean_ms: self.0.mean() / 1e6,
+            count: histogram.len(),
+            mean_ms: histogram.mean() / per_ms,
             p50_ms: ms(0.5),
             p90_ms: ms(0.9),
             p99_ms: ms(0.99),
@@ -48,11 +56,6 @@ const CURVE: [f64; 21] = [
 #[allow(clippy::cast_precision_loss)]
 fn events_beyond(count: u64, quantile: f64) -> f64 {
     count as f64 * (1.0 - quantile)
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn ms(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
 }
 
 /// Summary of a [`LatencyHistogram`]; all zero when it is empty.

@@ -17,11 +17,12 @@ use serde::Serialize;
 use simulator::{EventRef, Generator, Options};
 
 use self::clients::Clients;
+use super::audience::AudienceShare;
 use super::histogram::{LatencyHistogram, Percentiles};
 use super::{CommonArgs, check_writable, describe, rounded};
 use crate::commands::simulation::generator;
 use crate::commands::table::{Table, say};
-use crate::config::{Audience, Config};
+use crate::config::Config;
 use crate::console;
 use crate::engine::{Clock, Input, Job, Progress, Resume, RunError, Summary, run};
 use crate::environment;
@@ -36,8 +37,9 @@ Examples:
   deltarec bench kafka --users 10000 --items 2000 --rates 1000,10000 --seconds 30 --json kafka.json
 
 One event in ten is a probe: a new user views an item with many events. The list of a new user results from that event \
-alone, so the consumer can match a change with its event. Latency is measured from the schedule (open loop); events of the \
-first second are not recorded. `busy` is the share of all cores in use by all processes, including the broker.";
+alone, so the consumer can match a change with its event. Latency is measured from the schedule (open loop). `others' lists, \
+age` is the time that an effect of others waits for a list to follow, within the run. `busy` is the share of all cores in use \
+by all processes, including the broker. A broker that has just started compiles its code for half a minute: warm it up.";
 
 #[derive(Debug, Args)]
 pub(super) struct KafkaArgs {
@@ -47,10 +49,16 @@ pub(super) struct KafkaArgs {
     /// Events per second
     #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_name = "RATE,...")]
     rates: Vec<u64>,
-    /// Length of a rate in seconds; its first second is not recorded
-    #[arg(long, default_value_t = 20, value_name = "S")]
+    /// Seconds of each rate that are recorded
+    #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Events loaded before the measurement, of users outside the audience
+    /// Seconds of each rate before them that are not
+    #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
+    warm_up: u64,
+    /// Users in the audience at each rate, beside the probes: a share of all users, or `all`
+    #[arg(long, value_name = "SHARE", default_value = "10%")]
+    audience: AudienceShare,
+    /// Events loaded before each rate, as if they had come at this rate until now
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     preload: u64,
     /// Events of the replay between topics and between files; 0 for no replay
@@ -74,9 +82,13 @@ struct KafkaStep {
     arrived: u64,
     /// Changed lists per second.
     changes: u64,
+    /// Users in the audience at the end.
+    audience: u64,
     /// Share of the cores of the machine in use by all processes.
     busy: Option<f64>,
     change_ms: KafkaLatency,
+    /// Age of the effects of others when lists followed them.
+    others_ms: KafkaLatency,
     broker_ms: KafkaLatency,
 }
 
@@ -105,12 +117,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBE_INTERVAL: u64 = 10;
 /// Events of an item after which it has similar items, so that a probe gets a list.
 const MIN_ITEM_EVENTS: u32 = 20;
-/// Time at the start of each rate that is not recorded.
-const WARM_UP: Duration = Duration::from_secs(1);
 /// Records per second of the round-trip measurement.
 const ECHO_RATE: u64 = 200;
 
-/// Runs all rates with both kinds of delivery, then the replay, and prints the tables.
+/// Runs each rate with both kinds of delivery, then the replay, and prints the tables.
 pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
     check_writable([&args.common.json])?;
     let broker = args.broker.clone().or_else(|| environment::text("DELTAREC_KAFKA")).ok_or_else(|| {
@@ -121,18 +131,21 @@ pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
     let mut steps = Vec::new();
     let mut replays = Vec::new();
     for (delivery, name) in [(Delivery::Transactional, "transactional"), (Delivery::Idempotent, "idempotent")] {
-        let mut config = config.clone();
-        config.kafka.delivery = delivery;
-        let mut live = LiveRun::start(args, &options, &broker, &config, stop).map_err(Failure::Running)?;
         for rate in args.rates.iter().copied().take_while(|_| !stop.is_set()) {
-            let step = live.step(rate, args.seconds, name).map_err(Failure::Running)?;
+            // The simulation's rate sets the time of its events, and so the span in which the audience acts.
+            let options = Options { rate, ..options.clone() };
+            let span = args.audience.span(&options, &config, args.preload)?;
+            let mut config = args.common.with_audience(span)?;
+            config.kafka.delivery = delivery;
+            let mut live = LiveRun::start(args, &options, &broker, &config, stop).map_err(Failure::Running)?;
+            let step = live.measure(rate, args, name).map_err(Failure::Running)?;
+            live.finish().map_err(Failure::Running)?;
             console::say(&format!(
                 "{name}, {} events/s: p50 {:.2} ms, p99 {:.2} ms",
                 step.rate, step.change_ms.p50, step.change_ms.p99
             ));
             steps.push(step);
         }
-        live.finish().map_err(Failure::Running)?;
     }
     if args.replay > 0 && !stop.is_set() {
         replays = replay(args, &broker, &config, stop)?;
@@ -142,16 +155,22 @@ pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn print_tables(steps: &[KafkaStep], replays: &[ReplayRun]) -> Result<(), Failure> {
-    let mut table = Table::new("delivery|events/s|what|p50 ms|p90|p99|p99.9|max|probes|changes/s|busy".split('|'));
+    let columns = "delivery|events/s|what|p50 ms|p90|p99|p99.9|max|probes|changes/s|audience|busy";
+    let mut table = Table::new(columns.split('|'));
     for step in steps {
-        for (what, latency) in [("event to change", &step.change_ms), ("broker alone", &step.broker_ms)] {
+        for (what, latency) in [
+            ("event to own change", &step.change_ms),
+            ("others' lists, age", &step.others_ms),
+            ("broker alone", &step.broker_ms),
+        ] {
             let KafkaLatency { p50, p90, p99, p999, max } = latency;
             let quantiles = [p50, p90, p99, p999, max].map(|ms| format!("{ms:.2}"));
-            let more = if what == "broker alone" {
-                Default::default()
-            } else {
+            let more = if what == "event to own change" {
                 let busy = step.busy.map(|busy| format!("{:.0}%", busy * 100.0)).unwrap_or_default();
-                [format!("{} of {}", step.arrived, step.probes), step.changes.to_string(), busy]
+                let probes = format!("{} of {}", step.arrived, step.probes);
+                [probes, step.changes.to_string(), step.audience.to_string(), busy]
+            } else {
+                Default::default()
             };
             table.row(
                 [step.delivery.into(), step.rate.to_string(), what.into()].into_iter().chain(quantiles).chain(more),
@@ -205,18 +224,14 @@ impl LiveRun {
             clients.create(name, PARTITIONS, name == &output)?;
         }
         let mut events = generator(options.clone())?;
-        // Old enough that no preloaded user is in the audience, but within the retention.
-        let age = match config.graph.audience {
-            Audience::All => 0,
-            Audience::Within(ms) => ms + 1,
-        };
-        let ts = now_ms() - age.min(config.graph.retention / 2);
         let mut producer = clients.producer()?;
         let mut item_events = HashMap::new();
-        for _ in 0..args.preload {
+        let start = now_ms();
+        for left in (0..args.preload).rev() {
             let Some(event) = events.next_event() else { break };
             *item_events.entry(event.item.to_owned()).or_insert(0) += 1;
-            producer.send(&input, &owned(&event, ts))?;
+            let age = left * 1_000 / options.rate.max(1);
+            producer.send(&input, &owned(&event, start - age.min(config.graph.retention / 2)))?;
         }
         producer.flush()?;
         let progress = Arc::new(Progress::default());
@@ -257,17 +272,19 @@ impl LiveRun {
     }
 
     /// Produces events at a fixed rate, each when it is due, whether or not the run keeps up.
-    fn step(&mut self, rate: u64, seconds: u64, delivery: &'static str) -> anyhow::Result<KafkaStep> {
-        *locked(&self.latencies) = LatencyHistogram::default();
-        locked(&self.due).clear();
+    fn measure(&mut self, rate: u64, args: &KafkaArgs, delivery: &'static str) -> anyhow::Result<KafkaStep> {
         let echo_stop = Stop::default();
-        let echo = self.start_echo(&echo_stop)?;
+        let echo = self.start_echo(Duration::from_secs(args.warm_up), &echo_stop)?;
         let mut producer = self.clients.producer()?;
-        let start = Instant::now();
-        let (changes, time) = (self.progress.changes.load(Relaxed), MachineTime::now());
+        let (start, first) = (Instant::now(), rate * args.warm_up);
+        let (mut changes, mut time) = (0, None);
         let mut probes = 0;
         let mut item = String::new();
-        for number in 0..rate * seconds {
+        for number in 0..first + rate * args.seconds {
+            if number == first {
+                (changes, time) = (self.progress.changes.load(Relaxed), MachineTime::now());
+                drop(self.progress.waits.take());
+            }
             let due = start + Duration::from_nanos(number * 1_000_000_000 / rate);
             while Instant::now() < due {
                 producer.poll();
@@ -278,7 +295,7 @@ impl LiveRun {
             if number % PROBE_INTERVAL == PROBE_INTERVAL - 1 && !item.is_empty() {
                 self.probes += 1;
                 let user = format!("probe-{}", self.probes);
-                if due >= start + WARM_UP {
+                if number >= first {
                     probes += 1;
                     locked(&self.due).insert(user.clone(), due);
                 }
@@ -293,8 +310,9 @@ impl LiveRun {
         }
         producer.flush()?;
         let busy = time.zip(MachineTime::now()).map(|(before, now)| now.busy_since(&before));
+        let (changes, audience) = (self.progress.changes.load(Relaxed) - changes, self.progress.audience.load(Relaxed));
+        let others = Percentiles::of(&self.progress.waits.take(), 1.0);
         self.wait_for_probes();
-        let changes = self.progress.changes.load(Relaxed) - changes;
         echo_stop.set();
         let broker = echo.join().map_err(|_| anyhow!("the round-trip thread panicked"))?;
         let latencies = locked(&self.latencies);
@@ -303,10 +321,12 @@ impl LiveRun {
             rate,
             probes,
             arrived: latencies.count(),
-            changes: changes / seconds.max(1),
+            changes: changes / args.seconds,
+            audience,
             busy,
-            change_ms: KafkaLatency::of(&latencies),
-            broker_ms: KafkaLatency::of(&broker),
+            change_ms: KafkaLatency::of(latencies.percentiles()),
+            others_ms: KafkaLatency::of(others),
+            broker_ms: KafkaLatency::of(broker.percentiles()),
         })
     }
 
@@ -324,7 +344,7 @@ impl LiveRun {
     }
 
     /// Measures the round trip of the broker meanwhile, with the same acknowledgements.
-    fn start_echo(&self, stop: &Stop) -> anyhow::Result<JoinHandle<LatencyHistogram>> {
+    fn start_echo(&self, warm_up: Duration, stop: &Stop) -> anyhow::Result<JoinHandle<LatencyHistogram>> {
         let producer = self.clients.producer()?;
         let consumer = self.clients.consumer(&self.echo)?;
         let (topic, stop) = (self.echo.clone(), stop.clone());
@@ -345,9 +365,12 @@ impl LiveRun {
         });
         Ok(thread::spawn(move || {
             let mut latencies = LatencyHistogram::default();
+            let started = Instant::now();
             while !stop.is_set() {
                 let Some(key) = consumer.next_key() else { continue };
-                if let Some(at) = locked(&sent).remove(&key) {
+                if let Some(at) = locked(&sent).remove(&key)
+                    && started.elapsed() > warm_up
+                {
                     latencies.record(at.elapsed());
                 }
             }
@@ -455,8 +478,8 @@ fn now_ms() -> u64 {
 }
 
 impl KafkaLatency {
-    fn of(histogram: &LatencyHistogram) -> Self {
-        let Percentiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = histogram.percentiles();
+    fn of(percentiles: Percentiles) -> Self {
+        let Percentiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = percentiles;
         KafkaLatency { p50: p50_ms, p90: p90_ms, p99: p99_ms, p999: p999_ms, max: max_ms }
     }
 }

@@ -160,10 +160,13 @@ pub(super) struct StepResult {
     /// Same rate while snapshots were taken.
     snapshots: Option<WithSnapshots>,
     all: Percentiles,
-    changing: Percentiles,
+    /// Events that changed the list of their own user.
+    own: Percentiles,
     joining: Percentiles,
     staying: Percentiles,
     leaving: Percentiles,
+    /// Changes that followed what others did: how long the first of these effects had waited, in the time of the events.
+    others: Percentiles,
 }
 
 /// Result of a step while snapshots were taken.
@@ -220,10 +223,11 @@ impl LatencyResult {
         let mut kinds = Table::new("offered/s|events|count|p50 ms|p90 ms|p99 ms|p99.9 ms|max ms".split('|'));
         for step in self.steps.iter().filter(|step| step.verdict == Verdict::Held) {
             for (kind, latencies) in [
-                ("changing a list", &step.changing),
+                ("changing the own list", &step.own),
                 ("joining", &step.joining),
                 ("staying", &step.staying),
                 ("leaving", &step.leaving),
+                ("others' lists, age", &step.others),
             ] {
                 let cells = [grouped(step.rate), kind.to_owned(), grouped(latencies.count)];
                 kinds.row(cells.into_iter().chain(latencies.cells()));

@@ -61,11 +61,13 @@ impl Sink for LatencyRecorder {
         })?;
         self.flushed.changes += 1;
         self.flushed.bytes += self.line.len() as u64 + 1;
-        if change.items.is_empty()
-            && let ListKey::User(name) = &change.key
+        if let ListKey::User(name) = &change.key
             && let Some(user) = name.strip_prefix('u').and_then(|number| number.parse().ok())
         {
-            self.emptied.push(user);
+            self.flushed.changed.insert(user);
+            if change.items.is_empty() {
+                self.emptied.push(user);
+            }
         }
         Ok(())
     }

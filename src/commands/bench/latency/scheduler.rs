@@ -11,6 +11,7 @@ use crossbeam_channel::{Sender, unbounded};
 use snapshots::{Depth, Store};
 
 use super::super::event_stream::{EventStream, SimulatedEvent};
+use super::super::histogram::Percentiles;
 use super::super::machine::{peak_bytes, resident_bytes};
 use super::super::per;
 use super::super::simulated_state::{SimulatedState, resume_from};
@@ -228,6 +229,7 @@ impl Scheduler<'_> {
         let prepared = self.prepare(rate * seconds)?;
         let warm_up = usize::try_from(rate * WARM_UP).expect("a number of events in memory");
         let (cpu, changes) = (cpu_seconds(), self.progress.changes.load(Relaxed));
+        drop(self.progress.waits.take());
         let start = Instant::now() + LEAD_TIME;
         let step = self.send(prepared, Some(Pace { start, rate, warm_up }));
         if !self.wait(&step) {
@@ -268,10 +270,11 @@ impl Scheduler<'_> {
             pause_ms: record.pause.as_secs_f64() * 1e3,
             snapshots: None,
             all,
-            changing: record.changing.percentiles(),
+            own: record.own.percentiles(),
             joining: record.joining.percentiles(),
             staying: record.staying.percentiles(),
             leaving: record.leaving.percentiles(),
+            others: Percentiles::of(&self.progress.waits.take(), 1.0),
         }))
     }
 

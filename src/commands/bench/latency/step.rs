@@ -1,6 +1,6 @@
 //! A step: events with their schedule, and their recorded latencies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -41,7 +41,7 @@ pub(super) struct LoadStep {
 #[derive(Default)]
 pub(super) struct StepRecord {
     pub(super) all: LatencyHistogram,
-    pub(super) changing: LatencyHistogram,
+    pub(super) own: LatencyHistogram,
     pub(super) joining: LatencyHistogram,
     pub(super) staying: LatencyHistogram,
     pub(super) leaving: LatencyHistogram,
@@ -69,6 +69,8 @@ impl StepRecord {
 pub(super) struct Flushed {
     pub(super) changes: u64,
     pub(super) bytes: u64,
+    /// Users with a changed list.
+    pub(super) changed: HashSet<u32>,
     /// Users with an emptied list, and the time when the change was flushed.
     pub(super) emptied: Vec<(u32, Instant)>,
 }
@@ -158,8 +160,8 @@ impl LoadStep {
                 continue;
             }
             record.all.record(elapsed);
-            if flushed.changes > 0 {
-                record.changing.record(elapsed);
+            if flushed.changed.contains(&self.events[event].user) {
+                record.own.record(elapsed);
             }
             let kind = if self.events[event].joins { &mut record.joining } else { &mut record.staying };
             kind.record(elapsed);
@@ -186,7 +188,8 @@ mod tests {
     fn step(count: usize, leaves: Vec<(usize, u32)>) -> LoadStep {
         let one =
             SimulatedEvent { ts: 1, action: "view", user: 1, item: 1, room: 1, dwell_ms: None, level: 1, joins: false };
-        let events = (0..count).map(|event| SimulatedEvent { joins: event % 2 == 0, ..one }).collect();
+        let event = |event: usize| SimulatedEvent { joins: event % 2 == 0, user: 1 + (event % 3) as u32, ..one };
+        let events = (0..count).map(event).collect();
         let pace = Pace { start: Instant::now(), rate: 1_000, warm_up: 10 };
         LoadStep::new(0, events, leaves, Some(pace))
     }
@@ -197,15 +200,17 @@ mod tests {
         let after = |ms| step.due(0).unwrap() + Duration::from_millis(ms);
         step.complete(0..5, after(20), &Flushed::default());
         let emptied = vec![(7, after(22)), (9, after(22))];
-        step.complete(5..20, after(22), &Flushed { changes: 3, bytes: 30, emptied });
+        // Of users 1 to 3, who act in turn, user 1 has a new list.
+        step.complete(5..20, after(22), &Flushed { changes: 3, bytes: 30, changed: [1, 7, 9].into(), emptied });
         // The last event is due after 39 ms: events completed later were its backlog.
         step.complete(20..40, after(45), &Flushed::default());
         let record = step.record();
-        let [all, changing, joining, staying, leaving] =
-            [&record.all, &record.changing, &record.joining, &record.staying, &record.leaving]
+        let [all, own, joining, staying, leaving] =
+            [&record.all, &record.own, &record.joining, &record.staying, &record.leaving]
                 .map(LatencyHistogram::percentiles);
-        assert_eq!((all.count, changing.count, joining.count, staying.count, leaving.count), (30, 10, 15, 15, 1));
-        assert!((all.max_ms - 25.0).abs() < 0.1 && (changing.max_ms - 12.0).abs() < 0.1);
+        assert_eq!((all.count, own.count, joining.count, staying.count, leaving.count), (30, 3, 15, 15, 1));
+        // Events 12, 15 and 18 are of user 1.
+        assert!((all.max_ms - 25.0).abs() < 0.1 && (own.max_ms - 10.0).abs() < 0.1);
         assert!((leaving.max_ms - 10.0).abs() < 0.1, "{leaving:?}");
         assert_eq!((record.backlog, record.changes, step.completed()), (20, 3, 40));
         // From 22 ms to 45 ms.

@@ -1,0 +1,36 @@
+//! How long lists waited for the effects of others.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hdrhistogram::Histogram;
+
+/// Changes of lists that followed what others did, by the milliseconds for which the first of these effects had waited
+/// ([`dataflows::ListChange::waited`]). All other changes are made at once.
+#[derive(Debug)]
+pub struct Waits(Mutex<Histogram<u64>>);
+
+impl Default for Waits {
+    fn default() -> Self {
+        Waits(Mutex::new(Histogram::new_with_bounds(1, u32::MAX.into(), 2).expect("the bounds are valid")))
+    }
+}
+
+impl Waits {
+    /// Records changes that waited.
+    pub(super) fn record(&self, waits: impl Iterator<Item = u32>) {
+        let mut recorded = self.recorded();
+        waits.for_each(|ms| recorded.saturating_record(ms.into()));
+    }
+
+    /// Everything recorded since the last call, in milliseconds.
+    pub fn take(&self) -> Histogram<u64> {
+        let mut recorded = self.recorded();
+        let taken = recorded.clone();
+        recorded.reset();
+        taken
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Histogram<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
