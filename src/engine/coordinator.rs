@@ -97,7 +97,7 @@ impl Coordinator {
             self.ticks.retire(&graph.probe);
             self.send_completed(&graph);
             let mut is_busy = self.send_tick(&mut graph.input);
-            let sleep = self.pass_time(&mut graph.input).min(self.begin_snapshot(&mut graph.input));
+            let sleep = self.pass_time(&mut graph.input, now()).min(self.begin_snapshot(&mut graph.input));
             if let Some(channel) = channel {
                 is_busy |= channel.exchange(|from, message| self.on_message(from, &message, topology));
             }
@@ -159,14 +159,15 @@ impl Coordinator {
         false
     }
 
-    /// By the wall clock, advances time when a timer is due without events. Returns the time until the next one.
-    fn pass_time(&mut self, input: &mut GraphInput) -> Duration {
+    /// By the wall clock, which is at `now`, advances time when a timer is due without events. Returns the time until the next
+    /// one.
+    fn pass_time(&mut self, input: &mut GraphInput, now: u64) -> Duration {
         if self.shared.clock == Clock::Event || self.has_ended || self.ticks.in_graph() > 0 {
             return MAX_SLEEP;
         }
         let due = self.next_due();
         // After the clock is set back, time stands still until the clock has caught up.
-        let now = now().max(ms_of(input.last()));
+        let now = now.max(ms_of(input.last()));
         if due <= now {
             if self.is_late(input, now) {
                 drop(input.tick(due, now));
@@ -234,5 +235,147 @@ impl Coordinator {
         let audience = gauges.iter().map(|gauges| gauges.audience.load(Relaxed)).sum();
         self.shared.progress.audience.store(audience, Relaxed);
         self.shared.progress.watermark.store(ms_of(self.ticks.complete()), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+    use dataflows::types::ItemId;
+    use dataflows::{Audience, Barrier, Config, Event, ListChange, ListKey};
+    use schema::IdKey;
+
+    use super::super::Supervisor;
+    use super::super::names::Names;
+    use super::super::worker::{Durability, build};
+    use super::*;
+    use crate::stop::Stop;
+
+    const VIEWERS: u64 = 32;
+    const REFRESH: u64 = 640;
+    /// Events expire from here on, one every 25 ms for ten seconds. In the first five of them others arrive.
+    const START: u64 = 120_000;
+    /// All viewers act.
+    const ACTION: u64 = 115_000;
+    /// All viewers leave the audience.
+    const EXIT: u64 = 133_000;
+
+    /// The coordinator of a run on one worker by a clock that the test sets.
+    fn coordinator() -> (Coordinator, Sender<TickInput>) {
+        let supervisor = Supervisor::new(Stop::default(), 0);
+        let shared = Shared {
+            clock: Clock::Wall,
+            stop: Stop::default(),
+            ids: IdKey::default(),
+            names: Arc::new(Names::new(0)),
+            progress: Arc::default(),
+            ending: supervisor.ending.clone(),
+            reporter: supervisor.reporter.clone(),
+        };
+        let (ticks_in, ticks) = bounded(1);
+        let (completed_in, _) = bounded(COMPLETED_QUEUE);
+        (Coordinator::new(ticks, completed_in, shared), ticks_in)
+    }
+
+    /// The events by the time of their arrival. Only those of the viewers are so young that their users are in the audience.
+    fn events() -> Vec<(u64, Event)> {
+        let event = |user, item, ts| Event { user, item, ts, level: 1, scope: None };
+        let other = |n: u64, ts| [1, 2 + n * n % 11].map(|item| event(1_000 + n, item, ts));
+        let viewers = (0..VIEWERS).map(|n| (ACTION, event(2 * n, 1, ACTION)));
+        let early = (0..400).flat_map(|n| other(n, 80_000 + 25 * n)).map(|event| (event.ts, event));
+        let late = (400..500).flat_map(|n| other(n, 100_000 + 50 * (n - 400))).map(|event| (event.ts + 20_000, event));
+        early.chain(viewers).chain(late).collect()
+    }
+
+    /// Takes what has arrived until `clock`.
+    fn take_until(events: &mut Vec<(u64, Event)>, clock: u64) -> Vec<Event> {
+        let arrived = events.iter().take_while(|(at, _)| *at <= clock).count();
+        events.drain(..arrived).map(|(_, event)| event).collect()
+    }
+
+    /// What the coordinator did at a time of the clock.
+    struct Step {
+        clock: u64,
+        is_late: bool,
+        has_events: bool,
+        evaluations: u64,
+        /// Ticks of the changed lists, in milliseconds.
+        times: Vec<u64>,
+    }
+
+    /// A run from [`START`] until nothing is due before [`EXIT`].
+    struct Simulated {
+        steps: Vec<Step>,
+        lists: BTreeMap<ListKey, Vec<ItemId>>,
+        /// Number of lists that change if all are evaluated once more.
+        stale: usize,
+    }
+
+    /// By the clock of this run an evaluation takes `cost` milliseconds, and the rest of a step none.
+    fn simulate(cost: u64) -> Simulated {
+        timely::execute_directly(move |worker| {
+            let audience = Audience::Within(EXIT - ACTION);
+            let config = Config { refresh: REFRESH, retention: 40_000, audience, ..Config::default() };
+            let (mut coordinator, ticks) = coordinator();
+            let topology = Topology { processes: 1, process: 0, workers: 1 };
+            let (mut graph, _) = build(worker, &config, &coordinator.gauges, topology, &Durability::default());
+            let mut finish = |coordinator: &mut Coordinator, graph: &Graph| {
+                worker.step_while(|| graph.probe.less_than(&graph.input.time()));
+                coordinator.ticks.retire(&graph.probe);
+                coordinator.ticks.take_completed(graph).map(|output| output.changes).unwrap_or_default()
+            };
+            let items = |change: &ListChange| change.items.iter().map(|scored| scored.item).collect::<Vec<_>>();
+            let mut lists = BTreeMap::new();
+            let mut events = events();
+            graph.input.tick(ACTION, ACTION).events(&mut take_until(&mut events, ACTION));
+            graph.input.pass(START - 1);
+            lists.extend(finish(&mut coordinator, &graph).iter().map(|change| (change.key, items(change))));
+
+            let (mut clock, mut steps) = (START, Vec::new());
+            while coordinator.next_due() < EXIT {
+                let is_late = coordinator.is_late(&graph.input, clock);
+                let before = graph.gauges.evaluations.load(Relaxed);
+                let arrived = take_until(&mut events, clock);
+                let has_events = !arrived.is_empty();
+                if has_events {
+                    ticks.send(TickInput { at: clock, since: clock, events: arrived, ..TickInput::default() }).unwrap();
+                }
+                coordinator.send_tick(&mut graph.input);
+                coordinator.pass_time(&mut graph.input, clock);
+                let changes = finish(&mut coordinator, &graph);
+                lists.extend(changes.iter().map(|change| (change.key, items(change))));
+                let times = changes.iter().map(|change| change.at).collect();
+                let evaluations = graph.gauges.evaluations.load(Relaxed) - before;
+                steps.push(Step { clock, is_late, has_events, evaluations, times });
+                clock += (evaluations * cost).max(20);
+            }
+            graph.input.next_tick().barrier(Barrier::EvaluateAll);
+            Simulated { steps, lists, stale: finish(&mut coordinator, &graph).len() }
+        })
+    }
+
+    /// Evaluating all lists takes twice as long as `graph.refresh`, and lists change all the time. A step begins when the one
+    /// before has ended. It evaluates each list at most once, as of its beginning, whether events have arrived or not.
+    #[test]
+    fn a_run_that_cannot_keep_up_takes_what_fell_due_together() {
+        let slow = simulate(2 * REFRESH / VIEWERS);
+        for Step { clock, is_late, has_events, evaluations, times } in &slow.steps {
+            println!(
+                "{clock}: late {is_late}, events {has_events}, {evaluations} evaluations, {} changes",
+                times.len()
+            );
+            assert!(*evaluations <= VIEWERS, "at {clock} {evaluations} lists of {VIEWERS} were evaluated");
+            assert!(times.iter().all(|at| at + MAX_LAG >= *clock), "at {clock} the lists are of {times:?}");
+        }
+        for has_events in [true, false] {
+            let is_full = |step: &&Step| step.is_late && step.has_events == has_events && step.evaluations == VIEWERS;
+            let full = slow.steps.iter().filter(is_full).count();
+            assert!(full >= 3, "events {has_events}: only {full} steps take together a refresh or more");
+        }
+        assert_eq!(slow.stale, 0);
+        let fast = simulate(0);
+        assert!(fast.steps.iter().all(|step| !step.is_late));
+        assert_eq!(slow.lists, fast.lists);
+        assert_eq!(slow.lists.values().filter(|items| !items.is_empty()).count() as u64, VIEWERS);
     }
 }
