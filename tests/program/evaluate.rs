@@ -474,3 +474,33 @@ fn the_order_of_lines_does_not_change_a_report() {
         }
     }
 }
+
+/// A list is evaluated when a prediction needs it, and its order at that moment counts, whatever a run would emit.
+#[test]
+fn a_report_does_not_depend_on_when_lists_are_evaluated_and_sent() {
+    let dir = TestDir::new();
+    simulated(&dir, "events=1500,users=80,items=60,rooms=3,rate=20,seed=5");
+    for args in [
+        "--protocol last",
+        "--protocol prequential --from 20% --tick 7 --k 10 --explore 2 --set trending.k=5",
+        "--protocol time --from 60% --set graph.retention=30s",
+        "--protocol sessions --from 10%",
+    ] {
+        let report = |sets: &str| {
+            let mut report = evaluate(&dir, &format!("--input x.jsonl --resamples 40 --workers 2 {args} {sets}"));
+            report.as_object_mut().unwrap().remove("set").unwrap();
+            let found = &report["systems"][0]["items"]["new"]["metrics"]["ndcg@10"]["mean"];
+            assert!(found.as_f64().unwrap() > 0.02, "{args}: {found}");
+            report
+        };
+        let expected = report("");
+        for sets in [
+            "--set graph.emit=membership",
+            "--set graph.refresh=0ms",
+            "--set graph.refresh=50ms",
+            "--set graph.refresh=1h --set graph.emit=membership",
+        ] {
+            assert!(report(sets) == expected, "{args}: {sets} gives another report");
+        }
+    }
+}
