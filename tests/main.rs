@@ -22,6 +22,7 @@ mod hot_items;
 mod live;
 mod oracle_units;
 mod program;
+mod quiet;
 mod real_logs;
 mod reference_equivalence;
 mod reference_graph;
