@@ -324,9 +324,9 @@ impl LiveRun {
             changes: changes / args.seconds,
             audience,
             busy,
-            change_ms: KafkaLatency::of(latencies.percentiles()),
-            others_ms: KafkaLatency::of(others),
-            broker_ms: KafkaLatency::of(broker.percentiles()),
+            change_ms: KafkaLatency::of(&latencies.percentiles()),
+            others_ms: KafkaLatency::of(&others),
+            broker_ms: KafkaLatency::of(&broker.percentiles()),
         })
     }
 
@@ -478,8 +478,8 @@ fn now_ms() -> u64 {
 }
 
 impl KafkaLatency {
-    fn of(percentiles: Percentiles) -> Self {
-        let Percentiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = percentiles;
+    fn of(percentiles: &Percentiles) -> Self {
+        let Percentiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = *percentiles;
         KafkaLatency { p50: p50_ms, p90: p90_ms, p99: p99_ms, p999: p999_ms, max: max_ms }
     }
 }

@@ -188,7 +188,8 @@ mod tests {
     fn step(count: usize, leaves: Vec<(usize, u32)>) -> LoadStep {
         let one =
             SimulatedEvent { ts: 1, action: "view", user: 1, item: 1, room: 1, dwell_ms: None, level: 1, joins: false };
-        let event = |event: usize| SimulatedEvent { joins: event % 2 == 0, user: 1 + (event % 3) as u32, ..one };
+        let event =
+            |event: usize| SimulatedEvent { joins: event.is_multiple_of(2), user: 1 + (event % 3) as u32, ..one };
         let events = (0..count).map(event).collect();
         let pace = Pace { start: Instant::now(), rate: 1_000, warm_up: 10 };
         LoadStep::new(0, events, leaves, Some(pace))
