@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use schema::Change;
 
 /// A sink failed.
@@ -60,11 +58,6 @@ pub trait Sink<R = Change>: Send {
     /// without a buffer.
     fn flush(&mut self, _at: u64) -> Result<(), SinkError> {
         Ok(())
-    }
-
-    /// The least time from one flush to the next that the output asks for, because a flush is work for it.
-    fn flush_interval(&self) -> Duration {
-        Duration::ZERO
     }
 
     /// Housekeeping. Call it regularly while nothing is written; it reports asynchronous failures of earlier writes.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connectors::{Sink, SinkError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -42,13 +42,6 @@ impl Sinks {
         self.similar_items.as_mut().map_or(Ok(()), |sink| sink.flush(at))?;
         self.similar_users.as_mut().map_or(Ok(()), |sink| sink.flush(at))?;
         self.changes.flush(at)
-    }
-
-    /// The longest of the sinks: they are flushed together.
-    fn flush_interval(&self) -> Duration {
-        let similar_items = self.similar_items.as_ref().map_or(Duration::ZERO, |sink| sink.flush_interval());
-        let similar_users = self.similar_users.as_ref().map_or(Duration::ZERO, |sink| sink.flush_interval());
-        self.changes.flush_interval().max(similar_items).max(similar_users)
     }
 
     fn maintain(&mut self) -> Result<(), SinkError> {
@@ -112,8 +105,7 @@ impl Writer {
     }
 
     fn write_all(&mut self, outputs: &Receiver<CompletedOutput>, waker: &Waker) -> Result<(), SinkError> {
-        let (watch, interval) = (self.watch.clone(), self.sinks.flush_interval());
-        let mut next_flush = Instant::now();
+        let watch = self.watch.clone();
         loop {
             let mut last = match outputs.recv_timeout(MAINTAIN_INTERVAL) {
                 Ok(first) => self.write(first, waker)?,
@@ -125,13 +117,10 @@ impl Writer {
             };
             // The output that arrived during the last flush is flushed together: in a topic a flush is a transaction.
             self.forgotten.add(std::mem::take(&mut last.forgotten), &self.shared.names);
-            let waiting = outputs.try_iter().take(MAX_OUTPUTS_PER_FLUSH);
-            let arriving = std::iter::from_fn(|| outputs.recv_deadline(next_flush).ok());
-            for output in waiting.chain(arriving) {
+            for output in outputs.try_iter().take(MAX_OUTPUTS_PER_FLUSH) {
                 last = self.write(output, waker)?;
                 self.forgotten.add(std::mem::take(&mut last.forgotten), &self.shared.names);
             }
-            next_flush = Instant::now() + interval;
             self.shared.progress.completed.store(last.events, Relaxed);
             watch.during(|| faults::hit_sink("writer.flush").and_then(|()| self.sinks.flush(last.at)))?;
             self.shared.progress.on_flush();

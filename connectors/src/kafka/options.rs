@@ -24,8 +24,6 @@ pub struct KafkaOptions {
     pub compression: String,
     /// Time that a record may wait for others to be sent with, in milliseconds.
     pub linger: u64,
-    /// Least time between two transactions, in milliseconds.
-    pub commit_interval: u64,
     /// Bytes read ahead, and bytes written and not yet acknowledged, at most.
     pub buffer: usize,
     /// Time between two searches for new partitions, in milliseconds.
@@ -60,7 +58,6 @@ impl Default for KafkaOptions {
             replication: None,
             compression: "lz4".into(),
             linger: 0,
-            commit_interval: 0,
             buffer: 32 << 20,
             refresh: 30_000,
             security: Security::default(),

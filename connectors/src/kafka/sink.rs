@@ -60,8 +60,6 @@ pub(super) struct TopicSink<R> {
     /// The producer of the current transaction.
     current: usize,
     transactions: bool,
-    /// Least time between two transactions.
-    commit_interval: Duration,
     /// With transactions: keys and values since the last commit.
     uncommitted: Vec<(String, Option<Vec<u8>>)>,
     uncommitted_bytes: usize,
@@ -221,7 +219,6 @@ impl<R: Keyed> TopicSink<R> {
             producers,
             current: 0,
             transactions,
-            commit_interval: Duration::from_millis(if transactions { options.commit_interval } else { 0 }),
             uncommitted: Vec::new(),
             uncommitted_bytes: 0,
             begun: false,
@@ -442,10 +439,6 @@ impl<R: Keyed> Sink<R> for TopicSink<R> {
         self.producer().poll(Duration::ZERO);
         self.ticks.push_back((at, mem::take(&mut self.unacknowledged)));
         self.update_acknowledged()
-    }
-
-    fn flush_interval(&self) -> Duration {
-        self.commit_interval
     }
 
     fn maintain(&mut self) -> Result<(), SinkError> {

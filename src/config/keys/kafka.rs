@@ -79,12 +79,6 @@ fn keys() -> Vec<Key> {
             ..key(duration(0..=60_000), |config| &mut config.kafka.linger)
         },
         Key {
-            name: "commit_interval",
-            doc: "Least time between two transactions. A longer time is less work for the broker, and a change waits for up to \
-                  this time. The first changes after a pause are committed at once.",
-            ..key(duration(0..=60_000), |config| &mut config.kafka.commit_interval)
-        },
-        Key {
             name: "buffer",
             doc: "Memory per topic: bytes read ahead, and bytes written and not yet acknowledged, at most.",
             ..key(size(1 << 20..=1 << 30), |config| &mut config.kafka.buffer)

@@ -8,7 +8,7 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, a value other than its default, and the change of the configuration.
-const CHANGES: [(&str, &str, Change); 48] = [
+const CHANGES: [(&str, &str, Change); 47] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
@@ -38,7 +38,6 @@ const CHANGES: [(&str, &str, Change); 48] = [
     ("kafka.replication", "3", |c| c.kafka.replication = Some(3)),
     ("kafka.compression", "\"zstd\"", |c| c.kafka.compression = "zstd".into()),
     ("kafka.linger", "\"5ms\"", |c| c.kafka.linger = 5),
-    ("kafka.commit_interval", "\"20ms\"", |c| c.kafka.commit_interval = 20),
     ("kafka.buffer", "\"1MiB\"", |c| c.kafka.buffer = 1 << 20),
     ("kafka.refresh", "\"1m\"", |c| c.kafka.refresh = 60_000),
     ("kafka.security.protocol", "\"ssl\"", |c| c.kafka.security.protocol = "ssl".into()),

@@ -58,35 +58,6 @@ fn rejected_records_are_copied_unchanged_to_the_dead_letter_topic() {
     }
 }
 
-/// The end of a transaction takes an offset of its own in each partition that it wrote.
-#[test]
-fn transactions_are_at_least_the_commit_interval_apart() {
-    let Some(broker) = real_broker("transactions_are_at_least_the_commit_interval_apart") else { return };
-    let dir = TestDir::new();
-    let events = simulated(&dir, "events=1000,users=100,items=50,seed=43");
-    let expected = expected_lists(&events);
-    let commits = |interval: &str| {
-        let (input, output) = (broker.topic("events", 1, &[]), broker.topic("lists", 1, &[]));
-        let running =
-            start(&dir, &broker, &input, &output, &format!("--workers 1 --set kafka.commit_interval={interval}"));
-        wait_for_backfill(&running);
-        let started = Instant::now();
-        for chunk in events.chunks(20) {
-            broker.produce(&input, chunk);
-            thread::sleep(Duration::from_millis(40));
-        }
-        let records = broker.wait_for_lists(&output, &expected, interval);
-        stop(running);
-        let last = records.iter().map(|record| record.offset).max().unwrap();
-        (last + 1 - i64::try_from(records.len()).unwrap(), started.elapsed())
-    };
-    let (rare, elapsed) = commits("400ms");
-    let most = i64::try_from(elapsed.as_millis() / 400).unwrap() + 1;
-    assert!((2..=most).contains(&rare), "{rare} transactions in {elapsed:?}");
-    let (frequent, _) = commits("0ms");
-    assert!(frequent > 2 * rare, "{frequent} transactions without an interval, {rare} with one");
-}
-
 #[test]
 fn a_run_survives_an_outage_of_the_broker() {
     if real_broker("a_run_survives_an_outage_of_the_broker").is_none() {
