@@ -44,7 +44,7 @@ impl Fed<'_> {
         let mut passed = Vec::new();
         while self.gauges.next() < end {
             passed.push(self.gauges.next());
-            assert!(passed.len() <= 64, "there is no end of what is due: {passed:?}");
+            assert!(passed.len() <= 64, "ticks fall due without end: {passed:?}");
             self.pass(self.gauges.next());
         }
         passed

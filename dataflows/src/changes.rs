@@ -25,7 +25,8 @@ pub struct ListChange {
     pub entered: Vec<ItemId>,
     /// Items of the list before that are not in the new one, in the order of the list before.
     pub left: Vec<ItemId>,
-    /// How long the first effect that the list had not followed has waited; see [`Evaluation::waited`].
+    /// Milliseconds that the first change has waited which this list includes and the one evaluated before did not; see
+    /// [`Evaluation::waited`].
     pub waited: Option<u32>,
 }
 

@@ -6,6 +6,7 @@
 //! thousand, and an evaluation starts from nothing: it is a function of the rows.
 
 mod boundaries;
+mod change_times;
 mod evaluation;
 mod rows;
 mod viewers;
@@ -59,9 +60,10 @@ pub struct Evaluation {
     pub key: ListKey,
     /// The list, best first; empty for one who has left the audience.
     pub list: List,
-    /// Of a list that follows what others did, or what expired: the milliseconds since the first of these effects that it had not
-    /// followed, to a thirty-second of [`Config::refresh`] and up to twice that. `None` for a list that is evaluated at once,
-    /// because its viewer acted, entered or left the audience, and for a trending list.
+    /// Milliseconds since the first change that this evaluation includes and the one before did not, to a sixty-fourth of
+    /// [`Config::refresh`] and at most about that. `None` if the list is evaluated at once, because its viewer acted, entered or
+    /// left the audience, and for a trending list. For measurements: not part of the defined stream of changes, and different
+    /// after a restart.
     pub waited: Option<u32>,
 }
 
@@ -162,18 +164,19 @@ impl Lists {
 
     /// Applies the updates of a tick. Returns whether there were any.
     fn update(&mut self, time: Time) -> bool {
-        let Lists { inputs, rows, viewers, evaluator, .. } = self;
+        let Lists { inputs, rows, viewers, evaluator, boundaries, .. } = self;
+        rows.changes.begin(boundaries.since(time), time);
         let mut has_changed = false;
         for ((user, item), _, diff) in inputs.profiles.take(time).into_iter().flatten() {
             viewers.update(user, item, diff, time, rows);
             has_changed = true;
         }
         for ((to, similar), _, diff) in inputs.neighbours.take(time).into_iter().flatten() {
-            rows.update_similar(to.row, similar.item, similar.similarity, diff, time);
+            rows.update_similar(to.row, similar.item, similar.similarity, diff);
             has_changed = true;
         }
         for ((to, member), _, diff) in inputs.members.take(time).into_iter().flatten() {
-            rows.update_sample(to.row, member.user, member.level, diff, time);
+            rows.update_sample(to.row, member.user, member.level, diff);
             has_changed = true;
         }
         for ((of, (item, level)), _, diff) in inputs.histories.take(time).into_iter().flatten() {
@@ -181,7 +184,7 @@ impl Lists {
             has_changed = true;
         }
         viewers.finish_updates();
-        rows.finish_updates(time, self.highest_stair, &evaluator.logarithm);
+        rows.finish_updates(self.highest_stair, &evaluator.logarithm);
         has_changed
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use hdrhistogram::Histogram;
 
 use super::supervisor::{Part, Reporter, Supervisor};
 use super::waits::Waits;
@@ -52,6 +53,9 @@ type Lag = Vec<(String, BTreeMap<i32, u64>)>;
 /// Most partitions listed with their lag. The sum includes all.
 const LISTED_PARTITIONS: usize = 8;
 
+/// Time over which percentiles of waits are taken, at least.
+const WAITS_EVERY: Duration = Duration::from_secs(2);
+
 /// Display of the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
@@ -86,8 +90,14 @@ impl Show {
         let (end, ended) = bounded::<()>(0);
         reporter.spawn(Part::Display, tracing::error_span!("progress"), move || {
             let mut rate = Rate { at: Instant::now(), events: 0 };
+            let mut waits = progress.waits.take();
+            let mut number = 0;
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                let line = progress.line(rate.per_second(progress.events.load(Relaxed)));
+                number += 1;
+                if every * number >= WAITS_EVERY {
+                    (number, waits) = (0, progress.waits.take());
+                }
+                let line = progress.line(rate.per_second(progress.events.load(Relaxed)), &waits);
                 match self {
                     Show::Log => tracing::info!("{line}"),
                     _ => console::set_status(&line),
@@ -154,8 +164,8 @@ impl Progress {
         Some(format!("lag {}{listed}", grouped(sum)))
     }
 
-    /// The status line. Waits are those since the line before.
-    fn line(&self, per_second: f64) -> String {
+    /// The status line.
+    fn line(&self, per_second: f64, waits: &Histogram<u64>) -> String {
         let mut line = format!("{} events", grouped(self.events.load(Relaxed)));
         let mut add = |part: std::fmt::Arguments<'_>| {
             line.push_str(", ");
@@ -167,7 +177,6 @@ impl Progress {
         }
         let (changes, at_once) = (self.changes.load(Relaxed), self.at_once.load(Relaxed));
         add(format_args!("{} changes ({} at once)", grouped(changes), grouped(at_once)));
-        let waits = self.waits.take();
         if !waits.is_empty() {
             let [p50, p99] = [0.5, 0.99].map(|quantile| grouped(waits.value_at_quantile(quantile)));
             add(format_args!("effects of others after {p50} ms (p99 {p99})"));
@@ -230,17 +239,20 @@ mod tests {
         progress.events.store(12_345, Relaxed);
         progress.changes.store(678, Relaxed);
         progress.at_once.store(600, Relaxed);
-        assert!(progress.line(1_234.4).starts_with("12,345 events, 1,234/s, 678 changes (600 at once), audience 0"));
+        let waits = progress.waits.take();
+        assert!(
+            progress.line(1_234.4, &waits).starts_with("12,345 events, 1,234/s, 678 changes (600 at once), audience 0")
+        );
         progress.waits.record([300, 500, 900].into_iter());
-        let line = progress.line(0.0);
-        assert!(line.contains("(600 at once), effects of others after 501 ms (p99 903), audience"), "{line}");
-        assert!(!progress.line(0.0).contains("others"), "waits are those since the line before");
+        let line = progress.line(0.0, &progress.waits.take());
+        assert!(line.contains("(600 at once), effects of others after 500 ms (p99 900), audience"), "{line}");
+        assert!(progress.waits.take().is_empty());
         progress.rejected.store(9, Relaxed);
         progress.watermark.store(1_763_900_000_000, Relaxed);
-        let line = progress.line(0.0);
+        let line = progress.line(0.0, &waits);
         assert!(line.contains("9 rejected") && line.contains("watermark 2025-11-23T12:13:20Z"), "{line}");
         progress.set_lag(vec![("kafka://a/events".into(), [(0, 7), (1, 0), (2, 1_200)].into())]);
-        let line = progress.line(0.0);
+        let line = progress.line(0.0, &waits);
         assert!(line.contains("lag 1,207 (events/2 1,200, events/0 7)"), "{line}");
     }
 }

@@ -11,6 +11,7 @@ use dataflows::operators::RowChange;
 use schema::{Change, ItemName, ListKey, Recommended, Similar, SimilarTo, UserName};
 
 use super::Shared;
+use super::clock::{Clock, now};
 use super::names::{ForgottenNames, Table, TrendingNames};
 use super::progress::grouped;
 use super::snapshot::OutputProgress;
@@ -149,7 +150,11 @@ impl Writer {
             let at_once = changes.iter().filter(|change| change.waited.is_none()).count();
             progress.changes.fetch_add(named.len() as u64, Relaxed);
             progress.at_once.fetch_add(at_once as u64, Relaxed);
-            progress.waits.record(changes.iter().filter_map(|change| change.waited));
+            let is_wall = self.shared.clock == Clock::Wall;
+            let late = |at: u64| if is_wall { now().saturating_sub(at) } else { 0 };
+            progress
+                .waits
+                .record(changes.iter().filter_map(|change| Some(u64::from(change.waited?) + late(change.at))));
         }
         let watch = &self.watch;
         if let Some(sink) = &mut self.sinks.similar_items {

@@ -28,7 +28,7 @@ pub(crate) struct ResumeState {
 
 /// The output of a run.
 pub(crate) struct RunOutput {
-    /// Changes in no order.
+    /// Changes in no order, without how long they waited: that is not part of the output.
     pub(crate) changes: Vec<(Time, ListChange)>,
     pub(crate) chunks: Vec<SnapshotChunk>,
 }
@@ -78,7 +78,10 @@ pub(crate) fn run<K: SnapshotSink + 'static>(
         }
     })
     .unwrap();
-    let changes = std::mem::take(&mut *changes.lock().unwrap());
+    let mut changes: Vec<(Time, ListChange)> = std::mem::take(&mut *changes.lock().unwrap());
+    for (_, change) in &mut changes {
+        change.waited = None;
+    }
     let chunks = std::mem::take(&mut *chunks.lock().unwrap());
     RunOutput { changes, chunks }
 }

@@ -55,6 +55,11 @@ impl Boundaries {
         Some(tick)
     }
 
+    /// The first time that a tick at `time` takes together.
+    pub(super) fn since(&self, time: Time) -> Time {
+        self.range_of(time).map_or(time, |(since, _)| since)
+    }
+
     /// The coalesced times that contain `time`: the first one, and the tick that stands for them.
     fn range_of(&self, time: Time) -> Option<(Time, Time)> {
         let (since, tick) = self.coalesced.range(..=time).next_back()?;

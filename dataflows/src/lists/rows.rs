@@ -1,7 +1,8 @@
-//! The rows that this worker subscribes to, and when they changed.
+//! The rows that this worker subscribes to.
 
+use super::change_times::ChangeTimes;
 use crate::operators::{Dense, Ids, load_lines, slot_mut};
-use crate::{Diff, ItemId, Level, Logarithm, Time, UserId, ms_of};
+use crate::{Diff, ItemId, Level, Logarithm, UserId};
 
 /// Ids with a small value each: a similarity to 1,024, or a level to 15.
 #[derive(Debug, Default)]
@@ -68,13 +69,7 @@ pub(super) struct Row {
 pub(super) struct Rows {
     ids: Ids,
     rows: Vec<Row>,
-    /// By item: the last tick in which something changed that a list with the item in its profile depends on. Apart from the
-    /// rows, because it is all that a boundary reads of most of them.
-    changed: Vec<Time>,
-    /// By item: the slots of [`Rows::slot`] with such a change, as bits. Bit 0 is the slot of the last one, bit 1 the slot before.
-    slots: Vec<u64>,
-    /// Milliseconds of a slot.
-    slot: u64,
+    pub(super) changes: ChangeTimes,
     /// By user: the fine logarithm of the activity. Apart from the rows, because it is all that an evaluation reads of most users
     /// with whom it compares.
     activities: Vec<u32>,
@@ -85,12 +80,10 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// `refresh`: milliseconds from one boundary of a viewer to the next. All 64 slots are twice as long, because a run that is
-    /// late evaluates less often.
+    /// `refresh`: milliseconds from one boundary of a viewer to the next.
     pub(super) fn new(refresh: u64) -> Self {
-        let (ids, rows, changed, slots, activities, touched, release) = Default::default();
-        let slot = refresh.div_ceil(32).max(1);
-        Rows { ids, rows, changed, slots, slot, activities, touched, release }
+        let (ids, rows, activities, touched, release) = Default::default();
+        Rows { ids, rows, changes: ChangeTimes::new(refresh), activities, touched, release }
     }
 
     pub(super) fn ids(&self) -> &Ids {
@@ -100,38 +93,6 @@ impl Rows {
     #[inline]
     pub(super) fn get(&self, row: Dense) -> &Row {
         &self.rows[row as usize]
-    }
-
-    /// The last tick in which something changed that a list with the item in its profile depends on.
-    #[inline]
-    pub(super) fn last_change(&self, item: Dense) -> Time {
-        self.changed[item as usize]
-    }
-
-    /// The millisecond of the first change after `time`, rounded down to a slot; `None` if there is none. Changes in the slot of
-    /// `time` itself count only if there are no later ones: most of them came before.
-    pub(super) fn first_change_after(&self, item: Dense, time: Time) -> Option<u64> {
-        let last = self.changed[item as usize];
-        if last <= time {
-            return None;
-        }
-        let last_slot = ms_of(last) / self.slot;
-        let later = u32::try_from(last_slot - ms_of(time) / self.slot).unwrap_or(u32::MAX).min(u64::BITS);
-        let Some(unused) = u64::BITS.checked_sub(later).filter(|unused| *unused < u64::BITS) else {
-            return Some(ms_of(last));
-        };
-        let first = later - 1 - (self.slots[item as usize] << unused).leading_zeros();
-        Some((last_slot - u64::from(first)) * self.slot)
-    }
-
-    /// Records that something changed in this tick that a list with the item in its profile depends on.
-    fn mark_changed(&mut self, item: Dense, tick: Time) {
-        let (changed, slots) = (&mut self.changed[item as usize], &mut self.slots[item as usize]);
-        if *changed != tick {
-            let later = u32::try_from(ms_of(tick) / self.slot - ms_of(*changed) / self.slot).unwrap_or(u32::MAX);
-            *slots = slots.checked_shl(later).unwrap_or(0) | 1;
-            *changed = tick;
-        }
     }
 
     /// The fine logarithm of the activity of a user whose history is known here.
@@ -152,17 +113,16 @@ impl Rows {
 
     fn reserve(&mut self, dense: Dense) -> Dense {
         slot_mut(&mut self.rows, dense);
-        slot_mut(&mut self.changed, dense);
-        slot_mut(&mut self.slots, dense);
+        self.changes.reserve(dense);
         slot_mut(&mut self.activities, dense);
         dense
     }
 
     /// Applies an update of the similarity of two items.
-    pub(super) fn update_similar(&mut self, item: ItemId, other: ItemId, similarity: u16, diff: Diff, tick: Time) {
+    pub(super) fn update_similar(&mut self, item: ItemId, other: ItemId, similarity: u16, diff: Diff) {
         let (row, other) = (self.intern(item), self.intern(other));
         self.update_candidate(row, other, similarity, diff);
-        self.mark_changed(row, tick);
+        self.changes.mark(row);
     }
 
     /// Applies an update of the history of a user.
@@ -177,7 +137,7 @@ impl Rows {
     }
 
     /// Applies an update of the sample of an item.
-    pub(super) fn update_sample(&mut self, item: ItemId, user: UserId, level: Level, diff: Diff, tick: Time) {
+    pub(super) fn update_sample(&mut self, item: ItemId, user: UserId, level: Level, diff: Diff) {
         let (item, user) = (self.intern(item), self.intern_user(user));
         for (row, other) in [(item, user), (user, item)] {
             let sample = &mut self.rows[row as usize].sample;
@@ -186,18 +146,16 @@ impl Rows {
                 self.release.push(row);
             }
         }
-        self.mark_changed(item, tick);
+        self.changes.mark(item);
     }
 
     /// Marks the items that sample a user whose history changed. They are at most a history, whatever the popularity, and no
     /// viewer is touched.
-    pub(super) fn finish_updates(&mut self, tick: Time, highest_stair: u32, logarithm: &Logarithm) {
-        while let Some(user) = self.touched.pop() {
+    pub(super) fn finish_updates(&mut self, highest_stair: u32, logarithm: &Logarithm) {
+        for user in self.touched.drain(..) {
             let row = &self.rows[user as usize];
             self.activities[user as usize] = logarithm.fine(u64::from(highest_stair) * u64::from(row.levels));
-            for at in 0..row.sample.ids.len() {
-                self.mark_changed(self.rows[user as usize].sample.ids[at], tick);
-            }
+            row.sample.iter().for_each(|(item, _)| self.changes.mark(item));
         }
     }
 
@@ -234,7 +192,7 @@ impl Rows {
             let row = &mut self.rows[dense as usize];
             if row.references == 0 && row.candidates.is_empty() && row.sample.is_empty() {
                 *row = Row::default();
-                (self.changed[dense as usize], self.slots[dense as usize]) = (0, 0);
+                self.changes.forget(dense);
                 self.activities[dense as usize] = 0;
                 self.ids.release(dense);
             }
@@ -244,40 +202,5 @@ impl Rows {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.ids.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::first_of;
-
-    proptest! {
-        /// Compares with a list of all changes, as far back as the slots reach.
-        #[test]
-        fn finds_the_first_change_after_a_time(
-            refresh in prop::sample::select(vec![0_u64, 1, 15, 64, 160, 1_000]),
-            gaps in prop::collection::vec(0_u64..120, 1..60),
-            after in 0_u64..7_000,
-        ) {
-            let mut rows = Rows::new(refresh);
-            let item = rows.intern(7);
-            let mut changes = Vec::new();
-            for gap in gaps {
-                changes.push(changes.last().map_or(1_000, |last| last + gap));
-                rows.mark_changed(item, first_of(changes[changes.len() - 1]));
-            }
-            let first = changes.iter().find(|change| first_of(**change) > first_of(after)).copied();
-            let found = rows.first_change_after(item, first_of(after));
-            prop_assert_eq!(found.is_some(), first.is_some());
-            let Some(found) = found else { return Ok(()) };
-            let slot = |ms: u64| ms / rows.slot;
-            let last = changes[changes.len() - 1];
-            let known = |change: &u64| slot(*change) > slot(after) && slot(*change) + 63 >= slot(last);
-            let first = changes.into_iter().find(known).map_or(last, |first| slot(first) * rows.slot);
-            prop_assert_eq!(found, first);
-        }
     }
 }

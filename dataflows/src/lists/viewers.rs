@@ -33,13 +33,15 @@ pub(super) struct Viewer {
     pub(super) me: Dense,
     /// The history, in no order. Empty when the user leaves the audience.
     history: Vec<Entry>,
-    /// The tick of the last change of the history, or of the start of the output.
+    /// The tick of the first change of the history, or of the start of the output, after the last evaluation.
     changed: Time,
     /// The tick of the last evaluation; 0 before the first.
     evaluated: Time,
     /// The place among the viewers of its phase.
     slot: u32,
     is_due: bool,
+    /// Whether the last evaluation was at once, because the user acted.
+    at_once: bool,
 }
 
 impl Viewer {
@@ -54,19 +56,28 @@ impl Viewer {
         self.history.iter().copied().filter(|entry| entry.stair > 0)
     }
 
+    fn set_changed(&mut self, tick: Time) {
+        if self.changed <= self.evaluated {
+            self.changed = tick;
+        }
+    }
+
     /// Whether anything that the list depends on has changed since the last evaluation.
     #[inline]
     fn is_stale(&self, rows: &Rows) -> bool {
-        self.changed > self.evaluated || self.profile().any(|entry| rows.last_change(entry.item) > self.evaluated)
+        self.changed > self.evaluated || self.profile().any(|entry| rows.changes.last(entry.item) > self.evaluated)
     }
 
     /// The milliseconds since the first change after the last evaluation. A viewer without one has waited since it entered.
+    ///
+    /// An action changes the rows of its own items, so the interval of an evaluation at once has changes that it includes. One at a
+    /// boundary begins an interval.
     fn waited(&self, tick: Time, rows: &Rows) -> u32 {
         let items = self.profile().filter(|_| self.evaluated > 0);
-        let of_items = items.filter_map(|entry| rows.first_change_after(entry.item, self.evaluated));
+        let first_after = |entry: Entry| rows.changes.first_after(entry.item, self.evaluated, self.at_once);
         let own = (self.changed > self.evaluated).then_some(ms_of(self.changed));
-        let since = of_items.chain(own).min().unwrap_or(ms_of(tick));
-        u32::try_from(ms_of(tick).saturating_sub(since)).unwrap_or(u32::MAX)
+        let since = items.filter_map(first_after).chain(own).min();
+        since.map_or(0, |since| u32::try_from(ms_of(tick) - since).unwrap_or(u32::MAX))
     }
 }
 
@@ -98,7 +109,7 @@ impl Viewers {
         let id = self.viewer_of(user, rows);
         let entry = Entry { item: rows.intern(item.item), stair: item.stair, level: item.level };
         let viewer = &mut self.viewers[id as usize];
-        viewer.changed = tick;
+        viewer.set_changed(tick);
         if diff > 0 {
             viewer.history.push(entry);
             rows.add_reference(entry.item);
@@ -145,7 +156,7 @@ impl Viewers {
 
     /// The list of any viewer may have changed.
     pub(super) fn mark_changed(&mut self, tick: Time) {
-        self.viewers.iter_mut().for_each(|viewer| viewer.changed = tick);
+        self.viewers.iter_mut().for_each(|viewer| viewer.set_changed(tick));
     }
 
     /// Whether viewers are due.
@@ -159,7 +170,7 @@ impl Viewers {
         let viewer = &mut self.viewers[id as usize];
         let waited = (!at_once).then(|| viewer.waited(tick, rows));
         viewer.is_due = false;
-        viewer.evaluated = tick;
+        (viewer.evaluated, viewer.at_once) = (tick, at_once);
         Some((id, waited))
     }
 
@@ -199,7 +210,8 @@ impl Viewers {
         rows.add_reference(me);
         let phase = &mut self.phases[phase_of(user)];
         let slot = u32::try_from(phase.len()).expect("fewer viewers than 2^32");
-        let viewer = Viewer { user, me, history: Vec::new(), changed: 0, evaluated: 0, slot, is_due: false };
+        let viewer =
+            Viewer { user, me, history: Vec::new(), changed: 0, evaluated: 0, slot, is_due: false, at_once: false };
         let id = if let Some(id) = self.free.pop() {
             self.viewers[id as usize] = viewer;
             id
@@ -212,7 +224,7 @@ impl Viewers {
         id
     }
 
-    /// Those that are evaluated at once are marked first.
+    /// Callers mark viewers that are evaluated at once before those at a boundary: the first mark decides.
     fn mark_due(&mut self, id: ViewerId, at_once: bool) {
         if !std::mem::replace(&mut self.viewers[id as usize].is_due, true) {
             self.due.push((id, at_once));

@@ -120,9 +120,10 @@ impl<S: Copy + Ord> TopK<S> {
     }
 }
 
-/// Replaces `best` by the `k` best of `all`, in no order.
+/// Replaces `best` by the `k` best of `all`, in no order. Consumes `all` also if `k` is 0.
 ///
-/// Cost: a comparison with the worst that may still be among them. Ids are looked up only where scores are equal.
+/// Cost: a comparison of scores for each, amortised, and a selection for every `k` of them that may be among the best. Ids are
+/// looked up only where scores are equal.
 pub(crate) fn select_best<S: Copy + Ord>(
     all: impl Iterator<Item = Ranked<S>>,
     k: usize,

@@ -37,8 +37,8 @@ Examples:
   deltarec bench kafka --users 10000 --items 2000 --rates 1000,10000 --seconds 30 --json kafka.json
 
 One event in ten is a probe: a new user views an item with many events. The list of a new user results from that event \
-alone, so the consumer can match a change with its event. Latency is measured from the schedule (open loop). `others' lists, \
-age` is the time that an effect of others waits for a list to follow, within the run. `busy` is the share of all cores in use \
+alone, so the consumer can match a change with its event. Latency is measured from the schedule (open loop). `effects of \
+others` is how long what other viewers did waits until a list follows. `busy` is the share of all cores in use \
 by all processes, including the broker. A broker that has just started compiles its code for half a minute: warm it up.";
 
 #[derive(Debug, Args)]
@@ -52,13 +52,13 @@ pub(super) struct KafkaArgs {
     /// Seconds of each rate that are recorded
     #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Seconds of each rate before them that are not
+    /// Warm-up of each rate in seconds, not recorded
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
     warm_up: u64,
     /// Users in the audience at each rate, beside the probes: a share of all users, or `all`
     #[arg(long, value_name = "SHARE", default_value = "10%")]
     audience: AudienceShare,
-    /// Events loaded before each rate, as if they had come at this rate until now
+    /// Events loaded before each rate, with timestamps spaced at that rate
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     preload: u64,
     /// Events of the replay between topics and between files; 0 for no replay
@@ -82,12 +82,12 @@ struct KafkaStep {
     arrived: u64,
     /// Changed lists per second.
     changes: u64,
-    /// Users in the audience at the end.
+    /// Users in the audience at the end, probes included.
     audience: u64,
     /// Share of the cores of the machine in use by all processes.
     busy: Option<f64>,
     change_ms: KafkaLatency,
-    /// Age of the effects of others when lists followed them.
+    /// How long the effects of others waited until a list followed.
     others_ms: KafkaLatency,
     broker_ms: KafkaLatency,
 }
@@ -135,11 +135,19 @@ pub(super) fn main(args: &KafkaArgs, stop: &Stop) -> Result<(), Failure> {
             // The simulation's rate sets the time of its events, and so the span in which the audience acts.
             let options = Options { rate, ..options.clone() };
             let span = args.audience.span(&options, &config, args.preload)?;
+            if span.is_some_and(|span| span * rate / 1_000 > args.preload) {
+                return Err(Failure::Usage(anyhow!(
+                    "--preload {} has too few events for --audience {} at {rate} events/s: raise it or lower the audience",
+                    args.preload,
+                    args.audience
+                )));
+            }
             let mut config = args.common.with_audience(span)?;
             config.kafka.delivery = delivery;
             let mut live = LiveRun::start(args, &options, &broker, &config, stop).map_err(Failure::Running)?;
-            let step = live.measure(rate, args, name).map_err(Failure::Running)?;
+            let step = live.measure(rate, args, name, stop).map_err(Failure::Running)?;
             live.finish().map_err(Failure::Running)?;
+            let Some(step) = step else { break };
             console::say(&format!(
                 "{name}, {} events/s: p50 {:.2} ms, p99 {:.2} ms",
                 step.rate, step.change_ms.p50, step.change_ms.p99
@@ -160,7 +168,7 @@ fn print_tables(steps: &[KafkaStep], replays: &[ReplayRun]) -> Result<(), Failur
     for step in steps {
         for (what, latency) in [
             ("event to own change", &step.change_ms),
-            ("others' lists, age", &step.others_ms),
+            ("effects of others", &step.others_ms),
             ("broker alone", &step.broker_ms),
         ] {
             let KafkaLatency { p50, p90, p99, p999, max } = latency;
@@ -272,7 +280,14 @@ impl LiveRun {
     }
 
     /// Produces events at a fixed rate, each when it is due, whether or not the run keeps up.
-    fn measure(&mut self, rate: u64, args: &KafkaArgs, delivery: &'static str) -> anyhow::Result<KafkaStep> {
+    /// `None` if it was stopped.
+    fn measure(
+        &mut self,
+        rate: u64,
+        args: &KafkaArgs,
+        delivery: &'static str,
+        stop: &Stop,
+    ) -> anyhow::Result<Option<KafkaStep>> {
         let echo_stop = Stop::default();
         let echo = self.start_echo(Duration::from_secs(args.warm_up), &echo_stop)?;
         let mut producer = self.clients.producer()?;
@@ -280,10 +295,10 @@ impl LiveRun {
         let (mut changes, mut time) = (0, None);
         let mut probes = 0;
         let mut item = String::new();
-        for number in 0..first + rate * args.seconds {
+        for number in (0..first + rate * args.seconds).take_while(|_| !stop.is_set()) {
             if number == first {
                 (changes, time) = (self.progress.changes.load(Relaxed), MachineTime::now());
-                drop(self.progress.waits.take());
+                self.progress.waits.reset();
             }
             let due = start + Duration::from_nanos(number * 1_000_000_000 / rate);
             while Instant::now() < due {
@@ -312,11 +327,13 @@ impl LiveRun {
         let busy = time.zip(MachineTime::now()).map(|(before, now)| now.busy_since(&before));
         let (changes, audience) = (self.progress.changes.load(Relaxed) - changes, self.progress.audience.load(Relaxed));
         let others = Percentiles::of(&self.progress.waits.take(), 1.0);
-        self.wait_for_probes();
+        if !stop.is_set() {
+            self.wait_for_probes();
+        }
         echo_stop.set();
         let broker = echo.join().map_err(|_| anyhow!("the round-trip thread panicked"))?;
         let latencies = locked(&self.latencies);
-        Ok(KafkaStep {
+        Ok((!stop.is_set()).then(|| KafkaStep {
             delivery,
             rate,
             probes,
@@ -327,7 +344,7 @@ impl LiveRun {
             change_ms: KafkaLatency::of(&latencies.percentiles()),
             others_ms: KafkaLatency::of(&others),
             broker_ms: KafkaLatency::of(&broker.percentiles()),
-        })
+        }))
     }
 
     /// Waits while probes arrive, so that a run that is behind is measured to its end. Probes of items without similar items

@@ -160,12 +160,12 @@ pub(super) struct StepResult {
     /// Same rate while snapshots were taken.
     snapshots: Option<WithSnapshots>,
     all: Percentiles,
-    /// Events that changed the list of their own user.
+    /// Events whose user has a new list when they are completed.
     own: Percentiles,
     joining: Percentiles,
     staying: Percentiles,
     leaving: Percentiles,
-    /// Changes that followed what others did: how long the first of these effects had waited, in the time of the events.
+    /// Changes that followed what others did: how long the first of these effects had waited. In the time of the events.
     others: Percentiles,
 }
 
@@ -227,7 +227,7 @@ impl LatencyResult {
                 ("joining", &step.joining),
                 ("staying", &step.staying),
                 ("leaving", &step.leaving),
-                ("others' lists, age", &step.others),
+                ("effects of others", &step.others),
             ] {
                 let cells = [grouped(step.rate), kind.to_owned(), grouped(latencies.count)];
                 kinds.row(cells.into_iter().chain(latencies.cells()));

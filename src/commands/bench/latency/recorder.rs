@@ -86,6 +86,9 @@ impl Sink for LatencyRecorder {
             let flushed = std::mem::take(&mut self.flushed);
             let index = |event: u64| usize::try_from(event).expect("an index of events in memory");
             step.complete(index(from)..index(until), now, &flushed);
+            if step.pace.is_some_and(|pace| index(from) < pace.warm_up && pace.warm_up <= index(until)) {
+                self.progress.waits.reset();
+            }
         }
         Ok(())
     }

@@ -229,7 +229,6 @@ impl Scheduler<'_> {
         let prepared = self.prepare(rate * seconds)?;
         let warm_up = usize::try_from(rate * WARM_UP).expect("a number of events in memory");
         let (cpu, changes) = (cpu_seconds(), self.progress.changes.load(Relaxed));
-        drop(self.progress.waits.take());
         let start = Instant::now() + LEAD_TIME;
         let step = self.send(prepared, Some(Pace { start, rate, warm_up }));
         if !self.wait(&step) {
