@@ -53,7 +53,7 @@ type Lag = Vec<(String, BTreeMap<i32, u64>)>;
 /// Most partitions listed with their lag. The sum includes all.
 const LISTED_PARTITIONS: usize = 8;
 
-/// Time over which percentiles of waits are taken, at least.
+/// The least time that percentiles of waits are of.
 const WAITS_EVERY: Duration = Duration::from_secs(2);
 
 /// Display of the progress.
@@ -90,12 +90,10 @@ impl Show {
         let (end, ended) = bounded::<()>(0);
         reporter.spawn(Part::Display, tracing::error_span!("progress"), move || {
             let mut rate = Rate { at: Instant::now(), events: 0 };
-            let mut waits = progress.waits.take();
-            let mut number = 0;
+            let (mut waits, mut taken) = (progress.waits.take(), Instant::now());
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                number += 1;
-                if every * number >= WAITS_EVERY {
-                    (number, waits) = (0, progress.waits.take());
+                if taken.elapsed() >= WAITS_EVERY {
+                    (waits, taken) = (progress.waits.take(), Instant::now());
                 }
                 let line = progress.line(rate.per_second(progress.events.load(Relaxed)), &waits);
                 match self {

@@ -150,11 +150,10 @@ impl Writer {
             let at_once = changes.iter().filter(|change| change.waited.is_none()).count();
             progress.changes.fetch_add(named.len() as u64, Relaxed);
             progress.at_once.fetch_add(at_once as u64, Relaxed);
-            let is_wall = self.shared.clock == Clock::Wall;
-            let late = |at: u64| if is_wall { now().saturating_sub(at) } else { 0 };
-            progress
-                .waits
-                .record(changes.iter().filter_map(|change| Some(u64::from(change.waited?) + late(change.at))));
+            // By the event clock it means nothing when a change is written.
+            let written = if self.shared.clock == Clock::Wall { now() } else { 0 };
+            let waited = |change: &ListChange| Some(u64::from(change.waited?) + written.saturating_sub(change.at));
+            progress.waits.record(changes.iter().filter_map(waited));
         }
         let watch = &self.watch;
         if let Some(sink) = &mut self.sinks.similar_items {

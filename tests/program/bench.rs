@@ -80,7 +80,7 @@ fn latency_completes_steps_and_detects_overload() {
         assert!(done.stdout.contains("saturation: 300 events/s"));
     }
     for part in
-        ["p99.9 ms", "CPU us/ev", "changing the own list", "effects of others", "leaving", "1 worker, audience 10% ("]
+        ["p99.9 ms", "CPU us/ev", "own list changed", "effects of others", "leaving", "1 worker, audience 10% ("]
     {
         assert!(done.stdout.contains(part), "{part:?} is missing in:\n{}", done.stdout);
     }

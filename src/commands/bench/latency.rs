@@ -223,7 +223,7 @@ impl LatencyResult {
         let mut kinds = Table::new("offered/s|events|count|p50 ms|p90 ms|p99 ms|p99.9 ms|max ms".split('|'));
         for step in self.steps.iter().filter(|step| step.verdict == Verdict::Held) {
             for (kind, latencies) in [
-                ("changing the own list", &step.own),
+                ("own list changed", &step.own),
                 ("joining", &step.joining),
                 ("staying", &step.staying),
                 ("leaving", &step.leaving),
