@@ -1,10 +1,11 @@
-//! The vocabulary on the wire: [`Event`] in; [`Change`] and [`Similar`] out; [`Rejected`] for records that are not
-//! accepted; and the rules that every part of the system shares: valid names, the 64-bit id of a name ([`IdKey`]), its
-//! key group, the key of a list ([`ListKey`]), the level of an action ([`Levels`]), and what messages show of the text of
-//! users ([`shown`], [`redact_uris`]).
+//! The vocabulary on the wire: [`Event`] and catalogue records ([`Statement`]) in; [`Change`] and [`Similar`] out;
+//! [`Rejected`] for records that are not accepted; and the rules that every part of the system shares: valid names, the
+//! 64-bit id of a name ([`IdKey`]), its key group, the key of a list ([`ListKey`]), the level of an action ([`Levels`]), and
+//! what messages show of the text of users ([`shown`], [`redact_uris`]).
 //!
 //! Types and validation only: no input or output, no clock, no graph.
 
+mod catalogue;
 mod change;
 mod event;
 mod id;
@@ -20,6 +21,7 @@ mod secret_file;
 mod shown;
 mod similar;
 
+pub use catalogue::{Availability, FieldValue, ItemField, Statement, canonical_category};
 pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts, looks_like_seconds};
 pub use id::{IdEntry, IdHashState, IdHasher, IdMap, KEY_GROUPS, key_group, mix, shrink_if_sparse, spread};
