@@ -26,7 +26,7 @@ pub use self::loading::Loading;
 use self::snapshots::SnapshotProgress;
 use self::user_states::UserStates;
 use crate::gauges::{Gauges, add};
-use crate::operators::{StageBuilder, earlier};
+use crate::operators::{CoalescedTicks, StageBuilder, earlier};
 use crate::{Collection, Config, Forgotten, ItemId, Level, ProfileItem, Scope, SnapshotSink, Time, UserId, first_of};
 
 /// An event as the graph takes it: validated, its action mapped to a level, its names to ids. 40 bytes.
@@ -137,8 +137,7 @@ pub fn interactions<'scope>(
     let loading = Loading::default();
     let mut states = UserStates::new(config.clone(), snapshots, loading.clone());
     let mut barriers_by_tick: BTreeMap<Time, Vec<Barrier>> = BTreeMap::new();
-    // Ticks that stand for all times from the key on.
-    let mut coalesced: BTreeMap<Time, Time> = BTreeMap::new();
+    let mut coalesced = CoalescedTicks::default();
     let mut end = Time::MAX;
     let mut in_flight = InFlight::default();
 
@@ -146,7 +145,7 @@ pub fn interactions<'scope>(
         for (time, batches) in barriers.take_all() {
             for WorkerBarrier { barrier, .. } in batches.into_iter().flatten() {
                 match barrier {
-                    Barrier::Coalesce { tick } => drop(coalesced.insert(time, tick)),
+                    Barrier::Coalesce { tick } => coalesced.insert(time, tick),
                     Barrier::End => end = time,
                     barrier => barriers_by_tick.entry(time).or_default().push(barrier),
                 }
@@ -159,10 +158,10 @@ pub fn interactions<'scope>(
                 activator.activate();
                 break;
             }
-            let due = next_due(&states, end).map(|due| coalesced_time(&coalesced, due));
+            let due = next_due(&states, end).map(|due| coalesced.tick_of(due));
             let arrived = earlier(events.first(), barriers_by_tick.keys().next().copied());
             let Some(time) = earlier(arrived, due).filter(|time| *time < upper) else {
-                coalesced.retain(|_, tick| *tick >= upper);
+                coalesced.forget_before(upper);
                 break;
             };
             let mut emitted = 0;
@@ -212,12 +211,6 @@ const SNAPSHOT_BUDGET: usize = 1_000;
 /// The time at which something happens without input, before the end.
 fn next_due(states: &UserStates, end: Time) -> Option<Time> {
     states.next_due().map(first_of).filter(|due| *due < end)
-}
-
-/// The tick in which something due at `due` happens: `due`, unless a coalesced range contains it.
-fn coalesced_time(coalesced: &BTreeMap<Time, Time>, due: Time) -> Time {
-    let tick = coalesced.range(..=due).next_back().map(|(_, tick)| *tick);
-    tick.filter(|tick| *tick >= due).unwrap_or(due)
 }
 
 /// Ticks emitted and not yet processed by all operators downstream.

@@ -7,6 +7,7 @@
 //! - [`Ids`] numbers ids densely, and `prefetch` loads scattered entries of them together.
 
 mod capabilities;
+mod coalesced;
 mod dense;
 mod in_order;
 mod prefetch;
@@ -16,6 +17,7 @@ mod top_k;
 mod totals;
 
 pub(crate) use self::capabilities::earlier;
+pub(crate) use self::coalesced::CoalescedTicks;
 pub use self::dense::{Dense, Ids};
 pub(crate) use self::dense::{RecentIds, slot_mut};
 pub(crate) use self::in_order::map_in_order;

@@ -1,7 +1,6 @@
 //! When the viewers of a phase are evaluated although they did nothing (docs/semantics.md, "Freshness").
 
-use std::collections::BTreeMap;
-
+use crate::operators::CoalescedTicks;
 use crate::similarity::quantise::PHASES;
 use crate::{MAX_MS, Time, first_of, ms_of};
 
@@ -19,8 +18,7 @@ pub(super) struct Boundaries {
     settled: Vec<Time>,
     /// The last tick with a change.
     changed: Time,
-    /// Ticks that stand for all times from the key on.
-    coalesced: BTreeMap<Time, Time>,
+    coalesced: CoalescedTicks,
     /// The first time at which a phase that is not settled has a boundary.
     due: Option<Time>,
     has_ended: bool,
@@ -29,7 +27,15 @@ pub(super) struct Boundaries {
 impl Boundaries {
     pub(super) fn new(refresh: u64) -> Self {
         let (next, settled) = (vec![0; PHASES as usize], vec![0; PHASES as usize]);
-        Boundaries { refresh, next, settled, changed: 0, coalesced: BTreeMap::new(), due: None, has_ended: false }
+        Boundaries {
+            refresh,
+            next,
+            settled,
+            changed: 0,
+            coalesced: CoalescedTicks::default(),
+            due: None,
+            has_ended: false,
+        }
     }
 
     /// All phases.
@@ -39,7 +45,7 @@ impl Boundaries {
 
     /// All times from `since` to `tick` are one tick.
     pub(super) fn coalesce(&mut self, since: Time, tick: Time) {
-        self.coalesced.retain(|_, end| *end >= since);
+        self.coalesced.forget_before(since);
         self.coalesced.insert(since, tick);
     }
 
@@ -50,20 +56,12 @@ impl Boundaries {
 
     /// The next tick that takes place because of a boundary.
     pub(super) fn due(&self) -> Option<Time> {
-        let due = self.due.filter(|_| !self.has_ended)?;
-        let (_, tick) = self.range_of(due).unwrap_or((due, due));
-        Some(tick)
+        self.due.filter(|_| !self.has_ended).map(|due| self.coalesced.tick_of(due))
     }
 
     /// The first time that a tick at `time` takes together.
     pub(super) fn since(&self, time: Time) -> Time {
-        self.range_of(time).map_or(time, |(since, _)| since)
-    }
-
-    /// The coalesced times that contain `time`: the first one, and the tick that stands for them.
-    fn range_of(&self, time: Time) -> Option<(Time, Time)> {
-        let (since, tick) = self.coalesced.range(..=time).next_back()?;
-        (*tick >= time).then_some((*since, *tick))
+        self.coalesced.range_of(time).0
     }
 
     /// Advances to `time`, which must be later than all before, and returns the phases whose viewers must be looked at.
@@ -73,11 +71,11 @@ impl Boundaries {
             self.changed = time;
         }
         if self.refresh == 0 {
-            self.coalesced.clear();
+            self.coalesced.forget_before(time);
             return if has_changed { Self::phases() } else { Vec::new() };
         }
         // Boundaries before `since` had ticks of their own, or were quiet.
-        let (since, tick) = self.range_of(time).unwrap_or((time, time));
+        let (since, tick) = self.coalesced.range_of(time);
         let mut reached = Vec::new();
         if time == tick {
             for phase in 0..PHASES {
@@ -93,7 +91,7 @@ impl Boundaries {
                     self.settled[at] = tick;
                 }
             }
-            self.coalesced.retain(|_, end| *end > tick);
+            self.coalesced.forget_before(tick + 1);
         }
         let unsettled = (0..PHASES as usize).filter(|at| self.settled[*at] < self.changed);
         self.due = unsettled.map(|at| first_of(self.next[at])).min();
