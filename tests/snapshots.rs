@@ -24,7 +24,7 @@ struct SlowSink {
     asked: std::cell::Cell<usize>,
 }
 
-impl SnapshotSink for SlowSink {
+impl SnapshotSink<Event> for SlowSink {
     fn begin(&mut self, _snapshot: u64, _changed: &Groups) {
         self.asked.set(0);
     }
@@ -39,7 +39,7 @@ impl SnapshotSink for SlowSink {
         !self.asked.get().is_multiple_of(97)
     }
 
-    fn push(&mut self, chunk: SnapshotChunk) {
+    fn push(&mut self, chunk: SnapshotChunk<Event>) {
         self.chunks.lock().unwrap().push(chunk);
     }
 }
@@ -130,9 +130,9 @@ proptest! {
         let whole = run(&params, &all, Some(cut), None, workers);
         let boundary = all[..=cut].iter().fold(0, |last, tick| next(last, tick.at));
         let at = ms_of(boundary);
-        let mut events: Vec<Event> = whole.chunks.iter().flat_map(|chunk| chunk.events.clone()).collect();
+        let mut events: Vec<Event> = whole.chunks.iter().flat_map(|chunk| chunk.rows.clone()).collect();
         for chunk in &whole.chunks {
-            prop_assert!(chunk.events.iter().all(|event| key_group(event.user) == chunk.group));
+            prop_assert!(chunk.rows.iter().all(|event| key_group(event.user) == chunk.group));
         }
         events.sort_by_key(|event| (event.user, event.item, event.ts, event.level));
         let unique = events.len();

@@ -93,7 +93,7 @@ fn compare(
 /// Collects all chunks of a snapshot.
 struct CollectingSink(Chunks);
 
-impl SnapshotSink for CollectingSink {
+impl SnapshotSink<Event> for CollectingSink {
     fn begin(&mut self, _snapshot: u64, _changed: &Groups) {}
 
     fn wanted(&self, _snapshot: u64) -> Option<Groups> {
@@ -104,7 +104,7 @@ impl SnapshotSink for CollectingSink {
         true
     }
 
-    fn push(&mut self, chunk: SnapshotChunk) {
+    fn push(&mut self, chunk: SnapshotChunk<Event>) {
         self.0.lock().unwrap().push(chunk);
     }
 }
@@ -121,7 +121,7 @@ fn run(
     resume: Option<ResumeState>,
     workers: usize,
     snapshot: bool,
-) -> (Vec<ListChange>, Vec<SnapshotChunk>) {
+) -> (Vec<ListChange>, Vec<SnapshotChunk<Event>>) {
     let event = |(ev, room): &RoomEvent| {
         let scope = room.as_ref().map(|room| Scope::new(id64(&trending_in(room))));
         Event { scope, ..event(ev) }
@@ -221,7 +221,7 @@ proptest! {
         let cut = cut.index(all.len());
         let (before, chunks) = run(&config, &all[..=cut], None, workers, true);
         let at = all[cut].at;
-        let events = chunks.into_iter().flat_map(|chunk| chunk.events).collect();
+        let events = chunks.into_iter().flat_map(|chunk| chunk.rows).collect();
         let resume = ResumeState { events, at, lists: durable::lists(&before) };
         let resumed = run(&config, &all[cut + 1..], Some(resume), workers_after, false).0;
         let whole = run(&config, &all, None, workers, false).0;

@@ -7,9 +7,9 @@ use timely::dataflow::{ProbeHandle, Stream};
 use crate::audience::{profile_subscriptions, row_subscriptions};
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Evaluations, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListInputs, Loading,
-    Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes, compared_users,
-    evaluated_rows, interactions, lists, row_changes, similar_items, trending,
+    Collection, Config, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListInputs,
+    Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes,
+    compared_users, evaluated_rows, interactions, lists, row_changes, similar_items, trending,
 };
 
 /// The outputs of the graph.
@@ -44,7 +44,7 @@ pub struct Recommendations<'scope> {
 pub fn recommendations<'scope>(
     inputs: InputStreams<'scope>,
     config: &Config,
-    snapshots: Option<Box<dyn SnapshotSink>>,
+    snapshots: Option<Box<dyn SnapshotSink<Event>>>,
 ) -> Recommendations<'scope> {
     let probe = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());

@@ -121,7 +121,7 @@ pub fn interactions<'scope>(
     config: &Config,
     downstream: &ProbeHandle<Time>,
     gauges: &Arc<Gauges>,
-    snapshots: Option<Box<dyn SnapshotSink>>,
+    snapshots: Option<Box<dyn SnapshotSink<Event>>>,
 ) -> Interactions<'scope> {
     let mut builder = StageBuilder::new("Interactions", events.scope());
     let activator = builder.activator.clone();

@@ -19,7 +19,7 @@
 //! | --- | --- |
 //! | [`config`], [`types`], [`time`] | parameters; ids, lists and collections; timestamps |
 //! | [`operators`] | parts that the stages share; the stages, one function each, for tests and measurements |
-//! | [`snapshot`] | how the retained events leave the graph while it runs |
+//! | [`snapshot`] | how the retained events and records leave the graph while it runs |
 //! | [`blend`] | fills up a personal list when it is read |
 //! | [`gauges`] | state sizes and work counters |
 //!
@@ -38,6 +38,7 @@ pub mod time;
 pub mod types;
 
 mod audience;
+mod catalogue;
 mod changes;
 mod driver;
 mod graph;
@@ -49,6 +50,7 @@ mod row_changes;
 mod similarity;
 mod trending;
 
+pub use catalogue::ItemRecord;
 pub use changes::ListChange;
 pub use config::{Audience, Config};
 pub use driver::{Driver, DriverError};

@@ -10,6 +10,14 @@ pub fn key_group(user: u64) -> u8 {
     (user >> 56) as u8
 }
 
+/// Number of groups of items in which a snapshot keeps the catalogue.
+pub const CATALOGUE_GROUPS: usize = 16;
+
+/// The group of an item in the catalogue: the top four bits of its id64.
+pub fn catalogue_group(item: u64) -> u8 {
+    (item >> 60) as u8
+}
+
 /// Spreads a number over 64 bits: multiplies by 2^64 divided by the golden ratio, which is odd, so no two numbers collide.
 /// Only the high bits depend on all bits of the number.
 #[inline]

@@ -24,7 +24,10 @@ mod similar;
 pub use catalogue::{Availability, FieldValue, ItemField, Statement, canonical_category};
 pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts, looks_like_seconds};
-pub use id::{IdEntry, IdHashState, IdHasher, IdMap, KEY_GROUPS, key_group, mix, shrink_if_sparse, spread};
+pub use id::{
+    CATALOGUE_GROUPS, IdEntry, IdHashState, IdHasher, IdMap, KEY_GROUPS, catalogue_group, key_group, mix,
+    shrink_if_sparse, spread,
+};
 pub use id_key::{Fingerprint, IdKey, ShortKey, id64};
 pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL, WATCH};
 pub use list_key::{ListKey, RESERVED, TRENDING, trending_in};

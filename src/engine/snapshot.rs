@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use connectors::SourcePosition;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use dataflows::Event;
 use dataflows::snapshot::SnapshotChunk;
 use dataflows::time::{Time, first_of, ms_of};
 use jiff::Timestamp;
@@ -100,7 +101,7 @@ pub(super) enum SnapshotMessage {
     /// Coordinator to worker: groups that changed on any worker. A file has the rows of all workers, so all must send.
     Wanted { snapshot: u64, groups: Vec<u8> },
     /// Worker to coordinator: rows of a wanted group.
-    Interactions(SnapshotChunk),
+    Interactions(SnapshotChunk<Event>),
     /// Coordinator to a worker of another process: one of its chunks was processed.
     Taken,
 }

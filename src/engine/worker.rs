@@ -11,7 +11,7 @@ use dataflows::operators::RowChange;
 use dataflows::snapshot::SnapshotSink;
 use dataflows::time::Time;
 use dataflows::types::Forgotten;
-use dataflows::{Config, GraphInput, ListChange, recommendations};
+use dataflows::{Config, Event, GraphInput, ListChange, recommendations};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
@@ -86,7 +86,7 @@ pub(super) fn build(
     let index = worker.next_dataflow_index();
     let graph = worker.dataflow_named("deltarec", |scope| {
         let (input, streams) = GraphInput::new(scope, durability.resumes);
-        let snapshots = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink>);
+        let snapshots = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<Event>>);
         let graph = recommendations(streams, config, snapshots);
         let gauges = graph.gauges;
         all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));

@@ -30,15 +30,15 @@ pub(crate) struct ResumeState {
 pub(crate) struct RunOutput {
     /// Changes in no order, without how long they waited: that is not part of the output.
     pub(crate) changes: Vec<(Time, ListChange)>,
-    pub(crate) chunks: Vec<SnapshotChunk>,
+    pub(crate) chunks: Vec<SnapshotChunk<Event>>,
 }
 
 /// Chunks of a snapshot, from all workers.
-pub(crate) type Chunks = Arc<Mutex<Vec<SnapshotChunk>>>;
+pub(crate) type Chunks = Arc<Mutex<Vec<SnapshotChunk<Event>>>>;
 
 /// Runs all ticks. With `snapshot_after` a snapshot is taken of the tick with that index, while the next ones continue.
 /// `sink` makes the snapshot sink of a worker.
-pub(crate) fn run<K: SnapshotSink + 'static>(
+pub(crate) fn run<K: SnapshotSink<Event> + 'static>(
     config: &Config,
     ticks: Vec<EventTick>,
     snapshot_after: Option<usize>,

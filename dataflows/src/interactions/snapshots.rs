@@ -10,7 +10,7 @@ use crate::{Event, Groups, SnapshotChunk, SnapshotSink, Time, UserId};
 
 /// Takes the snapshots of one worker. Without a sink it records nothing.
 pub(super) struct Snapshots {
-    sink: Option<Box<dyn SnapshotSink>>,
+    sink: Option<Box<dyn SnapshotSink<Event>>>,
     /// Tick of the last change of each group on this worker; 0 if it never changed.
     changed: [Time; KEY_GROUPS],
     /// Whether a snapshot is being loaded. What it brings, and what of it has expired, does not change the files.
@@ -45,7 +45,7 @@ pub(super) enum SnapshotProgress {
 const SLICE_COST: usize = 10;
 
 impl Snapshots {
-    pub(super) fn new(sink: Option<Box<dyn SnapshotSink>>) -> Self {
+    pub(super) fn new(sink: Option<Box<dyn SnapshotSink<Event>>>) -> Self {
         Snapshots { sink, changed: [0; KEY_GROUPS], loading: false, running: None }
     }
 
@@ -115,7 +115,7 @@ impl Snapshots {
                 return SnapshotProgress::Blocked;
             }
             let chunk = running.next_chunk(users);
-            budget = budget.saturating_sub(chunk.events.len() + SLICE_COST);
+            budget = budget.saturating_sub(chunk.rows.len() + SLICE_COST);
             sink.push(chunk);
         }
         self.running = None;
@@ -128,7 +128,7 @@ impl RunningSnapshot {
         self.wanted.is_none_or(|wanted| wanted[slice / SLICES_PER_GROUP])
     }
 
-    fn next_chunk(&mut self, users: &UserTable) -> SnapshotChunk {
+    fn next_chunk(&mut self, users: &UserTable) -> SnapshotChunk<Event> {
         let slice = self.next_slice;
         self.next_slice += 1;
         let mut events = self.early.remove(&slice).unwrap_or_default();
@@ -142,7 +142,7 @@ impl RunningSnapshot {
         SnapshotChunk {
             snapshot: self.number,
             group: (slice / SLICES_PER_GROUP) as u8,
-            events,
+            rows: events,
             last: self.next_slice.is_multiple_of(SLICES_PER_GROUP),
         }
     }

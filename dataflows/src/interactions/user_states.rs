@@ -42,7 +42,7 @@ pub(super) struct UserStates {
 }
 
 impl UserStates {
-    pub(super) fn new(config: Config, sink: Option<Box<dyn SnapshotSink>>, loading: Loading) -> Self {
+    pub(super) fn new(config: Config, sink: Option<Box<dyn SnapshotSink<Event>>>, loading: Loading) -> Self {
         UserStates {
             trends: config.trending.map(Trends::new),
             config,

@@ -120,11 +120,11 @@ impl SnapshotCoordinator {
     }
 
     /// Adds rows to those of their group.
-    fn append(&mut self, chunk: &SnapshotChunk) {
+    fn append(&mut self, chunk: &SnapshotChunk<dataflows::Event>) {
         const RETAINED: &str = "names are retained while a snapshot is taken";
         let rows = self.rows.entry(chunk.group).or_default();
         let names = &self.shared.names;
-        for &dataflows::Event { user, item, ts, level, scope } in &chunk.events {
+        for &dataflows::Event { user, item, ts, level, scope } in &chunk.rows {
             if !rows.push_known(user, item, ts, level) {
                 // The reader and the writer need the names too, so they are locked only for names that are new here.
                 let (users, items, trending) = (names.users(), names.items(), names.trending());

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crossbeam_channel::Sender;
+use dataflows::Event;
 use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
 use schema::KEY_GROUPS;
 
@@ -76,7 +77,7 @@ impl SnapshotParticipant {
     }
 }
 
-impl SnapshotSink for SnapshotParticipant {
+impl SnapshotSink<Event> for SnapshotParticipant {
     fn begin(&mut self, snapshot: u64, changed: &Groups) {
         faults::hit_infallible("graph.snapshot");
         let groups = (0..=u8::MAX).zip(changed).filter(|(_, changed)| **changed).map(|(group, _)| group).collect();
@@ -94,7 +95,7 @@ impl SnapshotSink for SnapshotParticipant {
         }
     }
 
-    fn push(&mut self, chunk: SnapshotChunk) {
+    fn push(&mut self, chunk: SnapshotChunk<Event>) {
         if let Route::Remote { unacknowledged, .. } = &mut self.0.borrow_mut().route {
             *unacknowledged += 1;
         }
@@ -113,8 +114,8 @@ mod tests {
         (SnapshotLink { requests, replies: unbounded().1 }, received)
     }
 
-    fn chunk() -> SnapshotChunk {
-        SnapshotChunk { snapshot: 7, group: 0, events: Vec::new(), last: false }
+    fn chunk() -> SnapshotChunk<Event> {
+        SnapshotChunk { snapshot: 7, group: 0, rows: Vec::new(), last: false }
     }
 
     #[test]
