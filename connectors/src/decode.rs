@@ -12,7 +12,11 @@ pub(crate) trait Decoder<R: Record>: Send {
     /// Decodes a record without its newline and appends what it contains to `into`: nothing for a blank line, and one record
     /// of kind `R` for each element if a column is in an array. Elements that are valid are appended even if others are not;
     /// the first error is the result. In a stream, the record is the one that [`Framing::find_end`] found last.
-    fn decode(&mut self, record: &[u8], received: Received, into: &mut Batch<R>) -> Result<(), Reason>;
+    fn decode(&mut self, record: &[u8], received: Received<'_>, into: &mut Batch<R>) -> Result<(), Reason>;
+
+    /// Appends what a record of a topic without a value (a tombstone) means.
+    #[cfg(feature = "kafka")]
+    fn decode_tombstone(&mut self, received: Received<'_>, into: &mut Batch<R>) -> Result<(), Reason>;
 }
 
 /// A format with the mapping of a kind of record.
@@ -30,7 +34,7 @@ impl<R: Record, F> RecordDecoder<R, F> {
 }
 
 impl<R: Record, F: Format> Decoder<R> for RecordDecoder<R, F> {
-    fn decode(&mut self, record: &[u8], received: Received, into: &mut Batch<R>) -> Result<(), Reason> {
+    fn decode(&mut self, record: &[u8], received: Received<'_>, into: &mut Batch<R>) -> Result<(), Reason> {
         let RecordDecoder { mapping, scratch, format } = self;
         let mut mapped = Ok(());
         format.decode(record, &mut |values| match mapping.map(values, scratch, received) {
@@ -39,6 +43,12 @@ impl<R: Record, F: Format> Decoder<R> for RecordDecoder<R, F> {
             Err(_) => {}
         })?;
         mapped
+    }
+
+    #[cfg(feature = "kafka")]
+    fn decode_tombstone(&mut self, received: Received<'_>, into: &mut Batch<R>) -> Result<(), Reason> {
+        into.push(self.mapping.map_tombstone(&mut self.scratch, received)?);
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@ use std::io;
 
 use schema::{Position, listed, shown};
 
-use crate::{Columns, ColumnsError, FilterError, FormatError, SinkError, SourceError, UriError};
+use crate::{ColumnsError, FilterError, FormatError, SinkError, SourceError, UriError};
 
 /// An input or an output cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +40,7 @@ pub enum OpenError {
     },
     /// A file lacks columns.
     #[error(
-        "{source_name}: no column {}; the header has {}; {hint}name the columns with --columns {}, and use \
-         --action if all rows have the same action and no column for it",
-        listed(.missing), listed(.header), Columns::EXAMPLE
+        "{source_name}: no column {}; the header has {}; {hint}{advice}", listed(.missing), listed(.header)
     )]
     NoColumn {
         /// The input.
@@ -53,6 +51,8 @@ pub enum OpenError {
         header: Vec<String>,
         /// What the header looks like and what to do then, if anything, with a semicolon after it.
         hint: String,
+        /// How columns are named.
+        advice: &'static str,
     },
     /// Columns are in more than one array, or in an array of arrays.
     #[error("`{}`: columns can be in one array of a record, and not in arrays in it", shown(.column))]

@@ -5,7 +5,7 @@ pub(crate) mod json;
 
 use schema::Reason;
 
-use crate::values::Values;
+use crate::values::Value;
 
 /// End of the record at the start of some bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,5 +37,5 @@ pub(crate) trait Framing: Send {
 pub(crate) trait Format: Framing {
     /// Passes the values of a record to `emit`, in the order of the columns with which the format was built: once, or once
     /// for each element of an array, and never for a blank line.
-    fn decode(&mut self, record: &[u8], emit: &mut dyn FnMut(&Values<'_>)) -> Result<(), Reason>;
+    fn decode(&mut self, record: &[u8], emit: &mut dyn FnMut(&[Value<'_>])) -> Result<(), Reason>;
 }

@@ -34,6 +34,23 @@ pub struct InputUri {
 impl InputUri {
     /// The options of this input, on top of those of all inputs.
     pub fn options(&self, defaults: &InputOptions) -> Result<InputOptions, OpenError> {
+        self.options_by(defaults, InputOptions::set)
+    }
+
+    /// The options of this input of catalogue records, on top of those of all such inputs.
+    pub fn catalogue_options(&self, defaults: &InputOptions) -> Result<InputOptions, OpenError> {
+        if let Uri::Generate(_) = self.uri {
+            let what = "generated events are no catalogue: name a file or a topic".into();
+            return Err(OpenError::Option { input: self.uri.to_string(), what });
+        }
+        self.options_by(defaults, InputOptions::set_of_catalogue)
+    }
+
+    fn options_by(
+        &self,
+        defaults: &InputOptions,
+        set: fn(&mut InputOptions, &str, &str) -> Result<(), String>,
+    ) -> Result<InputOptions, OpenError> {
         let mut options = defaults.clone();
         for (name, value) in &self.pairs {
             let mistake = match self.uri {
@@ -43,7 +60,7 @@ impl InputUri {
             };
             match mistake {
                 Some(mistake) => Err(format!("{name}: {mistake}")),
-                None => options.set(name, value),
+                None => set(&mut options, name, value),
             }
             .map_err(|what| OpenError::Option { input: self.uri.to_string(), what })?;
         }
@@ -139,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Compression, Format};
+    use crate::{Compression, Format, ItemColumns};
 
     fn options(text: &str) -> Result<InputOptions, OpenError> {
         text.parse::<InputUri>()?.options(&InputOptions::default())
@@ -183,6 +200,32 @@ mod tests {
             ("a.csv?where=x", "no comparison"),
             ("generate:events=5?header=no", "no options"),
             ("kafka://b/t?delimiter=;", "JSON"),
+            ("a.dat2?header=no", "format="),
+        ] {
+            let error = options(text).unwrap_err();
+            assert!(error.is_usage() && error.to_string().contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_catalogue_has_columns_of_its_own_and_no_options_of_events() {
+        let options = |text: &str| text.parse::<InputUri>()?.catalogue_options(&InputOptions::default());
+        let columns = |text: &str| text.parse::<ItemColumns>().unwrap();
+        let read = options("a.dat?format=csv&delimiter=;&header=no&null=-&where=4>0&columns=title=2,ts=3:s").unwrap();
+        assert_eq!((read.format, read.delimiter.as_deref(), read.header), (Some(Format::Csv), Some(";"), false));
+        assert_eq!((read.item_columns, read.filters.len()), (columns("title=2,ts=3:s"), 1));
+        assert_eq!(read.columns, crate::Columns::default());
+        let read = options("a.csv?item=sku&from=start:iso&room=live&tags:size=sizes").unwrap();
+        assert_eq!(read.item_columns, columns("item=sku,from=start:iso,room=live,tags:size=sizes"));
+        for (text, part) in [
+            ("a.csv?user=x", "user: is an option of events"),
+            ("a.csv?action=view", "action: is an option of events"),
+            ("a.csv?dwell_ms=x:s", "dwell_ms: is an option of events"),
+            ("a.csv?titel=name", "`titel` is not an option of a catalogue"),
+            ("a.csv?columns=user=x", "`user` is not a target"),
+            ("a.csv?ts=x:parsec", "parsec"),
+            ("kafka://b/t?format=csv", "JSON"),
+            ("generate:events=5", "no catalogue"),
             ("a.dat2?header=no", "format="),
         ] {
             let error = options(text).unwrap_err();

@@ -53,6 +53,8 @@ pub use records::Record;
 pub use records::columns::{Columns, ColumnsError};
 pub use records::event::RawEvent;
 pub use records::filter::{Filter, FilterError};
+pub use records::item::{CatalogueRecord, RawItem};
+pub use records::item_columns::ItemColumns;
 pub use sink::{Sink, SinkError};
 pub use sinks::{Lines, OutputClaim, RejectLog, SinkRecord, SinkState};
 pub use source::{Fingerprint, Polled, Source, SourceError, SourcePosition};

@@ -6,7 +6,7 @@ use crate::decode::RecordDecoder;
 use crate::error::{sink_error, source_error, unsupported};
 use crate::formats::csv::Csv;
 use crate::formats::json::Json;
-use crate::records::{Mapping, check_columns, mapping};
+use crate::records::{Layout, Mapping, check_columns, mapping};
 use crate::sinks::compress;
 use crate::transports::{
     ByteStream, Packing, ReadBuffer, StreamSource, decompress, number_columns, open_file, read_header, stdin,
@@ -144,8 +144,8 @@ fn decode<R: Record>(
             Err(unsupported(name, "Parquet is read from its end, so it cannot come from a pipe", "name the file"))
         }
         Format::JsonLines => {
-            let mapping = mapping::<R>(options, &name, None)?;
-            let json = Json::new(mapping.columns())?;
+            let mapping = mapping::<R>(options, &name, Layout::Json)?;
+            let json = Json::new(mapping.columns(), R::Mapping::WHOLE_VALUES)?;
             Ok(Box::new(StreamSource::new(name, buffer, RecordDecoder::<R, Json>::new(mapping, json), limit)))
         }
         Format::Csv => {
@@ -153,11 +153,11 @@ fn decode<R: Record>(
             let read = if options.header { read_header } else { number_columns };
             let names = read(&mut buffer, &mut csv, limit)
                 .map_err(|error| source_error(&name, Some(buffer.position()), error))?;
-            let mapping = mapping::<R>(options, &name, Some(&names))?;
+            let mapping = mapping::<R>(options, &name, Layout::Csv(&names))?;
             if names.is_empty() {
                 tracing::warn!("{name}: the file is empty and has no header");
             } else {
-                check_columns(&name, mapping.columns(), &names, || hint(&names, csv.dialect(), options.header))?;
+                check_columns::<R>(&name, &mapping, &names, || hint(&names, csv.dialect(), options.header))?;
             }
             csv.set_columns(&names, mapping.columns());
             Ok(Box::new(StreamSource::new(name, buffer, RecordDecoder::<R, Csv>::new(mapping, csv), limit)))

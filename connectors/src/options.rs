@@ -1,4 +1,4 @@
-use crate::{Columns, Compression, Dialect, Filter, Format, KafkaOptions, OpenError};
+use crate::{Columns, Compression, Dialect, Filter, Format, ItemColumns, KafkaOptions, OpenError};
 
 /// Options of an input.
 #[derive(Clone, Debug)]
@@ -20,6 +20,14 @@ pub struct InputOptions {
     pub nulls: Vec<String>,
     /// Columns of the fields of an event.
     pub columns: Columns,
+    /// Columns of the fields of a catalogue record.
+    pub item_columns: ItemColumns,
+    /// Names of the tag groups of the catalogue. Their places are those of [`schema::ItemField::Tags`].
+    pub tag_groups: Vec<String>,
+    /// Time of the catalogue records that have none and are not of a topic. `None`: they are rejected.
+    pub default_ts: Option<u64>,
+    /// Time of all catalogue records, whatever they say themselves.
+    pub fixed_ts: Option<u64>,
     /// Action of all events, for records without one. A CSV file that also has an action column is a usage error; in JSON
     /// lines such a field is ignored.
     pub action: Option<String>,
@@ -49,6 +57,42 @@ impl InputOptions {
     /// Sets an option by its name. `columns` and `where` add to what is set; the others replace it. The error describes the
     /// mistake.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "columns" => self.columns.update(value).map_err(|error| error.to_string())?,
+            "user" | "item" | "ts" | "dwell_ms" | "room" => {
+                self.columns.update(&format!("{name}={value}")).map_err(|error| error.to_string())?;
+            }
+            "action" => self.action = Some(value.to_owned()),
+            _ if self.set_common(name, value)? => {}
+            other => {
+                return Err(format!("`{}` is not an option of an input: use {}", schema::shown(other), Self::NAMES));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for an input of catalogue records: `columns` and the names of their fields are those of [`ItemColumns`].
+    pub fn set_of_catalogue(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "columns" => self.item_columns.update(value).map_err(|error| error.to_string())?,
+            "user" | "dwell_ms" | "action" => {
+                return Err(format!("{name}: is an option of events: a catalogue record has no {name}"));
+            }
+            target if ItemColumns::has_target(target) => {
+                self.item_columns.update(&format!("{target}={value}")).map_err(|error| error.to_string())?;
+            }
+            _ if self.set_common(name, value)? => {}
+            other => {
+                let names = "format, compression, delimiter, header, quote, trim, null, columns, where or a field such \
+                             as item, ts or title";
+                return Err(format!("`{}` is not an option of a catalogue: use {names}", schema::shown(other)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets an option that all kinds of records have. Returns whether there is such an option.
+    fn set_common(&mut self, name: &str, value: &str) -> Result<bool, String> {
         let one_of = |choices: &str| Err(format!("{name}={}: use {choices}", schema::shown(value)));
         let yes_or_no = || match value {
             "yes" => Ok(true),
@@ -81,17 +125,10 @@ impl InputOptions {
                 _ => return one_of("none or one character such as \" or '"),
             },
             "null" => self.nulls = value.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
-            "columns" => self.columns.update(value).map_err(|error| error.to_string())?,
-            "user" | "item" | "ts" | "dwell_ms" | "room" => {
-                self.columns.update(&format!("{name}={value}")).map_err(|error| error.to_string())?;
-            }
-            "action" => self.action = Some(value.to_owned()),
             "where" => self.filters.push(value.parse::<Filter>().map_err(|error| error.to_string())?),
-            other => {
-                return Err(format!("`{}` is not an option of an input: use {}", schema::shown(other), Self::NAMES));
-            }
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The dialect of CSV. `fallback`: the delimiter if none is set.
@@ -139,6 +176,10 @@ impl Default for InputOptions {
             header: true,
             nulls: Self::NULLS.map(str::to_owned).into(),
             columns: Columns::default(),
+            item_columns: ItemColumns::default(),
+            tag_groups: vec!["default".into()],
+            default_ts: None,
+            fixed_ts: None,
             action: None,
             filters: Vec::new(),
             max_record_bytes: 1 << 20,

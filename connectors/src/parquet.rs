@@ -19,9 +19,9 @@ use ::parquet::schema::types::Type;
 use schema::{Position, Reason, Rejected, shortened, shown};
 
 use crate::error::source_error;
-use crate::records::{Mapping, Received, check_columns, mapping};
+use crate::records::{Layout, Mapping, Received, check_columns, mapping};
 use crate::transports::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_REJECTED_BYTES};
-use crate::values::{Value, Values};
+use crate::values::{Value, with_values};
 use crate::{Batch, Fingerprint, InputOptions, OpenError, Polled, Record, Source, SourceError, SourcePosition};
 
 const ADVICE: &str = "the file is cut off, damaged or not Parquet: get a good copy (rows before this point were read)";
@@ -50,6 +50,8 @@ struct Column {
     path: Vec<usize>,
     /// Whether the values are integers of nanoseconds since the Unix epoch.
     is_nanos: bool,
+    /// Whether the mapping asks for [whole values](Mapping::WHOLE_VALUES).
+    is_whole: bool,
 }
 
 /// Opens a file; reads its metadata.
@@ -74,19 +76,34 @@ pub(crate) fn open_source<R: Record>(
     let reader = open_from(path, 0).map_err(|error| failure(&name, 0, &error))?;
     let root = reader.metadata().file_metadata().schema();
     let descriptor = reader.metadata().file_metadata().schema_descr();
-    let names: Vec<String> = descriptor.columns().iter().map(|column| column.path().parts().join(".")).collect();
-    let mapping = mapping::<R>(options, &name, Some(&names))?;
-    check_columns(&name, mapping.columns(), &names, String::new)?;
+    let mut paths: Vec<&[String]> = descriptor.columns().iter().map(|column| column.path().parts()).collect();
+    if R::Mapping::WHOLE_VALUES {
+        // Lists and groups are values too.
+        let outer = paths.iter().flat_map(|path| (1..path.len()).map(|length| &path[..length]));
+        let mut outer: Vec<&[String]> = outer.collect();
+        outer.sort_unstable();
+        outer.dedup();
+        paths.extend(outer);
+    }
+    let names: Vec<String> = paths.iter().map(|path| path.join(".")).collect();
+    let mapping = mapping::<R>(options, &name, Layout::Parquet(&names))?;
+    check_columns::<R>(&name, &mapping, &names, String::new)?;
     let parts = |column: &String| {
         let index = names.iter().position(|known| known == column)?;
-        Some((descriptor.column(index).path().parts().to_vec(), descriptor.column(index)))
+        let leaf = (index < descriptor.num_columns()).then(|| descriptor.column(index));
+        Some((paths[index].to_vec(), leaf))
     };
     let found: Vec<_> = mapping.columns().iter().filter_map(parts).collect();
     let used = root.get_fields().iter().filter(|field| found.iter().any(|(parts, _)| parts[0] == field.name()));
     let used: Vec<Arc<Type>> = used.cloned().collect();
-    let columns = found.iter().map(|(parts, column)| Column {
+    let columns = found.iter().map(|(parts, column)| {
+        Column {
         path: indices(&used, parts),
-        is_nanos: matches!(column.logical_type_ref(), Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS),
+        is_nanos: column.as_ref().is_some_and(|column| {
+            matches!(column.logical_type_ref(), Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS)
+        }),
+        is_whole: R::Mapping::WHOLE_VALUES,
+    }
     });
     let columns = columns.collect();
     let projection = Type::group_type_builder(root.name()).with_fields(used).build();
@@ -173,12 +190,50 @@ fn indices(fields: &[Arc<Type>], parts: &[String]) -> Vec<usize> {
 fn value<'r>(row: &'r Row, column: &Column) -> Value<'r> {
     let (mut row, mut path) = (row, &column.path[..]);
     loop {
-        let Some((index, rest)) = path.split_first() else { return Value::Object };
+        let Some((index, rest)) = path.split_first() else { return Value::Object("".into()) };
         let Some((_, field)) = row.get_column_iter().nth(*index) else { return Value::Absent };
         match field {
             Field::Group(inner) if !rest.is_empty() => (row, path) = (inner, rest),
+            field if column.is_whole => return whole(field, column.is_nanos),
             field => return of_field(field, column.is_nanos),
         }
+    }
+}
+
+/// The value of a field with the contents of lists and groups. Null is not absent, and text may be empty.
+fn whole(field: &Field, is_nanos: bool) -> Value<'_> {
+    match field {
+        Field::Null => Value::Null,
+        Field::Str(text) if text.is_empty() => Value::Text("".into()),
+        Field::Bytes(bytes) if bytes.is_empty() => Value::Text("".into()),
+        Field::ListInternal(_) => Value::Array(json(field).to_string().into()),
+        Field::MapInternal(_) | Field::Group(_) => Value::Object(json(field).to_string().into()),
+        field => of_field(field, is_nanos),
+    }
+}
+
+/// A field as JSON. A number is its decimal text, which is read like the number.
+fn json(field: &Field) -> serde_json::Value {
+    match field {
+        Field::ListInternal(list) => list.elements().iter().map(json).collect(),
+        Field::MapInternal(map) => {
+            let entries = map.entries().iter();
+            entries.map(|(key, value)| (text_of(key).unwrap_or_default(), json(value))).collect()
+        }
+        Field::Group(row) => row.get_column_iter().map(|(name, value)| (name.clone(), json(value))).collect(),
+        field => match of_field(field, false) {
+            Value::Bool(truth) => truth.into(),
+            _ => text_of(field).into(),
+        },
+    }
+}
+
+/// Text of a name; `None` for null.
+fn text_of(field: &Field) -> Option<String> {
+    match whole(field, false) {
+        Value::Text(text) | Value::Number(text) => Some(text.into_owned()),
+        Value::Integer(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 
@@ -194,7 +249,9 @@ fn of_field(field: &Field, is_nanos: bool) -> Value<'_> {
         Field::Date(days) => Value::Time(i64::from(*days) * 86_400_000),
         Field::Int(number) => Value::Integer(i64::from(*number)),
         Field::Long(number) => Value::Integer(*number),
-        Field::Float(value) => float(f64::from(*value)),
+        // The shortest text of the number: as a double, 59.99 would have further digits.
+        Field::Float(value) if value.is_finite() => number(value.to_string()),
+        Field::Float(_) => Value::Text("NaN".into()),
         Field::Double(value) => float(*value),
         Field::Str(text) if text.is_empty() => Value::Absent,
         Field::Str(text) => Value::Text(Cow::Borrowed(text)),
@@ -203,14 +260,14 @@ fn of_field(field: &Field, is_nanos: bool) -> Value<'_> {
             Ok(text) => Value::Text(Cow::Borrowed(text)),
             Err(_) => Value::NotUtf8,
         },
-        Field::Group(_) | Field::MapInternal(_) => Value::Object,
-        Field::ListInternal(_) => Value::Array,
+        Field::Group(_) | Field::MapInternal(_) => Value::Object("".into()),
+        Field::ListInternal(_) => Value::Array("".into()),
         other => number(other.to_string()),
     }
 }
 
 impl<R: Record> ParquetSource<R> {
-    fn rejected(&self, reason: Reason, values: &Values<'_>) -> Rejected {
+    fn rejected(&self, reason: Reason, values: &[Value<'_>]) -> Rejected {
         let fields = self.mapping.columns().iter().zip(values);
         let fields: Vec<String> =
             fields.map(|(name, value)| format!("{}: {}", shown(name), value.describe())).collect();
@@ -218,8 +275,12 @@ impl<R: Record> ParquetSource<R> {
         Rejected { reason, source: self.name.clone(), position: position(self.read), record, original: None }
     }
 
-    fn text_bytes(values: &Values<'_>) -> usize {
-        values.iter().map(|value| if let Value::Text(text) = value { text.len() } else { 8 }).sum()
+    fn text_bytes(values: &[Value<'_>]) -> usize {
+        let bytes = |value: &Value<'_>| match value {
+            Value::Text(text) | Value::Array(text) | Value::Object(text) => text.len().max(8),
+            _ => 8,
+        };
+        values.iter().map(bytes).sum()
     }
 }
 
@@ -241,22 +302,23 @@ impl<R: Record> Source<R> for ParquetSource<R> {
                 }
                 return Ok(Polled::Finished);
             };
-            let mut values = Values::default();
-            for (into, column) in values.iter_mut().zip(&self.columns) {
-                *into = value(&row, column);
-            }
-            bytes += Self::text_bytes(&values);
-            let received = Received { position: position(self.read), stamped: None };
-            let reason = match self.mapping.map(&values, &mut self.scratch, received) {
-                Ok(record) => {
-                    into.push(record);
-                    None
+            with_values(self.columns.len(), |values| {
+                for (into, column) in values.iter_mut().zip(&self.columns) {
+                    *into = value(&row, column);
                 }
-                Err(reason) => Some(reason),
-            };
-            if let Some(reason) = reason {
-                into.rejected.push(self.rejected(reason, &values));
-            }
+                bytes += Self::text_bytes(values);
+                let received = Received { position: position(self.read), stamped: None, key: None };
+                let reason = match self.mapping.map(values, &mut self.scratch, received) {
+                    Ok(record) => {
+                        into.push(record);
+                        None
+                    }
+                    Err(reason) => Some(reason),
+                };
+                if let Some(reason) = reason {
+                    into.rejected.push(self.rejected(reason, values));
+                }
+            });
             self.read += 1;
             if bytes > MAX_BATCH_BYTES {
                 break;

@@ -5,12 +5,14 @@ pub(crate) mod columns;
 pub(crate) mod event;
 mod fields;
 pub(crate) mod filter;
+pub(crate) mod item;
+pub(crate) mod item_columns;
 mod time;
 
 use schema::{Position, Reason, shown};
 
 use crate::text::Text;
-use crate::values::{MAX_COLUMNS, Values};
+use crate::values::{FEW_COLUMNS, Value};
 use crate::{InputOptions, OpenError};
 
 /// Levels of nested objects on the way to a column.
@@ -29,7 +31,7 @@ pub trait Record: Sized + 'static {
     fn store(record: Self::Ref<'_>, text: &mut Text) -> Self::Slot;
 
     /// Returns a stored record.
-    fn load<'a>(slot: &Self::Slot, text: &'a Text) -> Self::Ref<'a>;
+    fn load<'a>(slot: &'a Self::Slot, text: &'a Text) -> Self::Ref<'a>;
 
     /// Position of a stored record in its source.
     fn position(slot: &Self::Slot) -> Position;
@@ -37,11 +39,34 @@ pub trait Record: Sized + 'static {
 
 /// What a transport knows of a record beside its bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Received {
+pub struct Received<'a> {
     /// Position in the source.
     pub position: Position,
     /// Time of the record, in milliseconds, if the transport has one (a topic).
     pub stamped: Option<u64>,
+    /// Key of the record, if it has one (a topic).
+    pub key: Option<&'a [u8]>,
+}
+
+/// The layout of a source's records, as far as it is known before the first one.
+#[derive(Clone, Copy, Debug)]
+pub enum Layout<'h> {
+    /// JSON: values have types, and any field may be absent.
+    Json,
+    /// CSV with these columns. All values are text.
+    Csv(&'h [String]),
+    /// Parquet with these columns. Values have types.
+    Parquet(&'h [String]),
+}
+
+impl<'h> Layout<'h> {
+    /// The columns, where all records have the same.
+    pub(crate) fn header(self) -> Option<&'h [String]> {
+        match self {
+            Layout::Json => None,
+            Layout::Csv(header) | Layout::Parquet(header) => Some(header),
+        }
+    }
 }
 
 /// The columns of a kind of record, and how their values make a record. The same for every format.
@@ -49,8 +74,18 @@ pub trait Mapping<R: Record>: Send + Sized + 'static {
     /// Buffers for text that does not occur in the input, such as the decimal text of a number.
     type Scratch: Default + Send + 'static;
 
-    /// Builds a mapping. `header` is that of a CSV file; JSON has none, and its values have types.
-    fn new(options: &InputOptions, source_name: &str, header: Option<&[String]>) -> Result<Self, OpenError>;
+    /// Whether the contents of arrays and objects are read, and null differs from an absent value. Formats then keep both,
+    /// which costs time.
+    const WHOLE_VALUES: bool = false;
+
+    /// Maximum number of columns read from one record.
+    const MAX_COLUMNS: usize = FEW_COLUMNS;
+
+    /// Advice when a file lacks columns.
+    const COLUMNS_ADVICE: &str;
+
+    /// Builds a mapping.
+    fn new(options: &InputOptions, source_name: &str, layout: Layout<'_>) -> Result<Self, OpenError>;
 
     /// The columns to read, each once.
     fn columns(&self) -> &[String];
@@ -58,40 +93,53 @@ pub trait Mapping<R: Record>: Send + Sized + 'static {
     /// Makes a record of the values, which are in the order of [`Mapping::columns`].
     fn map<'v>(
         &'v self,
-        values: &'v Values<'_>,
+        values: &'v [Value<'_>],
         scratch: &'v mut Self::Scratch,
-        received: Received,
+        received: Received<'v>,
     ) -> Result<R::Ref<'v>, Reason>;
+
+    /// Makes a record of a record of a topic without a value (a tombstone), if it means something.
+    fn map_tombstone<'v>(
+        &'v self,
+        _scratch: &'v mut Self::Scratch,
+        _received: Received<'v>,
+    ) -> Result<R::Ref<'v>, Reason> {
+        Err(Reason::NoValue)
+    }
 }
 
 /// Builds the mapping of a kind of record and checks the number of its columns.
 pub(crate) fn mapping<R: Record>(
     options: &InputOptions,
     source_name: &str,
-    header: Option<&[String]>,
+    layout: Layout<'_>,
 ) -> Result<R::Mapping, OpenError> {
-    let mapping = R::Mapping::new(options, source_name, header)?;
+    let mapping = R::Mapping::new(options, source_name, layout)?;
     // Nested fields are read by recursion, a level each.
     if let Some(column) = mapping.columns().iter().find(|column| column.matches('.').count() >= MAX_DEPTH) {
         return Err(OpenError::TooDeep { column: shown(column), limit: MAX_DEPTH });
     }
-    match mapping.columns().len() {
-        0..=MAX_COLUMNS => Ok(mapping),
-        given => Err(OpenError::TooManyColumns { given, limit: MAX_COLUMNS }),
-    }
+    let (given, limit) = (mapping.columns().len(), R::Mapping::MAX_COLUMNS);
+    if given > limit { Err(OpenError::TooManyColumns { given, limit }) } else { Ok(mapping) }
 }
 
-/// Checks that a header has each column once. `hint`: what a header without them looks like.
-pub(crate) fn check_columns(
+/// Checks that a header has each column of a mapping once. `hint`: what a header without them looks like.
+pub(crate) fn check_columns<R: Record>(
     source_name: &str,
-    columns: &[String],
+    mapping: &R::Mapping,
     header: &[String],
     hint: impl FnOnce() -> String,
 ) -> Result<(), OpenError> {
-    let source_name = source_name.to_owned();
+    let (source_name, columns) = (source_name.to_owned(), mapping.columns());
     let missing: Vec<String> = columns.iter().filter(|column| !header.contains(column)).cloned().collect();
     if !missing.is_empty() {
-        return Err(OpenError::NoColumn { source_name, missing, header: header.to_vec(), hint: hint() });
+        return Err(OpenError::NoColumn {
+            source_name,
+            missing,
+            header: header.to_vec(),
+            hint: hint(),
+            advice: R::Mapping::COLUMNS_ADVICE,
+        });
     }
     match columns.iter().find(|column| header.iter().filter(|name| name == column).count() > 1) {
         Some(column) => Err(OpenError::RepeatedColumn { source_name, column: column.clone() }),
@@ -107,7 +155,6 @@ mod tests {
 
     use super::*;
     use crate::text::Span;
-    use crate::values::Value;
     use crate::{Batch, Compression, Format, Polled, source_from};
 
     /// A kind of record with one column.
@@ -124,7 +171,7 @@ mod tests {
             (text.push(user), position)
         }
 
-        fn load<'a>((user, position): &(Span, Position), text: &'a Text) -> (&'a str, Position) {
+        fn load<'a>((user, position): &'a (Span, Position), text: &'a Text) -> (&'a str, Position) {
             (text.get(*user), *position)
         }
 
@@ -136,7 +183,9 @@ mod tests {
     impl Mapping<Erasure> for ErasureMapping {
         type Scratch = ();
 
-        fn new(_: &InputOptions, _: &str, _: Option<&[String]>) -> Result<Self, OpenError> {
+        const COLUMNS_ADVICE: &str = "";
+
+        fn new(_: &InputOptions, _: &str, _: Layout<'_>) -> Result<Self, OpenError> {
             Ok(ErasureMapping(["erase".into()]))
         }
 
@@ -146,9 +195,9 @@ mod tests {
 
         fn map<'v>(
             &'v self,
-            values: &'v Values<'_>,
+            values: &'v [Value<'_>],
             (): &'v mut (),
-            received: Received,
+            received: Received<'v>,
         ) -> Result<(&'v str, Position), Reason> {
             let Value::Text(user) = &values[0] else { return Err(Reason::Missing { field: "erase".into() }) };
             check_name("erase", user)?;

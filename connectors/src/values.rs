@@ -5,11 +5,17 @@ use std::cmp::Ordering;
 
 use schema::shown;
 
-/// Maximum number of columns read from one record. Their values are on the stack.
-pub(crate) const MAX_COLUMNS: usize = 16;
+/// Number of columns of which the values are on the stack.
+pub(crate) const FEW_COLUMNS: usize = 16;
 
-/// The values of one record, one for each column of its mapping.
-pub(crate) type Values<'a> = [Value<'a>; MAX_COLUMNS];
+/// Calls `use_values` with room for the values of one record, one for each column of its mapping, all absent.
+pub(crate) fn with_values<'a, T>(columns: usize, use_values: impl FnOnce(&mut [Value<'a>]) -> T) -> T {
+    if columns <= FEW_COLUMNS {
+        use_values(&mut <[Value<'a>; FEW_COLUMNS]>::default())
+    } else {
+        use_values(&mut vec![Value::Absent; columns])
+    }
+}
 
 /// The value of one column.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,10 +37,10 @@ pub enum Value<'a> {
     Time(i64),
     /// A boolean of a typed format.
     Bool(bool),
-    /// An array in JSON.
-    Array,
-    /// An object in JSON.
-    Object,
+    /// An array, as JSON; empty unless the mapping asks for [whole values](crate::records::Mapping::WHOLE_VALUES).
+    Array(Cow<'a, str>),
+    /// An object, in the same way.
+    Object(Cow<'a, str>),
 }
 
 impl Value<'_> {
@@ -49,8 +55,8 @@ impl Value<'_> {
             Value::Number(text) => shown(text),
             Value::Time(millis) => format!("the time {millis} ms"),
             Value::Bool(truth) => truth.to_string(),
-            Value::Array => "an array".into(),
-            Value::Object => "an object".into(),
+            Value::Array(_) => "an array".into(),
+            Value::Object(_) => "an object".into(),
         }
     }
 

@@ -4,6 +4,23 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+/// Longest title, image, address or path of a category, in bytes of UTF-8.
+pub const MAX_TEXT_BYTES: usize = 4096;
+/// Maximum number of categories of an item.
+pub const MAX_CATEGORIES: usize = 8;
+/// Maximum number of levels of a category.
+pub const MAX_CATEGORY_LEVELS: usize = 8;
+/// Maximum number of rooms of an item.
+pub const MAX_ROOMS: usize = 8;
+/// Maximum number of tags of an item in one group.
+pub const MAX_TAGS: usize = 32;
+/// Decimals of a price: it is held in ten-thousandths of the currency.
+pub const PRICE_DECIMALS: u8 = 4;
+/// Largest price, in ten-thousandths: 10^11 of the currency.
+pub const MAX_PRICE: u64 = 1_000_000_000_000_000;
+/// Beginnings that no tag has: names of what is learnt from other fields.
+pub const RESERVED_TAGS: [&str; 4] = ["category:", "host:", "brand:", "stage:"];
+
 /// What a record states of an item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Statement {

@@ -21,7 +21,10 @@ mod secret_file;
 mod shown;
 mod similar;
 
-pub use catalogue::{Availability, FieldValue, ItemField, Statement, canonical_category};
+pub use catalogue::{
+    Availability, FieldValue, ItemField, MAX_CATEGORIES, MAX_CATEGORY_LEVELS, MAX_PRICE, MAX_ROOMS, MAX_TAGS,
+    MAX_TEXT_BYTES, PRICE_DECIMALS, RESERVED_TAGS, Statement, canonical_category,
+};
 pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts, looks_like_seconds};
 pub use id::{

@@ -1,7 +1,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::Position;
+use crate::{Availability, Position, RESERVED_TAGS, listed};
 
 /// Reason of a rejection. Counters are grouped by [`Reason::code`]; the text describes the one record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,10 +118,62 @@ pub enum Reason {
         limit: u64,
     },
     /// By the clock of this machine the timestamp lies in 1970, and in this time if it is in seconds.
-    #[error("timestamp {ts} lies in 1970 and looks like seconds: use ts=NAME:s in --columns")]
+    #[error("timestamp {ts} lies in 1970 and looks like seconds: use ts=NAME:s in --columns (--catalogue-columns)")]
     TimeInSeconds {
         /// The timestamp in milliseconds.
         ts: u64,
+    },
+    /// The key of a catalogue record in a topic is not the name of its item.
+    #[error("the key of the record is `{key}`, its item is `{item}`: use the item as the key, or no key")]
+    KeyMismatch {
+        /// The key, truncated.
+        key: String,
+        /// The item, truncated.
+        item: String,
+    },
+    /// A text of a catalogue record is longer than [`crate::MAX_TEXT_BYTES`].
+    #[error("field `{field}` has {bytes} bytes, the maximum is 4096")]
+    LongText {
+        /// Name of the field, such as `title`.
+        field: &'static str,
+        /// Length of the text.
+        bytes: usize,
+    },
+    /// A list of a catalogue record has more different values than its field may have.
+    #[error("field `{field}` has more than {limit} values")]
+    TooManyValues {
+        /// `category`, `room` or `tags`.
+        field: &'static str,
+        /// Maximum number of values.
+        limit: usize,
+    },
+    /// The word for an availability is unknown.
+    #[error("unknown availability `{word}`: use {}", availabilities())]
+    UnknownAvailability {
+        /// The word, truncated.
+        word: String,
+    },
+    /// A record has both `availability` and `available`.
+    #[error("the record has both `{availability}` and `{available}`: omit one of them")]
+    AvailabilityTwice {
+        /// Name of the field `availability` in the input.
+        availability: String,
+        /// Name of the field `available` in the input.
+        available: String,
+    },
+    /// A tag begins like a name that is made of another field.
+    #[error("tag `{tag}`: tags that begin with {} are reserved", listed_prefixes())]
+    ReservedTag {
+        /// The tag, truncated.
+        tag: String,
+    },
+    /// A record names a group of tags that is not configured.
+    #[error("unknown tag group `{group}`: catalogue.tag_groups has {}", listed(known))]
+    UnknownTagGroup {
+        /// The group, truncated.
+        group: String,
+        /// The groups of the configuration.
+        known: Vec<String>,
     },
     /// The record does not satisfy a `--where` condition.
     #[error("does not satisfy --where {condition}")]
@@ -152,9 +204,26 @@ impl Reason {
             Reason::Future { .. } => "future".into(),
             Reason::TimeJump { .. } => "time_jump".into(),
             Reason::TimeInSeconds { .. } => "time_in_seconds".into(),
+            Reason::KeyMismatch { .. } => "key_mismatch".into(),
+            Reason::LongText { field, .. } => format!("long_text:{field}"),
+            Reason::TooManyValues { field, .. } => format!("too_many_values:{field}"),
+            Reason::UnknownAvailability { .. } => "unknown_availability".into(),
+            Reason::AvailabilityTwice { .. } => "availability_twice".into(),
+            Reason::ReservedTag { .. } => "reserved_tag".into(),
+            Reason::UnknownTagGroup { .. } => "unknown_tag_group".into(),
             Reason::Filtered { condition } => format!("filtered:{condition}"),
         }
     }
+}
+
+/// The words for availabilities, for messages.
+fn availabilities() -> String {
+    Availability::ALL.map(Availability::word).join(", ")
+}
+
+/// The prefixes that no tag has, for messages.
+fn listed_prefixes() -> String {
+    RESERVED_TAGS.map(|prefix| format!("`{prefix}`")).join(", ")
 }
 
 /// A timestamp for messages. Numbers beyond 36 digits were replaced with the limit: what was written may have hundreds.
@@ -167,8 +236,12 @@ fn shown_ts(ts: i128) -> String {
 fn unit_of(ts: i128) -> &'static str {
     match ts {
         // In the years 1973 to 2286 of the unit.
-        100_000_000_000_000..10_000_000_000_000_000 => ": looks like microseconds, use ts=NAME:us in --columns",
-        100_000_000_000_000_000..10_000_000_000_000_000_000 => ": looks like nanoseconds, use ts=NAME:ns in --columns",
+        100_000_000_000_000..10_000_000_000_000_000 => {
+            ": looks like microseconds, use ts=NAME:us in --columns (--catalogue-columns)"
+        }
+        100_000_000_000_000_000..10_000_000_000_000_000_000 => {
+            ": looks like nanoseconds, use ts=NAME:ns in --columns (--catalogue-columns)"
+        }
         _ => "",
     }
 }

@@ -8,7 +8,7 @@ use schema::Reason;
 
 use self::splitter::Splitter;
 use super::{End, Format, Framing};
-use crate::values::{Value, Values};
+use crate::values::{Value, with_values};
 
 /// A kind of CSV.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Framing for Csv {
 }
 
 impl Format for Csv {
-    fn decode(&mut self, record: &[u8], emit: &mut dyn FnMut(&Values<'_>)) -> Result<(), Reason> {
+    fn decode(&mut self, record: &[u8], emit: &mut dyn FnMut(&[Value<'_>])) -> Result<(), Reason> {
         if is_blank(record) {
             return Ok(());
         }
@@ -96,17 +96,20 @@ impl Format for Csv {
             return Err(Reason::Malformed { detail: format!("{found} fields, the header has {width}") });
         }
         self.splitter.split_found(record);
-        let mut values = Values::default();
-        for (value, field) in values.iter_mut().zip(&self.fields) {
-            *value = match self.splitter.field(record, *field) {
-                Cow::Borrowed(b"") => Value::Absent,
-                Cow::Borrowed(bytes) => {
-                    std::str::from_utf8(bytes).map_or(Value::NotUtf8, |text| Value::Text(Cow::Borrowed(text)))
-                }
-                Cow::Owned(bytes) => String::from_utf8(bytes).map_or(Value::NotUtf8, |text| Value::Text(text.into())),
-            };
-        }
-        emit(&values);
+        with_values(self.fields.len(), |values| {
+            for (value, field) in values.iter_mut().zip(&self.fields) {
+                *value = match self.splitter.field(record, *field) {
+                    Cow::Borrowed(b"") => Value::Absent,
+                    Cow::Borrowed(bytes) => {
+                        std::str::from_utf8(bytes).map_or(Value::NotUtf8, |text| Value::Text(Cow::Borrowed(text)))
+                    }
+                    Cow::Owned(bytes) => {
+                        String::from_utf8(bytes).map_or(Value::NotUtf8, |text| Value::Text(text.into()))
+                    }
+                };
+            }
+            emit(values);
+        });
         Ok(())
     }
 }
@@ -120,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::decode::RecordDecoder;
-    use crate::records::mapping;
+    use crate::records::{Layout, mapping};
     use crate::transports::{ReadBuffer, StreamSource, read_header};
     use crate::{Batch, InputOptions, Polled, Source};
 
@@ -129,7 +132,7 @@ mod tests {
         let mut buffer = ReadBuffer::new(Box::new(Cursor::new(text.to_vec())));
         let mut csv = Csv::new(Dialect::default(), max_record);
         let names = read_header(&mut buffer, &mut csv, max_record).unwrap();
-        let mapping = mapping::<Event>(&InputOptions::default(), "in", Some(&names)).unwrap();
+        let mapping = mapping::<Event>(&InputOptions::default(), "in", Layout::Csv(&names)).unwrap();
         csv.set_columns(&names, &["user", "item", "action", "ts"].map(str::to_owned));
         let decoder = RecordDecoder::<Event, Csv>::new(mapping, csv);
         let mut source = StreamSource::new("in".into(), buffer, decoder, max_record);

@@ -8,11 +8,15 @@ use serde_json::value::RawValue;
 
 use super::{End, Format, Framing};
 use crate::OpenError;
-use crate::values::{Value, Values};
+use crate::values::{Value, with_values};
 
 /// JSON lines: one object a line. If a key occurs twice, the last value is used, as in most parsers.
 pub(crate) struct Json {
     roots: Vec<Node>,
+    /// Number of columns.
+    columns: usize,
+    /// Whether arrays and objects keep their text.
+    whole_values: bool,
     /// Bytes of the current record known to contain no newline.
     scanned: usize,
     /// Number of the next records that are parsed with the text of each value at once.
@@ -24,8 +28,8 @@ const MORE_AS_TEXT: u32 = 1_000;
 
 impl Json {
     /// Decodes columns: keys, keys of nested objects (`payload.user.id`), and keys in each element of one array
-    /// (`products[].id`). A key may itself contain dots.
-    pub(crate) fn new(columns: &[String]) -> Result<Self, OpenError> {
+    /// (`products[].id`). A key may itself contain dots. `whole_values`: arrays and objects keep their text.
+    pub(crate) fn new(columns: &[String], whole_values: bool) -> Result<Self, OpenError> {
         let mut roots = Vec::new();
         let mut array = None;
         for (column, path) in columns.iter().enumerate() {
@@ -51,7 +55,7 @@ impl Json {
                 }
             }
         }
-        Ok(Json { roots, scanned: 0, as_text: 0 })
+        Ok(Json { roots, columns: columns.len(), whole_values, scanned: 0, as_text: 0 })
     }
 }
 
@@ -77,35 +81,39 @@ impl Framing for Json {
 }
 
 impl Format for Json {
-    fn decode(&mut self, record: &[u8], emit: &mut dyn FnMut(&Values<'_>)) -> Result<(), Reason> {
+    fn decode(&mut self, record: &[u8], emit: &mut dyn FnMut(&[Value<'_>])) -> Result<(), Reason> {
         self.scanned = 0;
         if record.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
         let text = std::str::from_utf8(record).map_err(|_| Reason::NotUtf8)?;
         // Nearly every record has short integers only. They are parsed once, without their text.
-        if self.as_text == 0 {
-            let mut found = Found::default();
-            if parse(text, &self.roots, &mut found).is_ok() {
-                found.emit(emit);
-                return Ok(());
-            }
+        if self.as_text == 0 && !self.whole_values && self.parse(text, false, emit).is_ok() {
+            return Ok(());
         }
-        let mut found = Found { keeps_text: true, ..Found::default() };
-        match parse(text, &self.roots, &mut found) {
-            Ok(()) => {
-                self.as_text = self.as_text.checked_sub(1).unwrap_or(MORE_AS_TEXT);
-                found.emit(emit);
-            }
+        match self.parse(text, true, emit) {
+            Ok(()) => self.as_text = self.as_text.checked_sub(1).unwrap_or(MORE_AS_TEXT),
             // Python writes NaN and Infinity, which are not JSON.
             Err(error) => {
                 let quoted = quote_not_finite(text).ok_or_else(|| malformed(text, &error))?;
-                let mut found = Found { keeps_text: true, ..Found::default() };
-                parse(&quoted, &self.roots, &mut found).map_err(|_| malformed(text, &error))?;
-                found.emit(emit);
+                self.parse(&quoted, true, emit).map_err(|_| malformed(text, &error))?;
             }
         }
         Ok(())
+    }
+}
+
+impl Json {
+    /// Parses a record and emits its values.
+    fn parse(&self, text: &str, keeps_text: bool, emit: &mut dyn FnMut(&[Value<'_>])) -> serde_json::Result<()> {
+        with_values(self.columns, |values| {
+            let mut found = Found { values, elements: Vec::new(), is_in_element: false, keeps_text };
+            let mut json = serde_json::Deserializer::from_str(text);
+            json.deserialize_map(Object { nodes: &self.roots, found: &mut found })?;
+            json.end()?;
+            found.emit(emit);
+            Ok(())
+        })
     }
 }
 
@@ -133,9 +141,8 @@ fn spellings(path: &str) -> Vec<Vec<&str>> {
 }
 
 /// Values found in a record.
-#[derive(Default)]
-struct Found<'a> {
-    values: Values<'a>,
+struct Found<'a, 'w> {
+    values: &'w mut [Value<'a>],
     /// Values of each element of the array, by column.
     elements: Vec<Vec<(usize, Value<'a>)>>,
     is_in_element: bool,
@@ -144,7 +151,7 @@ struct Found<'a> {
     keeps_text: bool,
 }
 
-impl<'a> Found<'a> {
+impl<'a> Found<'a, '_> {
     fn store(&mut self, column: Option<usize>, value: Value<'a>) {
         let Some(column) = column else { return };
         match self.elements.last_mut() {
@@ -153,7 +160,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn emit(&mut self, emit: &mut dyn FnMut(&Values<'_>)) {
+    fn emit(&mut self, emit: &mut dyn FnMut(&[Value<'_>])) {
         let Found { values, elements, .. } = self;
         if elements.is_empty() {
             emit(values);
@@ -169,12 +176,6 @@ impl<'a> Found<'a> {
             }
         }
     }
-}
-
-fn parse<'a>(text: &'a str, roots: &[Node], found: &mut Found<'a>) -> serde_json::Result<()> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_map(Object { nodes: roots, found })?;
-    json.end()
 }
 
 /// Puts `NaN`, `Infinity` and `-Infinity` in quotes; `None` if there are none.
@@ -243,12 +244,12 @@ fn node_at<'n>(nodes: &'n mut Vec<Node>, keys: &[&str]) -> &'n mut Node {
 }
 
 /// Reads the members of an object that have a node and skips the others.
-struct Object<'p, 'v, 'a> {
+struct Object<'p, 'v, 'w, 'a> {
     nodes: &'p [Node],
-    found: &'v mut Found<'a>,
+    found: &'v mut Found<'a, 'w>,
 }
 
-impl<'a> Visitor<'a> for Object<'_, '_, 'a> {
+impl<'a> Visitor<'a> for Object<'_, '_, '_, 'a> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,7 +259,7 @@ impl<'a> Visitor<'a> for Object<'_, '_, 'a> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(node) = map.next_key_seed(Key(self.nodes))? {
             match node {
-                Some(node) => map.next_value_seed(Member { node, found: self.found })?,
+                Some(node) => map.next_value_seed(Member::new(node, self.found))?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -267,7 +268,7 @@ impl<'a> Visitor<'a> for Object<'_, '_, 'a> {
 }
 
 /// The value of a column, from its JSON text.
-fn leaf(json: &str) -> serde_json::Result<Value<'_>> {
+pub(crate) fn leaf(json: &str) -> serde_json::Result<Value<'_>> {
     Ok(match json.as_bytes().first() {
         Some(b'"') => match json.get(1..json.len() - 1) {
             Some(text) if !text.contains('\\') => Value::Text(Cow::Borrowed(text)),
@@ -275,8 +276,8 @@ fn leaf(json: &str) -> serde_json::Result<Value<'_>> {
         },
         Some(b't' | b'f') => Value::Bool(json == "true"),
         Some(b'n') => Value::Null,
-        Some(b'[') => Value::Array,
-        Some(b'{') => Value::Object,
+        Some(b'[') => Value::Array(Cow::Borrowed(json)),
+        Some(b'{') => Value::Object(Cow::Borrowed(json)),
         _ => Value::Number(Cow::Borrowed(json)),
     })
 }
@@ -305,12 +306,18 @@ impl<'p> Visitor<'_> for Key<'p> {
 }
 
 /// Stores the value of one node. The mapping checks its type.
-struct Member<'p, 'v, 'a> {
+struct Member<'p, 'v, 'w, 'a> {
     node: &'p Node,
-    found: &'v mut Found<'a>,
+    found: &'v mut Found<'a, 'w>,
+    /// Text of the value, if it is an array or an object and texts are kept.
+    text: &'a str,
 }
 
-impl<'a> Member<'_, '_, 'a> {
+impl<'p, 'v, 'w, 'a> Member<'p, 'v, 'w, 'a> {
+    fn new(node: &'p Node, found: &'v mut Found<'a, 'w>) -> Self {
+        Member { node, found, text: "" }
+    }
+
     fn store(self, value: Value<'a>) {
         self.found.store(self.node.column, value);
     }
@@ -321,7 +328,7 @@ impl<'a> Member<'_, '_, 'a> {
     }
 }
 
-impl<'a> DeserializeSeed<'a> for Member<'_, '_, 'a> {
+impl<'a> DeserializeSeed<'a> for Member<'_, '_, '_, 'a> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<(), D::Error> {
@@ -331,14 +338,16 @@ impl<'a> DeserializeSeed<'a> for Member<'_, '_, 'a> {
         let text = <&'a RawValue>::deserialize(json)?.get();
         let has_parts = !self.node.children.is_empty() || self.node.elements.is_some();
         match text.as_bytes().first() {
-            Some(b'{' | b'[') if has_parts => serde_json::Deserializer::from_str(text).deserialize_any(self),
+            Some(b'{' | b'[') if has_parts => {
+                serde_json::Deserializer::from_str(text).deserialize_any(Member { text, ..self })
+            }
             _ => leaf(text).map(|value| self.store(value)),
         }
         .map_err(D::Error::custom)
     }
 }
 
-impl<'a> Visitor<'a> for Member<'_, '_, 'a> {
+impl<'a> Visitor<'a> for Member<'_, '_, '_, 'a> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -388,7 +397,7 @@ impl<'a> Visitor<'a> for Member<'_, '_, 'a> {
                 self.found.is_in_element = true;
                 loop {
                     self.found.elements.push(Vec::new());
-                    if array.next_element_seed(Member { node, found: &mut *self.found })?.is_none() {
+                    if array.next_element_seed(Member::new(node, self.found))?.is_none() {
                         break;
                     }
                 }
@@ -397,13 +406,15 @@ impl<'a> Visitor<'a> for Member<'_, '_, 'a> {
             }
             _ => while array.next_element::<IgnoredAny>()?.is_some() {},
         }
-        self.store(Value::Array);
+        let text = Cow::Borrowed(self.text);
+        self.store(Value::Array(text));
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'a>>(self, map: A) -> Result<(), A::Error> {
         Object { nodes: &self.node.children, found: &mut *self.found }.visit_map(map)?;
-        self.store(Value::Object);
+        let text = Cow::Borrowed(self.text);
+        self.store(Value::Object(text));
         Ok(())
     }
 }

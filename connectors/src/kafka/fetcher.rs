@@ -258,18 +258,21 @@ impl<R: Record, D: Decoder<R>> Fetcher<R, D> {
         let (partition, offset) = (message.partition(), message.offset());
         let position = Position::Offset { partition, offset };
         let stamped = message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok());
+        let received = Received { position, stamped, key: message.key() };
         let value = message.payload().unwrap_or_default();
         self.bytes += value.len();
         self.fetched.reached.insert(partition, offset + 1);
         let batch = &mut self.fetched.batch;
         let records = batch.len();
-        let decoded = if value.trim_ascii().is_empty() {
+        let decoded = if message.payload().is_none() {
+            self.decoder.decode_tombstone(received, batch)
+        } else if value.trim_ascii().is_empty() {
             // A decoder of lines would skip it.
             Err(Reason::NoValue)
         } else if value.len() > self.max_record_bytes {
             Err(Reason::TooLong { limit: self.max_record_bytes })
         } else {
-            self.decoder.decode(value, Received { position, stamped }, batch)
+            self.decoder.decode(value, received, batch)
         };
         match decoded {
             Ok(()) if self.originals && batch.len() > records => {

@@ -15,7 +15,7 @@ use super::fetcher::{Fetched, Fetcher, FetcherControl};
 use super::topic_id::topic_id;
 use crate::decode::{Decoder, RecordDecoder};
 use crate::formats::json::Json;
-use crate::records::{Mapping, mapping};
+use crate::records::{Layout, Mapping, mapping};
 use crate::{Batch, InputOptions, OpenError, Polled, Record, Source, SourceError, SourcePosition};
 
 /// Capacity of the channel from the fetcher: one batch in use, one ready.
@@ -61,8 +61,8 @@ enum State<R: Record, D> {
 pub(crate) fn open_source<R: Record>(address: &str, options: &InputOptions) -> Result<Box<dyn Source<R>>, OpenError> {
     let address = Address::parse(address)?;
     let name = address.to_string();
-    let mapping = mapping::<R>(options, &name, None)?;
-    let format = Json::new(mapping.columns())?;
+    let mapping = mapping::<R>(options, &name, Layout::Json)?;
+    let format = Json::new(mapping.columns(), R::Mapping::WHOLE_VALUES)?;
     let decoder = RecordDecoder::<R, Json>::new(mapping, format);
     let source = TopicSource::open(&name, address, decoder, options).map_err(|error| error.of_source(&name))?;
     Ok(Box::new(source))

@@ -41,11 +41,6 @@ impl TimeColumn {
     }
 }
 
-impl Columns {
-    /// Example for messages.
-    pub(crate) const EXAMPLE: &str = "user=user_id,item=item_id,action=behavior,ts=timestamp:s";
-}
-
 impl Default for Columns {
     fn default() -> Self {
         let time = |source: &str| TimeColumn {
@@ -68,8 +63,12 @@ impl Default for Columns {
 
 /// An invalid mapping, with all its errors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--columns {given}: {}; write it like {}", .mistakes.join("; "), Columns::EXAMPLE)]
+#[error("{flag} {given}: {}; write it like {example}", .mistakes.join("; "))]
 pub struct ColumnsError {
+    /// The option of the command line for such a mapping.
+    pub flag: &'static str,
+    /// A valid mapping.
+    pub example: &'static str,
     /// The mapping, as the user gave it.
     pub given: String,
     /// Descriptions of the errors.
@@ -89,36 +88,20 @@ impl FromStr for Columns {
 impl Columns {
     /// Replaces the columns of the targets in a mapping.
     pub(crate) fn update(&mut self, given: &str) -> Result<(), ColumnsError> {
-        let mut mistakes = Vec::new();
-        let mut seen: Vec<&str> = Vec::new();
-        for pair in pairs(given) {
-            let Some((target, source)) = pair.split_once('=') else {
-                mistakes.push(format!("`{}` is not TARGET=COLUMN", shown(pair)));
-                continue;
-            };
-            if seen.contains(&target) {
-                mistakes.push(format!("{} is given twice", shown(target)));
-            }
-            seen.push(target);
-            if let Err(mistake) = self.set(target, source) {
-                mistakes.push(mistake);
-            }
+        let mistakes = set_pairs(given, |target, source| self.set(target, source));
+        if mistakes.is_empty() {
+            return Ok(());
         }
-        if mistakes.is_empty() { Ok(()) } else { Err(ColumnsError { given: shown(given), mistakes }) }
+        Err(ColumnsError {
+            flag: "--columns",
+            example: "user=user_id,item=item_id,action=behavior,ts=timestamp:s",
+            given: shown(given),
+            mistakes,
+        })
     }
 
     fn set(&mut self, target: &str, source: &str) -> Result<(), String> {
-        let (name, format) = match source.split_once(':') {
-            Some((name, format)) if matches!(target, "ts" | "dwell_ms") => (name, Some(format)),
-            _ => (source, None),
-        };
-        if name.is_empty() {
-            return Err(format!("{target} has no column"));
-        }
-        // Probably a pair without `=`.
-        if name.contains(',') {
-            return Err(format!("{target}: the column name `{}` contains a comma", shown(name)));
-        }
+        let (name, format) = split_source(target, source, matches!(target, "ts" | "dwell_ms"))?;
         let time = |read: fn(&str) -> Result<TimeFormat, String>| -> Result<TimeColumn, String> {
             let parsed = format.map(read).transpose().map_err(|error| format!("{target}: {error}"))?;
             Ok(TimeColumn {
@@ -147,11 +130,52 @@ impl Columns {
     }
 }
 
-/// Splits at commas that are followed by `word=`. A time pattern may contain other commas.
+/// Calls `set` with the target and the source of each pair. Returns all mistakes.
+pub(super) fn set_pairs(given: &str, mut set: impl FnMut(&str, &str) -> Result<(), String>) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for pair in pairs(given) {
+        let Some((target, source)) = pair.split_once('=') else {
+            mistakes.push(format!("`{}` is not TARGET=COLUMN", shown(pair)));
+            continue;
+        };
+        if seen.contains(&target) {
+            mistakes.push(format!("{} is given twice", shown(target)));
+        }
+        seen.push(target);
+        mistakes.extend(set(target, source).err());
+    }
+    mistakes
+}
+
+/// The column of a target, and the format after its colon if the target `has_format`.
+pub(super) fn split_source<'s>(
+    target: &str,
+    source: &'s str,
+    has_format: bool,
+) -> Result<(&'s str, Option<&'s str>), String> {
+    let (name, format) = match source.split_once(':') {
+        Some((name, format)) if has_format => (name, Some(format)),
+        _ => (source, None),
+    };
+    if name.is_empty() {
+        return Err(format!("{} has no column", shown(target)));
+    }
+    // Probably a pair without `=`.
+    if name.contains(',') {
+        return Err(format!("{}: the column name `{}` contains a comma", shown(target), shown(name)));
+    }
+    Ok((name, format))
+}
+
+/// Splits at commas that are followed by `word=` or `tags:GROUP=`. A time pattern may contain other commas.
 fn pairs(text: &str) -> Vec<&str> {
     let mut pairs = Vec::new();
     let mut rest = text;
     let starts_pair = |text: &str| {
+        if let Some(group) = text.strip_prefix("tags:") {
+            return group.split(',').next().is_some_and(|pair| pair.contains('='));
+        }
         let word = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
         word > 0 && text[word..].starts_with('=')
     };

@@ -2,9 +2,9 @@ use schema::{Event, Position, Reason, WATCH, check_ts};
 
 use super::columns::TimeColumn;
 use super::fields::Fields;
-use super::{Mapping, Received, Record};
+use super::{Layout, Mapping, Received, Record};
 use crate::text::{Span, Text};
-use crate::values::{Value, Values};
+use crate::values::Value;
 use crate::{Filter, InputOptions, OpenError};
 
 /// An event as a source reads it: names and timestamp are valid, the action is not checked yet.
@@ -66,7 +66,7 @@ impl Record for Event {
         }
     }
 
-    fn load<'a>(slot: &Slot, text: &'a Text) -> RawEvent<'a> {
+    fn load<'a>(slot: &'a Slot, text: &'a Text) -> RawEvent<'a> {
         RawEvent {
             user: text.get(slot.user),
             item: text.get(slot.item),
@@ -116,7 +116,11 @@ pub struct Scratch {
 impl Mapping<Event> for EventMapping {
     type Scratch = Scratch;
 
-    fn new(options: &InputOptions, source_name: &str, header: Option<&[String]>) -> Result<Self, OpenError> {
+    const COLUMNS_ADVICE: &str = "name the columns with --columns user=user_id,item=item_id,action=behavior,ts=timestamp:s, and \
+                                  use --action if all rows have the same action and no column for it";
+
+    fn new(options: &InputOptions, source_name: &str, layout: Layout<'_>) -> Result<Self, OpenError> {
+        let header = layout.header();
         let InputOptions { columns: names, action, filters, .. } = options;
         let (room, room_is_named) = &names.room;
         // JSON fields may be absent; of a CSV file the columns in its header are read.
@@ -157,9 +161,9 @@ impl Mapping<Event> for EventMapping {
 
     fn map<'v>(
         &'v self,
-        values: &'v Values<'_>,
+        values: &'v [Value<'_>],
         scratch: &'v mut Scratch,
-        Received { position, stamped }: Received,
+        Received { position, stamped, .. }: Received<'v>,
     ) -> Result<RawEvent<'v>, Reason> {
         let fields = &self.fields;
         let user = fields.name("user", self.user, values, &mut scratch.user)?;
@@ -190,7 +194,7 @@ impl Mapping<Event> for EventMapping {
 }
 
 impl EventMapping {
-    fn dwell_ms(&self, duration: &(usize, TimeColumn), values: &Values<'_>) -> Result<Option<i64>, Reason> {
+    fn dwell_ms(&self, duration: &(usize, TimeColumn), values: &[Value<'_>]) -> Result<Option<i64>, Reason> {
         let (column, time) = duration;
         let is_absent = match &values[*column] {
             Value::Absent | Value::Null => true,

@@ -4,7 +4,7 @@ use schema::{Reason, check_name, shown};
 
 use super::columns::TimeColumn;
 use super::time::TimeFormat;
-use crate::values::{Scaled, Value, Values, scaled};
+use crate::values::{Scaled, Value, scaled};
 
 /// The columns that a mapping reads, and how their values become names and times.
 pub(super) struct Fields {
@@ -41,10 +41,21 @@ impl Fields {
         &self,
         field: &'static str,
         column: usize,
-        values: &'v Values<'_>,
+        values: &'v [Value<'_>],
         scratch: &'v mut String,
     ) -> Result<&'v str, Reason> {
-        let text = match &values[column] {
+        self.name_of(field, column, &values[column], scratch)
+    }
+
+    /// The same for a value of a column, such as an element of its list.
+    pub(super) fn name_of<'v>(
+        &self,
+        field: &'static str,
+        column: usize,
+        value: &'v Value<'_>,
+        scratch: &'v mut String,
+    ) -> Result<&'v str, Reason> {
+        let text = match value {
             Value::Text(text) if self.stand_for_nothing(text) => return Err(self.no_value(column, text)),
             Value::Text(text) => text.as_ref(),
             Value::Integer(number) => decimal(number, scratch),
@@ -52,7 +63,7 @@ impl Fields {
             // A float beyond 2^53 may have lost digits of the id.
             Value::Number(text) => match scaled(text, 0) {
                 Some(Scaled { floor, is_whole: true }) if floor.unsigned_abs() < 1 << 53 => decimal(floor, scratch),
-                _ => return Err(self.wrong(column, "a string or an integer", &values[column])),
+                _ => return Err(self.wrong(column, "a string or an integer", value)),
             },
             other => return Err(self.wrong(column, "a string or an integer", other)),
         };
@@ -61,11 +72,12 @@ impl Fields {
     }
 
     /// Milliseconds of a column with timestamps or durations.
-    pub(super) fn millis(&self, (column, time): &(usize, TimeColumn), values: &Values<'_>) -> Result<i128, Reason> {
+    pub(super) fn millis(&self, (column, time): &(usize, TimeColumn), values: &[Value<'_>]) -> Result<i128, Reason> {
         let value = &values[*column];
         let millis = match (value, &time.format) {
             (Value::Text(text), _) if self.stand_for_nothing(text) => return Err(self.no_value(*column, text)),
             (Value::Text(text), format) if !self.typed || time.format_named => format.parse(text, time.is_duration),
+            (Value::Text(text), TimeFormat::MillisOrIso) => TimeFormat::Iso.parse(text, time.is_duration),
             (Value::Integer(number), format) => format.of_integer(*number),
             (Value::Number(text), TimeFormat::Pattern(_)) if !is_integer(text) => None,
             (Value::Time(millis), _) => Some(i128::from(*millis)),
@@ -75,7 +87,7 @@ impl Fields {
         };
         millis.ok_or_else(|| match (self.wrong(*column, time.expected(), value), value) {
             (Reason::WrongType { field, expected, found }, Value::Text(text))
-                if self.typed && time.format.parse(text, true).is_some() =>
+                if self.typed && time.format == TimeFormat::Millis && time.format.parse(text, true).is_some() =>
             {
                 let target = if time.is_duration { "dwell_ms" } else { "ts" };
                 let found = format!("{found}; to read text, name its format, as in {target}=NAME:ms in --columns");
@@ -91,7 +103,8 @@ impl Fields {
         self.null_starts[first] && self.nulls.iter().any(|word| word == text)
     }
 
-    fn no_value(&self, column: usize, word: &str) -> Reason {
+    /// The reason of a rejection: a word for no value is no name.
+    pub(super) fn no_value(&self, column: usize, word: &str) -> Reason {
         Reason::NullWord { field: self.columns[column].clone(), word: shown(word) }
     }
 

@@ -103,7 +103,7 @@ impl Filter {
             Value::Bool(truth) => (if *truth { "true" } else { "false" }) == self.value,
             // The value of the condition is text here, or it would have been compared as a number.
             Value::Integer(_) | Value::Number(_) | Value::Time(_) => false,
-            Value::Absent | Value::Null | Value::NotUtf8 | Value::Array | Value::Object => return false,
+            Value::Absent | Value::Null | Value::NotUtf8 | Value::Array(_) | Value::Object(_) => return false,
         };
         match self.operator {
             Operator::Equal => equal,
@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn every_condition_is_false_for_a_field_without_a_value() {
-        for value in [Value::Absent, Value::Null, Value::NotUtf8, Value::Array, Value::Object] {
+        let nested = [Value::Array("[1]".into()), Value::Object("{}".into())];
+        for value in [Value::Absent, Value::Null, Value::NotUtf8].into_iter().chain(nested) {
             for condition in ["q=1", "q!=1", "q>1", "q<1", "q!=x"] {
                 assert!(!passes(condition, &value), "{condition} {value:?}");
             }

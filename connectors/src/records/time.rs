@@ -20,6 +20,8 @@ pub(crate) enum TimeFormat {
     Nanos,
     /// ISO 8601 or RFC 3339; UTC if there is no offset.
     Iso,
+    /// An integer of milliseconds, or as [`TimeFormat::Iso`]. In a format with types the latter is text, the former is not.
+    MillisOrIso,
     /// A strftime pattern; UTC if it has no offset.
     Pattern(String),
 }
@@ -63,7 +65,8 @@ impl TimeFormat {
             TimeFormat::Micros => "a number of microseconds",
             TimeFormat::Nanos => "a number of nanoseconds",
             TimeFormat::Iso => "a time like 2025-11-23T12:00:00Z",
-            TimeFormat::Pattern(_) => "a time of the format in --columns",
+            TimeFormat::MillisOrIso => "an integer of milliseconds or a time like 2025-11-23T12:00:00Z",
+            TimeFormat::Pattern(_) => "a time of the format given for the column",
         }
     }
 
@@ -79,6 +82,7 @@ impl TimeFormat {
             TimeFormat::Micros => number(-3),
             TimeFormat::Nanos => number(-6),
             TimeFormat::Iso => iso(text),
+            TimeFormat::MillisOrIso => TimeFormat::Millis.parse(text, is_duration).or_else(|| iso(text)),
             TimeFormat::Pattern(pattern) => millis(&strtime::parse(pattern, text).ok()?),
         }
     }
@@ -87,7 +91,7 @@ impl TimeFormat {
     pub(crate) fn of_integer(&self, number: i64) -> Option<i128> {
         let number = i128::from(number);
         match self {
-            TimeFormat::Millis => Some(number),
+            TimeFormat::Millis | TimeFormat::MillisOrIso => Some(number),
             TimeFormat::Seconds => Some(number * 1_000),
             TimeFormat::Micros => Some(number.div_euclid(1_000)),
             TimeFormat::Nanos => Some(number.div_euclid(1_000_000)),

@@ -66,9 +66,15 @@ impl<D: Framing> StreamSource<D> {
                     return Step::Progress;
                 }
                 let position = self.buffer.position();
-                match self.decoder.decode(record, Received { position, stamped: None }, into) {
+                match self.decoder.decode(record, Received { position, stamped: None, key: None }, into) {
                     Ok(()) => {}
-                    Err(reason @ (Reason::Malformed { .. } | Reason::LongName { .. } | Reason::WrongType { .. })) => {
+                    Err(
+                        reason @ (Reason::Malformed { .. }
+                        | Reason::LongName { .. }
+                        | Reason::LongText { .. }
+                        | Reason::TooManyValues { .. }
+                        | Reason::WrongType { .. }),
+                    ) => {
                         self.reject_line(reason, into);
                         return Step::Progress;
                     }
