@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dataflows::types::{ItemId, UserId};
-use dataflows::{GraphInput, ListKey, recommendations};
+use dataflows::{GraphInput, ListKey, SnapshotSinks, recommendations};
 use deltarec::commands::bench::audience::AudienceShare;
 use support::workload::{Within, Workload, adversarial, standard};
 use support::{Loop, cpu_seconds, peak_mib};
@@ -334,8 +334,8 @@ fn graph(workload: Workload, batch: usize, workers: usize) -> RunResult {
             let emitted: Rc<RefCell<EmittedLists>> = Rc::default();
             let recorder = Rc::clone(&emitted);
             let (input, probe) = worker.dataflow(|scope| {
-                let (input, streams) = GraphInput::new(scope, false);
-                let changes = recommendations(streams, &config, None).changes;
+                let (input, streams) = GraphInput::new(scope, &config, false);
+                let changes = recommendations(streams, &config, SnapshotSinks::default()).changes;
                 let (probe, _) = changes
                     .inspect(move |change| {
                         let ListKey::User(user) = change.key else { unreachable!("no trending lists are configured") };

@@ -285,7 +285,7 @@ fn measure(program: &str, size: Size) -> ProgramResult {
         let lists: Rc<RefCell<Lists>> = Rc::default();
         let kept = Rc::clone(&lists);
         let (input, probe) = worker.dataflow(|scope| {
-            let (input, streams) = GraphInput::new(scope, false);
+            let (input, streams) = GraphInput::new(scope, &config, false);
             let (probe, _) = build(&program, streams, &config)
                 .inspect(move |((user, list), _, diff)| kept.borrow_mut().update(*user, list, *diff))
                 .inner
@@ -348,7 +348,7 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
     let users = interactions(streams.events, streams.barriers, config, &ProbeHandle::new(), &gauges, None);
     let subscriptions = profile_subscriptions(users.profiles.clone());
     let neighbours = if shape.contains("items") {
-        similar_items(users.cooccurrence, users.history, subscriptions, users.loading, config, &gauges).neighbours
+        similar_items(users.cooccurrence, users.history, None, subscriptions, users.loading, config, &gauges).neighbours
     } else {
         // The rows with a subscriber, by a join.
         let rows = reference::similar_items(users.cooccurrence, users.history, &params);
@@ -363,6 +363,7 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
             actions: users.actions,
             neighbours,
             users: None,
+            eligibility: None,
             barriers,
             reconcile: None,
         };

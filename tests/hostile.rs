@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use dataflows::types::Forgotten;
-use dataflows::{Config, GraphInput, recommendations};
+use dataflows::{Config, GraphInput, SnapshotSinks, recommendations};
 use proptest::prelude::*;
 use schema::{IdKey, id64};
 use timely::dataflow::operators::{Inspect as _, Probe as _};
@@ -199,8 +199,8 @@ fn forgets_the_names_of_events_without_effect() {
         timely::execute(timely::Config::process(workers), move |worker| {
             let collected = Arc::clone(&collected);
             let (mut input, probe) = worker.dataflow(|scope| {
-                let (input, streams) = GraphInput::new(scope, false);
-                let recommendations = recommendations(streams, &config, None);
+                let (input, streams) = GraphInput::new(scope, &config, false);
+                let recommendations = recommendations(streams, &config, SnapshotSinks::default());
                 recommendations.forgotten.inspect(move |name| {
                     collected.lock().unwrap().insert(*name);
                 });

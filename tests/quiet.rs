@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::gauges::Gauges;
 use dataflows::time::Time;
-use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, recommendations};
+use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, SnapshotSinks, recommendations};
 use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
 
@@ -74,8 +74,8 @@ fn nothing_is_due_from_a_refresh_after_the_last_change_on() {
     timely::execute_directly(move |worker| {
         let config = Config { refresh: REFRESH, retention: RETENTION, audience: Audience::All, ..Config::default() };
         let (input, probe, gauges) = worker.dataflow(|scope| {
-            let (input, streams) = GraphInput::new(scope, false);
-            let graph = recommendations(streams, &config, None);
+            let (input, streams) = GraphInput::new(scope, &config, false);
+            let graph = recommendations(streams, &config, SnapshotSinks::default());
             (input, collect(graph.changes, changes), graph.gauges)
         });
         let mut graph = Fed { worker, input, probe, gauges };

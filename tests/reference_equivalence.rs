@@ -47,10 +47,10 @@ fn disagreements(
     timely::execute(timely::Config::process(workers), move |worker| {
         let (found, counted) = (Arc::clone(&found), Arc::clone(&counted));
         let (mut input, probe) = worker.dataflow(|scope| {
-            let (input, streams) = GraphInput::new(scope, false);
             let outputs = Outputs { similar_users: true, ..Outputs::default() };
             // Every tick evaluates all, so that what is evaluated is what holds.
             let config = Config { trending: Some(trends), outputs, refresh: 0, ..config(&params) };
+            let (input, streams) = GraphInput::new(scope, &config, false);
             let barriers = streams.barriers.clone();
             // Each worker has the events; one of them is enough.
             let inputs = Inputs::new(scope, if scope.index() == 0 { &ticks } else { &[] }, &params);
@@ -89,7 +89,7 @@ fn disagreements(
             // Similar items: the pair index, and joins and reduce, for subscribers.
             let (pairs, history) = (output.cooccurrence.clone(), output.history.clone());
             let neighbours =
-                similar_items(pairs, history, subscriptions.clone(), output.loading, &config, &gauges).neighbours;
+                similar_items(pairs, history, None, subscriptions.clone(), output.loading, &config, &gauges).neighbours;
             let rows = reference::similar_items(output.cooccurrence, output.history.clone(), &params)
                 .arrange_by_key_named("rows");
             let by_item =
@@ -140,6 +140,7 @@ fn disagreements(
                 actions: output.actions,
                 neighbours,
                 users: Some(ComparedUsers { members: on_workers, histories: compared }),
+                eligibility: None,
                 barriers,
                 reconcile: None,
             };
@@ -235,8 +236,8 @@ fn compare_trending<'scope>(
 ) -> reference::Rows<'scope, ()> {
     let expected = reference::trending(weights.clone().map(|(scope, item)| (scope_id(scope), item)), k);
     let expected = expected.map(|(scope, list)| (scope, list.into_iter().map(|(item, _)| item).collect::<Vec<_>>()));
-    let emitted =
-        trending(weights, k).map(|(key, list)| (key_id(key), list.iter().map(|scored| scored.item).collect()));
+    let emitted = trending(weights, None, true, k)
+        .map(|(key, list)| (key_id(key), list.iter().map(|scored| scored.item).collect()));
     let emitted = emitted.inspect(count("trending", counted));
     report(emitted.negate().concat(expected), "trending", found).map(drop)
 }

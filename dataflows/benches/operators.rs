@@ -128,7 +128,7 @@ impl UserStates {
         };
         let (probe, gauges) = (ProbeHandle::new(), Arc::new(Gauges::default()));
         let input = worker.dataflow(|scope| {
-            let (input, streams) = GraphInput::new(scope, false);
+            let (input, streams) = GraphInput::new(scope, &config, false);
             let out = interactions(streams.events, streams.barriers, &config, &probe, &gauges, None);
             out.history.inner.probe_with(&probe);
             out.cooccurrence.inner.probe_with(&probe);

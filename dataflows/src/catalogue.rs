@@ -1,21 +1,152 @@
-//! The catalogue: what is stated of items.
+//! The catalogue: what is stated of each item, and which items are eligible (docs/semantics.md, "Catalogue").
+//!
+//! Worker 0, which is where records come in, has the catalogue of all items. The others only learn which items are eligible. So
+//! the texts of a catalogue are in memory once, in the process that also has all names, and its bounds hold for all of it.
+
+mod eligibility;
+mod item;
+mod items;
+mod snapshots;
+
+use std::sync::Arc;
 
 use schema::Statement;
 use serde::{Deserialize, Serialize};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Exchange as _;
+use timely::dataflow::operators::vec::Map;
+use timely::scheduling::Activator;
 
-use crate::ItemId;
+pub(crate) use self::eligibility::EligibleItems;
+use self::items::Items;
+use self::snapshots::Snapshots;
+use crate::gauges::{Gauges, set};
+use crate::operators::{CoalescedTicks, Input, Output, SlicedOperator, StageBuilder};
+use crate::{Barrier, Catalogue, Forgotten, ItemId, SnapshotSink, Time, WorkerBarrier, first_of, ms_of};
 
-/// A catalogue record as the graph takes it: validated, the name of its item to an id.
-///
-/// In a snapshot, where each row holds what is kept of an item and not what a record had, a record without a field stands for
-/// the first time of its item: the least `ts` of its records.
+/// A catalogue record as the graph takes it: the item's name mapped to an id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemRecord {
     /// The item.
     pub item: ItemId,
-    /// Milliseconds since the Unix epoch, below [`crate::MAX_MS`]. The record acts in its tick, or at its own timestamp if
-    /// that is later.
+    /// Milliseconds since the Unix epoch, below [`crate::MAX_MS`]. The record acts in its tick, or at its own timestamp if that is
+    /// later.
     pub ts: u64,
-    /// What it states.
+    /// What is stated.
     pub statement: Statement,
+}
+
+/// An item that has become eligible, or is not any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EligibilityChange {
+    /// The item.
+    pub item: ItemId,
+    /// Whether it is eligible from this tick on.
+    pub eligible: bool,
+}
+
+/// The outputs of [`catalogue`].
+pub struct CatalogueOutputs<'scope> {
+    /// Items whose eligibility changed, each once a tick. On worker 0.
+    pub changes: Stream<'scope, Time, Vec<EligibilityChange>>,
+    /// Items that records named and of which nothing is kept after the tick. On worker 0.
+    pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
+}
+
+impl<'scope> CatalogueOutputs<'scope> {
+    /// The changes on every worker.
+    pub fn on_all_workers(&self) -> Stream<'scope, Time, Vec<EligibilityChange>> {
+        let peers = self.changes.scope().peers() as u64;
+        let copies = self.changes.clone().flat_map(move |change| (0..peers).map(move |worker| (worker, change)));
+        copies.exchange(|(worker, _)| *worker).map(|(_, change)| change)
+    }
+}
+
+/// Keeps the catalogue, and emits the items whose eligibility changes: because of a record, or because a time has come.
+///
+/// Cost of a record: a search among the fields of its item for each field that it states. Memory: 40 bytes a field and its text.
+pub fn catalogue<'scope>(
+    records: Stream<'scope, Time, Vec<ItemRecord>>,
+    barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
+    config: Catalogue,
+    gauges: &Arc<Gauges>,
+    snapshots: Option<Box<dyn SnapshotSink<ItemRecord>>>,
+) -> CatalogueOutputs<'scope> {
+    let mut builder = StageBuilder::new("Catalogue", records.scope());
+    let activator = builder.activator.clone();
+    let records = builder.input(records, Pipeline);
+    let barriers = builder.input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
+    let (changes_output, changes) = builder.output();
+    let (forgotten_output, forgotten) = builder.output();
+    let operator = Operator {
+        records,
+        barriers,
+        changes: changes_output,
+        forgotten: forgotten_output,
+        items: Items::new(config),
+        coalesced: CoalescedTicks::default(),
+        end: Time::MAX,
+        snapshots: Snapshots::new(snapshots),
+        activator,
+        gauges: Arc::clone(gauges),
+    };
+    builder.build(1, operator);
+    CatalogueOutputs { changes, forgotten }
+}
+
+struct Operator {
+    records: Input<ItemRecord>,
+    barriers: Input<WorkerBarrier>,
+    changes: Output<EligibilityChange>,
+    forgotten: Output<Forgotten>,
+    items: Items,
+    coalesced: CoalescedTicks,
+    end: Time,
+    snapshots: Snapshots,
+    activator: Activator,
+    gauges: Arc<Gauges>,
+}
+
+impl SlicedOperator for Operator {
+    fn due(&self) -> Option<Time> {
+        let due = self.items.next_due().map(first_of).filter(|due| *due < self.end)?;
+        Some(self.coalesced.tick_of(due))
+    }
+
+    fn begin(&mut self, time: Time) {
+        let mut input_ends = false;
+        let mut snapshot = None;
+        for WorkerBarrier { barrier, .. } in self.barriers.take(time).into_iter().flatten() {
+            match barrier {
+                Barrier::Coalesce { tick } => self.coalesced.insert(time, tick),
+                Barrier::End => self.end = time,
+                Barrier::InputEnds => input_ends = true,
+                Barrier::LoadBegin => self.snapshots.set_loading(true),
+                Barrier::LoadEnd => self.snapshots.set_loading(false),
+                Barrier::Snapshot { number, since } => snapshot = Some((number, since)),
+                Barrier::EvaluateAll | Barrier::Evaluate { .. } => {}
+            }
+        }
+        if self.coalesced.tick_of(time) != time {
+            return; // What is due happens in the tick that stands for this time.
+        }
+        let arrived = self.records.take(time).into_iter().flatten();
+        let (mut changes, mut forgotten) = (self.changes.buffer(), self.forgotten.buffer());
+        self.items.tick(time, arrived, &mut self.snapshots, &mut changes);
+        forgotten.extend(self.items.take_forgotten().map(Forgotten::CatalogueItem));
+        if input_ends {
+            self.items.end(ms_of(time), &mut changes);
+        }
+        if let Some((number, since)) = snapshot {
+            self.snapshots.begin(number, since, self.items.held());
+        }
+        self.coalesced.forget_before(time);
+    }
+
+    fn deactivate(&mut self, _done_before: Time) {
+        self.snapshots.advance(self.items.slices(), &self.activator);
+        set(&self.gauges.next_catalogue, self.due().map_or(u64::MAX, ms_of));
+        self.items.set_gauges(&self.gauges);
+    }
 }

@@ -90,6 +90,15 @@ impl Trending {
     }
 }
 
+/// The catalogue of items, if the graph has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Catalogue {
+    /// Whether items that have no record are eligible.
+    pub unknown_is_eligible: bool,
+    /// Items of which records are kept, and deletions that are kept, at most.
+    pub max_items: usize,
+}
+
 /// Parameters of the graph, as defined in `docs/semantics.md`. The graph does not check their ranges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -134,6 +143,8 @@ pub struct Config {
     pub sources: Sources,
     /// Trending lists; `None` stores nothing for them.
     pub trending: Option<Trending>,
+    /// The catalogue. Without one every item is eligible.
+    pub catalogue: Option<Catalogue>,
     /// Optional outputs beside the lists.
     pub outputs: Outputs,
     /// Work that an operator does before it yields to others, at least 1, in recomputed totals of about 0.2 us each.
@@ -163,6 +174,7 @@ impl Default for Config {
             user_resolution: 2,
             sources: Sources { items: 2, users: 1 },
             trending: None,
+            catalogue: None,
             outputs: Outputs::default(),
             slice: 10_000,
         }
@@ -185,6 +197,11 @@ impl Config {
     /// Whether similar users are computed: as a source of candidates or as an output.
     pub fn needs_similar_users(&self) -> bool {
         self.sources.users > 0 || self.outputs.similar_users
+    }
+
+    /// Whether items without a catalogue record are eligible: all are without a catalogue.
+    pub(crate) fn unknown_is_eligible(&self) -> bool {
+        self.catalogue.is_none_or(|catalogue| catalogue.unknown_is_eligible)
     }
 
     /// The time in milliseconds at which an event at `ts` leaves the retention.

@@ -6,7 +6,7 @@ use timely::dataflow::operators::{Inspect, Probe};
 use timely::worker::Worker;
 
 use crate::gauges::{Gauges, STAGES, StateSize, Work};
-use crate::{Barrier, Config, Event, GraphInput, ListChange, UserId, recommendations};
+use crate::{Barrier, Config, Event, GraphInput, ItemRecord, ListChange, SnapshotSinks, UserId, recommendations};
 
 /// Drives the graph in this process in a closed loop: the next tick goes in when everything that follows from the last one
 /// is out.
@@ -86,6 +86,15 @@ impl Driver<'_> {
         started.elapsed()
     }
 
+    /// Feeds catalogue records as one tick at millisecond `at` and steps until everything that follows from it is out. Returns how
+    /// long that took. Has no effect without a catalogue.
+    pub fn tick_items(&mut self, at: u64, mut records: Vec<ItemRecord>) -> Duration {
+        let started = Instant::now();
+        self.input.tick(at, at).items(&mut records);
+        self.finish();
+        started.elapsed()
+    }
+
     /// Steps until everything that falls due before millisecond `ms` is out. It must not lie before the last tick.
     pub fn advance(&mut self, ms: u64) {
         self.input.pass(ms.saturating_sub(1));
@@ -159,8 +168,8 @@ where
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let on_change = on_change.clone();
         let (input, probe) = worker.dataflow_named("deltarec", |scope| {
-            let (input, streams) = GraphInput::new(scope, false);
-            let graph = recommendations(streams, &config, None);
+            let (input, streams) = GraphInput::new(scope, &config, false);
+            let graph = recommendations(streams, &config, SnapshotSinks::default());
             gauges.lock().unwrap_or_else(PoisonError::into_inner).push(graph.gauges);
             let changes = match on_change {
                 Some(on_change) => graph.changes.inspect(move |change| on_change(change)),

@@ -14,12 +14,24 @@ pub struct Gauges {
     pub next_due: AtomicU64,
     /// Next millisecond at which lists are evaluated although their viewers did nothing; [`u64::MAX`] if never.
     pub next_boundary: AtomicU64,
+    /// Next millisecond at which something happens to an item of the catalogue without a record; [`u64::MAX`] if never.
+    pub next_catalogue: AtomicU64,
     /// Users with an interaction.
     pub users: AtomicU64,
     /// Users in the audience.
     pub audience: AtomicU64,
     /// Ordered pairs of items with a co-occurrence: `(i, j)` and `(j, i)` count as two.
     pub pairs: AtomicU64,
+    /// Items with a record in the catalogue, without those that were deleted.
+    pub catalogue_items: AtomicU64,
+    /// Those of them that are eligible.
+    pub eligible_items: AtomicU64,
+    /// Those of them whose `until` is not after their `from`.
+    pub empty_intervals: AtomicU64,
+    /// Catalogue records that count for nothing, because deletions were dropped that are not earlier.
+    pub stale_records: AtomicU64,
+    /// Catalogue records that count for nothing, because the catalogue is full.
+    pub catalogue_full: AtomicU64,
     /// Work: updates of co-occurrences.
     pub pair_updates: AtomicU64,
     /// Work: pairs recomputed because a popularity crossed a threshold.
@@ -63,7 +75,11 @@ impl Gauges {
 
     /// Next millisecond at which something happens without an event; [`u64::MAX`] if never.
     pub fn next(&self) -> u64 {
-        self.next_due.load(Relaxed).min(self.next_boundary.load(Relaxed))
+        [&self.next_due, &self.next_boundary, &self.next_catalogue]
+            .map(|next| next.load(Relaxed))
+            .into_iter()
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Sets the next millisecond at which something happens without an event: before the operators know it, and on behalf of a
@@ -71,6 +87,7 @@ impl Gauges {
     pub fn set_next(&self, ms: u64) {
         set(&self.next_due, ms);
         set(&self.next_boundary, ms);
+        set(&self.next_catalogue, ms);
     }
 
     /// State sizes now.

@@ -5,11 +5,12 @@ use timely::dataflow::operators::{Concat, Exchange, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::audience::{profile_subscriptions, row_subscriptions};
+use crate::catalogue::CatalogueOutputs;
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemId, Level, ListChange, ListInputs,
-    Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId, changes,
-    compared_users, evaluated_rows, interactions, lists, row_changes, similar_items, trending,
+    Collection, Config, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemId, ItemRecord, Level, ListChange,
+    ListInputs, Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId,
+    catalogue, changes, compared_users, evaluated_rows, interactions, lists, row_changes, similar_items, trending,
 };
 
 /// The outputs of the graph.
@@ -28,10 +29,20 @@ pub struct Recommendations<'scope> {
     pub gauges: Arc<Gauges>,
 }
 
-/// The whole graph: events in, changed lists out. `snapshots` receives the chunks of snapshots on this worker.
+/// Where the chunks of snapshots go on a worker. The default takes none.
+#[derive(Default)]
+pub struct SnapshotSinks {
+    /// For the events of users.
+    pub interactions: Option<Box<dyn SnapshotSink<Event>>>,
+    /// For the catalogue; used on worker 0 only.
+    pub catalogue: Option<Box<dyn SnapshotSink<ItemRecord>>>,
+}
+
+/// The whole graph: events in, changed lists out.
 ///
 /// ```text
-/// events ---> interactions -+-> popularity ----+
+/// items ----> catalogue -------> eligibility --+--------------------------+------+-------+ (to all that ranks items)
+/// events ---> interactions -+-> popularity ----+                          |      |       |
 /// barriers -> (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists -> changes
 ///                           +-> profiles of the audience -+-> demand -----+     |  |       |
 ///                           |                             +---------------------+  |       |
@@ -44,14 +55,17 @@ pub struct Recommendations<'scope> {
 pub fn recommendations<'scope>(
     inputs: InputStreams<'scope>,
     config: &Config,
-    snapshots: Option<Box<dyn SnapshotSink<Event>>>,
+    snapshots: SnapshotSinks,
 ) -> Recommendations<'scope> {
     let probe = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
     gauges.set_next(u64::MAX);
-    let InputStreams { events, barriers, reconcile } = inputs;
+    let InputStreams { events, catalogue: records, barriers, reconcile } = inputs;
+    let catalogue = records
+        .zip(config.catalogue)
+        .map(|(records, config)| catalogue(records, barriers.clone(), config, &gauges, snapshots.catalogue));
     let Interactions { history, cooccurrence, profiles, actions, trends, forgotten: forgotten_users, loading } =
-        interactions(events, barriers.clone(), config, &probe, &gauges, snapshots);
+        interactions(events, barriers.clone(), config, &probe, &gauges, snapshots.interactions);
 
     let mut demand = profile_subscriptions(profiles.clone());
     let users = config.needs_similar_users().then(|| compared_users(history.clone(), demand.clone(), config));
@@ -61,22 +75,34 @@ pub fn recommendations<'scope>(
     // The output of similar items has demand also while a snapshot is loaded.
     let loading = if config.outputs.similar_items { Loading::default() } else { loading };
     let SimilarItems { neighbours, forgotten: forgotten_items } =
-        similar_items(cooccurrence, history, demand, loading, config, &gauges);
+        similar_items(cooccurrence, history, catalogue.as_ref(), demand, loading, config, &gauges);
     let (neighbours, similar_items) =
         if config.outputs.similar_items { split_output(neighbours) } else { (neighbours, None) };
 
     let for_lists = reconcile.clone();
-    let inputs =
-        ListInputs { profiles, actions, neighbours: neighbours.clone(), users, barriers, reconcile: for_lists };
+    let eligibility = catalogue.as_ref().map(CatalogueOutputs::on_all_workers);
+    let inputs = ListInputs {
+        profiles,
+        actions,
+        neighbours: neighbours.clone(),
+        users,
+        eligibility: eligibility.clone(),
+        barriers,
+        reconcile: for_lists,
+    };
     let Evaluations { lists, similar_users } = lists(inputs, config, &gauges);
     let similar_users = config.outputs.similar_users.then(|| evaluated_rows(similar_users, "Changed similar users"));
-    let trending = trends.zip(config.trending).map(|(trends, config)| trending(trends, config.k));
+    let others = config.unknown_is_eligible();
+    let trending = trends.zip(config.trending).map(|(trends, config)| trending(trends, eligibility, others, config.k));
     Recommendations {
         changes: changes(lists, trending, reconcile, config.emit, &gauges).probe_with(&probe),
         neighbours,
         similar_items: similar_items.map(|rows| rows.probe_with(&probe)),
         similar_users: similar_users.map(|rows| rows.probe_with(&probe)),
-        forgotten: forgotten_users.concat(forgotten_items),
+        forgotten: match catalogue {
+            Some(catalogue) => forgotten_users.concat(forgotten_items).concat(catalogue.forgotten),
+            None => forgotten_users.concat(forgotten_items),
+        },
         gauges,
     }
 }

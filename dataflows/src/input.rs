@@ -2,12 +2,14 @@ use timely::dataflow::operators::Input as _;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::{Scope, Stream};
 
-use crate::{Barrier, Event, ItemId, ListKey, Reconcile, Time, WorkerBarrier, first_of, next};
+use crate::{Barrier, Config, Event, ItemId, ItemRecord, ListKey, Reconcile, Time, WorkerBarrier, first_of, next};
 
 /// The input streams of the graph on one worker.
 pub struct InputStreams<'scope> {
     /// Events.
     pub events: Stream<'scope, Time, Vec<Event>>,
+    /// Catalogue records, if the graph has a catalogue.
+    pub catalogue: Option<Stream<'scope, Time, Vec<ItemRecord>>>,
     /// Barriers, each addressed to one worker.
     pub barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
     /// The content of the output, if the run resumes another one. Without it every change is emitted from the start.
@@ -29,8 +31,9 @@ pub struct InputStreams<'scope> {
 ///
 /// timely::execute_directly(|worker| {
 ///     let (mut input, probe) = worker.dataflow(|scope| {
-///         let (input, streams) = GraphInput::new(scope, false);
-///         let graph = recommendations(streams, &Config::default(), None);
+///         let config = Config::default();
+///         let (input, streams) = GraphInput::new(scope, &config, false);
+///         let graph = recommendations(streams, &config, Default::default());
 ///         (input, graph.changes.probe().0)
 ///     });
 ///     input.tick(1_000, 1_000).event(Event { user: 1, item: 2, ts: 1_000, level: 3, scope: None });
@@ -40,6 +43,7 @@ pub struct InputStreams<'scope> {
 /// ```
 pub struct GraphInput {
     events: Handle<Time, Event>,
+    catalogue: Option<Handle<Time, ItemRecord>>,
     barriers: Handle<Time, WorkerBarrier>,
     reconcile: Option<Handle<Time, Reconcile>>,
     workers: u64,
@@ -48,12 +52,19 @@ pub struct GraphInput {
 
 impl GraphInput {
     /// Creates the inputs in a dataflow. `resumes`: whether there is an output to reconcile with.
-    pub fn new(scope: Scope<'_, Time>, resumes: bool) -> (Self, InputStreams<'_>) {
+    pub fn new<'scope>(scope: Scope<'scope, Time>, config: &Config, resumes: bool) -> (Self, InputStreams<'scope>) {
         let (events, event_stream) = scope.new_input();
+        let (catalogue, catalogue_stream) = config.catalogue.is_some().then(|| scope.new_input()).unzip();
         let (barriers, barrier_stream) = scope.new_input();
         let (reconcile, reconcile_stream) = resumes.then(|| scope.new_input()).unzip();
-        let input = GraphInput { events, barriers, reconcile, workers: scope.peers() as u64, last: 0 };
-        (input, InputStreams { events: event_stream, barriers: barrier_stream, reconcile: reconcile_stream })
+        let input = GraphInput { events, catalogue, barriers, reconcile, workers: scope.peers() as u64, last: 0 };
+        let streams = InputStreams {
+            events: event_stream,
+            catalogue: catalogue_stream,
+            barriers: barrier_stream,
+            reconcile: reconcile_stream,
+        };
+        (input, streams)
     }
 
     /// The time of the last tick.
@@ -96,6 +107,9 @@ impl GraphInput {
     fn advance_to(&mut self, time: Time) {
         self.events.advance_to(time);
         self.barriers.advance_to(time);
+        if let Some(catalogue) = &mut self.catalogue {
+            catalogue.advance_to(time);
+        }
         if let Some(reconcile) = &mut self.reconcile {
             reconcile.advance_to(time);
         }
@@ -134,6 +148,14 @@ impl OpenTick<'_> {
     /// Adds events, and leaves the vector empty.
     pub fn events(&mut self, events: &mut Vec<Event>) {
         self.input.events.send_batch(events);
+    }
+
+    /// Adds catalogue records, and leaves the vector empty. Has no effect without a catalogue.
+    pub fn items(&mut self, records: &mut Vec<ItemRecord>) {
+        match &mut self.input.catalogue {
+            Some(catalogue) => catalogue.send_batch(records),
+            None => records.clear(),
+        }
     }
 
     /// Sends a barrier to all workers.

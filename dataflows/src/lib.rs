@@ -50,11 +50,11 @@ mod row_changes;
 mod similarity;
 mod trending;
 
-pub use catalogue::ItemRecord;
+pub use catalogue::{EligibilityChange, ItemRecord};
 pub use changes::ListChange;
-pub use config::{Audience, Config};
+pub use config::{Audience, Catalogue, Config};
 pub use driver::{Driver, DriverError};
-pub use graph::{Recommendations, recommendations};
+pub use graph::{Recommendations, SnapshotSinks, recommendations};
 pub use input::{GraphInput, InputStreams};
 pub use interactions::{Barrier, Event};
 pub use types::{ListKey, Scope};

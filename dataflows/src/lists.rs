@@ -4,29 +4,34 @@
 //! with the tick of the last change of anything that it contributes. At a boundary a viewer asks the items of its profile whether
 //! one of them is newer than its list (*pull*). So a changed row costs the same whether ten viewers hold it or a hundred
 //! thousand, and an evaluation starts from nothing: it is a function of the rows.
+//!
+//! With a catalogue an evaluation leaves its pool, from which a list is picked anew when one of its items is not eligible any
+//! more. That is all that reaches a viewer between two evaluations.
 
 mod boundaries;
 mod change_times;
 mod evaluation;
+mod pools;
 mod rows;
 mod viewers;
 
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
 use self::boundaries::Boundaries;
 use self::evaluation::Evaluator;
+use self::pools::{Loss, Pools};
 use self::rows::Rows;
 use self::viewers::Viewers;
 use crate::gauges::{Gauges, add, set};
 use crate::operators::{Input, Output, SlicedOperator, StageBuilder};
 use crate::{
-    Barrier, Collection, Config, Diff, ItemId, Level, List, ListKey, Member, Neighbour, ProfileItem, Reconcile,
-    Subscription, Time, UserId, WorkerBarrier, ms_of,
+    Barrier, Collection, Config, Diff, EligibilityChange, ItemId, Level, List, ListKey, Member, Neighbour, ProfileItem,
+    Reconcile, Subscription, Time, UserId, WorkerBarrier, ms_of,
 };
 
 /// What lists are made of. The viewers' profiles are where their lists will be.
@@ -39,6 +44,8 @@ pub struct ListInputs<'scope> {
     pub neighbours: Collection<'scope, (Subscription, Neighbour)>,
     /// What similar users are found from, if they are a source or an output.
     pub users: Option<ComparedUsers<'scope>>,
+    /// Changes of eligibility, if there is a catalogue. On all workers.
+    pub eligibility: Option<Stream<'scope, Time, Vec<EligibilityChange>>>,
     /// Requests of evaluations, and ticks that stand for several.
     pub barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
     /// The content of the output, if the run resumes another one.
@@ -62,7 +69,7 @@ pub struct Evaluation {
     pub list: List,
     /// Milliseconds since the first change that this evaluation includes and the one before did not, to a sixty-fourth of
     /// [`Config::refresh`] and at most about that. `None` if the list is evaluated at once, because its viewer acted, entered or
-    /// left the audience, and for a trending list. For measurements: not part of the defined stream of changes, and different
+    /// left the audience, or the list lost an item, and for a trending list. For measurements: not part of the defined stream of changes, and different
     /// after a restart.
     pub waited: Option<u32>,
 }
@@ -94,13 +101,14 @@ pub fn lists<'scope>(inputs: ListInputs<'scope>, config: &Config, gauges: &Arc<G
             (builder.input(members.inner, Pipeline), histories)
         })
         .unwrap_or_default();
+    let eligibility = inputs.eligibility.map(|changes| builder.input(changes, Pipeline)).unwrap_or_default();
     let barriers = builder.input(inputs.barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
     let reconcile = inputs.reconcile.map(|reconcile| builder.input(reconcile, Exchange::new(Reconcile::placement)));
     let reconcile = reconcile.unwrap_or_default();
     let (lists_output, lists) = builder.output();
     let (users_output, similar_users) = builder.output();
     let operator = Lists {
-        inputs: Inputs { profiles, actions, neighbours, members, histories, barriers, reconcile },
+        inputs: Inputs { profiles, actions, neighbours, members, histories, eligibility, barriers, reconcile },
         lists: lists_output,
         similar_users: config.outputs.similar_users.then_some(users_output),
         ..Lists::new(config, gauges)
@@ -119,6 +127,7 @@ struct Inputs {
     neighbours: Input<((Subscription, Neighbour), Time, Diff)>,
     members: Input<((Subscription, Member), Time, Diff)>,
     histories: Input<((Subscription, (ItemId, Level)), Time, Diff)>,
+    eligibility: Input<EligibilityChange>,
     barriers: Input<WorkerBarrier>,
     reconcile: Input<Reconcile>,
 }
@@ -134,8 +143,10 @@ struct Lists {
     viewers: Viewers,
     boundaries: Boundaries,
     evaluator: Evaluator,
-    /// Users with a list in the output, until the lists are reconciled with it.
-    known: HashSet<UserId>,
+    /// Pools of the viewers, if there is a catalogue.
+    pools: Option<Pools>,
+    /// Lists of the output by user, until the lists are reconciled with it.
+    known: HashMap<UserId, Vec<ItemId>>,
     /// Viewers looked at, and evaluated, since the gauges were set.
     looked_at: usize,
     evaluations: usize,
@@ -151,11 +162,12 @@ impl Lists {
             similar_users: None,
             compares_users: config.needs_similar_users(),
             highest_stair: config.stair(0),
-            rows: Rows::new(config.refresh),
+            rows: Rows::new(config.refresh, config.unknown_is_eligible()),
             viewers: Viewers::default(),
             boundaries: Boundaries::new(config.refresh),
             evaluator: Evaluator::new(config),
-            known: HashSet::default(),
+            pools: config.catalogue.is_some().then(|| Pools::new(config.k)),
+            known: HashMap::default(),
             looked_at: 0,
             evaluations: 0,
             gauges: Arc::clone(gauges),
@@ -164,9 +176,21 @@ impl Lists {
 
     /// Applies the updates of a tick. Returns whether there were any.
     fn update(&mut self, time: Time) -> bool {
-        let Lists { inputs, rows, viewers, evaluator, boundaries, .. } = self;
+        let Lists { inputs, rows, viewers, pools, evaluator, boundaries, .. } = self;
         rows.changes.begin(boundaries.since(time), time);
         let mut has_changed = false;
+        let mut may_rise = false;
+        for change in inputs.eligibility.take(time).into_iter().flatten() {
+            may_rise |= rows.set_eligible(change) && change.eligible;
+            if let Some(pools) = pools.as_mut().filter(|_| !change.eligible) {
+                pools.strike(change.item);
+            }
+            has_changed = true;
+        }
+        // No row says in which histories of similar users the item is, so each viewer may get it.
+        if may_rise {
+            rows.mark_all();
+        }
         for ((user, item), _, diff) in inputs.profiles.take(time).into_iter().flatten() {
             viewers.update(user, item, diff, time, rows);
             has_changed = true;
@@ -195,7 +219,7 @@ impl Lists {
             match barrier {
                 Barrier::Coalesce { tick } => self.boundaries.coalesce(time, tick),
                 Barrier::End => self.boundaries.end(),
-                Barrier::EvaluateAll => all = true,
+                Barrier::EvaluateAll | Barrier::InputEnds => all = true,
                 Barrier::Evaluate { user } => self.viewers.act(user),
                 Barrier::LoadBegin | Barrier::LoadEnd | Barrier::Snapshot { .. } => {}
             }
@@ -208,6 +232,22 @@ impl Lists {
         }
     }
 
+    /// Strikes the items from the pools that are not eligible any more. A viewer whose list has lost an item, and who is not
+    /// evaluated in this tick anyway, gets it picked anew, or is evaluated if the pool has too few items left.
+    fn strike(&mut self, time: Time) {
+        let Lists { pools: Some(pools), viewers, lists, .. } = self else { return };
+        let mut emitted = lists.buffer();
+        pools.apply(|id, loss| match loss {
+            Loss::Pool => viewers.set_changed(id, time),
+            Loss::List(list) if !viewers.is_due(id) => {
+                viewers.set_changed(id, time);
+                emitted.push(Evaluation { key: ListKey::User(viewers.get(id).user), list, waited: None });
+            }
+            Loss::List(_) => {}
+            Loss::TooMany => viewers.mark_due(id, true),
+        });
+    }
+
     /// The users with a list in the output who are not in the audience get the empty list when the output is known. The list of
     /// any viewer may differ from the output's, so all wait for their next evaluation. Returns whether the output is known from
     /// this tick on.
@@ -215,18 +255,26 @@ impl Lists {
         let mut finishes = false;
         for message in self.inputs.reconcile.take(time).into_iter().flatten() {
             match message {
-                Reconcile::Known { key: ListKey::User(user), .. } => drop(self.known.insert(user)),
+                Reconcile::Known { key: ListKey::User(user), items } => drop(self.known.insert(user, items)),
                 Reconcile::Known { .. } => {}
                 Reconcile::Finish { .. } => finishes = true,
             }
         }
         if finishes {
-            let known = std::mem::take(&mut self.known);
-            // Who leaves in this very tick is due as well.
-            let left = known.into_iter().filter(|user| !self.viewers.contains(*user));
-            let empty = |user| Evaluation { key: ListKey::User(user), list: List::new(), waited: None };
-            self.lists.buffer().extend(left.map(empty));
-            self.viewers.mark_changed(time);
+            let mut emitted = self.lists.buffer();
+            for (user, items) in std::mem::take(&mut self.known) {
+                // Who leaves in this very tick is due as well.
+                let Some(id) = self.viewers.id(user) else {
+                    emitted.push(Evaluation { key: ListKey::User(user), list: List::new(), waited: None });
+                    continue;
+                };
+                if let Some(pools) = self.pools.as_mut().filter(|_| !self.viewers.get(id).is_evaluated()) {
+                    let lost = items.iter().copied().filter(|item| !self.rows.is_eligible(*item));
+                    lost.for_each(|item| pools.strike(item));
+                    pools.set_known(id, items);
+                }
+            }
+            self.rows.mark_all();
         }
         finishes
     }
@@ -241,10 +289,11 @@ impl SlicedOperator for Lists {
         let has_changed = self.update(time);
         let is_known = self.reconcile(time);
         self.mark_due(time, has_changed || is_known);
+        self.strike(time);
     }
 
     fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
-        let Lists { rows, viewers, evaluator, lists, similar_users, .. } = self;
+        let Lists { rows, viewers, pools, evaluator, lists, similar_users, .. } = self;
         let mut emitted = lists.buffer();
         while let Some((id, waited)) = viewers.next_due(time, rows) {
             let viewer = viewers.get(id);
@@ -254,7 +303,11 @@ impl SlicedOperator for Lists {
             if let Some(output) = similar_users {
                 output.buffer().push((viewer.user, evaluator.similar_users(rows)));
             }
-            let list = evaluator.list(viewer, rows);
+            let mut list = evaluator.list(viewer, rows);
+            if let Some(pools) = pools {
+                pools.set(id, &list);
+                list.truncate(pools.k());
+            }
             emitted.push(Evaluation { key: ListKey::User(viewer.user), list, waited });
             viewers.remove_if_left(id, rows);
             self.evaluations += 1;

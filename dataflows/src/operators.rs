@@ -28,6 +28,7 @@ pub use self::top_k::{Ranked, TopK};
 pub(crate) use self::top_k::{capacity, select_best};
 pub(crate) use self::totals::Totals;
 pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};
+pub use crate::catalogue::{CatalogueOutputs, EligibilityChange, catalogue};
 pub use crate::changes::{Reconcile, changes};
 pub use crate::input::OpenTick;
 pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions};

@@ -106,11 +106,13 @@ pub struct Scored {
 /// A list, best item first.
 pub type List = Vec<Scored>;
 
-/// A name without state: the user has no event that counts, or no user has the item.
+/// A name without state: the user has no event that counts, no user has the item, or the catalogue does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Forgotten {
     /// A user without state.
     User(UserId),
-    /// An item without state.
+    /// An item that is in no history.
     Item(ItemId),
+    /// An item of which the catalogue keeps nothing.
+    CatalogueItem(ItemId),
 }

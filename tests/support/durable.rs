@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::snapshot::{SnapshotChunk, SnapshotSink};
 use dataflows::time::Time;
-use dataflows::{Barrier, Config, Event, GraphInput, ListChange, ListKey, recommendations};
+use dataflows::{Barrier, Config, Event, GraphInput, ListChange, ListKey, SnapshotSinks, recommendations};
 use schema::KEY_GROUPS;
 
 use super::graph::collect;
@@ -51,10 +51,11 @@ pub(crate) fn run<K: SnapshotSink<Event> + 'static>(
     let config = config.clone();
     timely::execute(timely::Config::process(workers), move |worker| {
         let (collected, chunks) = (Arc::clone(&all_changes), Arc::clone(&all_chunks));
-        let sink = Box::new(sink(Arc::clone(&chunks)));
+        let interactions = Box::new(sink(Arc::clone(&chunks)));
+        let sinks = SnapshotSinks { interactions: Some(interactions), catalogue: None };
         let (mut input, probe) = worker.dataflow(|scope| {
-            let (input, streams) = GraphInput::new(scope, resume.is_some());
-            (input, collect(recommendations(streams, &config, Some(sink)).changes, collected))
+            let (input, streams) = GraphInput::new(scope, &config, resume.is_some());
+            (input, collect(recommendations(streams, &config, sinks).changes, collected))
         });
         if worker.index() != 0 {
             return;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use dataflows::config::{Emit, Sources};
 use dataflows::operators::RowChange;
 use dataflows::time::Time;
-use dataflows::{Audience, Barrier, Config, Event, GraphInput, ListChange, ListKey, recommendations};
+use dataflows::{Audience, Barrier, Config, Event, GraphInput, ListChange, ListKey, SnapshotSinks, recommendations};
 use schema::IdKey;
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
@@ -113,8 +113,8 @@ pub(crate) fn emitted(config: &Config, ids: IdKey, ticks: &[Tick], workers: usiz
     timely::execute(timely::Config::process(workers), move |worker| {
         let (changes, rows) = (Arc::clone(&all_changes), Arc::clone(&all_rows));
         let (mut input, probe) = worker.dataflow(|scope| {
-            let (input, streams) = GraphInput::new(scope, false);
-            let graph = recommendations(streams, &config, None);
+            let (input, streams) = GraphInput::new(scope, &config, false);
+            let graph = recommendations(streams, &config, SnapshotSinks::default());
             if let Some(similar_users) = graph.similar_users {
                 collect(similar_users, rows);
             }

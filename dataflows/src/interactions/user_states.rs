@@ -108,11 +108,12 @@ impl UserStates {
                     let trends = self.trends.iter().flat_map(Trends::events);
                     self.snapshots.begin(number, since, ahead.chain(trends));
                 }
-                // Handled on arrival, or by the operator of the lists.
+                // Handled on arrival, or by other operators.
                 Barrier::LoadBegin
                 | Barrier::Coalesce { .. }
                 | Barrier::End
                 | Barrier::EvaluateAll
+                | Barrier::InputEnds
                 | Barrier::Evaluate { .. } => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::pools::pool_length;
 use super::rows::Rows;
 use super::viewers::Viewer;
 use crate::config::Sources;
@@ -12,7 +13,8 @@ use crate::{Config, List, Logarithm, Scored, Similarity, UserId};
 /// Evaluates lists, in memory that all evaluations of a worker share.
 #[derive(Debug)]
 pub(super) struct Evaluator {
-    k: usize,
+    /// Length of a list, or of the pool that is kept of it.
+    length: usize,
     similar_users: usize,
     weights: Sources,
     pub(super) logarithm: Logarithm,
@@ -31,7 +33,7 @@ pub(super) struct Evaluator {
 impl Evaluator {
     pub(super) fn new(config: &Config) -> Self {
         Evaluator {
-            k: config.k,
+            length: if config.catalogue.is_some() { pool_length(config.k) } else { config.k },
             similar_users: config.similar_users,
             weights: config.sources,
             logarithm: Logarithm::new(config.user_resolution),
@@ -44,7 +46,7 @@ impl Evaluator {
         }
     }
 
-    /// The list of a viewer, whose similar users have just been found if they are a source. Cost: a pass over the similar items of
+    /// The list of a viewer, or the pool if there is a catalogue. Its similar users have just been found if they are a source. Cost: a pass over the similar items of
     /// the profile, and over the histories of the similar users.
     pub(super) fn list(&mut self, viewer: &Viewer, rows: &Rows) -> List {
         self.totals.reserve(rows.ids().bound());
@@ -69,8 +71,9 @@ impl Evaluator {
                 }
             }
         }
-        let candidates = self.totals.drain().map(|(id, score)| Ranked { score, id });
-        select_best(candidates, self.k, rows.ids(), &mut self.best);
+        let candidates = self.totals.drain().filter(|(id, _)| rows.may_list(*id));
+        let candidates = candidates.map(|(id, score)| Ranked { score, id });
+        select_best(candidates, self.length, rows.ids(), &mut self.best);
         self.best.sort_unstable_by(|a, b| a.order(b, rows.ids()));
         let scored = |ranked: &Ranked<i64>| Scored { item: rows.ids().name(ranked.id), score: ranked.score };
         self.best.iter().map(scored).collect()

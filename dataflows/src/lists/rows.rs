@@ -1,8 +1,9 @@
 //! The rows that this worker subscribes to.
 
 use super::change_times::ChangeTimes;
+use crate::catalogue::EligibleItems;
 use crate::operators::{Dense, Ids, load_lines, slot_mut};
-use crate::{Diff, ItemId, Level, Logarithm, UserId};
+use crate::{Diff, EligibilityChange, ItemId, Level, Logarithm, UserId};
 
 /// Ids with a small value each: a similarity to 1,024, or a level to 15.
 #[derive(Debug, Default)]
@@ -70,6 +71,12 @@ pub(super) struct Rows {
     ids: Ids,
     rows: Vec<Row>,
     pub(super) changes: ChangeTimes,
+    /// What stands for a change that may concern every list; `None` before the first.
+    all: Option<Dense>,
+    /// Items that may be recommended.
+    eligible_items: EligibleItems,
+    /// The same by dense id; `true` for users.
+    eligible: Vec<bool>,
     /// By user: the fine logarithm of the activity. Apart from the rows, because it is all that an evaluation reads of most users
     /// with whom it compares.
     activities: Vec<u32>,
@@ -80,10 +87,12 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// `refresh`: milliseconds from one boundary of a viewer to the next.
-    pub(super) fn new(refresh: u64) -> Self {
-        let (ids, rows, activities, touched, release) = Default::default();
-        Rows { ids, rows, changes: ChangeTimes::new(refresh), activities, touched, release }
+    /// `refresh`: milliseconds from one boundary of a viewer to the next. `others`: whether items are eligible of which there is no
+    /// change.
+    pub(super) fn new(refresh: u64, others: bool) -> Self {
+        let (ids, rows, eligible, activities, touched, release) = Default::default();
+        let (changes, eligible_items) = (ChangeTimes::new(refresh), EligibleItems::new(others));
+        Rows { ids, rows, changes, all: None, eligible_items, eligible, activities, touched, release }
     }
 
     pub(super) fn ids(&self) -> &Ids {
@@ -101,19 +110,57 @@ impl Rows {
         self.activities[user as usize]
     }
 
+    /// Whether a row or a viewer may recommend the item.
+    #[inline]
+    pub(super) fn may_list(&self, item: Dense) -> bool {
+        self.eligible[item as usize]
+    }
+
+    pub(super) fn is_eligible(&self, item: ItemId) -> bool {
+        self.eligible_items.contains(item)
+    }
+
+    /// Applies a change of eligibility. Returns whether a row has the item.
+    pub(super) fn set_eligible(&mut self, change: EligibilityChange) -> bool {
+        self.eligible_items.apply(change);
+        let known = self.ids.get(change.item);
+        known.inspect(|dense| self.eligible[*dense as usize] = change.eligible).is_some()
+    }
+
+    /// Any list may have changed.
+    pub(super) fn mark_all(&mut self) {
+        let all = self.all.unwrap_or_else(|| {
+            // Only its times of changes are used. Those of users mean nothing, so a user with this id does no harm.
+            let all = self.intern_user(0);
+            self.add_reference(all);
+            all
+        });
+        self.all = Some(all);
+        self.changes.mark(all);
+    }
+
+    /// Everything with a change that concerns a list, given the items of the profile.
+    pub(super) fn concerning(&self, profile: impl Iterator<Item = Dense>) -> impl Iterator<Item = Dense> {
+        profile.chain(self.all)
+    }
+
     pub(super) fn intern(&mut self, item: ItemId) -> Dense {
+        if let Some(dense) = self.ids.get(item) {
+            return dense;
+        }
         let dense = self.ids.intern(item);
-        self.reserve(dense)
+        self.reserve(dense, self.eligible_items.contains(item))
     }
 
     pub(super) fn intern_user(&mut self, user: UserId) -> Dense {
         let dense = self.ids.intern_user(user);
-        self.reserve(dense)
+        self.reserve(dense, true)
     }
 
-    fn reserve(&mut self, dense: Dense) -> Dense {
+    fn reserve(&mut self, dense: Dense, eligible: bool) -> Dense {
         slot_mut(&mut self.rows, dense);
         self.changes.reserve(dense);
+        *slot_mut(&mut self.eligible, dense) = eligible;
         slot_mut(&mut self.activities, dense);
         dense
     }

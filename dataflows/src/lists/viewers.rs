@@ -56,6 +56,10 @@ impl Viewer {
         self.history.iter().copied().filter(|entry| entry.stair > 0)
     }
 
+    pub(super) fn is_evaluated(&self) -> bool {
+        self.evaluated > 0
+    }
+
     fn set_changed(&mut self, tick: Time) {
         if self.changed <= self.evaluated {
             self.changed = tick;
@@ -65,7 +69,8 @@ impl Viewer {
     /// Whether anything that the list depends on has changed since the last evaluation.
     #[inline]
     fn is_stale(&self, rows: &Rows) -> bool {
-        self.changed > self.evaluated || self.profile().any(|entry| rows.changes.last(entry.item) > self.evaluated)
+        let mut concerning = rows.concerning(self.profile().map(|entry| entry.item));
+        self.changed > self.evaluated || concerning.any(|item| rows.changes.last(item) > self.evaluated)
     }
 
     /// The milliseconds since the first change after the last evaluation. A viewer without one has waited since it entered.
@@ -73,8 +78,8 @@ impl Viewer {
     /// An action changes the rows of its own items, so the interval of an evaluation at once has changes that it includes. One at a
     /// boundary begins an interval.
     fn waited(&self, tick: Time, rows: &Rows) -> u32 {
-        let items = self.profile().filter(|_| self.evaluated > 0);
-        let first_after = |entry: Entry| rows.changes.first_after(entry.item, self.evaluated, self.at_once);
+        let items = rows.concerning(self.profile().map(|entry| entry.item)).filter(|_| self.evaluated > 0);
+        let first_after = |item| rows.changes.first_after(item, self.evaluated, self.at_once);
         let own = (self.changed > self.evaluated).then_some(ms_of(self.changed));
         let since = items.filter_map(first_after).chain(own).min();
         since.map_or(0, |since| u32::try_from(ms_of(tick) - since).unwrap_or(u32::MAX))
@@ -154,11 +159,6 @@ impl Viewers {
         number
     }
 
-    /// The list of any viewer may have changed.
-    pub(super) fn mark_changed(&mut self, tick: Time) {
-        self.viewers.iter_mut().for_each(|viewer| viewer.set_changed(tick));
-    }
-
     /// Whether viewers are due.
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
@@ -178,9 +178,19 @@ impl Viewers {
         &self.viewers[id as usize]
     }
 
-    /// Whether the user was in the audience before this tick, or is.
-    pub(super) fn contains(&self, user: UserId) -> bool {
-        self.ids.contains_key(&user)
+    /// The viewer, if the user was in the audience before this tick, or is.
+    pub(super) fn id(&self, user: UserId) -> Option<ViewerId> {
+        self.ids.get(&user).copied()
+    }
+
+    /// The list of the viewer may have changed.
+    pub(super) fn set_changed(&mut self, id: ViewerId, tick: Time) {
+        self.viewers[id as usize].set_changed(tick);
+    }
+
+    /// Whether the viewer is evaluated in this tick.
+    pub(super) fn is_due(&self, id: ViewerId) -> bool {
+        self.viewers[id as usize].is_due
     }
 
     /// Forgets a viewer that has left the audience.
@@ -225,7 +235,7 @@ impl Viewers {
     }
 
     /// Callers mark viewers that are evaluated at once before those at a boundary: the first mark decides.
-    fn mark_due(&mut self, id: ViewerId, at_once: bool) {
+    pub(super) fn mark_due(&mut self, id: ViewerId, at_once: bool) {
         if !std::mem::replace(&mut self.viewers[id as usize].is_due, true) {
             self.due.push((id, at_once));
         }

@@ -24,7 +24,7 @@ use self::index::{Crossing, Index};
 use self::population::population;
 use super::measure::{Cosine, Count, Formula, Jaccard, Llr, Measure};
 use crate::gauges::{Gauges, add, set};
-use crate::operators::{Input, Output, SlicedOperator, StageBuilder, earlier};
+use crate::operators::{CatalogueOutputs, EligibilityChange, Input, Output, SlicedOperator, StageBuilder, earlier};
 use crate::{Collection, Config, Diff, Forgotten, ItemId, Level, Loading, Subscription, Time, UserId, popularity};
 
 /// A similar item.
@@ -47,8 +47,8 @@ pub struct SimilarItems<'scope> {
 /// A message from *Count* to *Rank*.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum RankInput {
-    /// To every worker: an item's fine logarithm of its popularity.
-    Fine { worker: u64, item: ItemId, fine: u32 },
+    /// To every worker: an item's fine logarithm of its popularity, and whether the item is eligible.
+    Fine { worker: u64, item: ItemId, fine: u32, eligible: bool },
     /// To every worker: the fine logarithm of the population.
     Population { worker: u64, fine: u32 },
     /// To every worker: the item is no longer in any history.
@@ -71,22 +71,24 @@ impl RankInput {
     }
 }
 
-/// Maintains the best neighbours of every item with a subscriber.
+/// Maintains the best eligible neighbours of every item with a subscriber.
 ///
 /// Cost of a pair update: one probe into a table of the item; a ranking is updated only if the quantised count changes.
 /// Cost of a popularity update: nothing unless its fine logarithm changes, then a message to each worker and one for each
-/// pair in the crossed phases, a sixty-fourth of the pairs at a time. Memory: 8 bytes a slot of the pair tables, about 14
-/// a pair.
+/// pair in the crossed phases, a sixty-fourth of the pairs at a time. A change of eligibility touches all pairs of the item.
+/// Memory: 8 bytes a slot of the pair tables, about 14 a pair.
 pub fn similar_items<'scope>(
     cooccurrence: Collection<'scope, (ItemId, ItemId)>,
     history: Collection<'scope, (UserId, (ItemId, Level))>,
+    catalogue: Option<&CatalogueOutputs<'scope>>,
     subscriptions: Collection<'scope, Subscription>,
     loading: Loading,
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarItems<'scope> {
+    let eligibility = catalogue.map(|catalogue| catalogue.changes.clone());
     let population = (config.similarity == Measure::Llr).then(|| population(history.clone()));
-    let counts = Counts { cooccurrence, popularity: popularity(history), population, loading };
+    let counts = Counts { cooccurrence, popularity: popularity(history), population, eligibility, loading };
     match config.similarity {
         Measure::Cosine => by_formula::<Cosine>(counts, subscriptions, config, gauges),
         Measure::Jaccard => by_formula::<Jaccard>(counts, subscriptions, config, gauges),
@@ -101,6 +103,8 @@ struct Counts<'scope> {
     popularity: Collection<'scope, ItemId>,
     /// Population, if the measure reads it.
     population: Option<Collection<'scope, ()>>,
+    /// Changes of eligibility, if there is a catalogue.
+    eligibility: Option<Stream<'scope, Time, Vec<EligibilityChange>>>,
     loading: Loading,
 }
 
@@ -126,7 +130,7 @@ fn by_formula<'scope, F: Formula>(
 ///
 /// Not a [`SlicedOperator`]: it counts pairs as they arrive, before their tick is complete.
 fn count<'scope, F: Formula>(
-    Counts { cooccurrence, popularity, population, loading }: Counts<'scope>,
+    Counts { cooccurrence, popularity, population, eligibility, loading }: Counts<'scope>,
     index: Rc<RefCell<Index<F>>>,
     gauges: Arc<Gauges>,
 ) -> (Stream<'scope, Time, Vec<RankInput>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
@@ -139,6 +143,8 @@ fn count<'scope, F: Formula>(
     let popularities = builder.input(popularity.inner, Exchange::new(by_item));
     let to_first_worker = |_: &((), Time, Diff)| 0;
     let populations = population.map(|population| builder.input(population.inner, Exchange::new(to_first_worker)));
+    let by_item = |change: &EligibilityChange| change.item;
+    let eligibility = eligibility.map(|changes| builder.input(changes, Exchange::new(by_item)));
     let (messages_out, messages) = builder.output();
     let (forgotten_out, forgotten) = builder.output();
     let activator = builder.activator.clone();
@@ -146,6 +152,7 @@ fn count<'scope, F: Formula>(
     let mut counting: Option<Time> = None;
     let mut popularity_diffs: IdMap<Diff> = IdMap::default();
     let mut population_diff = 0;
+    let mut eligibility_changes: IdMap<()> = IdMap::default();
     // While a snapshot is loaded: the time at which loading ends, at the earliest.
     let mut loading_until: Option<Time> = None;
     builder.build_with(move |stage, upper| {
@@ -165,6 +172,10 @@ fn count<'scope, F: Formula>(
             }
             let updates = populations.iter().flat_map(|populations| populations.take(time)).flatten();
             population_diff += updates.map(|((), _, diff)| diff).sum::<Diff>();
+            for change in eligibility.iter().flat_map(|changes| changes.take(time)).flatten() {
+                index.eligible_items.apply(change);
+                eligibility_changes.insert(change.item, ());
+            }
             if upper == time {
                 break;
             }
@@ -175,22 +186,25 @@ fn count<'scope, F: Formula>(
             if loading_until.is_some() {
                 continue;
             }
-            // 4. Apply the changed popularities and emit the crossings.
+            // 4. Apply the changed popularities and eligibility, and emit the crossings.
             let (mut messages, mut forgotten) = (messages_out.buffer(), forgotten_out.buffer());
+            let mut emit = |crossing| match crossing {
+                Crossing::Rank { item, partner, count, fine } => {
+                    messages.push(RankInput::Rank { item, partner, count, fine });
+                }
+                Crossing::Fine { item, fine, eligible } => {
+                    messages.extend((0..peers).map(|worker| RankInput::Fine { worker, item, fine, eligible }));
+                }
+                Crossing::Gone(item) => {
+                    messages.extend((0..peers).map(|worker| RankInput::Gone { worker, item }));
+                    forgotten.push(Forgotten::Item(item));
+                }
+            };
             for (item, diff) in popularity_diffs.drain() {
-                let touched = index.update_popularity(item, diff, &mut |crossing| match crossing {
-                    Crossing::Rank { item, partner, count, fine } => {
-                        messages.push(RankInput::Rank { item, partner, count, fine });
-                    }
-                    Crossing::Fine(item, fine) => {
-                        messages.extend((0..peers).map(|worker| RankInput::Fine { worker, item, fine }));
-                    }
-                    Crossing::Gone(item) => {
-                        messages.extend((0..peers).map(|worker| RankInput::Gone { worker, item }));
-                        forgotten.push(Forgotten::Item(item));
-                    }
-                });
-                add(&gauges.crossings, touched);
+                add(&gauges.crossings, index.update_popularity(item, diff, &mut emit));
+            }
+            for (item, ()) in eligibility_changes.drain() {
+                add(&gauges.crossings, index.update_eligibility(item, &mut emit));
             }
             if let Some(fine) = index.update_population(std::mem::take(&mut population_diff)) {
                 messages.extend((0..peers).map(|worker| RankInput::Population { worker, fine }));
@@ -232,7 +246,7 @@ impl<F: Formula> SlicedOperator for Rank<F> {
         }
         for message in messages.iter().flatten() {
             match *message {
-                RankInput::Fine { item, fine, .. } => index.set_fine(item, fine),
+                RankInput::Fine { item, fine, eligible, .. } => index.set_fine(item, fine, eligible),
                 RankInput::Population { fine, .. } => index.set_population(fine),
                 RankInput::Gone { item, .. } => self.gone.push(item),
                 RankInput::Rank { .. } | RankInput::Counted { .. } => {}

@@ -1,8 +1,11 @@
 //! The state of one worker for its items: counts, popularities, rankings and emitted rows.
 
+use std::ops::Range;
+
 use super::Neighbour;
 use super::pairs::Pairs;
 use super::row::{Row, Similar, TouchedPartner, UNKNOWN};
+use crate::catalogue::EligibleItems;
 use crate::operators::{Dense, Ids, PREFETCH_BATCH, Ranked, RecentIds, TopK, capacity, prefetch};
 use crate::similarity::measure::{Formula, Pair};
 use crate::similarity::quantise::{PHASES, phase, phased};
@@ -46,6 +49,10 @@ pub(super) struct Index<F> {
     /// Fine logarithms of [`Formula::popularity`] by item, for the items of all workers, as of the last rankings; 0 if
     /// unknown.
     fine: Vec<u32>,
+    /// Whether an item may be recommended, for the items of all workers, as of the last rankings.
+    eligible: Vec<bool>,
+    /// Whether the owned items may be recommended, as of the tick that is counted; `true` for those of other workers.
+    pub(super) eligible_items: EligibleItems,
     /// Population, on the worker that counts it.
     population: u64,
     /// Fine logarithm of the population as of the last rankings, on every worker.
@@ -79,8 +86,8 @@ pub(super) struct Index<F> {
 
 /// A consequence of a changed popularity for other items and workers.
 pub(super) enum Crossing {
-    /// New fine logarithm of an item.
-    Fine(ItemId, u32),
+    /// New fine logarithm of an item, or new eligibility.
+    Fine { item: ItemId, fine: u32, eligible: bool },
     /// The item is no longer in any history.
     Gone(ItemId),
     /// The fine logarithm of `partner` changed to `fine`, and with it its rank among the similar items of `item`, which
@@ -95,6 +102,8 @@ impl<F: Formula> Index<F> {
             pairs: Vec::new(),
             popularity: Vec::new(),
             fine: Vec::new(),
+            eligible: Vec::new(),
+            eligible_items: EligibleItems::new(config.unknown_is_eligible()),
             population: 0,
             fine_population: 0,
             hot: Vec::new(),
@@ -121,6 +130,7 @@ impl<F: Formula> Index<F> {
             self.pairs.push(Pairs::new(Dense::try_from(self.pairs.len()).expect("fewer items than 2^32")));
             self.popularity.push(0);
             self.fine.push(0);
+            self.eligible.push(true);
             self.hot.push(HotFields::NONE);
             self.rows.push(None);
             self.scratch.push(0);
@@ -151,7 +161,8 @@ impl<F: Formula> Index<F> {
             return;
         }
         let (old, new) = (self.evidence(old), self.evidence(count));
-        if old == new {
+        // A partner that becomes eligible in this tick follows as a crossing.
+        if old == new || !self.eligible[partner as usize] {
             return;
         }
         // Popularities are as of before the tick. A crossing follows where the change of this tick matters, unless the
@@ -178,6 +189,7 @@ impl<F: Formula> Index<F> {
         }
     }
 
+    /// Rank of a partner among the similar items of an item, were it eligible.
     fn rank_of(&self, item: Dense, partner: Dense, count: u32) -> Option<i32> {
         let count = self.evidence(count)?;
         self.formula.rank(Pair { count, ..self.pair(item, partner) })
@@ -204,30 +216,60 @@ impl<F: Formula> Index<F> {
         if new_fine == old_fine {
             return 0;
         }
-        emit(Crossing::Fine(item, new_fine));
+        emit(Crossing::Fine { item, fine: new_fine, eligible: self.eligible_items.contains(item) });
         if old == 0 {
             return 0; // All pairs of a new item are new.
         }
+        let mut own = Vec::new();
+        let touched = self.cross_in_other_rows(id, crossed(old_fine, new_fine), (old_fine, new_fine), &mut own, emit);
+        // The pairs that cross in other rows also cross in the row of the item itself.
+        for (partner, count) in own {
+            self.cross_one(id, partner, count, 0);
+        }
+        touched
+    }
+
+    /// Also step 2: an owned item has become eligible, or is not any more. In the rows of its partners that is what a crossing of
+    /// its popularity is, of all its pairs at once. Returns the number of touched pairs.
+    pub(super) fn update_eligibility(&mut self, item: ItemId, emit: &mut impl FnMut(Crossing)) -> usize {
+        let Some(id) = self.ids.get(item) else { return 0 };
+        let (popularity, old_fine) = (self.popularity[id as usize], self.fine[id as usize]);
+        let eligible = self.eligible_items.contains(item);
+        // All pairs of a new item are new, and one that is in no history has none.
+        if popularity == 0 || old_fine == 0 || self.eligible[id as usize] == eligible {
+            return 0;
+        }
+        let fine = self.logarithm.fine(self.formula.popularity(popularity));
+        emit(Crossing::Fine { item, fine, eligible });
+        self.cross_in_other_rows(id, [0..PHASES, 0..0], (old_fine, fine), &mut Vec::new(), emit)
+    }
+
+    /// Emits the crossings of the pairs of an owned item in these phases, in the rows of its partners. `fines`: its fine logarithm
+    /// before and after. Adds the pairs to `own` if they cross in the row of the item too. Returns their number.
+    fn cross_in_other_rows(
+        &mut self,
+        id: Dense,
+        phases: [Range<u32>; 2],
+        fines: (u32, u32),
+        own: &mut Vec<(Dense, u32)>,
+        emit: &mut impl FnMut(Crossing),
+    ) -> usize {
         // Put back below. Both directions of a pair have the same count.
         let pairs = std::mem::replace(&mut self.pairs[id as usize], Pairs::new(id));
         let mut touched = 0;
-        let mut own = Vec::new();
-        for (partner, count) in crossed(old_fine, new_fine).into_iter().flat_map(|phases| pairs.in_phases(phases)) {
+        for (partner, count) in phases.into_iter().flat_map(|phases| pairs.in_phases(phases)) {
             touched += 1;
             if self.pairs[partner as usize].len() > 0 {
-                self.cross_one(partner, id, count, old_fine.min(new_fine));
+                self.cross_one(partner, id, count, fines.0.min(fines.1));
             } else {
-                emit(Crossing::Rank { item: self.ids.name(partner), partner: item, count, fine: new_fine });
+                let (item, partner) = (self.ids.name(partner), self.ids.name(id));
+                emit(Crossing::Rank { item, partner, count, fine: fines.1 });
             }
             if F::READS_OWN {
                 own.push((partner, count));
             }
         }
         self.pairs[id as usize] = pairs;
-        // The pairs that cross in other rows also cross in the row of the item itself.
-        for (partner, count) in own {
-            self.cross_one(id, partner, count, 0);
-        }
         touched
     }
 
@@ -299,10 +341,12 @@ impl<F: Formula> Index<F> {
         }
     }
 
-    /// Step 4: sets the fine logarithm of an item of any worker. All similarities of its own row change.
-    pub(super) fn set_fine(&mut self, item: ItemId, fine: u32) {
+    /// Step 4: sets the fine logarithm of an item of any worker, and whether it is eligible. All similarities of its own row may
+    /// change.
+    pub(super) fn set_fine(&mut self, item: ItemId, fine: u32, eligible: bool) {
         let id = self.intern(item);
         self.fine[id as usize] = fine;
+        self.eligible[id as usize] = eligible;
         self.mark_dirty(id);
     }
 
@@ -397,6 +441,7 @@ impl<F: Formula> Index<F> {
     pub(super) fn release(&mut self, item: ItemId) {
         let Some(id) = self.ids.get(item) else { return };
         self.fine[id as usize] = 0;
+        self.eligible[id as usize] = true;
         self.hot[id as usize] = HotFields::NONE;
         self.rows[id as usize] = None;
         self.pairs[id as usize] = Pairs::new(id);
@@ -411,7 +456,8 @@ impl<F: Formula> Index<F> {
             for TouchedPartner { partner, count } in &self.touched[(end - touched) as usize..end as usize] {
                 let (partner, count) = (*partner, *count);
                 let count = if count == UNKNOWN { self.pairs[item as usize].get(partner) } else { count };
-                ranking.update(partner, self.rank_of(item, partner, count), capacity(k), &self.ids);
+                let rank = self.rank_of(item, partner, count).filter(|_| self.eligible[partner as usize]);
+                ranking.update(partner, rank, capacity(k), &self.ids);
             }
         }
         if row.ranking.as_ref().is_none_or(|ranking| ranking.needs_rescan(k)) {
@@ -420,7 +466,7 @@ impl<F: Formula> Index<F> {
                 return;
             }
             let mut candidates = std::mem::take(&mut self.candidates);
-            let pairs = self.pairs[item as usize].iter();
+            let pairs = self.pairs[item as usize].iter().filter(|(id, _)| self.eligible[*id as usize]);
             let scored = pairs.filter_map(|(id, count)| Some(Ranked { score: self.rank_of(item, id, count)?, id }));
             candidates.extend(scored);
             row.ranking.get_or_insert_default().rebuild(&mut candidates, capacity(k), &self.ids);
@@ -456,7 +502,7 @@ fn against(fine: u32, item: Dense, partner: Dense) -> u32 {
 }
 
 /// The phases for which `(fine + phase) / 64` changes.
-fn crossed(old: u32, new: u32) -> [std::ops::Range<u32>; 2] {
+fn crossed(old: u32, new: u32) -> [Range<u32>; 2] {
     let (low, high) = (old.min(new), old.max(new));
     let width = (high - low).min(PHASES);
     let start = (PHASES - high % PHASES) % PHASES;

@@ -87,7 +87,7 @@ impl<F: Formula> Model<F> {
         let mut ranks = Vec::new();
         for (item, diff) in popularity_diffs {
             self.workers[Self::owner(name(item))].update_popularity(name(item), diff, &mut |crossing| match crossing {
-                Crossing::Fine(item, fine) => fines.push((item, fine)),
+                Crossing::Fine { item, fine, .. } => fines.push((item, fine)),
                 Crossing::Gone(item) => gone.push(item),
                 Crossing::Rank { item, partner, count, fine } => ranks.push((item, partner, count, fine)),
             });
@@ -101,7 +101,7 @@ impl<F: Formula> Model<F> {
         }
         for worker in &mut self.workers {
             for (item, fine) in &fines {
-                worker.set_fine(*item, *fine);
+                worker.set_fine(*item, *fine, true);
             }
             if let Some(fine) = population {
                 worker.set_population(fine);

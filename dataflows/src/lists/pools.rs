@@ -1,0 +1,123 @@
+//! What the last evaluations left: from a pool a list is picked anew when it loses an item.
+
+use schema::IdMap;
+
+use super::viewers::ViewerId;
+use crate::operators::slot_mut;
+use crate::{ItemId, List, Scored};
+
+/// Number of items in a pool of lists of length `k`.
+pub(super) fn pool_length(k: usize) -> usize {
+    2 * k
+}
+
+/// What the last evaluation of a viewer left.
+#[derive(Debug, Default)]
+enum Pool {
+    /// No viewer, or one without a list.
+    #[default]
+    None,
+    /// The best candidates of the evaluation that are eligible still. `is_cut`: there may have been more.
+    Evaluated { items: List, is_cut: bool },
+    /// The list of the output, of a viewer that this run has not evaluated.
+    Known(Vec<ItemId>),
+}
+
+/// What the loss of items means for a viewer.
+pub(super) enum Loss {
+    /// The list is the same; only the pool is smaller.
+    Pool,
+    /// The list is this one now.
+    List(List),
+    /// The pool has too few items left, and there may be others.
+    TooMany,
+}
+
+/// The pools of the viewers of this worker.
+#[derive(Debug)]
+pub(super) struct Pools {
+    k: usize,
+    pools: Vec<Pool>,
+    /// By pool: the bits of its items. Apart from the pools, so that a pass over them stays in the cache.
+    bits: Vec<Bits>,
+    /// Items to strike from all pools.
+    struck: IdMap<()>,
+    /// The bits of these items.
+    struck_bits: Bits,
+}
+
+/// A bit for each item of a set, by some bits of its id: two sets without a common bit have no common item. A pool has some
+/// twenty of them, so that of the pools without a single item to strike six in seven need no look.
+type Bits = u128;
+
+impl Pools {
+    pub(super) fn new(k: usize) -> Self {
+        Pools { k, pools: Vec::new(), bits: Vec::new(), struck: IdMap::default(), struck_bits: 0 }
+    }
+
+    /// Length of a list.
+    pub(super) fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Sets the pool of a viewer that was evaluated.
+    pub(super) fn set(&mut self, id: ViewerId, pool: &List) {
+        let is_cut = pool.len() == pool_length(self.k);
+        *slot_mut(&mut self.bits, id) = bits(pool.iter().map(|scored| scored.item));
+        let pool = if pool.is_empty() { Pool::None } else { Pool::Evaluated { items: pool.clone(), is_cut } };
+        *slot_mut(&mut self.pools, id) = pool;
+    }
+
+    /// Sets the list that the output has of a viewer.
+    pub(super) fn set_known(&mut self, id: ViewerId, items: Vec<ItemId>) {
+        *slot_mut(&mut self.bits, id) = bits(items.iter().copied());
+        *slot_mut(&mut self.pools, id) = Pool::Known(items);
+    }
+
+    /// The item is to be struck from all pools.
+    pub(super) fn strike(&mut self, item: ItemId) {
+        self.struck.insert(item, ());
+        self.struck_bits |= bits([item].into_iter());
+    }
+
+    /// Strikes the items, and reports the viewers that have lost any. Cost: a pass over all pools if there is an item to strike.
+    pub(super) fn apply(&mut self, mut report: impl FnMut(ViewerId, Loss)) {
+        let Pools { k, pools, bits, struck, struck_bits } = self;
+        if struck.is_empty() {
+            return;
+        }
+        let is_struck = |item: ItemId| struck.contains_key(&item);
+        for (id, (pool, bits)) in (0..).zip(pools.iter_mut().zip(bits)) {
+            if *bits & *struck_bits == 0 {
+                continue;
+            }
+            match pool {
+                Pool::None => {}
+                Pool::Known(items) => {
+                    if items.iter().any(|item| is_struck(*item)) {
+                        report(id, Loss::TooMany);
+                    }
+                }
+                Pool::Evaluated { items, is_cut } => {
+                    let Some(first) = items.iter().position(|Scored { item, .. }| is_struck(*item)) else { continue };
+                    items.retain(|Scored { item, .. }| !is_struck(*item));
+                    report(
+                        id,
+                        match () {
+                            () if *is_cut && items.len() < *k => Loss::TooMany,
+                            () if first < *k => Loss::List(items[..items.len().min(*k)].to_vec()),
+                            () => Loss::Pool,
+                        },
+                    );
+                }
+            }
+        }
+        struck.clear();
+        *struck_bits = 0;
+    }
+}
+
+fn bits(items: impl Iterator<Item = ItemId>) -> Bits {
+    // The lowest bits of an id choose the worker.
+    items.fold(0, |bits, item| bits | 1 << (item >> 32) % u64::from(Bits::BITS))
+}
