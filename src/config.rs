@@ -29,6 +29,7 @@ use schema::Levels;
 pub use compatibility::{check_compatibility, cluster_fingerprint, compatibility};
 pub use dataflows::{Audience, Config as Graph};
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
+pub use keys::catalogue::{Catalogue, Unknown};
 pub use keys::input::Input;
 pub use keys::state::State;
 pub use public::{public_key, public_set};
@@ -45,6 +46,8 @@ pub struct Config {
     pub levels: Levels,
     /// Limits of the inputs.
     pub input: Input,
+    /// The items of the shop.
+    pub catalogue: Catalogue,
     /// Snapshots.
     pub state: State,
     /// Location of the key of ids, if the configuration names one.

@@ -34,8 +34,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::{RejectLog, Sink, SinkError, SinkState, Source, SourceError};
-use schema::IdKey;
+use connectors::{CatalogueRecord, Record, RejectLog, Sink, SinkError, SinkState, Source, SourceError};
+use schema::{Event, IdKey};
 use snapshots::{Manifest, Store, StoreError};
 
 pub use self::clock::Clock;
@@ -60,10 +60,10 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
-/// An input of a run.
-pub struct Input {
-    /// Source of the events.
-    pub source: Box<dyn Source>,
+/// An input of a run, of events or of another kind of record.
+pub struct Input<R: Record = Event> {
+    /// Source of the records.
+    pub source: Box<dyn Source<R>>,
     /// Whether a poll may wait for the outside world (a pipe) rather than for a disk. Everything read before is sent
     /// before such a poll.
     pub waits: bool,
@@ -75,6 +75,8 @@ pub struct Job {
     pub config: Config,
     /// Inputs, merged by `(ts, input, line)`. At the positions at which they resume.
     pub inputs: Vec<Input>,
+    /// Inputs of the catalogue, merged with the others.
+    pub catalogue: Vec<Input<CatalogueRecord>>,
     /// Sinks of the results.
     pub sinks: Sinks,
     /// Log of rejected records.
@@ -106,6 +108,7 @@ impl Job {
         Job {
             config,
             inputs,
+            catalogue: Vec::new(),
             sinks: Sinks { changes: output, similar_items: None, similar_users: None },
             rejects: RejectLog::default(),
             workers: 1,
@@ -118,6 +121,22 @@ impl Job {
             state: None,
             resume: None,
         }
+    }
+}
+
+impl Job {
+    /// The parameters of the graph of this run.
+    pub(crate) fn graph(&self) -> dataflows::Config {
+        dataflows::Config {
+            outputs: self.sinks.outputs(),
+            catalogue: self.has_catalogue().then(|| self.config.catalogue.graph()),
+            ..self.config.graph.clone()
+        }
+    }
+
+    /// Whether the run has a catalogue: an input of one, or a snapshot with one.
+    pub(crate) fn has_catalogue(&self) -> bool {
+        !self.catalogue.is_empty()
     }
 }
 
@@ -244,9 +263,10 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
 /// Runs the workers of any process but 0: they compute for the run that process 0 coordinates, until it ends. `saves`: the
 /// run takes snapshots.
 pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
-    let GraphOptions { resumes, outputs } = links.options;
+    let GraphOptions { resumes, catalogue, outputs } = links.options;
     let durability = Durability { saves, snapshots: None, resumes };
-    let config = dataflows::Config { outputs, ..config.graph.clone() };
+    let catalogue = catalogue.then(|| config.catalogue.graph());
+    let config = dataflows::Config { outputs, catalogue, ..config.graph.clone() };
     let mut supervisor = Supervisor::new(stop.clone(), links.process);
     start_workers(workers, Some(links), config, None, durability, &supervisor);
     supervisor.wait_for_links();

@@ -3,6 +3,7 @@
 mod answers;
 mod bad_input;
 mod bench;
+mod catalogue;
 mod clocks;
 mod cluster;
 mod disk;

@@ -20,6 +20,8 @@ use super::stream::LinkStream;
 pub struct GraphOptions {
     /// Whether the run resumes: the graph then has another input.
     pub resumes: bool,
+    /// Whether the graph has a catalogue, which also is another input.
+    pub catalogue: bool,
     /// Optional outputs.
     pub outputs: Outputs,
 }

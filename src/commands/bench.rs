@@ -19,6 +19,7 @@ mod recovery;
 mod replay;
 mod simulated_state;
 mod throughput;
+mod toggles;
 
 use std::path::PathBuf;
 
@@ -34,6 +35,7 @@ use self::latency::LatencyTask;
 use self::machine::Machine;
 use self::recovery::RecoveryTask;
 use self::replay::{GraphTask, ReplayTask};
+use self::toggles::TogglesTask;
 use super::simulation::SimulationArgs;
 use crate::commands::files::{check_writable, write};
 use crate::config::{Audience, Config};
@@ -70,6 +72,9 @@ enum Benchmark {
     /// Time from a snapshot to the first live change, per stored interaction
     #[command(after_help = recovery::EXAMPLES, mut_arg("users", recovery::users))]
     Recovery(Box<recovery::RecoveryArgs>),
+    /// Time from a change of availability to the last list that lost the item
+    #[command(after_help = toggles::EXAMPLES)]
+    Toggles(Box<toggles::TogglesArgs>),
     /// Run one measurement in this process
     #[command(hide = true)]
     Child { name: String, task: String },
@@ -86,6 +91,7 @@ pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
         #[cfg(feature = "kafka")]
         Benchmark::Kafka(args) => kafka::main(args, stop),
         Benchmark::Recovery(args) => recovery::main(args, stop),
+        Benchmark::Toggles(args) => toggles::main(args, stop),
         Benchmark::Child { name, task } => measure(name, task, stop),
     }
 }
@@ -99,6 +105,7 @@ fn measure(name: &str, task: &str, stop: &Stop) -> Result<(), Failure> {
         GraphTask::NAME => child::main::<GraphTask>(task, stop),
         GrowthTask::NAME => child::main::<GrowthTask>(task, stop),
         RecoveryTask::NAME => child::main::<RecoveryTask>(task, stop),
+        TogglesTask::NAME => child::main::<TogglesTask>(task, stop),
         _ => Err(Failure::Usage(anyhow::anyhow!("`bench child` is for the program itself: no task {name}"))),
     }
 }

@@ -3,6 +3,7 @@
 //! `plan` decides everything that can be decided before anything is opened, `start` opens and starts, and the
 //! [engine](crate::engine) runs.
 
+mod catalogue;
 mod cluster;
 mod id_key;
 mod inputs;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
+pub(crate) use self::catalogue::CatalogueArgs;
 pub(crate) use self::cluster::{ClusterArgs, member};
 pub(crate) use self::id_key::id_key;
 pub(crate) use self::inputs::InputArgs;
@@ -37,6 +39,10 @@ Examples:
   # a log of purchases without an action column, with a filter and an output for rejected records
   deltarec run --input sales.csv --columns \"user=customer,item=sku,ts=at:%Y-%m-%d %H:%M:%S\" \\
                --action purchase --where 'quantity>0' --rejects rejects.jsonl --output changes.jsonl
+
+  # with a catalogue: what is out of stock, or not in it, is not recommended (docs/catalogue.md)
+  deltarec run --input events.jsonl --catalogue products.csv --output changes.jsonl \\
+               --catalogue-columns item=sku,title=name,category=product_type
 
   # after a stop or a crash, the same command resumes
   deltarec run --input events.jsonl --output changes.jsonl --state state
@@ -65,6 +71,8 @@ pub struct RunArgs {
     sets: Vec<String>,
     #[command(flatten)]
     inputs: InputArgs,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
     /// Output for changes: PATH.jsonl (also .gz, .zst), - for stdout or `kafka://BROKER[,BROKER]/TOPIC`. An existing file is
     /// replaced unless the run resumes from a snapshot; a topic is always appended to
     #[arg(long, value_name = "URI", default_value = "-")]

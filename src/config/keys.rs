@@ -3,6 +3,7 @@
 //! To add a key: add its entry, and its field if it has a new one; then regenerate `deltarec.toml` and
 //! `docs/configuration.md` with `UPDATE_DOCS=1 cargo test --lib config`.
 
+pub(super) mod catalogue;
 mod graph;
 mod identity;
 pub(super) mod input;
@@ -24,7 +25,7 @@ use super::rules::{Rule, to_toml};
 /// All sections, in the order of `deltarec.toml`.
 pub(super) static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
     let mut sections = graph::sections();
-    sections.extend([levels::section(), input::section(), trending::section(), state::section()]);
+    sections.extend([levels::section(), input::section(), catalogue::section(), trending::section(), state::section()]);
     sections.push(identity::section());
     sections.extend(kafka::sections());
     sections

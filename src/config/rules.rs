@@ -154,6 +154,23 @@ pub(super) fn name() -> Rule<String> {
     text_rule("", "a name in quotes", |text| (!text.is_empty()).then(|| text.to_owned()))
 }
 
+/// An array of so many different names of letters, digits, `_` and `-`.
+pub(super) fn names(number: RangeInclusive<usize>) -> Rule<Vec<String>> {
+    let (least, most) = (*number.start(), *number.end());
+    let expected = format!("{least} to {most} different names of letters, digits, _ and -, as in [\"a\", \"b\"]");
+    Rule::new("array of names", format!("{least} to {most} different names"), expected, move |value| {
+        let names = items(value, |item| match item {
+            Kind::Text(name) => {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+                ((1..=64).contains(&name.len()) && name.chars().all(is_name)).then(|| name.clone())
+            }
+            _ => None,
+        })?;
+        let is_repeated = |at: usize| names[..at].contains(&names[at]);
+        (number.contains(&names.len()) && !(0..names.len()).any(is_repeated)).then_some(names)
+    })
+}
+
 /// One of several words, each with its value.
 pub(super) fn choice<T: Clone + Send + Sync + 'static>(words: impl IntoIterator<Item = (&'static str, T)>) -> Rule<T> {
     let (words, values): (Vec<&str>, Vec<T>) = words.into_iter().unzip();

@@ -22,7 +22,7 @@ fn load(text: &str, sets: &[&str]) -> Result<Config, ConfigErrors> {
 
 #[test]
 fn has_the_documented_defaults() {
-    let Config { graph, levels, input, state, identity_key, kafka } = Config::default();
+    let Config { graph, levels, input, catalogue, state, identity_key, kafka } = Config::default();
     assert_eq!(graph.history, 100);
     assert_eq!(graph.neighbours, 30);
     assert_eq!(graph.k, 10);
@@ -39,6 +39,8 @@ fn has_the_documented_defaults() {
     assert_eq!(graph, Graph::default(), "the library and the program have the same defaults");
     assert_eq!(levels, Levels::default());
     assert_eq!(input, Input { batch: 10_000, max_skew: 5_000, max_jump: None, max_record: 1_048_576, rooms: false });
+    let tag_groups = ["default", "merchant", "visual"].map(str::to_owned).into();
+    assert_eq!(catalogue, Catalogue { unknown: Unknown::Ineligible, max_items: 5_000_000, tag_groups });
     assert_eq!(kafka, KafkaOptions::default());
     assert_eq!((graph.trending, identity_key), (None, None));
     assert_eq!(state, State { uri: None, interval: 60_000, keep: 3, codec: "parquet".into() });

@@ -87,6 +87,8 @@ impl Names {
         match name {
             Forgotten::User(id) => self.users().until(id),
             Forgotten::Item(id) => self.items().until(id),
+            // An item that the catalogue has lost has left all lists at once.
+            Forgotten::CatalogueItem(_) => 0,
         }
     }
 
@@ -98,6 +100,7 @@ impl Names {
         match name {
             Forgotten::User(id) => self.users().remove(id, at, tick),
             Forgotten::Item(id) => self.items().remove(id, at, tick),
+            Forgotten::CatalogueItem(id) => self.items().remove_record(id, tick),
         }
     }
 }
@@ -186,6 +189,20 @@ impl LockedNames<'_> {
     }
 }
 
+impl LockedNames<'_> {
+    /// Claims the id of the item of a catalogue record.
+    pub(super) fn claim_item<'t>(&'t mut self, (id, name): (u64, &'t str)) -> Result<Claim<'t>, Collision> {
+        let collision = |Holder { name: known, until }| Collision {
+            reason: Reason::NameCollision { field: "item", name: name.to_owned(), known },
+            until,
+        };
+        if let Some(trending) = &self.trending {
+            trending.items.check(id, name).map_err(collision)?;
+        }
+        self.items.claim(id, name).map_err(collision)
+    }
+}
+
 /// A name of a record has the id of another name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Collision {
@@ -202,7 +219,7 @@ pub(super) struct Holder {
     pub(super) until: u64,
 }
 
-/// Names by id64. An entry takes 40 bytes beside the text of the name.
+/// Names by id64. An entry takes 48 bytes beside the text of the name.
 pub(super) struct Table {
     names: IdMap<Entry>,
     held: u64,
@@ -210,10 +227,19 @@ pub(super) struct Table {
 
 struct Entry {
     name: Box<str>,
-    /// Number of the last tick with an event of this name.
+    /// Number of the last tick with an event of this name; 0: the graph has no event of it.
     tick: u64,
     /// Latest timestamp of an event of this name; `u64::MAX`: the name is retained to the end of the run.
     latest: u64,
+    /// Number of the last tick with a catalogue record of this name; 0: the catalogue has none.
+    record_tick: u64,
+}
+
+impl Entry {
+    /// The millisecond until which the name holds its id: `held` after its last event, or as long as the catalogue has it.
+    fn until(&self, held: u64) -> u64 {
+        if self.record_tick > 0 { u64::MAX } else { self.latest.saturating_add(held) }
+    }
 }
 
 /// An id that no other name holds.
@@ -222,13 +248,22 @@ pub(super) struct Claim<'t> {
     name: &'t str,
 }
 
-impl Claim<'_> {
+impl<'t> Claim<'t> {
     /// Holds the id for an event of tick number `tick` with the timestamp `ts`, which may be ahead of the clock.
     pub(super) fn hold(self, tick: u64, ts: u64) {
-        let name = self.name;
-        let entry = self.entry.or_insert_with(|| Entry { name: name.into(), tick, latest: ts });
+        let entry = self.entry();
         entry.tick = tick;
         entry.latest = entry.latest.max(ts);
+    }
+
+    /// Holds the id for a catalogue record of tick number `tick`, as long as the catalogue has the item.
+    pub(super) fn hold_record(self, tick: u64) {
+        self.entry().record_tick = tick;
+    }
+
+    fn entry(self) -> &'t mut Entry {
+        let name = self.name;
+        self.entry.or_insert_with(|| Entry { name: name.into(), tick: 0, latest: 0, record_tick: 0 })
     }
 }
 
@@ -237,8 +272,7 @@ impl Table {
     pub(super) fn claim<'t>(&'t mut self, id: u64, name: &'t str) -> Result<Claim<'t>, Holder> {
         match self.names.entry(id) {
             IdEntry::Occupied(entry) if *entry.get().name != *name => {
-                let Entry { name, latest, .. } = entry.get();
-                Err(Holder { name: name.as_ref().into(), until: latest.saturating_add(self.held) })
+                Err(Holder { name: entry.get().name.as_ref().into(), until: entry.get().until(self.held) })
             }
             entry => Ok(Claim { entry, name }),
         }
@@ -254,7 +288,22 @@ impl Table {
 
     /// A name with an event that is ahead of the clock at `at` stays: the graph has delayed the event.
     fn remove(&mut self, id: u64, at: u64, tick: u64) {
-        if self.names.get(&id).is_some_and(|entry| entry.tick <= tick && entry.latest <= at) {
+        if let Some(entry) = self.names.get_mut(&id).filter(|entry| entry.tick <= tick && entry.latest <= at) {
+            (entry.tick, entry.latest) = (0, 0);
+            self.remove_if_unused(id);
+        }
+    }
+
+    /// The catalogue has nothing of an item after tick number `tick`.
+    fn remove_record(&mut self, id: u64, tick: u64) {
+        if let Some(entry) = self.names.get_mut(&id).filter(|entry| entry.record_tick <= tick) {
+            entry.record_tick = 0;
+            self.remove_if_unused(id);
+        }
+    }
+
+    fn remove_if_unused(&mut self, id: u64) {
+        if self.names.get(&id).is_some_and(|entry| entry.tick == 0 && entry.record_tick == 0) {
             self.names.remove(&id);
             shrink_if_sparse(&mut self.names);
         }

@@ -22,6 +22,8 @@ pub struct Progress {
     pub ignored: AtomicU64,
     /// Valid events that were older than the retention when they were read.
     pub expired: AtomicU64,
+    /// Valid records of the catalogue.
+    pub items: AtomicU64,
     /// Events loaded from a snapshot.
     pub restored: AtomicU64,
     /// Valid events whose changes are all written; the next flush of the sink makes them durable. Ignored events at the end

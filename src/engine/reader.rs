@@ -22,15 +22,15 @@ use snapshots::Store;
 
 use self::checks::InputChecks;
 pub(super) use self::inputs::Inputs;
-use self::inputs::Next;
 pub(crate) use self::inputs::rejected;
+use self::inputs::{InputRecord, Next};
 pub(super) use self::output_gate::OutputGate;
 use self::tick_builder::Admission;
 pub(crate) use self::tick_builder::latest;
 pub(super) use self::tick_builder::{TickBuilder, TickSender, retain_trending_names};
 use super::progress::Progress;
 use super::supervisor::{OutputWatch, Part, Supervisor};
-use super::{Clock, Input, Resume, RunError, Shared};
+use super::{Clock, Resume, RunError, Shared};
 use crate::config::Config;
 use crate::faults;
 
@@ -74,7 +74,7 @@ impl From<RunError> for Break {
 impl Reader {
     pub(super) fn new(
         config: Config,
-        inputs: Vec<Input>,
+        inputs: Inputs,
         rejects: Rejects,
         shared: Shared,
         out: TickSender,
@@ -83,7 +83,7 @@ impl Reader {
     ) -> Self {
         Reader {
             checks: InputChecks::new(shared.clock == Clock::Event, config.graph.retention),
-            inputs: Inputs::new(inputs),
+            inputs,
             ticks: TickBuilder::new(config, shared, out),
             gate: OutputGate::Open,
             rejects,
@@ -157,7 +157,11 @@ impl Reader {
         for _ in 0..most {
             let Some(record) = self.inputs.record(input) else { return Ok(()) };
             let before = self.ticks.at;
-            match self.ticks.admit(record, arrives, self.gate) {
+            let admission = match record {
+                InputRecord::Event(event) => self.ticks.admit(event, arrives, self.gate),
+                InputRecord::Item(item) => self.ticks.admit_item(item, arrives, self.gate),
+            };
+            match admission {
                 Admission::Taken => self.checks.taken(self.inputs.name(input), record, before, self.ticks.at),
                 Admission::Rejected(reason) => {
                     self.checks.rejected(&reason);
@@ -178,7 +182,7 @@ impl Reader {
                 }
             }
             self.inputs.advance(input);
-            if self.ticks.tick.events.len() >= self.ticks.config.input.batch {
+            if self.ticks.tick.len() >= self.ticks.config.input.batch {
                 self.send_tick()?;
             }
         }
@@ -197,7 +201,7 @@ impl Reader {
 
     /// Waits for a live input. Everything read before is sent first.
     fn wait(&mut self) -> Result<(), Break> {
-        if !self.ticks.tick.events.is_empty() {
+        if !self.ticks.tick.is_empty() {
             // A sender that waits for room is unparked by the receiver, which consumes the wake-up of a source. So the inputs
             // are polled again before the thread sleeps.
             return self.send_tick();
@@ -217,7 +221,7 @@ impl Reader {
 
     /// Sends the tick, unless it is empty, with the positions after it.
     fn send_tick(&mut self) -> Result<(), Break> {
-        if self.ticks.tick.events.is_empty() {
+        if self.ticks.tick.is_empty() {
             return Ok(());
         }
         self.send_with_positions()
@@ -235,7 +239,7 @@ impl Reader {
     fn finish(&mut self, is_complete: bool) -> Result<(), Break> {
         self.send_tick()?;
         if is_complete {
-            self.ticks.tick.directives.barrier = Some(Barrier::EvaluateAll);
+            self.ticks.tick.directives.barrier = Some(Barrier::InputEnds);
         } else {
             self.gate = OutputGate::Open;
         }

@@ -206,7 +206,7 @@ impl super::reader::TickBuilder {
 mod tests {
     use super::*;
     use crate::engine::names::Names;
-    use crate::engine::reader::{Rejects, TickSender};
+    use crate::engine::reader::{Inputs, Rejects, TickSender};
     use crate::engine::supervisor::{OutputWatch, Supervisor};
     use crate::engine::tick::{TickInput, Waker};
     use crate::engine::{Interval, Shared, SnapshotSettings};
@@ -276,8 +276,9 @@ mod tests {
         let rejects = Rejects::new(RejectLog::default(), OutputWatch::new(String::new));
         let (sender, ticks) = unbounded();
         let out = TickSender { ticks: sender, waker: Waker::default(), waiting: Arc::default() };
+        let inputs = Inputs::new(vec![], vec![]);
         let reader =
-            Reader::new(config, vec![], rejects, shared.clone(), out, Some(Arc::clone(&state.store)), Some(resume));
+            Reader::new(config, inputs, rejects, shared.clone(), out, Some(Arc::clone(&state.store)), Some(resume));
         reader.run().unwrap();
         let ticks: Vec<TickInput> = ticks.iter().collect();
         assert!(ticks.iter().all(|tick| (tick.since, tick.at) == (NOW, NOW)));

@@ -63,7 +63,8 @@ impl Running {
 /// The failure of a run whose inputs had records, of which not one was an event. A run that resumed has events of earlier runs.
 fn no_events(progress: &Progress, counts: &BTreeMap<String, u64>) -> Option<RunError> {
     let rejected = progress.rejected.load(Relaxed);
-    let has_events = progress.events.load(Relaxed) + progress.restored.load(Relaxed) > 0;
+    let counters = [&progress.events, &progress.restored, &progress.items];
+    let has_events = counters.iter().any(|counter| counter.load(Relaxed) > 0);
     (rejected > 0 && !has_events).then(|| RunError::NoEvents { rejected, reasons: by_code(counts) })
 }
 

@@ -8,7 +8,7 @@ use crossbeam_channel::bounded;
 use super::compute::start_workers;
 use super::coordinator::{self, Coordinator};
 use super::names::Names;
-use super::reader::{Reader, Rejects, TickSender};
+use super::reader::{Inputs, Reader, Rejects, TickSender};
 use super::running::Running;
 use super::snapshot;
 use super::supervisor::{OutputWatch, Part, Supervisor};
@@ -20,7 +20,9 @@ use crate::cluster::Links;
 /// Starts a run. It ends when its inputs do or when [`Stop`](crate::stop::Stop) is set; the caller [joins](Running::join) it.
 pub fn start(job: Job) -> Running {
     let started = Instant::now();
-    let Job { config, inputs, sinks, rejects, workers, links, ids, clock, progress, show, stop, state, resume } = job;
+    let graph = job.graph();
+    let Job { config, inputs, catalogue, sinks, rejects, workers, links, ids, .. } = job;
+    let Job { clock, progress, show, stop, state, resume, .. } = job;
     let mut supervisor = Supervisor::new(stop.clone(), 0);
     let (reporter, ending) = (supervisor.reporter.clone(), supervisor.ending.clone());
     let names = Arc::new(Names::new(config.graph.retention + config.graph.refresh));
@@ -49,7 +51,7 @@ pub fn start(job: Job) -> Running {
     let out = TickSender { ticks: ticks_in, waker: waker.clone(), waiting: Arc::clone(&coordinator.reader_waits) };
     let rejects = Rejects::new(rejects, OutputWatch::new(|| "rejected records (--rejects)".to_owned()));
     supervisor.watch(rejects.watch.clone());
-    let graph = dataflows::Config { outputs: sinks.outputs(), ..config.graph.clone() };
+    let inputs = Inputs::new(inputs, catalogue);
     let reader = Reader::new(config, inputs, rejects.clone(), shared.clone(), out, store, resume);
     reporter.spawn(Part::Reader, tracing::error_span!("reader"), move || reader.run());
     let writer = Writer::new(sinks, shared.clone(), graph.refresh, output_progress);

@@ -7,7 +7,7 @@ use connectors::SourcePosition;
 use dataflows::operators::RowChange;
 use dataflows::time::Time;
 use dataflows::types::{Forgotten, ItemId};
-use dataflows::{Barrier, Event, ListChange, ListKey};
+use dataflows::{Barrier, Event, ItemRecord, ListChange, ListKey};
 
 /// The input of one tick, from the reader to the first worker.
 #[derive(Default)]
@@ -20,10 +20,23 @@ pub(super) struct TickInput {
     pub(super) since: u64,
     /// Events in the order of arrival.
     pub(super) events: Vec<Event>,
+    /// Catalogue records in the order of arrival.
+    pub(super) items: Vec<ItemRecord>,
     /// Valid events of the run up to and including this tick, ignored ones included.
     pub(super) taken: u64,
     /// Control records of the tick.
     pub(super) directives: TickDirectives,
+}
+
+impl TickInput {
+    /// Number of records.
+    pub(super) fn len(&self) -> usize {
+        self.events.len() + self.items.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The control records of a tick.

@@ -11,7 +11,7 @@ use dataflows::operators::RowChange;
 use dataflows::snapshot::SnapshotSink;
 use dataflows::time::Time;
 use dataflows::types::Forgotten;
-use dataflows::{Config, Event, GraphInput, ListChange, recommendations};
+use dataflows::{Config, Event, GraphInput, ListChange, SnapshotSinks, recommendations};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
@@ -85,8 +85,9 @@ pub(super) fn build(
     let (similar_items, similar_users) = (Collected::default(), Collected::default());
     let index = worker.next_dataflow_index();
     let graph = worker.dataflow_named("deltarec", |scope| {
-        let (input, streams) = GraphInput::new(scope, durability.resumes);
-        let snapshots = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<Event>>);
+        let (input, streams) = GraphInput::new(scope, config, durability.resumes);
+        let interactions = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<Event>>);
+        let snapshots = SnapshotSinks { interactions, catalogue: None };
         let graph = recommendations(streams, config, snapshots);
         let gauges = graph.gauges;
         all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));

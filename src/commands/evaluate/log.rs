@@ -88,7 +88,7 @@ impl Log {
                             Err(reason) => reason,
                         },
                     };
-                    rejected(reason, &*input.source, &batch, at).iter().try_for_each(&mut reject)?;
+                    rejected::<schema::Event>(reason, &*input.source, &batch, at).iter().try_for_each(&mut reject)?;
                 }
                 // Each time an eighth has come on top, so that an event is moved eight times at most.
                 if builder.log.events.len() > limit + limit / 8 + 10_000 {

@@ -3,7 +3,7 @@
 use anyhow::{anyhow, bail, ensure};
 use connectors::{OpenError, Uri};
 
-use super::{ClockArg, InputArgs, RunArgs};
+use super::{CatalogueArgs, ClockArg, InputArgs, RunArgs};
 use crate::cluster::Member;
 use crate::commands::same::{Place, is_within, state_folder};
 use crate::config::Config;
@@ -39,6 +39,8 @@ pub(super) struct FollowerPlan {
 pub(super) struct Endpoints {
     pub(super) input_args: InputArgs,
     pub(super) inputs: Vec<Uri>,
+    pub(super) catalogue_args: CatalogueArgs,
+    pub(super) catalogue: Vec<Uri>,
     pub(super) output: Uri,
     pub(super) rejects: Option<Uri>,
     pub(super) similar_items: Option<Uri>,
@@ -71,7 +73,7 @@ pub(super) fn plan(
         other => other,
     };
     let optional = |text: Option<&String>| text.map(|text| output_uri(text)).transpose();
-    let (inputs, output) = (args.inputs.uris()?, output_uri(&args.output)?);
+    let (inputs, catalogue, output) = (args.inputs.uris()?, args.catalogue.uris()?, output_uri(&args.output)?);
     let reads_topic = inputs.iter().any(|input| matches!(input, Uri::Kafka(_)));
     let clock = match args.clock {
         Some(ClockArg::Wall) => Clock::Wall,
@@ -87,6 +89,7 @@ pub(super) fn plan(
     };
     let endpoints = Endpoints {
         inputs,
+        catalogue,
         output,
         rejects: optional(args.rejects.as_ref())?,
         similar_items: optional(args.output_similar_items.as_ref())?,
@@ -95,6 +98,7 @@ pub(super) fn plan(
         show,
         rebuild: args.rebuild,
         input_args: args.inputs,
+        catalogue_args: args.catalogue,
     };
     endpoints.check(config.state.uri.as_deref()).map_err(Failure::Usage)?;
     if args.rebuild && config.state.uri.is_none() {
@@ -131,30 +135,45 @@ impl Endpoints {
         outputs.into_iter().filter_map(|(option, uri)| Some((option, uri?))).collect()
     }
 
+    /// All inputs, each with its option.
+    pub(super) fn all_inputs(&self) -> impl Iterator<Item = (&'static str, &Uri)> {
+        let events = self.inputs.iter().map(|uri| ("--input", uri));
+        events.chain(self.catalogue.iter().map(|uri| ("--catalogue", uri)))
+    }
+
     /// Whether an input or an output is a topic.
     pub(super) fn has_topic(&self) -> bool {
-        let mut uris = self.inputs.iter().chain(self.outputs().into_iter().map(|(_, uri)| uri));
+        let mut uris = self.all_inputs().map(|(_, uri)| uri).chain(self.outputs().into_iter().map(|(_, uri)| uri));
         uris.any(|uri| matches!(uri, Uri::Kafka(_)))
     }
 
     /// Finds conflicts between inputs, outputs and the state.
     fn check(&self, state: Option<&str>) -> anyhow::Result<()> {
-        let stdin = self.inputs.iter().filter(|input| **input == Uri::Stdio).count();
-        ensure!(stdin <= 1, "stdin can be only one of the inputs: remove one --input -");
+        let stdin: Vec<_> = self.all_inputs().filter(|(_, input)| **input == Uri::Stdio).collect();
+        if let [_, (option, _), ..] = stdin[..] {
+            bail!("stdin can be only one of the inputs: remove one {option} -");
+        }
+        for catalogue in &self.catalogue {
+            let place = Place::of_input(catalogue);
+            ensure!(
+                !self.inputs.iter().any(|input| place.is_same(&Place::of_input(input))),
+                "--catalogue {catalogue} is also an --input: events and catalogue records come from different places"
+            );
+        }
         let outputs = self.outputs();
         let outputs: Vec<_> = outputs.iter().map(|(option, uri)| (option, uri, Place::of_output(uri))).collect();
-        for (at, input) in self.inputs.iter().enumerate() {
+        for (at, (named, input)) in self.all_inputs().enumerate() {
             let place = Place::of_input(input);
             let Some((option, output, _)) = outputs.iter().find(|(.., other)| place.is_same(other)) else { continue };
             let input =
                 if input == **output { String::new() } else { format!(" ({input}, the same under another name)") };
-            let at = at + 1;
+            let at = if named == "--input" { format!("input {}", at + 1) } else { named.to_owned() };
             match output {
                 Uri::File { .. } => {
-                    bail!("{option} {output} is also input {at}{input}: it would be overwritten unread")
+                    bail!("{option} {output} is also {at}{input}: it would be overwritten unread")
                 }
-                Uri::Stdio => bail!("{option} {output} goes to input {at}{input}: changes would be read as events"),
-                Uri::Kafka(_) => bail!("{option} {output} is also input {at}: changes would be read as events"),
+                Uri::Stdio => bail!("{option} {output} goes to {at}{input}: changes would be read as records"),
+                Uri::Kafka(_) => bail!("{option} {output} is also {at}: changes would be read as records"),
                 Uri::Generate(_) => {}
             }
         }
@@ -240,9 +259,12 @@ mod tests {
             ("--input - --input -", "only one of the inputs"),
             ("--input a.jsonl --output ./a.jsonl", "--output ./a.jsonl is also input 1"),
             ("--input b.csv --input a.jsonl --rejects a.jsonl", "--rejects a.jsonl is also input 2"),
-            ("--input kafka://b:9092/x --output kafka://b:9092/x", "would be read as events"),
+            ("--input kafka://b:9092/x --output kafka://b:9092/x", "would be read as records"),
             ("--rejects -", "--rejects and --output are the same"),
             ("--output-similar-items a.jsonl --output-similar-users ./a.jsonl", "are the same"),
+            ("--input a.jsonl --catalogue c.jsonl --output ./c.jsonl", "--output ./c.jsonl is also --catalogue"),
+            ("--input a.jsonl --catalogue ./a.jsonl", "is also an --input"),
+            ("--input - --catalogue -", "remove one --catalogue -"),
             ("--rebuild", "--state URI"),
         ] {
             let failure = plan_with(line, Terminal::default());

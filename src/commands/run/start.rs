@@ -26,7 +26,8 @@ pub(super) fn start(plan: CoordinatorPlan, ids: IdKey, stop: Stop) -> Result<Opt
     let Some(job) = opened.map_err(Failure::Running)? else { return Ok(stopped_early()) };
     let mut job = job?;
     if let Some(member) = member {
-        let options = GraphOptions { resumes: job.resume.is_some(), outputs: job.sinks.outputs() };
+        let (resumes, catalogue) = (job.resume.is_some(), job.has_catalogue());
+        let options = GraphOptions { resumes, catalogue, outputs: job.sinks.outputs() };
         job.links = member.gather(options, &job.stop)?;
         if job.links.is_none() {
             return Ok(stopped_early());
@@ -60,11 +61,11 @@ fn check_topics(endpoints: &Endpoints, kafka: &KafkaOptions) -> Result<(), Failu
         _ => Ok(false),
     };
     for (at, (option, output)) in outputs.iter().enumerate() {
-        for input in &endpoints.inputs {
+        for (named, input) in endpoints.all_inputs() {
             if is_same(input, output)? {
                 return Err(Failure::Usage(anyhow!(
-                    "{option} {output} is the same topic as --input {input}, by another name of its brokers: what is \
-                     written would be read as events; name another topic"
+                    "{option} {output} is the same topic as {named} {input}, by another name of its brokers: what is \
+                     written would be read as records; name another topic"
                 )));
             }
         }
@@ -97,8 +98,9 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
     let rejects = claim(&endpoints.rejects)?;
     let (similar_items, similar_users) = (claim(&endpoints.similar_items)?, claim(&endpoints.similar_users)?);
 
-    let Endpoints { input_args, inputs: uris, clock, show, rebuild, .. } = endpoints;
+    let Endpoints { input_args, inputs: uris, catalogue_args, clock, show, rebuild, .. } = endpoints;
     let mut inputs = input_args.open(&config, rejects.is_some())?;
+    let catalogue = catalogue_args.open(&config, clock, rejects.is_some())?;
     let stateful = store.map(|store| {
         let records = input_args.reading();
         let run = state::StatefulRun { config: &config, uris: &uris, records, ids, clock, rebuild };
@@ -120,5 +122,5 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
     };
     let mut job = Job::new(config, inputs, sink);
     (job.sinks.similar_items, job.sinks.similar_users) = (similar_items, similar_users);
-    Ok(Job { rejects, workers, ids, clock, show, stop, state, resume, ..job })
+    Ok(Job { catalogue, rejects, workers, ids, clock, show, stop, state, resume, ..job })
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use connectors::RawEvent;
 use schema::{Reason, looks_like_seconds, shown};
 
+use super::inputs::InputRecord;
 use crate::engine::progress::timestamp;
 
 /// Unknown actions that the warning names.
@@ -28,6 +28,10 @@ pub(super) struct InputChecks {
     /// Events, and those of them whose timestamp looks like seconds.
     events: u64,
     in_seconds: u64,
+    /// Least timestamp of a catalogue record; [`u64::MAX`] without one.
+    first_item: u64,
+    /// Latest time of the run.
+    latest: u64,
     /// Numbers of records by unknown action: the first ones, and those with any other.
     unknown: BTreeMap<String, u64>,
     more_unknown: u64,
@@ -42,15 +46,22 @@ impl InputChecks {
             rejected_jumps: 0,
             events: 0,
             in_seconds: 0,
+            first_item: u64::MAX,
+            latest: 0,
             unknown: BTreeMap::new(),
             more_unknown: 0,
         }
     }
 
-    /// An event was taken and moved the time of the run from `before` to `after`.
-    pub(super) fn taken(&mut self, source: &str, event: RawEvent<'_>, before: u64, after: u64) {
+    /// A record was taken. An event moved the time of the run from `before` to `after`.
+    pub(super) fn taken(&mut self, source: &str, record: InputRecord<'_>, before: u64, after: u64) {
+        let event = match record {
+            InputRecord::Event(event) => event,
+            InputRecord::Item(item) => return self.first_item = self.first_item.min(item.ts),
+        };
         self.events += 1;
         self.rejected_jumps = 0;
+        self.latest = after;
         self.in_seconds += u64::from(looks_like_seconds(event.ts));
         if !self.follows_events || before == 0 || after - before <= self.retention {
             return;
@@ -105,6 +116,13 @@ impl InputChecks {
             tracing::warn!(
                 "all events lie in 1970: their timestamps look like seconds, use --columns ts=NAME:s (or ts=NAME:s after ? of \
                  the input)"
+            );
+        }
+        if self.follows_events && self.first_item < u64::MAX && self.first_item > self.latest {
+            tracing::warn!(
+                "the whole catalogue lies after the last event, from {} on: nothing of it held while lists were computed; add \
+                 --catalogue-time 0 if it has always been so",
+                timestamp(self.first_item).unwrap_or_default()
             );
         }
         // The first unknown action was logged as the first rejected record of its kind.

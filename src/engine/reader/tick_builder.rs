@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
-use connectors::RawEvent;
+use connectors::{RawEvent, RawItem};
 use crossbeam_channel::Sender;
 use dataflows::time::MAX_MS;
-use dataflows::{Event, Scope};
+use dataflows::{Event, ItemRecord, Scope};
 use schema::{Effect, RESERVED, Reason, looks_like_seconds, shown, trending_in};
 
 use super::{Break, OutputGate};
@@ -107,7 +107,7 @@ impl TickBuilder {
         let mut names = self.shared.names.lock(self.config.graph.trending.is_some());
         // An expired event needs no names.
         let claimed = (expires > at).then(|| names.claim(user, item, room)).transpose();
-        let is_held = |until: u64| until > at || self.awaiting.is_some_and(|since| since.elapsed() > LONGEST_RELEASE);
+        let is_held = |until: u64| until > at || self.has_awaited_release();
         let claims = match claimed {
             Err(collision) if is_held(collision.until) => {
                 self.awaiting = None;
@@ -132,10 +132,8 @@ impl TickBuilder {
         user_claim.hold(self.tick.number, record.ts);
         item_claim.hold(self.tick.number, record.ts);
         let scope = trending.and_then(|until| retain_trending_names(&mut names, item, room, until));
-        if self.tick.events.is_empty() {
-            self.tick.since = self.at;
-        }
-        self.tick.at = self.at;
+        drop(names);
+        self.open_tick();
         self.tick.events.push(Event { user: user.0, item: item.0, ts: record.ts, level, scope });
         Admission::Taken
     }
@@ -148,14 +146,7 @@ impl TickBuilder {
         if self.shared.clock == Clock::Wall && looks_like_seconds(record.ts) {
             return Err(Reason::TimeInSeconds { ts: record.ts });
         }
-        let limit = match record.stamped {
-            Some(stamped) => stamped.saturating_add(self.config.input.max_skew).min(MAX_MS - 1),
-            None if arrives && record.ts > self.latest => latest(self.config.input.max_skew),
-            None => self.latest,
-        };
-        if record.ts > limit {
-            return Err(Reason::Future { ts: record.ts, limit });
-        }
+        self.check_future(record.ts, record.stamped, arrives)?;
         if let (Clock::Event, Some(limit)) = (self.shared.clock, self.config.input.max_jump)
             && self.at > 0
             && record.ts > self.at.saturating_add(limit)
@@ -165,9 +156,71 @@ impl TickBuilder {
         Ok(effect)
     }
 
+    /// Adds a catalogue record to the tick if it is valid. `arrives`: it was not there when the run started.
+    pub(super) fn admit_item(&mut self, record: RawItem<'_>, arrives: bool, gate: OutputGate) -> Admission {
+        let at = match self.shared.clock {
+            // A catalogue record does not move the clock of the events.
+            Clock::Event => self.at,
+            Clock::Wall => self.at.max(now()),
+        };
+        if self.shared.clock == Clock::Wall && looks_like_seconds(record.ts) {
+            return Admission::Rejected(Reason::TimeInSeconds { ts: record.ts });
+        }
+        if let Err(reason) = self.check_future(record.ts, record.stamped, arrives) {
+            return Admission::Rejected(reason);
+        }
+        let item = (self.shared.ids.id64(record.item), record.item);
+        let mut names = self.shared.names.lock(self.config.graph.trending.is_some());
+        let claim = match names.claim_item(item) {
+            Err(collision) if collision.until > at || self.has_awaited_release() => {
+                self.awaiting = None;
+                return Admission::Rejected(collision.reason);
+            }
+            claim => claim,
+        };
+        if let Some(after) = gate.opens_before(at) {
+            return Admission::OpensFirst { after };
+        }
+        let Ok(claim) = claim else {
+            self.awaiting.get_or_insert_with(Instant::now);
+            return Admission::AwaitsRelease { at };
+        };
+        claim.hold_record(self.tick.number);
+        drop(names);
+        self.awaiting = None;
+        count(&self.shared.progress.items);
+        self.at = at;
+        self.open_tick();
+        let statement = record.statement.clone();
+        self.tick.items.push(ItemRecord { item: item.0, ts: record.ts, statement });
+        Admission::Taken
+    }
+
+    /// Sets the times of the tick to which a record is added now.
+    fn open_tick(&mut self) {
+        if self.tick.is_empty() {
+            self.tick.since = self.at;
+        }
+        self.tick.at = self.at;
+    }
+
+    /// Whether a record has waited for long enough for an id to be released.
+    fn has_awaited_release(&self) -> bool {
+        self.awaiting.is_some_and(|since| since.elapsed() > LONGEST_RELEASE)
+    }
+
+    fn check_future(&self, ts: u64, stamped: Option<u64>, arrives: bool) -> Result<(), Reason> {
+        let limit = match stamped {
+            Some(stamped) => stamped.saturating_add(self.config.input.max_skew).min(MAX_MS - 1),
+            None if arrives && ts > self.latest => latest(self.config.input.max_skew),
+            None => self.latest,
+        };
+        if ts > limit { Err(Reason::Future { ts, limit }) } else { Ok(()) }
+    }
+
     /// Sends the tick, also an empty one, at the current time. Blocks until the channel has room.
     pub(in crate::engine) fn send(&mut self) -> Result<(), Break> {
-        if self.tick.events.is_empty() {
+        if self.tick.is_empty() {
             (self.tick.since, self.tick.at) = (self.at, self.at);
         }
         faults::hit_infallible("reader.send");
