@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use schema::shown;
 
-use crate::{FormatError, InputOptions, OpenError, Uri};
+use crate::{Format, FormatError, InputOptions, OpenError, Uri};
 
 /// An input as the user gave it: a [`Uri`] and, after `?`, options of this input alone: `log.dat?delimiter=::&header=no`.
 ///
@@ -68,6 +68,20 @@ impl InputUri {
             return Err(FormatError { path: self.uri.to_string() }.into());
         }
         Ok(options)
+    }
+
+    /// Whether both inputs, by their names and options on top of the options of all, read the same events from the same
+    /// contents. Contents are those after decompression.
+    pub fn reads_as(&self, other: &InputUri, defaults: &InputOptions) -> bool {
+        let options = |input: &InputUri| {
+            let mut options = input.options(defaults)?;
+            let format = if let Uri::File { format, .. } = input.uri { format } else { Format::JsonLines };
+            if *options.format.get_or_insert(format) == Format::Csv {
+                options.delimiter.get_or_insert_with(|| input.uri.delimiter().into());
+            }
+            Ok::<_, OpenError>(InputOptions { compression: None, ..options })
+        };
+        matches!((options(self), options(other)), (Ok(own), Ok(others)) if own == others)
     }
 
     /// Whether there are options of this input alone.
@@ -184,6 +198,34 @@ mod tests {
         let one: InputUri = "a.csv?item=sku".parse().unwrap();
         let read = one.options(&all).unwrap();
         assert_eq!((read.columns.user.as_str(), read.columns.item.as_str()), ("u", "sku"));
+    }
+
+    #[test]
+    fn inputs_that_are_read_alike_may_be_written_differently() {
+        let all = InputOptions { action: Some("view".into()), ..InputOptions::default() };
+        let alike = |a: &str, b: &str| a.parse::<InputUri>().unwrap().reads_as(&b.parse().unwrap(), &all);
+        for (a, b) in [
+            ("a.jsonl", "a.jsonl.1?format=json"),
+            ("a.csv", "b.1.gz?format=csv&delimiter=comma&header=yes&compression=gzip"),
+            ("a.tsv", "a.1?format=tsv"),
+            ("a.csv?user=u&item=i", "a.csv?columns=item=i,user=u"),
+            ("a.csv", "a.csv?action=view"),
+            ("-", "-?format=json&null=NULL,null,\\N,nan,NaN,None,undefined"),
+        ] {
+            assert!(alike(a, b) && alike(b, a), "{a} {b}");
+        }
+        for (a, b) in [
+            ("a.jsonl", "a.csv"),
+            ("a.csv", "a.tsv"),
+            ("a.csv", "a.csv?header=no"),
+            ("a.csv", "a.csv?quote=none"),
+            ("a.csv?action=cart", "a.csv"),
+            ("a.csv?where=a>1", "a.csv?where=a>2"),
+            ("kafka://b/t", "kafka://b/t?user=u"),
+            ("a", "a?format=json"),
+        ] {
+            assert!(!alike(a, b) && !alike(b, a), "{a} {b}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use crate::{Columns, Compression, Dialect, Filter, Format, ItemColumns, KafkaOptions, OpenError};
 
 /// Options of an input.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct InputOptions {
     /// Format; `None`: by the extension of a file, JSON lines for stdin.

@@ -169,7 +169,7 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
         return Err(Failure::Usage(anyhow!("{uri} has no end: evaluate a file or a pipe")));
     }
     check_distinct(&uris, [&args.json, &args.picture])?;
-    let inputs = args.inputs.open(&first.config, false)?;
+    let inputs = args.inputs.open(&first.config, &args.inputs.defaults(&first.config, false)?)?;
     let mut ks: Vec<usize> = args.k.iter().map(|k| usize::from(*k)).collect();
     ks.sort_unstable();
     ks.dedup();

@@ -6,7 +6,7 @@ mod compatibility;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use connectors::{Batch, OpenError, OutputClaim, Sink, SourcePosition, Uri, begins_as_before};
+use connectors::{Batch, InputOptions, InputUri, OpenError, OutputClaim, Sink, SourcePosition, begins_as_before};
 use schema::{IdKey, MAX_TS, shown};
 use serde_json::Value;
 use snapshots::{InputPosition, Manifest, RunId, Store, StoreError, codec};
@@ -25,7 +25,10 @@ impl From<StoreError> for Failure {
 /// A stateful run, as given on the command line.
 pub(crate) struct StatefulRun<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) uris: &'a [Uri],
+    /// The inputs with their own options.
+    pub(crate) named: &'a [InputUri],
+    /// The options of all inputs.
+    pub(crate) defaults: &'a InputOptions,
     /// Options that say how records become events: columns, action, conditions.
     pub(crate) records: Value,
     pub(crate) ids: IdKey,
@@ -67,7 +70,7 @@ pub(crate) struct Prepared {
 
 /// Finds the snapshot to resume from, checks it against the configuration, and seeks the inputs.
 pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) -> Result<Prepared, Failure> {
-    let StatefulRun { config, uris, records, ids, clock, rebuild } = run;
+    let StatefulRun { config, named, defaults, records, ids, clock, rebuild } = run;
     let found = store.newest_accepted(check_positions)?;
     report_passed_over(&found);
     // `next` is above everything that there is or was.
@@ -78,7 +81,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) 
             store.name()
         )));
     }
-    let names: Vec<String> = uris.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = named.iter().map(|input| input.uri.to_string()).collect();
     let compatibility = compatibility::settings(config, &records, ids);
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let id = (found.next, RunId::random());
@@ -86,7 +89,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) 
     let manifest = found.manifest.filter(|_| !rebuild);
     if let Some(manifest) = &manifest {
         compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
-        seek(manifest, uris, &names, inputs)?;
+        seek(manifest, named, defaults, &names, inputs)?;
     }
     let settings = SnapshotSettings {
         newest: found.next - 1,
@@ -158,9 +161,16 @@ fn check_positions(manifest: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
-/// Moves each input to its position in the snapshot. A file is known by its contents: one that was renamed resumes where it
-/// was, and another file under its name is read from the start if the old one is among the inputs too.
-fn seek(manifest: &Manifest, uris: &[Uri], names: &[String], inputs: &mut [Input]) -> Result<(), Failure> {
+/// Moves each input to its position in the snapshot. A file is known by its contents: one that was renamed resumes
+/// where it was, and another file under its name is read from the start if the old one is among the inputs too. The
+/// rest of an input must be read as its start was.
+fn seek(
+    manifest: &Manifest,
+    named: &[InputUri],
+    defaults: &InputOptions,
+    names: &[String],
+    inputs: &mut [Input],
+) -> Result<(), Failure> {
     tracing::info!(
         snapshot = manifest.sequence,
         taken = %manifest.taken.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -169,31 +179,40 @@ fn seek(manifest: &Manifest, uris: &[Uri], names: &[String], inputs: &mut [Input
         "resuming from snapshot"
     );
     let mut resumed = vec![false; inputs.len()];
-    let mut moved: Vec<(usize, &str, SourcePosition)> = Vec::new();
-    for InputPosition { name, position } in &manifest.inputs {
+    // An input is known by its contents, or by its name where there are none to compare.
+    let is_of = |input: usize, name: &str, position: &SourcePosition| {
+        begins_as_before(&named[input].uri, position).unwrap_or(names[input] == name)
+    };
+    let is_read_as = |input: usize, before: &str| {
+        before.parse().is_ok_and(|before: InputUri| before.reads_as(&named[input], defaults))
+    };
+    let mut moved: Vec<(&str, String, SourcePosition)> = Vec::new();
+    for (InputPosition { name, position }, before) in manifest.inputs.iter().zip(compatibility::inputs(manifest)) {
         let position: SourcePosition = serde_json::from_value(position.clone())
             .with_context(|| format!("snapshot {}: the position of {name} is not readable", manifest.sequence))
             .map_err(Failure::Running)?;
-        // An input may be given twice.
-        let named = (0..inputs.len()).find(|input| names[*input] == *name && !resumed[*input]);
-        if let Some(input) = named.filter(|input| begins_as_before(&uris[*input], &position) != Some(false)) {
+        // An input may be given twice, also with other options.
+        let mut left = (0..inputs.len()).filter(|input| names[*input] == *name && !resumed[*input]);
+        if let Some(input) = left.find(|input| is_of(*input, name, &position) && is_read_as(*input, &before)) {
             resumed[input] = true;
             resume(name, &mut inputs[input], &position)?;
         } else {
-            moved.push((named.unwrap_or(usize::MAX), name, position));
+            moved.push((name, before, position));
         }
     }
-    for (named, name, position) in moved {
-        let renamed = (0..inputs.len())
-            .find(|input| !resumed[*input] && begins_as_before(&uris[*input], &position) == Some(true));
-        if let Some(input) = renamed {
+    for (name, before, position) in moved {
+        let left: Vec<usize> = (0..inputs.len()).filter(|input| !resumed[*input]).collect();
+        let found: Vec<usize> = left.iter().copied().filter(|input| is_of(*input, name, &position)).collect();
+        if let Some(&input) = found.iter().find(|input| is_read_as(**input, &before)) {
             tracing::info!(input = names[input], "resuming in the file that was {name}");
             resumed[input] = true;
             resume(&names[input], &mut inputs[input], &position)?;
-        } else if named < inputs.len() {
+        } else if let Some(&input) = found.first() {
+            return Err(Failure::Usage(compatibility::read_otherwise(name, &before, &named[input])));
+        } else if let Some(new) = left.iter().find(|input| names[**input] == name).map(|input| &named[*input]) {
             return Err(Failure::Usage(anyhow!(
                 "{name} is not the file that was read before: its first bytes differ. If that file was renamed or rotated, \
-                 name it too, under its new name (--input OLD.jsonl --input {name}): what is left in it is read, and the new \
+                 name it too, under its new name (--input OLD --input {new}): what is left in it is read, and the new \
                  one from its start. If it was read to its end and is gone, rename the new file. Or add --rebuild to read \
                  all inputs from their start"
             )));

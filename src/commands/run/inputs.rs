@@ -55,7 +55,8 @@ impl InputArgs {
         Ok(self.parse()?.into_iter().map(|input| input.uri).collect())
     }
 
-    fn parse(&self) -> Result<Vec<InputUri>, OpenError> {
+    /// The inputs with their options.
+    pub(crate) fn parse(&self) -> Result<Vec<InputUri>, OpenError> {
         self.inputs.iter().map(|text| text.parse()).collect()
     }
 
@@ -72,7 +73,8 @@ impl InputArgs {
         options.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
     }
 
-    /// The arguments that decide how records are read. A snapshot stores them, and a resumed run must have the same.
+    /// The arguments that decide how records are read. A snapshot stores them, and a resumed run must have the same. Of
+    /// the options of single inputs that holds for those that it continues.
     pub(crate) fn reading(&self) -> serde_json::Value {
         let mut reading = serde_json::json!({ "columns": self.columns, "action": self.action, "where": self.filters });
         // Absent unless given: snapshots of earlier releases have no such entries.
@@ -86,15 +88,15 @@ impl InputArgs {
         reading
     }
 
-    /// Opens the inputs of [`InputArgs::uris`]. `originals`: batches keep the original records of topics, for
-    /// the output of rejected records.
-    pub(crate) fn open(&self, config: &Config, originals: bool) -> Result<Vec<Input>, Failure> {
-        let columns = self.columns.as_deref().map(str::parse::<Columns>).transpose().map_err(OpenError::from)?;
+    /// The options of all inputs. `originals`: batches keep the original records of topics, for the output of rejected
+    /// records.
+    pub(crate) fn defaults(&self, config: &Config, originals: bool) -> Result<InputOptions, OpenError> {
+        let columns = self.columns.as_deref().map(str::parse::<Columns>).transpose()?;
         let filters: Result<_, _> = self.filters.iter().map(|filter| filter.parse::<Filter>()).collect();
         let mut defaults = InputOptions {
             columns: columns.unwrap_or_default(),
             action: self.action.clone(),
-            filters: filters.map_err(OpenError::from)?,
+            filters: filters?,
             max_record_bytes: config.input.max_record,
             originals,
             rooms: config.input.rooms,
@@ -105,8 +107,13 @@ impl InputArgs {
             let option = |what| OpenError::Option { input: format!("--{name}"), what };
             defaults.set(name, value).map_err(option)?;
         }
+        Ok(defaults)
+    }
+
+    /// Opens the inputs of [`InputArgs::uris`] with these options of all.
+    pub(crate) fn open(&self, config: &Config, defaults: &InputOptions) -> Result<Vec<Input>, Failure> {
         let inputs = self.parse()?;
-        let with_options = inputs.iter().map(|input| Ok((&input.uri, input.options(&defaults)?)));
+        let with_options = inputs.iter().map(|input| Ok((&input.uri, input.options(defaults)?)));
         let with_options: Vec<(&Uri, InputOptions)> = with_options.collect::<Result<_, OpenError>>()?;
         for (_, options) in &with_options {
             check_action(options.action.as_deref(), config)?;

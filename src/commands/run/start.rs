@@ -98,12 +98,13 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
     let rejects = claim(&endpoints.rejects)?;
     let (similar_items, similar_users) = (claim(&endpoints.similar_items)?, claim(&endpoints.similar_users)?);
 
-    let Endpoints { input_args, inputs: uris, catalogue_args, clock, show, rebuild, .. } = endpoints;
-    let mut inputs = input_args.open(&config, rejects.is_some())?;
+    let Endpoints { input_args, catalogue_args, clock, show, rebuild, .. } = endpoints;
+    let defaults = input_args.defaults(&config, rejects.is_some())?;
+    let mut inputs = input_args.open(&config, &defaults)?;
     let catalogue = catalogue_args.open(&config, clock, rejects.is_some())?;
     let stateful = store.map(|store| {
-        let records = input_args.reading();
-        let run = state::StatefulRun { config: &config, uris: &uris, records, ids, clock, rebuild };
+        let (named, records) = (&input_args.parse()?, input_args.reading());
+        let run = state::StatefulRun { config: &config, named, defaults: &defaults, records, ids, clock, rebuild };
         state::prepare(run, store, &mut inputs)
     });
     let stateful = stateful.transpose()?;

@@ -2,9 +2,10 @@
 //! table of keys, and the options for reading records.
 
 use anyhow::anyhow;
+use connectors::InputUri;
 use schema::IdKey;
 use serde_json::{Map, Value};
-use snapshots::Manifest;
+use snapshots::{InputPosition, Manifest};
 
 use crate::config::{self, Config};
 
@@ -39,12 +40,17 @@ pub(super) fn check(then: &Map<String, Value>, now: &Map<String, Value>) -> anyh
         Ok(notes) => (notes, Vec::new()),
         Err(mistakes) => (Vec::new(), mistakes),
     };
-    if let (Some(then), Some(now)) = (then.get("records"), now.get("records"))
+    let records = |settings: &Map<String, Value>| {
+        let mut records = settings.get("records")?.clone();
+        // Each input is compared with its own options, when it is found: it may have another name now.
+        records.as_object_mut().map(|records| records.remove(INPUTS));
+        Some(records)
+    };
+    if let (Some(then), Some(now)) = (records(then), records(now))
         && then != now
     {
-        let name = "the way records are read (--columns, --action, --where)";
         mistakes.push(format!(
-            "{name} was {then} and is {now}: its records were read as other events, or others were left out"
+            "the way records are read (--columns, --action, --where) was {then} and is {now}: {READ_OTHERWISE}"
         ));
     }
     mistakes.extend(other_key(then, now));
@@ -54,12 +60,38 @@ pub(super) fn check(then: &Map<String, Value>, now: &Map<String, Value>) -> anyh
         }
         return Ok(());
     }
-    Err(anyhow!(
+    Err(unfit(&mistakes))
+}
+
+/// The inputs of a snapshot with their own options, in the order of their positions. They are stored only if one of
+/// them has options.
+pub(super) fn inputs(manifest: &Manifest) -> impl Iterator<Item = String> {
+    let stored = manifest.compatibility.get("records").map_or(&Value::Null, |records| &records[INPUTS]);
+    let of = |(at, input): (usize, &InputPosition)| match &stored[at] {
+        Value::String(input) => input.clone(),
+        // In an input with options each `?` of the path is doubled.
+        _ => input.name.replace('?', "??"),
+    };
+    manifest.inputs.iter().enumerate().map(of)
+}
+
+/// The error for an input that was read with other options before.
+pub(super) fn read_otherwise(name: &str, then: &str, now: &InputUri) -> anyhow::Error {
+    unfit(&[format!("the way the records of {name} are read was `{then}` and is `{now}`: {READ_OTHERWISE}")])
+}
+
+fn unfit(mistakes: &[String]) -> anyhow::Error {
+    anyhow!(
         "the snapshot does not fit this configuration:\n  {}\nset these back, or add --rebuild to reread the inputs \
          from their start",
         mistakes.join("\n  ")
-    ))
+    )
 }
+
+/// The inputs among the options for reading records, each with its own options.
+const INPUTS: &str = "inputs";
+
+const READ_OTHERWISE: &str = "its records were read as other events, or others were left out";
 
 #[cfg(test)]
 mod tests {

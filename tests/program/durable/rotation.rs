@@ -6,7 +6,7 @@ use std::process::Command;
 
 use flate2::write::GzEncoder;
 
-use super::super::{TestDir, event, gunzip};
+use super::super::{ProcessOutput, TestDir, event, gunzip};
 
 const TS: u64 = 1_763_900_000_000;
 
@@ -47,6 +47,11 @@ fn refused(dir: &TestDir, inputs: &str, part: &str) {
     let before = text(dir, "out.jsonl");
     dir.run(&format!("{inputs} --output out.jsonl --state state --set graph.audience=all")).assert_failure(2, &[part]);
     assert_eq!(text(dir, "out.jsonl"), before, "a refused run writes nothing");
+}
+
+/// Runs with a state and nine events on stdin, which `input` names.
+fn stdin(dir: &TestDir, input: &str) -> ProcessOutput {
+    dir.run_with_stdin(&format!("--input {input} --output out.jsonl --state state"), log(0, 9).as_bytes())
 }
 
 #[test]
@@ -112,6 +117,74 @@ fn rotated_files_are_read_to_their_ends_under_their_new_names() {
         write(&dir, &name(0), &of(680, 690));
         assert_eq!(read(&dir, &two), 5, "{suffix}");
     }
+}
+
+/// A program that rotates logs gives them names without a known extension, so their format must be named.
+#[test]
+fn rotated_files_are_known_with_options_in_their_names() {
+    for input in ["in.log?format=json", "in.jsonl"] {
+        let name = input.split('?').next().unwrap();
+        let dir = TestDir::new();
+        write(&dir, name, &log(0, 500));
+        assert_eq!(read(&dir, &format!("--input {input}")), 500);
+        write(&dir, "in.1", &log(0, 600));
+        write(&dir, name, &log(600, 670));
+        refused(&dir, &format!("--input {input}"), &format!("(--input OLD --input {input})"));
+        let two = format!("--input in.1?format=json --input {input}");
+        assert_eq!(read(&dir, &two), 170, "{input}");
+        // And again: the oldest is compressed, and a new input has options of its own.
+        write(&dir, "in.2.gz", &log(0, 600));
+        write(&dir, "in.1", &log(600, 680));
+        write(&dir, name, &log(680, 685));
+        write(&dir, "new.dat", &csv(685, 690).replace(',', "::"));
+        let four = format!("--input new.dat?delimiter=:: {two} --input in.2.gz?format=json&compression=gzip");
+        assert_eq!(read(&dir, &four), 20, "{input}");
+        // All but one are gone.
+        write(&dir, name, &log(680, 690));
+        assert_eq!(read(&dir, &format!("--input {input}")), 5, "{input}");
+    }
+}
+
+#[test]
+fn a_file_whose_options_are_others_is_refused_under_any_name() {
+    let dir = TestDir::new();
+    write(&dir, "in.log", &log(0, 500));
+    assert_eq!(read(&dir, "--input in.log?format=json&action=view"), 500);
+    let was = "the way the records of in.log are read was `in.log?format=json&action=view`";
+    for other in ["in.log?format=json", "in.log?format=json&action=cart", "in.log?format=json&action=view&user=item"] {
+        refused(&dir, &format!("--input {other}"), &format!("{was} and is `{other}`"));
+    }
+    fs::rename(dir.path("in.log"), dir.path("in.1")).unwrap();
+    write(&dir, "in.log", &log(500, 600));
+    let new = "--input in.log?format=json&action=view";
+    refused(&dir, &format!("--input in.1?format=json {new}"), &format!("{was} and is `in.1?format=json`"));
+    // What is the default may be named.
+    assert_eq!(read(&dir, &format!("--input in.1?format=json&action=view&user=user {new}")), 100);
+
+    let dir = TestDir::new();
+    assert_eq!(stdin(&dir, "-?action=view").assert_success().summary().events, 9);
+    stdin(&dir, "-?action=cart")
+        .assert_failure(2, &["the records of - are read was `-?action=view` and is `-?action=cart`"]);
+    assert_eq!(stdin(&dir, "-?action=view").assert_success().summary().events, 9);
+}
+
+#[test]
+fn a_file_that_is_given_twice_is_known_by_its_options() {
+    let dir = TestDir::new();
+    let (views, carts) = ("?format=json&action=view", "?format=json&action=cart");
+    write(&dir, "in", &log(0, 500));
+    assert_eq!(read(&dir, &format!("--input in{views} --input in{carts}")), 1000);
+    write(&dir, "in", &log(0, 510));
+    assert_eq!(read(&dir, &format!("--input in{carts} --input in{views}")), 20);
+    // A rotation, with new options for one of the new ones.
+    write(&dir, "in.1", &log(0, 520));
+    write(&dir, "in", &log(520, 530));
+    let rotated = format!("--input in.1{views} --input in.1{carts}");
+    assert_eq!(read(&dir, &format!("--input in{views} --input in?format=json {rotated}")), 40);
+    // One is gone, and the other is known.
+    write(&dir, "in.1", &log(0, 525));
+    assert_eq!(read(&dir, &format!("--input in.1{carts}")), 5);
+    refused(&dir, &format!("--input in.1{views}"), "the records of in.1 are read was `in.1?format=json&action=cart`");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Topics whose names mean the same, collide, or come to mean something else; records that no topic takes.
 
+use std::fs;
+
 use connectors::{InputOptions, SourcePosition, open_source};
 
 use super::broker::{Broker, TOPIC_TIMEOUT, real_broker, real_or_mock_broker};
@@ -113,6 +115,34 @@ fn groups_and_topics_whose_names_join_to_the_same_do_not_fence_each_other_off() 
     }
     stop(first);
     stop(second);
+}
+
+#[test]
+fn a_topic_is_continued_with_its_options_beside_a_rotated_file() {
+    let broker = real_or_mock_broker();
+    let dir = TestDir::new();
+    let events = simulated(&dir, "events=400,users=60,items=40,seed=49");
+    let topic = broker.topic("events", 2, &[]);
+    let arguments = |files: &str, action: &str| {
+        let topic = broker.uri(&topic);
+        format!("run {files} --input {topic}?action={action} --clock event --output lists.jsonl --state state")
+    };
+    let start = |files, action| dir.start(&arguments(files, action).split_whitespace().collect::<Vec<_>>());
+    let read = |files| {
+        let running = start(files, "view");
+        wait_for_backfill(&running);
+        stop(running).summary().events
+    };
+    fs::rename(dir.path("events.jsonl"), dir.path("day")).unwrap();
+    broker.produce(&topic, &events[..300]);
+    assert_eq!(read("--input day?format=json"), 700);
+    fs::rename(dir.path("day"), dir.path("day.1")).unwrap();
+    fs::write(dir.path("day"), serde_json::to_string(&events[399]).unwrap() + "\n").unwrap();
+    broker.produce(&topic, &events[300..]);
+    let rotated = "--input day.1?format=json --input day?format=json";
+    assert_eq!(read(rotated), 101);
+    let changed = format!("{}?action=cart`", broker.uri(&topic));
+    start(rotated, "cart").finish_within(TOPIC_TIMEOUT).assert_failure(2, &["?action=view` and is", &changed]);
 }
 
 #[test]
