@@ -7,10 +7,14 @@ use std::str::FromStr;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
+use crate::Kind;
+
 /// Folder of the manifests.
 pub(crate) const MANIFESTS: &str = "manifests";
-/// Folder of the group files.
+/// Folder of the files of interactions.
 pub(crate) const GROUPS: &str = "groups";
+/// Folder of the files of the catalogue.
+pub(crate) const CATALOGUE: &str = "catalogue";
 /// File that a run locks. It contains the number of the last snapshot that was published.
 pub(crate) const LOCK: &str = "lock";
 
@@ -82,6 +86,8 @@ fn manifest_digits(path: &str) -> Option<&str> {
 /// The name of a group file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GroupName<'n> {
+    /// The kind of its rows, which is the folder.
+    pub(crate) kind: Kind,
     pub(crate) sequence: u64,
     pub(crate) run: RunId,
     pub(crate) group: u8,
@@ -91,19 +97,23 @@ pub(crate) struct GroupName<'n> {
 
 impl fmt::Display for GroupName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{GROUPS}/{:010}-{}-{:03x}.{}", self.sequence, self.run, self.group, self.codec)
+        let GroupName { kind, sequence, run, group, codec } = self;
+        write!(f, "{}/{sequence:010}-{run}-{group:03x}.{codec}", kind.folder())
     }
 }
 
 impl<'n> GroupName<'n> {
     /// Parses a name; `None` for anything that this program does not write.
     pub(crate) fn parse(file: &'n str) -> Option<Self> {
-        let (stem, codec) = file.strip_prefix(GROUPS)?.strip_prefix('/')?.split_once('.')?;
+        let (folder, name) = file.split_once('/')?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.folder() == folder)?;
+        let (stem, codec) = name.split_once('.')?;
         let mut parts = stem.split('-');
         let name = GroupName {
+            kind,
             sequence: parts.next()?.parse().ok().filter(|sequence| *sequence <= MAX_SEQUENCE)?,
             run: parts.next()?.parse().ok()?,
-            group: u8::from_str_radix(parts.next()?, 16).ok()?,
+            group: u8::from_str_radix(parts.next()?, 16).ok().filter(|group| usize::from(*group) < kind.groups())?,
             codec,
         };
         // There is one way to write each name, and none leads out of the folder.
@@ -118,9 +128,13 @@ mod tests {
 
     #[test]
     fn parses_only_names_that_it_formats() {
-        let name = GroupName { sequence: 7, run: RunId(0x1f00_c0de), group: 0xa3, codec: "parquet" };
+        let kind = Kind::Interactions;
+        let name = GroupName { kind, sequence: 7, run: RunId(0x1f00_c0de), group: 0xa3, codec: "parquet" };
         assert_eq!(name.to_string(), "groups/0000000007-1f00c0de-0a3.parquet");
         assert_eq!(GroupName::parse("groups/0000000007-1f00c0de-0a3.parquet"), Some(name));
+        let of_catalogue = GroupName { kind: Kind::Catalogue, group: 0xf, ..name };
+        assert_eq!(of_catalogue.to_string(), "catalogue/0000000007-1f00c0de-00f.parquet");
+        assert_eq!(GroupName::parse("catalogue/0000000007-1f00c0de-00f.parquet"), Some(of_catalogue));
         let large = GroupName { sequence: MAX_SEQUENCE, ..name };
         assert_eq!(GroupName::parse(&large.to_string()), Some(large));
         assert_eq!(GroupName::parse(&GroupName { sequence: u64::MAX, ..name }.to_string()), None);
@@ -134,6 +148,9 @@ mod tests {
             "groups/0000000007-1f00c0de-0a3.parquet#1",
             "groups/0000000007-1f00c0de-0a3-0.parquet",
             "../0000000007-1f00c0de-0a3.parquet",
+            "catalogue/0000000007-1f00c0de-010.parquet",
+            "catalogue/groups/0000000007-1f00c0de-00f.parquet",
+            "catalogues/0000000007-1f00c0de-00f.parquet",
             "",
         ] {
             assert_eq!(GroupName::parse(other), None, "{other}");

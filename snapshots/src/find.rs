@@ -167,7 +167,7 @@ impl Store {
         };
         // The rows of a state with another key cannot be assigned to their groups.
         let ids = self.ids.filter(|ids| manifest.as_ref().is_some_and(|manifest| manifest.has_ids_of(*ids)));
-        let groups = manifest.iter().flat_map(|manifest| &manifest.groups);
+        let groups = manifest.iter().flat_map(Manifest::files);
         let mut present = Vec::new();
         for group in groups {
             match self.check_size(group, &listing.groups) {
@@ -206,6 +206,6 @@ impl Store {
 
     async fn check_contents(&self, group: &GroupFile, depth: Depth, ids: Option<IdKey>) -> Result<(), StoreError> {
         let bytes = self.fetch(group).await?;
-        if depth == Depth::Rows { self.decode(group, &bytes, ids).map(|_| ()) } else { self.recognise(group, &bytes) }
+        if depth == Depth::Rows { self.check_rows(group, &bytes, ids) } else { self.recognise(group, &bytes) }
     }
 }

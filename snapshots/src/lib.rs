@@ -1,11 +1,13 @@
-//! Stored snapshots: the interactions that the graph holds at a tick.
+//! Stored snapshots: the interactions and the catalogue that the graph holds at a tick.
 //!
-//! A snapshot is a compacted event log in [`KEY_GROUPS`](schema::KEY_GROUPS) groups of users and a manifest that
-//! names their files. [`Store`] keeps snapshots in a folder or in a cloud's object store, in files with names that never collide with those of another run:
+//! A snapshot is a compacted event log in [`KEY_GROUPS`](schema::KEY_GROUPS) groups of users, the statements of a catalogue
+//! in [`CATALOGUE_GROUPS`](schema::CATALOGUE_GROUPS) groups of items, and a manifest that names their files. [`Store`] keeps
+//! snapshots in a folder or in a cloud's object store, in files with names that never collide with those of another run:
 //!
 //! ```text
 //! manifests/0000000007.json                       one per snapshot, written last and never overwritten
 //! groups/0000000007-1f00c0de-0a3.parquet          sequence, run, group; the extension names the Codec
+//! catalogue/0000000007-1f00c0de-00a.parquet       the same of a group of the catalogue, always in Parquet
 //! ```
 //!
 //! Everything is verified when it is read: a manifest has a checksum of its own text, and the size and checksum of each
@@ -14,8 +16,9 @@
 //!
 //! | module | responsibility |
 //! | --- | --- |
-//! | `interactions`, `names` | rows of one group; each name is stored once |
-//! | `codec` | rows to bytes and back: `parquet`, `records` (on `frame`), `abomonation` if built in |
+//! | `kind` | the two kinds of rows, and their groups |
+//! | `interactions`, `names`, `catalogue` | rows of one group; each name is stored once |
+//! | `codec` | interactions to bytes and back: `parquet`, `records` (on `frame`), `abomonation` if built in |
 //! | `manifest` | description of a snapshot |
 //! | `files` | names of files |
 //! | `location`, `cloud` | from a URI to the files |
@@ -24,6 +27,7 @@
 
 #[cfg(feature = "abomonation")]
 mod abomonation;
+mod catalogue;
 #[cfg(feature = "cloud")]
 mod cloud;
 mod codec;
@@ -32,6 +36,7 @@ mod files;
 mod find;
 mod frame;
 mod interactions;
+mod kind;
 mod listing;
 mod location;
 mod manifest;
@@ -43,11 +48,13 @@ mod store;
 
 #[cfg(feature = "abomonation")]
 pub use abomonation::Abomonation;
+pub use catalogue::{CatalogueRow, CatalogueRows};
 pub use codec::{CODECS, Codec, CodecError, codec};
 pub use error::StoreError;
 pub use files::RunId;
 pub use find::{Damage, Depth, Inspected, Missing, Newest};
 pub use interactions::{Interaction, Interactions};
+pub use kind::Kind;
 pub use manifest::{GraphTime, GroupFile, InputPosition, Manifest};
 pub use parquet::Parquet;
 pub use prune::Pruned;

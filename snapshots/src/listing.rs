@@ -14,8 +14,8 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use rustix::fs::OFlags;
 
-use crate::files::{self, GROUPS, GroupName, LOCK, MANIFESTS};
-use crate::{Store, StoreError};
+use crate::files::{self, GroupName, LOCK, MANIFESTS};
+use crate::{Kind, Store, StoreError};
 
 /// What has a name in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Entry {
 pub(crate) struct Listing {
     /// Manifests by number.
     pub(crate) manifests: BTreeMap<u64, Entry>,
-    /// Group files by path.
+    /// Group files of all kinds by path.
     pub(crate) groups: HashMap<String, Entry>,
     /// Names like those of manifests that this program does not write: another number of digits, or too large a number.
     pub(crate) ignored: Vec<String>,
@@ -71,10 +71,14 @@ impl Store {
         Ok(listing)
     }
 
-    /// Lists the group files.
+    /// Lists the group files of all kinds.
     pub(crate) async fn groups(&self) -> Result<HashMap<String, Entry>, StoreError> {
-        let files = self.list_files(GROUPS).await?.into_iter();
-        Ok(files.filter(|(file, _)| GroupName::parse(file).is_some()).collect())
+        let mut groups = HashMap::new();
+        for kind in Kind::ALL {
+            let files = self.list_files(kind.folder()).await?.into_iter();
+            groups.extend(files.filter(|(file, _)| GroupName::parse(file).is_some()));
+        }
+        Ok(groups)
     }
 
     /// Lists everything in a folder, by its path in the store. Names that are not UTF-8 are left out.

@@ -12,7 +12,7 @@ use schema::scheme_without_slashes;
 use url::Url;
 
 use crate::StoreError;
-use crate::files::{GROUPS, MANIFESTS};
+use crate::files::{CATALOGUE, GROUPS, MANIFESTS};
 
 /// The location of a store.
 pub(crate) struct Location {
@@ -98,10 +98,10 @@ fn create_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(private::FOLDER).create(path)
 }
 
-/// Creates the folders of manifests and groups. Those of an earlier version are closed to other users.
+/// Creates the folders of manifests and of files. Those of an earlier version are closed to other users.
 fn create_parts(root: &Path) -> Result<(), StoreError> {
     let mut tightened = false;
-    for part in [MANIFESTS, GROUPS] {
+    for part in [MANIFESTS, GROUPS, CATALOGUE] {
         let path = root.join(part);
         create_private(&path)
             .map_err(|error| StoreError::of_io(path.display().to_string(), "create the folder", &error))?;

@@ -7,14 +7,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::RunId;
 use crate::files::{GroupName, MAX_SEQUENCE};
+use crate::{Kind, RunId};
 
 /// The description of a snapshot. Its file is JSON, `{"xxh3": "...", "manifest": {...}}`, in which the checksum is the
 /// XXH3-64 of the text of the manifest, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of the manifest format, [`Manifest::VERSION`].
+    /// Version of the manifest format: [`Manifest::VERSION`], or [`Manifest::CATALOGUE_VERSION`] if there is a catalogue.
     pub version: u32,
     /// Version of the program that took the snapshot.
     pub deltarec: String,
@@ -36,10 +36,13 @@ pub struct Manifest {
     pub output: Option<Value>,
     /// Number of workers that took it. Any number can resume from it.
     pub workers: usize,
-    /// Number of rows in all groups.
+    /// Number of interactions in all groups.
     pub rows: u64,
-    /// Files, ordered by group. A group may have several files, and none if it has no rows.
+    /// Files of interactions, ordered by group. A group may have several files, and none if it has no rows.
     pub groups: Vec<GroupFile>,
+    /// Files of the catalogue, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catalogue: Vec<GroupFile>,
 }
 
 /// A tick of the graph.
@@ -63,11 +66,11 @@ pub struct InputPosition {
 /// The file of one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupFile {
-    /// Top eight bits of the id64 of its users.
+    /// Top eight bits of the id64 of its users, or top four bits of that of its items.
     pub group: u8,
     /// Path in the store.
     pub file: String,
-    /// Number of interactions.
+    /// Number of interactions or statements.
     pub rows: u64,
     /// Size of the file.
     pub bytes: u64,
@@ -99,8 +102,12 @@ impl Manifest {
     /// The setting with the fingerprint of the key of ids ([`schema::IdKey`]). A snapshot without it was taken without a key.
     pub const ID_KEY: &str = "identity.key";
 
-    /// The version that this program writes, and the newest that it reads.
+    /// The version of a manifest without a catalogue.
     pub const VERSION: u32 = 1;
+
+    /// The version of a manifest with a catalogue, which a program that does not know it would lose. The newest that this
+    /// program reads.
+    pub const CATALOGUE_VERSION: u32 = 2;
 
     /// Whether the ids of the snapshot are those of this key.
     pub(crate) fn has_ids_of(&self, ids: IdKey) -> bool {
@@ -108,9 +115,19 @@ impl Manifest {
         self.compatibility.get(Self::ID_KEY).and_then(Value::as_str) == fingerprint.as_deref()
     }
 
+    /// All its files.
+    pub fn files(&self) -> impl Iterator<Item = &GroupFile> {
+        self.groups.iter().chain(&self.catalogue)
+    }
+
+    /// Number of statements of the catalogue.
+    pub fn statements(&self) -> u64 {
+        self.catalogue.iter().map(|file| file.rows).sum()
+    }
+
     /// Total size of its files in bytes.
     pub fn bytes(&self) -> u64 {
-        self.groups.iter().map(|group| group.bytes).sum()
+        self.files().map(|file| file.bytes).sum()
     }
 
     /// Encodes the whole file.
@@ -135,7 +152,7 @@ impl Manifest {
             return Err(ManifestError::Damaged("its checksum is wrong".into()));
         }
         let version = serde_json::from_str::<Version>(text).map_err(damaged)?.version;
-        if version > Self::VERSION {
+        if version > Self::CATALOGUE_VERSION {
             return Err(ManifestError::Newer(version));
         }
         let manifest: Manifest = serde_json::from_str(text).map_err(damaged)?;
@@ -151,22 +168,29 @@ impl Manifest {
         if sequence > MAX_SEQUENCE {
             return Err(format!("its number is above {MAX_SEQUENCE}"));
         }
-        if !self.groups.is_sorted_by(|a, b| (a.group, &a.file) < (b.group, &b.file)) {
-            return Err("its groups are not in order".into());
+        if !self.catalogue.is_empty() && self.version < Self::CATALOGUE_VERSION {
+            return Err(format!("it has a catalogue and is of version {}", self.version));
         }
-        for group in &self.groups {
-            let name = GroupName::parse(&group.file);
-            if name.is_none_or(|name| name.group != group.group || name.sequence > sequence) {
-                return Err(format!("it names `{}` for group {}", group.file, group.group));
+        for (kind, files) in [(Kind::Interactions, &self.groups), (Kind::Catalogue, &self.catalogue)] {
+            if !files.is_sorted_by(|a, b| (a.group, &a.file) < (b.group, &b.file)) {
+                return Err("its groups are not in order".into());
+            }
+            for GroupFile { group, file, .. } in files {
+                let name = GroupName::parse(file).filter(|name| (name.kind, name.group) == (kind, *group));
+                if name.is_none_or(|name| name.sequence > sequence) {
+                    return Err(format!("it names `{file}` for group {group} of the {}", kind.name()));
+                }
             }
         }
         self.check_time(Timestamp::now().as_millisecond())?;
-        if self.groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(group.bytes)).is_none() {
+        if sum(self.files().map(|file| file.bytes)).is_none() {
             return Err("its groups are larger than any store".into());
         }
-        let rows = self.groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(group.rows));
-        if rows != Some(self.rows) {
+        if sum(self.groups.iter().map(|file| file.rows)) != Some(self.rows) {
             return Err(format!("its groups do not have {} rows in total", self.rows));
+        }
+        if sum(self.catalogue.iter().map(|file| file.rows)).is_none() {
+            return Err("its catalogue has more statements than any store".into());
         }
         Ok(())
     }
@@ -184,6 +208,11 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// The sum, if it fits.
+fn sum(mut numbers: impl Iterator<Item = u64>) -> Option<u64> {
+    numbers.try_fold(0, u64::checked_add)
 }
 
 /// 2026, in milliseconds since the Unix epoch: before it there was no program to write snapshots.

@@ -6,9 +6,9 @@ use std::fs;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use crate::files::{self, GROUPS, GroupName, MANIFESTS};
+use crate::files::{self, GroupName, MANIFESTS};
 use crate::listing::Entry;
-use crate::{Depth, Inspected, RunId, Store, StoreError};
+use crate::{Depth, Inspected, Kind, Manifest, RunId, Store, StoreError};
 
 /// The number of snapshots and files that were deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,9 @@ impl Store {
 
     /// Deletes the temporary files of interrupted writes, which the store does not list.
     fn sweep(&self, retained: &RetainedFiles<'_>) -> Result<(), StoreError> {
-        self.sweep_folder(GROUPS, |name| retained.contains(&format!("{GROUPS}/{name}")))?;
+        for folder in Kind::ALL.map(Kind::folder) {
+            self.sweep_folder(folder, |name| retained.contains(&format!("{folder}/{name}")))?;
+        }
         // A manifest that is being written is newer than all others.
         let is_published = |sequence| retained.newest.is_some_and(|newest| sequence <= newest);
         self.sweep_folder(MANIFESTS, |name| {
@@ -122,7 +124,7 @@ impl<'s> RetainedFiles<'s> {
     fn new(kept: &'s [Inspected], newest: Option<&Inspected>, run: Option<RunId>) -> Self {
         let manifests = kept.iter().filter_map(|snapshot| snapshot.manifest.as_ref());
         RetainedFiles {
-            named: manifests.flat_map(|manifest| &manifest.groups).map(|group| group.file.as_str()).collect(),
+            named: manifests.flat_map(Manifest::files).map(|group| group.file.as_str()).collect(),
             unreadable: kept
                 .iter()
                 .filter(|snapshot| snapshot.manifest.is_none())

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use schema::{IdKey, key_group};
+use schema::IdKey;
 use tokio::runtime::{Builder, Runtime};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -20,7 +20,10 @@ use crate::files::{self, GroupName, LOCK};
 use crate::listing::open_plain;
 use crate::location::{Location, private};
 use crate::manifest::ManifestError;
-use crate::{CODECS, Codec, GroupFile, Interactions, Manifest, RunId, StoreError, codec};
+use crate::parquet::{self, Parquet};
+use crate::{
+    CODECS, CatalogueRows, Codec, CodecError, GroupFile, Interactions, Kind, Manifest, RunId, StoreError, codec,
+};
 
 /// Limit of the size of a manifest: this program never writes a larger one.
 const MAX_MANIFEST_BYTES: u64 = 64 << 20;
@@ -60,6 +63,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 ///     workers: 1,
 ///     rows: file.rows,
 ///     groups: vec![file],
+///     catalogue: Vec::new(),
 /// };
 /// store.publish(&manifest)?;
 ///
@@ -77,7 +81,7 @@ pub struct Store {
     pub(crate) folder: Option<PathBuf>,
     runtime: Runtime,
     codec: &'static dyn Codec,
-    /// Key by which users are checked to belong to their group; `None`: they are not checked.
+    /// Key by which users and items are checked to belong to their group; `None`: they are not checked.
     pub(crate) ids: Option<IdKey>,
     /// The lock of the store, held from [`Store::claim`] on.
     lock: Option<File>,
@@ -122,13 +126,13 @@ impl Store {
         self
     }
 
-    /// Sets the key of the ids of users. Until then it is none, and the groups of users are those of ids without a key.
+    /// Sets the key of the ids. Until then it is none, and the groups of users and items are those of ids without a key.
     #[must_use]
     pub fn with_ids(self, ids: IdKey) -> Self {
         Store { ids: Some(ids), ..self }
     }
 
-    /// Reads files whatever the key of their ids: users are not checked to belong to their group.
+    /// Reads files whatever the key of their ids: users and items are not checked to belong to their group.
     #[must_use]
     pub fn with_any_ids(self) -> Self {
         Store { ids: None, ..self }
@@ -181,18 +185,50 @@ impl Store {
         group: u8,
         rows: &Interactions,
     ) -> Result<EncodedGroup, StoreError> {
-        let file = GroupName { sequence, run, group, codec: self.codec.name() }.to_string();
-        let place = || self.place(&Path::from(file.as_str()));
-        let bytes = self.codec.encode(rows).map_err(|error| StoreError::of_codec(place(), error))?;
-        let (size, xxh3) = (bytes.len() as u64, xxh3_64(&bytes));
-        let file = GroupFile { group, file, rows: rows.len() as u64, bytes: size, xxh3 };
-        Ok(EncodedGroup { file, bytes: bytes.into() })
+        let name = GroupName { kind: Kind::Interactions, sequence, run, group, codec: self.codec.name() };
+        self.encoded(name, rows.len(), self.codec.encode(rows))
     }
 
     /// The second half of [`put_group`](Self::put_group): waits for the disk or the network.
     pub fn put_encoded(&self, EncodedGroup { file, bytes }: EncodedGroup) -> Result<GroupFile, StoreError> {
         self.block_on(self.put(&Path::from(file.file.as_str()), bytes, PutMode::Overwrite))?;
         Ok(file)
+    }
+
+    /// Stores the statements of one group of the catalogue, as [`put_group`](Self::put_group). Always in Parquet.
+    pub fn put_catalogue(
+        &self,
+        sequence: u64,
+        run: RunId,
+        group: u8,
+        rows: &CatalogueRows,
+    ) -> Result<GroupFile, StoreError> {
+        self.put_encoded(self.encode_catalogue(sequence, run, group, rows)?)
+    }
+
+    /// The first half of [`put_catalogue`](Self::put_catalogue): computes and does not wait.
+    pub fn encode_catalogue(
+        &self,
+        sequence: u64,
+        run: RunId,
+        group: u8,
+        rows: &CatalogueRows,
+    ) -> Result<EncodedGroup, StoreError> {
+        let name = GroupName { kind: Kind::Catalogue, sequence, run, group, codec: Parquet.name() };
+        self.encoded(name, rows.len(), parquet::encode_catalogue(rows))
+    }
+
+    fn encoded(
+        &self,
+        name: GroupName<'_>,
+        rows: usize,
+        bytes: Result<Vec<u8>, CodecError>,
+    ) -> Result<EncodedGroup, StoreError> {
+        let file = name.to_string();
+        let bytes = bytes.map_err(|error| StoreError::of_codec(self.place(&Path::from(file.as_str())), error))?;
+        let (size, xxh3) = (bytes.len() as u64, xxh3_64(&bytes));
+        let file = GroupFile { group: name.group, file, rows: rows as u64, bytes: size, xxh3 };
+        Ok(EncodedGroup { file, bytes: bytes.into() })
     }
 
     /// Publishes a snapshot: writes its manifest, after checking that all its files exist and have the right size. A number
@@ -204,7 +240,7 @@ impl Store {
         let file = Bytes::from(manifest.seal().map_err(|error| unwritable(error.to_string()))?);
         self.block_on(async {
             let files = self.groups().await?;
-            manifest.groups.iter().try_for_each(|group| self.check_size(group, &files))?;
+            manifest.files().try_for_each(|group| self.check_size(group, &files))?;
             match self.put(&path, file.clone(), PutMode::Create).await {
                 // A retry after a lost response finds its own file.
                 Err(StoreError::Taken { .. }) if self.get(&path, None).await? == file => Ok(()),
@@ -241,6 +277,13 @@ impl Store {
         self.decode(group, &bytes, self.ids)
     }
 
+    /// Reads the statements of one group of the catalogue. Size, checksum and number of rows must match the manifest, and all
+    /// items must belong to the group.
+    pub fn read_catalogue(&self, group: &GroupFile) -> Result<CatalogueRows, StoreError> {
+        let bytes = self.block_on(self.fetch(group))?;
+        self.decode_catalogue(group, &bytes, self.ids)
+    }
+
     /// Reads the manifest of one snapshot. Its files are not checked.
     pub fn manifest(&self, sequence: u64) -> Result<Manifest, StoreError> {
         self.block_on(self.read_manifest(sequence))
@@ -252,7 +295,7 @@ impl Store {
         Manifest::unseal(&file, sequence).map_err(|error| match error {
             ManifestError::Damaged(reason) => StoreError::Damaged { place: self.place(&path), reason },
             ManifestError::Newer(found) => {
-                StoreError::Newer { place: self.place(&path), found, known: Manifest::VERSION }
+                StoreError::Newer { place: self.place(&path), found, known: Manifest::CATALOGUE_VERSION }
             }
         })
     }
@@ -267,44 +310,77 @@ impl Store {
         Ok(bytes)
     }
 
-    /// The codec that wrote a file.
-    fn codec_of(&self, group: &GroupFile) -> Result<&'static dyn Codec, StoreError> {
-        let place = || self.place(&Path::from(group.file.as_str()));
-        let name = GroupName::parse(&group.file).ok_or_else(|| StoreError::Damaged {
-            place: place(),
+    fn name_of<'g>(&self, group: &'g GroupFile) -> Result<GroupName<'g>, StoreError> {
+        GroupName::parse(&group.file).ok_or_else(|| StoreError::Damaged {
+            place: self.place_of(group),
             reason: "its name is not that of a group file".into(),
-        })?;
-        codec(name.codec).ok_or_else(|| {
+        })
+    }
+
+    /// The codec that wrote a file. A file of the catalogue is always in Parquet.
+    fn codec_of(&self, group: &GroupFile) -> Result<&'static dyn Codec, StoreError> {
+        let name = self.name_of(group)?;
+        let known = codec(name.codec).filter(|codec| name.kind == Kind::Interactions || codec.name() == Parquet.name());
+        known.ok_or_else(|| {
             let reason = format!("this deltarec was built without the codec `{}`", name.codec);
-            StoreError::Foreign { place: place(), reason }
+            StoreError::Foreign { place: self.place_of(group), reason }
         })
     }
 
     /// Checks that this program can read a file, given its verified bytes.
     pub(crate) fn recognise(&self, group: &GroupFile, bytes: &Bytes) -> Result<(), StoreError> {
-        let place = || self.place(&Path::from(group.file.as_str()));
-        self.codec_of(group)?.recognise(bytes).map_err(|error| StoreError::of_codec(place(), error))
+        self.codec_of(group)?.recognise(bytes).map_err(|error| StoreError::of_codec(self.place_of(group), error))
+    }
+
+    /// Checks the rows of a file of either kind, given its verified bytes. `ids`: key by which users and items are checked.
+    pub(crate) fn check_rows(&self, group: &GroupFile, bytes: &Bytes, ids: Option<IdKey>) -> Result<(), StoreError> {
+        match self.name_of(group)?.kind {
+            Kind::Interactions => self.decode(group, bytes, ids).map(|_| ()),
+            Kind::Catalogue => self.decode_catalogue(group, bytes, ids).map(|_| ()),
+        }
     }
 
     /// Decodes a file, given its verified bytes. `ids`: key by which users are checked.
-    pub(crate) fn decode(
+    fn decode(&self, group: &GroupFile, bytes: &Bytes, ids: Option<IdKey>) -> Result<Interactions, StoreError> {
+        let rows = self.codec_of(group)?.decode(bytes);
+        let rows = rows.map_err(|error| StoreError::of_codec(self.place_of(group), error))?;
+        self.check_decoded(Kind::Interactions, group, rows.len(), rows.users(), ids)?;
+        Ok(rows)
+    }
+
+    /// [`decode`](Self::decode) for the catalogue, of which items are checked.
+    fn decode_catalogue(
         &self,
         group: &GroupFile,
         bytes: &Bytes,
         ids: Option<IdKey>,
-    ) -> Result<Interactions, StoreError> {
-        let place = || self.place(&Path::from(group.file.as_str()));
-        let damaged = |reason: String| StoreError::Damaged { place: place(), reason };
-        let codec = self.codec_of(group)?;
-        let rows = codec.decode(bytes).map_err(|error| StoreError::of_codec(place(), error))?;
-        if rows.len() as u64 != group.rows {
-            return Err(damaged(format!("it has {} rows instead of {}", rows.len(), group.rows)));
-        }
-        let is_stray = |user: &&str| ids.is_some_and(|ids| key_group(ids.id64(user)) != group.group);
-        if let Some(user) = rows.users().find(is_stray) {
-            return Err(damaged(format!("user `{user}` belongs to another group")));
-        }
+    ) -> Result<CatalogueRows, StoreError> {
+        self.codec_of(group)?;
+        let rows = parquet::decode_catalogue(bytes);
+        let rows = rows.map_err(|error| StoreError::of_codec(self.place_of(group), error))?;
+        self.check_decoded(Kind::Catalogue, group, rows.len(), rows.items(), ids)?;
         Ok(rows)
+    }
+
+    /// Checks decoded rows against the manifest. `names`: of users or items, by which groups are made.
+    fn check_decoded<'n>(
+        &self,
+        kind: Kind,
+        group: &GroupFile,
+        rows: usize,
+        names: impl Iterator<Item = &'n str>,
+        ids: Option<IdKey>,
+    ) -> Result<(), StoreError> {
+        let damaged = |reason| StoreError::Damaged { place: self.place_of(group), reason };
+        if rows as u64 != group.rows {
+            return Err(damaged(format!("it has {rows} rows instead of {}", group.rows)));
+        }
+        ids.map_or(Ok(()), |ids| kind.check_group(group.group, ids, names)).map_err(damaged)
+    }
+
+    /// The name of the file of a group in messages.
+    pub fn place_of(&self, group: &GroupFile) -> String {
+        self.place(&Path::from(group.file.as_str()))
     }
 
     /// Checks that the store refuses to create a file twice. Servers that do not know the condition ignore it.

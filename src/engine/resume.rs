@@ -245,6 +245,7 @@ mod tests {
             workers: 1,
             rows: groups.iter().map(|group| group.rows).sum(),
             groups: groups.into(),
+            catalogue: Vec::new(),
         };
         let state = SnapshotSettings {
             store: Arc::new(store),

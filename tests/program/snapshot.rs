@@ -39,6 +39,7 @@ fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
         workers: 1,
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
+        catalogue: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest

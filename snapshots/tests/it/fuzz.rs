@@ -8,15 +8,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use schema::{MAX_LEVEL, MAX_TS};
-use snapshots::{CODECS, StoreError};
+use snapshots::{CODECS, Manifest, RunId, Store, StoreError};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::catalogue::take_with_catalogue;
 use super::store::store;
 use super::{RUN, any_rows, owned, rows, take};
 
 /// A change of a file.
 #[derive(Clone, Debug)]
-enum Edit {
+pub(super) enum Edit {
     Set(Index, u8),
     Flip(Index, u8),
     Insert(Index, Vec<u8>),
@@ -25,7 +26,7 @@ enum Edit {
     Cut(Index),
 }
 
-fn edits() -> impl Strategy<Value = Vec<Edit>> {
+pub(super) fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let edit = prop_oneof![
         (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Edit::Set(at, byte)),
         (any::<Index>(), 0..8_u8).prop_map(|(at, bit)| Edit::Flip(at, bit)),
@@ -37,7 +38,7 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
     vec(edit, 1..5)
 }
 
-fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
+pub(super) fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     for edit in edits {
         if bytes.is_empty() {
             return bytes;
@@ -74,7 +75,7 @@ fn sealed(text: &[u8]) -> Vec<u8> {
 }
 
 /// Gives a group file its right checksum, if it still has a place for one.
-fn reseal(codec: &str, file: &mut [u8]) {
+pub(super) fn reseal(codec: &str, file: &mut [u8]) {
     if codec == "parquet" {
         let key = b"deltarec.xxh3\x18\x10";
         let Some(at) = file.windows(key.len()).rposition(|window| window == key).map(|at| at + key.len()) else {
@@ -93,6 +94,15 @@ fn reseal(codec: &str, file: &mut [u8]) {
 
 #[test]
 fn fuzz_manifest() {
+    fuzz_manifests(take);
+}
+
+#[test]
+fn fuzz_manifest_with_a_catalogue() {
+    fuzz_manifests(take_with_catalogue);
+}
+
+fn fuzz_manifests(take: fn(&Store, u64, RunId) -> Manifest) {
     let (folder, store) = store();
     take(&store, 1, RUN);
     take(&store, 2, RUN);
@@ -110,6 +120,9 @@ fn fuzz_manifest() {
                 prop_assert_eq!(found.damaged.is_empty(), used.sequence == 3);
                 for group in &used.groups {
                     store.read_group(group).unwrap();
+                }
+                for group in &used.catalogue {
+                    store.read_catalogue(group).unwrap();
                 }
             }
             Err(StoreError::Newer { .. }) => {}

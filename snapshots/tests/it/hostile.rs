@@ -303,10 +303,10 @@ fn a_state_is_its_owners_alone() {
         take(&store, sequence, RUN)
     };
     let taken = take_one(1);
-    let folders = [state.clone(), state.join("manifests"), state.join("groups")];
+    let folders = [state.clone(), state.join("manifests"), state.join("groups"), state.join("catalogue")];
     let files = [state.join("lock"), state.join("manifests/0000000001.json"), state.join(&taken.groups[0].file)];
     let check = || {
-        assert_eq!(folders.each_ref().map(|folder| mode(folder)), [0o700; 3]);
+        assert_eq!(folders.each_ref().map(|folder| mode(folder)), [0o700; 4]);
         assert_eq!(files.each_ref().map(|file| mode(file)), [0o600; 3]);
     };
     check();

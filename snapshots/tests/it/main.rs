@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue should fail")]
 
+mod catalogue;
 mod codecs;
 mod damage;
 mod fuzz;
@@ -72,6 +73,7 @@ pub(crate) fn manifest(sequence: u64, run: RunId, groups: Vec<GroupFile>) -> Man
         workers: 2,
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
+        catalogue: Vec::new(),
     }
 }
 

@@ -96,6 +96,7 @@ impl SimulatedState {
             workers: 0,
             rows: self.interactions,
             groups,
+            catalogue: Vec::new(),
         };
         store.publish(&manifest)?;
         Ok(manifest)

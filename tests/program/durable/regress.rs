@@ -103,6 +103,7 @@ fn large_state(dir: &TestDir, rows: u64) -> Manifest {
         workers: 1,
         rows,
         groups,
+        catalogue: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest

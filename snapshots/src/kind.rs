@@ -1,0 +1,59 @@
+use schema::{CATALOGUE_GROUPS, IdKey, KEY_GROUPS, catalogue_group, key_group};
+use serde::{Deserialize, Serialize};
+
+use crate::files::{CATALOGUE, GROUPS};
+
+/// What the rows of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// [`Interactions`](crate::Interactions), in [`KEY_GROUPS`] groups of users.
+    Interactions,
+    /// [`CatalogueRows`](crate::CatalogueRows), in [`CATALOGUE_GROUPS`] groups of items.
+    Catalogue,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 2] = [Kind::Interactions, Kind::Catalogue];
+
+    /// Number of groups.
+    pub const fn groups(self) -> usize {
+        match self {
+            Kind::Interactions => KEY_GROUPS,
+            Kind::Catalogue => CATALOGUE_GROUPS,
+        }
+    }
+
+    /// What messages call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Kind::Interactions => "interactions",
+            Kind::Catalogue => "catalogue",
+        }
+    }
+
+    /// The folder of its files.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Kind::Interactions => GROUPS,
+            Kind::Catalogue => CATALOGUE,
+        }
+    }
+
+    /// Checks that all names, of users or of items, belong to a group.
+    pub(crate) fn check_group<'n>(
+        self,
+        group: u8,
+        ids: IdKey,
+        mut names: impl Iterator<Item = &'n str>,
+    ) -> Result<(), String> {
+        let (owner, group_of): (_, fn(u64) -> u8) = match self {
+            Kind::Interactions => ("user", key_group),
+            Kind::Catalogue => ("item", catalogue_group),
+        };
+        match names.find(|name| group_of(ids.id64(name)) != group) {
+            Some(name) => Err(format!("{owner} `{name}` belongs to another group")),
+            None => Ok(()),
+        }
+    }
+}
