@@ -104,22 +104,23 @@ fn list(state: &StateArgs) -> Result<(), Failure> {
         console::say(&format!("{}: no snapshots", state.uri));
         return Ok(());
     }
-    let mut table = Table::new("sequence|taken|time|rows|bytes|groups|state".split('|'));
+    let mut table = Table::new("sequence|taken|time|rows|statements|bytes|groups|state".split('|'));
     for snapshot in &snapshots {
         table.row(row(snapshot));
     }
     say(table.to_string().trim_end())
 }
 
-fn row(snapshot: &Inspected) -> [String; 7] {
+fn row(snapshot: &Inspected) -> [String; 8] {
     let of = |field: fn(&Manifest) -> String| snapshot.manifest.as_ref().map_or_else(|| "?".to_owned(), field);
     [
         snapshot.sequence.to_string(),
         of(|manifest| format_seconds(manifest.taken)),
         of(|manifest| format_ms(manifest.time.ms)),
         of(|manifest| grouped(manifest.rows)),
+        of(|manifest| grouped(manifest.statements())),
         of(|manifest| grouped(manifest.bytes())),
-        of(|manifest| manifest.groups.len().to_string()),
+        of(|manifest| manifest.files().count().to_string()),
         if snapshot.is_sound() { "whole" } else { "damaged" }.to_owned(),
     ]
 }
@@ -146,8 +147,12 @@ fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     for snapshot in &snapshots {
         match &snapshot.manifest {
             Some(manifest) if snapshot.is_sound() => {
-                let (files, rows) = (manifest.groups.len(), grouped(manifest.rows));
-                say(&format!("snapshot {}: sound, {files} files, {rows} rows", snapshot.sequence))?;
+                let (files, rows) = (manifest.files().count(), grouped(manifest.rows));
+                let catalogue = match manifest.statements() {
+                    0 => String::new(),
+                    statements => format!(", {} statements of the catalogue", grouped(statements)),
+                };
+                say(&format!("snapshot {}: sound, {files} files, {rows} rows{catalogue}", snapshot.sequence))?;
             }
             _ => snapshot.damaged.iter().try_for_each(|damage| say(&format_damage(damage)))?,
         }

@@ -1,13 +1,14 @@
 //! Snapshots of a running graph.
 //!
-//! A snapshot is of one tick T: the events in the graph after T, and the positions of the inputs after T. It exists once
-//! its manifest is written, which happens last, after all changes up to T are in the output.
+//! A snapshot is of one tick T: the events and the catalogue in the graph after T, and the positions of the inputs after T.
+//! It exists once its manifest is written, which happens last, after all changes up to T are in the output.
 //!
 //! ```text
 //! worker 0     SnapshotSchedule     sends the barrier of tick T to every worker, and Begin(T) to the coordinator
 //! each worker  SnapshotParticipant  Changed: groups that changed here -> coordinator
 //! coordinator                       Wanted: groups that changed on any worker -> each worker
 //! each worker  SnapshotParticipant  Interactions: chunks of the wanted groups, between ticks -> coordinator
+//! worker 0     SnapshotParticipant  Catalogue: the same, if the run has a catalogue -> coordinator
 //! coordinator  writer pool          packs and stores each group that is complete
 //! coordinator                       waits for the output to reach T, publishes the manifest
 //! ```
@@ -20,6 +21,7 @@
 //! The coordinator ends when the writer has ended (it drops [`OutputProgress`]), or all workers have. A snapshot under way is
 //! then abandoned.
 
+mod catalogue;
 mod coordinator;
 mod participant;
 mod passed_over;
@@ -36,14 +38,15 @@ use std::time::Duration;
 
 use connectors::SourcePosition;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use dataflows::Event;
 use dataflows::snapshot::SnapshotChunk;
 use dataflows::time::{Time, first_of, ms_of};
+use dataflows::{Event, ItemRecord};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use snapshots::{GraphTime, GroupFile, InputPosition, Manifest, RunId};
+use snapshots::{GraphTime, GroupFile, InputPosition, Kind, Manifest, RunId};
 
+pub(super) use self::catalogue::FieldNames;
 use self::coordinator::SnapshotCoordinator;
 pub(super) use self::participant::SnapshotParticipant;
 pub use self::passed_over::report_passed_over;
@@ -91,17 +94,26 @@ pub(super) struct Snapshot {
     is_last: bool,
 }
 
-/// Messages between the workers and the coordinator. Another kind of state is another kind of chunk here.
+/// The rows of one file: a group of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Shard {
+    kind: Kind,
+    group: u8,
+}
+
+/// Messages between the workers and the coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum SnapshotMessage {
     /// Worker 0 to the coordinator: all workers are about to receive the barrier.
     Begin(Snapshot),
-    /// Worker to coordinator: groups that changed on this worker.
-    Changed { snapshot: u64, groups: Vec<u8> },
-    /// Coordinator to worker: groups that changed on any worker. A file has the rows of all workers, so all must send.
-    Wanted { snapshot: u64, groups: Vec<u8> },
+    /// Worker to coordinator: shards of one kind that changed on this worker.
+    Changed { snapshot: u64, shards: Vec<Shard> },
+    /// Coordinator to worker: shards that changed on any worker. A file has the rows of all workers, so all must send.
+    Wanted { snapshot: u64, shards: Vec<Shard> },
     /// Worker to coordinator: rows of a wanted group.
     Interactions(SnapshotChunk<Event>),
+    /// Worker 0 to the coordinator: rows of a wanted group.
+    Catalogue(SnapshotChunk<ItemRecord>),
     /// Coordinator to a worker of another process: one of its chunks was processed.
     Taken,
 }
@@ -117,8 +129,8 @@ struct Outcome {
     base: Time,
 }
 
-/// Files of a complete snapshot, by group.
-type Files = BTreeMap<u8, GroupFile>;
+/// Files of a complete snapshot.
+pub(super) type Files = BTreeMap<Shard, GroupFile>;
 
 /// The workers' channels to and from the coordinator.
 #[derive(Clone)]
@@ -149,12 +161,13 @@ pub(super) struct Snapshots {
     pub(super) output: OutputProgress,
 }
 
-/// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all processes.
-/// When another run takes over the store, this one is stopped.
+/// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all processes;
+/// `catalogue`: the fields of the catalogue, if the run has one, so that worker 0 reports its groups too. When another run takes over the store, this one is stopped.
 pub(super) fn start(
     settings: SnapshotSettings,
     resumed: Option<&Manifest>,
     workers: usize,
+    catalogue: Option<FieldNames>,
     shared: &Shared,
     waker: Waker,
 ) -> Snapshots {
@@ -165,7 +178,7 @@ pub(super) fn start(
     let written = Arc::<AtomicU64>::default();
     let run = RunId::random();
     let (pool, stored) = pool::start(&settings.store, run, &shared.reporter);
-    let state = SnapshotState::new(workers, resumed.and_then(files_of));
+    let state = SnapshotState::new(workers, catalogue.is_some(), resumed.and_then(files_of));
     let schedule = SnapshotSchedule::new(
         settings.interval.clone(),
         settings.newest,
@@ -187,7 +200,9 @@ pub(super) fn start(
         stored,
         outcomes,
         state,
-        rows: BTreeMap::new(),
+        interactions: BTreeMap::new(),
+        statements: BTreeMap::new(),
+        catalogue,
         is_paced: true,
         last: Ok(()),
     };
@@ -203,8 +218,12 @@ pub(super) fn start(
 
 /// The files of a snapshot, if a later one can name them again: one file for each group.
 fn files_of(manifest: &Manifest) -> Option<Files> {
-    let files: Files = manifest.groups.iter().map(|file| (file.group, file.clone())).collect();
-    (!files.is_empty() && files.len() == manifest.groups.len()).then_some(files)
+    let of = |kind, files: &[GroupFile]| -> Files {
+        files.iter().map(|file| (Shard { kind, group: file.group }, file.clone())).collect()
+    };
+    let mut files = of(Kind::Interactions, &manifest.groups);
+    files.extend(of(Kind::Catalogue, &manifest.catalogue));
+    (!files.is_empty() && files.len() == manifest.files().count()).then_some(files)
 }
 
 /// The position of each input, by its name.
@@ -223,10 +242,17 @@ pub(super) fn manifest(
     compatibility: Map<String, Value>,
     inputs: Vec<InputPosition>,
     workers: usize,
-    groups: Vec<GroupFile>,
+    files: Files,
 ) -> Manifest {
+    let (mut groups, mut catalogue) = (Vec::new(), Vec::new());
+    for (Shard { kind, .. }, file) in files {
+        match kind {
+            Kind::Interactions => groups.push(file),
+            Kind::Catalogue => catalogue.push(file),
+        }
+    }
     Manifest {
-        version: Manifest::VERSION,
+        version: if catalogue.is_empty() { Manifest::VERSION } else { Manifest::CATALOGUE_VERSION },
         deltarec: env!("CARGO_PKG_VERSION").into(),
         sequence,
         run,
@@ -238,5 +264,6 @@ pub(super) fn manifest(
         workers,
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
+        catalogue,
     }
 }

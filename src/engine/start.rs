@@ -42,7 +42,7 @@ pub fn start(job: Job) -> Running {
     let takes_snapshots = state.is_some();
     let mut output_progress = None;
     if let Some(state) = state {
-        let started = snapshot::start(state, resumes_from.as_deref(), all_workers, &shared, waker.clone());
+        let started = snapshot::start(state, resumes_from.as_deref(), all_workers, None, &shared, waker.clone());
         coordinator.snapshots = Some(started.schedule);
         (durability.saves, durability.snapshots) = (true, Some(started.link));
         output_progress = Some(started.output);

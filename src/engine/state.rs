@@ -11,7 +11,7 @@ use schema::{IdKey, MAX_TS, shown};
 use serde_json::Value;
 use snapshots::{InputPosition, Manifest, RunId, Store, StoreError, codec};
 
-use super::snapshot::{input_positions, manifest, report_passed_over};
+use super::snapshot::{Files, input_positions, manifest, report_passed_over};
 use crate::config::Config;
 use crate::engine::{Clock, Input, Interval, Resume, SnapshotSettings, grouped, now, timestamp};
 use crate::failure::Failure;
@@ -85,7 +85,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) 
     let compatibility = compatibility::settings(config, &records, ids);
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let id = (found.next, RunId::random());
-    let empty = manifest(id, 0, compatibility.clone(), input_positions(&names, &starts), 0, Vec::new());
+    let empty = manifest(id, 0, compatibility.clone(), input_positions(&names, &starts), 0, Files::new());
     let manifest = found.manifest.filter(|_| !rebuild);
     if let Some(manifest) = &manifest {
         compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use schema::{Effect, Event, Levels, id64, key_group};
-use snapshots::{Depth, GraphTime, Interactions, Manifest, RunId, Store};
+use schema::{Effect, Event, Levels, catalogue_group, id64, key_group};
+use snapshots::{CatalogueRows, Depth, GraphTime, Interactions, Manifest, RunId, Store};
 
 use super::{TestDir, changes, event, final_lists};
 
@@ -87,10 +87,38 @@ fn lists_snapshots_newest_first_with_damage() {
     dir.write("state/manifests/0000000003.json", "{");
     let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;
     let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["sequence", "taken", "time", "rows", "bytes", "groups", "state"]);
-    assert_eq!(rows[2], ["3", "?", "?", "?", "?", "?", "damaged"]);
-    assert_eq!(rows[3][..4], ["2", "2026-11-24T04:00:00Z", "2025-11-23T12:13:20.123Z", "600"]);
-    assert_eq!((rows[3][6], rows[4][0], rows[4][6], rows.len()), ("damaged", "1", "whole", 5));
+    assert_eq!(rows[0], ["sequence", "taken", "time", "rows", "statements", "bytes", "groups", "state"]);
+    assert_eq!(rows[2], ["3", "?", "?", "?", "?", "?", "?", "damaged"]);
+    assert_eq!(rows[3][..5], ["2", "2026-11-24T04:00:00Z", "2025-11-23T12:13:20.123Z", "600", "0"]);
+    assert_eq!((rows[3][7], rows[4][0], rows[4][7], rows.len()), ("damaged", "1", "whole", 5));
+}
+
+#[test]
+fn shows_the_statements_of_a_catalogue() {
+    let dir = TestDir::new();
+    let taken = take(&dir, 1, &shoppers());
+    let store = Store::open(dir.path("state").to_str().unwrap()).unwrap();
+    let mut statements = CatalogueRows::default();
+    for item in (0..).map(|n| format!("p{n}")).filter(|item| catalogue_group(id64(item)) == 3).take(5) {
+        statements.push(&item, "title", 1_763_900_000_000, Some("\"Bread\""));
+    }
+    let catalogue = vec![store.put_catalogue(2, RUN, 3, &statements).unwrap()];
+    let version = Manifest::CATALOGUE_VERSION;
+    store.publish(&Manifest { version, sequence: 2, catalogue, ..taken.clone() }).unwrap();
+    let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;
+    let row: Vec<&str> = list.lines().nth(2).unwrap().split_whitespace().collect();
+    let groups = (taken.groups.len() + 1).to_string();
+    assert_eq!((&row[3..5], row[6], row[7]), (["600", "5"].as_slice(), groups.as_str(), "whole"), "{list}");
+    let verify = dir.deltarec(&["snapshot", "verify", "--state", "state"]).assert_success().stdout;
+    let lines: Vec<&str> = verify.lines().collect();
+    assert!(
+        lines[0].ends_with(" 600 rows, 5 statements of the catalogue") && lines[1].ends_with(" 600 rows"),
+        "{verify}"
+    );
+    // The interactions alone.
+    dir.deltarec(&["snapshot", "export", "--state", "state", "--output", "out.jsonl"])
+        .assert_success()
+        .assert_stderr(&["snapshot 2: 600 events"]);
 }
 
 #[test]

@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
+use dataflows::ItemRecord;
 use dataflows::snapshot::SnapshotChunk;
-use snapshots::{Depth, GroupFile, Interactions, RunId, StoreError};
+use snapshots::{CatalogueRows, Depth, Interactions, Kind, RunId, StoreError};
 
-use super::pool::{PackJob, injected};
+use super::pool::{PackJob, Rows, injected};
 use super::state::{Action, Event, SnapshotState};
-use super::{Files, Outcome, Snapshot, SnapshotMessage, input_positions, manifest};
+use super::{FieldNames, Files, Outcome, Shard, Snapshot, SnapshotMessage, input_positions, manifest};
 use crate::engine::tick::Waker;
 use crate::engine::{Shared, SnapshotSettings};
 
@@ -38,7 +39,10 @@ pub(super) struct SnapshotCoordinator {
     pub(super) outcomes: Sender<Outcome>,
     pub(super) state: SnapshotState,
     /// Received rows by group.
-    pub(super) rows: BTreeMap<u8, Interactions>,
+    pub(super) interactions: BTreeMap<u8, Interactions>,
+    pub(super) statements: BTreeMap<u8, CatalogueRows>,
+    /// Fields of the catalogue, if the run has one.
+    pub(super) catalogue: Option<FieldNames>,
     /// Whether packers rest in between.
     pub(super) is_paced: bool,
     /// Result of the last snapshot that ended.
@@ -48,6 +52,8 @@ pub(super) struct SnapshotCoordinator {
 /// Interval at which the output is polled when the snapshot waits for nothing else. A message for each flush would wake
 /// this thread all the time.
 const OUTPUT_POLL: Duration = Duration::from_millis(2);
+
+const RETAINED: &str = "names are retained while a snapshot is taken";
 
 /// What the coordinator's thread waits for.
 enum Input {
@@ -78,38 +84,50 @@ impl SnapshotCoordinator {
     fn receive(&mut self, from: Option<usize>, message: SnapshotMessage) {
         match message {
             SnapshotMessage::Begin(snapshot) => {
-                self.rows.clear();
+                self.clear_rows();
                 self.is_paced = !snapshot.is_last;
                 self.apply(Event::Begin(snapshot));
             }
-            SnapshotMessage::Changed { snapshot, groups } => self.apply(Event::Changed { snapshot, groups }),
+            SnapshotMessage::Changed { snapshot, shards } => self.apply(Event::Changed { snapshot, shards }),
             SnapshotMessage::Interactions(chunk) => {
-                let (snapshot, group) = (chunk.snapshot, chunk.group);
-                if self.state.is_writing(snapshot) {
-                    self.append(&chunk);
-                }
-                if chunk.last {
-                    self.apply(Event::Sent { snapshot, group });
-                }
-                if let Some(worker) = from {
-                    self.reply(worker, SnapshotMessage::Taken);
-                    self.waker.wake();
-                }
+                self.take(from, Kind::Interactions, &chunk, Self::append_interactions);
             }
+            SnapshotMessage::Catalogue(chunk) => self.take(from, Kind::Catalogue, &chunk, Self::append_statements),
             SnapshotMessage::Wanted { .. } | SnapshotMessage::Taken => {}
+        }
+    }
+
+    /// Takes a chunk of a worker, which `append` adds to the rows of its group.
+    fn take<D>(
+        &mut self,
+        from: Option<usize>,
+        kind: Kind,
+        chunk: &SnapshotChunk<D>,
+        append: impl FnOnce(&mut Self, &SnapshotChunk<D>),
+    ) {
+        let snapshot = chunk.snapshot;
+        if self.state.is_writing(snapshot) {
+            append(self, chunk);
+        }
+        if chunk.last {
+            self.apply(Event::Sent { snapshot, shard: Shard { kind, group: chunk.group } });
+        }
+        if let Some(worker) = from {
+            self.reply(worker, SnapshotMessage::Taken);
+            self.waker.wake();
         }
     }
 
     fn apply(&mut self, event: Event) {
         for action in self.state.apply(event) {
             match action {
-                Action::Request { snapshot, groups } => {
+                Action::Request { snapshot, shards } => {
                     for worker in 0..self.workers {
-                        self.reply(worker, SnapshotMessage::Wanted { snapshot, groups: groups.clone() });
+                        self.reply(worker, SnapshotMessage::Wanted { snapshot, shards: shards.clone() });
                     }
                     self.waker.wake();
                 }
-                Action::Store { snapshot, group } => self.store(snapshot, group),
+                Action::Store { snapshot, shard } => self.store(snapshot, shard),
                 Action::Publish(snapshot, files) => {
                     let result = self.publish(&snapshot, files);
                     self.apply(Event::Published(result));
@@ -119,10 +137,9 @@ impl SnapshotCoordinator {
         }
     }
 
-    /// Adds rows to those of their group.
-    fn append(&mut self, chunk: &SnapshotChunk<dataflows::Event>) {
-        const RETAINED: &str = "names are retained while a snapshot is taken";
-        let rows = self.rows.entry(chunk.group).or_default();
+    /// Adds events to the rows of their group.
+    fn append_interactions(&mut self, chunk: &SnapshotChunk<dataflows::Event>) {
+        let rows = self.interactions.entry(chunk.group).or_default();
         let names = &self.shared.names;
         for &dataflows::Event { user, item, ts, level, scope } in &chunk.rows {
             if !rows.push_known(user, item, ts, level) {
@@ -137,15 +154,34 @@ impl SnapshotCoordinator {
         }
     }
 
-    /// Sends the rows of a group to the pool, and blocks while all packers are busy: then requests queue up, workers keep the
-    /// rest, and memory stays bounded.
-    fn store(&mut self, snapshot: u64, group: u8) {
-        let rows = self.rows.remove(&group).unwrap_or_default();
-        if rows.is_empty() {
-            self.apply(Event::Stored { snapshot, group, file: Ok(None) });
-            return;
+    /// Adds records of the catalogue to the rows of their group.
+    fn append_statements(&mut self, chunk: &SnapshotChunk<ItemRecord>) {
+        let Some(fields) = &self.catalogue else { return };
+        let rows = self.statements.entry(chunk.group).or_default();
+        for records in chunk.rows.chunk_by(|a, b| a.item == b.item) {
+            // Copied, so that nothing is formatted while the names are locked.
+            let name = self.shared.names.items().get(records[0].item).expect(RETAINED).to_owned();
+            records.iter().for_each(|record| fields.append(rows, &name, record));
         }
-        let job = PackJob { snapshot, group, rows, is_paced: self.is_paced };
+    }
+
+    fn clear_rows(&mut self) {
+        self.interactions.clear();
+        self.statements.clear();
+    }
+
+    /// Sends the rows of a shard to the pool, and blocks while all packers are busy: then requests queue up, workers keep the
+    /// rest, and memory stays bounded.
+    fn store(&mut self, snapshot: u64, shard: Shard) {
+        let rows = match shard.kind {
+            Kind::Interactions => self.interactions.remove(&shard.group).map(Rows::Interactions),
+            Kind::Catalogue => self.statements.remove(&shard.group).map(Rows::Catalogue),
+        };
+        let Some(rows) = rows.filter(|rows| !rows.is_empty()) else {
+            self.apply(Event::Stored { snapshot, shard, file: Ok(None) });
+            return;
+        };
+        let job = PackJob { snapshot, shard, rows, is_paced: self.is_paced };
         select! {
             send(self.pool, job) -> sent => sent.expect("the pool lives as long as its jobs"),
             // The run is over, and the main loop ends next.
@@ -155,7 +191,6 @@ impl SnapshotCoordinator {
 
     fn publish(&self, snapshot: &Snapshot, files: Files) -> Result<(), StoreError> {
         injected("snapshot.publish")?;
-        let files: Vec<GroupFile> = files.into_values().collect();
         let settings = &self.settings;
         let inputs = input_positions(&settings.inputs, &snapshot.positions);
         let compatibility = settings.compatibility.clone();
@@ -182,7 +217,7 @@ impl SnapshotCoordinator {
         }
         let outcome = Outcome { failed: result.is_err(), lost, base: self.state.base() };
         self.last = result;
-        self.rows.clear();
+        self.clear_rows();
         self.shared.names.remove_deferred();
         // Sending fails only when the run is over.
         self.outcomes.send(outcome).unwrap_or_default();

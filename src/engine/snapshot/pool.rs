@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use snapshots::{EncodedGroup, Interactions, RunId, Store, StoreError};
+use snapshots::{CatalogueRows, EncodedGroup, Interactions, RunId, Store, StoreError};
 
+use super::Shard;
 use super::state::Event;
 use crate::engine::supervisor::{Part, Reporter};
 use crate::faults;
@@ -22,11 +23,33 @@ const REST: u32 = 3;
 /// A longer time was not spent packing but waiting for a slow store, so no longer one counts for the rest.
 const MAX_PACKING: Duration = Duration::from_millis(250);
 
-/// All rows of a group, to pack and store.
+/// All rows of a shard, of its kind.
+pub(super) enum Rows {
+    Interactions(Interactions),
+    Catalogue(CatalogueRows),
+}
+
+impl Rows {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Rows::Interactions(rows) => rows.is_empty(),
+            Rows::Catalogue(rows) => rows.is_empty(),
+        }
+    }
+
+    fn encode(&self, store: &Store, snapshot: u64, run: RunId, group: u8) -> Result<EncodedGroup, StoreError> {
+        match self {
+            Rows::Interactions(rows) => store.encode_group(snapshot, run, group, rows),
+            Rows::Catalogue(rows) => store.encode_catalogue(snapshot, run, group, rows),
+        }
+    }
+}
+
+/// All rows of a shard, to pack and store.
 pub(super) struct PackJob {
     pub(super) snapshot: u64,
-    pub(super) group: u8,
-    pub(super) rows: Interactions,
+    pub(super) shard: Shard,
+    pub(super) rows: Rows,
     /// Whether packers rest in between.
     pub(super) is_paced: bool,
 }
@@ -35,20 +58,20 @@ pub(super) struct PackJob {
 /// packers are busy, and the channel of [`Event::Stored`]. Threads end when the jobs do.
 pub(super) fn start(store: &Arc<Store>, run: RunId, reporter: &Reporter) -> (Sender<PackJob>, Receiver<Event>) {
     let (job_sender, jobs) = bounded::<PackJob>(1);
-    let (packed_sender, packed) = bounded::<(u64, u8, EncodedGroup)>(1);
+    let (packed_sender, packed) = bounded::<(u64, Shard, EncodedGroup)>(1);
     let (stored_sender, stored) = unbounded();
     // Every `send` below fails only when the run is over.
     for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
         let (jobs, packed, stored, store) =
             (jobs.clone(), packed_sender.clone(), stored_sender.clone(), Arc::clone(store));
         start_thread(reporter, "packer", tracing::error_span!("packer"), move || {
-            for PackJob { snapshot, group, rows, is_paced } in jobs {
+            for PackJob { snapshot, shard, rows, is_paced } in jobs {
                 let began = Instant::now();
                 faults::hit_infallible("snapshot.pack");
-                match store.encode_group(snapshot, run, group, &rows) {
-                    Ok(file) => packed.send((snapshot, group, file)).unwrap_or_default(),
+                match rows.encode(&store, snapshot, run, shard.group) {
+                    Ok(file) => packed.send((snapshot, shard, file)).unwrap_or_default(),
                     Err(error) => {
-                        stored.send(Event::Stored { snapshot, group, file: Err(error) }).unwrap_or_default();
+                        stored.send(Event::Stored { snapshot, shard, file: Err(error) }).unwrap_or_default();
                     }
                 }
                 drop(rows);
@@ -61,9 +84,9 @@ pub(super) fn start(store: &Arc<Store>, run: RunId, reporter: &Reporter) -> (Sen
     for _ in 0..WRITERS {
         let (packed, stored, store) = (packed.clone(), stored_sender.clone(), Arc::clone(store));
         start_thread(reporter, "snapshot-writer", tracing::error_span!("snapshot_writer"), move || {
-            for (snapshot, group, file) in packed {
+            for (snapshot, shard, file) in packed {
                 let file = injected("snapshot.put").and_then(|()| store.put_encoded(file)).map(Some);
-                stored.send(Event::Stored { snapshot, group, file }).unwrap_or_default();
+                stored.send(Event::Stored { snapshot, shard, file }).unwrap_or_default();
             }
         });
     }

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataflows::time::Time;
-use snapshots::{GroupFile, StoreError};
+use snapshots::{GroupFile, Kind, StoreError};
 
-use super::{Files, Snapshot};
+use super::{Files, Shard, Snapshot};
 
 /// The snapshot under way, if any, and what the next one builds on.
 pub(super) struct SnapshotState {
-    /// Workers of all processes.
+    /// Workers of all processes. Each has interactions.
     workers: usize,
+    /// Whether one worker has a catalogue.
+    has_catalogue: bool,
     phase: Phase,
     /// Tick up to which all changes are in the output.
     output: Time,
-    /// Tick and files of the last complete snapshot. Groups that do not change keep their files.
+    /// Tick and files of the last complete snapshot. Shards that do not change keep their files.
     base: Time,
     files: Files,
 }
@@ -22,14 +24,14 @@ pub(super) struct SnapshotState {
 enum Phase {
     /// No snapshot is under way.
     Idle,
-    /// Waiting for the changed groups of each worker.
-    Collecting { snapshot: Snapshot, reports: usize, changed: BTreeSet<u8> },
-    /// Waiting for the rows of the changed groups and for their files.
+    /// Waiting for the changed shards of each worker, in a report for each kind.
+    Collecting { snapshot: Snapshot, reports: usize, changed: BTreeSet<Shard> },
+    /// Waiting for the rows of the changed shards and for their files.
     Writing {
         snapshot: Snapshot,
-        /// Workers that have rows to send yet, by group.
-        open: BTreeMap<u8, usize>,
-        /// Groups whose file is not stored, open ones included.
+        /// Number of workers that have rows to send yet.
+        open: BTreeMap<Shard, usize>,
+        /// Shards whose file is not stored, open ones included.
         unstored: usize,
         files: Files,
         failure: Option<StoreError>,
@@ -41,20 +43,20 @@ enum Phase {
 #[derive(Debug)]
 pub(super) enum Event {
     Begin(Snapshot),
-    /// A worker reports the groups that changed on it.
+    /// A worker reports the shards of one kind that changed on it.
     Changed {
         snapshot: u64,
-        groups: Vec<u8>,
+        shards: Vec<Shard>,
     },
-    /// A worker sent its last rows of a group.
+    /// A worker sent its last rows of a shard.
     Sent {
         snapshot: u64,
-        group: u8,
+        shard: Shard,
     },
-    /// The file of a group is stored; `None`: the group has no rows.
+    /// The file of a shard is stored; `None`: the shard has no rows.
     Stored {
         snapshot: u64,
-        group: u8,
+        shard: Shard,
         file: Result<Option<GroupFile>, StoreError>,
     },
     /// All changes up to this tick are in the output.
@@ -65,10 +67,10 @@ pub(super) enum Event {
 
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Request these groups from every worker.
-    Request { snapshot: u64, groups: Vec<u8> },
-    /// Store the received rows of a group.
-    Store { snapshot: u64, group: u8 },
+    /// Request these shards from every worker.
+    Request { snapshot: u64, shards: Vec<Shard> },
+    /// Store the received rows of a shard.
+    Store { snapshot: u64, shard: Shard },
     /// Write the manifest.
     Publish(Snapshot, Files),
     /// The snapshot has ended.
@@ -76,11 +78,13 @@ pub(super) enum Action {
 }
 
 impl SnapshotState {
-    /// `files`: of the snapshot that the run continues.
-    pub(super) fn new(workers: usize, files: Option<Files>) -> Self {
+    /// `workers`: of all processes; `has_catalogue`: whether one of them has a catalogue and reports its groups too; `files`:
+    /// of the snapshot that the run continues.
+    pub(super) fn new(workers: usize, has_catalogue: bool, files: Option<Files>) -> Self {
         // What is loaded from a snapshot counts as older than any tick of the run.
         let base = Time::from(files.is_some());
-        SnapshotState { workers, phase: Phase::Idle, output: 0, base, files: files.unwrap_or_default() }
+        let files = files.unwrap_or_default();
+        SnapshotState { workers, has_catalogue, phase: Phase::Idle, output: 0, base, files }
     }
 
     /// Tick of the last complete snapshot whose files can be reused; 0: none.
@@ -102,52 +106,62 @@ impl SnapshotState {
         matches!(self.phase, Phase::Idle)
     }
 
+    /// Number of reports of changed shards: one from each worker for each kind that it has.
+    fn reporters(&self) -> usize {
+        self.workers + usize::from(self.has_catalogue)
+    }
+
     /// Applies an event. Events of another snapshot than the one under way change nothing.
     pub(super) fn apply(&mut self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        let reporters = self.reporters();
         match (&mut self.phase, event) {
             (phase, Event::Begin(snapshot)) => {
                 *phase = Phase::Collecting { snapshot, reports: 0, changed: BTreeSet::new() };
             }
-            (Phase::Collecting { snapshot, reports, changed }, Event::Changed { snapshot: number, groups })
+            (Phase::Collecting { snapshot, reports, changed }, Event::Changed { snapshot: number, shards })
                 if snapshot.number == number =>
             {
                 *reports += 1;
-                changed.extend(groups);
-                if *reports == self.workers {
-                    let groups: Vec<u8> = changed.iter().copied().collect();
+                changed.extend(shards);
+                if *reports == reporters {
+                    let shards: Vec<Shard> = changed.iter().copied().collect();
+                    let senders = |shard: &Shard| match shard.kind {
+                        Kind::Interactions => self.workers,
+                        Kind::Catalogue => 1,
+                    };
                     self.phase = Phase::Writing {
                         snapshot: snapshot.clone(),
-                        open: groups.iter().map(|group| (*group, self.workers)).collect(),
-                        unstored: groups.len(),
+                        open: shards.iter().map(|shard| (*shard, senders(shard))).collect(),
+                        unstored: shards.len(),
                         files: self.files.clone(),
                         failure: None,
                     };
-                    actions.push(Action::Request { snapshot: number, groups });
+                    actions.push(Action::Request { snapshot: number, shards });
                 }
             }
-            (Phase::Writing { snapshot, open, unstored, failure, .. }, Event::Sent { snapshot: number, group })
+            (Phase::Writing { snapshot, open, unstored, failure, .. }, Event::Sent { snapshot: number, shard })
                 if snapshot.number == number =>
             {
-                let Some(workers) = open.get_mut(&group) else { return actions };
+                let Some(workers) = open.get_mut(&shard) else { return actions };
                 *workers -= 1;
                 if *workers == 0 {
-                    open.remove(&group);
+                    open.remove(&shard);
                     // After a failure the remaining rows are received and dropped: workers send what was requested.
                     match failure {
-                        None => actions.push(Action::Store { snapshot: number, group }),
+                        None => actions.push(Action::Store { snapshot: number, shard }),
                         Some(_) => *unstored -= 1,
                     }
                 }
             }
             (
                 Phase::Writing { snapshot, unstored, files, failure, .. },
-                Event::Stored { snapshot: number, group, file },
+                Event::Stored { snapshot: number, shard, file },
             ) if snapshot.number == number => {
                 *unstored -= 1;
                 match file {
-                    Ok(Some(file)) => drop(files.insert(group, file)),
-                    Ok(None) => drop(files.remove(&group)),
+                    Ok(Some(file)) => drop(files.insert(shard, file)),
+                    Ok(None) => drop(files.remove(&shard)),
                     Err(error) => *failure = Some(error),
                 }
             }
@@ -188,7 +202,7 @@ impl SnapshotState {
     fn end(&mut self, snapshot: u64, result: Result<(), StoreError>) -> Action {
         self.phase = Phase::Idle;
         if matches!(result, Err(StoreError::Damaged { .. })) {
-            // Files of an older snapshot, which this one also names, are lost: the next one writes all groups.
+            // Files of an older snapshot, which this one also names, are lost: the next one writes all shards.
             (self.base, self.files) = (0, Files::new());
         }
         Action::End { snapshot, result }
@@ -210,12 +224,16 @@ mod tests {
         Snapshot { number, time: tick(number), positions: Vec::new(), is_last: false }
     }
 
-    fn file(group: u8, sequence: u64) -> GroupFile {
-        GroupFile { group, file: format!("{sequence}"), rows: 1, bytes: 1, xxh3: 0 }
+    fn users(group: u8) -> Shard {
+        Shard { kind: Kind::Interactions, group }
     }
 
-    fn files(groups: &[u8], sequence: u64) -> Files {
-        groups.iter().map(|group| (*group, file(*group, sequence))).collect()
+    fn file(shard: Shard, sequence: u64) -> GroupFile {
+        GroupFile { group: shard.group, file: format!("{shard:?} of {sequence}"), rows: 1, bytes: 1, xxh3: 0 }
+    }
+
+    fn files(shards: impl IntoIterator<Item = Shard>, sequence: u64) -> Files {
+        shards.into_iter().map(|shard| (shard, file(shard, sequence))).collect()
     }
 
     fn failure() -> StoreError {
@@ -225,23 +243,25 @@ mod tests {
     /// A snapshot of a single worker, up to the point where its manifest is to be written.
     fn publishing(state: &mut SnapshotState, number: u64) {
         state.apply(Event::Begin(snapshot(number)));
-        let actions = state.apply(Event::Changed { snapshot: number, groups: vec![5] });
-        assert!(matches!(&actions[..], [Action::Request { groups, .. }] if *groups == [5]), "{actions:?}");
-        let actions = state.apply(Event::Sent { snapshot: number, group: 5 });
-        assert!(matches!(actions[..], [Action::Store { group: 5, .. }]), "{actions:?}");
-        assert!(state.apply(Event::Stored { snapshot: number, group: 5, file: Ok(Some(file(5, number))) }).is_empty());
+        let shard = users(5);
+        let actions = state.apply(Event::Changed { snapshot: number, shards: vec![shard] });
+        assert!(matches!(&actions[..], [Action::Request { shards, .. }] if *shards == [shard]), "{actions:?}");
+        let actions = state.apply(Event::Sent { snapshot: number, shard });
+        assert!(matches!(actions[..], [Action::Store { shard: stored, .. }] if stored == shard), "{actions:?}");
+        assert!(state.apply(Event::Stored { snapshot: number, shard, file: Ok(Some(file(shard, number))) }).is_empty());
         let actions = state.apply(Event::Output(tick(number)));
         assert!(matches!(actions[..], [Action::Publish(..)]), "{actions:?}");
     }
 
     #[test]
     fn publishes_without_changes_as_soon_as_the_output_is_written() {
-        let mut state = SnapshotState::new(1, Some(files(&[1, 2], 1)));
+        let before = files([users(1), Shard { kind: Kind::Catalogue, group: 1 }], 1);
+        let mut state = SnapshotState::new(1, false, Some(before.clone()));
         state.apply(Event::Output(tick(NUMBER)));
         state.apply(Event::Begin(snapshot(NUMBER)));
-        let actions = state.apply(Event::Changed { snapshot: NUMBER, groups: vec![] });
-        let [Action::Request { groups, .. }, Action::Publish(_, named)] = &actions[..] else { panic!("{actions:?}") };
-        assert_eq!((groups.len(), named), (0, &files(&[1, 2], 1)));
+        let actions = state.apply(Event::Changed { snapshot: NUMBER, shards: vec![] });
+        let [Action::Request { shards, .. }, Action::Publish(_, named)] = &actions[..] else { panic!("{actions:?}") };
+        assert_eq!((shards.len(), named), (0, &before));
         let actions = state.apply(Event::Published(Ok(())));
         assert!(matches!(actions[..], [Action::End { snapshot: NUMBER, result: Ok(()) }]) && state.is_idle());
         assert_eq!(state.base(), tick(NUMBER));
@@ -249,7 +269,7 @@ mod tests {
 
     #[test]
     fn writes_all_groups_after_files_of_an_older_snapshot_were_lost() {
-        let mut state = SnapshotState::new(1, Some(files(&[1], 1)));
+        let mut state = SnapshotState::new(1, false, Some(files([users(1)], 1)));
         assert_eq!(state.base(), 1);
         publishing(&mut state, NUMBER);
         let actions = state.apply(Event::Published(Err(failure())));
@@ -259,64 +279,98 @@ mod tests {
 
     #[test]
     fn keeps_the_files_of_the_snapshot_before_when_another_run_owns_the_store() {
-        let mut state = SnapshotState::new(1, Some(files(&[1], 1)));
+        let mut state = SnapshotState::new(1, false, Some(files([users(1)], 1)));
         publishing(&mut state, NUMBER);
         state.apply(Event::Published(Err(StoreError::Taken { place: "x".into() })));
-        assert_eq!((state.base(), &state.files), (1, &files(&[1], 1)));
+        assert_eq!((state.base(), &state.files), (1, &files([users(1)], 1)));
         publishing(&mut state, NUMBER + 1);
     }
 
     #[test]
     fn ignores_events_of_other_snapshots() {
-        let mut state = SnapshotState::new(1, None);
+        let mut state = SnapshotState::new(1, false, None);
         let stale = |state: &mut SnapshotState| {
-            assert!(state.apply(Event::Changed { snapshot: 3, groups: vec![1] }).is_empty());
-            assert!(state.apply(Event::Sent { snapshot: 3, group: 5 }).is_empty());
-            assert!(state.apply(Event::Stored { snapshot: 3, group: 5, file: Err(failure()) }).is_empty());
+            assert!(state.apply(Event::Changed { snapshot: 3, shards: vec![users(1)] }).is_empty());
+            assert!(state.apply(Event::Sent { snapshot: 3, shard: users(5) }).is_empty());
+            assert!(state.apply(Event::Stored { snapshot: 3, shard: users(5), file: Err(failure()) }).is_empty());
             assert!(!state.is_writing(3));
         };
         stale(&mut state);
         state.apply(Event::Begin(snapshot(NUMBER)));
         stale(&mut state);
-        state.apply(Event::Changed { snapshot: NUMBER, groups: vec![5] });
+        state.apply(Event::Changed { snapshot: NUMBER, shards: vec![users(5)] });
         stale(&mut state);
         assert!(state.is_writing(NUMBER));
+    }
+
+    #[test]
+    fn waits_for_the_report_of_the_catalogue() {
+        let shard = Shard { kind: Kind::Catalogue, group: 5 };
+        let mut state = SnapshotState::new(2, true, None);
+        state.apply(Event::Begin(snapshot(NUMBER)));
+        for _ in 0..2 {
+            assert!(state.apply(Event::Changed { snapshot: NUMBER, shards: vec![users(5)] }).is_empty());
+        }
+        let actions = state.apply(Event::Changed { snapshot: NUMBER, shards: vec![shard] });
+        assert!(
+            matches!(&actions[..], [Action::Request { shards, .. }] if *shards == [users(5), shard]),
+            "{actions:?}"
+        );
+        // One worker sends statements, and all send interactions.
+        let actions = state.apply(Event::Sent { snapshot: NUMBER, shard });
+        assert!(matches!(actions[..], [Action::Store { shard: stored, .. }] if stored == shard), "{actions:?}");
+        assert!(state.apply(Event::Sent { snapshot: NUMBER, shard: users(5) }).is_empty());
+        let actions = state.apply(Event::Sent { snapshot: NUMBER, shard: users(5) });
+        assert!(matches!(actions[..], [Action::Store { shard: stored, .. }] if stored == users(5)), "{actions:?}");
     }
 
     /// Delivers pending events in the order that `choices` gives, until none is left.
     struct Simulation {
         state: SnapshotState,
         pending: Vec<Event>,
-        /// Groups that each worker has still to report as sent, in order.
-        to_send: Vec<Vec<u8>>,
-        stored: BTreeSet<u8>,
+        senders: Vec<Sender>,
+        stored: BTreeSet<Shard>,
         published: Vec<Files>,
         ended: Vec<bool>,
     }
 
+    /// The state of one kind on one worker.
+    struct Sender {
+        kind: Kind,
+        /// Shards that it has still to report as sent, in order.
+        to_send: Vec<Shard>,
+    }
+
     impl Simulation {
-        fn step(&mut self, choice: prop::sample::Index, empty: &[u8], failing: &[u8]) {
-            let senders: Vec<usize> =
-                (0..self.to_send.len()).filter(|worker| !self.to_send[*worker].is_empty()).collect();
-            let choice = choice.index(self.pending.len() + senders.len());
+        fn is_done(&self) -> bool {
+            self.pending.is_empty() && self.senders.iter().all(|sender| sender.to_send.is_empty())
+        }
+
+        fn step(&mut self, choice: prop::sample::Index, empty: &[Shard], failing: Option<Shard>) {
+            let busy: Vec<usize> =
+                (0..self.senders.len()).filter(|sender| !self.senders[*sender].to_send.is_empty()).collect();
+            let choice = choice.index(self.pending.len() + busy.len());
             let event = match choice.checked_sub(self.pending.len()) {
                 None => self.pending.swap_remove(choice),
-                Some(at) => Event::Sent { snapshot: NUMBER, group: self.to_send[senders[at]].remove(0) },
+                Some(at) => Event::Sent { snapshot: NUMBER, shard: self.senders[busy[at]].to_send.remove(0) },
             };
             for action in self.state.apply(event) {
                 match action {
-                    Action::Request { groups, .. } => {
-                        assert!(self.to_send.iter().all(Vec::is_empty), "requested twice");
-                        self.to_send.fill(groups);
+                    Action::Request { shards, .. } => {
+                        for Sender { kind, to_send } in &mut self.senders {
+                            assert!(to_send.is_empty(), "requested twice");
+                            to_send.extend(shards.iter().filter(|shard| shard.kind == *kind));
+                        }
                     }
-                    Action::Store { group, .. } => {
-                        assert!(self.to_send.iter().all(|left| !left.contains(&group)), "stored before all sent it");
-                        assert!(self.stored.insert(group), "stored twice");
+                    Action::Store { shard, .. } => {
+                        let is_sent = self.senders.iter().all(|sender| !sender.to_send.contains(&shard));
+                        assert!(is_sent, "stored before all sent it");
+                        assert!(self.stored.insert(shard), "stored twice");
                         let file = match () {
-                            () if failing.contains(&group) => Err(failure()),
-                            () => Ok((!empty.contains(&group)).then(|| file(group, NUMBER))),
+                            () if failing == Some(shard) => Err(failure()),
+                            () => Ok((!empty.contains(&shard)).then(|| file(shard, NUMBER))),
                         };
-                        self.pending.push(Event::Stored { snapshot: NUMBER, group, file });
+                        self.pending.push(Event::Stored { snapshot: NUMBER, shard, file });
                     }
                     Action::Publish(_, files) => {
                         assert!(self.state.output >= tick(NUMBER), "published before the output");
@@ -329,45 +383,55 @@ mod tests {
         }
     }
 
+    fn any_shard() -> impl Strategy<Value = Shard> {
+        (prop::sample::select(&Kind::ALL), 0..4_u8).prop_map(|(kind, group)| Shard { kind, group })
+    }
+
     proptest! {
         #[test]
         fn any_order_of_messages_ends_in_one_complete_snapshot(
-            changed in prop::collection::vec(prop::collection::btree_set(0..6_u8, 0..4), 1..4),
-            empty in prop::collection::vec(0..6_u8, 0..3),
-            failing in prop::option::weighted(0.3, 0..6_u8),
+            workers in prop::collection::vec(prop::collection::btree_set(0..6_u8, 0..4), 1..4),
+            catalogue in prop::option::of(prop::collection::btree_set(0..6_u8, 0..4)),
+            before in prop::collection::btree_set(any_shard(), 0..8),
+            empty in prop::collection::vec(any_shard(), 0..3),
+            failing in prop::option::weighted(0.3, any_shard()),
             choices in prop::collection::vec(any::<prop::sample::Index>(), 80),
         ) {
-            let before = files(&[0, 1, 2, 3], 1);
-            let failing: Vec<u8> = failing.into_iter().collect();
-            let mut state = SnapshotState::new(changed.len(), Some(before.clone()));
+            let before = files(before, 1);
+            let mut state = SnapshotState::new(workers.len(), catalogue.is_some(), Some(before.clone()));
             state.apply(Event::Begin(snapshot(NUMBER)));
-            let wanted: BTreeSet<u8> = changed.iter().flatten().copied().collect();
-            let reports = changed.iter().map(|groups| {
-                Event::Changed { snapshot: NUMBER, groups: groups.iter().copied().collect() }
-            });
+            let of = |kind| move |groups: &BTreeSet<u8>| -> Vec<Shard> {
+                groups.iter().map(|group| Shard { kind, group: *group }).collect()
+            };
+            let mut changed: Vec<Vec<Shard>> = workers.iter().map(of(Kind::Interactions)).collect();
+            changed.extend(catalogue.iter().map(of(Kind::Catalogue)));
+            let wanted: BTreeSet<Shard> = changed.iter().flatten().copied().collect();
+            let sender = |kind| move |_: &BTreeSet<u8>| Sender { kind, to_send: Vec::new() };
+            let mut senders: Vec<Sender> = workers.iter().map(sender(Kind::Interactions)).collect();
+            senders.extend(catalogue.iter().map(sender(Kind::Catalogue)));
+            let reports = changed.into_iter().map(|shards| Event::Changed { snapshot: NUMBER, shards });
             let mut pending: Vec<Event> = reports.collect();
             pending.extend([Event::Output(tick(NUMBER) - 1), Event::Output(tick(NUMBER))]);
-            let to_send = vec![Vec::new(); changed.len()];
             let (stored, published, ended) = (BTreeSet::new(), Vec::new(), Vec::new());
-            let mut run = Simulation { state, pending, to_send, stored, published, ended };
+            let mut run = Simulation { state, pending, senders, stored, published, ended };
             for choice in choices {
-                if run.pending.is_empty() && run.to_send.iter().all(Vec::is_empty) {
+                if run.is_done() {
                     break;
                 }
-                run.step(choice, &empty, &failing);
+                run.step(choice, &empty, failing);
             }
             prop_assert!(run.state.is_idle());
-            let fails = failing.iter().any(|group| wanted.contains(group));
+            let fails = failing.is_some_and(|shard| wanted.contains(&shard));
             prop_assert_eq!(&run.ended, &[!fails]);
             if fails {
                 prop_assert!(run.published.is_empty());
             } else {
                 let mut expected = before;
-                for group in &wanted {
-                    if empty.contains(group) {
-                        expected.remove(group);
+                for shard in &wanted {
+                    if empty.contains(shard) {
+                        expected.remove(shard);
                     } else {
-                        expected.insert(*group, file(*group, NUMBER));
+                        expected.insert(*shard, file(*shard, NUMBER));
                     }
                 }
                 prop_assert_eq!(&run.stored, &wanted);
