@@ -136,7 +136,8 @@ impl Job {
 
     /// Whether the run has a catalogue: an input of one, or a snapshot with one.
     pub(crate) fn has_catalogue(&self) -> bool {
-        !self.catalogue.is_empty()
+        let manifest = self.resume.as_ref().and_then(|resume| resume.manifest.as_ref());
+        !self.catalogue.is_empty() || manifest.is_some_and(|manifest| !manifest.catalogue.is_empty())
     }
 }
 
@@ -152,8 +153,10 @@ pub struct SnapshotSettings {
     pub keep: usize,
     /// The settings that must be compatible in the run that continues.
     pub compatibility: serde_json::Map<String, serde_json::Value>,
-    /// The inputs as the user named them.
+    /// The inputs of events as the user named them.
     pub inputs: Vec<String>,
+    /// The inputs of the catalogue as the user named them. In the positions of a run they follow those of events.
+    pub catalogue: Vec<String>,
 }
 
 /// What a run resumes from.

@@ -29,8 +29,11 @@ pub struct Manifest {
     /// Settings that a run that resumes from the snapshot is compared with. The name in JSON is the older one.
     #[serde(rename = "meaning")]
     pub compatibility: Map<String, Value>,
-    /// Position of each input after the tick.
+    /// Position of each input of events after the tick.
     pub inputs: Vec<InputPosition>,
+    /// Position of each input of the catalogue after the tick.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catalogue_inputs: Vec<InputPosition>,
     /// Position of the output; not written by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,

@@ -64,6 +64,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 ///     rows: file.rows,
 ///     groups: vec![file],
 ///     catalogue: Vec::new(),
+///     catalogue_inputs: Vec::new(),
 /// };
 /// store.publish(&manifest)?;
 ///

@@ -16,6 +16,7 @@ use super::Resume;
 use super::clock::{Clock, now};
 use super::names::Table;
 use super::reader::{Break, OutputGate, Reader, retain_trending_names};
+use super::snapshot::{FieldNames, NamedRecord, read_catalogue};
 use super::supervisor::{Part, Reporter};
 use crate::config::Config;
 use crate::faults;
@@ -53,17 +54,24 @@ impl Reader {
         self.send_with_positions()
     }
 
-    /// Loads the events of a snapshot.
+    /// Loads the catalogue and the events of a snapshot.
     fn load_all(&mut self, manifest: &Arc<Manifest>) -> Result<(), Break> {
         let store = self.store.clone().expect("a run that resumes from a snapshot has a store");
         self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
+        let fields = FieldNames::new(&self.ticks.config.catalogue.tag_groups);
+        for records in read_catalogue(&store, manifest, self.ticks.shared.ids, &fields) {
+            self.load_records(records.map_err(|error| Break::Failed(error.into()))?);
+            if self.ticks.tick.len() >= LOAD_BATCH {
+                self.ticks.send()?;
+            }
+        }
         let mut loaded = 0;
         for group in decoded(&store, manifest, self.ticks.shared.ids, &self.ticks.shared.reporter) {
             if self.ticks.shared.stop.is_set() {
                 return Err(Break::Stopped);
             }
             self.load(&group.map_err(|error| Break::Failed(error.into()))?);
-            if self.ticks.tick.events.len() >= LOAD_BATCH {
+            if self.ticks.tick.len() >= LOAD_BATCH {
                 self.ticks.send()?;
             }
             loaded += 1;
@@ -72,10 +80,25 @@ impl Reader {
             // A decoder has panicked, which ends the run. What is loaded is not the snapshot.
             return Err(Break::Stopped);
         }
-        if !self.ticks.tick.events.is_empty() || self.ticks.tick.directives.barrier.is_some() {
+        if !self.ticks.tick.is_empty() || self.ticks.tick.directives.barrier.is_some() {
             self.ticks.send()?;
         }
         Ok(())
+    }
+
+    /// Adds records of the catalogue to the tick, at the tick of the snapshot.
+    fn load_records(&mut self, records: Vec<NamedRecord>) {
+        let (tick, at) = (self.ticks.tick.number, self.ticks.at);
+        let names = Arc::clone(&self.ticks.shared.names);
+        let mut names = names.lock(self.ticks.config.graph.trending.is_some());
+        (self.ticks.tick.since, self.ticks.tick.at) = (at, at);
+        for (name, record) in records {
+            // Names that collide were rejected before they came into a snapshot.
+            if let Ok(claim) = names.claim_item((record.item, &name)) {
+                claim.hold_record(tick);
+                self.ticks.tick.items.push(record);
+            }
+        }
     }
 
     fn load(&mut self, group: &Decoded) {
@@ -246,6 +269,7 @@ mod tests {
             rows: groups.iter().map(|group| group.rows).sum(),
             groups: groups.into(),
             catalogue: Vec::new(),
+            catalogue_inputs: Vec::new(),
         };
         let state = SnapshotSettings {
             store: Arc::new(store),
@@ -254,6 +278,7 @@ mod tests {
             keep: 1,
             compatibility: serde_json::Map::default(),
             inputs: vec![],
+            catalogue: vec![],
         };
         (state, manifest)
     }

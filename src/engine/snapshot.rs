@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use snapshots::{GraphTime, GroupFile, InputPosition, Kind, Manifest, RunId};
 
-pub(super) use self::catalogue::FieldNames;
+pub(super) use self::catalogue::{FieldNames, NamedRecord, read_catalogue};
 use self::coordinator::SnapshotCoordinator;
 pub(super) use self::participant::SnapshotParticipant;
 pub use self::passed_over::report_passed_over;
@@ -264,6 +264,7 @@ pub(super) fn manifest(
         workers,
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
+        catalogue_inputs: Vec::new(),
         catalogue,
     }
 }

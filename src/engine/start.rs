@@ -10,7 +10,7 @@ use super::coordinator::{self, Coordinator};
 use super::names::Names;
 use super::reader::{Inputs, Reader, Rejects, TickSender};
 use super::running::Running;
-use super::snapshot;
+use super::snapshot::{self, FieldNames};
 use super::supervisor::{OutputWatch, Part, Supervisor};
 use super::worker::Durability;
 use super::writer::Writer;
@@ -42,7 +42,8 @@ pub fn start(job: Job) -> Running {
     let takes_snapshots = state.is_some();
     let mut output_progress = None;
     if let Some(state) = state {
-        let started = snapshot::start(state, resumes_from.as_deref(), all_workers, None, &shared, waker.clone());
+        let fields = graph.catalogue.is_some().then(|| FieldNames::new(&config.catalogue.tag_groups));
+        let started = snapshot::start(state, resumes_from.as_deref(), all_workers, fields, &shared, waker.clone());
         coordinator.snapshots = Some(started.schedule);
         (durability.saves, durability.snapshots) = (true, Some(started.link));
         output_progress = Some(started.output);

@@ -6,7 +6,10 @@ mod compatibility;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use connectors::{Batch, InputOptions, InputUri, OpenError, OutputClaim, Sink, SourcePosition, begins_as_before};
+use connectors::{
+    Batch, CatalogueRecord, InputOptions, InputUri, OpenError, OutputClaim, Record, Sink, SourcePosition, Uri,
+    begins_as_before,
+};
 use schema::{IdKey, MAX_TS, shown};
 use serde_json::Value;
 use snapshots::{InputPosition, Manifest, RunId, Store, StoreError, codec};
@@ -29,6 +32,10 @@ pub(crate) struct StatefulRun<'a> {
     pub(crate) named: &'a [InputUri],
     /// The options of all inputs.
     pub(crate) defaults: &'a InputOptions,
+    /// The inputs of the catalogue.
+    pub(crate) catalogue: &'a [Uri],
+    /// Opens an input of the catalogue again.
+    pub(crate) reopen: &'a dyn Fn(usize) -> Result<Input<CatalogueRecord>, Failure>,
     /// Options that say how records become events: columns, action, conditions.
     pub(crate) records: Value,
     pub(crate) ids: IdKey,
@@ -69,8 +76,13 @@ pub(crate) struct Prepared {
 }
 
 /// Finds the snapshot to resume from, checks it against the configuration, and seeks the inputs.
-pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) -> Result<Prepared, Failure> {
-    let StatefulRun { config, named, defaults, records, ids, clock, rebuild } = run;
+pub(crate) fn prepare(
+    run: StatefulRun<'_>,
+    store: Store,
+    inputs: &mut [Input],
+    catalogue: &mut [Input<CatalogueRecord>],
+) -> Result<Prepared, Failure> {
+    let StatefulRun { config, named, defaults, ref records, ids, clock, rebuild, .. } = run;
     let found = store.newest_accepted(check_positions)?;
     report_passed_over(&found);
     // `next` is above everything that there is or was.
@@ -82,7 +94,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) 
         )));
     }
     let names: Vec<String> = named.iter().map(|input| input.uri.to_string()).collect();
-    let compatibility = compatibility::settings(config, &records, ids);
+    let compatibility = compatibility::settings(config, records, ids);
     let starts: Vec<SourcePosition> = inputs.iter().map(|input| input.source.position(&Batch::default(), 0)).collect();
     let id = (found.next, RunId::random());
     let empty = manifest(id, 0, compatibility.clone(), input_positions(&names, &starts), 0, Files::new());
@@ -90,6 +102,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) 
     if let Some(manifest) = &manifest {
         compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
         seek(manifest, named, defaults, &names, inputs)?;
+        seek_catalogue(manifest, &run, catalogue)?;
     }
     let settings = SnapshotSettings {
         newest: found.next - 1,
@@ -98,6 +111,7 @@ pub(crate) fn prepare(run: StatefulRun<'_>, store: Store, inputs: &mut [Input]) 
         keep: config.state.keep,
         compatibility,
         inputs: names,
+        catalogue: run.catalogue.iter().map(ToString::to_string).collect(),
     };
     Ok(Prepared { settings, is_first: found.next == 1, manifest, empty, clock })
 }
@@ -145,7 +159,7 @@ impl Prepared {
 
 /// Checks the positions of the inputs, which the store does not understand.
 fn check_positions(manifest: &Manifest) -> Result<(), String> {
-    for InputPosition { name, position } in &manifest.inputs {
+    for InputPosition { name, position } in manifest.inputs.iter().chain(&manifest.catalogue_inputs) {
         let position: SourcePosition = serde_json::from_value(position.clone())
             .map_err(|error| format!("the position of {} is not readable: {error}", shown(name)))?;
         let is_possible = match &position {
@@ -226,7 +240,41 @@ fn seek(
     Ok(())
 }
 
-fn resume(name: &str, input: &mut Input, position: &SourcePosition) -> Result<(), Failure> {
+/// Moves each input of the catalogue to its position in the snapshot. One that is not what it was, such as a new export under
+/// the same name, is read from its start: what it states again changes nothing.
+fn seek_catalogue(
+    manifest: &Manifest,
+    run: &StatefulRun<'_>,
+    inputs: &mut [Input<CatalogueRecord>],
+) -> Result<(), Failure> {
+    let mut resumed = vec![false; inputs.len()];
+    for InputPosition { name, position } in &manifest.catalogue_inputs {
+        let position: SourcePosition = serde_json::from_value(position.clone())
+            .with_context(|| format!("snapshot {}: the position of {name} is not readable", manifest.sequence))
+            .map_err(Failure::Running)?;
+        let is_of = |input: &usize| {
+            let uri = &run.catalogue[*input];
+            !resumed[*input] && begins_as_before(uri, &position).unwrap_or(uri.to_string() == *name)
+        };
+        let Some(input) = (0..inputs.len()).find(is_of) else {
+            tracing::info!(input = name, "input of the catalogue is gone or replaced: its records stay");
+            continue;
+        };
+        match resume(name, &mut inputs[input], &position) {
+            Err(Failure::Usage(_)) => inputs[input] = (run.reopen)(input)?,
+            done => {
+                done?;
+                resumed[input] = true;
+            }
+        }
+    }
+    for (uri, _) in run.catalogue.iter().zip(resumed).filter(|(_, resumed)| !resumed) {
+        tracing::info!(input = %uri, "reading the catalogue from the start");
+    }
+    Ok(())
+}
+
+fn resume<R: Record>(name: &str, input: &mut Input<R>, position: &SourcePosition) -> Result<(), Failure> {
     if input.waits && !input.source.is_live() {
         tracing::info!(
             "{} cannot be reread: continuing with what arrives now",

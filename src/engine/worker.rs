@@ -11,7 +11,7 @@ use dataflows::operators::RowChange;
 use dataflows::snapshot::SnapshotSink;
 use dataflows::time::Time;
 use dataflows::types::Forgotten;
-use dataflows::{Config, Event, GraphInput, ListChange, SnapshotSinks, recommendations};
+use dataflows::{Config, Event, GraphInput, ItemRecord, ListChange, SnapshotSinks, recommendations};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
@@ -86,8 +86,12 @@ pub(super) fn build(
     let index = worker.next_dataflow_index();
     let graph = worker.dataflow_named("deltarec", |scope| {
         let (input, streams) = GraphInput::new(scope, config, durability.resumes);
-        let interactions = participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<Event>>);
-        let snapshots = SnapshotSinks { interactions, catalogue: None };
+        // The catalogue is on the first worker, and so is what a snapshot has of it.
+        let of_catalogue = participant.clone().filter(|_| scope.index() == 0);
+        let snapshots = SnapshotSinks {
+            interactions: participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<Event>>),
+            catalogue: of_catalogue.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<ItemRecord>>),
+        };
         let graph = recommendations(streams, config, snapshots);
         let gauges = graph.gauges;
         all_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));

@@ -297,3 +297,47 @@ fn a_catalogue_of_the_future_is_warned_of_and_can_be_set_at_the_beginning() {
     assert!(!done.stderr.contains("the whole catalogue"), "{}", done.stderr);
     assert_eq!(lists(&dir.read("out.jsonl")), [(START + 3, 1)]);
 }
+
+/// Both logs up to a time, as files that grow.
+fn write_until(dir: &TestDir, events: &[(u64, String)], log: &[(u64, u64, State)], end: u64) {
+    dir.write(
+        "events.jsonl",
+        events.iter().filter(|(ts, _)| *ts <= end).map(|(_, line)| line.as_str()).collect::<String>(),
+    );
+    dir.write("shop.jsonl", lines(&log.iter().filter(|(ts, ..)| *ts <= end).cloned().collect::<Vec<_>>()));
+}
+
+/// With a state, in parts, on another number of workers each time: the catalogue is in the snapshots, and its inputs continue.
+#[test]
+fn a_run_in_parts_equals_a_run_in_one() {
+    let dir = TestDir::new();
+    let mut events = events(1_500, 300);
+    events.sort();
+    let log = catalogue(900, 300);
+    let args = |output: &str, more: &str| {
+        format!("--input events.jsonl --output {output} --set input.batch=1 {SETTINGS} --set graph.refresh=0ms {more}")
+    };
+    // Times of events, so that no record of the catalogue is ahead of the clock at an end.
+    let ends = [100, 400, 401, 900, 1_300, 1_499].map(|at: usize| events[at].0);
+    write_until(&dir, &events, &log, ends[5]);
+    dir.run(&args("expected.jsonl", "--catalogue shop.jsonl")).assert_success();
+    let expected = changes(&dir.read("expected.jsonl"));
+    assert!(expected.len() > 2_000, "{} changes", expected.len());
+    for (end, workers) in ends.into_iter().zip([1, 2, 4, 1, 2, 1]) {
+        write_until(&dir, &events, &log, end);
+        let more = format!("--catalogue shop.jsonl --state state --workers {workers}");
+        dir.run(&args("out.jsonl", &more)).assert_success();
+    }
+    assert_eq!(sorted(&changes(&dir.read("out.jsonl"))), sorted(&expected));
+    // The catalogue holds without its input, and a replaced one is read from its start.
+    let after = events[1_499].0 + 1;
+    let more = |n: u64| event(&format!("u{}", n % USERS), &format!("p{}", n % ITEMS), "view", after + n);
+    dir.write("events.jsonl", dir.read("events.jsonl") + &(0..200).map(more).collect::<String>());
+    dir.run(&args("out.jsonl", "--state state")).assert_success();
+    let found = changes(&dir.read("out.jsonl"));
+    assert!(found.len() > expected.len() + 50);
+    check(&found, &Shop::new(&log.iter().filter(|(ts, ..)| *ts <= ends[5]).cloned().collect::<Vec<_>>()), &[], false);
+    dir.write("shop.jsonl", "{\"item\":\"p2\",\"deleted\":true,\"ts\":1900000000000}\n".repeat(2));
+    let done = dir.run(&args("out.jsonl", "--catalogue shop.jsonl --state state"));
+    done.assert_success().assert_stderr(&["reading the catalogue from the start"]);
+}

@@ -40,6 +40,7 @@ fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
         catalogue: Vec::new(),
+        catalogue_inputs: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest

@@ -74,6 +74,7 @@ pub(crate) fn manifest(sequence: u64, run: RunId, groups: Vec<GroupFile>) -> Man
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
         catalogue: Vec::new(),
+        catalogue_inputs: Vec::new(),
     }
 }
 

@@ -97,6 +97,7 @@ impl SimulatedState {
             rows: self.interactions,
             groups,
             catalogue: Vec::new(),
+            catalogue_inputs: Vec::new(),
         };
         store.publish(&manifest)?;
         Ok(manifest)
@@ -112,6 +113,7 @@ pub(super) fn resume_from(store: Store, manifest: Manifest, interval: Interval) 
         keep: 1,
         compatibility: Map::new(),
         inputs: vec!["paced events".into()],
+        catalogue: Vec::new(),
     };
     (state, Resume { manifest: Some(Arc::new(manifest)), sink_state: Arc::default() })
 }

@@ -101,11 +101,22 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
     let Endpoints { input_args, catalogue_args, clock, show, rebuild, .. } = endpoints;
     let defaults = input_args.defaults(&config, rejects.is_some())?;
     let mut inputs = input_args.open(&config, &defaults)?;
-    let catalogue = catalogue_args.open(&config, clock, rejects.is_some())?;
+    let open_catalogue = || catalogue_args.open(&config, clock, rejects.is_some());
+    let mut catalogue = open_catalogue()?;
     let stateful = store.map(|store| {
         let (named, records) = (&input_args.parse()?, input_args.reading());
-        let run = state::StatefulRun { config: &config, named, defaults: &defaults, records, ids, clock, rebuild };
-        state::prepare(run, store, &mut inputs)
+        let run = state::StatefulRun {
+            config: &config,
+            named,
+            defaults: &defaults,
+            catalogue: &catalogue_args.uris()?,
+            reopen: &|input| Ok(open_catalogue()?.swap_remove(input)),
+            records,
+            ids,
+            clock,
+            rebuild,
+        };
+        state::prepare(run, store, &mut inputs, &mut catalogue)
     });
     let stateful = stateful.transpose()?;
 

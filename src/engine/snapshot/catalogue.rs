@@ -29,7 +29,6 @@ pub(in crate::engine) struct FieldNames {
 
 impl FieldNames {
     /// `tag_groups`: as configured.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no run has a catalogue yet"))]
     pub(in crate::engine) fn new(tag_groups: &[String]) -> Self {
         FieldNames { tags: tag_groups.iter().map(|group| format!("{TAGS}{group}")).collect() }
     }
@@ -122,7 +121,6 @@ enum Field {
 
 /// Reads the catalogue of a snapshot, file by file. A group of tags that is not configured any more is left out, with a
 /// warning.
-#[cfg_attr(not(test), expect(dead_code, reason = "no run has a catalogue yet"))]
 pub(in crate::engine) fn read_catalogue(
     store: &Store,
     manifest: &Manifest,

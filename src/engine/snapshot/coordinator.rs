@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, select};
 use dataflows::ItemRecord;
 use dataflows::snapshot::SnapshotChunk;
-use snapshots::{CatalogueRows, Depth, Interactions, Kind, RunId, StoreError};
+use snapshots::{CatalogueRows, Depth, Interactions, Kind, Manifest, RunId, StoreError};
 
 use super::pool::{PackJob, Rows, injected};
 use super::state::{Action, Event, SnapshotState};
@@ -192,10 +192,13 @@ impl SnapshotCoordinator {
     fn publish(&self, snapshot: &Snapshot, files: Files) -> Result<(), StoreError> {
         injected("snapshot.publish")?;
         let settings = &self.settings;
-        let inputs = input_positions(&settings.inputs, &snapshot.positions);
+        let (events, catalogue) = snapshot.positions.split_at(settings.inputs.len().min(snapshot.positions.len()));
+        let inputs = input_positions(&settings.inputs, events);
         let compatibility = settings.compatibility.clone();
         let id = (snapshot.number, self.run);
-        settings.store.publish(&manifest(id, snapshot.time, compatibility, inputs, self.workers, files))?;
+        let manifest = manifest(id, snapshot.time, compatibility, inputs, self.workers, files);
+        let catalogue_inputs = input_positions(&settings.catalogue, catalogue);
+        settings.store.publish(&Manifest { catalogue_inputs, ..manifest })?;
         // Files that are not deleted now are deleted after the next snapshot.
         if let Err(error) = settings.store.prune(settings.keep, None, Depth::Sizes) {
             tracing::warn!(%error, "cannot delete old snapshots");

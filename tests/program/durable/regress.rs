@@ -104,6 +104,7 @@ fn large_state(dir: &TestDir, rows: u64) -> Manifest {
         rows,
         groups,
         catalogue: Vec::new(),
+        catalogue_inputs: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest
