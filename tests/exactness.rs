@@ -49,7 +49,7 @@ proptest! {
         let params = Params { ids, ..params };
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         let ticks = ticks(&log, size);
-        let coalesced: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
+        let coalesced: Vec<_> = ticks.iter().map(Tick::coalesced).collect();
         let outputs = Outputs { similar_users: true, ..Outputs::default() };
         let Emitted { changes, similar_users } =
             emitted(&Config { outputs, ..config(&params) }, ids, &ticks, workers, pace, ends);

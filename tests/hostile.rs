@@ -12,6 +12,7 @@ use timely::dataflow::operators::{Inspect as _, Probe as _};
 use crate::support::graph::{Pace, Tick, config, drive, run_with};
 use crate::support::logs::{baskets, measures, near};
 use crate::support::oracle::changes::coalesced_changes;
+use crate::support::oracle::evaluations::CoalescedTick;
 use crate::support::oracle::{OracleEvent, Params, lists};
 
 /// Extreme parameters: no shrinkage and one step per doubling, so that all scores tie; lists and rows of one item or longer than
@@ -73,6 +74,7 @@ fn params() -> impl Strategy<Value = Params> {
             users_weight,
             refresh: 0,
             membership: false,
+            catalogue: None,
         },
     )
 }
@@ -122,7 +124,7 @@ fn cut(log: &[OracleEvent], sizes: &[usize]) -> Vec<Tick> {
         let (events, later) = rest.split_at((*size).min(rest.len()));
         let since = u64::max(clock, events[0].ts);
         clock = events.iter().map(|event| event.ts).fold(clock, u64::max);
-        cut.push(Tick { at: clock, since, events: events.to_vec() });
+        cut.push(Tick::of_events(since, clock, events));
         rest = later;
     }
     cut
@@ -146,7 +148,7 @@ proptest! {
     ) {
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         let ticks = cut(&log, &sizes);
-        let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
+        let expected: Vec<_> = ticks.iter().map(|tick| CoalescedTick::of_events(tick.since, tick.at, tick.events.clone())).collect();
         let expected = coalesced_changes(&expected, &params);
         prop_assert_eq!(run_with(&with_slice(&params, slice), params.ids, &ticks, workers, pace), expected);
     }

@@ -11,6 +11,7 @@ use schema::{id64, spread};
 use crate::support::graph::{Pace, config, run_with, ticks};
 use crate::support::logs::params;
 use crate::support::oracle::changes::coalesced_changes;
+use crate::support::oracle::evaluations::CoalescedTick;
 use crate::support::oracle::{OracleEvent, Params};
 
 /// Users of two phases: with names at random, sixty users would hardly have a phase in common.
@@ -49,7 +50,7 @@ proptest! {
         let params = Params { users_weight, ..params };
         let pace = if rush { Pace::Rush } else { Pace::Wait };
         let ticks = ticks(&log, size);
-        let expected: Vec<_> = ticks.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
+        let expected: Vec<_> = ticks.iter().map(|tick| CoalescedTick::of_events(tick.since, tick.at, tick.events.clone())).collect();
         let expected = coalesced_changes(&expected, &params);
         prop_assert_eq!(run_with(&Config { slice, ..config(&params) }, params.ids, &ticks, workers, pace), expected);
     }

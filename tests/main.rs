@@ -13,6 +13,7 @@ mod support {
     pub(crate) mod reference;
 }
 
+mod catalogue;
 mod cost;
 mod exactness;
 mod handshake;

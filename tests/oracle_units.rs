@@ -3,6 +3,7 @@
 //! The id64s of the names used here are in the order p3 < p5 < p4 < p1 < p2. The phases used are (p1, p2) 21,
 //! (p1, p3) 10 and (p3, p4) 50.
 
+mod catalogue;
 mod changes;
 mod freshness;
 mod users;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use schema::id64;
 
+use crate::support::oracle::catalogue::Eligible;
 use crate::support::oracle::changes::changes;
 use crate::support::oracle::exact::{fine_log, floor_log2_times, log48, power, q, q_with_phase, similarity};
 use crate::support::oracle::measures::{Measure, llr_rank, population};
@@ -259,7 +261,7 @@ fn the_lists_of_two_users_equal_the_hand_computed_ones() {
     assert_eq!((pairs["p1"]["p2"], pairs["p2"]["p1"]), (4, 4));
     // q(4) = 8. D = 2 * (3 + 20) and 256 * log2(46) = 1414.03, so q_12(46) = (1414 + 21) / 64 = 22.
     // v = floor(0.5 + 1024 * 2^((16 - 22 - 22) / 8)) = floor(0.5 + 90.51) = 91.
-    let similar = similar_items(&history, &params);
+    let similar = similar_items(&history, &Eligible::everything(), &params);
     assert_eq!(similar["p1"], [("p2".to_owned(), 91)]);
     assert_eq!(similar["p2"], [("p1".to_owned(), 91)]);
     // ann's touches are a second apart, so p1 is in the second basket: 3 * 8 and 2 * 4.
@@ -275,7 +277,9 @@ fn the_lists_of_two_users_equal_the_hand_computed_ones() {
 fn the_other_measures_equal_the_hand_computed_values() {
     let history = history(&ann_and_bob(), &without_expiry(), 3_000);
     let of_p1 = |similarity: Measure, shrink| {
-        similar_items(&history, &Params { similarity, shrink, ..without_expiry() }).get("p1").map(|row| row[0].clone())
+        similar_items(&history, &Eligible::everything(), &Params { similarity, shrink, ..without_expiry() })
+            .get("p1")
+            .map(|row| row[0].clone())
     };
     let p2 = |v| Some(("p2".to_owned(), v));
     assert_eq!(of_p1(Measure::Count, 20), p2(4), "C_12 = 4");
@@ -315,7 +319,7 @@ fn items_that_are_always_touched_together_have_a_similarity_of_1() {
     let events = ["ann", "bob"].map(|user| [ev(user, "p1", 2, 1_000), ev(user, "p2", 2, 2_000)]).concat();
     let v = |similarity, near| {
         let params = Params { similarity, near, shrink: 0, ..without_expiry() };
-        similar_items(&history(&events, &params, 2_000), &params)["p1"][0].1
+        similar_items(&history(&events, &params, 2_000), &Eligible::everything(), &params)["p1"][0].1
     };
     assert_eq!([1_001, 1_000].map(|near| v(Measure::Cosine, near)), [1_024, 512]);
     // 4 / (8 + 8 - 4) = 1/3, times 1024 is 341.3.
@@ -400,7 +404,7 @@ fn the_items_of_a_basket_weigh_the_same_and_the_length_counts_items() {
 fn pairs_below_min_cooccurrence_are_not_similar() {
     let kept = |min_cooccurrence| {
         let params = Params { min_cooccurrence, ..without_expiry() };
-        similar_items(&history(&ann_and_bob(), &params, 3_000), &params).len()
+        similar_items(&history(&ann_and_bob(), &params, 3_000), &Eligible::everything(), &params).len()
     };
     assert_eq!([1, 4, 5].map(kept), [2, 2, 0], "C_12 = 4");
 }
@@ -420,14 +424,14 @@ fn neighbours_are_ranked_by_similarity_then_id64_and_truncated() {
     // of p4 gives q = 22. So p3 and p2 tie and are ordered by id64, and p4 is last.
     let similar_to_p1 = |neighbours| {
         let params = Params { neighbours, ..without_expiry() };
-        let similar = similar_items(&history(&pairs_with_p1(), &params, 100), &params);
+        let similar = similar_items(&history(&pairs_with_p1(), &params, 100), &Eligible::everything(), &params);
         similar["p1"].iter().map(|(item, _)| item.clone()).collect::<Vec<_>>()
     };
     assert_eq!(similar_to_p1(30), ["p3", "p2", "p4"]);
     assert_eq!(similar_to_p1(1), ["p3"]);
     // "Kept as similar" is not symmetric: p2 keeps p1, but p1 does not keep p2, so bob's list has no p2.
     let params = Params { neighbours: 1, ..without_expiry() };
-    let similar = similar_items(&history(&pairs_with_p1(), &params, 100), &params);
+    let similar = similar_items(&history(&pairs_with_p1(), &params, 100), &Eligible::everything(), &params);
     assert_eq!(similar["p2"][0].0, "p1");
     assert_eq!(names(&lists(&pairs_with_p1(), &params, 100)["bob"]), ["p3"]);
 }

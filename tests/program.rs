@@ -42,6 +42,7 @@ use flate2::read::MultiGzDecoder;
 use schema::{Change, Effect, Event, Levels};
 use tempfile::TempDir;
 
+use super::support::oracle::catalogue::Eligible;
 use super::support::oracle::trending::{self, RoomEvent, Trending};
 use super::support::oracle::{OracleEvent, without_scores};
 
@@ -344,7 +345,7 @@ fn oracle_events(events: &[Event]) -> Vec<OracleEvent> {
 fn expected_trending(events: &[Event], trending: Trending) -> Lists {
     let events = oracle_events_with_rooms(events);
     let now = events.iter().map(|(event, _)| event.ts).max().unwrap();
-    without_scores(trending::lists(&events, trending, now))
+    without_scores(trending::lists(&events, &Eligible::everything(), trending, now))
 }
 
 /// The `--set` arguments for these parameters.

@@ -101,7 +101,7 @@ fn lists_of_movielens_equal_the_oracle() {
     assert_eq!(log.len(), 100_836);
     let params = Params { retention: u64::MAX >> 21, audience: None, ..Params::default() };
     let at = log.iter().map(|event| event.ts).max().unwrap();
-    let whole = vec![Tick { at, since: at, events: log.clone() }];
+    let whole = vec![Tick::of_events(at, at, &log)];
     let records = run(&params, &whole, 2, Pace::Wait);
     assert_eq!(lists_at(&records, at), lists(&log, &params, at));
     compare_lists("MovieLens, in the order of the file", &log, &params, 3, 1, 600);

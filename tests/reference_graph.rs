@@ -115,6 +115,7 @@ fn params() -> impl Strategy<Value = Params> {
             users_weight,
             refresh: 0,
             membership: false,
+            catalogue: None,
         },
     )
 }

@@ -3,46 +3,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
 use dataflows::time::{Time, ms_of, next};
 use dataflows::types::Scored;
-use dataflows::{Event, ListChange, ListKey};
+use dataflows::{Event, ItemRecord, ListChange, ListKey};
 use proptest::prelude::*;
-use schema::{KEY_GROUPS, id64, key_group};
+use schema::{IdKey, catalogue_group, id64, key_group};
 
-use crate::support::durable::{self, Chunks, EventTick, ResumeState, RunOutput};
-use crate::support::graph::{Tick, config, event, ticks};
-use crate::support::logs::{log, params};
+use crate::catalogue::with_records;
+use crate::support::durable::{self, EventTick, ResumeState, RunOutput};
+use crate::support::graph::{Tick, config, event, item_record, ticks};
+use crate::support::logs::{catalogue_params, item_records, log, params};
 use crate::support::oracle::Params;
 use crate::support::oracle::changes::resumed_changes;
 use crate::support::oracle::evaluations::Resumed;
-
-/// Takes chunks slowly: sometimes it has no room (which costs a millisecond), and it knows the wanted groups only when asked
-/// for the third time.
-struct SlowSink {
-    chunks: Chunks,
-    asked: std::cell::Cell<usize>,
-}
-
-impl SnapshotSink<Event> for SlowSink {
-    fn begin(&mut self, _snapshot: u64, _changed: &Groups) {
-        self.asked.set(0);
-    }
-
-    fn wanted(&self, _snapshot: u64) -> Option<Groups> {
-        self.asked.set(self.asked.get() + 1);
-        (self.asked.get() > 2).then_some([true; KEY_GROUPS])
-    }
-
-    fn has_room(&self) -> bool {
-        self.asked.set(self.asked.get() + 1);
-        !self.asked.get().is_multiple_of(97)
-    }
-
-    fn push(&mut self, chunk: SnapshotChunk<Event>) {
-        self.chunks.lock().unwrap().push(chunk);
-    }
-}
 
 /// Runs all ticks. With `snapshot_after` a snapshot is taken of the tick with that index, while the next ones continue.
 fn run(
@@ -52,13 +25,13 @@ fn run(
     resume: Option<ResumeState>,
     workers: usize,
 ) -> RunOutput {
-    let ticks = ticks.iter().map(|Tick { at, since, events }| EventTick {
+    let ticks = ticks.iter().map(|Tick { at, since, events, records }| EventTick {
         at: *at,
         since: *since,
         events: events.iter().map(event).collect(),
+        records: records.iter().map(|record| item_record(record, IdKey::default())).collect(),
     });
-    let sink = |chunks| SlowSink { chunks, asked: std::cell::Cell::new(0) };
-    durable::run(&config(params), ticks.collect(), snapshot_after, resume, workers, sink)
+    durable::run(&config(params), ticks.collect(), snapshot_after, resume, workers)
 }
 
 /// The lists after all changes, without empty ones.
@@ -94,8 +67,9 @@ fn expected_after(
         let ListKey::User(user) = key else { unreachable!("no trending lists are configured") };
         (name(user), items.iter().map(name).collect())
     });
-    let resumed = Resumed { at, events, standing: standing.collect() };
-    let ticks: Vec<_> = after.iter().map(|tick| (tick.since, tick.at, tick.events.clone())).collect();
+    let records = before.iter().flat_map(|tick| tick.records.clone()).collect();
+    let resumed = Resumed { at, events, records, standing: standing.collect() };
+    let ticks: Vec<_> = after.iter().map(Tick::coalesced).collect();
     let ids = |names: Vec<String>| names.iter().map(|name| id64(name)).collect();
     let changes = resumed_changes(&resumed, &ticks, false, params).into_iter().map(|change| ListChange {
         key: ListKey::User(id64(&change.user)),
@@ -122,10 +96,14 @@ proptest! {
         size in prop::sample::select(vec![1_usize, 2, 7]),
         cut in any::<prop::sample::Index>(),
         lost in 0..3_usize,
+        catalogue in prop::option::of(catalogue_params()),
+        records in item_records(40),
+        arrivals in prop::collection::vec(any::<prop::sample::Index>(), 40),
     ) {
         // Without reorderings, the lists that lost changes lead to depend on what was lost.
-        let params = Params { membership: params.membership && params.refresh > 0, ..params };
-        let all = ticks(&log, size);
+        let params = Params { membership: params.membership && params.refresh > 0, catalogue, ..params };
+        let records = if catalogue.is_some() { records } else { Vec::new() };
+        let all = with_records(ticks(&log, size), &records, &arrivals);
         let cut = cut.index(all.len());
         let whole = run(&params, &all, Some(cut), None, workers);
         let boundary = all[..=cut].iter().fold(0, |last, tick| next(last, tick.at));
@@ -134,6 +112,10 @@ proptest! {
         for chunk in &whole.chunks {
             prop_assert!(chunk.rows.iter().all(|event| key_group(event.user) == chunk.group));
         }
+        let kept = whole.records.iter().flat_map(|chunk| chunk.rows.iter().map(|record| (chunk.group, record.clone())));
+        let kept: Vec<(u8, ItemRecord)> = kept.collect();
+        prop_assert!(kept.iter().all(|(group, record)| catalogue_group(record.item) == *group));
+        let records = kept.into_iter().map(|(_, record)| record).collect();
         events.sort_by_key(|event| (event.user, event.item, event.ts, event.level));
         let unique = events.len();
         events.dedup();
@@ -143,7 +125,7 @@ proptest! {
         let before: Vec<_> = whole.changes.iter().filter(|(time, _)| *time <= boundary).cloned().collect();
         let after: Vec<_> = whole.changes.iter().filter(|(time, _)| *time > boundary).cloned().collect();
         let known = lists(&before[..before.len().saturating_sub(lost)]);
-        let resume = ResumeState { events, at, lists: known.clone() };
+        let resume = ResumeState { events, records, at, lists: known.clone() };
         let resumed = run(&params, &all[cut + 1..], None, Some(resume), workers_after);
 
         // Lost changes come first, as one difference; then exactly the same changes.

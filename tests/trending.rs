@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 
 use dataflows::config::Trending as GraphTrending;
-use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
+use dataflows::snapshot::SnapshotChunk;
 use dataflows::time::{ms_of, next};
 use dataflows::{Config, Event, ListChange, ListKey, Scope};
 use proptest::prelude::*;
-use schema::{KEY_GROUPS, TRENDING, id64, trending_in};
+use schema::{TRENDING, id64, trending_in};
 
-use crate::support::durable::{self, Chunks, EventTick, ResumeState, RunOutput};
+use crate::support::durable::{self, EventTick, ResumeState, RunOutput};
 use crate::support::graph::{config, event};
 use crate::support::logs::{log, params};
+use crate::support::oracle::catalogue::Eligible;
 use crate::support::oracle::trending::{RoomEvent, Trending, lists};
 use crate::support::oracle::{OracleEvent, Params};
 
@@ -72,7 +73,7 @@ fn compare(
     at: u64,
     records: &mut Vec<Record>,
 ) {
-    let now = lists(arrived, trending, at);
+    let now = lists(arrived, &Eligible::everything(), trending, at);
     let keys: std::collections::BTreeSet<String> = sent.keys().chain(now.keys()).cloned().collect();
     let mut of_this_tick = Vec::new();
     for key in keys {
@@ -88,25 +89,6 @@ fn compare(
     }
     of_this_tick.sort();
     records.extend(of_this_tick);
-}
-
-/// Collects all chunks of a snapshot.
-struct CollectingSink(Chunks);
-
-impl SnapshotSink<Event> for CollectingSink {
-    fn begin(&mut self, _snapshot: u64, _changed: &Groups) {}
-
-    fn wanted(&self, _snapshot: u64) -> Option<Groups> {
-        Some([true; KEY_GROUPS])
-    }
-
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn push(&mut self, chunk: SnapshotChunk<Event>) {
-        self.0.lock().unwrap().push(chunk);
-    }
 }
 
 fn with_trending(params: &Params, trending: Option<Trending>) -> Config {
@@ -130,10 +112,10 @@ fn run(
         at: *at,
         since: *since,
         events: events.iter().map(event).collect(),
+        records: Vec::new(),
     });
     let snapshot_after = snapshot.then(|| all.len() - 1);
-    let RunOutput { mut changes, chunks } =
-        durable::run(config, ticks.collect(), snapshot_after, resume, workers, CollectingSink);
+    let RunOutput { mut changes, chunks, .. } = durable::run(config, ticks.collect(), snapshot_after, resume, workers);
     changes.sort_by_key(|(time, change)| (*time, change.key));
     (changes.into_iter().map(|(_, change)| change).collect(), chunks)
 }
@@ -222,7 +204,7 @@ proptest! {
         let (before, chunks) = run(&config, &all[..=cut], None, workers, true);
         let at = all[cut].at;
         let events = chunks.into_iter().flat_map(|chunk| chunk.rows).collect();
-        let resume = ResumeState { events, at, lists: durable::lists(&before) };
+        let resume = ResumeState { events, records: Vec::new(), at, lists: durable::lists(&before) };
         let resumed = run(&config, &all[cut + 1..], Some(resume), workers_after, false).0;
         let whole = run(&config, &all, None, workers, false).0;
         let later = |changes: Vec<ListChange>| -> Vec<ListChange> {

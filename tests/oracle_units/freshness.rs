@@ -3,6 +3,7 @@
 //! With `refresh` at 6400 the boundaries of a user are at the multiples of 6400 less 100 times the phase: ann 800, bob 3700,
 //! cid 5900, zoe 600. So ann has 5600, 12000 and 18400, bob 9100 and 15500, cid 6900 and 13300.
 
+mod pools;
 mod properties;
 
 use std::collections::BTreeSet;
@@ -14,7 +15,8 @@ use super::{ann_and_bob, ev, items_only, without_expiry};
 use crate::support::oracle::changes::{
     OracleChange, changes, changes_to_the_end, coalesced_changes, resumed_changes, similar_user_rows,
 };
-use crate::support::oracle::evaluations::{CoalescedTick, Resumed, Run, boundary_from, evaluations, kept};
+use crate::support::oracle::evaluations::{CoalescedTick, Resumed, Run, boundary_from, kept};
+use crate::support::oracle::standing::evaluations;
 use crate::support::oracle::{OracleEvent, Params};
 
 /// Boundaries every 6.4 s. Every user with an interaction has a list, and nothing expires.
@@ -41,7 +43,7 @@ fn with(mut log: Vec<(u64, Vec<OracleEvent>)>, more: &[(u64, Vec<OracleEvent>)])
 }
 
 fn singly(log: &[(u64, Vec<OracleEvent>)]) -> Vec<CoalescedTick> {
-    log.iter().map(|(at, events)| (*at, *at, events.clone())).collect()
+    log.iter().map(|(at, events)| CoalescedTick::of_events(*at, *at, events.clone())).collect()
 }
 
 /// User, tick and items of each change.
@@ -164,7 +166,7 @@ fn an_event_displaced_in_the_tick_of_its_arrival_is_no_reason_but_its_displacer_
     let events = vec![ev("bob", "p1", 1, 100), ev("bob", "p2", 1, 200)];
     let kept_at_the_end = kept(&events, &params, 200);
     assert_eq!(kept_at_the_end, BTreeSet::from([ev("bob", "p2", 1, 200)]));
-    let run = [(200, 200, events.clone()), (300, 300, events[..1].to_vec())];
+    let run = singly(&[(200, events.clone()), (300, events[..1].to_vec())]);
     let ticks = evaluations(&Run { resumed: None, ticks: &run, ends: false }, &params);
     assert_eq!(ticks.iter().map(|tick| tick.at).collect::<Vec<_>>(), [200]);
 }
@@ -196,7 +198,7 @@ fn leaving_the_audience_takes_effect_at_its_own_millisecond() {
     // 3000 + 5000 is no boundary of bob.
     assert_eq!(brief(&emitted), [("bob", 3_000, vec!["p2"]), ("bob", 8_000, vec![])]);
     // Of all milliseconds from 4000 to 15000, in one tick.
-    let coalesced = [&singly(&log[..3])[..], &[(4_000, 15_000, zoe(15_000).1)]].concat();
+    let coalesced = [&singly(&log[..3])[..], &[CoalescedTick::of_events(4_000, 15_000, zoe(15_000).1)]].concat();
     assert_eq!(brief(&coalesced_changes(&coalesced, &params))[1], ("bob", 15_000, vec![]));
     // bob's exit and return in the same tick are one evaluation, of the same list.
     log[3] = (8_000, vec![ev("bob", "p1", 1, 8_000)]);
@@ -213,7 +215,10 @@ fn an_event_of_the_future_is_an_own_action_at_its_time() {
 fn a_tick_of_several_milliseconds_evaluates_at_the_last_of_them() {
     let log = |since, at| {
         let mut log = singly(&cid_at_4000());
-        log.extend([(since, at, zoe(at).1), (20_000, 20_000, Vec::new())]);
+        log.extend([
+            CoalescedTick::of_events(since, at, zoe(at).1),
+            CoalescedTick::of_events(20_000, 20_000, Vec::new()),
+        ]);
         log
     };
     let times = |since, at| {
@@ -291,7 +296,7 @@ fn the_end_evaluates_the_audience_at_the_millisecond_of_the_last_tick() {
     assert_eq!(brief(&emitted)[2..], end);
     assert_eq!(emitted[..2], coalesced_changes(&log, &every_6400()));
     // Boundaries after the last tick do not come, and a last tick without events is one all the same.
-    let later = [&log[..], &[(5_000, 5_600, Vec::new())]].concat();
+    let later = [&log[..], &[CoalescedTick::of_events(5_000, 5_600, Vec::new())]].concat();
     let end = [("ann", 5_600, vec!["p3"]), ("bob", 5_600, vec!["p2", "p3"])];
     assert_eq!(brief(&changes_to_the_end(&later, &every_6400()))[2..], end);
     // With 0 everything has been emitted before.
@@ -305,6 +310,7 @@ fn resumed(standing: &[(&str, &[&str])]) -> Resumed {
     Resumed {
         at: 4_000,
         events: cid_at_4000().into_iter().flat_map(|(_, events)| events).collect(),
+        records: Vec::new(),
         standing: standing.iter().map(|(user, items)| ((*user).to_owned(), list(items))).collect(),
     }
 }
@@ -357,7 +363,7 @@ fn the_end_of_a_resumed_run_without_ticks_is_at_the_tick_before_the_restart() {
 fn rows_of_similar_users_are_emitted_by_evaluation() {
     let params = Params { retention: 10_000, audience: Some(5_000), refresh: 6_400, ..Params::default() };
     let mut log = singly(&ticks(ann_and_bob()));
-    log.push((20_000, 20_000, zoe(20_000).1));
+    log.push(CoalescedTick::of_events(20_000, 20_000, zoe(20_000).1));
     let rows = |refresh, ticks: &[CoalescedTick], ends| {
         let rows = similar_user_rows(&Run { resumed: None, ticks, ends }, &Params { refresh, ..params.clone() });
         rows.into_iter().map(|row| (row.at, row.user, row.similar)).collect::<Vec<_>>()

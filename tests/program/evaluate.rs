@@ -14,6 +14,7 @@ use schema::{Event, TRENDING, id64};
 use serde_json::Value;
 
 use super::{TestDir, event, oracle_events, without_scores};
+use crate::support::oracle::catalogue::Eligible;
 use crate::support::oracle::trending::{Trending, lists as expected_trending};
 use crate::support::oracle::{self, OracleEvent, Params};
 
@@ -227,7 +228,9 @@ fn blended_lists_are_the_oracles_lists_blended_by_the_rule() {
         }
         let now = before.last().map_or(0, |last| last.ts).max(event.ts - 1);
         let list = without_scores(oracle::lists(before, &params, now)).remove(&event.user).unwrap_or_default();
-        let trends = without_scores(expected_trending(&seen[..at], trending, now)).remove(TRENDING).unwrap_or_default();
+        let trends = without_scores(expected_trending(&seen[..at], &Eligible::everything(), trending, now))
+            .remove(TRENDING)
+            .unwrap_or_default();
         let old: BTreeSet<&str> = before.iter().map(|event| event.item.as_str()).collect();
         let new: Vec<&str> = all.difference(&old).copied().collect();
         let variants = [0, 1, 2].map(|explore| blended(&event.user, &list, &trends, &new, explore, &seen_items));

@@ -7,6 +7,7 @@ use schema::{Event, ItemName, Similar, UserName, id64};
 use serde::de::DeserializeOwned;
 
 use super::{TestDir, latest_ts, oracle_events};
+use crate::support::oracle::catalogue::Eligible;
 use crate::support::oracle::measures::Measure;
 use crate::support::oracle::users::similar_users;
 use crate::support::oracle::{Params, audience, history, similar_items};
@@ -46,7 +47,9 @@ fn the_last_rows_equal_those_of_the_oracle() {
     let now = latest_ts(&events);
     let short = Params { retention: 40 * 60_000, ..Params::default() };
     let history = history(&events, &short, now);
-    let items_by = |similarity| in_order(similar_items(&history, &Params { similarity, ..short.clone() }));
+    let items_by = |similarity| {
+        in_order(similar_items(&history, &Eligible::everything(), &Params { similarity, ..short.clone() }))
+    };
     let viewers: BTreeSet<&str> = audience(&events, &history, &short, now);
     let users = in_order(similar_users(&history, &viewers, &short));
     let cases = [

@@ -1,12 +1,13 @@
 //! Runs the graph tick by tick with snapshots and a state to resume, on any number of workers.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use dataflows::snapshot::{SnapshotChunk, SnapshotSink};
+use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
 use dataflows::time::Time;
-use dataflows::{Barrier, Config, Event, GraphInput, ListChange, ListKey, SnapshotSinks, recommendations};
-use schema::KEY_GROUPS;
+use dataflows::{Barrier, Config, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks, recommendations};
+use schema::{CATALOGUE_GROUPS, KEY_GROUPS};
 
 use super::graph::collect;
 
@@ -16,12 +17,14 @@ pub(crate) struct EventTick {
     pub(crate) at: u64,
     pub(crate) since: u64,
     pub(crate) events: Vec<Event>,
+    pub(crate) records: Vec<ItemRecord>,
 }
 
 /// The state that a run resumes.
 #[derive(Clone, Default)]
 pub(crate) struct ResumeState {
     pub(crate) events: Vec<Event>,
+    pub(crate) records: Vec<ItemRecord>,
     pub(crate) at: u64,
     pub(crate) lists: Vec<(ListKey, Vec<u64>)>,
 }
@@ -31,28 +34,67 @@ pub(crate) struct RunOutput {
     /// Changes in no order, without how long they waited: that is not part of the output.
     pub(crate) changes: Vec<(Time, ListChange)>,
     pub(crate) chunks: Vec<SnapshotChunk<Event>>,
+    /// Those of the catalogue.
+    pub(crate) records: Vec<SnapshotChunk<ItemRecord>>,
 }
 
 /// Chunks of a snapshot, from all workers.
-pub(crate) type Chunks = Arc<Mutex<Vec<SnapshotChunk<Event>>>>;
+type Chunks<D> = Arc<Mutex<Vec<SnapshotChunk<D>>>>;
+
+/// Takes chunks slowly: sometimes it has no room (which costs a millisecond), and it knows the wanted groups only when asked
+/// for the third time.
+struct SlowSink<D> {
+    chunks: Chunks<D>,
+    asked: Cell<usize>,
+}
+
+impl<D> SlowSink<D> {
+    fn new(chunks: &Chunks<D>) -> Box<Self> {
+        Box::new(SlowSink { chunks: Arc::clone(chunks), asked: Cell::new(0) })
+    }
+}
+
+impl<D> SnapshotSink<D> for SlowSink<D> {
+    fn begin(&mut self, _snapshot: u64, _changed: &Groups) {
+        self.asked.set(0);
+    }
+
+    fn wanted(&self, _snapshot: u64) -> Option<Groups> {
+        self.asked.set(self.asked.get() + 1);
+        (self.asked.get() > 2).then_some([true; KEY_GROUPS])
+    }
+
+    fn has_room(&self) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        !self.asked.get().is_multiple_of(97)
+    }
+
+    fn push(&mut self, chunk: SnapshotChunk<D>) {
+        self.chunks.lock().unwrap().push(chunk);
+    }
+}
+
+fn last_chunks<D>(chunks: &Chunks<D>) -> usize {
+    chunks.lock().unwrap().iter().filter(|chunk| chunk.last).count()
+}
 
 /// Runs all ticks. With `snapshot_after` a snapshot is taken of the tick with that index, while the next ones continue.
-/// `sink` makes the snapshot sink of a worker.
-pub(crate) fn run<K: SnapshotSink<Event> + 'static>(
+pub(crate) fn run(
     config: &Config,
     ticks: Vec<EventTick>,
     snapshot_after: Option<usize>,
     resume: Option<ResumeState>,
     workers: usize,
-    sink: fn(Chunks) -> K,
 ) -> RunOutput {
-    let (changes, chunks): (Arc<Mutex<Vec<_>>>, Chunks) = Default::default();
-    let (all_changes, all_chunks) = (Arc::clone(&changes), Arc::clone(&chunks));
+    let (changes, chunks, records): (Arc<Mutex<Vec<_>>>, Chunks<Event>, Chunks<ItemRecord>) = Default::default();
+    let (all_changes, all_chunks, all_records) = (Arc::clone(&changes), Arc::clone(&chunks), Arc::clone(&records));
     let config = config.clone();
     timely::execute(timely::Config::process(workers), move |worker| {
-        let (collected, chunks) = (Arc::clone(&all_changes), Arc::clone(&all_chunks));
-        let interactions = Box::new(sink(Arc::clone(&chunks)));
-        let sinks = SnapshotSinks { interactions: Some(interactions), catalogue: None };
+        let (collected, chunks, records) = (Arc::clone(&all_changes), &all_chunks, &all_records);
+        let sinks = SnapshotSinks {
+            interactions: Some(SlowSink::new(chunks)),
+            catalogue: (worker.index() == 0).then(|| SlowSink::new(records) as Box<dyn SnapshotSink<ItemRecord>>),
+        };
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, &config, resume.is_some());
             (input, collect(recommendations(streams, &config, sinks).changes, collected))
@@ -65,6 +107,7 @@ pub(crate) fn run<K: SnapshotSink<Event> + 'static>(
         }
         for (at, tick) in ticks.iter().enumerate() {
             let mut open = input.tick(tick.since, tick.at);
+            open.items(&mut tick.records.clone());
             open.events(&mut tick.events.clone());
             if snapshot_after == Some(at) {
                 open.barrier(Barrier::Snapshot { number: 7, since: 0 });
@@ -74,8 +117,9 @@ pub(crate) fn run<K: SnapshotSink<Event> + 'static>(
         }
         worker.step_while(|| probe.less_than(&input.time()));
         if snapshot_after.is_some() {
-            let last_chunks = KEY_GROUPS * worker.peers();
-            worker.step_while(|| chunks.lock().unwrap().iter().filter(|chunk| chunk.last).count() < last_chunks);
+            let of_events = KEY_GROUPS * worker.peers();
+            worker.step_while(|| last_chunks(chunks) < of_events);
+            worker.step_while(|| config.catalogue.is_some() && last_chunks(records) < CATALOGUE_GROUPS);
         }
     })
     .unwrap();
@@ -84,15 +128,17 @@ pub(crate) fn run<K: SnapshotSink<Event> + 'static>(
         change.waited = None;
     }
     let chunks = std::mem::take(&mut *chunks.lock().unwrap());
-    RunOutput { changes, chunks }
+    let records = std::mem::take(&mut *records.lock().unwrap());
+    RunOutput { changes, chunks, records }
 }
 
 /// Loads a state in three ticks: the events of a user may be in two of them, and the last one has no events.
 fn load(input: &mut GraphInput, resume: &ResumeState) {
-    let ResumeState { events, at, lists } = resume;
+    let ResumeState { events, records, at, lists } = resume;
     let (first, second) = events.split_at(events.len() / 2);
     let mut tick = input.tick(*at, *at);
     tick.barrier(Barrier::LoadBegin);
+    tick.items(&mut records.clone());
     tick.events(&mut first.to_vec());
     drop(tick);
     input.tick(*at, *at).events(&mut second.to_vec());

@@ -6,13 +6,18 @@ use std::sync::{Arc, Mutex};
 use dataflows::config::{Emit, Sources};
 use dataflows::operators::RowChange;
 use dataflows::time::Time;
-use dataflows::{Audience, Barrier, Config, Event, GraphInput, ListChange, ListKey, SnapshotSinks, recommendations};
-use schema::IdKey;
+use dataflows::{
+    Audience, Barrier, Catalogue, Config, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks,
+    recommendations,
+};
+use schema::{Availability, FieldValue, IdKey, ItemField, Statement};
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 use timely::worker::Worker;
 
+use super::oracle::catalogue::{CatalogueParams, OracleItemRecord, OracleStatement, OracleValue};
 use super::oracle::changes::{OracleChange, OracleRow};
+use super::oracle::evaluations::CoalescedTick;
 use super::oracle::measures::Measure;
 use super::oracle::{OracleEvent, Params};
 
@@ -25,6 +30,21 @@ pub(crate) struct Tick {
     pub(crate) since: u64,
     /// Events in the order of arrival.
     pub(crate) events: Vec<OracleEvent>,
+    /// Catalogue records in the order of arrival.
+    pub(crate) records: Vec<OracleItemRecord>,
+}
+
+impl Tick {
+    /// A tick in which no catalogue record arrives.
+    pub(crate) fn of_events(since: u64, at: u64, events: &[OracleEvent]) -> Self {
+        Tick { at, since, events: events.to_vec(), records: Vec::new() }
+    }
+
+    /// The tick as the oracle takes it.
+    pub(crate) fn coalesced(&self) -> CoalescedTick {
+        let Tick { since, at, events, records } = self.clone();
+        CoalescedTick { since, at, events, records }
+    }
 }
 
 /// Cuts a log in arrival order into ticks of `size` events, the clock being the largest timestamp so far.
@@ -35,7 +55,7 @@ pub(crate) fn ticks(events: &[OracleEvent], size: usize) -> Vec<Tick> {
         .map(|chunk| {
             let since = clock.max(chunk[0].ts);
             clock = chunk.iter().map(|event| event.ts).fold(clock, u64::max);
-            Tick { at: clock, since, events: chunk.to_vec() }
+            Tick::of_events(since, clock, chunk)
         })
         .collect()
 }
@@ -69,6 +89,9 @@ pub(crate) fn config(params: &Params) -> Config {
             items: u32::try_from(params.items_weight).unwrap(),
             users: u32::try_from(params.users_weight).unwrap(),
         },
+        catalogue: params
+            .catalogue
+            .map(|CatalogueParams { unknown_is_eligible, max_items }| Catalogue { unknown_is_eligible, max_items }),
         // Tiny histories get tiny slices, so that operators yield in the middle of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
         ..Config::default()
@@ -103,8 +126,10 @@ pub(crate) fn run_with(config: &Config, ids: IdKey, ticks: &[Tick], workers: usi
 pub(crate) fn emitted(config: &Config, ids: IdKey, ticks: &[Tick], workers: usize, pace: Pace, ends: bool) -> Emitted {
     let names: HashMap<u64, String> = ticks
         .iter()
-        .flat_map(|tick| &tick.events)
-        .flat_map(|event| [&event.user, &event.item])
+        .flat_map(|tick| {
+            let of_events = tick.events.iter().flat_map(|event| [&event.user, &event.item]);
+            of_events.chain(tick.records.iter().map(|record| &record.item))
+        })
         .map(|name| (ids.id64(name), name.clone()))
         .collect();
     let (changes, rows): (Collected<ListChange>, Collected<RowChange>) = Default::default();
@@ -123,7 +148,7 @@ pub(crate) fn emitted(config: &Config, ids: IdKey, ticks: &[Tick], workers: usiz
         if worker.index() == 0 {
             drive(worker, &mut input, &probe, ids, &ticks, pace);
             if ends {
-                input.next_tick().barrier(Barrier::EvaluateAll);
+                input.next_tick().barrier(Barrier::InputEnds);
                 worker.step_while(|| probe.less_than(&input.time()));
             }
         }
@@ -184,8 +209,11 @@ pub(crate) fn drive(
     ticks: &[Tick],
     pace: Pace,
 ) {
-    for Tick { since, at, events } in ticks {
-        input.tick(*since, *at).events(&mut events.iter().map(|ev| event_with(ev, ids)).collect());
+    for Tick { since, at, events, records } in ticks {
+        let mut tick = input.tick(*since, *at);
+        tick.items(&mut records.iter().map(|record| item_record(record, ids)).collect());
+        tick.events(&mut events.iter().map(|ev| event_with(ev, ids)).collect());
+        drop(tick);
         if pace == Pace::Wait {
             worker.step_while(|| probe.less_than(&input.time()));
         }
@@ -201,6 +229,28 @@ pub(crate) fn event(ev: &OracleEvent) -> Event {
 /// The same, with a key of the ids.
 fn event_with(ev: &OracleEvent, ids: IdKey) -> Event {
     Event { user: ids.id64(&ev.user), item: ids.id64(&ev.item), ts: ev.ts, level: ev.level, scope: None }
+}
+
+/// The catalogue record as the graph takes it.
+pub(crate) fn item_record(record: &OracleItemRecord, ids: IdKey) -> ItemRecord {
+    let value = |value: &OracleValue| match value {
+        OracleValue::Text(text) => FieldValue::Text(text.as_str().into()),
+        OracleValue::Set(texts) => FieldValue::set(texts.iter().cloned()).unwrap(),
+        OracleValue::Number(number) => FieldValue::Number(*number),
+        OracleValue::Availability(word) => FieldValue::Availability(Availability::parse(word).unwrap()),
+    };
+    let field = |name: &str| {
+        let known = ItemField::ALL.into_iter().find(|field| field.name() == Some(name));
+        known.unwrap_or_else(|| if name == "tags:default" { ItemField::Tags(0) } else { panic!("field {name}") })
+    };
+    let statement = match &record.statement {
+        OracleStatement::Deleted => Statement::Deleted,
+        OracleStatement::Fields(fields) => {
+            let fields = fields.iter().map(|(name, stated)| (field(name), stated.as_ref().map(value)));
+            Statement::Fields(fields.collect())
+        }
+    };
+    ItemRecord { item: ids.id64(&record.item), ts: record.ts, statement }
 }
 
 /// The lists after all changes up to and including millisecond `at`, without empty ones.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use schema::IdKey;
 
+use super::oracle::catalogue::{CatalogueParams, OracleItemRecord, OracleStatement, OracleValue};
 use super::oracle::measures::Measure;
 use super::oracle::{OracleEvent, Params};
 
@@ -62,6 +63,7 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
                     users_weight,
                     refresh,
                     membership,
+                    catalogue: None,
                 }
             },
         )
@@ -99,6 +101,38 @@ pub(crate) fn log(length: usize) -> impl Strategy<Value = Vec<OracleEvent>> {
         }
         events
     })
+}
+
+/// Random parameters of a catalogue without a bound.
+pub(crate) fn catalogue_params() -> impl Strategy<Value = CatalogueParams> {
+    any::<bool>().prop_map(|unknown_is_eligible| CatalogueParams { unknown_is_eligible, max_items: usize::MAX })
+}
+
+/// Random catalogue records of the items of a [`log`], of times around its own, in no order. Most items are eligible most of
+/// the time.
+pub(crate) fn item_records(length: usize) -> impl Strategy<Value = Vec<OracleItemRecord>> {
+    let words = ["in_stock", "preorder", "on_air", "sold_out", "hidden"];
+    let availability = prop::sample::select(words.to_vec()).prop_map(|word| OracleValue::Availability(word.to_owned()));
+    let kind = prop::sample::select(vec!["live", "product"]).prop_map(|kind| OracleValue::Text(kind.to_owned()));
+    let tags = prop::collection::btree_set(prop::sample::select(vec!["new", "sale"]).prop_map(str::to_owned), 1..3);
+    let field = prop_oneof![
+        3 => (Just("kind"), prop::option::weighted(0.9, kind)),
+        3 => (Just("availability"), prop::option::weighted(0.9, availability)),
+        1 => (Just("from"), prop::option::weighted(0.7, (990..1_150_u64).prop_map(OracleValue::Number))),
+        1 => (Just("until"), prop::option::weighted(0.7, (1_000..1_300_u64).prop_map(OracleValue::Number))),
+        1 => (Just("tags:default"), prop::option::weighted(0.8, tags.prop_map(OracleValue::Set))),
+    ];
+    let fields = prop::collection::vec(field, 1..4).prop_map(|stated| {
+        OracleStatement::Fields(stated.into_iter().map(|(field, value)| (field.to_owned(), value)).collect())
+    });
+    let statement = prop_oneof![8 => fields, 1 => Just(OracleStatement::Deleted)];
+    let ts = prop_oneof![1 => Just(0_u64), 2 => 990..1_040_u64, 2 => 1_000..1_200_u64];
+    let record = (0..12_u8, ts, statement).prop_map(|(item, ts, statement)| OracleItemRecord {
+        item: format!("p{item}"),
+        ts,
+        statement,
+    });
+    prop::collection::vec(record, 0..length)
 }
 
 /// Path of a real log, in the folder that `DELTAREC_DATA` names or else in `../shared/data` beside the checkout.

@@ -5,10 +5,12 @@
 //! maps. Nothing is incremental. Nothing is shared with the program except the
 //! ids of names ([`schema::IdKey`]).
 
+pub(crate) mod catalogue;
 pub(crate) mod changes;
 pub(crate) mod evaluations;
 pub(crate) mod exact;
 pub(crate) mod measures;
+pub(crate) mod standing;
 pub(crate) mod trending;
 pub(crate) mod users;
 
@@ -17,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schema::IdKey;
 
+use catalogue::{CatalogueParams, Eligible, OracleItemRecord, eligible, eligible_at_the_end};
 use exact::fine_log;
 use measures::{ItemStats, Measure, compared_popularity, population, rank};
 
@@ -24,7 +27,7 @@ const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
 
-/// The keys `graph.*` and the weights of the sources.
+/// The keys `graph.*` and `catalogue.*`, and the weights of the sources.
 #[derive(Clone, Debug)]
 pub(crate) struct Params {
     /// Key of id64.
@@ -67,6 +70,8 @@ pub(crate) struct Params {
     pub(crate) refresh: u64,
     /// Whether reorderings are not emitted.
     pub(crate) membership: bool,
+    /// The catalogue, if the run has one.
+    pub(crate) catalogue: Option<CatalogueParams>,
 }
 
 /// > The defaults of all parameters are in `deltarec.toml`.
@@ -93,6 +98,7 @@ impl Default for Params {
             users_weight: 1,
             refresh: 0,
             membership: false,
+            catalogue: None,
         }
     }
 }
@@ -108,6 +114,30 @@ pub(crate) struct OracleEvent {
     pub(crate) level: u8,
     /// Time in milliseconds.
     pub(crate) ts: u64,
+}
+
+/// What has arrived. Events alone are a world without a catalogue: `(&events).into()`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct World<'w> {
+    /// Events.
+    pub(crate) events: &'w [OracleEvent],
+    /// Catalogue records that count.
+    pub(crate) records: &'w [OracleItemRecord],
+    /// Whether it is the tick of the end, in which also records ahead of the clock act.
+    pub(crate) ended: bool,
+}
+
+impl World<'_> {
+    /// The items that are eligible at t.
+    pub(crate) fn eligible(&self, params: &Params, t: u64) -> Eligible {
+        if self.ended { eligible_at_the_end(self.records, params, t) } else { eligible(self.records, params, t) }
+    }
+}
+
+impl<'w, E: AsRef<[OracleEvent]> + ?Sized> From<&'w E> for World<'w> {
+    fn from(events: &'w E) -> Self {
+        World { events: events.as_ref(), records: &[], ended: false }
+    }
 }
 
 /// Interactions `(item, level, touched)` by user, newest first. Users without interactions are absent.
@@ -238,12 +268,17 @@ pub(crate) fn cooccurrence<'h>(history: &'h History, params: &Params) -> BTreeMa
     counts
 }
 
-/// > The similar items of i are those j != i with `C_ij >= min_cooccurrence` that are similar at all, ranked by `rank`
-/// > descending, then id64(j) ascending. The first `neighbours` are kept.
+/// > The similar items of i are those eligible j != i with `C_ij >= min_cooccurrence` that are similar at all, ranked by
+/// > `rank` descending, then id64(j) ascending. The first `neighbours` are kept. i need not be eligible, and neither
+/// > popularities nor co-occurrences depend on it.
 ///
 /// Returns the kept neighbours of each item with their similarity `v_ij`, best first. Items without neighbours are
 /// absent.
-pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<String, Vec<(String, u64)>> {
+pub(crate) fn similar_items(
+    history: &History,
+    eligible: &Eligible,
+    params: &Params,
+) -> BTreeMap<String, Vec<(String, u64)>> {
     let stats: BTreeMap<&str, ItemStats> = popularity(history)
         .into_iter()
         .map(|(item, popularity)| {
@@ -260,7 +295,8 @@ pub(crate) fn similar_items(history: &History, params: &Params) -> BTreeMap<Stri
     let mut similar = BTreeMap::new();
     for (i, row) in cooccurrence(history, params) {
         let mut ranked = Vec::new();
-        for (j, count) in row.into_iter().filter(|(_, count)| *count >= params.min_cooccurrence) {
+        let is_considered = |j: &str, count: u64| eligible.contains(j) && count >= params.min_cooccurrence;
+        for (j, count) in row.into_iter().filter(|(j, count)| is_considered(j, *count)) {
             if let Some((rank, v)) = rank(count, stats[i], stats[j], log_t, params) {
                 ranked.push((Reverse(rank), stats[j].id, j, v));
             }
@@ -317,7 +353,7 @@ pub(crate) fn profile(interactions: &[(String, u8, u64)], params: &Params) -> Ve
 
 /// > The source `items`: `score(u, j) = sum over the profile of p_ui * v_ij`, for j not in `H_u`.
 ///
-/// Only kept neighbours of i have a `v_ij`. The result still contains the items of `H_u`; [`lists`] removes them.
+/// Only kept neighbours of i have a `v_ij`. The result still contains the items of `H_u`; [`pools`] removes them.
 fn scores_of_items<'s>(
     profile: &[ProfileEntry],
     similar: &'s BTreeMap<String, Vec<(String, u64)>>,
@@ -331,27 +367,32 @@ fn scores_of_items<'s>(
     score
 }
 
-/// > The list of u: total = sum over the sources of weight * score (`graph.sources`). The list is the k largest totals
+/// Items with their totals, best first.
+pub(crate) type List = Vec<(String, i64)>;
+
+/// > The list of u: total = sum over the sources of weight * score (`graph.sources`). The **pool** is the 2k largest totals
 /// > above 0, ties by id64 ascending.
 ///
 /// > No other user has a list.
 ///
-/// Returns `R(t)`: the lists that are not empty, `(item, total)`, best first.
-pub(crate) fn lists(events: &[OracleEvent], params: &Params, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
-    let history = history(events, params, t);
-    let similar = similar_items(&history, params);
-    let audience = audience(events, &history, params, t);
+/// Returns the pools at t that are not empty.
+pub(crate) fn pools<'w>(world: impl Into<World<'w>>, params: &Params, t: u64) -> BTreeMap<String, List> {
+    let world = world.into();
+    let eligible = world.eligible(params, t);
+    let history = history(world.events, params, t);
+    let similar = similar_items(&history, &eligible, params);
+    let audience = audience(world.events, &history, params, t);
     // The source `users` is slow to compute, so it is skipped where its weight is 0.
     let no_users = BTreeSet::new();
     let compared = if params.users_weight == 0 { &no_users } else { &audience };
     let similar_users = users::similar_users(&history, compared, params);
-    let mut lists = BTreeMap::new();
+    let mut pools = BTreeMap::new();
     for user in &audience {
         let in_history: BTreeSet<&str> = history[*user].iter().map(|(item, ..)| item.as_str()).collect();
         let mut totals: BTreeMap<&str, i64> = BTreeMap::new();
         let sources = [
             (params.items_weight, scores_of_items(&profile(&history[*user], params), &similar)),
-            (params.users_weight, users::scores(similar_users.get(*user), &history)),
+            (params.users_weight, users::scores(similar_users.get(*user), &history, &eligible)),
         ];
         for (weight, scores) in sources {
             for (item, score) in scores {
@@ -359,14 +400,24 @@ pub(crate) fn lists(events: &[OracleEvent], params: &Params, t: u64) -> BTreeMap
             }
         }
         let candidates = totals.into_iter().filter(|(item, total)| *total > 0 && !in_history.contains(item));
-        let mut list: Vec<(String, i64)> = candidates.map(|(item, total)| (item.to_owned(), total)).collect();
-        list.sort_by_key(|(item, total)| (Reverse(*total), params.ids.id64(item)));
-        list.truncate(params.k);
-        if !list.is_empty() {
-            lists.insert((*user).to_owned(), list);
+        let mut pool: List = candidates.map(|(item, total)| (item.to_owned(), total)).collect();
+        pool.sort_by_key(|(item, total)| (Reverse(*total), params.ids.id64(item)));
+        pool.truncate(2 * params.k);
+        if !pool.is_empty() {
+            pools.insert((*user).to_owned(), pool);
         }
     }
-    lists
+    pools
+}
+
+/// > The list is the first k of the pool.
+pub(crate) fn list_of(pool: &[(String, i64)], params: &Params) -> List {
+    pool.iter().take(params.k).cloned().collect()
+}
+
+/// Returns `R(t)`: the lists that are not empty.
+pub(crate) fn lists<'w>(world: impl Into<World<'w>>, params: &Params, t: u64) -> BTreeMap<String, List> {
+    pools(world, params, t).into_iter().map(|(user, pool)| (user, list_of(&pool, params))).collect()
 }
 
 /// Lists as item names only, best first.

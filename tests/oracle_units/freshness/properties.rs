@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use crate::support::graph;
-use crate::support::logs::{ids, log, params, refresh};
+use crate::support::logs::{catalogue_params, ids, item_records, log, params, refresh};
+use crate::support::oracle::catalogue::OracleItemRecord;
 use crate::support::oracle::changes::{
     OracleChange, changes_to_the_end, coalesced_changes, resumed_changes, similar_user_rows,
 };
-use crate::support::oracle::evaluations::{CoalescedTick, Resumed, Run, evaluations, kept};
+use crate::support::oracle::evaluations::{CoalescedTick, Resumed, Run, kept};
+use crate::support::oracle::standing::evaluations;
 use crate::support::oracle::users::similar_users;
-use crate::support::oracle::{OracleEvent, Params, audience, history, lists, without_scores};
+use crate::support::oracle::{
+    List, OracleEvent, Params, World, audience, history, list_of, lists, pools, without_scores,
+};
 
 type Standing = BTreeMap<String, Vec<String>>;
 
@@ -30,8 +34,35 @@ fn ticks() -> impl Strategy<Value = Vec<CoalescedTick>> {
             event.ts += pause;
             pause += more;
         }
-        graph::ticks(&log, size).into_iter().map(|tick| (tick.since, tick.at, tick.events)).collect()
+        let tick = |tick: graph::Tick| CoalescedTick::of_events(tick.since, tick.at, tick.events);
+        graph::ticks(&log, size).into_iter().map(tick).collect()
     })
+}
+
+/// Random parameters and ticks with a catalogue. Its records arrive in any tick, or in one of their own after it.
+fn with_catalogue() -> impl Strategy<Value = (Vec<CoalescedTick>, Params)> {
+    let arrivals = prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 40);
+    let drawn = (ticks(), refreshed(), catalogue_params(), item_records(40), arrivals, any::<bool>());
+    drawn.prop_map(|(mut ticks, params, catalogue, records, arrivals, first)| {
+        for (record, (index, alone)) in records.into_iter().zip(arrivals) {
+            let index = if first { 0 } else { index.index(ticks.len()) };
+            if alone {
+                let at = ticks[index].at;
+                ticks.insert(
+                    index + 1,
+                    CoalescedTick { records: vec![record], ..CoalescedTick::of_events(at, at, vec![]) },
+                );
+            } else {
+                ticks[index].records.push(record);
+            }
+        }
+        (ticks, Params { catalogue: Some(catalogue), ..params })
+    })
+}
+
+/// Random parameters and ticks, with a catalogue or without.
+fn with_or_without_catalogue() -> impl Strategy<Value = (Vec<CoalescedTick>, Params)> {
+    prop_oneof![1 => (ticks(), refreshed()), 3 => with_catalogue()]
 }
 
 /// The record of a user whose standing list becomes these items, if it is another sequence.
@@ -46,74 +77,95 @@ fn change(standing: &mut Standing, user: &str, at: u64, items: Vec<(String, i64)
 /// The rule without standing lists: every tick evaluates all users.
 fn changes_of_all_users(ticks: &[CoalescedTick], params: &Params) -> Vec<OracleChange> {
     let mut records = Vec::new();
-    let mut arrived: Vec<OracleEvent> = Vec::new();
     let mut emitted = Standing::new();
-    let mut emit = |arrived: &[OracleEvent], t| {
-        let mut lists = lists(arrived, params, t);
+    let mut emit = |tick: &Everything| {
+        let mut lists = lists(tick.world(), params, tick.at);
         let users: BTreeSet<String> = emitted.keys().chain(lists.keys()).cloned().collect();
         for user in users {
-            records.extend(change(&mut emitted, &user, t, lists.remove(&user).unwrap_or_default()));
+            records.extend(change(&mut emitted, &user, tick.at, lists.remove(&user).unwrap_or_default()));
         }
     };
-    let mut before: Option<u64> = None;
-    for (since, at, events) in ticks {
-        let mut due = BTreeSet::new();
-        for event in &arrived {
-            let exit = params.audience.and_then(|audience| event.ts.checked_add(audience));
-            due.extend([Some(event.ts), event.ts.checked_add(params.retention), exit].into_iter().flatten());
-        }
-        for t in due.into_iter().filter(|t| before.is_some_and(|before| before < *t) && t < since) {
-            emit(&arrived, t);
-        }
-        arrived.extend(events.iter().cloned());
-        emit(&arrived, *at);
-        before = Some(*at);
+    for tick in every_millisecond(ticks, false) {
+        emit(&tick);
     }
     records
 }
 
+/// What had arrived at the end of a tick.
+#[derive(Clone, Debug)]
+struct Everything {
+    since: u64,
+    at: u64,
+    events: Vec<OracleEvent>,
+    records: Vec<OracleItemRecord>,
+    ended: bool,
+}
+
+impl Everything {
+    fn world(&self) -> World<'_> {
+        World { events: &self.events, records: &self.records, ended: self.ended }
+    }
+}
+
+/// A tick in every millisecond between the first and the last, and that of the end.
+fn every_millisecond(ticks: &[CoalescedTick], ends: bool) -> Vec<Everything> {
+    let mut all = Vec::new();
+    let (mut events, mut records) = (Vec::new(), Vec::new());
+    let mut before: Option<Everything> = None;
+    for tick in ticks {
+        if let Some(before) = before {
+            all.extend((before.at + 1..tick.since).map(|t| Everything { since: t, at: t, ..before.clone() }));
+        }
+        events.extend(tick.events.clone());
+        records.extend(tick.records.clone());
+        let (events, records) = (events.clone(), records.clone());
+        let end_of_tick = Everything { since: tick.since, at: tick.at, events, records, ended: false };
+        all.push(end_of_tick.clone());
+        before = Some(end_of_tick);
+    }
+    all.extend(before.filter(|_| ends).map(|before| Everything { ended: true, ..before }));
+    all
+}
+
+/// What is left of a viewer's pool, and how much it was.
+type Pools = BTreeMap<String, (List, usize)>;
+
 /// The rule with a tick in every millisecond and nothing left out.
 fn changes_with_a_tick_in_every_millisecond(ticks: &[CoalescedTick], ends: bool, params: &Params) -> Vec<OracleChange> {
-    let mut arrived: Vec<OracleEvent> = Vec::new();
-    let mut all_ticks: Vec<(u64, u64, Vec<OracleEvent>)> = Vec::new();
-    for (since, at, events) in ticks {
-        if let Some((_, before, _)) = all_ticks.last() {
-            all_ticks.extend((before + 1..*since).map(|t| (t, t, arrived.clone())).collect::<Vec<_>>());
-        }
-        arrived.extend(events.iter().cloned());
-        all_ticks.push((*since, *at, arrived.clone()));
-    }
     let d = u128::from(params.refresh);
     let is_boundary =
         |user: &str, t: u64| (u128::from(t) + u128::from(params.ids.id64(user)) % 64 * d / 64).is_multiple_of(d);
-    let (mut records, mut standing) = (Vec::new(), Standing::new());
+    let (mut records, mut standing, mut left) = (Vec::new(), Standing::new(), Pools::new());
     let (mut kept_before, mut audience_before) = (BTreeSet::new(), BTreeSet::<String>::new());
     let mut time_before = None;
-    for (since, at, arrived) in &all_ticks {
-        let kept = kept(arrived, params, *at);
+    for tick in every_millisecond(ticks, ends) {
+        let (at, arrived) = (tick.at, &tick.events);
+        let kept = kept(arrived, params, at);
         let viewers: BTreeSet<String> =
-            audience(arrived, &history(arrived, params, *at), params, *at).into_iter().map(str::to_owned).collect();
-        let mut lists = lists(arrived, params, *at);
+            audience(arrived, &history(arrived, params, at), params, at).into_iter().map(str::to_owned).collect();
+        let pools = pools(tick.world(), params, at);
+        let eligible = tick.world().eligible(params, at);
         let users: BTreeSet<String> = arrived.iter().map(|event| event.user.clone()).collect();
         for user in users {
             let acts = kept.iter().any(|event| event.user == user && !kept_before.contains(event));
             let enters_or_leaves = viewers.contains(&user) != audience_before.contains(&user);
-            let mut taken = (*since..=*at).filter(|t| time_before.is_none_or(|before| before < *t));
+            let mut taken = (tick.since..=at).filter(|t| time_before.is_none_or(|before| before < *t));
+            let (pool, size) = left.entry(user.clone()).or_default();
+            pool.retain(|(item, _)| eligible.contains(item));
             let is_evaluated = params.refresh == 0
                 || acts
                 || enters_or_leaves
-                || (viewers.contains(&user) && taken.any(|t| is_boundary(&user, t)));
+                || (viewers.contains(&user) && (tick.ended || taken.any(|t| is_boundary(&user, t))))
+                || (*size == 2 * params.k && pool.len() < params.k);
             if is_evaluated {
-                records.extend(change(&mut standing, &user, *at, lists.remove(&user).unwrap_or_default()));
+                *pool = pools.get(&user).cloned().unwrap_or_default();
+                *size = pool.len();
             }
+            records.extend(change(&mut standing, &user, at, list_of(pool, params)));
+            let lost: Vec<&String> = standing[&user].iter().filter(|item| !eligible.contains(item)).collect();
+            assert!(lost.is_empty(), "{lost:?} at {at}");
         }
-        (kept_before, audience_before, time_before) = (kept, viewers, Some(*at));
-    }
-    if let (true, Some((_, at, arrived))) = (ends, all_ticks.last()) {
-        let mut lists = lists(arrived, params, *at);
-        for user in audience_before {
-            records.extend(change(&mut standing, &user, *at, lists.remove(&user).unwrap_or_default()));
-        }
+        (kept_before, audience_before, time_before) = (kept, viewers, Some(at));
     }
     records
 }
@@ -125,22 +177,29 @@ fn standing_after(records: &[OracleChange]) -> Standing {
 }
 
 fn events_of(ticks: &[CoalescedTick]) -> Vec<OracleEvent> {
-    ticks.iter().flat_map(|(_, _, events)| events.clone()).collect()
+    ticks.iter().flat_map(|tick| tick.events.clone()).collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn with_a_refresh_of_0_every_tick_evaluates_all_users(ticks in ticks(), params in refreshed()) {
+    fn with_a_refresh_of_0_every_tick_evaluates_all_users((ticks, params) in with_or_without_catalogue()) {
         let params = Params { refresh: 0, ..params };
         let expected = changes_of_all_users(&ticks, &params);
         prop_assert_eq!(&coalesced_changes(&ticks, &params), &expected);
-        prop_assert_eq!(&changes_to_the_end(&ticks, &params), &expected);
+        let end = ticks.last().unwrap().at;
+        let is_ahead = |record: &OracleItemRecord| record.ts > end;
+        if !ticks.iter().flat_map(|tick| &tick.records).any(is_ahead) {
+            prop_assert_eq!(&changes_to_the_end(&ticks, &params), &expected);
+        }
     }
 
     #[test]
-    fn no_evaluation_is_skipped_that_emits_anything(ticks in ticks(), params in refreshed(), ends in any::<bool>()) {
+    fn no_evaluation_is_skipped_that_emits_anything(
+        (ticks, params) in with_or_without_catalogue(),
+        ends in any::<bool>(),
+    ) {
         let expected = changes_with_a_tick_in_every_millisecond(&ticks, ends, &params);
         let found = if ends { changes_to_the_end(&ticks, &params) } else { coalesced_changes(&ticks, &params) };
         prop_assert_eq!(found, expected);
@@ -180,18 +239,18 @@ proptest! {
 
     #[test]
     fn the_last_lists_of_an_input_that_ends_are_r(ticks in ticks(), params in refreshed()) {
-        let (_, end, _) = ticks.last().unwrap();
+        let end = ticks.last().unwrap().at;
         let events = events_of(&ticks);
         let mut last = standing_after(&changes_to_the_end(&ticks, &params));
         last.retain(|_, list| !list.is_empty());
-        prop_assert_eq!(last, without_scores(lists(&events, &params, *end)));
+        prop_assert_eq!(last, without_scores(lists(&events, &params, end)));
         // So are the rows of similar users.
         let rows = similar_user_rows(&Run { resumed: None, ticks: &ticks, ends: true }, &params);
         let mut last: BTreeMap<String, BTreeSet<(String, u64)>> =
             rows.into_iter().map(|row| (row.user, row.similar.into_iter().collect())).collect();
         last.retain(|_, row| !row.is_empty());
-        let history = history(&events, &params, *end);
-        let expected = similar_users(&history, &audience(&events, &history, &params, *end), &params);
+        let history = history(&events, &params, end);
+        let expected = similar_users(&history, &audience(&events, &history, &params, end), &params);
         let expected = expected.into_iter().map(|(user, row)| (user, row.into_iter().collect())).collect();
         prop_assert_eq!(last, expected);
     }
@@ -209,14 +268,14 @@ proptest! {
             if ends { changes_to_the_end(ticks, &params) } else { coalesced_changes(ticks, &params) }
         };
         let (first, rest) = ticks.split_at(cut.index(ticks.len()) + 1);
-        let (_, before, _) = first.last().unwrap();
-        let gap = rest.first().map_or(1, |(since, ..)| since.saturating_sub(*before).max(1));
+        let before = first.last().unwrap().at;
+        let gap = rest.first().map_or(1, |tick| tick.since.saturating_sub(before).max(1));
         let at = before + pause.index(gap as usize) as u64;
         // An empty tick changes nothing, so the run up to `at` is the run with an empty tick there.
-        let until_the_cut = [first, &[(at, at, Vec::new())]].concat();
+        let until_the_cut = [first, &[CoalescedTick::of_events(at, at, Vec::new())]].concat();
         prop_assert_eq!(run(&[&until_the_cut[..], rest].concat(), ends), run(&ticks, ends));
         let mut records = coalesced_changes(&until_the_cut, &params);
-        let resumed = Resumed { at, events: events_of(first), standing: standing_after(&records) };
+        let resumed = Resumed { at, events: events_of(first), records: Vec::new(), standing: standing_after(&records) };
         records.extend(resumed_changes(&resumed, rest, ends, &params));
         prop_assert_eq!(records, run(&ticks, ends));
     }
@@ -225,10 +284,10 @@ proptest! {
     #[test]
     fn only_arrivals_make_an_event_kept(ticks in ticks(), params in refreshed(), later in 0..100_u64) {
         let events = events_of(&ticks);
-        let (_, end, _) = ticks.last().unwrap();
-        prop_assert!(kept(&events, &params, end + later).is_subset(&kept(&events, &params, *end)));
+        let end = ticks.last().unwrap().at;
+        prop_assert!(kept(&events, &params, end + later).is_subset(&kept(&events, &params, end)));
         for n in 1..events.len() {
-            let (before, after) = (kept(&events[..n - 1], &params, *end), kept(&events[..n], &params, *end));
+            let (before, after) = (kept(&events[..n - 1], &params, end), kept(&events[..n], &params, end));
             prop_assert!(after.difference(&before).all(|event| *event == events[n - 1]));
         }
     }

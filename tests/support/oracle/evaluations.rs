@@ -1,13 +1,32 @@
 //! Evaluations: `docs/semantics.md`, "Freshness", one function per definition.
 //!
-//! Who is evaluated when follows from the events, the audience and the clock. It does not depend on any list.
+//! Who is evaluated when follows from the events, the audience and the clock, but for viewers who are evaluated because
+//! they lose an item: [`standing`](super::standing) adds those.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{OracleEvent, Params, audience, counting_events, history, is_retained};
+use super::catalogue::{Arrivals, OracleItemRecord};
+use super::{OracleEvent, Params, World, audience, counting_events, history, is_retained};
 
-/// A tick `(since, at, events that arrived)`: it stands for all milliseconds from `since` to `at`.
-pub(crate) type CoalescedTick = (u64, u64, Vec<OracleEvent>);
+/// What takes effect together. It stands for all milliseconds from `since` to `at`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CoalescedTick {
+    /// First millisecond.
+    pub(crate) since: u64,
+    /// Last millisecond, at which the tick takes effect.
+    pub(crate) at: u64,
+    /// Events that arrive, in this order.
+    pub(crate) events: Vec<OracleEvent>,
+    /// Catalogue records that arrive, in this order.
+    pub(crate) records: Vec<OracleItemRecord>,
+}
+
+impl CoalescedTick {
+    /// A tick in which no catalogue record arrives.
+    pub(crate) fn of_events(since: u64, at: u64, events: Vec<OracleEvent>) -> Self {
+        CoalescedTick { since, at, events, records: Vec::new() }
+    }
+}
 
 /// What a run resumes from.
 #[derive(Clone, Debug)]
@@ -16,6 +35,8 @@ pub(crate) struct Resumed {
     pub(crate) at: u64,
     /// Events that had arrived up to this tick.
     pub(crate) events: Vec<OracleEvent>,
+    /// Catalogue records that had arrived up to this tick, in the order in which they acted.
+    pub(crate) records: Vec<OracleItemRecord>,
     /// Standing lists of the output by user.
     pub(crate) standing: BTreeMap<String, Vec<String>>,
 }
@@ -35,7 +56,7 @@ impl Run<'_> {
     /// All events, in the order of arrival.
     pub(crate) fn events(&self) -> Vec<OracleEvent> {
         let held = self.resumed.iter().flat_map(|resumed| &resumed.events);
-        held.chain(self.ticks.iter().flat_map(|(_, _, events)| events)).cloned().collect()
+        held.chain(self.ticks.iter().flat_map(|tick| &tick.events)).cloned().collect()
     }
 }
 
@@ -48,57 +69,63 @@ pub(crate) struct EvaluatedTick {
     pub(crate) users: BTreeSet<String>,
     /// Number of events that had arrived.
     pub(crate) arrived: usize,
+    /// Catalogue records that had acted and count.
+    pub(crate) records: Vec<OracleItemRecord>,
+    /// Whether it is the tick of the end.
+    pub(crate) ended: bool,
     /// Millisecond of the latest tick at which R can have changed, up to `at`: R(`at`) is R(`unchanged_since`).
     pub(crate) unchanged_since: u64,
 }
 
-/// All ticks in which a user is evaluated, in order. Left out are evaluations that cannot emit anything: those at a
-/// boundary of a user who was evaluated at another boundary since R last changed. See [`Schedule::boundaries_before`].
+impl EvaluatedTick {
+    /// What had arrived, of all events.
+    pub(crate) fn world<'w>(&'w self, events: &'w [OracleEvent]) -> World<'w> {
+        World { events: &events[..self.arrived], records: &self.records, ended: self.ended }
+    }
+}
+
+/// All ticks in which a user is evaluated by the rules of this file, in order. With a catalogue also those in which nobody
+/// is, as an item may be lost in each.
 ///
-/// > An expiry, or an exit from the audience, takes effect at its own millisecond, even if no event falls there. When a
-/// > replay takes several milliseconds together (`input.batch`), they are one tick, at the last of them.
+/// Left out are evaluations that cannot emit anything: those at a boundary of a user who was evaluated at another boundary
+/// since R last changed. See [`Schedule::boundaries_before`].
+///
+/// > An expiry, an exit from the audience, and the `from` and `until` of an item take effect at their own millisecond, even
+/// > if no event falls there. When a replay takes several milliseconds together (`input.batch`), they are one tick, at the
+/// > last of them.
 ///
 /// > A boundary takes effect at its own millisecond, as an expiry does.
 ///
 /// So between two entries of `ticks` there is a tick for every millisecond at which something falls due. What falls due
 /// exactly at the `at` of an entry takes effect in that entry; if several entries have this `at`, in the first of them.
-pub(crate) fn evaluations(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
-    let mut schedule = Schedule { params, arrived: Vec::new(), last: None, ticks: Vec::new() };
-    if let Some(Resumed { at, events, standing }) = run.resumed {
-        schedule.arrived.clone_from(events);
-        schedule.last = Some(TickEnd::new(events, params, *at));
-        schedule.resume(*at, standing);
+pub(crate) fn scheduled(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
+    let mut schedule = Schedule {
+        params,
+        arrived: Vec::new(),
+        catalogue: Arrivals::default(),
+        ended: false,
+        last: None,
+        ticks: Vec::new(),
+    };
+    if let Some(resumed) = run.resumed {
+        schedule.resume(resumed);
     }
-    for (since, at, events) in run.ticks {
+    for CoalescedTick { since, at, events, records } in run.ticks {
         if let Some(before) = schedule.last.as_ref().map(|last| last.at) {
             assert!(before <= *at, "the time of a tick decreases");
-            for due in due_times_between(&schedule.arrived, params, before, *since) {
+            for due in schedule.due_times_between(before, *since) {
                 schedule.boundaries_before(due);
-                schedule.tick(due, due);
+                schedule.tick(due, due, &[]);
             }
             schedule.boundaries_before(*since);
         }
         schedule.arrived.extend(events.iter().cloned());
-        schedule.tick(*since, *at);
+        schedule.tick(*since, *at, records);
     }
     if run.ends {
         schedule.end();
     }
     schedule.ticks
-}
-
-/// The times strictly between `from` and `to` at which R can change without an arrival: the time of a future event, the
-/// end of an event's retention, and the time at which an event no longer keeps its user in the audience.
-///
-/// Between two of them R does not change: R(t) depends on t only through what is retained and who is in the audience.
-fn due_times_between(events: &[OracleEvent], params: &Params, from: u64, to: u64) -> BTreeSet<u64> {
-    let mut times = BTreeSet::new();
-    for event in events {
-        let expiry = event.ts.checked_add(params.retention);
-        let exit = params.audience.and_then(|audience| event.ts.checked_add(audience));
-        times.extend([Some(event.ts), expiry, exit].into_iter().flatten());
-    }
-    times.into_iter().filter(|t| from < *t && *t < to).collect()
 }
 
 /// > An event of u is **kept** at t if it counts, and of the other events of u on the same item with `ts <= t` none has a
@@ -191,19 +218,40 @@ struct Schedule<'p> {
     params: &'p Params,
     /// Events that have arrived.
     arrived: Vec<OracleEvent>,
+    /// Catalogue records that have arrived.
+    catalogue: Arrivals,
+    /// Whether the input has ended.
+    ended: bool,
     /// End of the last tick at which anything can have changed.
     last: Option<TickEnd>,
-    /// Ticks with evaluations.
+    /// Ticks with evaluations; with a catalogue all ticks.
     ticks: Vec<EvaluatedTick>,
 }
 
 impl Schedule<'_> {
-    /// A tick of the milliseconds from `since` to `at`.
+    /// The times strictly between `from` and `to` at which R or what is eligible can change without an arrival: the time of
+    /// a future event, the end of an event's retention, the time at which an event no longer keeps its user in the
+    /// audience, and those of the [catalogue](Arrivals::due_times).
+    ///
+    /// Between two of them neither changes: R(t) depends on t only through what is retained, who is in the audience, and
+    /// what is eligible.
+    fn due_times_between(&self, from: u64, to: u64) -> BTreeSet<u64> {
+        let mut times = self.catalogue.due_times();
+        for event in &self.arrived {
+            let expiry = event.ts.checked_add(self.params.retention);
+            let exit = self.params.audience.and_then(|audience| event.ts.checked_add(audience));
+            times.extend([Some(event.ts), expiry, exit].into_iter().flatten());
+        }
+        times.into_iter().filter(|t| from < *t && *t < to).collect()
+    }
+
+    /// A tick of the milliseconds from `since` to `at` in which these catalogue records arrive.
     ///
     /// > With D = 0 every tick is an evaluation of all users.
     ///
     /// > Several reasons in one tick are one evaluation, of `R_u` at the end of the tick.
-    fn tick(&mut self, since: u64, at: u64) {
+    fn tick(&mut self, since: u64, at: u64, records: &[OracleItemRecord]) {
+        self.catalogue.tick(at, records);
         let end = TickEnd::new(&self.arrived, self.params, at);
         let users = if self.params.refresh == 0 {
             self.all_users()
@@ -222,8 +270,9 @@ impl Schedule<'_> {
     /// and nothing but boundaries falls due.
     ///
     /// Of each user there is only the first of them. At a second one R is what it was at the first, so the user's
-    /// standing list is already R: the evaluation finds no difference and emits nothing. Only the boundaries of users in
-    /// the audience matter, and no user enters or leaves in between.
+    /// standing list is already R: the evaluation finds no difference and emits nothing. It would leave the same pool too,
+    /// as nothing was struck in between: items are lost only at due times. Only the boundaries of users in the audience
+    /// matter, and no user enters or leaves in between.
     fn boundaries_before(&mut self, next: u64) {
         let Some(TickEnd { at: last, audience, .. }) = &self.last else { return };
         let mut at_boundary: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
@@ -242,29 +291,42 @@ impl Schedule<'_> {
     /// > tick of its own at the same millisecond; without ticks since a restart, at that of the tick from which the run
     /// > resumed.
     ///
+    /// > A record that is ahead of the clock at the end of a finite input acts in the tick of the end.
+    ///
     /// A resumed run without ticks ends at the last tick before the restart.
     fn end(&mut self) {
         let Some(TickEnd { at, audience, .. }) = &self.last else { return };
         let users = if self.params.refresh == 0 { self.all_users() } else { audience.clone() };
         let at = *at;
+        self.catalogue.end();
+        self.ended = true;
         self.evaluate(at, users);
     }
 
     /// > No viewer is evaluated because of the restart, but for users who have a list in the output and are not in the
-    /// > audience any more: they get the empty list in a tick at the millisecond from which the run resumes.
-    fn resume(&mut self, at: u64, standing: &BTreeMap<String, Vec<String>>) {
-        let history = history(&self.arrived, self.params, at);
-        let audience = audience(&self.arrived, &history, self.params, at);
+    /// > audience any more: they get the empty list in a tick at the millisecond from which the run resumes, and viewers
+    /// > whose list in the output has an item that is not eligible: they are evaluated in that tick.
+    ///
+    /// The former. [`standing`](super::standing) finds the latter.
+    fn resume(&mut self, resumed: &Resumed) {
+        let Resumed { at, events, records, standing } = resumed;
+        self.arrived.clone_from(events);
+        self.catalogue = Arrivals::resumed(records, *at);
+        self.last = Some(TickEnd::new(events, self.params, *at));
+        let history = history(events, self.params, *at);
+        let audience = audience(events, &history, self.params, *at);
         let listed = standing.iter().filter(|(_, list)| !list.is_empty()).map(|(user, _)| user);
         let left = listed.filter(|user| !audience.contains(user.as_str())).cloned().collect();
-        self.evaluate(at, left);
+        self.evaluate(*at, left);
     }
 
     /// Evaluates these users in a tick. Every tick comes through here.
     fn evaluate(&mut self, at: u64, users: BTreeSet<String>) {
-        let last = self.last.as_ref().expect("a tick has an end");
-        if !users.is_empty() {
-            self.ticks.push(EvaluatedTick { at, users, arrived: self.arrived.len(), unchanged_since: last.at });
+        let unchanged_since = self.last.as_ref().expect("a tick has an end").at;
+        if !users.is_empty() || self.params.catalogue.is_some() {
+            let records = self.catalogue.counted(self.params);
+            let arrived = self.arrived.len();
+            self.ticks.push(EvaluatedTick { at, users, arrived, records, ended: self.ended, unchanged_since });
         }
     }
 

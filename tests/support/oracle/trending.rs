@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schema::{TRENDING, id64, trending_in};
 
 use super::OracleEvent;
+use super::catalogue::Eligible;
 
 /// An event and the room it names.
 pub(crate) type RoomEvent = (OracleEvent, Option<String>);
@@ -53,14 +54,21 @@ fn total(scope: &[&OracleEvent], item: &str, trending: Trending, t: u64) -> u64 
     (1..=trending.buckets).map(|age| 2_u64.pow((trending.buckets - age) as u32) * at_age(age)).sum()
 }
 
-/// > The trending list of s at t: the `trending.k` items with the largest `T_s(i, t)` above 0, ties by id64 ascending.
+/// > The trending list of s at t: the `trending.k` eligible items with the largest `T_s(i, t)` above 0, ties by id64
+/// > ascending.
 ///
 /// Returns the lists that are not empty by key, `(item, T)`, best first.
-pub(crate) fn lists(events: &[RoomEvent], trending: Trending, t: u64) -> BTreeMap<String, Vec<(String, i64)>> {
+pub(crate) fn lists(
+    events: &[RoomEvent],
+    eligible: &Eligible,
+    trending: Trending,
+    t: u64,
+) -> BTreeMap<String, Vec<(String, i64)>> {
     let mut lists = BTreeMap::new();
     for (key, scope) in scopes(events) {
         let items: BTreeSet<&str> = scope.iter().map(|event| event.item.as_str()).collect();
-        let totals = items.into_iter().map(|item| (item.to_owned(), total(&scope, item, trending, t).cast_signed()));
+        let items = items.into_iter().filter(|item| eligible.contains(item));
+        let totals = items.map(|item| (item.to_owned(), total(&scope, item, trending, t).cast_signed()));
         let mut list: Vec<(String, i64)> = totals.filter(|(_, total)| *total > 0).collect();
         list.sort_by_key(|(item, total)| (Reverse(*total), id64(item)));
         list.truncate(trending.k);

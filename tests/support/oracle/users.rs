@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::catalogue::Eligible;
 use super::exact::{fine_log, q, q_with_phase, similarity};
 use super::{History, Params, ProfileEntry, profile, stair};
 
@@ -97,14 +98,18 @@ pub(crate) fn similar_users(
     similar
 }
 
-/// > The source `users`: `score(u, j) = sum over the similar users of w_uv * level(v, j)`, for j in `H_v` and not in
-/// > `H_u`.
+/// > The source `users`: `score(u, j) = sum over the similar users of w_uv * level(v, j)`, for eligible j in `H_v` and not
+/// > in `H_u`.
 ///
-/// The result still contains the items of `H_u`; [`lists`](super::lists) removes them.
-pub(crate) fn scores<'h>(similar: Option<&Vec<(String, u64)>>, history: &'h History) -> BTreeMap<&'h str, u64> {
+/// The result still contains the items of `H_u`; [`pools`](super::pools) removes them.
+pub(crate) fn scores<'h>(
+    similar: Option<&Vec<(String, u64)>>,
+    history: &'h History,
+    eligible: &Eligible,
+) -> BTreeMap<&'h str, u64> {
     let mut score: BTreeMap<&str, u64> = BTreeMap::new();
     for (v, w_uv) in similar.into_iter().flatten() {
-        for (j, level, _) in &history[v] {
+        for (j, level, _) in history[v].iter().filter(|(j, ..)| eligible.contains(j)) {
             *score.entry(j).or_default() += w_uv * u64::from(*level);
         }
     }
