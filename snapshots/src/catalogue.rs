@@ -85,14 +85,11 @@ impl CatalogueRows {
             Some((number, last)) if last == item => number,
             _ => self.items.push(item),
         };
-        let field = match self.field_numbers.get(field) {
-            Some(number) => *number,
-            None => {
-                let number = self.fields.push(field);
-                self.field_numbers.insert(field.into(), number);
-                number
-            }
-        };
+        let field = self.field_numbers.get(field).copied().unwrap_or_else(|| {
+            let number = self.fields.push(field);
+            self.field_numbers.insert(field.into(), number);
+            number
+        });
         let value = value.map(|value| self.values.push(value));
         self.records.push(Record { item, field, value, ts });
     }

@@ -115,7 +115,8 @@ fn optional_column<T: DataType, R>(
     let Some(mut column) = group.next_column()? else { return Err(no_column()) };
     let (mut values, mut has_value) = (Vec::new(), Vec::new());
     for batch in records.chunks(BATCH) {
-        (values.clear(), has_value.clear());
+        values.clear();
+        has_value.clear();
         for value in batch.iter().map(&value) {
             has_value.push(i16::from(value.is_some()));
             values.extend(value);
@@ -181,7 +182,8 @@ impl<T: DataType> Column<T> {
     /// Reads the next rows of a column that may have nulls, as [`next`](Self::next): the values of the rows that have one, and
     /// for each row 1 if it has a value.
     fn next_optional(&mut self) -> Result<(&[T::T], &[i16]), CodecError> {
-        (self.values.clear(), self.has_value.clear());
+        self.values.clear();
+        self.has_value.clear();
         let levels = Some(&mut self.has_value);
         self.reader.read_records(BATCH, levels, None, &mut self.values).map_err(unreadable)?;
         Ok((&self.values, &self.has_value))

@@ -28,6 +28,8 @@ mod passed_over;
 mod pool;
 mod schedule;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

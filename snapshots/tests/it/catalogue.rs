@@ -236,7 +236,7 @@ fn a_damaged_catalogue_is_reported_and_the_snapshot_before_is_used() {
         assert!(damage.file.ends_with(&second.catalogue[1].file) && damage.reason.contains(word), "{damage:?}");
         assert!(matches!(
             store.read_catalogue(&second.catalogue[1]),
-            Err(StoreError::Damaged { .. }) | Err(StoreError::Access { .. })
+            Err(StoreError::Damaged { .. } | StoreError::Access { .. })
         ));
         assert_eq!(store.inspect(2, Depth::Sizes).unwrap().is_sound(), word == "checksum");
         // It is not published again either.

@@ -177,8 +177,8 @@ fn parse(field: ItemField, text: &str) -> Result<FieldValue, &'static str> {
         | ItemField::Currency
         | ItemField::Image
         | ItemField::Url => {
-            let text: Option<Box<str>> = serde_json::from_str(text).ok().filter(|text: &Box<str>| !text.is_empty());
-            text.map(FieldValue::Text).ok_or("it is not a text")
+            let text: Box<str> = serde_json::from_str(text).unwrap_or_default();
+            if text.is_empty() { Err("it is not a text") } else { Ok(FieldValue::Text(text)) }
         }
     }
 }

@@ -161,7 +161,9 @@ impl SnapshotCoordinator {
         for records in chunk.rows.chunk_by(|a, b| a.item == b.item) {
             // Copied, so that nothing is formatted while the names are locked.
             let name = self.shared.names.items().get(records[0].item).expect(RETAINED).to_owned();
-            records.iter().for_each(|record| fields.append(rows, &name, record));
+            for record in records {
+                fields.append(rows, &name, record);
+            }
         }
     }
 
