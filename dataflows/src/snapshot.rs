@@ -1,13 +1,13 @@
 //! The interface between the graph and the program that stores snapshots.
 //!
-//! A snapshot of tick T consists of exactly the rows retained after T: events of the interactions operator, and records of
-//! the catalogue. An operator continues to process its input while a snapshot is taken: what changes before its turn is
-//! copied first (copy on write), and the rest is emitted in small chunks between ticks.
+//! A snapshot of tick T consists of exactly the rows retained after T: events of the interactions operator, and
+//! records of the catalogue. An operator continues to process its input while a snapshot is taken: what changes before
+//! its turn is copied first (copy on write), and the rest is emitted in small chunks between ticks.
 
 use serde::{Deserialize, Serialize};
 
-/// A flag for each key group: of users ([`schema::key_group`]), or of items ([`schema::catalogue_group`]), of which there
-/// are only the first [`schema::CATALOGUE_GROUPS`].
+/// A flag for each key group: of users ([`schema::key_group`]), or of items ([`schema::catalogue_group`]), of which
+/// there are only the first [`schema::CATALOGUE_GROUPS`].
 pub type Groups = [bool; schema::KEY_GROUPS];
 
 /// Some rows of one key group as of the snapshot's tick: `D` is [`Event`](crate::Event) or
@@ -26,8 +26,8 @@ pub struct SnapshotChunk<D> {
     pub last: bool,
 }
 
-/// Receives the snapshot chunks of one operator on one worker. The worker calls all methods between ticks, so none of them
-/// may block.
+/// Receives the snapshot chunks of one operator on one worker. The worker calls all methods between ticks, so none of
+/// them may block.
 pub trait SnapshotSink<D> {
     /// Begins a snapshot. `changed`: groups that changed on this worker since the tick that the snapshot is relative to.
     fn begin(&mut self, snapshot: u64, changed: &Groups);

@@ -16,8 +16,8 @@ pub struct CatalogueRow<'r> {
     pub value: Option<&'r str>,
 }
 
-/// The statements of one group of items, in the order of insertion. Each takes 24 bytes beside its value. The name of each
-/// field is stored once, and the name of an item once for rows that follow each other.
+/// The statements of one group of items, in the order of insertion. Each takes 24 bytes beside its value. The name of
+/// each field is stored once, and the name of an item once for rows that follow each other.
 ///
 /// ```
 /// use snapshots::CatalogueRows;

@@ -1,8 +1,9 @@
 //! Stored snapshots: the interactions and the catalogue that the graph holds at a tick.
 //!
-//! A snapshot is a compacted event log in [`KEY_GROUPS`](schema::KEY_GROUPS) groups of users, the statements of a catalogue
-//! in [`CATALOGUE_GROUPS`](schema::CATALOGUE_GROUPS) groups of items, and a manifest that names their files. [`Store`] keeps
-//! snapshots in a folder or in a cloud's object store, in files with names that never collide with those of another run:
+//! A snapshot is a compacted event log in [`KEY_GROUPS`](schema::KEY_GROUPS) groups of users, the statements of a
+//! catalogue in [`CATALOGUE_GROUPS`](schema::CATALOGUE_GROUPS) groups of items, and a manifest that names their files.
+//! [`Store`] keeps snapshots in a folder or in a cloud's object store, in files with names that never collide with
+//! those of another run:
 //!
 //! ```text
 //! manifests/0000000007.json                       one per snapshot, written last and never overwritten

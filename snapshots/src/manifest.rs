@@ -14,7 +14,8 @@ use crate::{Kind, RunId};
 /// XXH3-64 of the text of the manifest, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of the manifest format: [`Manifest::VERSION`], or [`Manifest::CATALOGUE_VERSION`] if there is a catalogue.
+    /// Version of the manifest format: [`Manifest::VERSION`], or [`Manifest::CATALOGUE_VERSION`] if there is a
+    /// catalogue.
     pub version: u32,
     /// Version of the program that took the snapshot.
     pub deltarec: String,
@@ -108,8 +109,8 @@ impl Manifest {
     /// The version of a manifest without a catalogue.
     pub const VERSION: u32 = 1;
 
-    /// The version of a manifest with a catalogue, which a program that does not know it would lose. The newest that this
-    /// program reads.
+    /// The version of a manifest with a catalogue, which a program that does not know it would lose. The newest that
+    /// this program reads.
     pub const CATALOGUE_VERSION: u32 = 2;
 
     /// Whether the ids of the snapshot are those of this key.

@@ -1,8 +1,8 @@
 //! Files in Parquet.
 //!
-//! Page checksums are optional in Parquet, the metadata has none, and the library panics on some damage. So a file has its
-//! own checksum, verified before anything else is read: the value of `deltarec.xxh3` in its metadata is the XXH3-64 of the
-//! whole file, with these 16 hexadecimal digits as zeros.
+//! Page checksums are optional in Parquet, the metadata has none, and the library panics on some damage. So a file has
+//! its own checksum, verified before anything else is read: the value of `deltarec.xxh3` in its metadata is the
+//! XXH3-64 of the whole file, with these 16 hexadecimal digits as zeros.
 
 mod catalogue;
 mod interactions;
@@ -179,8 +179,8 @@ impl<T: DataType> Column<T> {
         Ok(&self.values)
     }
 
-    /// Reads the next rows of a column that may have nulls, as [`next`](Self::next): the values of the rows that have one, and
-    /// for each row 1 if it has a value.
+    /// Reads the next rows of a column that may have nulls, as [`next`](Self::next): the values of the rows that have
+    /// one, and for each row 1 if it has a value.
     fn next_optional(&mut self) -> Result<(&[T::T], &[i16]), CodecError> {
         self.values.clear();
         self.has_value.clear();

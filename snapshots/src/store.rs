@@ -127,7 +127,8 @@ impl Store {
         self
     }
 
-    /// Sets the key of the ids. Until then it is none, and the groups of users and items are those of ids without a key.
+    /// Sets the key of the ids. Until then it is none, and the groups of users and items are those of ids without a
+    /// key.
     #[must_use]
     pub fn with_ids(self, ids: IdKey) -> Self {
         Store { ids: Some(ids), ..self }
@@ -278,8 +279,8 @@ impl Store {
         self.decode(group, &bytes, self.ids)
     }
 
-    /// Reads the statements of one group of the catalogue. Size, checksum and number of rows must match the manifest, and all
-    /// items must belong to the group.
+    /// Reads the statements of one group of the catalogue. Size, checksum and number of rows must match the manifest,
+    /// and all items must belong to the group.
     pub fn read_catalogue(&self, group: &GroupFile) -> Result<CatalogueRows, StoreError> {
         let bytes = self.block_on(self.fetch(group))?;
         self.decode_catalogue(group, &bytes, self.ids)
@@ -333,7 +334,8 @@ impl Store {
         self.codec_of(group)?.recognise(bytes).map_err(|error| StoreError::of_codec(self.place_of(group), error))
     }
 
-    /// Checks the rows of a file of either kind, given its verified bytes. `ids`: key by which users and items are checked.
+    /// Checks the rows of a file of either kind, given its verified bytes. `ids`: key by which users and items are
+    /// checked.
     pub(crate) fn check_rows(&self, group: &GroupFile, bytes: &Bytes, ids: Option<IdKey>) -> Result<(), StoreError> {
         match self.name_of(group)?.kind {
             Kind::Interactions => self.decode(group, bytes, ids).map(|_| ()),

@@ -1,7 +1,7 @@
 //! Snapshots of a running graph.
 //!
-//! A snapshot is of one tick T: the events and the catalogue in the graph after T, and the positions of the inputs after T.
-//! It exists once its manifest is written, which happens last, after all changes up to T are in the output.
+//! A snapshot is of one tick T: the events and the catalogue in the graph after T, and the positions of the inputs
+//! after T. It exists once its manifest is written, which happens last, after all changes up to T are in the output.
 //!
 //! ```text
 //! worker 0     SnapshotSchedule     sends the barrier of tick T to every worker, and Begin(T) to the coordinator
@@ -163,8 +163,9 @@ pub(super) struct Snapshots {
     pub(super) output: OutputProgress,
 }
 
-/// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all processes;
-/// `catalogue`: the fields of the catalogue, if the run has one, so that worker 0 reports its groups too. When another run takes over the store, this one is stopped.
+/// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all
+/// processes; `catalogue`: the fields of the catalogue, if the run has one, so that worker 0 reports its groups too.
+/// When another run takes over the store, this one is stopped.
 pub(super) fn start(
     settings: SnapshotSettings,
     resumed: Option<&Manifest>,

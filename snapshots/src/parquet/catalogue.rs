@@ -1,5 +1,5 @@
-//! Files of the catalogue. Columns are `item` and `field` (UTF-8), `ts` (timestamp in milliseconds, UTC) and `value` (UTF-8,
-//! null for no value), compressed with Zstandard.
+//! Files of the catalogue. Columns are `item` and `field` (UTF-8), `ts` (timestamp in milliseconds, UTC) and `value`
+//! (UTF-8, null for no value), compressed with Zstandard.
 
 use std::sync::LazyLock;
 

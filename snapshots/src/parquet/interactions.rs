@@ -13,9 +13,9 @@ use crate::names::NameTable;
 use crate::{Codec, CodecError, Interactions};
 
 /// Apache Parquet, the default codec: small, and readable by many tools. Columns are `user`, `item` (UTF-8), `level`
-/// (32-bit integer), `ts` (timestamp in milliseconds, UTC) and `room` (UTF-8, empty for no room), compressed with Zstandard.
-/// All files have all columns, because most tools refuse a folder of files that differ. Files of earlier versions without
-/// any room lack the last one. Each file has a checksum of its own in its metadata.
+/// (32-bit integer), `ts` (timestamp in milliseconds, UTC) and `room` (UTF-8, empty for no room), compressed with
+/// Zstandard. All files have all columns, because most tools refuse a folder of files that differ. Files of earlier
+/// versions without any room lack the last one. Each file has a checksum of its own in its metadata.
 pub struct Parquet;
 
 static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| columns("REQUIRED BINARY room (STRING);"));
@@ -86,7 +86,8 @@ fn read(file: &SerializedFileReader<Bytes>) -> Result<Interactions, CodecError> 
     if !has_rooms && schema != WITHOUT_ROOMS.as_ref() {
         return Err(CodecError::Foreign("another program: its columns are not user, item, level, ts, room".into()));
     }
-    // Numbers the names of the file. Random, so that two of them never count as one, whatever the key of the state's ids.
+    // Numbers the names of the file. Random, so that two of them never count as one, whatever the key of the state's
+    // ids.
     let random = RandomState::new();
     let secret = format!("{:016x}{:016x}", random.hash_one(0_u8), random.hash_one(1_u8));
     let ids = IdKey::new(secret.as_bytes()).expect("32 digits are enough");

@@ -1,5 +1,5 @@
-//! The catalogue in files of a snapshot: records of the graph become rows with the name of the item, the field and the value
-//! as texts, and rows become records again.
+//! The catalogue in files of a snapshot: records of the graph become rows with the name of the item, the field and the
+//! value as texts, and rows become records again.
 
 use std::collections::BTreeSet;
 
@@ -61,8 +61,8 @@ impl FieldNames {
         known.map_or(if name.starts_with(TAGS) { Field::UnknownTags } else { Field::Unknown }, Field::Known)
     }
 
-    /// The records of the rows of a file. Rows of an item with one time that follow each other are one record. Tags of groups
-    /// that are not configured go to `left_out`.
+    /// The records of the rows of a file. Rows of an item with one time that follow each other are one record. Tags of
+    /// groups that are not configured go to `left_out`.
     fn records(
         &self,
         rows: &CatalogueRows,

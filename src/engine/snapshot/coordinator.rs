@@ -172,8 +172,8 @@ impl SnapshotCoordinator {
         self.statements.clear();
     }
 
-    /// Sends the rows of a shard to the pool, and blocks while all packers are busy: then requests queue up, workers keep the
-    /// rest, and memory stays bounded.
+    /// Sends the rows of a shard to the pool, and blocks while all packers are busy: then requests queue up, workers
+    /// keep the rest, and memory stays bounded.
     fn store(&mut self, snapshot: u64, shard: Shard) {
         let rows = match shard.kind {
             Kind::Interactions => self.interactions.remove(&shard.group).map(Rows::Interactions),

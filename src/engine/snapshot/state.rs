@@ -78,8 +78,8 @@ pub(super) enum Action {
 }
 
 impl SnapshotState {
-    /// `workers`: of all processes; `has_catalogue`: whether one of them has a catalogue and reports its groups too; `files`:
-    /// of the snapshot that the run continues.
+    /// `workers`: of all processes; `has_catalogue`: whether one of them has a catalogue and reports its groups too;
+    /// `files`: of the snapshot that the run continues.
     pub(super) fn new(workers: usize, has_catalogue: bool, files: Option<Files>) -> Self {
         // What is loaded from a snapshot counts as older than any tick of the run.
         let base = Time::from(files.is_some());
