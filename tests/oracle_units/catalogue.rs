@@ -305,15 +305,15 @@ fn lists_have_eligible_items_only_and_pools_twice_as_many() {
     let world = |records| World { events: &events, records, ended: false };
     assert_eq!(of_bob(lists(world(&records), &params, 100)), ["p3"]);
     assert_eq!(of_bob(pools(world(&records), &params, 100)), ["p3", "p2"]);
-    let records = [&records[..], &[deleted("p3", 100)]].concat();
-    assert_eq!(of_bob(pools(world(&records), &params, 99)), ["p3", "p2"]);
-    assert_eq!(of_bob(lists(world(&records), &params, 100)), ["p2"]);
-    assert_eq!(of_bob(pools(world(&records), &params, 100)), ["p2", "p4"]);
+    let records = [&records[..], &[deleted("p3", 101)]].concat();
+    assert_eq!(of_bob(pools(world(&records), &params, 100)), ["p3", "p2"]);
+    assert_eq!(of_bob(lists(world(&records), &params, 101)), ["p2"]);
+    assert_eq!(of_bob(pools(world(&records), &params, 101)), ["p2", "p4"]);
     // Without a record nothing is eligible, unless unknown items are.
     assert!(pools(world(&[]), &params, 100).is_empty());
     let unknown = Params { k: 1, ..unknown_is_eligible() };
     assert_eq!(of_bob(pools(world(&[]), &unknown, 100)), ["p3", "p2"]);
-    assert_eq!(of_bob(pools(world(&records[3..]), &unknown, 100)), ["p2", "p4"]);
+    assert_eq!(of_bob(pools(world(&records[3..]), &unknown, 101)), ["p2", "p4"]);
     // Events alone are a world without a catalogue.
     assert_eq!(of_bob(pools(&events, &Params { k: 1, ..without_expiry() }, 100)), ["p3", "p2"]);
 }

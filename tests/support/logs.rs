@@ -108,8 +108,8 @@ pub(crate) fn catalogue_params() -> impl Strategy<Value = CatalogueParams> {
     any::<bool>().prop_map(|unknown_is_eligible| CatalogueParams { unknown_is_eligible, max_items: usize::MAX })
 }
 
-/// Random catalogue records of the items of a [`log`], of times around its own, in no order. Most items are eligible most of
-/// the time.
+/// Random catalogue records of the items of a [`log`], of times around its own, in no order. Those of the time 0 come first:
+/// mostly all items exist from then on.
 pub(crate) fn item_records(length: usize) -> impl Strategy<Value = Vec<OracleItemRecord>> {
     let words = ["in_stock", "preorder", "on_air", "sold_out", "hidden"];
     let availability = prop::sample::select(words.to_vec()).prop_map(|word| OracleValue::Availability(word.to_owned()));
@@ -126,13 +126,20 @@ pub(crate) fn item_records(length: usize) -> impl Strategy<Value = Vec<OracleIte
         OracleStatement::Fields(stated.into_iter().map(|(field, value)| (field.to_owned(), value)).collect())
     });
     let statement = prop_oneof![8 => fields, 1 => Just(OracleStatement::Deleted)];
-    let ts = prop_oneof![1 => Just(0_u64), 2 => 990..1_040_u64, 2 => 1_000..1_200_u64];
+    let ts = prop_oneof![3 => 990..1_040_u64, 2 => 1_000..1_200_u64];
     let record = (0..12_u8, ts, statement).prop_map(|(item, ts, statement)| OracleItemRecord {
         item: format!("p{item}"),
         ts,
         statement,
     });
-    prop::collection::vec(record, 0..length)
+    let listed = |item: u8| {
+        let kind = ("kind".to_owned(), Some(OracleValue::Text("product".to_owned())));
+        OracleItemRecord { item: format!("p{item}"), ts: 0, statement: OracleStatement::Fields([kind].into()) }
+    };
+    (prop::bool::weighted(0.8), prop::collection::vec(record, 0..length)).prop_map(move |(all_exist, records)| {
+        let first = (0..12).filter(|_| all_exist).map(listed);
+        first.chain(records).collect()
+    })
 }
 
 /// Path of a real log, in the folder that `DELTAREC_DATA` names or else in `../shared/data` beside the checkout.

@@ -200,11 +200,12 @@ fn count<'scope, F: Formula>(
                     forgotten.push(Forgotten::Item(item));
                 }
             };
-            for (item, diff) in popularity_diffs.drain() {
-                add(&gauges.crossings, index.update_popularity(item, diff, &mut emit));
-            }
+            // Eligibility first: whether an item is new is known until its popularity is updated.
             for (item, ()) in eligibility_changes.drain() {
                 add(&gauges.crossings, index.update_eligibility(item, &mut emit));
+            }
+            for (item, diff) in popularity_diffs.drain() {
+                add(&gauges.crossings, index.update_popularity(item, diff, &mut emit));
             }
             if let Some(fine) = index.update_population(std::mem::take(&mut population_diff)) {
                 messages.extend((0..peers).map(|worker| RankInput::Population { worker, fine }));

@@ -33,6 +33,7 @@ impl Run {
             interval: Interval::never(),
             keep: 1,
             compatibility: Map::default(),
+            catalogue: Vec::new(),
             inputs: Vec::new(),
         };
         let supervisor = Supervisor::new(Stop::default(), 0);

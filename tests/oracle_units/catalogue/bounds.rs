@@ -63,10 +63,12 @@ fn a_record_of_another_item_counts_for_nothing_while_the_catalogue_is_full() {
     // A deletion makes room.
     let acted = [listed("p1", 10), listed("p2", 20), deleted("p1", 30), listed("p2", 25), listed("p1", 40)];
     assert_eq!(that_count(1, &acted), expected(&[("p1", 10), ("p1", 30), ("p2", 25)]));
-    // So does one of the same time, but not an earlier one. That of another item counts for nothing either.
-    let acted = [listed("p1", 10), deleted("p1", 9), deleted("p2", 11), listed("p2", 12), deleted("p1", 10)];
-    let counts = [("p1", 10), ("p1", 9), ("p1", 10)];
-    assert_eq!(that_count(1, &acted), expected(&counts));
+    // So does one of the same time, but not an earlier one.
+    let acted = [listed("p1", 10), deleted("p1", 9), listed("p2", 12), deleted("p1", 10), listed("p2", 13)];
+    assert_eq!(that_count(1, &acted), expected(&[("p1", 10), ("p1", 9), ("p1", 10), ("p2", 13)]));
+    // A deletion of another item counts.
+    let acted = [listed("p1", 10), deleted("p2", 11), listed("p2", 12)];
+    assert_eq!(that_count(1, &acted), expected(&[("p1", 10), ("p2", 11)]));
 }
 
 #[test]
@@ -107,8 +109,8 @@ fn an_item_has_one_deletion_its_latest() {
     let acted = [deleted("p1", 10), deleted("p1", 20), deleted("p1", 15), deleted("p2", 5), listed("p3", 1)];
     assert_eq!(that_count(2, &acted).len(), 5);
     // That of p1 is at 20, so that of p2 is dropped.
-    let acted = [deleted("p1", 1), deleted("p1", 20), deleted("p2", 10), listed("p3", 10), listed("p3", 11)];
-    assert_eq!(that_count(1, &acted), expected(&[("p1", 1), ("p1", 20), ("p3", 11)]));
+    let acted = [deleted("p1", 20), deleted("p1", 1), deleted("p2", 10), listed("p3", 10), listed("p3", 11)];
+    assert_eq!(that_count(1, &acted), expected(&[("p1", 20), ("p1", 1), ("p3", 11)]));
 }
 
 #[test]

@@ -325,7 +325,8 @@ fn without_a_pool_since_the_restart_losing_an_item_is_an_evaluation() {
     let found = after(&[lost("p4"), back, gone(400, "p3"), gone(500, "p2")]);
     assert_eq!(found, [(200, "p3".to_owned()), (400, "p2".to_owned()), (500, "p4".to_owned())]);
     // An evaluation for another reason leaves a pool too, of which the list that the output had is no part.
-    let found = after(&[happened(2_700, &[]), gone(2_800, "p4"), gone(2_900, "p3")]);
+    let back = stated(2_901, &[available("p3", 2_901, "in_stock")]);
+    let found = after(&[happened(2_700, &[]), gone(2_800, "p4"), gone(2_900, "p3"), back]);
     assert_eq!(found, [(2_700, "p3".to_owned()), (2_900, "p2".to_owned())]);
 }
 

@@ -314,7 +314,7 @@ fn items_with_a_statement(records: &[OracleItemRecord]) -> BTreeSet<&str> {
 /// > Of the deletions the `catalogue.max_items` newest are kept, by (`ts`, id64 of the item); when others have been
 /// > dropped, a record that acts later counts for nothing (`stale`) unless its `ts` is above the largest `ts` of the dropped
 /// > ones, and an item whose deletion was dropped and that has no field counts as one that never had a record. While
-/// > `catalogue.max_items` items have a statement of a field, a record of another item counts for nothing
+/// > `catalogue.max_items` items have a record that is later than their deletion, a record of another item counts for nothing
 /// > (`catalogue_full`).
 ///
 /// Takes records in the order in which they acted. Returns those that count. The deletions are the latest ones of their

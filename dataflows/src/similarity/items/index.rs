@@ -213,10 +213,12 @@ impl<F: Formula> Index<F> {
         }
         let new_fine = self.logarithm.fine(self.formula.popularity(new));
         let old_fine = self.fine[id as usize];
-        if new_fine == old_fine {
+        let eligible = self.eligible_items.contains(item);
+        // Workers take a new item to be eligible until they learn otherwise.
+        if new_fine == old_fine && (eligible || old > 0) {
             return 0;
         }
-        emit(Crossing::Fine { item, fine: new_fine, eligible: self.eligible_items.contains(item) });
+        emit(Crossing::Fine { item, fine: new_fine, eligible });
         if old == 0 {
             return 0; // All pairs of a new item are new.
         }
@@ -229,19 +231,18 @@ impl<F: Formula> Index<F> {
         touched
     }
 
-    /// Also step 2: an owned item has become eligible, or is not any more. In the rows of its partners that is what a crossing of
+    /// Also step 2, before the popularities: an owned item has become eligible, or is not any more. In the rows of its partners that is what a crossing of
     /// its popularity is, of all its pairs at once. Returns the number of touched pairs.
     pub(super) fn update_eligibility(&mut self, item: ItemId, emit: &mut impl FnMut(Crossing)) -> usize {
         let Some(id) = self.ids.get(item) else { return 0 };
-        let (popularity, old_fine) = (self.popularity[id as usize], self.fine[id as usize]);
         let eligible = self.eligible_items.contains(item);
-        // All pairs of a new item are new, and one that is in no history has none.
-        if popularity == 0 || old_fine == 0 || self.eligible[id as usize] == eligible {
+        // All pairs of a new item are new.
+        if self.popularity[id as usize] == 0 || self.eligible[id as usize] == eligible {
             return 0;
         }
-        let fine = self.logarithm.fine(self.formula.popularity(popularity));
+        let fine = self.fine[id as usize];
         emit(Crossing::Fine { item, fine, eligible });
-        self.cross_in_other_rows(id, [0..PHASES, 0..0], (old_fine, fine), &mut Vec::new(), emit)
+        self.cross_in_other_rows(id, [0..PHASES, 0..0], (fine, fine), &mut Vec::new(), emit)
     }
 
     /// Emits the crossings of the pairs of an owned item in these phases, in the rows of its partners. `fines`: its fine logarithm
