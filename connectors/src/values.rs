@@ -10,10 +10,11 @@ pub(crate) const FEW_COLUMNS: usize = 16;
 
 /// Calls `use_values` with room for the values of one record, one for each column of its mapping, all absent.
 pub(crate) fn with_values<'a, T>(columns: usize, use_values: impl FnOnce(&mut [Value<'a>]) -> T) -> T {
-    if columns <= FEW_COLUMNS {
-        use_values(&mut <[Value<'a>; FEW_COLUMNS]>::default())
-    } else {
-        use_values(&mut vec![Value::Absent; columns])
+    match columns {
+        // Most records. To fill and drop the others would take longer than to read a short field.
+        ..=8 => use_values(&mut <[Value<'a>; 8]>::default()),
+        ..=FEW_COLUMNS => use_values(&mut <[Value<'a>; FEW_COLUMNS]>::default()),
+        _ => use_values(&mut vec![Value::Absent; columns]),
     }
 }
 

@@ -192,3 +192,59 @@ impl<R: Record, D> Drop for TopicSource<R, D> {
         self.control.stopped.store(true, Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::config::{ClientConfig, FromClientConfig};
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+    use schema::{FieldValue, ItemField, Statement};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::CatalogueRecord;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_topic_of_catalogue_records_has_keys_tombstones_and_timestamps() {
+        let broker = MockCluster::<DefaultProducerContext>::new(1).unwrap();
+        broker.create_topic("items", 1, 1).unwrap();
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker.bootstrap_servers());
+        let producer = BaseProducer::from_config(&config).unwrap();
+        let records: [(Option<&str>, Option<&str>); 6] = [
+            (Some("p1"), Some(r#"{"title":"T","ts":5}"#)),
+            (None, Some(r#"{"item":"p2"}"#)),
+            (Some("p1"), None),
+            (Some("p1"), Some(r#"{"item":"p2"}"#)),
+            (None, None),
+            (Some("p1"), Some("")),
+        ];
+        for (key, value) in records {
+            let mut record = BaseRecord::<str, str>::to("items").timestamp(1_763_900_000_000);
+            record.key = key;
+            record.payload = value;
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(TIMEOUT).unwrap();
+        let address = format!("{}/items", broker.bootstrap_servers());
+        let options = InputOptions { fixed_ts: None, originals: true, ..InputOptions::default() };
+        let mut source = open_source::<CatalogueRecord>(&address, &options).unwrap();
+        let mut batch = Batch::default();
+        let begin = Instant::now();
+        while batch.len() + batch.rejected.len() < 6 {
+            assert!(begin.elapsed() < TIMEOUT, "{} records", batch.len());
+            source.poll(&mut batch).unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+        let read = |index: usize| batch.get(index).map(|record| (record.item, record.ts, record.statement.clone()));
+        let title = Statement::Fields(vec![(ItemField::Title, Some(FieldValue::Text("T".into())))]);
+        assert_eq!(read(0), Some(("p1", 5, title)));
+        assert_eq!(read(1), Some(("p2", 1_763_900_000_000, Statement::Fields(vec![]))));
+        assert_eq!(read(2), Some(("p1", 1_763_900_000_000, Statement::Deleted)));
+        assert_eq!(batch.original(2).map(|original| original.key.as_deref()), Some(Some(&b"p1"[..])));
+        let codes: Vec<String> = batch.rejected.iter().map(|rejected| rejected.reason.code()).collect();
+        assert_eq!(codes, ["key_mismatch", "no_value", "no_value"]);
+    }
+}

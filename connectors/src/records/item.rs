@@ -305,3 +305,68 @@ fn warn_of_header(options: &InputOptions, source_name: &str, layout: Layout<'_>)
         tracing::warn!("{source_name}: no tag group for column {}: see catalogue.tag_groups", listed(&unknown));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Batch;
+    use crate::decode::{Decoder, RecordDecoder};
+    use crate::formats::json::Json;
+    use crate::records::mapping;
+
+    const POSITION: Position = Position::Offset { partition: 0, offset: 7 };
+
+    /// Item, time and whether it is deleted, of a record of a topic with a timestamp of 70, or the code of its rejection.
+    fn read(options: &InputOptions, key: Option<&[u8]>, value: Option<&str>) -> Result<(String, u64, bool), String> {
+        let mapping = mapping::<CatalogueRecord>(options, "t", Layout::Json).unwrap();
+        let received = Received { position: POSITION, stamped: Some(70), key };
+        let mut batch = Batch::default();
+        match value {
+            None => {
+                let mut scratch = Scratch::default();
+                batch.push(mapping.map_tombstone(&mut scratch, received).map_err(|reason| reason.code())?);
+            }
+            Some(value) => {
+                let json = Json::new(mapping.columns(), ItemMapping::WHOLE_VALUES).unwrap();
+                let mut decoder = RecordDecoder::<CatalogueRecord, Json>::new(mapping, json);
+                decoder.decode(value.as_bytes(), received, &mut batch).map_err(|reason| reason.code())?;
+            }
+        }
+        let record = batch.get(0).unwrap();
+        assert_eq!((record.position, record.stamped), (POSITION, Some(70)));
+        Ok((record.item.to_owned(), record.ts, *record.statement == Statement::Deleted))
+    }
+
+    #[test]
+    fn the_key_is_the_item_of_a_value_without_one() {
+        let read = |key: Option<&[u8]>, value: &str| read(&InputOptions::default(), key, Some(value));
+        let ok = |item: &str, ts: u64| Ok((item.to_owned(), ts, false));
+        assert_eq!(read(Some(b"p1"), "{}"), ok("p1", 70));
+        assert_eq!(read(Some(b"p1"), r#"{"item":null,"ts":5}"#), ok("p1", 5));
+        assert_eq!(read(Some(b"77"), r#"{"item":77.0}"#), ok("77", 70));
+        assert_eq!(read(Some(b""), r#"{"item":"p1"}"#), ok("p1", 70), "no key");
+        assert_eq!(read(None, r#"{"item":"p1"}"#), ok("p1", 70));
+        for (key, value, code) in [
+            (Some(&b"p2"[..]), r#"{"item":"p1"}"#, "key_mismatch"),
+            (Some(b"\xff"), r#"{"item":"p1"}"#, "key_mismatch"),
+            (Some(b"\xff"), "{}", "not_utf8"),
+            (Some(b"NULL"), "{}", "missing:item"),
+            (Some(&[b'x'; 513]), "{}", "long_name:item"),
+            (Some(b""), "{}", "missing:item"),
+            (None, "{}", "missing:item"),
+        ] {
+            assert_eq!(read(key, value), Err(code.into()), "{key:?} {value}");
+        }
+    }
+
+    #[test]
+    fn a_tombstone_deletes_the_item_of_its_key() {
+        let mut options = InputOptions::default();
+        options.set_of_catalogue("where", "country=FR").unwrap();
+        assert_eq!(read(&options, Some(b"p1"), None), Ok(("p1".into(), 70, true)));
+        assert_eq!(read(&options, None, None), Err("no_value".into()));
+        assert_eq!(read(&options, Some(b"\xff"), None), Err("not_utf8".into()));
+        let options = InputOptions { fixed_ts: Some(3), ..options };
+        assert_eq!(read(&options, Some(b"p1"), None), Ok(("p1".into(), 3, true)));
+    }
+}

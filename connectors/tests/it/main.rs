@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers are test code")]
 
+mod catalogue;
 mod csv;
 mod damage;
 mod fuzz;

@@ -32,8 +32,8 @@ fn read(config: &Config, variable: Option<&OsStr>) -> anyhow::Result<IdKey> {
 }
 
 /// Warns if strangers may choose the names, and so their ids.
-pub(super) fn warn_without_key(ids: IdKey, inputs: &[Uri]) {
-    let topic = inputs.iter().find(|input| matches!(input, Uri::Kafka(_)));
+pub(super) fn warn_without_key<'u>(ids: IdKey, mut inputs: impl Iterator<Item = &'u Uri>) {
+    let topic = inputs.find(|input| matches!(input, Uri::Kafka(_)));
     if let (None, Some(topic)) = (ids.fingerprint(), topic) {
         tracing::warn!(
             input = %topic,

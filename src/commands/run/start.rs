@@ -91,7 +91,7 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
         check_stdout()?;
     }
     let store = config.state.uri.as_deref().map(|uri| state::claim(uri, &config, ids)).transpose()?;
-    warn_without_key(ids, &endpoints.inputs);
+    warn_without_key(ids, endpoints.all_inputs().map(|(_, uri)| uri));
     check_topics(&endpoints, &config.kafka)?;
     let claim = |uri: &Option<Uri>| uri.as_ref().map(|uri| OutputClaim::new(uri, &config.kafka)).transpose();
     let output = OutputClaim::new(&endpoints.output, &config.kafka)?;

@@ -11,7 +11,7 @@ pub struct Catalogue {
     pub unknown: Unknown,
     /// Items of which records are kept, and deletions that are kept, at most.
     pub max_items: usize,
-    /// Names of the groups of tags. A list of tags without a group is of the first one.
+    /// Names of the groups of tags. A list of tags without a group is of `default`.
     pub tag_groups: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn section() -> Section {
             Key {
                 name: "tag_groups",
                 doc: "Names of the groups of tags of an item, each a field of its own, so that different programs can \
-                      write them. A list of tags without a group is of the first one.",
+                      write them. A list of tags without a group is of `default`.",
                 ..key(names(1..=8), |config| &mut config.catalogue.tag_groups)
             },
         ],

@@ -63,11 +63,11 @@ fn reports_an_unknown_key_with_a_suggestion_and_the_keys_of_its_section() {
     );
     assert_eq!(
         mistake("[grpah]\nk = 3\nx = 3\n"),
-        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys graph, identity, input, kafka, levels, state, trending"
+        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys catalogue, graph, identity, input, kafka, levels, state, trending"
     );
     assert_eq!(
         set_mistake("max_skew=3s"),
-        "--set max_skew=(hidden): unknown key max_skew (did you mean input.max_skew?); the top level has the keys graph, identity, input, kafka, levels, state, trending"
+        "--set max_skew=(hidden): unknown key max_skew (did you mean input.max_skew?); the top level has the keys catalogue, graph, identity, input, kafka, levels, state, trending"
     );
     for later in ["graph.metric=cosine", "graph.rooms=30", "output.uri=x", "graph.\"a b\"=1"] {
         assert!(set_mistake(later).contains(": unknown key "), "{later}");

@@ -8,7 +8,7 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, a value other than its default, and the change of the configuration.
-const CHANGES: [(&str, &str, Change); 47] = [
+const CHANGES: [(&str, &str, Change); 50] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
@@ -48,6 +48,9 @@ const CHANGES: [(&str, &str, Change); 47] = [
     ("kafka.security.certificate", "\"us.pem\"", |c| c.kafka.security.certificate = Some("us.pem".into())),
     ("kafka.security.key", "\"us.key\"", |c| c.kafka.security.key = Some("us.key".into())),
     ("kafka.security.key_password", "\"file:pass\"", |c| c.kafka.security.key_password = "file:pass".parse().ok()),
+    ("catalogue.unknown", "\"eligible\"", |c| c.catalogue.unknown = Unknown::Eligible),
+    ("catalogue.max_items", "1", |c| c.catalogue.max_items = 1),
+    ("catalogue.tag_groups", "[\"a\"]", |c| c.catalogue.tag_groups = vec!["a".into()]),
     ("trending.k", "1000", |c| trending(c).k = 1_000),
     ("trending.bucket", "\"30s\"", |c| trending(c).bucket = 30_000),
     ("trending.buckets", "1", |c| trending(c).buckets = 1),
@@ -97,8 +100,9 @@ fn every_key_can_be_set_and_changes_its_own_field() {
 }
 
 /// Values of every type. Each key takes one of them that differs from its default.
-const VALUES: [&str; 15] = [
+const VALUES: [&str; 16] = [
     "1",
+    "[\"a\"]",
     "2",
     "true",
     "false",
