@@ -6,6 +6,7 @@
 //! Types and validation only: no input or output, no clock, no graph.
 
 mod catalogue;
+mod catalogue_line;
 mod change;
 mod event;
 mod id;
@@ -25,6 +26,7 @@ pub use catalogue::{
     Availability, FieldValue, ItemField, MAX_CATEGORIES, MAX_CATEGORY_LEVELS, MAX_PRICE, MAX_ROOMS, MAX_TAGS,
     MAX_TEXT_BYTES, PRICE_DECIMALS, RESERVED_TAGS, Statement, canonical_category,
 };
+pub use catalogue_line::CatalogueLine;
 pub use change::{Change, Recommended};
 pub use event::{Event, MAX_TS, check_ts, looks_like_seconds};
 pub use id::{
