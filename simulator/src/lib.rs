@@ -1,6 +1,7 @@
 //! A seeded simulation of live commerce: rooms go live and show products in turn; viewers arrive, watch, visit products,
-//! comment, buy and leave. The same options give the same events on every machine. docs/generator.md lists which
-//! parameters are fitted to real logs and which are chosen.
+//! comment, buy and leave ([`Generator`]). The shop has a catalogue, whose products sell out and come back
+//! ([`CatalogueGenerator`]). The same options give the same events and the same catalogue on every machine.
+//! docs/generator.md lists which parameters are fitted to real logs and which are chosen.
 //!
 //! ```
 //! use simulator::{Generator, Options};
@@ -10,6 +11,7 @@
 //! assert!(events[0].room.is_some());
 //! ```
 
+mod catalogue;
 mod options;
 mod parameters;
 mod population;
@@ -24,6 +26,7 @@ use std::fmt::Write;
 use schema::Event;
 use serde::Serialize;
 
+pub use catalogue::{CatalogueGenerator, ShopRecord};
 pub use options::{Options, OptionsError};
 use simulation::{NumberedEvent, Simulation};
 

@@ -82,6 +82,75 @@ pub(crate) const USERS_PER_SESSION: u64 = 10;
 /// Chosen: maximal number of tastes; fewer when a taste would have less than two rooms or a hundred items.
 pub(crate) const TASTES: u32 = 25;
 
+/// The catalogue. All are chosen: no log at hand tells of stocks and prices. Times are at real pace, like those of
+/// streams.
+pub(crate) mod shop {
+    use crate::random::Chance;
+
+    /// An hour in milliseconds.
+    pub(crate) const HOUR_MS: u64 = 3_600_000;
+
+    /// Out of stock at the start. With hidden, new and discontinued products about a tenth is missing at any time:
+    /// enough that lists show it, and no more than a shop would bear.
+    pub(crate) const OUT_OF_STOCK_AT_START: Chance = Chance::of(0.06);
+    /// Hidden at the start.
+    pub(crate) const HIDDEN_AT_START: Chance = Chance::of(0.02);
+    /// Products per thousand that get their first record after the start: those with the highest numbers, as new
+    /// products have few viewers.
+    pub(crate) const NEW_PRODUCTS: u64 = 30;
+    /// Time of a new product after the start.
+    pub(crate) const NEW_PRODUCT_MS: (u64, u64) = (1, 10 * HOUR_MS);
+
+    /// Time until a product that is out of stock comes back: from the shelf behind the host to a delivery.
+    pub(crate) const RESTOCK_MS: (u64, u64) = (HOUR_MS / 4, HOUR_MS * 3 / 2);
+    /// The same for a product that the viewers of the log bought.
+    pub(crate) const RESTOCK_BOUGHT_MS: (u64, u64) = (HOUR_MS / 20, HOUR_MS / 4);
+    /// The same for a product that sells out while it is on show: the host puts in more.
+    pub(crate) const RESTOCK_ON_SHOW_MS: (u64, u64) = (20_000, 90_000);
+    /// Time until a hidden product comes back.
+    pub(crate) const HIDDEN_MS: (u64, u64) = (HOUR_MS, 5 * HOUR_MS);
+    /// Time from discontinuing a product to deleting it.
+    pub(crate) const DISCONTINUED_MS: (u64, u64) = (2 * HOUR_MS, 6 * HOUR_MS);
+    /// Time until a deleted product is listed again. Else the catalogue of a long log would run empty, as the names of
+    /// the items are given.
+    pub(crate) const DELETED_MS: (u64, u64) = (6 * HOUR_MS, 24 * HOUR_MS);
+
+    /// Incidents per hour of a thousand products.
+    pub(crate) mod per_hour {
+        /// Sold out by buyers outside the log. Keeps the share of the start: 6 % over a mean of 52.5 minutes.
+        pub(crate) const SOLD_ELSEWHERE: u64 = 69;
+        /// Hidden for a while. Keeps the share of the start: 2 % over a mean of 3 hours.
+        pub(crate) const HIDDEN: u64 = 7;
+        /// Other price. Each product about every two days.
+        pub(crate) const PRICE: u64 = 20;
+        /// Discontinued. About 4 % are discontinued or deleted after some days.
+        pub(crate) const DISCONTINUED: u64 = 2;
+    }
+
+    /// Units of the first lot. Small, as the log has few of a shop's buyers: 0.65 purchases an item with the defaults.
+    pub(crate) const LOT: (u64, u64) = (5, 40);
+    /// Growth of the lot of a product whose last one was sold within [`LOT_LASTS_MS`]; else it halves. So popular
+    /// products do not sell out all the time.
+    pub(crate) const LOT_GROWS: u32 = 4;
+    /// How long a lot should last.
+    pub(crate) const LOT_LASTS_MS: u64 = 2 * HOUR_MS;
+    /// Largest lot.
+    pub(crate) const LARGEST_LOT: u32 = 1 << 20;
+
+    /// Price factor within a taste, in thousandths; lognormal (median, deviation, cap). The cheapest is about an eighth
+    /// of the median.
+    pub(crate) const PRICE: (f64, f64, f64) = (1_000.0, 0.6, 8_000.0);
+    /// Price after a change, in percent of the list price. Not of the price before, so that prices do not drift.
+    pub(crate) const CHANGED_PRICE: (u64, u64) = (80, 120);
+    /// Discount while a product is on show, in percent.
+    pub(crate) const FLASH_DISCOUNT: (u64, u64) = (10, 40);
+
+    /// A product is sold by the host of a room of its taste; else by a shop of its taste.
+    pub(crate) const SOLD_BY_HOST: Chance = Chance::of(0.6);
+    /// Products for each shop that has no room.
+    pub(crate) const PRODUCTS_PER_SHOP: u32 = 50;
+}
+
 /// Chosen: comments. `text` never changes a recommendation, so a few phrases suffice.
 pub(crate) const COMMENTS: [&str; 12] = [
     "how much is it?",

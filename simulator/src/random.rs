@@ -31,8 +31,14 @@ pub(crate) struct Random(ChaCha8Rng);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
+        Random::of_stream(seed, 0)
+    }
+
+    /// One of many independent streams of random numbers of a seed. Stream 0 is that of the events.
+    pub(crate) fn of_stream(seed: u64, stream: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&stream.to_le_bytes());
         Random(ChaCha8Rng::from_seed(bytes))
     }
 
@@ -73,9 +79,10 @@ impl Random {
     }
 }
 
-/// 32-bit hash of seed, user and salt (`SplitMix64`), for properties of users that are computed instead of stored.
-pub(crate) fn hash32(seed: u64, user: u32, salt: u64) -> u32 {
-    (mix(seed ^ spread(u64::from(user) << 8 | salt)) >> 32) as u32
+/// 32-bit hash of seed, number and salt (`SplitMix64`), for properties of users and items that are computed instead of
+/// stored. The salt is below 256; 0 and 1 are the tastes of users.
+pub(crate) fn hash32(seed: u64, number: u32, salt: u64) -> u32 {
+    (mix(seed ^ spread(u64::from(number) << 8 | salt)) >> 32) as u32
 }
 
 #[cfg(test)]
@@ -112,6 +119,15 @@ mod tests {
         let mut random = Random::new(1);
         let draws = [random.fraction(), random.fraction(), random.fraction()];
         assert_eq!(draws, DRAWS, "{draws:#x?}");
+    }
+
+    #[test]
+    fn streams_of_a_seed_differ() {
+        let draws = |stream| {
+            let mut random = Random::of_stream(1, stream);
+            [random.fraction(), random.fraction()]
+        };
+        assert!(draws(0) == DRAWS[..2] && draws(1) != draws(0) && draws(1) != draws(2));
     }
 
     const DRAWS: [u32; 3] = [0xa0e9_5ecf, 0x61a9_4a49, 0xedd5_053e];

@@ -16,12 +16,17 @@ pub(crate) struct Room {
     pub(crate) comments: u64,
     /// Shares per thousand likes.
     pub(crate) shares: u64,
-    live_start: u64,
-    live_end: u64,
-    products: Vec<u32>,
-    on_show: usize,
+    /// Start of the stream, in ns like all times. It may lie in the future.
+    pub(crate) live_start: u64,
+    /// End of the stream.
+    pub(crate) live_end: u64,
+    /// Products of the stream, shown in turn; a product may occur more than once.
+    pub(crate) products: Vec<u32>,
+    /// Place of the product on show.
+    pub(crate) on_show: usize,
     show_start: u64,
-    show_end: u64,
+    /// End of the show; the next product follows.
+    pub(crate) show_end: u64,
 }
 
 impl Room {
@@ -62,6 +67,8 @@ pub(crate) struct Rooms {
     shares: Quantiles,
     /// Speed of the log relative to real viewers, in thousandths.
     speedup: u64,
+    /// Rooms whose stream or product on show has changed since the last [`Rooms::take_changed`], if that is recorded.
+    changed: Option<Vec<u32>>,
 }
 
 impl Rooms {
@@ -72,7 +79,7 @@ impl Rooms {
         let (median, deviation) = SHARES_PER_LIKE;
         let shares = Quantiles::lognormal(median, deviation, 1e5);
         let all = vec![Room::default(); options.rooms as usize];
-        let mut rooms = Rooms { all, grouped, groups, tastes, comments, shares, speedup };
+        let mut rooms = Rooms { all, grouped, groups, tastes, comments, shares, speedup, changed: None };
         for room in 0..options.rooms {
             rooms.init_phase(room, random);
         }
@@ -83,16 +90,29 @@ impl Rooms {
         &self.all[room as usize]
     }
 
+    /// Records from now on which rooms change.
+    pub(crate) fn record_changes(&mut self) {
+        self.changed = Some(Vec::new());
+    }
+
+    /// The next room that has changed, if changes are recorded. A room may come more than once.
+    pub(crate) fn take_changed(&mut self) -> Option<u32> {
+        self.changed.as_mut()?.pop()
+    }
+
     /// Advances the room to `now` (next product, end, next stream) and returns whether it is live.
     pub(crate) fn is_live(&mut self, room: u32, now: u64, random: &mut Random) -> bool {
         while now >= self.get(room).live_end {
             let dark = self.to_log_time(random.between(DARK_MS));
             self.go_live(room, self.get(room).live_end + dark, random);
         }
-        let speedup = self.speedup;
+        let (speedup, number) = (self.speedup, room);
         let room = &mut self.all[room as usize];
         if !room.is_live(now) {
             return false;
+        }
+        if let Some(changed) = self.changed.as_mut().filter(|_| now >= room.show_end) {
+            changed.push(number);
         }
         while now >= room.show_end {
             room.on_show = (room.on_show + 1) % room.products.len();
@@ -149,6 +169,9 @@ impl Rooms {
         let show_end = from + self.to_log_time(random.between(SHOW_MS));
         let (comments, shares) = (self.comments.draw(random), self.shares.draw(random));
         let tastes = self.tastes;
+        if let Some(changed) = &mut self.changed {
+            changed.push(room);
+        }
         let room = &mut self.all[room as usize];
         room.products.clear();
         room.products.extend(
@@ -162,7 +185,8 @@ impl Rooms {
         (room.on_show, room.show_start, room.show_end) = (0, from, show_end);
     }
 
-    fn to_log_time(&self, ms: u64) -> u64 {
+    /// Nanoseconds of the log that pass while this many milliseconds pass for viewers and hosts at real pace.
+    pub(crate) fn to_log_time(&self, ms: u64) -> u64 {
         nanos(ms, self.speedup)
     }
 }

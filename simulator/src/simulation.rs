@@ -127,6 +127,19 @@ impl Simulation {
         self.tastes
     }
 
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    pub(crate) fn rooms_mut(&mut self) -> &mut Rooms {
+        &mut self.rooms
+    }
+
+    /// Time of the next event in nanoseconds.
+    pub(crate) fn next_time(&self) -> u64 {
+        self.schedule.peek().map_or(u64::MAX, |Reverse((time, _))| *time)
+    }
+
     /// The next event. The simulation never ends.
     pub(crate) fn next_event(&mut self) -> NumberedEvent {
         let mut first = self.schedule.peek_mut().expect("at least one session, and none is removed");
