@@ -48,7 +48,7 @@ pub use self::progress::{Progress, Show};
 pub(crate) use self::progress::{grouped, timestamp};
 pub(crate) use self::reader::{latest, rejected};
 pub use self::running::Running;
-pub use self::simulated::Simulated;
+pub use self::simulated::{Simulated, SimulatedCatalogue};
 pub use self::snapshot::{Interval, report_passed_over};
 pub use self::start::start;
 pub use self::summary::Summary;

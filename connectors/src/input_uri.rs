@@ -39,10 +39,6 @@ impl InputUri {
 
     /// The options of this input of catalogue records, on top of those of all such inputs.
     pub fn catalogue_options(&self, defaults: &InputOptions) -> Result<InputOptions, OpenError> {
-        if let Uri::Generate(_) = self.uri {
-            let what = "generated events are no catalogue: name a file or a topic".into();
-            return Err(OpenError::Option { input: self.uri.to_string(), what });
-        }
         self.options_by(defaults, InputOptions::set_of_catalogue)
     }
 

@@ -1,18 +1,20 @@
 //! `deltarec demo`: recommends on simulated events and prints the events and list changes of a few viewers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
-use connectors::{Batch, Polled, RawEvent, Sink, SinkError, Source, SourceError, SourcePosition};
-use schema::{Change, ListKey};
+use connectors::{
+    Batch, CatalogueRecord, Polled, RawEvent, RawItem, Sink, SinkError, Source, SourceError, SourcePosition,
+};
+use schema::{Change, FieldValue, ItemField, ListKey, Statement};
 use simulator::Options;
 
 use crate::commands::files::is_closed;
-use crate::commands::simulation::generator;
+use crate::commands::simulation::{catalogue_generator, generator};
 use crate::config::Config;
-use crate::engine::{Input, Job, Simulated, grouped, run, timestamp};
+use crate::engine::{Input, Job, Simulated, SimulatedCatalogue, grouped, run, timestamp};
 use crate::failure::Failure;
 use crate::stdio::check_stdout;
 use crate::stop::Stop;
@@ -58,10 +60,12 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         seed: args.seed,
         ..Options::default()
     };
+    let catalogue = catalogue_generator(options.clone()).map_err(Failure::Usage)?;
     let generator = generator(options).map_err(Failure::Usage)?;
     let tracker = Arc::new(Tracker { limit: args.viewers, from: args.events / WARM_UP, state: Mutex::default() });
     let introduction = format!(
         "{} simulated events of live commerce: 5,000 viewers, 2,000 products, 20 rooms (seed {}).\n\
+         Hosts go live and off air, products sell out and come back: only what can be had is recommended.\n\
          After a quarter of the events, {} viewers are followed: their events and the changes of their recommendations\n\
          (+ entered, - left, = the whole list, best first).\n",
         grouped(args.events),
@@ -72,12 +76,14 @@ pub fn main(args: &DemoArgs, stop: Stop) -> Result<(), Failure> {
         return Ok(());
     }
     let source = Box::new(TrackedSource { inner: Simulated::new(generator), tracker: Arc::clone(&tracker) });
+    let catalogue = TrackedCatalogue { inner: SimulatedCatalogue::new(catalogue), tracker: Arc::clone(&tracker) };
+    let catalogue = vec![Input { source: Box::new(catalogue) as Box<dyn Source<CatalogueRecord>>, waits: false }];
     let job = Job::new(config, vec![Input { source, waits: false }], Box::new(TrackedSink(tracker)));
-    let (summary, result) = run(Job { workers: usize::from(args.workers), stop, ..job });
+    let (summary, result) = run(Job { catalogue, workers: usize::from(args.workers), stop, ..job });
     result?;
     let closing = format!(
-        "\n{summary}\n\nNext: deltarec generate --events 100000 --output events.jsonl.gz\n      \
-         deltarec run --input events.jsonl.gz --output changes.jsonl"
+        "\n{summary}\n\nNext: deltarec generate --events 100000 --output events.jsonl.gz --catalogue shop.jsonl.gz\n      \
+         deltarec run --input events.jsonl.gz --catalogue shop.jsonl.gz --output changes.jsonl"
     );
     is_closed(print(&closing)).map(drop)
 }
@@ -97,6 +103,8 @@ struct TrackerState {
     events: u64,
     events_by_user: HashMap<String, u32>,
     followed: HashMap<String, FollowedViewer>,
+    /// Why items may not be recommended, by the time from which that holds; `None`: they may.
+    losses: HashMap<String, BTreeMap<u64, Option<&'static str>>>,
 }
 
 #[derive(Default)]
@@ -130,17 +138,35 @@ impl Tracker {
         }
     }
 
+    fn observe_item(&self, record: RawItem<'_>) {
+        let lost = match record.statement {
+            Statement::Deleted => Some("deleted"),
+            Statement::Fields(fields) => {
+                let stated = fields.iter().find(|(field, _)| *field == ItemField::Availability);
+                let Some((_, Some(FieldValue::Availability(availability)))) = stated else { return };
+                (!availability.allows()).then(|| availability.word())
+            }
+        };
+        self.state().losses.entry(record.item.to_owned()).or_default().insert(record.ts, lost);
+    }
+
     /// The text for a change that follows events of a followed viewer, with the number of changes caused by others.
     fn describe(&self, change: &Change) -> Option<String> {
         let ListKey::User(user) = &change.key else { return None };
         let mut state = self.state();
-        let viewer = state.followed.get_mut(user)?;
+        let TrackerState { followed, losses, .. } = &mut *state;
+        let viewer = followed.get_mut(user)?;
         if viewer.printed == MAX_CHANGES || change.at < viewer.since {
             return None;
         }
         let later = viewer.events.split_off(viewer.events.partition_point(|(ts, _)| *ts <= change.at));
         let events = std::mem::replace(&mut viewer.events, later);
-        let events: Vec<String> = events.into_iter().map(|(_, event)| event).collect();
+        let mut events: Vec<String> = events.into_iter().map(|(_, event)| event).collect();
+        let lost = |item: &String| {
+            let why = losses.get(item)?.range(..=change.at).next_back()?.1.as_ref()?;
+            Some(format!("({item} is {})", why.replace('_', " ")))
+        };
+        events.extend(change.left.iter().filter_map(lost));
         if events.is_empty() && !change.items.is_empty() {
             viewer.other_changes += 1;
             return None;
@@ -187,6 +213,31 @@ impl Source for TrackedSource {
     }
 
     fn position(&self, batch: &Batch, next: usize) -> SourcePosition {
+        self.inner.position(batch, next)
+    }
+}
+
+/// The same for the catalogue.
+struct TrackedCatalogue {
+    inner: SimulatedCatalogue,
+    tracker: Arc<Tracker>,
+}
+
+impl Source<CatalogueRecord> for TrackedCatalogue {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn poll(&mut self, into: &mut Batch<CatalogueRecord>) -> Result<Polled, SourceError> {
+        let start = into.len();
+        let polled = self.inner.poll(into)?;
+        for record in (start..into.len()).filter_map(|at| into.get(at)) {
+            self.tracker.observe_item(record);
+        }
+        Ok(polled)
+    }
+
+    fn position(&self, batch: &Batch<CatalogueRecord>, next: usize) -> SourcePosition {
         self.inner.position(batch, next)
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use simulator::{Generator, Options, OptionsError};
+use simulator::{CatalogueGenerator, Generator, Options, OptionsError};
 
 /// Heading of the simulation's flags in `--help`. Named per flag: a heading of the whole struct would also cover the flags
 /// of the command after it.
@@ -75,6 +75,10 @@ pub(crate) fn options(text: &str) -> anyhow::Result<Options> {
 
 pub(crate) fn generator(options: Options) -> anyhow::Result<Generator> {
     Generator::new(options).map_err(|errors| joined(&errors))
+}
+
+pub(crate) fn catalogue_generator(options: Options) -> anyhow::Result<CatalogueGenerator> {
+    CatalogueGenerator::new(options).map_err(|errors| joined(&errors))
 }
 
 fn joined(errors: &[OptionsError]) -> anyhow::Error {

@@ -1,10 +1,10 @@
-//! Simulated events as an input.
+//! Simulated events, and the catalogue of the simulated shop, as inputs.
 
-use connectors::{Batch, Polled, RawEvent, Source, SourceError, SourcePosition};
+use connectors::{Batch, CatalogueRecord, Polled, RawEvent, RawItem, Source, SourceError, SourcePosition};
 use schema::Position;
-use simulator::{EventRef, Generator};
+use simulator::{CatalogueGenerator, EventRef, Generator};
 
-/// Events per [`Source::poll`].
+/// Records per [`Source::poll`].
 const BATCH: u64 = 4_096;
 
 /// A [`Generator`] as a [`Source`]. Line and byte of a position are the number of events before it.
@@ -50,14 +50,64 @@ impl Source for Simulated {
     fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
         match position {
             SourcePosition::Line { line, .. } if self.generator.skip_to(*line) => Ok(()),
-            _ => Err(SourceError {
-                source_name: self.name.clone(),
-                position: Some(self.end()),
-                what: format!("cannot resume at {position:?}"),
-                advice: "resume with the options of the earlier run, before the first poll".into(),
-                cause: None,
-            }),
+            _ => Err(cannot_resume(&self.name, self.end(), position)),
         }
+    }
+}
+
+/// A [`CatalogueGenerator`] as a [`Source`]. Line and byte of a position are the number of records before it.
+pub struct SimulatedCatalogue {
+    name: String,
+    generator: CatalogueGenerator,
+}
+
+impl SimulatedCatalogue {
+    /// A source that continues `generator`.
+    pub fn new(generator: CatalogueGenerator) -> Self {
+        SimulatedCatalogue { name: generator.options().to_string(), generator }
+    }
+
+    fn end(&self) -> Position {
+        let generated = self.generator.generated();
+        Position::Line { line: generated, byte: generated }
+    }
+}
+
+impl Source<CatalogueRecord> for SimulatedCatalogue {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn poll(&mut self, into: &mut Batch<CatalogueRecord>) -> Result<Polled, SourceError> {
+        for _ in 0..BATCH {
+            let position = self.end();
+            let Some(record) = self.generator.next() else { return Ok(Polled::Finished) };
+            let (item, ts, statement) = (record.item.as_str(), record.ts, &record.statement);
+            into.push(RawItem { item, ts, statement, position, stamped: None });
+        }
+        Ok(Polled::Ready)
+    }
+
+    fn position(&self, batch: &Batch<CatalogueRecord>, next: usize) -> SourcePosition {
+        SourcePosition::of_record(batch, next, self.end())
+    }
+
+    /// Simulates all records before the position again.
+    fn resume_at(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
+        match position {
+            SourcePosition::Line { line, .. } if self.generator.skip_to(*line) => Ok(()),
+            _ => Err(cannot_resume(&self.name, self.end(), position)),
+        }
+    }
+}
+
+fn cannot_resume(name: &str, end: Position, position: &SourcePosition) -> SourceError {
+    SourceError {
+        source_name: name.to_owned(),
+        position: Some(end),
+        what: format!("cannot resume at {position:?}"),
+        advice: "resume with the options of the earlier run, before the first poll".into(),
+        cause: None,
     }
 }
 

@@ -302,6 +302,29 @@ fn nothing_is_written_into_the_folder_of_the_state() {
     dir.run("--input in.jsonl --output state.jsonl --state state").assert_success();
 }
 
+#[test]
+fn the_catalogue_of_a_simulation_is_written_beside_its_events() {
+    let dir = dir();
+    let simulation = ["generate", "events=3000,users=500,items=300,rooms=10,rate=50"];
+    let with = |args: &[&str]| dir.deltarec(&[&simulation[..], args].concat());
+    let events = with(&[]).assert_success().stdout;
+    let piped = with(&["--catalogue", "catalogue.jsonl.gz"]).assert_success().stdout;
+    assert!(piped == events, "the events are the same with and without a catalogue");
+    let catalogue = with(&["--output", "events.jsonl", "--catalogue", "-"]).assert_success().stdout;
+    assert!(dir.read("events.jsonl") == events);
+    assert!(gunzip(&fs::read(dir.path("catalogue.jsonl.gz")).unwrap()) == catalogue.as_bytes());
+    let records: Vec<serde_json::Value> = catalogue.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert!(records.iter().all(|record| record["ts"].as_u64() <= last["ts"].as_u64()));
+    let first = records.iter().find(|record| record["item"] == "p0").unwrap();
+    assert!(first["price"].as_str().is_some_and(|price| price.contains('.')) && first["tags"].is_array(), "{first}");
+
+    dir.write("catalogue.jsonl", OLD);
+    with(&["--output", "catalogue.jsonl", "--catalogue", "./catalogue.jsonl"]).assert_failure(2, &["are both"]);
+    with(&["--catalogue", "-"]).assert_failure(2, &["--catalogue and --output are both"]);
+    assert_eq!(dir.read("catalogue.jsonl"), OLD);
+}
+
 /// On a file system that is sensitive to case.
 #[test]
 fn names_that_differ_in_case_are_different_outputs() {
@@ -318,6 +341,7 @@ fn a_mistaken_output_is_told_what_outputs_are() {
             vec!["run", "--input", "in.jsonl", "--output", output],
             vec!["run", "--input", "in.jsonl", "--output", "other.jsonl", "--rejects", output],
             vec!["generate", "--events", "5", "--output", output],
+            vec!["generate", "--events", "5", "--output", "other.jsonl", "--catalogue", output],
             vec!["snapshot", "export", "--state", "state", "--output", output],
         ];
         for args in runs {

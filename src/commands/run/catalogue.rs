@@ -8,15 +8,16 @@ use connectors::{CatalogueRecord, InputOptions, InputUri, ItemColumns, OpenError
 use schema::{MAX_TS, shown};
 
 use super::Failure;
+use crate::commands::simulation;
 use crate::config::Config;
-use crate::engine::{Clock, Input};
+use crate::engine::{Clock, Input, SimulatedCatalogue};
 use crate::stdio::check_stdin;
 
 /// Arguments for the catalogue of a run.
 #[derive(Debug, Args)]
 pub(crate) struct CatalogueArgs {
-    /// Input of the catalogue: what items are and when they may be recommended. Files, stdin or topics as for --input, with
-    /// options after `?`; may be repeated. With a catalogue, only its items are recommended (docs/catalogue.md)
+    /// Input of the catalogue: what items are and when they may be recommended. Files, stdin, topics or generate:[OPTIONS] as
+    /// for --input, with options after `?`; may be repeated. With a catalogue, only its items are recommended (docs/catalogue.md)
     #[arg(long, value_name = "URI[?OPTIONS]", allow_hyphen_values = true)]
     catalogue: Vec<String>,
     /// Names of the columns or fields of the catalogue; after the name of ts, from or until a format, as in --columns
@@ -66,7 +67,12 @@ impl CatalogueArgs {
 fn open(uri: &Uri, options: InputOptions, clock: Clock) -> Result<Input<CatalogueRecord>, Failure> {
     let metadata = match uri {
         Uri::File { path, .. } => std::fs::metadata(path).ok(),
-        _ => None,
+        Uri::Generate(text) => {
+            let generator = simulation::options(text).and_then(simulation::catalogue_generator);
+            let source = SimulatedCatalogue::new(generator.map_err(Failure::Usage)?);
+            return Ok(Input { source: Box::new(source), waits: false });
+        }
+        Uri::Stdio | Uri::Kafka(_) => None,
     };
     let changed = metadata.as_ref().and_then(|metadata| metadata.modified().ok()).unwrap_or(UNIX_EPOCH);
     let default_ts = match clock {

@@ -156,7 +156,8 @@ impl Endpoints {
         for catalogue in &self.catalogue {
             let place = Place::of_input(catalogue);
             ensure!(
-                !self.inputs.iter().any(|input| place.is_same(&Place::of_input(input))),
+                matches!(catalogue, Uri::Generate(_))
+                    || !self.inputs.iter().any(|input| place.is_same(&Place::of_input(input))),
                 "--catalogue {catalogue} is also an --input: events and catalogue records come from different places"
             );
         }
