@@ -71,7 +71,8 @@ impl InputOptions {
         Ok(())
     }
 
-    /// The same for an input of catalogue records: `columns` and the names of their fields are those of [`ItemColumns`].
+    /// The same for an input of catalogue records: `columns` and the names of their fields are those of
+    /// [`ItemColumns`].
     pub fn set_of_catalogue(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "columns" => self.item_columns.update(value).map_err(|error| error.to_string())?,

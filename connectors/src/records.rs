@@ -74,8 +74,8 @@ pub trait Mapping<R: Record>: Send + Sized + 'static {
     /// Buffers for text that does not occur in the input, such as the decimal text of a number.
     type Scratch: Default + Send + 'static;
 
-    /// Whether the contents of arrays and objects are read, and null differs from an absent value. Formats then keep both,
-    /// which costs time.
+    /// Whether the contents of arrays and objects are read, and null differs from an absent value. Formats then keep
+    /// both, which costs time.
     const WHOLE_VALUES: bool = false;
 
     /// Maximum number of columns read from one record.

@@ -12,8 +12,8 @@ pub(crate) const FEW_COLUMNS: usize = 16;
 pub(crate) fn with_values<'a, T>(columns: usize, use_values: impl FnOnce(&mut [Value<'a>]) -> T) -> T {
     match columns {
         // Most records. To fill and drop the others would take longer than to read a short field.
-        ..=8 => use_values(&mut <[Value<'a>; 8]>::default()),
-        ..=FEW_COLUMNS => use_values(&mut <[Value<'a>; FEW_COLUMNS]>::default()),
+        0..=8 => use_values(&mut <[Value<'a>; 8]>::default()),
+        9..=FEW_COLUMNS => use_values(&mut <[Value<'a>; FEW_COLUMNS]>::default()),
         _ => use_values(&mut vec![Value::Absent; columns]),
     }
 }

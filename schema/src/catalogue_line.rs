@@ -123,27 +123,27 @@ mod tests {
         FieldValue::set(texts.iter().map(|text| (*text).to_owned()))
     }
 
-    fn text(text: &str) -> Option<FieldValue> {
-        Some(FieldValue::Text(text.into()))
+    fn text(text: &str) -> FieldValue {
+        FieldValue::Text(text.into())
     }
 
     #[test]
     fn every_field_has_its_wire_form() {
         let statement = Statement::Fields(vec![
-            (ItemField::Kind, text("product")),
-            (ItemField::Group, text("g")),
-            (ItemField::Title, text("a \"b\"")),
+            (ItemField::Kind, Some(text("product"))),
+            (ItemField::Group, Some(text("g"))),
+            (ItemField::Title, Some(text("a \"b\""))),
             (ItemField::Category, set(&["A > B", "C"])),
-            (ItemField::Host, text("host1")),
+            (ItemField::Host, Some(text("host1"))),
             (ItemField::Brand, None),
             (ItemField::Room, set(&["room2", "room1"])),
             (ItemField::Price, Some(FieldValue::Number(590_000))),
-            (ItemField::Currency, text("CNY")),
+            (ItemField::Currency, Some(text("CNY"))),
             (ItemField::Availability, Some(FieldValue::Availability(Availability::PreOrder))),
             (ItemField::From, Some(FieldValue::Number(7))),
             (ItemField::Until, None),
-            (ItemField::Image, text("https://example.org/a.png")),
-            (ItemField::Url, text("https://example.org/a")),
+            (ItemField::Image, Some(text("https://example.org/a.png"))),
+            (ItemField::Url, Some(text("https://example.org/a"))),
             (ItemField::Tags(0), set(&["y", "x"])),
         ]);
         assert_eq!(

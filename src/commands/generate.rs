@@ -46,12 +46,12 @@ pub fn main(args: &GenerateArgs, stop: &Stop) -> Result<(), Failure> {
     let events = generator(options.clone()).map_err(Failure::Usage)?;
     let output = output_uri(&args.output)?;
     let catalogue = args.catalogue.as_deref().map(output_uri).transpose()?;
-    if let Some(catalogue) = &catalogue {
-        if Place::of_output(catalogue).is_same(&Place::of_output(&output)) {
-            return Err(Failure::Usage(anyhow::anyhow!(
-                "--catalogue and --output are both {output}: name another file for one of them"
-            )));
-        }
+    if let Some(catalogue) = &catalogue
+        && Place::of_output(catalogue).is_same(&Place::of_output(&output))
+    {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "--catalogue and --output are both {output}: name another file for one of them"
+        )));
     }
     // Both are opened first, so that a mistake in either shows before anything is written.
     let catalogue = catalogue.map(|uri| open_output(&uri)).transpose()?;

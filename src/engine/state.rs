@@ -77,12 +77,12 @@ pub(crate) struct Prepared {
 
 /// Finds the snapshot to resume from, checks it against the configuration, and seeks the inputs.
 pub(crate) fn prepare(
-    run: StatefulRun<'_>,
+    run: &StatefulRun<'_>,
     store: Store,
     inputs: &mut [Input],
     catalogue: &mut [Input<CatalogueRecord>],
 ) -> Result<Prepared, Failure> {
-    let StatefulRun { config, named, defaults, ref records, ids, clock, rebuild, .. } = run;
+    let &StatefulRun { config, named, defaults, ref records, ids, clock, rebuild, .. } = run;
     let found = store.newest_accepted(check_positions)?;
     report_passed_over(&found);
     // `next` is above everything that there is or was.
@@ -102,7 +102,7 @@ pub(crate) fn prepare(
     if let Some(manifest) = &manifest {
         compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
         seek(manifest, named, defaults, &names, inputs)?;
-        seek_catalogue(manifest, &run, catalogue)?;
+        seek_catalogue(manifest, run, catalogue)?;
     }
     let settings = SnapshotSettings {
         newest: found.next - 1,

@@ -15,18 +15,22 @@ use crate::support::oracle::catalogue::{
 use crate::support::oracle::trending::{self, Trending};
 use crate::support::oracle::{OracleEvent, Params, World, history, lists, pools, similar_items};
 
+#[expect(clippy::unnecessary_wraps, reason = "a field is stated with a value or with none")]
 pub(super) fn text(text: &str) -> Option<OracleValue> {
     Some(OracleValue::Text(text.to_owned()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a field is stated with a value or with none")]
 fn set(elements: &[&str]) -> Option<OracleValue> {
     Some(OracleValue::Set(elements.iter().map(|element| (*element).to_owned()).collect()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a field is stated with a value or with none")]
 pub(super) fn number(number: u64) -> Option<OracleValue> {
     Some(OracleValue::Number(number))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a field is stated with a value or with none")]
 pub(super) fn word(word: &str) -> Option<OracleValue> {
     Some(OracleValue::Availability(word.to_owned()))
 }
@@ -293,7 +297,7 @@ fn only_eligible_items_are_kept_as_similar() {
 }
 
 /// bob's list or pool at 100.
-fn of_bob(of: BTreeMap<String, Vec<(String, i64)>>) -> Vec<String> {
+fn of_bob(of: &BTreeMap<String, Vec<(String, i64)>>) -> Vec<String> {
     names(of.get("bob").map_or(&[], Vec::as_slice)).into_iter().map(str::to_owned).collect()
 }
 
@@ -303,19 +307,19 @@ fn lists_have_eligible_items_only_and_pools_twice_as_many() {
     let records = ["p2", "p3", "p4"].map(|item| listed(item, 0));
     let events = pairs_with_p1();
     let world = |records| World { events: &events, records, ended: false };
-    assert_eq!(of_bob(lists(world(&records), &params, 100)), ["p3"]);
-    assert_eq!(of_bob(pools(world(&records), &params, 100)), ["p3", "p2"]);
+    assert_eq!(of_bob(&lists(world(&records), &params, 100)), ["p3"]);
+    assert_eq!(of_bob(&pools(world(&records), &params, 100)), ["p3", "p2"]);
     let records = [&records[..], &[deleted("p3", 101)]].concat();
-    assert_eq!(of_bob(pools(world(&records), &params, 100)), ["p3", "p2"]);
-    assert_eq!(of_bob(lists(world(&records), &params, 101)), ["p2"]);
-    assert_eq!(of_bob(pools(world(&records), &params, 101)), ["p2", "p4"]);
+    assert_eq!(of_bob(&pools(world(&records), &params, 100)), ["p3", "p2"]);
+    assert_eq!(of_bob(&lists(world(&records), &params, 101)), ["p2"]);
+    assert_eq!(of_bob(&pools(world(&records), &params, 101)), ["p2", "p4"]);
     // Without a record nothing is eligible, unless unknown items are.
     assert!(pools(world(&[]), &params, 100).is_empty());
     let unknown = Params { k: 1, ..unknown_is_eligible() };
-    assert_eq!(of_bob(pools(world(&[]), &unknown, 100)), ["p3", "p2"]);
-    assert_eq!(of_bob(pools(world(&records[3..]), &unknown, 101)), ["p2", "p4"]);
+    assert_eq!(of_bob(&pools(world(&[]), &unknown, 100)), ["p3", "p2"]);
+    assert_eq!(of_bob(&pools(world(&records[3..]), &unknown, 101)), ["p2", "p4"]);
     // Events alone are a world without a catalogue.
-    assert_eq!(of_bob(pools(&events, &Params { k: 1, ..without_expiry() }, 100)), ["p3", "p2"]);
+    assert_eq!(of_bob(&pools(&events, &Params { k: 1, ..without_expiry() }, 100)), ["p3", "p2"]);
 }
 
 #[test]
@@ -324,7 +328,7 @@ fn the_source_users_has_eligible_items_only() {
     let mut events = ann_and_bob();
     events.push(ev("ann", "p3", 1, 2_500));
     let of =
-        |records: &[OracleItemRecord]| of_bob(lists(World { events: &events, records, ended: false }, &params, 3_000));
+        |records: &[OracleItemRecord]| of_bob(&lists(World { events: &events, records, ended: false }, &params, 3_000));
     // ann is similar to bob; her p2 has the level 3.
     assert_eq!(of(&[listed("p2", 0), listed("p3", 0)]), ["p2", "p3"]);
     assert_eq!(of(&[listed("p2", 0), listed("p3", 0), deleted("p2", 10)]), ["p3"]);

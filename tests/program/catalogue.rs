@@ -254,7 +254,8 @@ fn bad_records_are_counted_by_reason_and_kept_with_their_place() {
         (format!(r#"{{"item":"p1","title":"{}"}}"#, "x".repeat(5_000)), "long_text:title"),
         ("{".to_owned(), "malformed"),
     ];
-    dir.write("shop.jsonl", bad.iter().map(|(line, _)| format!("{line}\n")).collect::<String>());
+    let lines: Vec<&str> = bad.iter().map(|(line, _)| line.as_str()).collect();
+    dir.write("shop.jsonl", lines.join("\n"));
     let done = dir
         .run("--input events.jsonl --catalogue shop.jsonl --output out.jsonl --rejects rejects.jsonl")
         .assert_success();

@@ -331,7 +331,7 @@ fn every_flag_of_generate_and_bench_is_under_its_heading() {
     let simulation = "users items rooms rate seed start";
     let all = format!("events {simulation}");
     let cases = [
-        ("generate", "output", all.as_str()),
+        ("generate", "output catalogue", all.as_str()),
         (
             "bench latency",
             "preload rates seconds interactions snapshots audience workers picture config set json",
@@ -340,6 +340,7 @@ fn every_flag_of_generate_and_bench_is_under_its_heading() {
         ("bench batches", "preload events seconds audience workers config set json", simulation),
         ("bench throughput", "batch audience workers processes config set json", &all),
         ("bench growth", "scale events workers config set json", "rooms rate seed start"),
+        ("bench toggles", "preload hottest together seconds audience workers config set json", simulation),
         ("bench recovery", "interactions codec audience workers config set json", simulation),
         #[cfg(feature = "kafka")]
         ("bench kafka", "broker rates seconds warm-up audience preload replay workers config set json", simulation),

@@ -49,8 +49,8 @@ struct SlowSink<D> {
 }
 
 impl<D> SlowSink<D> {
-    fn new(chunks: &Chunks<D>) -> Box<Self> {
-        Box::new(SlowSink { chunks: Arc::clone(chunks), asked: Cell::new(0) })
+    fn new(chunks: &Chunks<D>) -> Self {
+        SlowSink { chunks: Arc::clone(chunks), asked: Cell::new(0) }
     }
 }
 
@@ -92,8 +92,9 @@ pub(crate) fn run(
     timely::execute(timely::Config::process(workers), move |worker| {
         let (collected, chunks, records) = (Arc::clone(&all_changes), &all_chunks, &all_records);
         let sinks = SnapshotSinks {
-            interactions: Some(SlowSink::new(chunks)),
-            catalogue: (worker.index() == 0).then(|| SlowSink::new(records) as Box<dyn SnapshotSink<ItemRecord>>),
+            interactions: Some(Box::new(SlowSink::new(chunks))),
+            catalogue: (worker.index() == 0)
+                .then(|| Box::new(SlowSink::new(records)) as Box<dyn SnapshotSink<ItemRecord>>),
         };
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, &config, resume.is_some());

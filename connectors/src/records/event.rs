@@ -116,8 +116,9 @@ pub struct Scratch {
 impl Mapping<Event> for EventMapping {
     type Scratch = Scratch;
 
-    const COLUMNS_ADVICE: &str = "name the columns with --columns user=user_id,item=item_id,action=behavior,ts=timestamp:s, and \
-                                  use --action if all rows have the same action and no column for it";
+    const COLUMNS_ADVICE: &str = "name the columns with --columns \
+                                  user=user_id,item=item_id,action=behavior,ts=timestamp:s, and use --action if all \
+                                  rows have the same action and no column for it";
 
     fn new(options: &InputOptions, source_name: &str, layout: Layout<'_>) -> Result<Self, OpenError> {
         let header = layout.header();

@@ -67,9 +67,9 @@ impl Record for CatalogueRecord {
 
 /// Maps values to a catalogue record.
 ///
-/// Values are checked in the order item, `ts`, `deleted`, the fields in the order of [`ItemField::ALL`], `tags`, the columns of
-/// tag groups, then the filters in their order, and the first error is the reason. Of a deletion nothing after `deleted` is
-/// checked: it states nothing else.
+/// Values are checked in the order item, `ts`, `deleted`, the fields in the order of [`ItemField::ALL`], `tags`, the
+/// columns of tag groups, then the filters in their order, and the first error is the reason. Of a deletion nothing after
+/// `deleted` is checked: it states nothing else.
 pub struct ItemMapping {
     reader: ValueReader,
     item: usize,
@@ -316,7 +316,7 @@ mod tests {
 
     const POSITION: Position = Position::Offset { partition: 0, offset: 7 };
 
-    /// Item, time and whether it is deleted, of a record of a topic with a timestamp of 70, or the code of its rejection.
+    /// Item, time and whether it is deleted, of a record with a timestamp of 70, or the code of its rejection.
     fn read(options: &InputOptions, key: Option<&[u8]>, value: Option<&str>) -> Result<(String, u64, bool), String> {
         let mapping = mapping::<CatalogueRecord>(options, "t", Layout::Json).unwrap();
         let received = Received { position: POSITION, stamped: Some(70), key };

@@ -8,10 +8,10 @@ use super::time::TimeFormat;
 
 /// Columns of the fields of a catalogue record: `item=sku,title=name,category=product_type,ts=updated:s`.
 ///
-/// The targets are `item`, `ts`, `deleted`, `available`, the names of all [fields](ItemField), `tags`, and `tags:GROUP` for the
-/// tags of one group; the default column of a target is its own name. In CSV a column is one of the header. In JSON it is a
-/// field, and dots select fields of nested objects. For `ts`, `from` and `until` a format may follow after a colon: `ms`, `s`,
-/// `us`, `ns`, `iso` or a strftime pattern. Without one they are integers of milliseconds or ISO 8601.
+/// The targets are `item`, `ts`, `deleted`, `available`, the names of all [fields](ItemField), `tags`, and `tags:GROUP`
+/// for the tags of one group; the default column of a target is its own name. In CSV a column is one of the header. In
+/// JSON it is a field, and dots select fields of nested objects. For `ts`, `from` and `until` a format may follow after a
+/// colon: `ms`, `s`, `us`, `ns`, `iso` or a strftime pattern. Without one they are integers of milliseconds or ISO 8601.
 ///
 /// ```
 /// use connectors::ItemColumns;

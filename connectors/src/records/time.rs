@@ -20,7 +20,7 @@ pub(crate) enum TimeFormat {
     Nanos,
     /// ISO 8601 or RFC 3339; UTC if there is no offset.
     Iso,
-    /// An integer of milliseconds, or as [`TimeFormat::Iso`]. In a format with types the latter is text, the former is not.
+    /// An integer of milliseconds, or as [`TimeFormat::Iso`]. Where values have types, only the latter is text.
     MillisOrIso,
     /// A strftime pattern; UTC if it has no offset.
     Pattern(String),

@@ -105,6 +105,7 @@ fn code(members: &str) -> String {
     reason(members).code()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a statement has a value or none")]
 fn text(text: &str) -> Option<FieldValue> {
     Some(FieldValue::Text(text.into()))
 }
@@ -113,10 +114,12 @@ fn set(texts: &[&str]) -> Option<FieldValue> {
     FieldValue::set(texts.iter().map(|text| (*text).to_owned()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a statement has a value or none")]
 fn number(number: u64) -> Option<FieldValue> {
     Some(FieldValue::Number(number))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a statement has a value or none")]
 fn available(availability: Availability) -> Option<FieldValue> {
     Some(FieldValue::Availability(availability))
 }
@@ -125,7 +128,8 @@ fn available(availability: Availability) -> Option<FieldValue> {
 fn reads_every_field_in_its_order() {
     let line = r#"{"item":77,"ts":1763900000000,"url":"https://x/p","image":"i.jpg","until":1763900000000,
         "from":"2025-11-23T12:00:00+00:00","availability":"https://schema.org/PreOrder","currency":"cny","price":59.9,
-        "room":["r2","r1","r2"],"brand":"B","host":"H","category":"Beauty>Face","title":"T \u54c1","group":"g","kind":"room",
+        "room":["r2","r1","r2"],"brand":"B","host":"H","category":"Beauty>Face","title":"T \u54c1",
+        "group":"g","kind":"room",
         "tags":{"size":["M","S"],"default":"new","colour":null},"other":{"deep":[1]}}"#;
     let outcome = json(line.replace('\n', " "));
     assert_eq!((outcome.records[0].item.as_str(), outcome.records[0].ts), ("77", 1_763_900_000_000));

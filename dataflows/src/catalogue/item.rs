@@ -135,7 +135,9 @@ mod tests {
 
     fn item(statements: &[(u64, Statement)]) -> Item {
         let mut item = Item::default();
-        statements.iter().for_each(|(ts, statement)| item.apply(*ts, statement.clone()));
+        for (ts, statement) in statements {
+            item.apply(*ts, statement.clone());
+        }
         item.fields.sort_by_key(|state| state.field);
         item
     }

@@ -132,7 +132,9 @@ impl Items {
         while let Some(first) = self.held.first_entry().filter(|first| *first.key() <= now) {
             due.extend(first.remove());
         }
-        due.iter().for_each(|record| self.release(record.item));
+        for record in &due {
+            self.release(record.item);
+        }
         for record in arrived {
             if record.ts > now {
                 snapshots.mark_changed(record.item, time);

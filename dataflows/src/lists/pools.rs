@@ -119,5 +119,5 @@ impl Pools {
 
 fn bits(items: impl Iterator<Item = ItemId>) -> Bits {
     // The lowest bits of an id choose the worker.
-    items.fold(0, |bits, item| bits | 1 << (item >> 32) % u64::from(Bits::BITS))
+    items.fold(0, |bits, item| bits | 1 << ((item >> 32) % u64::from(Bits::BITS)))
 }

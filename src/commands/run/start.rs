@@ -116,7 +116,7 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
             clock,
             rebuild,
         };
-        state::prepare(run, store, &mut inputs, &mut catalogue)
+        state::prepare(&run, store, &mut inputs, &mut catalogue)
     });
     let stateful = stateful.transpose()?;
 

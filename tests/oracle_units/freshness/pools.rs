@@ -1,6 +1,8 @@
 //! Pools, and standing lists that lose an item. bob's boundaries are 2700, 9100 and 15500. At 100 he has p3, p2 and p4, in
 //! this order.
 
+use std::slice::from_ref;
+
 use super::super::catalogue::{available, deleted, listed, number, record, text, with_a_catalogue};
 use super::super::{names, pairs_with_p1};
 use super::*;
@@ -125,7 +127,7 @@ fn as_many_as_the_list_are_no_short_pool() {
 fn what_becomes_eligible_competes_at_the_next_evaluation() {
     let (out, back) = (available("p3", 200, "sold_out"), available("p3", 201, "in_stock"));
     let lost = (200, &["p2"][..]);
-    let ticks = |more: &[CoalescedTick]| [&[stated(200, &[out.clone()]), stated(201, &[back.clone()])], more].concat();
+    let ticks = |more: &[CoalescedTick]| [&[stated(200, from_ref(&out)), stated(201, from_ref(&back))], more].concat();
     assert_bob(1, &ticks(&[happened(2_699, &[])]), &[lost]);
     assert_bob(1, &ticks(&[happened(2_700, &[])]), &[lost, (2_700, &["p3"])]);
     // Its own action is an evaluation.
@@ -223,7 +225,7 @@ fn the_end_takes_records_ahead_of_the_clock() {
             bob_of(&emitted).into_iter().map(|(at, list)| (at, list.join(" "))).collect::<Vec<_>>()
         };
         let first = (100, "p3 p2".to_owned());
-        assert_eq!(found(false), [first.clone()], "refresh {refresh}");
+        assert_eq!(found(false), from_ref(&first), "refresh {refresh}");
         assert_eq!(found(true), [first, (200, "p2".to_owned())], "refresh {refresh}");
     }
     // What is eligible again at the end competes, as the end is an evaluation.
@@ -268,7 +270,7 @@ fn with_a_bound_records_count_in_the_order_in_which_they_act() {
         bob_of(&emitted).into_iter().map(|(at, list)| (at, list.join(" "))).collect::<Vec<_>>()
     };
     let first = (100, "p3 p2".to_owned());
-    assert_eq!(found(&[stated(200, &[listed("p4", 200)]), happened(3_000, &[])]), [first.clone()]);
+    assert_eq!(found(&[stated(200, &[listed("p4", 200)]), happened(3_000, &[])]), from_ref(&first));
     // The deletion acts at 300, so p4 finds a place only after it.
     let ahead = [deleted("p1", 300), listed("p4", 200), listed("p4", 301)];
     let expected = [first, (2_700, "p3 p2 p4".to_owned())];

@@ -117,10 +117,10 @@ fn statements<'r>(of_item: &[&'r OracleItemRecord]) -> Vec<(u64, &'r str, &'r Op
     let deletion = latest_deletion(of_item);
     let mut statements = Vec::new();
     for record in of_item {
-        if let OracleStatement::Fields(fields) = &record.statement {
-            if deletion.is_none_or(|deletion| record.ts > deletion) {
-                statements.extend(fields.iter().map(|(field, value)| (record.ts, field.as_str(), value)));
-            }
+        if let OracleStatement::Fields(fields) = &record.statement
+            && deletion.is_none_or(|deletion| record.ts > deletion)
+        {
+            statements.extend(fields.iter().map(|(field, value)| (record.ts, field.as_str(), value)));
         }
     }
     statements

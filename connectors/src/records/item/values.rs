@@ -25,6 +25,7 @@ const DEFAULT_GROUP: &str = "default";
 const SEPARATOR: char = '|';
 
 /// What a record states by a value.
+#[derive(Clone, Copy)]
 pub(super) enum Stated<'v> {
     /// Nothing: the field is absent.
     Not,
@@ -39,7 +40,7 @@ pub(super) struct ValueReader {
     pub(super) fields: Fields,
     /// Whether values are JSON: a word for no value is text, and booleans are no text.
     is_json: bool,
-    /// Whether values are cells of CSV: several values are separated by [`SEPARATOR`], and an empty cell states nothing.
+    /// Whether values are cells of CSV: a list is separated by [`SEPARATOR`], and an empty cell states nothing.
     is_csv: bool,
     /// Whether blanks around a value in a cell are removed.
     trims: bool,
