@@ -263,7 +263,7 @@ mod tests {
             ("a.csv?columns=user=x", "`user` is not a target"),
             ("a.csv?ts=x:parsec", "parsec"),
             ("kafka://b/t?format=csv", "JSON"),
-            ("generate:events=5", "no catalogue"),
+            ("generate:events=5?item=sku", "no options"),
             ("a.dat2?header=no", "format="),
         ] {
             let error = options(text).unwrap_err();
