@@ -77,6 +77,7 @@ fn expected_after(
         items: change.items.iter().map(|(item, score)| Scored { item: id64(item), score: *score }).collect(),
         entered: ids(change.entered),
         left: ids(change.left),
+        why: Vec::new(),
         waited: None,
     });
     let mut changes: Vec<ListChange> = changes.collect();

@@ -64,6 +64,7 @@ fn change(n: usize) -> ListChange {
         items: ids(10).zip(0..).map(|(item, rank)| Scored { item, score: 10_000 - rank }).collect(),
         entered: ids(2).collect(),
         left: ids(2).map(|item| !item).collect(),
+        why: Vec::new(),
         waited: Some(500),
     }
 }

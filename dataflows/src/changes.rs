@@ -10,7 +10,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use crate::config::Emit;
 use crate::gauges::{Gauges, add};
 use crate::operators::StageBuilder;
-use crate::{Collection, Evaluation, ItemId, List, ListKey, Time, ms_of};
+use crate::{Collection, Evaluation, ItemId, List, ListKey, ListReason, Time, ms_of};
 
 /// A standing list that changed in a tick, and the difference between its items and those of the list before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct ListChange {
     pub entered: Vec<ItemId>,
     /// Items of the list before that are not in the new one, in the order of the list before.
     pub left: Vec<ItemId>,
+    /// By item of the new list: its reasons, largest first, at most [`Config::why`](crate::Config::why). Empty without reasons.
+    pub why: Vec<Vec<ListReason>>,
     /// Milliseconds that the first change has waited which this list includes and the one evaluated before did not; see
     /// [`Evaluation::waited`].
     pub waited: Option<u32>,
@@ -61,10 +63,10 @@ impl Reconcile {
 impl ListChange {
     /// `old`: the items of the list before.
     fn between(old: &[ItemId], new: Evaluation, at: u64) -> Self {
-        let Evaluation { key, list: items, waited } = new;
+        let Evaluation { key, list: items, why, waited } = new;
         let entered = items_of(&items).filter(|item| !old.contains(item)).collect();
         let left = old.iter().copied().filter(|item| items.iter().all(|scored| scored.item != *item)).collect();
-        ListChange { key, at, items, entered, left, waited }
+        ListChange { key, at, items, entered, left, why, waited }
     }
 }
 
@@ -104,7 +106,7 @@ pub fn changes<'scope>(
         updates.sort_unstable_by_key(|((key, _), _, diff)| (*key, *diff));
         for ((key, list), _, diff) in updates {
             lists.pop_if(|known| known.key == key);
-            lists.push(Evaluation { key, list: if diff > 0 { list } else { List::new() }, waited: None });
+            lists.push(Evaluation::without_reasons(key, if diff > 0 { list } else { List::new() }));
         }
         lists.extend(evaluated.take(time).into_iter().flatten());
         if let Some(pending) = &mut pending {
@@ -148,7 +150,7 @@ impl Pending {
     fn finish(self, at: u64, output: &Standing) -> impl Iterator<Item = Evaluation> {
         debug_assert_eq!(self.at, at, "the tick itself was added");
         let ended = output.lists.keys().filter(|key| !is_viewer(key) && !self.trending.contains_key(*key));
-        let ended: Vec<_> = ended.map(|key| Evaluation { key: *key, list: List::new(), waited: None }).collect();
+        let ended: Vec<_> = ended.map(|key| Evaluation::without_reasons(*key, List::new())).collect();
         self.viewers.into_values().chain(self.trending.into_values()).chain(ended)
     }
 }

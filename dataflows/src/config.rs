@@ -71,6 +71,24 @@ pub struct Sources {
     pub users: u32,
 }
 
+/// How many items of a list may be alike, at most; 0 for any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// Of the same first category.
+    pub category: usize,
+    /// Of the same host.
+    pub host: usize,
+    /// Whether a list is rather shorter than beyond a cap.
+    pub strict: bool,
+}
+
+impl Caps {
+    /// Whether there is any.
+    pub fn exist(&self) -> bool {
+        self.category > 0 || self.host > 0
+    }
+}
+
 /// Trending lists, for users without a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trending {
@@ -141,6 +159,12 @@ pub struct Config {
     pub user_resolution: u32,
     /// Weights of the sources of candidates.
     pub sources: Sources,
+    /// How much a list gives up of its totals for items that are less alike, 0 to 100.
+    pub diversity: u32,
+    /// How many items of a list may be of one category or host. Caps and diversity need a catalogue.
+    pub caps: Caps,
+    /// Reasons that are given of each item of a list, at most.
+    pub why: usize,
     /// Trending lists; `None` stores nothing for them.
     pub trending: Option<Trending>,
     /// The catalogue. Without one every item is eligible.
@@ -173,6 +197,9 @@ impl Default for Config {
             similar_users: 50,
             user_resolution: 2,
             sources: Sources { items: 2, users: 1 },
+            diversity: 0,
+            caps: Caps::default(),
+            why: 0,
             trending: None,
             catalogue: None,
             outputs: Outputs::default(),
@@ -197,6 +224,11 @@ impl Config {
     /// Whether similar users are computed: as a source of candidates or as an output.
     pub fn needs_similar_users(&self) -> bool {
         self.sources.users > 0 || self.outputs.similar_users
+    }
+
+    /// Number of candidates in a pool.
+    pub(crate) fn pool_length(&self) -> usize {
+        if self.diversity > 0 || self.caps.exist() { 4 * self.k } else { 2 * self.k }
     }
 
     /// Whether items without a catalogue record are eligible: all are without a catalogue.

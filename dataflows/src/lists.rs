@@ -30,8 +30,8 @@ use self::viewers::Viewers;
 use crate::gauges::{Gauges, add, set};
 use crate::operators::{Input, Output, SlicedOperator, StageBuilder};
 use crate::{
-    Barrier, Collection, Config, Diff, EligibilityChange, ItemId, Level, List, ListKey, Member, Neighbour, ProfileItem,
-    Reconcile, Subscription, Time, UserId, WorkerBarrier, ms_of,
+    Barrier, Collection, Config, Diff, EligibilityChange, ItemId, Level, List, ListKey, ListReason, Member, Neighbour,
+    ProfileItem, Reconcile, Subscription, Time, UserId, WorkerBarrier, ms_of,
 };
 
 /// What lists are made of. The viewers' profiles are where their lists will be.
@@ -67,11 +67,20 @@ pub struct Evaluation {
     pub key: ListKey,
     /// The list, best first; empty for one who has left the audience.
     pub list: List,
+    /// By item of the list: its reasons. Empty without reasons.
+    pub why: Vec<Vec<ListReason>>,
     /// Milliseconds since the first change that this evaluation includes and the one before did not, to a sixty-fourth of
     /// [`Config::refresh`] and at most about that. `None` if the list is evaluated at once, because its viewer acted, entered or
     /// left the audience, or the list lost an item, and for a trending list. For measurements: not part of the defined stream of changes, and different
     /// after a restart.
     pub waited: Option<u32>,
+}
+
+impl Evaluation {
+    /// A list of which no reasons are given, at once.
+    pub(crate) fn without_reasons(key: ListKey, list: List) -> Self {
+        Evaluation { key, list, why: Vec::new(), waited: None }
+    }
 }
 
 /// The evaluations of a tick, each at most once for a user.
@@ -166,7 +175,7 @@ impl Lists {
             viewers: Viewers::default(),
             boundaries: Boundaries::new(config.refresh),
             evaluator: Evaluator::new(config),
-            pools: config.catalogue.is_some().then(|| Pools::new(config.k)),
+            pools: config.catalogue.is_some().then(|| Pools::new(config)),
             known: HashMap::default(),
             looked_at: 0,
             evaluations: 0,
@@ -241,7 +250,7 @@ impl Lists {
             Loss::Pool => viewers.set_changed(id, time),
             Loss::List(list) if !viewers.is_due(id) => {
                 viewers.set_changed(id, time);
-                emitted.push(Evaluation { key: ListKey::User(viewers.get(id).user), list, waited: None });
+                emitted.push(Evaluation::without_reasons(ListKey::User(viewers.get(id).user), list));
             }
             Loss::List(_) => {}
             Loss::TooMany => viewers.mark_due(id, true),
@@ -265,7 +274,7 @@ impl Lists {
             for (user, items) in std::mem::take(&mut self.known) {
                 // Who leaves in this very tick is due as well.
                 let Some(id) = self.viewers.id(user) else {
-                    emitted.push(Evaluation { key: ListKey::User(user), list: List::new(), waited: None });
+                    emitted.push(Evaluation::without_reasons(ListKey::User(user), List::new()));
                     continue;
                 };
                 if let Some(pools) = self.pools.as_mut().filter(|_| !self.viewers.get(id).is_evaluated()) {
@@ -308,7 +317,7 @@ impl SlicedOperator for Lists {
                 pools.set(id, &list);
                 list.truncate(pools.k());
             }
-            emitted.push(Evaluation { key: ListKey::User(viewer.user), list, waited });
+            emitted.push(Evaluation { key: ListKey::User(viewer.user), list, why: Vec::new(), waited });
             viewers.remove_if_left(id, rows);
             self.evaluations += 1;
             *fuel = fuel.saturating_sub(EVALUATION);
@@ -348,7 +357,7 @@ mod tests {
         while !lists.advance(time, &mut 1) {}
         let mut evaluated = std::mem::take(&mut *lists.lists.buffer());
         evaluated.sort_unstable_by_key(|evaluation| evaluation.key);
-        let shown = |Evaluation { key, list, waited }: Evaluation| {
+        let shown = |Evaluation { key, list, waited, .. }: Evaluation| {
             (key, list.iter().map(|scored| scored.item).collect(), waited)
         };
         evaluated.into_iter().map(shown).collect()

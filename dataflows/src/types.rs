@@ -103,6 +103,24 @@ pub struct Scored {
     pub score: i64,
 }
 
+/// One of the terms that add up to the score of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ListReason {
+    /// Where the term comes from.
+    pub source: ReasonSource,
+    /// The term: similarity times weights.
+    pub points: i64,
+}
+
+/// Where a term of a score comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ReasonSource {
+    /// It is similar to this item of the user's history.
+    Item(ItemId),
+    /// So many similar users have it.
+    Users(u32),
+}
+
 /// A list, best item first.
 pub type List = Vec<Scored>;
 

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 
-use super::pools::pool_length;
 use super::rows::Rows;
 use super::viewers::Viewer;
 use crate::config::Sources;
@@ -33,7 +32,7 @@ pub(super) struct Evaluator {
 impl Evaluator {
     pub(super) fn new(config: &Config) -> Self {
         Evaluator {
-            length: if config.catalogue.is_some() { pool_length(config.k) } else { config.k },
+            length: if config.catalogue.is_some() { config.pool_length() } else { config.k },
             similar_users: config.similar_users,
             weights: config.sources,
             logarithm: Logarithm::new(config.user_resolution),

@@ -4,12 +4,7 @@ use schema::IdMap;
 
 use super::viewers::ViewerId;
 use crate::operators::slot_mut;
-use crate::{ItemId, List, Scored};
-
-/// Number of items in a pool of lists of length `k`.
-pub(super) fn pool_length(k: usize) -> usize {
-    2 * k
-}
+use crate::{Config, ItemId, List, Scored};
 
 /// What the last evaluation of a viewer left.
 #[derive(Debug, Default)]
@@ -37,6 +32,8 @@ pub(super) enum Loss {
 #[derive(Debug)]
 pub(super) struct Pools {
     k: usize,
+    /// Number of items in a pool.
+    length: usize,
     pools: Vec<Pool>,
     /// By pool: the bits of its items. Apart from the pools, so that a pass over them stays in the cache.
     bits: Vec<Bits>,
@@ -51,8 +48,9 @@ pub(super) struct Pools {
 type Bits = u128;
 
 impl Pools {
-    pub(super) fn new(k: usize) -> Self {
-        Pools { k, pools: Vec::new(), bits: Vec::new(), struck: IdMap::default(), struck_bits: 0 }
+    pub(super) fn new(config: &Config) -> Self {
+        let (k, length) = (config.k, config.pool_length());
+        Pools { k, length, pools: Vec::new(), bits: Vec::new(), struck: IdMap::default(), struck_bits: 0 }
     }
 
     /// Length of a list.
@@ -62,7 +60,7 @@ impl Pools {
 
     /// Sets the pool of a viewer that was evaluated.
     pub(super) fn set(&mut self, id: ViewerId, pool: &List) {
-        let is_cut = pool.len() == pool_length(self.k);
+        let is_cut = pool.len() == self.length;
         *slot_mut(&mut self.bits, id) = bits(pool.iter().map(|scored| scored.item));
         let pool = if pool.is_empty() { Pool::None } else { Pool::Evaluated { items: pool.clone(), is_cut } };
         *slot_mut(&mut self.pools, id) = pool;
@@ -82,7 +80,7 @@ impl Pools {
 
     /// Strikes the items, and reports the viewers that have lost any. Cost: a pass over all pools if there is an item to strike.
     pub(super) fn apply(&mut self, mut report: impl FnMut(ViewerId, Loss)) {
-        let Pools { k, pools, bits, struck, struck_bits } = self;
+        let Pools { k, pools, bits, struck, struck_bits, .. } = self;
         if struck.is_empty() {
             return;
         }
