@@ -117,7 +117,10 @@ fn change(n: usize) -> Change {
     Change {
         key: ListKey::User(format!("u{}", n * 7_919 % 20_011)),
         at: 1_763_900_000_000 + n as u64,
-        items: (0..10).zip((0..10_000).rev()).map(|(rank, score)| Recommended { item: item(rank), score }).collect(),
+        items: (0..10)
+            .zip((0..10_000).rev())
+            .map(|(rank, score)| Recommended { item: item(rank), score, why: Vec::new() })
+            .collect(),
         entered: (0..2).map(item).collect(),
         left: (10..12).map(item).collect(),
     }

@@ -3,6 +3,7 @@
 //! Worker 0, which is where records come in, has the catalogue of all items. The others only learn which items are eligible. So
 //! the texts of a catalogue are in memory once, in the process that also has all names, and its bounds hold for all of it.
 
+mod attributes;
 mod eligibility;
 mod item;
 mod items;
@@ -12,18 +13,21 @@ use std::sync::Arc;
 
 use schema::Statement;
 use serde::{Deserialize, Serialize};
+use timely::ExchangeData;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Exchange as _;
 use timely::dataflow::operators::vec::Map;
 use timely::scheduling::Activator;
 
+use self::attributes::Needs;
+pub use self::attributes::{Attributes, AttributesChange, Word};
 pub(crate) use self::eligibility::EligibleItems;
-use self::items::Items;
+use self::items::{Changes, Items};
 use self::snapshots::Snapshots;
 use crate::gauges::{Gauges, set};
 use crate::operators::{CoalescedTicks, Input, Output, SlicedOperator, StageBuilder};
-use crate::{Barrier, Catalogue, Forgotten, ItemId, SnapshotSink, Time, WorkerBarrier, first_of, ms_of};
+use crate::{Barrier, Catalogue, Config, Forgotten, ItemId, SnapshotSink, Time, WorkerBarrier, first_of, ms_of};
 
 /// A catalogue record as the graph takes it: the item's name mapped to an id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,27 +53,31 @@ pub struct EligibilityChange {
 /// The outputs of [`catalogue`].
 pub struct CatalogueOutputs<'scope> {
     /// Items whose eligibility changed, each once a tick. On worker 0.
-    pub changes: Stream<'scope, Time, Vec<EligibilityChange>>,
+    pub eligibility: Stream<'scope, Time, Vec<EligibilityChange>>,
+    /// Items whose attributes changed, as far as lists depend on them, each once a tick. On worker 0.
+    pub attributes: Stream<'scope, Time, Vec<AttributesChange>>,
     /// Items that records named and of which nothing is kept after the tick. On worker 0.
     pub forgotten: Stream<'scope, Time, Vec<Forgotten>>,
 }
 
-impl<'scope> CatalogueOutputs<'scope> {
-    /// The changes on every worker.
-    pub fn on_all_workers(&self) -> Stream<'scope, Time, Vec<EligibilityChange>> {
-        let peers = self.changes.scope().peers() as u64;
-        let copies = self.changes.clone().flat_map(move |change| (0..peers).map(move |worker| (worker, change)));
-        copies.exchange(|(worker, _)| *worker).map(|(_, change)| change)
-    }
+/// What worker 0 emits, on every worker.
+pub(crate) fn on_all_workers<'scope, D: ExchangeData + Clone>(
+    stream: &Stream<'scope, Time, Vec<D>>,
+) -> Stream<'scope, Time, Vec<D>> {
+    let peers = stream.scope().peers() as u64;
+    let copies = stream.clone().flat_map(move |data| (0..peers).map(move |worker| (worker, data.clone())));
+    copies.exchange(|(worker, _)| *worker).map(|(_, data)| data)
 }
 
-/// Keeps the catalogue, and emits the items whose eligibility changes: because of a record, or because a time has come.
+/// Keeps the catalogue, and emits the items whose eligibility or attributes change: because of a record, or because a time has
+/// come.
 ///
 /// Cost of a record: a search among the fields of its item for each field that it states. Memory: 40 bytes a field and its text.
 pub fn catalogue<'scope>(
     records: Stream<'scope, Time, Vec<ItemRecord>>,
     barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
-    config: Catalogue,
+    catalogue: Catalogue,
+    config: &Config,
     gauges: &Arc<Gauges>,
     snapshots: Option<Box<dyn SnapshotSink<ItemRecord>>>,
 ) -> CatalogueOutputs<'scope> {
@@ -77,14 +85,17 @@ pub fn catalogue<'scope>(
     let activator = builder.activator.clone();
     let records = builder.input(records, Pipeline);
     let barriers = builder.input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
-    let (changes_output, changes) = builder.output();
+    let (eligibility_output, eligibility) = builder.output();
+    let (attributes_output, attributes) = builder.output();
     let (forgotten_output, forgotten) = builder.output();
     let operator = Operator {
         records,
         barriers,
-        changes: changes_output,
+        eligibility: eligibility_output,
+        attributes: attributes_output,
         forgotten: forgotten_output,
-        items: Items::new(config),
+        items: Items::new(catalogue, Needs::of(config)),
+        changes: Changes::default(),
         coalesced: CoalescedTicks::default(),
         end: Time::MAX,
         snapshots: Snapshots::new(snapshots),
@@ -92,15 +103,18 @@ pub fn catalogue<'scope>(
         gauges: Arc::clone(gauges),
     };
     builder.build(1, operator);
-    CatalogueOutputs { changes, forgotten }
+    CatalogueOutputs { eligibility, attributes, forgotten }
 }
 
 struct Operator {
     records: Input<ItemRecord>,
     barriers: Input<WorkerBarrier>,
-    changes: Output<EligibilityChange>,
+    eligibility: Output<EligibilityChange>,
+    attributes: Output<AttributesChange>,
     forgotten: Output<Forgotten>,
     items: Items,
+    /// Reused buffers of the changes of a tick.
+    changes: Changes,
     coalesced: CoalescedTicks,
     end: Time,
     snapshots: Snapshots,
@@ -132,12 +146,13 @@ impl SlicedOperator for Operator {
             return; // What is due happens in the tick that stands for this time.
         }
         let arrived = self.records.take(time).into_iter().flatten();
-        let (mut changes, mut forgotten) = (self.changes.buffer(), self.forgotten.buffer());
-        self.items.tick(time, arrived, &mut self.snapshots, &mut changes);
-        forgotten.extend(self.items.take_forgotten().map(Forgotten::CatalogueItem));
+        self.items.tick(time, arrived, &mut self.snapshots, &mut self.changes);
+        self.forgotten.buffer().extend(self.items.take_forgotten().map(Forgotten::CatalogueItem));
         if input_ends {
-            self.items.end(ms_of(time), &mut changes);
+            self.items.end(ms_of(time), &mut self.changes);
         }
+        self.eligibility.buffer().append(&mut self.changes.eligibility);
+        self.attributes.buffer().append(&mut self.changes.attributes);
         if let Some((number, since)) = snapshot {
             self.snapshots.begin(number, since, self.items.held());
         }

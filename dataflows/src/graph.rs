@@ -5,12 +5,13 @@ use timely::dataflow::operators::{Concat, Exchange, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 
 use crate::audience::{profile_subscriptions, row_subscriptions};
-use crate::catalogue::CatalogueOutputs;
+use crate::catalogue::on_all_workers;
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemId, ItemRecord, Level, ListChange,
-    ListInputs, Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time, UserId,
-    catalogue, changes, compared_users, evaluated_rows, interactions, lists, row_changes, similar_items, trending,
+    Collection, Config, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemChanges, ItemId, ItemRecord, Level,
+    ListChange, ListInputs, Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time,
+    UserId, catalogue, changes, compared_users, evaluated_rows, interactions, lists, row_changes, similar_items,
+    trending,
 };
 
 /// The outputs of the graph.
@@ -61,9 +62,9 @@ pub fn recommendations<'scope>(
     let gauges = Arc::new(Gauges::default());
     gauges.set_next(u64::MAX);
     let InputStreams { events, catalogue: records, barriers, reconcile } = inputs;
-    let catalogue = records
-        .zip(config.catalogue)
-        .map(|(records, config)| catalogue(records, barriers.clone(), config, &gauges, snapshots.catalogue));
+    let catalogue = records.zip(config.catalogue).map(|(records, of_items)| {
+        catalogue(records, barriers.clone(), of_items, config, &gauges, snapshots.catalogue)
+    });
     let Interactions { history, cooccurrence, profiles, actions, trends, forgotten: forgotten_users, loading } =
         interactions(events, barriers.clone(), config, &probe, &gauges, snapshots.interactions);
 
@@ -80,13 +81,15 @@ pub fn recommendations<'scope>(
         if config.outputs.similar_items { split_output(neighbours) } else { (neighbours, None) };
 
     let for_lists = reconcile.clone();
-    let eligibility = catalogue.as_ref().map(CatalogueOutputs::on_all_workers);
+    let eligibility = catalogue.as_ref().map(|catalogue| on_all_workers(&catalogue.eligibility));
+    let attributes = catalogue.as_ref().map(|catalogue| on_all_workers(&catalogue.attributes));
+    let items = eligibility.clone().zip(attributes);
     let inputs = ListInputs {
         profiles,
         actions,
         neighbours: neighbours.clone(),
         users,
-        eligibility: eligibility.clone(),
+        items: items.map(|(eligibility, attributes)| ItemChanges { eligibility, attributes }),
         barriers,
         reconcile: for_lists,
     };

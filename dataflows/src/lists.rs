@@ -10,6 +10,7 @@
 
 mod boundaries;
 mod change_times;
+mod diversity;
 mod evaluation;
 mod pools;
 mod rows;
@@ -23,6 +24,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
 use self::boundaries::Boundaries;
+use self::diversity::Picker;
 use self::evaluation::Evaluator;
 use self::pools::{Loss, Pools};
 use self::rows::Rows;
@@ -30,8 +32,8 @@ use self::viewers::Viewers;
 use crate::gauges::{Gauges, add, set};
 use crate::operators::{Input, Output, SlicedOperator, StageBuilder};
 use crate::{
-    Barrier, Collection, Config, Diff, EligibilityChange, ItemId, Level, List, ListKey, ListReason, Member, Neighbour,
-    ProfileItem, Reconcile, Subscription, Time, UserId, WorkerBarrier, ms_of,
+    AttributesChange, Barrier, Collection, Config, Diff, EligibilityChange, ItemId, Level, List, ListKey, ListReason,
+    Member, Neighbour, ProfileItem, Reconcile, Subscription, Time, UserId, WorkerBarrier, ms_of,
 };
 
 /// What lists are made of. The viewers' profiles are where their lists will be.
@@ -44,12 +46,20 @@ pub struct ListInputs<'scope> {
     pub neighbours: Collection<'scope, (Subscription, Neighbour)>,
     /// What similar users are found from, if they are a source or an output.
     pub users: Option<ComparedUsers<'scope>>,
-    /// Changes of eligibility, if there is a catalogue. On all workers.
-    pub eligibility: Option<Stream<'scope, Time, Vec<EligibilityChange>>>,
+    /// What changes of the items, if there is a catalogue.
+    pub items: Option<ItemChanges<'scope>>,
     /// Requests of evaluations, and ticks that stand for several.
     pub barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
     /// The content of the output, if the run resumes another one.
     pub reconcile: Option<Stream<'scope, Time, Vec<Reconcile>>>,
+}
+
+/// Changes of the items of the catalogue, on all workers.
+pub struct ItemChanges<'scope> {
+    /// Whether they are eligible.
+    pub eligibility: Stream<'scope, Time, Vec<EligibilityChange>>,
+    /// What they have in common with others.
+    pub attributes: Stream<'scope, Time, Vec<AttributesChange>>,
 }
 
 /// The users with whom viewers are compared.
@@ -110,14 +120,29 @@ pub fn lists<'scope>(inputs: ListInputs<'scope>, config: &Config, gauges: &Arc<G
             (builder.input(members.inner, Pipeline), histories)
         })
         .unwrap_or_default();
-    let eligibility = inputs.eligibility.map(|changes| builder.input(changes, Pipeline)).unwrap_or_default();
+    let (eligibility, attributes) = inputs
+        .items
+        .map(|ItemChanges { eligibility, attributes }| {
+            (builder.input(eligibility, Pipeline), builder.input(attributes, Pipeline))
+        })
+        .unwrap_or_default();
     let barriers = builder.input(inputs.barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
     let reconcile = inputs.reconcile.map(|reconcile| builder.input(reconcile, Exchange::new(Reconcile::placement)));
     let reconcile = reconcile.unwrap_or_default();
     let (lists_output, lists) = builder.output();
     let (users_output, similar_users) = builder.output();
     let operator = Lists {
-        inputs: Inputs { profiles, actions, neighbours, members, histories, eligibility, barriers, reconcile },
+        inputs: Inputs {
+            profiles,
+            actions,
+            neighbours,
+            members,
+            histories,
+            eligibility,
+            attributes,
+            barriers,
+            reconcile,
+        },
         lists: lists_output,
         similar_users: config.outputs.similar_users.then_some(users_output),
         ..Lists::new(config, gauges)
@@ -137,6 +162,7 @@ struct Inputs {
     members: Input<((Subscription, Member), Time, Diff)>,
     histories: Input<((Subscription, (ItemId, Level)), Time, Diff)>,
     eligibility: Input<EligibilityChange>,
+    attributes: Input<AttributesChange>,
     barriers: Input<WorkerBarrier>,
     reconcile: Input<Reconcile>,
 }
@@ -152,6 +178,7 @@ struct Lists {
     viewers: Viewers,
     boundaries: Boundaries,
     evaluator: Evaluator,
+    picker: Picker,
     /// Pools of the viewers, if there is a catalogue.
     pools: Option<Pools>,
     /// Lists of the output by user, until the lists are reconciled with it.
@@ -175,6 +202,7 @@ impl Lists {
             viewers: Viewers::default(),
             boundaries: Boundaries::new(config.refresh),
             evaluator: Evaluator::new(config),
+            picker: Picker::new(config),
             pools: config.catalogue.is_some().then(|| Pools::new(config)),
             known: HashMap::default(),
             looked_at: 0,
@@ -185,19 +213,25 @@ impl Lists {
 
     /// Applies the updates of a tick. Returns whether there were any.
     fn update(&mut self, time: Time) -> bool {
-        let Lists { inputs, rows, viewers, pools, evaluator, boundaries, .. } = self;
+        let Lists { inputs, rows, viewers, picker, pools, evaluator, boundaries, .. } = self;
         rows.changes.begin(boundaries.since(time), time);
         let mut has_changed = false;
-        let mut may_rise = false;
+        let mut may_change_any = false;
         for change in inputs.eligibility.take(time).into_iter().flatten() {
-            may_rise |= rows.set_eligible(change) && change.eligible;
+            may_change_any |= rows.set_eligible(change) && change.eligible;
             if let Some(pools) = pools.as_mut().filter(|_| !change.eligible) {
                 pools.strike(change.item);
             }
             has_changed = true;
         }
-        // No row says in which histories of similar users the item is, so each viewer may get it.
-        if may_rise {
+        for AttributesChange { item, attributes } in inputs.attributes.take(time).into_iter().flatten() {
+            rows.set_group(item, attributes.group);
+            picker.set(item, attributes);
+            may_change_any |= rows.has(item);
+            has_changed = true;
+        }
+        // No row says in which histories of similar users the items are, so each viewer may get them.
+        if may_change_any {
             rows.mark_all();
         }
         for ((user, item), _, diff) in inputs.profiles.take(time).into_iter().flatten() {
@@ -244,15 +278,15 @@ impl Lists {
     /// Strikes the items from the pools that are not eligible any more. A viewer whose list has lost an item, and who is not
     /// evaluated in this tick anyway, gets it picked anew, or is evaluated if the pool has too few items left.
     fn strike(&mut self, time: Time) {
-        let Lists { pools: Some(pools), viewers, lists, .. } = self else { return };
+        let Lists { pools: Some(pools), picker, viewers, lists, .. } = self else { return };
         let mut emitted = lists.buffer();
-        pools.apply(|id, loss| match loss {
+        pools.apply(picker, |id, loss| match loss {
             Loss::Pool => viewers.set_changed(id, time),
-            Loss::List(list) if !viewers.is_due(id) => {
+            Loss::List(list, why) if !viewers.is_due(id) => {
                 viewers.set_changed(id, time);
-                emitted.push(Evaluation::without_reasons(ListKey::User(viewers.get(id).user), list));
+                emitted.push(Evaluation { key: ListKey::User(viewers.get(id).user), list, why, waited: None });
             }
-            Loss::List(_) => {}
+            Loss::List(..) => {}
             Loss::TooMany => viewers.mark_due(id, true),
         });
     }
@@ -302,7 +336,7 @@ impl SlicedOperator for Lists {
     }
 
     fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
-        let Lists { rows, viewers, pools, evaluator, lists, similar_users, .. } = self;
+        let Lists { rows, viewers, picker, pools, evaluator, lists, similar_users, .. } = self;
         let mut emitted = lists.buffer();
         while let Some((id, waited)) = viewers.next_due(time, rows) {
             let viewer = viewers.get(id);
@@ -312,12 +346,16 @@ impl SlicedOperator for Lists {
             if let Some(output) = similar_users {
                 output.buffer().push((viewer.user, evaluator.similar_users(rows)));
             }
-            let mut list = evaluator.list(viewer, rows);
-            if let Some(pools) = pools {
-                pools.set(id, &list);
-                list.truncate(pools.k());
-            }
-            emitted.push(Evaluation { key: ListKey::User(viewer.user), list, why: Vec::new(), waited });
+            let pool = evaluator.pool(viewer, rows);
+            let (list, why) = match pools {
+                Some(pools) => {
+                    let picked = picker.list(&pool);
+                    pools.set(id, pool);
+                    picked
+                }
+                None => (pool.items, pool.why),
+            };
+            emitted.push(Evaluation { key: ListKey::User(viewer.user), list, why, waited });
             viewers.remove_if_left(id, rows);
             self.evaluations += 1;
             *fuel = fuel.saturating_sub(EVALUATION);

@@ -18,6 +18,8 @@ pub const MAX_TAGS: usize = 32;
 pub const PRICE_DECIMALS: u8 = 4;
 /// Largest price, in ten-thousandths: 10^11 of the currency.
 pub const MAX_PRICE: u64 = 1_000_000_000_000_000;
+/// What separates the levels of a [canonical category](canonical_category).
+pub const CATEGORY_SEPARATOR: &str = " > ";
 /// Beginnings that no tag has: names of what is learnt from other fields.
 pub const RESERVED_TAGS: [&str; 4] = ["category:", "host:", "brand:", "stage:"];
 
@@ -267,7 +269,7 @@ impl PartialOrd for Availability {
 /// ```
 pub fn canonical_category(path: &str) -> Option<String> {
     let levels: Vec<&str> = path.split('>').map(str::trim).collect();
-    levels.iter().all(|level| !level.is_empty()).then(|| levels.join(" > "))
+    levels.iter().all(|level| !level.is_empty()).then(|| levels.join(CATEGORY_SEPARATOR))
 }
 
 #[cfg(test)]

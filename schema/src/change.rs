@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::ListKey;
+use crate::{ListKey, ListReason};
 
 /// One recommended item of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -9,6 +9,9 @@ pub struct Recommended {
     pub item: String,
     /// Sum over all sources, weighted. Comparable within one list only.
     pub score: i64,
+    /// The largest terms of the score, if reasons are wanted (`graph.why`); absent without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<ListReason>,
 }
 
 /// A new list. Emitted only when its sequence of items differs from the one emitted before.

@@ -13,6 +13,7 @@ mod id;
 mod id_key;
 mod levels;
 mod list_key;
+mod list_reason;
 mod name;
 mod position;
 mod redact;
@@ -23,8 +24,8 @@ mod shown;
 mod similar;
 
 pub use catalogue::{
-    Availability, FieldValue, ItemField, MAX_CATEGORIES, MAX_CATEGORY_LEVELS, MAX_PRICE, MAX_ROOMS, MAX_TAGS,
-    MAX_TEXT_BYTES, PRICE_DECIMALS, RESERVED_TAGS, Statement, canonical_category,
+    Availability, CATEGORY_SEPARATOR, FieldValue, ItemField, MAX_CATEGORIES, MAX_CATEGORY_LEVELS, MAX_PRICE, MAX_ROOMS,
+    MAX_TAGS, MAX_TEXT_BYTES, PRICE_DECIMALS, RESERVED_TAGS, Statement, canonical_category,
 };
 pub use catalogue_line::CatalogueLine;
 pub use change::{Change, Recommended};
@@ -36,6 +37,7 @@ pub use id::{
 pub use id_key::{Fingerprint, IdKey, ShortKey, id64};
 pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL, WATCH};
 pub use list_key::{ListKey, RESERVED, TRENDING, trending_in};
+pub use list_reason::{ListReason, ReasonSource, Share};
 pub use name::{MAX_NAME_BYTES, check_name};
 pub use position::Position;
 pub use redact::{is_secret_name, redact_address, redact_uris};

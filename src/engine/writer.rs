@@ -8,7 +8,8 @@ use connectors::{Sink, SinkError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dataflows::ListChange;
 use dataflows::operators::RowChange;
-use schema::{Change, ItemName, ListKey, Recommended, Similar, SimilarTo, UserName};
+use dataflows::types::{ReasonSource, Scored};
+use schema::{Change, ItemName, ListKey, ListReason, Recommended, Similar, SimilarTo, UserName};
 
 use super::Shared;
 use super::clock::{Clock, now};
@@ -200,10 +201,21 @@ fn named_change(change: &ListChange, users: &Table, items: &Table, trending: &Tr
         let name = items.get(id).or_else(|| trending.items.get(id));
         name.expect("the name of an item is kept until the last list without it is written").to_owned()
     };
+    let reason = |term: &dataflows::types::ListReason, score| match term.source {
+        ReasonSource::Item(id) => ListReason::of_item(item(id), term.points, score),
+        ReasonSource::Users(number) => ListReason::of_users(number, term.points, score),
+    };
+    // Without reasons there is no entry for any item.
+    let why = change.why.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+    let recommended = change.items.iter().zip(why).map(|(&Scored { item: id, score }, why)| Recommended {
+        item: item(id),
+        score,
+        why: why.iter().map(|term| reason(term, score)).collect(),
+    });
     Change {
         key: list_key(change.key, users, trending),
         at: change.at,
-        items: change.items.iter().map(|scored| Recommended { item: item(scored.item), score: scored.score }).collect(),
+        items: recommended.collect(),
         entered: change.entered.iter().copied().map(item).collect(),
         left: change.left.iter().copied().map(item).collect(),
     }

@@ -9,7 +9,7 @@ fn change(at: u64) -> Change {
     Change {
         key: ListKey::User("u\"1".into()),
         at,
-        items: vec![Recommended { item: "品".into(), score: -3 }],
+        items: vec![Recommended { item: "品".into(), score: -3, why: Vec::new() }],
         entered: vec!["品".into()],
         left: vec![],
     }

@@ -67,6 +67,24 @@ impl Item {
         self.fields.iter().find(|state| state.field == field)?.value.as_ref()
     }
 
+    pub(super) fn text(&self, field: ItemField) -> Option<&str> {
+        match self.value(field)? {
+            FieldValue::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements of a set; none without a value.
+    pub(super) fn set(&self, field: ItemField) -> &[Box<str>] {
+        set_of(self.value(field))
+    }
+
+    /// The tags of all groups.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+        let groups = self.fields.iter().filter(|state| matches!(state.field, ItemField::Tags(_)));
+        groups.flat_map(|state| set_of(state.value.as_ref())).map(|tag| &**tag)
+    }
+
     fn time(&self, field: ItemField) -> Option<u64> {
         match self.value(field)? {
             FieldValue::Number(ms) => Some(*ms),
@@ -105,6 +123,13 @@ impl Item {
             (ts, Statement::Fields(vec![(field, value.clone())]))
         };
         deleted.into_iter().chain(first).chain(self.fields.iter().map(field))
+    }
+}
+
+fn set_of(value: Option<&FieldValue>) -> &[Box<str>] {
+    match value {
+        Some(FieldValue::Set(elements)) => elements,
+        _ => &[],
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use schema::{CATALOGUE_GROUPS, IdMap, Statement, shrink_if_sparse};
 
+use super::attributes::{Attributes, AttributesChange, Needs, Words};
 use super::item::Item;
 use super::snapshots::Snapshots;
 use super::{EligibilityChange, ItemRecord};
@@ -29,22 +30,38 @@ pub(super) fn group_of(slice: usize) -> u8 {
 }
 
 /// An item with what the operator knows of it beside its records.
-#[derive(Clone)]
 pub(super) struct Entry {
     /// Shared with the snapshot that is being taken.
     pub(super) item: Arc<Item>,
     /// Whether it was eligible after the last tick in which it was looked at; `None` before the first.
     eligible: Option<bool>,
+    /// Its attributes after that tick, if it has any.
+    attributes: Option<Box<Attributes>>,
     /// The millisecond of its timer, which may be too early; [`u64::MAX`] without one.
     timer: u64,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Entry { item: Arc::default(), eligible: None, attributes: None, timer: u64::MAX }
+    }
 }
 
 /// Entries of a slice by item.
 pub(super) type Slice = IdMap<Entry>;
 
+/// What changes for the operators downstream in a tick, each item at most once.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) eligibility: Vec<EligibilityChange>,
+    pub(super) attributes: Vec<AttributesChange>,
+}
+
 /// The items of the catalogue.
 pub(super) struct Items {
     config: Catalogue,
+    needs: Needs,
+    words: Words,
     slices: Vec<Slice>,
     /// Items of which more than a deletion is kept.
     stated: usize,
@@ -74,9 +91,11 @@ struct Counts {
 }
 
 impl Items {
-    pub(super) fn new(config: Catalogue) -> Self {
+    pub(super) fn new(config: Catalogue, needs: Needs) -> Self {
         Items {
             config,
+            needs,
+            words: Words::default(),
             slices: (0..SLICES).map(|_| Slice::default()).collect(),
             stated: 0,
             deletions: BTreeSet::new(),
@@ -118,14 +137,14 @@ impl Items {
         set(&gauges.catalogue_full, full);
     }
 
-    /// Applies the records of a tick and those ahead of the clock that it reaches, and lets its timers fire. Emits the changes of
-    /// eligibility, in the order of the items.
+    /// Applies the records of a tick and those ahead of the clock that it reaches, and lets its timers fire. Emits the changes, in
+    /// the order of the items.
     pub(super) fn tick(
         &mut self,
         time: Time,
         arrived: impl Iterator<Item = ItemRecord>,
         snapshots: &mut Snapshots,
-        changes: &mut Vec<EligibilityChange>,
+        changes: &mut Changes,
     ) {
         let now = ms_of(time);
         let mut due = Vec::new();
@@ -191,7 +210,7 @@ impl Items {
             return;
         }
         snapshots.before_change(id, slice, time);
-        let entry = slice.entry(id).or_insert_with(|| Entry { item: Arc::default(), eligible: None, timer: u64::MAX });
+        let entry = slice.entry(id).or_insert_with(Entry::default);
         let before = (entry.item.has_empty_interval(), entry.item.deleted);
         let item = Arc::make_mut(&mut entry.item);
         item.apply(ts, statement);
@@ -224,9 +243,9 @@ impl Items {
         }
     }
 
-    /// At the end of the input: emits the changes of eligibility that follow from the records ahead of the clock. They stay held,
-    /// for the snapshot of the end.
-    pub(super) fn end(&mut self, now: u64, changes: &mut Vec<EligibilityChange>) {
+    /// At the end of the input: emits the changes that follow from the records ahead of the clock. They stay held, for the snapshot
+    /// of the end.
+    pub(super) fn end(&mut self, now: u64, changes: &mut Changes) {
         let mut items: BTreeMap<ItemId, Item> = BTreeMap::new();
         for ItemRecord { item: id, ts, statement } in self.held.values().flatten() {
             let kept = || self.slices[slice_of(*id)].get(id).map_or_else(Item::default, |entry| (*entry.item).clone());
@@ -234,16 +253,24 @@ impl Items {
         }
         for (id, item) in items {
             let others = self.config.unknown_is_eligible;
-            let before = self.slices[slice_of(id)].get(&id).and_then(|entry| entry.eligible).unwrap_or(others);
+            let kept = self.slices[slice_of(id)].get(&id);
+            let before = kept.and_then(|entry| entry.eligible).unwrap_or(others);
             let eligible = item.is_eligible(now);
             if eligible != before {
-                changes.push(EligibilityChange { item: id, eligible });
+                changes.eligibility.push(EligibilityChange { item: id, eligible });
+            }
+            // Nothing follows that could reuse a word.
+            let attributes = self.words.attributes(&item, self.needs);
+            if attributes.as_ref() != kept.and_then(|entry| entry.attributes.as_ref()) {
+                let attributes = attributes.map_or_else(Attributes::default, |attributes| *attributes);
+                changes.attributes.push(AttributesChange { item: id, attributes });
             }
         }
     }
 
-    /// Emits whether an item is eligible, if that has changed, sets its timer, and forgets it if nothing is kept.
-    fn settle(&mut self, id: ItemId, now: u64, changes: &mut Vec<EligibilityChange>) {
+    /// Emits whether an item is eligible and its attributes, if they have changed, sets its timer, and forgets it if nothing is
+    /// kept.
+    fn settle(&mut self, id: ItemId, now: u64, changes: &mut Changes) {
         let slice = &mut self.slices[slice_of(id)];
         let Some(entry) = slice.get_mut(&id) else {
             self.forgotten.extend((!self.held_items.contains_key(&id)).then_some(id));
@@ -254,7 +281,16 @@ impl Items {
         let eligible = if is_unknown { others } else { entry.item.is_eligible(now) };
         let before = entry.eligible.replace(eligible);
         if before.unwrap_or(others) != eligible {
-            changes.push(EligibilityChange { item: id, eligible });
+            changes.eligibility.push(EligibilityChange { item: id, eligible });
+        }
+        let attributes = self.words.attributes(&entry.item, self.needs);
+        let before_attributes = std::mem::replace(&mut entry.attributes, attributes);
+        if let Some(before) = &before_attributes {
+            self.words.release(before);
+        }
+        if before_attributes != entry.attributes {
+            let attributes = entry.attributes.as_deref().cloned().unwrap_or_default();
+            changes.attributes.push(AttributesChange { item: id, attributes });
         }
         self.counts.eligible =
             self.counts.eligible + u64::from(eligible && !is_unknown) - u64::from(before == Some(true));

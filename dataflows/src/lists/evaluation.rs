@@ -1,19 +1,24 @@
-//! An evaluation: the list of one viewer, from the rows of its profile.
+//! An evaluation: the best candidates of one viewer, from the rows of its profile.
 
 use std::cmp::Reverse;
 
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use super::pools::Pool;
 use super::rows::Rows;
 use super::viewers::Viewer;
 use crate::config::Sources;
 use crate::operators::{Dense, PREFETCH_BATCH, Ranked, Totals, prefetch, select_best};
 use crate::similarity::quantise::{phase, phased};
-use crate::{Config, List, Logarithm, Scored, Similarity, UserId};
+use crate::{Config, ListReason, Logarithm, ReasonSource, Scored, Similarity, UserId, Word};
 
 /// Evaluates lists, in memory that all evaluations of a worker share.
 #[derive(Debug)]
 pub(super) struct Evaluator {
-    /// Length of a list, or of the pool that is kept of it.
+    /// Length of a list, or of the pool from which it is picked.
     length: usize,
+    why: usize,
     similar_users: usize,
     weights: Sources,
     pub(super) logarithm: Logarithm,
@@ -25,13 +30,19 @@ pub(super) struct Evaluator {
     similar: Vec<(Dense, u16)>,
     /// The totals of the candidates.
     totals: Totals,
+    /// Candidates without a group, and the best one of each group; none of those that the viewer cannot have.
+    single: Vec<Ranked<i64>>,
+    of_groups: HashMap<Word, Option<Ranked<i64>>>,
     /// The best candidates.
     best: Vec<Ranked<i64>>,
+    /// By item: one more than its place among the best ones, else 0; all 0 between two uses.
+    places: Vec<u32>,
 }
 
 impl Evaluator {
     pub(super) fn new(config: &Config) -> Self {
         Evaluator {
+            why: config.why,
             length: if config.catalogue.is_some() { config.pool_length() } else { config.k },
             similar_users: config.similar_users,
             weights: config.sources,
@@ -41,13 +52,18 @@ impl Evaluator {
             compared: Vec::new(),
             similar: Vec::new(),
             totals: Totals::default(),
+            single: Vec::new(),
+            of_groups: HashMap::default(),
             best: Vec::new(),
+            places: Vec::new(),
         }
     }
 
-    /// The list of a viewer, or the pool if there is a catalogue. Its similar users have just been found if they are a source. Cost: a pass over the similar items of
-    /// the profile, and over the histories of the similar users.
-    pub(super) fn list(&mut self, viewer: &Viewer, rows: &Rows) -> List {
+    /// The best candidates of a viewer: a pool if there is a catalogue, else no more than its list. Its similar users have just been
+    /// found if they are a source.
+    ///
+    /// Cost: a pass over the similar items of the profile, and over the histories of the similar users; with reasons, two.
+    pub(super) fn pool(&mut self, viewer: &Viewer, rows: &Rows) -> Pool {
         self.totals.reserve(rows.ids().bound());
         self.totals.exclude(viewer.items());
         let weight = i64::from(self.weights.items);
@@ -72,10 +88,76 @@ impl Evaluator {
         }
         let candidates = self.totals.drain().filter(|(id, _)| rows.may_list(*id));
         let candidates = candidates.map(|(id, score)| Ranked { score, id });
-        select_best(candidates, self.length, rows.ids(), &mut self.best);
+        if rows.has_groups() {
+            self.of_groups.extend(viewer.items().filter_map(|item| rows.group(item)).map(|group| (group, None)));
+            for candidate in candidates {
+                match rows.group(candidate.id).map(|group| self.of_groups.entry(group)) {
+                    None => self.single.push(candidate),
+                    Some(Entry::Vacant(first)) => drop(first.insert(Some(candidate))),
+                    Some(Entry::Occupied(mut known)) => {
+                        if let Some(best) = known.get_mut()
+                            && candidate.order(best, rows.ids()).is_lt()
+                        {
+                            *best = candidate;
+                        }
+                    }
+                }
+            }
+            let of_groups = self.of_groups.drain().filter_map(|(_, best)| best);
+            select_best(self.single.drain(..).chain(of_groups), self.length, rows.ids(), &mut self.best);
+        } else {
+            select_best(candidates, self.length, rows.ids(), &mut self.best);
+        }
         self.best.sort_unstable_by(|a, b| a.order(b, rows.ids()));
         let scored = |ranked: &Ranked<i64>| Scored { item: rows.ids().name(ranked.id), score: ranked.score };
-        self.best.iter().map(scored).collect()
+        let items = self.best.iter().map(scored).collect();
+        let why = if self.why > 0 { self.reasons(viewer, rows) } else { Vec::new() };
+        Pool { items, why }
+    }
+
+    /// The terms of the totals of the best candidates, largest first. Cost: the pass that found the totals, again.
+    fn reasons(&mut self, viewer: &Viewer, rows: &Rows) -> Vec<Vec<ListReason>> {
+        self.places.resize(rows.ids().bound().max(self.places.len()), 0);
+        self.best.iter().zip(1..).for_each(|(ranked, place)| self.places[ranked.id as usize] = place);
+        let place_of = |item: Dense| (self.places[item as usize] as usize).checked_sub(1);
+        let mut reasons: Vec<Vec<ListReason>> = vec![Vec::new(); self.best.len()];
+        let weight = i64::from(self.weights.items);
+        for entry in viewer.profile().filter(|_| weight > 0) {
+            let source = ReasonSource::Item(rows.ids().name(entry.item));
+            let weight = weight * i64::from(entry.weight());
+            for (item, similarity) in rows.get(entry.item).candidates.iter() {
+                if let Some(place) = place_of(item) {
+                    reasons[place].push(ListReason { source, points: weight * i64::from(similarity) });
+                }
+            }
+        }
+        let weight = i64::from(self.weights.users);
+        let mut of_users: Vec<(u32, i64)> = vec![(0, 0); self.best.len()];
+        for (user, similarity) in self.similar.iter().filter(|_| weight > 0) {
+            let weight = weight * i64::from(*similarity);
+            for (item, level) in rows.get(*user).candidates.iter() {
+                if let Some(place) = place_of(item) {
+                    let (users, points) = &mut of_users[place];
+                    *users += 1;
+                    *points += weight * i64::from(level);
+                }
+            }
+        }
+        for ((reasons, (users, points)), ranked) in reasons.iter_mut().zip(of_users).zip(&self.best) {
+            if users > 0 {
+                reasons.push(ListReason { source: ReasonSource::Users(users), points });
+            }
+            debug_assert_eq!(
+                reasons.iter().map(|reason| reason.points).sum::<i64>(),
+                ranked.score,
+                "all terms of a sum"
+            );
+            // Of equal ones items come first, by their ids.
+            reasons.sort_unstable_by_key(|reason| (Reverse(reason.points), reason.source));
+            reasons.truncate(self.why);
+        }
+        self.best.iter().for_each(|ranked| self.places[ranked.id as usize] = 0);
+        reasons
     }
 
     /// Finds the similar users of a viewer. Cost: a pass over the samples of the profile.

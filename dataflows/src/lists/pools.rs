@@ -2,18 +2,27 @@
 
 use schema::IdMap;
 
+use super::diversity::Picker;
 use super::viewers::ViewerId;
 use crate::operators::slot_mut;
-use crate::{Config, ItemId, List, Scored};
+use crate::{Config, ItemId, List, ListReason, Scored};
+
+/// The best candidates of a viewer, best first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pool {
+    pub(super) items: List,
+    /// By item: its reasons. Empty without reasons.
+    pub(super) why: Vec<Vec<ListReason>>,
+}
 
 /// What the last evaluation of a viewer left.
 #[derive(Debug, Default)]
-enum Pool {
+enum Left {
     /// No viewer, or one without a list.
     #[default]
     None,
-    /// The best candidates of the evaluation that are eligible still. `is_cut`: there may have been more.
-    Evaluated { items: List, is_cut: bool },
+    /// The candidates of the evaluation that are eligible still. `is_cut`: there may have been more.
+    Evaluated { pool: Pool, is_cut: bool },
     /// The list of the output, of a viewer that this run has not evaluated.
     Known(Vec<ItemId>),
 }
@@ -22,8 +31,8 @@ enum Pool {
 pub(super) enum Loss {
     /// The list is the same; only the pool is smaller.
     Pool,
-    /// The list is this one now.
-    List(List),
+    /// The list is this one now, with its reasons.
+    List(List, Vec<Vec<ListReason>>),
     /// The pool has too few items left, and there may be others.
     TooMany,
 }
@@ -34,7 +43,7 @@ pub(super) struct Pools {
     k: usize,
     /// Number of items in a pool.
     length: usize,
-    pools: Vec<Pool>,
+    pools: Vec<Left>,
     /// By pool: the bits of its items. Apart from the pools, so that a pass over them stays in the cache.
     bits: Vec<Bits>,
     /// Items to strike from all pools.
@@ -53,23 +62,18 @@ impl Pools {
         Pools { k, length, pools: Vec::new(), bits: Vec::new(), struck: IdMap::default(), struck_bits: 0 }
     }
 
-    /// Length of a list.
-    pub(super) fn k(&self) -> usize {
-        self.k
-    }
-
     /// Sets the pool of a viewer that was evaluated.
-    pub(super) fn set(&mut self, id: ViewerId, pool: &List) {
-        let is_cut = pool.len() == self.length;
-        *slot_mut(&mut self.bits, id) = bits(pool.iter().map(|scored| scored.item));
-        let pool = if pool.is_empty() { Pool::None } else { Pool::Evaluated { items: pool.clone(), is_cut } };
-        *slot_mut(&mut self.pools, id) = pool;
+    pub(super) fn set(&mut self, id: ViewerId, pool: Pool) {
+        let is_cut = pool.items.len() == self.length;
+        *slot_mut(&mut self.bits, id) = bits(pool.items.iter().map(|scored| scored.item));
+        *slot_mut(&mut self.pools, id) =
+            if pool.items.is_empty() { Left::None } else { Left::Evaluated { pool, is_cut } };
     }
 
     /// Sets the list that the output has of a viewer.
     pub(super) fn set_known(&mut self, id: ViewerId, items: Vec<ItemId>) {
         *slot_mut(&mut self.bits, id) = bits(items.iter().copied());
-        *slot_mut(&mut self.pools, id) = Pool::Known(items);
+        *slot_mut(&mut self.pools, id) = Left::Known(items);
     }
 
     /// The item is to be struck from all pools.
@@ -79,7 +83,7 @@ impl Pools {
     }
 
     /// Strikes the items, and reports the viewers that have lost any. Cost: a pass over all pools if there is an item to strike.
-    pub(super) fn apply(&mut self, mut report: impl FnMut(ViewerId, Loss)) {
+    pub(super) fn apply(&mut self, picker: &Picker, mut report: impl FnMut(ViewerId, Loss)) {
         let Pools { k, pools, bits, struck, struck_bits, .. } = self;
         if struck.is_empty() {
             return;
@@ -90,23 +94,27 @@ impl Pools {
                 continue;
             }
             match pool {
-                Pool::None => {}
-                Pool::Known(items) => {
+                Left::None => {}
+                Left::Known(items) => {
                     if items.iter().any(|item| is_struck(*item)) {
                         report(id, Loss::TooMany);
                     }
                 }
-                Pool::Evaluated { items, is_cut } => {
-                    let Some(first) = items.iter().position(|Scored { item, .. }| is_struck(*item)) else { continue };
-                    items.retain(|Scored { item, .. }| !is_struck(*item));
-                    report(
-                        id,
-                        match () {
-                            () if *is_cut && items.len() < *k => Loss::TooMany,
-                            () if first < *k => Loss::List(items[..items.len().min(*k)].to_vec()),
-                            () => Loss::Pool,
-                        },
-                    );
+                Left::Evaluated { pool, is_cut } => {
+                    let Some(first) = pool.items.iter().position(|Scored { item, .. }| is_struck(*item)) else {
+                        continue;
+                    };
+                    let mut items = pool.items.iter();
+                    pool.why.retain(|_| items.next().is_some_and(|scored| !is_struck(scored.item)));
+                    pool.items.retain(|scored| !is_struck(scored.item));
+                    if *is_cut && pool.items.len() < *k {
+                        report(id, Loss::TooMany);
+                    } else if first >= *k && picker.takes_the_first() {
+                        report(id, Loss::Pool);
+                    } else {
+                        let (list, why) = picker.list(pool);
+                        report(id, Loss::List(list, why));
+                    }
                 }
             }
         }

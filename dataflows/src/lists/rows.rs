@@ -1,9 +1,11 @@
 //! The rows that this worker subscribes to.
 
+use schema::{IdMap, shrink_if_sparse};
+
 use super::change_times::ChangeTimes;
 use crate::catalogue::EligibleItems;
 use crate::operators::{Dense, Ids, load_lines, slot_mut};
-use crate::{Diff, EligibilityChange, ItemId, Level, Logarithm, UserId};
+use crate::{Diff, EligibilityChange, ItemId, Level, Logarithm, UserId, Word};
 
 /// Ids with a small value each: a similarity to 1,024, or a level to 15.
 #[derive(Debug, Default)]
@@ -77,6 +79,10 @@ pub(super) struct Rows {
     eligible_items: EligibleItems,
     /// The same by dense id; `true` for users.
     eligible: Vec<bool>,
+    /// Groups of items that have one.
+    groups_of_items: IdMap<Word>,
+    /// The same by dense id.
+    groups: Vec<Option<Word>>,
     /// By user: the fine logarithm of the activity. Apart from the rows, because it is all that an evaluation reads of most users
     /// with whom it compares.
     activities: Vec<u32>,
@@ -91,8 +97,21 @@ impl Rows {
     /// change.
     pub(super) fn new(refresh: u64, others: bool) -> Self {
         let (ids, rows, eligible, activities, touched, release) = Default::default();
+        let (groups_of_items, groups) = Default::default();
         let (changes, eligible_items) = (ChangeTimes::new(refresh), EligibleItems::new(others));
-        Rows { ids, rows, changes, all: None, eligible_items, eligible, activities, touched, release }
+        Rows {
+            ids,
+            rows,
+            changes,
+            all: None,
+            eligible_items,
+            eligible,
+            groups_of_items,
+            groups,
+            activities,
+            touched,
+            release,
+        }
     }
 
     pub(super) fn ids(&self) -> &Ids {
@@ -127,6 +146,34 @@ impl Rows {
         known.inspect(|dense| self.eligible[*dense as usize] = change.eligible).is_some()
     }
 
+    /// Whether any item has a group.
+    pub(super) fn has_groups(&self) -> bool {
+        !self.groups_of_items.is_empty()
+    }
+
+    /// The group of an item, if it has one.
+    #[inline]
+    pub(super) fn group(&self, item: Dense) -> Option<Word> {
+        self.groups[item as usize]
+    }
+
+    /// Sets the group of an item.
+    pub(super) fn set_group(&mut self, item: ItemId, group: Option<Word>) {
+        match group {
+            Some(group) => drop(self.groups_of_items.insert(item, group)),
+            None => drop(self.groups_of_items.remove(&item)),
+        }
+        shrink_if_sparse(&mut self.groups_of_items);
+        if let Some(dense) = self.ids.get(item) {
+            self.groups[dense as usize] = group;
+        }
+    }
+
+    /// Whether a row or a viewer has the item.
+    pub(super) fn has(&self, item: ItemId) -> bool {
+        self.ids.get(item).is_some()
+    }
+
     /// Any list may have changed.
     pub(super) fn mark_all(&mut self) {
         let all = self.all.unwrap_or_else(|| {
@@ -149,18 +196,20 @@ impl Rows {
             return dense;
         }
         let dense = self.ids.intern(item);
-        self.reserve(dense, self.eligible_items.contains(item))
+        let group = self.groups_of_items.get(&item).copied();
+        self.reserve(dense, self.eligible_items.contains(item), group)
     }
 
     pub(super) fn intern_user(&mut self, user: UserId) -> Dense {
         let dense = self.ids.intern_user(user);
-        self.reserve(dense, true)
+        self.reserve(dense, true, None)
     }
 
-    fn reserve(&mut self, dense: Dense, eligible: bool) -> Dense {
+    fn reserve(&mut self, dense: Dense, eligible: bool, group: Option<Word>) -> Dense {
         slot_mut(&mut self.rows, dense);
         self.changes.reserve(dense);
         *slot_mut(&mut self.eligible, dense) = eligible;
+        *slot_mut(&mut self.groups, dense) = group;
         slot_mut(&mut self.activities, dense);
         dense
     }

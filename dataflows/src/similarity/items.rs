@@ -86,7 +86,7 @@ pub fn similar_items<'scope>(
     config: &Config,
     gauges: &Arc<Gauges>,
 ) -> SimilarItems<'scope> {
-    let eligibility = catalogue.map(|catalogue| catalogue.changes.clone());
+    let eligibility = catalogue.map(|catalogue| catalogue.eligibility.clone());
     let population = (config.similarity == Measure::Llr).then(|| population(history.clone()));
     let counts = Counts { cooccurrence, popularity: popularity(history), population, eligibility, loading };
     match config.similarity {

@@ -1,9 +1,9 @@
-//! `[graph]` and `[graph.sources]`: what is computed.
+//! `[graph]`, `[graph.sources]` and `[graph.caps]`: what is computed.
 
 use super::Snapshot::{ListsRecomputed, MustNotGrow};
 use super::{Key, Section, key};
 use crate::config::reader::Reader;
-use crate::config::rules::{MAX_DURATION, audience, duration, emit, integer, measure, retention, stairs};
+use crate::config::rules::{MAX_DURATION, audience, boolean, duration, emit, integer, measure, retention, stairs};
 use crate::config::{Audience, Config};
 
 /// An hour. A list that is older shows nothing of a live stream.
@@ -16,6 +16,12 @@ pub(super) fn sections() -> Vec<Section> {
             name: "graph.sources",
             doc: "Weight of each source of candidates in a list, relative to the others.",
             keys: sources(),
+            ..Section::EMPTY
+        },
+        Section {
+            name: "graph.caps",
+            doc: "How many items of a list may be alike. Caps need a catalogue.",
+            keys: caps(),
             ..Section::EMPTY
         },
     ]
@@ -74,6 +80,46 @@ fn users_and_lists() -> Vec<Key> {
                   `membership`, when the set of items differs, so that mere reorderings are not sent.",
             snapshot: ListsRecomputed,
             ..key(emit(), |config| &mut config.graph.emit)
+        },
+        Key {
+            name: "why",
+            doc: "Reasons that are given of each item of a list, at most, the largest first. With a number above the last of \
+                  the `stairs` all are given, and their points add up to the score. 0 gives none; any other number makes an \
+                  evaluation about twice as much work.",
+            more: "[Reasons](semantics.md#reasons).",
+            snapshot: ListsRecomputed,
+            ..key(integer(0..=1_000), |config| &mut config.graph.why)
+        },
+        Key {
+            name: "diversity",
+            doc: "How much a list gives up of its scores for items that have fewer tags, categories, hosts and brands in \
+                  common, in percent. Needs a catalogue.",
+            more: "[Diversity](semantics.md#diversity).",
+            snapshot: ListsRecomputed,
+            ..key(integer(0..=100), |config| &mut config.graph.diversity)
+        },
+        Key {
+            name: "caps_strict",
+            doc: "Whether a list is shorter rather than beyond one of its caps.",
+            snapshot: ListsRecomputed,
+            ..key(boolean(), |config| &mut config.graph.caps.strict)
+        },
+    ]
+}
+
+fn caps() -> Vec<Key> {
+    vec![
+        Key {
+            name: "category",
+            doc: "Items of a list with the same first category, as a whole path, at most. 0 is no cap.",
+            snapshot: ListsRecomputed,
+            ..key(integer(0..=1_000), |config| &mut config.graph.caps.category)
+        },
+        Key {
+            name: "host",
+            doc: "Items of a list with the same host, at most. 0 is no cap.",
+            snapshot: ListsRecomputed,
+            ..key(integer(0..=1_000), |config| &mut config.graph.caps.host)
         },
     ]
 }

@@ -8,7 +8,7 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, a value other than its default, and the change of the configuration.
-const CHANGES: [(&str, &str, Change); 50] = [
+const CHANGES: [(&str, &str, Change); 55] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
@@ -16,6 +16,9 @@ const CHANGES: [(&str, &str, Change); 50] = [
     ("graph.audience", "\"30d\"", |c| c.graph.audience = Audience::Within(2_592_000_000)),
     ("graph.refresh", "\"0ms\"", |c| c.graph.refresh = 0),
     ("graph.emit", "\"membership\"", |c| c.graph.emit = Emit::Membership),
+    ("graph.why", "1000", |c| c.graph.why = 1_000),
+    ("graph.diversity", "100", |c| c.graph.diversity = 100),
+    ("graph.caps_strict", "true", |c| c.graph.caps.strict = true),
     ("graph.similarity", "\"llr\"", |c| c.graph.similarity = Measure::Llr),
     ("graph.min_cooccurrence", "4294967295", |c| c.graph.min_cooccurrence = u32::MAX),
     ("graph.shrink", "0", |c| c.graph.shrink = 0),
@@ -28,6 +31,8 @@ const CHANGES: [(&str, &str, Change); 50] = [
     ("graph.user_resolution", "16", |c| c.graph.user_resolution = 16),
     ("graph.sources.items", "0", |c| c.graph.sources.items = 0),
     ("graph.sources.users", "1_000_000", |c| c.graph.sources.users = 1_000_000),
+    ("graph.caps.category", "1000", |c| c.graph.caps.category = 1_000),
+    ("graph.caps.host", "1", |c| c.graph.caps.host = 1),
     ("input.batch", "1", |c| c.input.batch = 1),
     ("input.max_skew", "\"0s\"", |c| c.input.max_skew = 0),
     ("input.max_record", "\"64KiB\"", |c| c.input.max_record = 65_536),

@@ -1,0 +1,190 @@
+//! What lists need to know of an item beside whether it is eligible: which others it is like.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
+use schema::{CATEGORY_SEPARATOR, ItemField};
+use serde::{Deserialize, Serialize};
+
+use super::item::Item;
+use crate::{Config, ItemId};
+
+/// A word of the catalogue: a group, a category, a host or a tag. The same word is the same number on all workers of a run, and
+/// may be another one in the next run.
+pub type Word = std::num::NonZeroU32;
+
+/// What an item has in common with others, as far as the lists of the configuration depend on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// The group of variants to which it belongs.
+    pub group: Option<Word>,
+    /// Its first category, as a whole path.
+    pub category: Option<Word>,
+    /// Its host.
+    pub host: Option<Word>,
+    /// Its tags, also those derived from other fields: ascending, each once.
+    pub tags: Box<[Word]>,
+}
+
+impl Attributes {
+    fn words(&self) -> impl Iterator<Item = Word> {
+        let single = [self.group, self.category, self.host].into_iter().flatten();
+        single.chain(self.tags.iter().copied())
+    }
+}
+
+/// The new attributes of an item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttributesChange {
+    /// The item.
+    pub item: ItemId,
+    /// Its attributes from this tick on.
+    pub attributes: Attributes,
+}
+
+/// The attributes that lists depend on. Others are not kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needs {
+    category: bool,
+    host: bool,
+    tags: bool,
+}
+
+impl Needs {
+    pub(super) fn of(config: &Config) -> Self {
+        Needs { category: config.caps.category > 0, host: config.caps.host > 0, tags: config.diversity > 0 }
+    }
+}
+
+/// Numbers the words that items have. A number is free again when no item has its word any more. As it can be given away in the
+/// same tick, the changes of a tick must be applied together.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    numbers: HashMap<Box<str>, Word>,
+    /// By number less one: the word, and how many uses it has; a free number has none.
+    used: Vec<(Box<str>, u32)>,
+    free: Vec<Word>,
+}
+
+impl Words {
+    /// The attributes of an item, whose words have one use more each. `None` if it has none.
+    pub(super) fn attributes(&mut self, item: &Item, needs: Needs) -> Option<Box<Attributes>> {
+        // A group and a tag may be the same word: they are never compared.
+        let group = item.text(ItemField::Group).map(|group| self.take(group));
+        let host = item.text(ItemField::Host).filter(|_| needs.host).map(|host| self.take(&derived_tag("host", host)));
+        let category = item.set(ItemField::Category).first().filter(|_| needs.category);
+        let category = category.map(|path| self.take(&derived_tag("category", path)));
+        let mut tags: Vec<Word> = Vec::new();
+        if needs.tags {
+            tags.extend(tags_of(item).iter().map(|tag| self.take(tag)));
+            tags.sort_unstable();
+        }
+        let attributes = Attributes { group, category, host, tags: tags.into() };
+        (attributes != Attributes::default()).then(|| Box::new(attributes))
+    }
+
+    /// The words of these attributes have one use less each.
+    pub(super) fn release(&mut self, attributes: &Attributes) {
+        for word in attributes.words() {
+            let (text, uses) = &mut self.used[word.get() as usize - 1];
+            *uses -= 1;
+            if *uses == 0 {
+                self.numbers.remove(&std::mem::take(text));
+                self.free.push(word);
+            }
+        }
+    }
+
+    fn take(&mut self, text: &str) -> Word {
+        let word = self.numbers.get(text).copied().unwrap_or_else(|| {
+            let word = self.free.pop().unwrap_or_else(|| {
+                self.used.push(Default::default());
+                u32::try_from(self.used.len())
+                    .ok()
+                    .and_then(Word::new)
+                    .expect("fewer words than 2^32, and at least one")
+            });
+            self.numbers.insert(text.into(), word);
+            self.used[word.get() as usize - 1].0 = text.into();
+            word
+        });
+        self.used[word.get() as usize - 1].1 += 1;
+        word
+    }
+}
+
+/// The tags of an item, those of all groups and those derived from its other fields.
+fn tags_of(item: &Item) -> BTreeSet<Cow<'_, str>> {
+    let mut tags: BTreeSet<Cow<'_, str>> = item.tags().map(Cow::Borrowed).collect();
+    for path in item.set(ItemField::Category) {
+        let ends = path.match_indices(CATEGORY_SEPARATOR).map(|(at, _)| at).chain([path.len()]);
+        tags.extend(ends.map(|end| Cow::Owned(derived_tag("category", &path[..end]))));
+    }
+    for (name, field) in [("host", ItemField::Host), ("brand", ItemField::Brand)] {
+        tags.extend(item.text(field).map(|text| Cow::Owned(derived_tag(name, text))));
+    }
+    tags
+}
+
+fn derived_tag(name: &str, value: &str) -> String {
+    format!("{name}:{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use schema::{FieldValue, Statement};
+
+    use super::*;
+
+    const ALL: Needs = Needs { category: true, host: true, tags: true };
+
+    fn item(fields: &[(ItemField, FieldValue)]) -> Item {
+        let mut item = Item::default();
+        let stated = fields.iter().map(|(field, value)| (*field, Some(value.clone())));
+        item.apply(1, Statement::Fields(stated.collect()));
+        item
+    }
+
+    fn set(texts: &[&str]) -> FieldValue {
+        FieldValue::set(texts.iter().map(|text| (*text).to_owned())).expect("not empty")
+    }
+
+    #[test]
+    fn tags_of_all_groups_and_derived_ones_are_one_set() {
+        let item = item(&[
+            (ItemField::Category, set(&["Beauty > Face", "Beauty > Lips > Gloss"])),
+            (ItemField::Host, FieldValue::Text("h3".into())),
+            (ItemField::Brand, FieldValue::Text("b1".into())),
+            (ItemField::Tags(0), set(&["matte", "red"])),
+            (ItemField::Tags(2), set(&["red"])),
+        ]);
+        let tags: Vec<_> = tags_of(&item).into_iter().collect();
+        let categories =
+            ["Beauty", "Beauty > Face", "Beauty > Lips", "Beauty > Lips > Gloss"].map(|c| format!("category:{c}"));
+        let expected: Vec<String> = ["brand:b1".into()]
+            .into_iter()
+            .chain(categories)
+            .chain(["host:h3", "matte", "red"].map(String::from))
+            .collect();
+        assert_eq!(tags, expected);
+    }
+
+    #[test]
+    fn a_word_has_one_number_while_an_item_has_it() {
+        let mut words = Words::default();
+        let grouped = |group: &str| item(&[(ItemField::Group, FieldValue::Text(group.into()))]);
+        let of = |words: &mut Words, group| words.attributes(&grouped(group), ALL).expect("it has a group");
+        let (a, b, again) = (of(&mut words, "a"), of(&mut words, "b"), of(&mut words, "a"));
+        assert_eq!(a, again);
+        assert_ne!(a, b);
+        words.release(&a);
+        assert_eq!(of(&mut words, "a"), again);
+        words.release(&again);
+        words.release(&again);
+        // Nobody has it any more.
+        assert_eq!(of(&mut words, "c").group, a.group);
+        assert_eq!((words.numbers.len(), words.used.len()), (2, 2));
+        assert_eq!(words.attributes(&Item::default(), ALL), None);
+    }
+}
