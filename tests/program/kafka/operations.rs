@@ -221,7 +221,7 @@ fn errors_name_the_mistake_and_the_remedy() {
         ("--input kafka:///events", "a broker is missing"),
         ("--input kafka://ann:secret@host/t", "under [kafka.security]"),
         ("--output kafka://127.0.0.1:9092/t!", "a topic is 1 to 249 letters"),
-        ("--input kafka://h:1/t --output kafka://h:1/t", "would be read as events"),
+        ("--input kafka://h:1/t --output kafka://h:1/t", "would be read as records"),
         ("--set kafka.options.acks=0", "kafka.delivery determines it"),
         ("--set kafka.options.isolation.level=read_uncommitted", "must be omitted"),
         ("--set kafka.delivery=fast", "\"transactional\" or \"idempotent\""),
