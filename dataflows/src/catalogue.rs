@@ -21,7 +21,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::scheduling::Activator;
 
 use self::attributes::Needs;
-pub use self::attributes::{Attributes, AttributesChange, Word};
+pub use self::attributes::{Attributes, AttributesChange, Word, tags_after};
 pub(crate) use self::eligibility::EligibleItems;
 use self::items::{Changes, Items};
 use self::snapshots::Snapshots;

@@ -50,7 +50,7 @@ mod row_changes;
 mod similarity;
 mod trending;
 
-pub use catalogue::{EligibilityChange, ItemRecord};
+pub use catalogue::{EligibilityChange, ItemRecord, tags_after};
 pub use changes::ListChange;
 pub use config::{Audience, Catalogue, Config};
 pub use driver::{Driver, DriverError};

@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `log` | the events with an effect, in memory |
+//! | `log`, `catalogue` | the events with an effect and the records of items, in memory |
 //! | `protocol` | split of the log into training events and test cases |
 //! | `settings` | configurations to compare |
 //! | `recommenders` | the graph, driven tick by tick, and the baselines |
@@ -14,6 +14,7 @@
 //! | `report`, `charts` | tables, JSON, SVG |
 
 mod bootstrap;
+mod catalogue;
 mod charts;
 mod list_metrics;
 mod log;
@@ -46,8 +47,9 @@ use self::report::{Report, System};
 use self::settings::{Setting, settings};
 use self::trial::{Trial, TrialResult};
 use crate::commands::files::{check_distinct, check_writable, write};
-use crate::commands::run::InputArgs;
+use crate::commands::run::{CatalogueArgs, InputArgs};
 use crate::commands::table::say;
+use crate::engine::Clock;
 use crate::failure::Failure;
 use crate::stdio::check_stdout;
 use crate::stop::Stop;
@@ -77,6 +79,9 @@ Examples:
   deltarec evaluate --input events.jsonl.gz --sweep graph.resolution=2,4,8,16 --sweep graph.history=20,50
   deltarec evaluate --input events.jsonl.gz --sweep graph.similarity=cosine,jaccard,llr,count
 
+  # what diversity costs and brings, by the categories and tags of a catalogue, with a curve
+  deltarec evaluate --input events.jsonl.gz --catalogue items.csv --sweep graph.diversity=0,10,20,30,50 --picture curve.svg
+
   # the gain of lists filled up with trending items, and the cost of one or two positions for new items
   deltarec evaluate --input events.jsonl.gz --protocol prequential --k 10 --set trending.k=20 --explore 1,2
 
@@ -98,6 +103,8 @@ pub struct EvaluateArgs {
     sweeps: Vec<String>,
     #[command(flatten)]
     inputs: InputArgs,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
     #[command(flatten)]
     protocol: ProtocolArgs,
     /// Lengths of the evaluated lists
@@ -165,10 +172,13 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     let first = settings.first().expect("at least one setting");
     check_writable([&args.json, &args.picture])?;
     let uris = args.inputs.uris()?;
-    if let Some(uri) = uris.iter().find(|uri| matches!(uri, Uri::Kafka(_))) {
+    let of_catalogue = args.catalogue.uris()?;
+    if let Some(uri) = uris.iter().chain(&of_catalogue).find(|uri| matches!(uri, Uri::Kafka(_))) {
         return Err(Failure::Usage(anyhow!("{uri} has no end: evaluate a file or a pipe")));
     }
     check_distinct(&uris, [&args.json, &args.picture])?;
+    check_distinct(&of_catalogue, [&args.json, &args.picture])?;
+    let catalogue = args.catalogue.open(&first.config, Clock::Event, false)?;
     let inputs = args.inputs.open(&first.config, &args.inputs.defaults(&first.config, false)?)?;
     let mut ks: Vec<usize> = args.k.iter().map(|k| usize::from(*k)).collect();
     ks.sort_unstable();
@@ -184,7 +194,12 @@ pub fn main(args: &EvaluateArgs, stop: &Stop) -> Result<(), Failure> {
     warn_of_ties(&log);
     let plan = protocol.plan(&log);
     let explore = args.explore.iter().map(|explore| usize::from(*explore)).collect();
-    let trial = Arc::new(Trial::new(log, plan, ks, args.seed, explore, args.repeats));
+    let mut trial = Trial::new(log, plan, ks, args.seed, explore, args.repeats);
+    if !of_catalogue.is_empty() {
+        let Some(items) = catalogue::read(catalogue, &first.config, stop)? else { return Ok(()) };
+        trial = trial.with_items(items);
+    }
+    let trial = Arc::new(trial);
     if trial.cases() == 0 {
         return Err(Failure::Usage(anyhow!(
             "there is nothing to predict: {} events of {} users were read, {}",
@@ -289,6 +304,7 @@ fn evaluate_graph(
     // A list is evaluated when it is asked for, and its order counts.
     config.refresh = NEVER;
     config.emit = Emit::Order;
+    config.catalogue = trial.items.is_some().then(|| setting.config.catalogue.graph());
     if !trial.plan.has_time() {
         config.retention = NEVER;
         config.audience = dataflows::Audience::All;
@@ -298,7 +314,8 @@ fn evaluate_graph(
     let (trial, levels, stop) = (Arc::clone(trial), setting.config.levels.clone(), stop.clone());
     let observer = record_changes(&changes);
     let result = Driver::observe(&config, usize::from(workers), observer, move |driver| {
-        let mut graph = Graph::new(driver, GraphSetup { log: &trial.log, levels: &levels, changes });
+        let items = trial.items.as_deref().unwrap_or_default();
+        let mut graph = Graph::new(driver, GraphSetup { log: &trial.log, levels: &levels, items, changes });
         let blended = explore_variants.iter().map(|explore| graph.blended(trial.longest(), *explore, trial.seed));
         let mut blended: Vec<_> = blended.collect();
         let mut systems: Vec<&mut dyn Recommender> = vec![&mut graph];

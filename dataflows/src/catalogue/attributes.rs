@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
-use schema::{CATEGORY_SEPARATOR, ItemField};
+use schema::{CATEGORY_SEPARATOR, IdMap, ItemField};
 use serde::{Deserialize, Serialize};
 
+use super::ItemRecord;
 use super::item::Item;
 use crate::{Config, ItemId};
 
@@ -125,6 +126,16 @@ fn tags_of(item: &Item) -> BTreeSet<Cow<'_, str>> {
         tags.extend(item.text(field).map(|text| Cow::Owned(derived_tag(name, text))));
     }
     tags
+}
+
+/// The tags of each item that has any after all of these records, also those derived from other fields. For measurements.
+pub fn tags_after<'r>(records: impl IntoIterator<Item = &'r ItemRecord>) -> IdMap<Vec<String>> {
+    let mut items: IdMap<Item> = IdMap::default();
+    for record in records {
+        items.entry(record.item).or_default().apply(record.ts, record.statement.clone());
+    }
+    let tags = items.iter().map(|(id, item)| (*id, tags_of(item).into_iter().map(Cow::into_owned).collect()));
+    tags.filter(|(_, tags): &(_, Vec<_>)| !tags.is_empty()).collect()
 }
 
 fn derived_tag(name: &str, value: &str) -> String {

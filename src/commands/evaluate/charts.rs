@@ -15,13 +15,22 @@ const WIDTH: u32 = 1_240;
 /// Metrics of the two panels.
 const PANELS: [&str; 2] = ["hit_rate", "ndcg"];
 
-/// Draws hit rate and NDCG of the main results with their intervals.
+/// Height of the curve of accuracy against diversity.
+const CURVE_HEIGHT: u32 = 420;
+
+/// Draws hit rate and NDCG of the main results with their intervals; of several settings with a catalogue also NDCG against the
+/// diversity of the lists by tags.
 pub(super) fn draw(path: &Path, report: &Report) -> Result<(), Error> {
     let sweep = report.systems.len() > report.baselines + 1;
     let height = if sweep { 150 + 26 * u32::try_from(report.systems.len()).unwrap_or(u32::MAX / 64) } else { 520 };
-    chart::write(path, (WIDTH, height), &format!("{} found, with 95% intervals", report.relevant), |area| {
+    let curve = if sweep && report.tag_diversity(0).is_some() { CURVE_HEIGHT } else { 0 };
+    chart::write(path, (WIDTH, height + curve), &format!("{} found, with 95% intervals", report.relevant), |area| {
+        let (panels, below) = area.split_vertically(area.dim_in_pixel().1.saturating_sub(curve));
+        if curve > 0 {
+            draw_trade_off(&below, report)?;
+        }
         // The left panel of a sweep also has the names of the settings.
-        let (left, right) = area.split_horizontally(WIDTH / 2 + if sweep { 120 } else { 0 });
+        let (left, right) = panels.split_horizontally(WIDTH / 2 + if sweep { 120 } else { 0 });
         for ((area, name), with_names) in [left, right].iter().zip(PANELS).zip([true, false]) {
             let metric = METRICS.iter().position(|metric| metric.name == name).expect("a known metric");
             if sweep {
@@ -32,6 +41,37 @@ pub(super) fn draw(path: &Path, report: &Report) -> Result<(), Error> {
         }
         Ok(())
     })
+}
+
+/// NDCG of the settings against the diversity of their lists by tags, in the order in which they were given.
+fn draw_trade_off(area: &Area<'_>, report: &Report) -> Result<(), Error> {
+    let metric = METRICS.iter().position(|metric| metric.name == "ndcg").expect("a known metric");
+    let settings = report.systems.len() - report.baselines;
+    let point =
+        |system| Some((bounds(report.tag_diversity(system)?).0, bounds(report.estimate(system, metric, report.at))));
+    let points: Vec<(f64, (f64, f64, f64))> = (0..settings).filter_map(point).collect();
+    let range = |values: &mut dyn Iterator<Item = f64>| {
+        let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (value.min(low), value.max(high)));
+        let margin = ((high - low) * 0.08).max(1e-4);
+        low - margin..high + margin
+    };
+    let x = range(&mut points.iter().map(|(x, _)| *x));
+    let y = range(&mut points.iter().flat_map(|(_, (_, low, high))| [*low, *high]));
+    let caption = format!("NDCG against diversity of lists of {}", report.at);
+    let mut chart = chart::builder(area, &caption, (48, 64)).build_cartesian_2d(x, y).map_err(failed)?;
+    let mut mesh = chart.configure_mesh();
+    draw_mesh(mesh.x_desc("tag diversity").y_desc("NDCG"))?;
+    let means: Vec<(f64, f64)> = points.iter().map(|(x, (mean, ..))| (*x, *mean)).collect();
+    let line = LineSeries::new(means.iter().copied(), COLOURS[0].stroke_width(2));
+    chart.draw_series(line).map_err(failed)?;
+    for (system, (x, (mean, low, high))) in points.into_iter().enumerate() {
+        let interval = PathElement::new([(x, low), (x, high)], COLOURS[0].stroke_width(1));
+        chart.draw_series([interval]).map_err(failed)?;
+        let name = Text::new(report.systems[system].name.clone(), (8, -18), ("sans-serif", 13));
+        let dot = EmptyElement::at((x, mean)) + Circle::new((0, 0), 4, COLOURS[0].filled()) + name;
+        chart.draw_series([dot]).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Mean, lower and upper bound. Without an interval all three are the mean.

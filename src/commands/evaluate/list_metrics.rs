@@ -12,6 +12,8 @@ pub(super) struct Catalogue {
     users: Vec<Vec<u32>>,
     /// Number of users with an event.
     total_users: usize,
+    /// Tags by item, as ascending numbers; none without a catalogue.
+    tags: Vec<Vec<u32>>,
 }
 
 impl Catalogue {
@@ -27,7 +29,25 @@ impl Catalogue {
             users.dedup();
             users.shrink_to_fit();
         }
-        Catalogue { users, total_users: all.len() }
+        Catalogue { users, total_users: all.len(), tags: Vec::new() }
+    }
+
+    /// With the tags of each item.
+    pub(super) fn with_tags(mut self, tags: Vec<Vec<u32>>) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    pub(super) fn has_tags(&self) -> bool {
+        !self.tags.is_empty()
+    }
+
+    /// Jaccard similarity of the tags of two items; 0 without any.
+    #[allow(clippy::cast_precision_loss)]
+    fn likeness(&self, a: u32, b: u32) -> f64 {
+        let (a, b) = (&self.tags[a as usize], &self.tags[b as usize]);
+        let both = a.iter().filter(|tag| b.binary_search(tag).is_ok()).count();
+        both as f64 / (a.len() + b.len() - both).max(1) as f64
     }
 
     /// Share of all users who have touched an item.
@@ -58,11 +78,25 @@ pub(super) struct ListMetric {
     pub(super) is_slow: bool,
 }
 
+/// Name of the metric that exists only with a catalogue.
+pub(super) const TAG_DIVERSITY: &str = "tag_diversity";
+
 /// All list metrics, in the order of the report.
-pub(super) static LIST_METRICS: [ListMetric; 2] = [
+pub(super) static LIST_METRICS: [ListMetric; 3] = [
     ListMetric { name: "popularity", value: popularity, is_slow: false },
     ListMetric { name: "diversity", value: diversity, is_slow: true },
+    ListMetric { name: TAG_DIVERSITY, value: tag_diversity, is_slow: false },
 ];
+
+/// Intra-list diversity by the catalogue: one minus the mean Jaccard similarity of the tags of two items of the list, derived tags
+/// included. 0: all items have the same tags; 1: no two items share a tag.
+#[allow(clippy::cast_precision_loss)]
+fn tag_diversity(list: &[u32], catalogue: &Catalogue) -> Option<f64> {
+    let pairs = list.iter().enumerate().flat_map(|(at, a)| list[at + 1..].iter().map(move |b| (*a, *b)));
+    let count = list.len() * list.len().saturating_sub(1) / 2;
+    let is_defined = catalogue.has_tags() && count > 0;
+    is_defined.then(|| 1.0 - pairs.map(|(a, b)| catalogue.likeness(a, b)).sum::<f64>() / count as f64)
+}
 
 /// Mean popularity of the items of a list: the share of all users who have touched the item.
 #[allow(clippy::cast_precision_loss)]
@@ -107,6 +141,17 @@ mod tests {
         assert_eq!(popularity(&[0, 1], &catalogue), Some(0.75));
         assert_eq!(popularity(&[2, 3], &catalogue), Some(0.125));
         assert_eq!(popularity(&[], &catalogue), None);
+    }
+
+    #[test]
+    fn tag_diversity_is_one_minus_the_mean_jaccard_of_pairs() {
+        let tagged = catalogue().with_tags(vec![vec![1, 2], vec![1, 2], vec![2, 3], vec![]]);
+        assert_eq!(tag_diversity(&[0, 1], &tagged), Some(0.0));
+        // 1/3 with each of the first two.
+        assert_eq!(tag_diversity(&[0, 1, 2], &tagged), Some(1.0 - (1.0 + 2.0 / 3.0) / 3.0));
+        assert_eq!(tag_diversity(&[0, 3], &tagged), Some(1.0));
+        assert_eq!(tag_diversity(&[0], &tagged), None);
+        assert_eq!(tag_diversity(&[0, 1], &catalogue()), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::EvaluateArgs;
 use super::bootstrap::{Bootstrap, Estimate, Tally};
-use super::list_metrics::LIST_METRICS;
+use super::list_metrics::{LIST_METRICS, TAG_DIVERSITY};
 use super::metrics::METRICS;
 use super::protocol::Protocol;
 use super::scores::{ItemGroup, MAIN, SystemScores};
@@ -82,6 +82,8 @@ pub(super) struct Report {
     pub(super) baselines: usize,
     /// Items of the main results.
     pub(super) relevant: &'static str,
+    /// Whether there is a catalogue with the tags of items.
+    has_tags: bool,
     /// Whether each case has one relevant item, so that recall equals the hit rate.
     single: bool,
     about: Value,
@@ -103,6 +105,7 @@ impl Report {
             item_groups: trial.groups(),
             baselines: args.distinct_baselines().len(),
             relevant: if args.repeats { "all items" } else { "new items" },
+            has_tags: trial.items.is_some(),
             single: protocol.is_single(),
             about: about(args, protocol, trial),
             systems,
@@ -155,16 +158,33 @@ impl Report {
     }
 
     fn list_properties(&self) -> Table {
-        let mut table = Table::new(["system", "coverage", "popularity", "diversity", "has a list"]);
+        let of_tags = self.has_tags.then_some("tag diversity");
+        let header = ["system", "coverage", "popularity", "diversity"].into_iter().chain(of_tags);
+        let mut table = Table::new(header.chain(["has a list"]));
         let k = self.ks.iter().position(|k| *k == self.at).expect("an evaluated length");
         for system in &self.systems {
-            let properties =
-                (0..LIST_METRICS.len()).map(|metric| figure(&system.lists[1 + self.column(metric, self.at)]));
+            let properties = self.list_metrics().map(|(metric, _)| figure(self.list_estimate(system, metric)));
             let coverage = format!("{:.4}", system.coverage[k]);
             let answered = system.lists[0].mean.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
             table.row([system.name.clone(), coverage].into_iter().chain(properties).chain([answered]));
         }
         table
+    }
+
+    /// The metrics of lists that are defined, with their places.
+    fn list_metrics(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
+        let names = LIST_METRICS.iter().map(|metric| metric.name).enumerate();
+        names.filter(|(_, name)| self.has_tags || *name != TAG_DIVERSITY)
+    }
+
+    fn list_estimate<'s>(&self, system: &'s System, metric: usize) -> &'s Estimate {
+        &system.lists[1 + self.column(metric, self.at)]
+    }
+
+    /// Tag diversity of the lists of a system at the length of comparison, if there is a catalogue.
+    pub(super) fn tag_diversity(&self, system: usize) -> Option<&Estimate> {
+        let (metric, _) = self.list_metrics().find(|(_, name)| *name == TAG_DIVERSITY)?;
+        Some(self.list_estimate(&self.systems[system], metric))
     }
 
     fn groups(&self) -> Table {
@@ -209,7 +229,7 @@ impl Report {
             names.zip(estimates).map(|(name, estimate)| (name, json!(estimate))).collect()
         };
         let metrics: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
-        let list_metrics: Vec<&str> = LIST_METRICS.iter().map(|metric| metric.name).collect();
+        let list_metrics: Vec<&str> = self.list_metrics().map(|(_, name)| name).collect();
         let system = |(at, system): (usize, &System)| {
             let groups = self.item_groups.iter().zip(&system.groups).map(|(group, scores)| {
                 let figures = at_each_k(&metrics, &scores.estimates);

@@ -1,6 +1,8 @@
 //! The evaluation loop: recommends, scores and trains one or more systems on the same cases.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+
+use dataflows::{ItemRecord, tags_after};
 
 use super::list_metrics::Catalogue;
 use super::log::{Log, LogEvent};
@@ -27,6 +29,8 @@ pub(super) struct Trial {
     pub(super) explore: Vec<usize>,
     /// Whether repeats are ordinary cases.
     pub(super) repeats: bool,
+    /// Records of the catalogue; `None` without one.
+    pub(super) items: Option<Vec<ItemRecord>>,
     catalogue: Catalogue,
 }
 
@@ -43,7 +47,26 @@ pub(super) struct TrialResult {
 impl Trial {
     pub(super) fn new(log: Log, plan: Plan, ks: Vec<usize>, seed: u64, explore: Vec<usize>, repeats: bool) -> Self {
         let catalogue = Catalogue::new(log.items.len(), plan.learnt(&log));
-        Trial { log, plan, ks, seed, explore, repeats, catalogue }
+        Trial { log, plan, ks, seed, explore, repeats, items: None, catalogue }
+    }
+
+    /// With a catalogue, of which only items are recommended. Tags are those after all records.
+    pub(super) fn with_items(mut self, records: Vec<ItemRecord>) -> Self {
+        let by_item = tags_after(&records);
+        let mut numbers: HashMap<&str, u32> = HashMap::new();
+        let mut tags = Vec::with_capacity(self.log.items.len());
+        for item in &self.log.items {
+            let mut of_item: Vec<u32> = Vec::new();
+            for tag in by_item.get(item).into_iter().flatten() {
+                let next = u32::try_from(numbers.len()).expect("fewer tags than 2^32");
+                of_item.push(*numbers.entry(tag).or_insert(next));
+            }
+            of_item.sort_unstable();
+            tags.push(of_item);
+        }
+        self.catalogue = self.catalogue.with_tags(tags);
+        self.items = Some(records);
+        self
     }
 
     /// Number of cases.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dataflows::blend::{BlendSources, blend};
 use dataflows::types::ItemId;
-use dataflows::{Driver, ListChange, ListKey};
+use dataflows::{Driver, ItemRecord, ListChange, ListKey};
 use schema::{IdMap, Levels};
 
 use super::super::log::{Log, LogEvent};
@@ -25,10 +25,12 @@ pub(in super::super) fn record_changes(changes: &ChangeBuffer) -> impl Fn(&ListC
     }
 }
 
-/// Log, levels and change buffer of a [`Graph`].
+/// Log, levels, catalogue and change buffer of a [`Graph`].
 pub(in super::super) struct GraphSetup<'a> {
     pub(in super::super) log: &'a Log,
     pub(in super::super) levels: &'a Levels,
+    /// Records of the catalogue.
+    pub(in super::super) items: &'a [ItemRecord],
     pub(in super::super) changes: ChangeBuffer,
 }
 
@@ -94,6 +96,9 @@ impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
 
 impl Recommender for Graph<'_, '_, '_> {
     fn load(&mut self, events: &[TrainingEvent]) {
+        let first = self.setup.log.events.first().map_or(0, |event| event.ts);
+        // Those ahead of the log act in their time.
+        self.driver.tick_items(first, self.setup.items.to_vec());
         let Some(last) = events.last() else { return };
         // Grouped by user, the load computes each history once.
         let mut by_user: Vec<&LogEvent> = events.iter().map(|training| &training.event).collect();
