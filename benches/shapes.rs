@@ -382,7 +382,7 @@ fn replicated(item: ItemId, (neighbour, similarity): (ItemId, u32)) -> (Subscrip
     (Subscription { row: item, subscriber: Subscriber::Worker(0) }, Neighbour { item: neighbour, similarity })
 }
 
-fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8))> {
+fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, dataflows::Effect))> {
     events
         .unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Events", |_, _| {
             move |input, output| {
@@ -390,7 +390,7 @@ fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8
                     let time = *capability.least().expect("a message with data has a time");
                     let retained = capability.retain_least(0).expect("a message with data has a time");
                     let updates =
-                        events.drain(..).map(|event| ((event.user, (event.item, event.ts, event.level)), time, 1));
+                        events.drain(..).map(|event| ((event.user, (event.item, event.ts, event.effect)), time, 1));
                     output.session(&retained).give_iterator(updates);
                 });
             }

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::mpsc;
 
-use dataflows::{Config, Driver, DriverError, Event, ListChange, ListKey};
+use dataflows::{Config, Driver, DriverError, Effect, Event, ListChange, ListKey};
 use schema::id64;
 
 /// Milliseconds since the Unix epoch of the first tick; the others follow second by second.
@@ -27,7 +27,13 @@ pub(crate) fn changed_lists() -> Result<Vec<String>, DriverError> {
     // The graph knows 64-bit ids only, so the program that embeds it keeps the names.
     let names = TICKS.as_flattened().iter().flat_map(|(user, item, _)| [*user, *item]);
     let names: HashMap<u64, &str> = names.map(|name| (id64(name), name)).collect();
-    let event = |ts, (user, item, level)| Event { user: id64(user), item: id64(item), ts, level, scope: None };
+    let event = |ts, (user, item, level)| Event {
+        user: id64(user),
+        item: id64(item),
+        ts,
+        effect: Effect::Counts(level),
+        scope: None,
+    };
 
     // Changes are reported on the worker threads. Hand them over and return: a slow observer delays the graph.
     let (sender, changes) = mpsc::channel();

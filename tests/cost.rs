@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dataflows::Event;
 use dataflows::types::Scored;
+use dataflows::{Effect, Event};
 use proptest::prelude::*;
 use schema::id64;
 
@@ -36,7 +36,7 @@ fn check(params: &Params, log: &[OracleEvent], size: usize) -> usize {
             user: id64(&ev.user),
             item: id64(&ev.item),
             ts: ev.ts,
-            level: ev.level,
+            effect: Effect::Counts(ev.level),
             scope: None,
         };
         let events: Vec<Event> = tick.events.iter().map(event).collect();

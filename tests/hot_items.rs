@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use dataflows::gauges::STAGES;
-use dataflows::{Config, Driver, Event};
+use dataflows::{Config, Driver, Effect, Event};
 use proptest::prelude::*;
 use schema::{id64, spread};
 
@@ -60,8 +60,13 @@ proptest! {
 /// there are lists.
 fn evaluations_for(viewers: u64, workers: usize) -> u64 {
     let work = Driver::run(&Config::default(), workers, move |driver| {
-        let event =
-            |n: u64, item| Event { user: spread(n + 1), item, ts: 1_000 + n * 20_000 / viewers, level: 1, scope: None };
+        let event = |n: u64, item| Event {
+            user: spread(n + 1),
+            item,
+            ts: 1_000 + n * 20_000 / viewers,
+            effect: Effect::Counts(1),
+            scope: None,
+        };
         let events: Vec<Event> = (0..viewers).map(|n| event(n, 7)).collect();
         driver.tick(&(0..10).map(|n| event(n, 9)).collect::<Vec<_>>());
         for events in events.chunks(100) {

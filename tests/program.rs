@@ -331,7 +331,7 @@ fn oracle_events_with_rooms(events: &[Event]) -> Vec<RoomEvent> {
             let converted = OracleEvent { user: event.user.clone(), item: event.item.clone(), level, ts: event.ts };
             Some((converted, event.room.clone()))
         }
-        Effect::Ignored => None,
+        Effect::Retracts { .. } | Effect::Skips | Effect::Attends => None,
     };
     events.iter().filter_map(convert).collect()
 }

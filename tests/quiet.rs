@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::gauges::Gauges;
 use dataflows::time::Time;
-use dataflows::{Audience, Config, Event, GraphInput, ListChange, ListKey, SnapshotSinks, recommendations};
+use dataflows::{Audience, Config, Effect, Event, GraphInput, ListChange, ListKey, SnapshotSinks, recommendations};
 use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
 
@@ -57,7 +57,7 @@ impl Fed<'_> {
 }
 
 fn event(user: u64, item: u64, ts: u64) -> Event {
-    Event { user, item, ts, level: 3, scope: None }
+    Event { user, item, ts, effect: Effect::Counts(3), scope: None }
 }
 
 /// The first boundaries of all phases after `ms`.

@@ -24,7 +24,7 @@ fn read(file: &Path, options: &InputOptions) -> Vec<OracleEvent> {
                 Effect::Counts(level) => {
                     Some(OracleEvent { user: event.user.to_owned(), item: event.item.to_owned(), level, ts: event.ts })
                 }
-                Effect::Ignored => None,
+                Effect::Retracts { .. } | Effect::Skips | Effect::Attends => None,
             }
         })
         .collect()

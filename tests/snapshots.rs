@@ -117,7 +117,7 @@ proptest! {
         let kept: Vec<(u8, ItemRecord)> = kept.collect();
         prop_assert!(kept.iter().all(|(group, record)| catalogue_group(record.item) == *group));
         let records = kept.into_iter().map(|(_, record)| record).collect();
-        events.sort_by_key(|event| (event.user, event.item, event.ts, event.level));
+        events.sort_by_key(|event| (event.user, event.item, event.ts, event.effect));
         let unique = events.len();
         events.dedup();
         prop_assert_eq!(events.len(), unique, "no event is in the snapshot twice");

@@ -50,8 +50,9 @@ impl Histories {
         self.batch.clear();
         self.order.clear();
         for (n, event) in events.iter().enumerate() {
+            let level = event.effect.level().expect("the workload takes nothing back");
             let user = users.number(event.user);
-            self.batch.push((user, RetainedEvent { ts: event.ts, item: items.number(event.item), level: event.level }));
+            self.batch.push((user, RetainedEvent { ts: event.ts, item: items.number(event.item), level }));
             self.order.push(u64::from(user) << 32 | n as u64);
         }
         self.users.resize_with(users.len(), || User { events: Vec::new(), queued: u64::MAX });

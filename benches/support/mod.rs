@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dataflows::time::Time;
 use dataflows::{Event, GraphInput};
 use hdrhistogram::Histogram;
-use schema::{Effect, Levels, id64};
+use schema::{Levels, id64};
 use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
 
@@ -18,12 +18,10 @@ use timely::worker::Worker;
 pub fn simulated(options: Options) -> impl Iterator<Item = Event> {
     let levels = Levels::default();
     Generator::new(options).expect("the options are valid").filter_map(move |event| {
-        match levels.effect(&event.action, event.dwell_ms).expect("simulated events are valid") {
-            Effect::Counts(level) => {
-                Some(Event { user: id64(&event.user), item: id64(&event.item), ts: event.ts, level, scope: None })
-            }
-            Effect::Ignored => None,
-        }
+        let effect = levels.effect(&event.action, event.dwell_ms).expect("simulated events are valid");
+        let of =
+            |user: &str, item: &str| Event { user: id64(user), item: id64(item), ts: event.ts, effect, scope: None };
+        effect.level().is_some().then(|| of(&event.user, &event.item))
     })
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use dataflows::config::Sources;
 use dataflows::types::UserId;
-use dataflows::{Audience, Config, Event};
+use dataflows::{Audience, Config, Effect, Event};
 use deltarec::commands::bench::audience::{AudienceShare, span_of_share};
 use schema::id64;
 use simulator::Options;
@@ -70,7 +70,13 @@ pub fn adversarial(events: u64, users: Option<u32>, items: Option<u32>) -> Workl
         let item = if is_hot { hot } else { item_ids[draw(items) as usize] };
         // Mostly low levels, as in real logs.
         let level = 1 + draw(6).min(draw(6)) as u8;
-        Event { user: user_ids[user], item, ts: 1_762_862_400_000 + n * 1_000 / RATE, level, scope: None }
+        Event {
+            user: user_ids[user],
+            item,
+            ts: 1_762_862_400_000 + n * 1_000 / RATE,
+            effect: Effect::Counts(level),
+            scope: None,
+        }
     };
     let retention = RETAINED * u64::from(users) * 1_000 / RATE;
     let config =

@@ -13,7 +13,7 @@ use criterion::{BatchSize, Criterion, Throughput};
 use dataflows::config::Sources;
 use dataflows::gauges::Gauges;
 use dataflows::operators::{Dense, Ids, Ranked, TopK, interactions};
-use dataflows::{Audience, Config, Event, GraphInput};
+use dataflows::{Audience, Config, Effect, Event, GraphInput};
 use schema::mix;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
@@ -154,7 +154,13 @@ impl UserStates {
             let item = (user * 7_919 + items_of_round) % ITEMS;
             // The level belongs to the item.
             let level = 1 + (mix(item) % 3) as u8;
-            Event { user: mix(user), item: mix(ITEMS + item), ts: self.now(), level, scope: None }
+            Event {
+                user: mix(user),
+                item: mix(ITEMS + item),
+                ts: self.now(),
+                effect: Effect::Counts(level),
+                scope: None,
+            }
         };
         (0..USERS).map(event).collect()
     }

@@ -16,14 +16,14 @@ use crate::{Barrier, Config, Event, GraphInput, ItemRecord, ListChange, Snapshot
 /// ```
 /// use std::sync::{Arc, Mutex};
 ///
-/// use dataflows::{Config, Driver, Event, ListKey};
+/// use dataflows::{Config, Driver, Effect, Event, ListKey};
 ///
 /// let changes = Arc::new(Mutex::new(Vec::new()));
 /// let collected = Arc::clone(&changes);
 /// let on_change = move |change: &dataflows::ListChange| collected.lock().unwrap().push(change.clone());
 ///
 /// Driver::observe(&Config::default(), 1, on_change, |driver| {
-///     let event = |user, item, ts| Event { user, item, ts, level: 3, scope: None };
+///     let event = |user, item, ts| Event { user, item, ts, effect: Effect::Counts(3), scope: None };
 ///     // User 1 touches two items, and then user 2 touches one of them.
 ///     driver.tick(&[event(1, 10, 1_000), event(1, 20, 1_001)]);
 ///     driver.tick(&[event(2, 10, 1_002)]);

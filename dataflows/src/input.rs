@@ -26,7 +26,7 @@ pub struct InputStreams<'scope> {
 /// after the last tick does not happen.
 ///
 /// ```
-/// use dataflows::{Config, Event, GraphInput, recommendations};
+/// use dataflows::{Config, Effect, Event, GraphInput, recommendations};
 /// use timely::dataflow::operators::Probe;
 ///
 /// timely::execute_directly(|worker| {
@@ -36,7 +36,7 @@ pub struct InputStreams<'scope> {
 ///         let graph = recommendations(streams, &config, Default::default());
 ///         (input, graph.changes.probe().0)
 ///     });
-///     input.tick(1_000, 1_000).event(Event { user: 1, item: 2, ts: 1_000, level: 3, scope: None });
+///     input.tick(1_000, 1_000).event(Event { user: 1, item: 2, ts: 1_000, effect: Effect::Counts(3), scope: None });
 ///     // All changes of the tick are out when the probe has passed it.
 ///     worker.step_while(|| probe.less_than(&input.time()));
 /// });

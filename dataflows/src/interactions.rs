@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use differential_dataflow::AsCollection;
+use schema::Effect;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::{ProbeHandle, Stream};
@@ -29,7 +30,7 @@ use crate::gauges::{Gauges, add};
 use crate::operators::{CoalescedTicks, StageBuilder, earlier};
 use crate::{Collection, Config, Forgotten, ItemId, Level, ProfileItem, Scope, SnapshotSink, Time, UserId, first_of};
 
-/// An event as the graph takes it: validated, its action mapped to a level, its names to ids. 40 bytes.
+/// An event as the graph takes it: validated, its action mapped to an effect, its names to ids. 40 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The user who acted.
@@ -39,8 +40,8 @@ pub struct Event {
     /// Milliseconds since the Unix epoch, below [`crate::MAX_MS`]. The event counts from its tick on, or from its own
     /// timestamp on if that is later.
     pub ts: u64,
-    /// Strength of the action, 1 to 15.
-    pub level: Level,
+    /// What the action does.
+    pub effect: Effect,
     /// The room, if rooms have trending lists.
     pub scope: Option<Scope>,
 }

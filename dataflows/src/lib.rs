@@ -1,10 +1,10 @@
 //! The graph: from behaviour events to changed recommendations, incrementally and exactly.
 //!
 //! ```
-//! use dataflows::{Config, Driver, Event};
+//! use dataflows::{Config, Driver, Effect, Event};
 //!
 //! let pairs = Driver::run(&Config::default(), 1, |driver| {
-//!     let event = |user, item, ts| Event { user, item, ts, level: 3, scope: None };
+//!     let event = |user, item, ts| Event { user, item, ts, effect: Effect::Counts(3), scope: None };
 //!     driver.tick(&[event(1, 10, 1_000), event(1, 20, 1_001)]);
 //!     driver.state_size().pairs
 //! })?;
@@ -57,6 +57,7 @@ pub use driver::{Driver, DriverError};
 pub use graph::{Recommendations, SnapshotSinks, recommendations};
 pub use input::{GraphInput, InputStreams};
 pub use interactions::{Barrier, Event};
+pub use schema::Effect;
 pub use types::{ListKey, Scope};
 
 // The modules of this crate import from its root.

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Reason, shown};
 
@@ -13,13 +13,32 @@ pub const WATCH: &str = "watch";
 /// Alternative spellings of actions. The table is fixed; names are case-sensitive.
 const ALIASES: [(&str, &str); 3] = [("pv", "view"), ("fav", "favourite"), ("buy", "purchase")];
 
-/// Effect of a valid event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Effect of a valid event. Only [`Counts`](Effect::Counts) has a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Effect {
     /// The event counts with this level, 1 to [`MAX_LEVEL`].
     Counts(u8),
-    /// The event is valid and has no effect: a `watch` below the first step.
-    Ignored,
+    /// The event takes back what its user did with the item before: events up to the level `of` count with the level `leaves`.
+    Retracts {
+        /// The highest level that is taken back, 1 to [`MAX_LEVEL`].
+        of: u8,
+        /// The level that is left, below `of`; with 0 nothing is left, and the item is kept out of the user's list.
+        leaves: u8,
+    },
+    /// The user watched the item so briefly that it is kept out of the user's list for a while.
+    Skips,
+    /// The user is there, and nothing else: a `watch` below the first step that is no skip.
+    Attends,
+}
+
+impl Effect {
+    /// The level of the event; `None` if it has none.
+    pub fn level(self) -> Option<u8> {
+        match self {
+            Effect::Counts(level) => Some(level),
+            Effect::Retracts { .. } | Effect::Skips | Effect::Attends => None,
+        }
+    }
 }
 
 /// An invalid level table.
@@ -102,7 +121,7 @@ impl Levels {
         if self.needs_dwell(action) {
             let dwell = dwell_ms.filter(|dwell| *dwell >= 0).ok_or(Reason::BadDwell)?;
             let step = self.watch.iter().rev().find(|(from, _)| dwell >= *from);
-            return Ok(step.map_or(Effect::Ignored, |(_, level)| Effect::Counts(*level)));
+            return Ok(step.map_or(Effect::Attends, |(_, level)| Effect::Counts(*level)));
         }
         let action = ALIASES.iter().find(|(alias, _)| *alias == action).map_or(action, |(_, action)| action);
         match self.actions.get(action) {
@@ -142,8 +161,8 @@ mod tests {
     fn the_level_of_watch_depends_on_dwell_with_exact_bounds() {
         let levels = Levels::default();
         let effect = |dwell| levels.effect("watch", dwell);
-        assert_eq!(effect(Some(0)), Ok(Effect::Ignored));
-        assert_eq!(effect(Some(4_999)), Ok(Effect::Ignored));
+        assert_eq!(effect(Some(0)), Ok(Effect::Attends));
+        assert_eq!(effect(Some(4_999)), Ok(Effect::Attends));
         assert_eq!(effect(Some(5_000)), Ok(Effect::Counts(1)));
         assert_eq!(effect(Some(29_999)), Ok(Effect::Counts(1)));
         assert_eq!(effect(Some(30_000)), Ok(Effect::Counts(2)));

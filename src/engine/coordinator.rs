@@ -279,7 +279,7 @@ mod tests {
 
     /// The events by the time of their arrival. Only those of the viewers are so young that their users are in the audience.
     fn events() -> Vec<(u64, Event)> {
-        let event = |user, item, ts| Event { user, item, ts, level: 1, scope: None };
+        let event = |user, item, ts| Event { user, item, ts, effect: schema::Effect::Counts(1), scope: None };
         let other = |n: u64, ts| [1, 2 + n * n % 11].map(|item| event(1_000 + n, item, ts));
         let viewers = (0..VIEWERS).map(|n| (ACTION, event(2 * n, 1, ACTION)));
         let early = (0..400).flat_map(|n| other(n, 80_000 + 25 * n)).map(|event| (event.ts, event));

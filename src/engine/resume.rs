@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::{Receiver, bounded};
-use dataflows::{Barrier, Event, Scope};
+use dataflows::{Barrier, Effect, Event, Scope};
 use schema::{IdKey, ListKey, trending_in};
 use snapshots::{Interactions, Manifest, Store, StoreError};
 
@@ -132,7 +132,7 @@ impl Reader {
                     let room = room.map(|room| (self.ticks.shared.ids.id64(&trending_in(room)), room));
                     retain_trending_names(&mut names, (item, item_name), room, until)
                 });
-            self.ticks.tick.events.push(Event { user, item, ts, level, scope });
+            self.ticks.tick.events.push(Event { user, item, ts, effect: Effect::Counts(level), scope });
         }
         self.ticks.shared.progress.restored.fetch_add(group.rows.len() as u64 - left_out, Relaxed);
         if left_out > 0 {

@@ -7,7 +7,7 @@ use dataflows::config::{Emit, Sources};
 use dataflows::operators::RowChange;
 use dataflows::time::Time;
 use dataflows::{
-    Audience, Barrier, Catalogue, Config, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks,
+    Audience, Barrier, Catalogue, Config, Effect, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks,
     recommendations,
 };
 use schema::{Availability, FieldValue, IdKey, ItemField, Statement};
@@ -228,7 +228,13 @@ pub(crate) fn event(ev: &OracleEvent) -> Event {
 
 /// The same, with a key of the ids.
 fn event_with(ev: &OracleEvent, ids: IdKey) -> Event {
-    Event { user: ids.id64(&ev.user), item: ids.id64(&ev.item), ts: ev.ts, level: ev.level, scope: None }
+    Event {
+        user: ids.id64(&ev.user),
+        item: ids.id64(&ev.item),
+        ts: ev.ts,
+        effect: Effect::Counts(ev.level),
+        scope: None,
+    }
 }
 
 /// The catalogue record as the graph takes it.

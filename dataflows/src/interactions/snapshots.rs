@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schema::{KEY_GROUPS, key_group};
+use schema::{Effect, KEY_GROUPS, key_group};
 
 use super::history::Touches;
 use super::users::{SLICES, SLICES_PER_GROUP, UserState, UserTable, slice_of};
@@ -158,8 +158,8 @@ fn mark_of(snapshot: u64) -> u32 {
 /// reasons of their own; only the trending lists know its room, so the event with the room is the one that stays.
 fn keep_one_each(events: &mut Vec<Event>) {
     events.sort_unstable_by_key(|event| {
-        let Event { user, item, ts, level, scope } = *event;
-        (user, item, ts, level, scope.is_none(), scope)
+        let Event { user, item, ts, effect, scope } = *event;
+        (user, item, ts, effect, scope.is_none(), scope)
     });
     events.dedup_by(|later, kept| {
         let is_same = |scope| Event { scope, ..*later } == Event { scope, ..*kept };
@@ -169,7 +169,7 @@ fn keep_one_each(events: &mut Vec<Event>) {
 
 impl Touches {
     fn events(&self, user: UserId) -> impl Iterator<Item = Event> {
-        let event = move |item, ts, level| Event { user, item, ts, level, scope: None };
+        let event = move |item, ts, level| Event { user, item, ts, effect: Effect::Counts(level), scope: None };
         self.iter().map(move |touch| event(touch.item, touch.ts(), touch.level()))
     }
 }
@@ -181,7 +181,13 @@ mod tests {
 
     #[test]
     fn one_of_each_event_stays_with_its_room() {
-        let event = |user, ts, scope: Option<u64>| Event { user, item: 1, ts, level: 2, scope: scope.map(Scope::new) };
+        let event = |user, ts, scope: Option<u64>| Event {
+            user,
+            item: 1,
+            ts,
+            effect: Effect::Counts(2),
+            scope: scope.map(Scope::new),
+        };
         let mut events = vec![
             event(7, 10, None),
             event(7, 10, Some(3)),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
+use schema::Effect;
 
 use super::history::Touch;
 use crate::{Diff, Event, ItemId, MAX_MS, Scope, Time, Trending, UserId};
@@ -70,18 +71,19 @@ impl Trends {
     }
 
     fn add_to(&mut self, scope: Option<Scope>, event: &Event, time: Time, weights: &mut WeightUpdates) {
+        let Some(level) = event.effect.level() else { return };
         let number = event.ts / self.trending.bucket;
         if number + u64::from(self.trending.buckets) < self.now {
             return;
         }
         let bucket = self.buckets.entry(number).or_default();
-        let touch = Touch::new(event.item, event.ts, event.level);
+        let touch = Touch::new(event.item, event.ts, level);
         let known =
             bucket.interest.entry((event.user, event.item, scope)).or_insert(Touch::new(event.item, event.ts, 0));
-        if known.level() >= event.level {
+        if known.level() >= level {
             return;
         }
-        let more = event.level - std::mem::replace(known, touch).level();
+        let more = level - std::mem::replace(known, touch).level();
         *bucket.sums.entry((scope, event.item)).or_default() += Diff::from(more);
         let weight = weight(&self.trending, number, self.now);
         if weight > 0 {
@@ -92,7 +94,13 @@ impl Trends {
     /// Real events that make the same state. Those of a room are there without a scope, too.
     pub(super) fn events(&self) -> impl Iterator<Item = Event> {
         let interest = self.buckets.values().flat_map(|bucket| &bucket.interest);
-        interest.map(|(&(user, item, scope), touch)| Event { user, item, ts: touch.ts(), level: touch.level(), scope })
+        interest.map(|(&(user, item, scope), touch)| Event {
+            user,
+            item,
+            ts: touch.ts(),
+            effect: Effect::Counts(touch.level()),
+            scope,
+        })
     }
 }
 
@@ -116,7 +124,11 @@ mod tests {
         let mut weights = WeightUpdates::new();
         trends.advance(0, 105, &mut weights);
         for level in [1, 5, 5, 2] {
-            trends.add(&Event { user: 7, item: 9, ts: 104, level, scope: None }, 0, &mut weights);
+            trends.add(
+                &Event { user: 7, item: 9, ts: 104, effect: Effect::Counts(level), scope: None },
+                0,
+                &mut weights,
+            );
         }
         assert_eq!((weights.len(), trends.next_due()), (0, Some(110)));
         for (now, diff) in [(110, 20), (120, -10), (130, -5), (140, -5)] {
@@ -134,7 +146,7 @@ mod tests {
         let mut weights = WeightUpdates::new();
         trends.advance(0, 125, &mut weights);
         for (ts, weight) in [(89, None), (90, Some(1)), (119, Some(4)), (120, None), (990, None)] {
-            trends.add(&Event { user: ts, item: 9, ts, level: 1, scope: None }, 0, &mut weights);
+            trends.add(&Event { user: ts, item: 9, ts, effect: Effect::Counts(1), scope: None }, 0, &mut weights);
             assert_eq!(weights.pop().map(|(_, _, diff)| diff), weight, "{ts}");
         }
     }

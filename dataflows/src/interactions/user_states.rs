@@ -128,7 +128,7 @@ impl UserStates {
         emit: &mut impl FnMut(&mut Updates),
     ) {
         let now = ms_of(time);
-        let touch = |event: &Event| (event.user, Touch::new(event.item, event.ts, event.level));
+        let touch = |event: &Event| Some((event.user, Touch::new(event.item, event.ts, event.effect.level()?)));
         let mut touched = std::mem::take(&mut self.touched);
         for event in events {
             if let Some(trends) = &mut self.trends {
@@ -138,11 +138,11 @@ impl UserStates {
                 self.snapshots.mark_changed(event.user, time);
                 self.future.entry(event.ts).or_default().push(Event { scope: None, ..*event });
             } else {
-                touched.push(touch(event));
+                touched.extend(touch(event));
             }
         }
         while let Some(due) = self.future.first_entry().filter(|due| *due.key() <= now) {
-            touched.extend(due.remove().iter().map(touch));
+            touched.extend(due.remove().iter().filter_map(touch));
         }
         touched.sort_unstable_by_key(|(user, _)| *user);
         let mut touches = Vec::new();

@@ -35,7 +35,13 @@ impl SimulatedEvent {
     /// The event as an input of the graph.
     pub(super) fn event(&self) -> Event {
         let name = |prefix, number| id64(&format!("{prefix}{number}"));
-        Event { user: name('u', self.user), item: name('p', self.item), ts: self.ts, level: self.level, scope: None }
+        Event {
+            user: name('u', self.user),
+            item: name('p', self.item),
+            ts: self.ts,
+            effect: Effect::Counts(self.level),
+            scope: None,
+        }
     }
 }
 

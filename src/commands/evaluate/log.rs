@@ -79,7 +79,7 @@ impl Log {
                     let reason = match config.levels.effect(event.action, event.dwell_ms) {
                         Err(reason) => reason,
                         Ok(_) if event.ts > latest => Reason::Future { ts: event.ts, limit: latest },
-                        Ok(Effect::Ignored) => {
+                        Ok(Effect::Retracts { .. } | Effect::Skips | Effect::Attends) => {
                             builder.log.ignored += 1;
                             continue;
                         }
@@ -129,10 +129,7 @@ impl Log {
     /// Level of an event under other levels than those it was read with; `None` if they ignore or reject it.
     fn level(&self, event: &LogEvent, levels: &Levels) -> Option<u8> {
         let dwell_ms = Some(event.dwell_ms).filter(|ms| *ms != NO_DWELL).map(i64::from);
-        match levels.effect(&self.actions[usize::from(event.action)], dwell_ms) {
-            Ok(Effect::Counts(level)) => Some(level),
-            Ok(Effect::Ignored) | Err(_) => None,
-        }
+        levels.effect(&self.actions[usize::from(event.action)], dwell_ms).ok()?.level()
     }
 
     /// The event as an input of the graph.
@@ -142,7 +139,7 @@ impl Log {
             user: self.users[event.user as usize],
             item: self.items[event.item as usize],
             ts: event.ts,
-            level,
+            effect: Effect::Counts(level),
             scope: None,
         })
     }
@@ -334,6 +331,6 @@ pub(super) mod tests {
         assert_eq!(events, [(1, 0, 3), (0, 0, 5), (1, 1, 5)]);
         assert_eq!(log.users, [id64("b"), id64("a")]);
         let event = log.event(&log.events[0], &Levels::default()).unwrap();
-        assert_eq!(event, Event { user: id64("a"), item: id64("x"), ts: 3, level: 1, scope: None });
+        assert_eq!(event, Event { user: id64("a"), item: id64("x"), ts: 3, effect: Effect::Counts(1), scope: None });
     }
 }

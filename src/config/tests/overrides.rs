@@ -243,7 +243,7 @@ fn adds_an_action_and_keeps_the_others() {
 #[test]
 fn watch_can_be_replaced_and_switched_off() {
     let config = load("levels.watch = [[\"1s\", 9]]", &[]).unwrap();
-    assert_eq!(config.levels.effect("watch", Some(999)), Ok(schema::Effect::Ignored));
+    assert_eq!(config.levels.effect("watch", Some(999)), Ok(schema::Effect::Attends));
     assert_eq!(config.levels.effect("watch", Some(1_000)), Ok(schema::Effect::Counts(9)));
     let config = load("", &["levels.watch=[]"]).unwrap();
     assert!(config.levels.effect("watch", Some(1_000)).is_err());

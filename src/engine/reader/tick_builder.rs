@@ -84,14 +84,14 @@ impl TickBuilder {
 
     /// Adds a record to the tick if it is valid. `arrives`: it was not there when the run started.
     pub(super) fn admit(&mut self, record: RawEvent<'_>, arrives: bool, gate: OutputGate) -> Admission {
-        let level = match self.validate(record, arrives) {
+        let effect = match self.validate(record, arrives) {
             Err(reason) => return Admission::Rejected(reason),
-            Ok(Effect::Ignored) => {
+            Ok(Effect::Attends | Effect::Skips) => {
                 count(&self.shared.progress.events);
                 count(&self.shared.progress.ignored);
                 return Admission::Taken;
             }
-            Ok(Effect::Counts(level)) => level,
+            Ok(effect) => effect,
         };
         let at = self.at.max(match self.shared.clock {
             Clock::Event => record.ts,
@@ -134,7 +134,7 @@ impl TickBuilder {
         let scope = trending.and_then(|until| retain_trending_names(&mut names, item, room, until));
         drop(names);
         self.open_tick();
-        self.tick.events.push(Event { user: user.0, item: item.0, ts: record.ts, level, scope });
+        self.tick.events.push(Event { user: user.0, item: item.0, ts: record.ts, effect, scope });
         Admission::Taken
     }
 

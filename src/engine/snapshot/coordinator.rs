@@ -141,7 +141,8 @@ impl SnapshotCoordinator {
     fn append_interactions(&mut self, chunk: &SnapshotChunk<dataflows::Event>) {
         let rows = self.interactions.entry(chunk.group).or_default();
         let names = &self.shared.names;
-        for &dataflows::Event { user, item, ts, level, scope } in &chunk.rows {
+        for &dataflows::Event { user, item, ts, effect, scope } in &chunk.rows {
+            let Some(level) = effect.level() else { continue };
             if !rows.push_known(user, item, ts, level) {
                 // The reader and the writer need the names too, so they are locked only for names that are new here.
                 let (users, items, trending) = (names.users(), names.items(), names.trending());

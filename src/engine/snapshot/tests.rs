@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use schema::{FieldValue, IdKey, ItemField, Statement, catalogue_group, id64, key_group};
+use schema::{Effect, FieldValue, IdKey, ItemField, Statement, catalogue_group, id64, key_group};
 use snapshots::{Depth, Store};
 
 use super::catalogue::read_catalogue;
@@ -104,7 +104,7 @@ fn a_snapshot_with_a_catalogue_names_what_did_not_change_again() {
     let [bread, tea] = ["bread", "tea"].map(id64);
     let [bread_group, tea_group] = [bread, tea].map(catalogue_group);
     assert_ne!(bread_group, tea_group);
-    let event = Event { user: id64("ann"), item: tea, ts: 5, level: 3, scope: None };
+    let event = Event { user: id64("ann"), item: tea, ts: 5, effect: Effect::Counts(3), scope: None };
     let title = |text: &str| (ItemField::Title, Some(FieldValue::Text(text.into())));
     let record = |item, ts, fields| ItemRecord { item, ts, statement: Statement::Fields(fields) };
     let of_bread = vec![record(bread, 1, vec![]), record(bread, 3, vec![title("Rye"), (ItemField::Brand, None)])];
