@@ -5,7 +5,9 @@
 
 mod catalogue;
 mod changes;
+mod diversity;
 mod freshness;
+mod reasons;
 mod users;
 
 use std::collections::BTreeMap;

@@ -21,7 +21,7 @@ pub(super) fn text(text: &str) -> Option<OracleValue> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a field is stated with a value or with none")]
-fn set(elements: &[&str]) -> Option<OracleValue> {
+pub(super) fn set(elements: &[&str]) -> Option<OracleValue> {
     Some(OracleValue::Set(elements.iter().map(|element| (*element).to_owned()).collect()))
 }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dataflows::config::{Emit, Sources};
+use dataflows::config::{Caps, Emit, Sources};
 use dataflows::operators::RowChange;
 use dataflows::time::Time;
+use dataflows::types::{self, ListReason};
 use dataflows::{
     Audience, Barrier, Catalogue, Config, Effect, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks,
     recommendations,
@@ -19,6 +20,7 @@ use super::oracle::catalogue::{CatalogueParams, OracleItemRecord, OracleStatemen
 use super::oracle::changes::{OracleChange, OracleRow};
 use super::oracle::evaluations::CoalescedTick;
 use super::oracle::measures::Measure;
+use super::oracle::reasons::{Reason, ReasonSource};
 use super::oracle::{OracleEvent, Params};
 
 /// Events taken together.
@@ -89,6 +91,9 @@ pub(crate) fn config(params: &Params) -> Config {
             items: u32::try_from(params.items_weight).unwrap(),
             users: u32::try_from(params.users_weight).unwrap(),
         },
+        diversity: params.diversity,
+        caps: Caps { category: params.caps.category, host: params.caps.host, strict: params.caps.strict },
+        why: params.why,
         catalogue: params
             .catalogue
             .map(|CatalogueParams { unknown_is_eligible, max_items }| Catalogue { unknown_is_eligible, max_items }),
@@ -155,6 +160,13 @@ pub(crate) fn emitted(config: &Config, ids: IdKey, ticks: &[Tick], workers: usiz
     })
     .unwrap();
     let name = |id: u64| names[&id].clone();
+    let reason = |reason: &ListReason| Reason {
+        source: match reason.source {
+            types::ReasonSource::Item(item) => ReasonSource::Item(name(item)),
+            types::ReasonSource::Users(users) => ReasonSource::Users(users as usize),
+        },
+        points: reason.points,
+    };
     let change = |change: ListChange| OracleChange {
         user: match change.key {
             ListKey::User(user) => name(user),
@@ -164,6 +176,7 @@ pub(crate) fn emitted(config: &Config, ids: IdKey, ticks: &[Tick], workers: usiz
         items: change.items.iter().map(|scored| (name(scored.item), scored.score)).collect(),
         entered: change.entered.iter().map(|item| name(*item)).collect(),
         left: change.left.iter().map(|item| name(*item)).collect(),
+        why: change.why.iter().map(|reasons| reasons.iter().map(reason).collect()).collect(),
     };
     let row = |row: RowChange| OracleRow {
         user: name(row.of),
@@ -237,6 +250,9 @@ fn event_with(ev: &OracleEvent, ids: IdKey) -> Event {
     }
 }
 
+/// Groups of tags of the graph, in the order of their numbers.
+pub(crate) const TAG_GROUPS: [&str; 3] = ["default", "season", "colour"];
+
 /// The catalogue record as the graph takes it.
 pub(crate) fn item_record(record: &OracleItemRecord, ids: IdKey) -> ItemRecord {
     let value = |value: &OracleValue| match value {
@@ -245,9 +261,13 @@ pub(crate) fn item_record(record: &OracleItemRecord, ids: IdKey) -> ItemRecord {
         OracleValue::Number(number) => FieldValue::Number(*number),
         OracleValue::Availability(word) => FieldValue::Availability(Availability::parse(word).unwrap()),
     };
+    let tags = |name: &str| {
+        let group = name.strip_prefix("tags:")?;
+        Some(ItemField::Tags(u8::try_from(TAG_GROUPS.iter().position(|known| *known == group)?).unwrap()))
+    };
     let field = |name: &str| {
         let known = ItemField::ALL.into_iter().find(|field| field.name() == Some(name));
-        known.unwrap_or_else(|| if name == "tags:default" { ItemField::Tags(0) } else { panic!("field {name}") })
+        known.or_else(|| tags(name)).unwrap_or_else(|| panic!("field {name}"))
     };
     let statement = match &record.statement {
         OracleStatement::Deleted => Statement::Deleted,

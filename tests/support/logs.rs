@@ -1,12 +1,14 @@
 //! Logs for tests: random logs, small so that histories overflow, times tie and lists compete, and real logs where they
 //! are available.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use schema::IdKey;
 
 use super::oracle::catalogue::{CatalogueParams, OracleItemRecord, OracleStatement, OracleValue};
+use super::oracle::diversity::Caps;
 use super::oracle::measures::Measure;
 use super::oracle::{OracleEvent, Params};
 
@@ -61,6 +63,9 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
                     sample,
                     similar_users,
                     users_weight,
+                    diversity: 0,
+                    caps: Caps::default(),
+                    why: 0,
                     refresh,
                     membership,
                     catalogue: None,
@@ -108,23 +113,74 @@ pub(crate) fn catalogue_params() -> impl Strategy<Value = CatalogueParams> {
     any::<bool>().prop_map(|unknown_is_eligible| CatalogueParams { unknown_is_eligible, max_items: usize::MAX })
 }
 
-/// Random catalogue records of the items of a [`log`], of times around its own, in no order. Those of the time 0 come first:
-/// mostly all items exist from then on.
-pub(crate) fn item_records(length: usize) -> impl Strategy<Value = Vec<OracleItemRecord>> {
+/// Fields of a record with their values.
+type Stated = Vec<(String, Option<OracleValue>)>;
+
+/// A text that is one of these.
+fn one_of(texts: &[&'static str]) -> impl Strategy<Value = OracleValue> + use<> {
+    prop::sample::select(texts.to_vec()).prop_map(|text| OracleValue::Text(text.to_owned()))
+}
+
+/// A set of at most so many of these.
+fn some_of(texts: &[&'static str], most: usize) -> impl Strategy<Value = OracleValue> + use<> {
+    prop::collection::btree_set(prop::sample::select(texts.to_vec()).prop_map(str::to_owned), 1..=most)
+        .prop_map(OracleValue::Set)
+}
+
+/// Fields that decide whether an item may be recommended.
+fn fields_of_eligibility() -> impl Strategy<Value = Stated> {
     let words = ["in_stock", "preorder", "on_air", "sold_out", "hidden"];
     let availability = prop::sample::select(words.to_vec()).prop_map(|word| OracleValue::Availability(word.to_owned()));
-    let kind = prop::sample::select(vec!["live", "product"]).prop_map(|kind| OracleValue::Text(kind.to_owned()));
-    let tags = prop::collection::btree_set(prop::sample::select(vec!["new", "sale"]).prop_map(str::to_owned), 1..3);
     let field = prop_oneof![
-        3 => (Just("kind"), prop::option::weighted(0.9, kind)),
+        3 => (Just("kind"), prop::option::weighted(0.9, one_of(&["live", "product"]))),
         3 => (Just("availability"), prop::option::weighted(0.9, availability)),
         1 => (Just("from"), prop::option::weighted(0.7, (990..1_150_u64).prop_map(OracleValue::Number))),
         1 => (Just("until"), prop::option::weighted(0.7, (1_000..1_300_u64).prop_map(OracleValue::Number))),
-        1 => (Just("tags:default"), prop::option::weighted(0.8, tags.prop_map(OracleValue::Set))),
+        1 => (Just("tags:default"), prop::option::weighted(0.8, some_of(&["new", "sale"], 2))),
     ];
-    let fields = prop::collection::vec(field, 1..4).prop_map(|stated| {
-        OracleStatement::Fields(stated.into_iter().map(|(field, value)| (field.to_owned(), value)).collect())
-    });
+    named(prop::collection::vec(field, 1..4))
+}
+
+/// Fields that decide what an item is like. Some hosts are items themselves, some words are in several groups of tags, and
+/// few groups of items have many.
+fn fields_of_likeness() -> impl Strategy<Value = Stated> {
+    let categories = ["A", "A > B", "A > B > C", "A > D", "E", "E > B"];
+    let field = prop_oneof![
+        2 => (Just("kind"), prop::option::weighted(0.9, one_of(&["host", "product", "product"]))),
+        4 => (Just("group"), prop::option::weighted(0.8, one_of(&["g0", "g1", "g2", "p3"]))),
+        4 => (Just("category"), prop::option::weighted(0.9, some_of(&categories, 2))),
+        3 => (Just("host"), prop::option::weighted(0.9, one_of(&["h0", "h1", "p4"]))),
+        2 => (Just("brand"), prop::option::weighted(0.9, one_of(&["b0", "b1", "h0"]))),
+        2 => (Just("tags:default"), prop::option::weighted(0.9, some_of(&["new", "sale", "red"], 3))),
+        1 => (Just("tags:season"), prop::option::weighted(0.9, some_of(&["new", "summer"], 2))),
+        1 => (Just("tags:colour"), prop::option::weighted(0.9, some_of(&["red", "blue"], 2))),
+    ];
+    named(prop::collection::vec(field, 1..6))
+}
+
+fn named(fields: impl Strategy<Value = Vec<(&'static str, Option<OracleValue>)>>) -> impl Strategy<Value = Stated> {
+    fields.prop_map(|fields| fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect())
+}
+
+/// Random catalogue records of the items of a [`log`], of times around its own, in no order. Those of the time 0 come first:
+/// mostly all items exist from then on.
+pub(crate) fn item_records(length: usize) -> impl Strategy<Value = Vec<OracleItemRecord>> {
+    records_stating(fields_of_eligibility(), Just(Stated::new()), length)
+}
+
+/// [`item_records`] of items with groups, categories, hosts, brands and tags, which change.
+pub(crate) fn diverse_item_records(length: usize) -> impl Strategy<Value = Vec<OracleItemRecord>> {
+    let fields = prop_oneof![1 => fields_of_eligibility(), 2 => fields_of_likeness()];
+    records_stating(fields, fields_of_likeness(), length)
+}
+
+/// Records with such fields; those of the time 0 with these.
+fn records_stating(
+    fields: impl Strategy<Value = Stated>,
+    first: impl Strategy<Value = Stated>,
+    length: usize,
+) -> impl Strategy<Value = Vec<OracleItemRecord>> {
+    let fields = fields.prop_map(|stated| OracleStatement::Fields(stated.into_iter().collect()));
     let statement = prop_oneof![8 => fields, 1 => Just(OracleStatement::Deleted)];
     let ts = prop_oneof![3 => 990..1_040_u64, 2 => 1_000..1_200_u64];
     let record = (0..12_u8, ts, statement).prop_map(|(item, ts, statement)| OracleItemRecord {
@@ -132,13 +188,30 @@ pub(crate) fn item_records(length: usize) -> impl Strategy<Value = Vec<OracleIte
         ts,
         statement,
     });
-    let listed = |item: u8| {
-        let kind = ("kind".to_owned(), Some(OracleValue::Text("product".to_owned())));
-        OracleItemRecord { item: format!("p{item}"), ts: 0, statement: OracleStatement::Fields([kind].into()) }
+    let listed = |(item, stated): (usize, Stated)| {
+        let mut fields = BTreeMap::from([("kind".to_owned(), Some(OracleValue::Text("product".to_owned())))]);
+        fields.extend(stated);
+        OracleItemRecord { item: format!("p{item}"), ts: 0, statement: OracleStatement::Fields(fields) }
     };
-    (prop::bool::weighted(0.8), prop::collection::vec(record, 0..length)).prop_map(move |(all_exist, records)| {
-        let first = (0..12).filter(|_| all_exist).map(listed);
+    let drawn = (prop::bool::weighted(0.8), prop::collection::vec(first, 12), prop::collection::vec(record, 0..length));
+    drawn.prop_map(move |(all_exist, stated, records)| {
+        let first = stated.into_iter().enumerate().filter(|_| all_exist).map(listed);
         first.chain(records).collect()
+    })
+}
+
+/// Diversity and caps: none, some or much.
+pub(crate) fn diversity() -> impl Strategy<Value = (u32, Caps)> {
+    let cap = || prop::sample::select(vec![0_usize, 0, 1, 1, 2]);
+    let caps = (cap(), cap(), any::<bool>()).prop_map(|(category, host, strict)| Caps { category, host, strict });
+    (prop::sample::select(vec![0_u32, 0, 1, 20, 50, 99, 100]), caps)
+}
+
+/// [`params`] with diversity, caps and reasons, and lists that can be longer.
+pub(crate) fn params_of_lists() -> impl Strategy<Value = Params> {
+    let why = prop::sample::select(vec![0_usize, 1, 2, 100]);
+    (params(), diversity(), why, 1_usize..6, 3_usize..8).prop_map(|(params, (diversity, caps), why, k, neighbours)| {
+        Params { diversity, caps, why, k, neighbours, ..params }
     })
 }
 

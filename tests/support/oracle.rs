@@ -7,9 +7,11 @@
 
 pub(crate) mod catalogue;
 pub(crate) mod changes;
+pub(crate) mod diversity;
 pub(crate) mod evaluations;
 pub(crate) mod exact;
 pub(crate) mod measures;
+pub(crate) mod reasons;
 pub(crate) mod standing;
 pub(crate) mod trending;
 pub(crate) mod users;
@@ -19,7 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schema::IdKey;
 
-use catalogue::{CatalogueParams, Eligible, OracleItemRecord, eligible, eligible_at_the_end};
+use catalogue::{
+    CatalogueParams, Eligible, ItemState, OracleItemRecord, eligible, eligible_at_the_end, states, states_at_the_end,
+};
+use diversity::{Caps, pick, pool_length};
 use exact::fine_log;
 use measures::{ItemStats, Measure, compared_popularity, population, rank};
 
@@ -66,6 +71,12 @@ pub(crate) struct Params {
     pub(crate) similar_users: usize,
     /// Weight of the source `users`.
     pub(crate) users_weight: i64,
+    /// How much a list gives up of its totals for items that are less alike, 0 to 100.
+    pub(crate) diversity: u32,
+    /// How many items of a list may be of one category or host.
+    pub(crate) caps: Caps,
+    /// Maximum number of reasons that are shown with an item of a list.
+    pub(crate) why: usize,
     /// Milliseconds between two boundaries of a viewer; 0 evaluates all users in every tick.
     pub(crate) refresh: u64,
     /// Whether reorderings are not emitted.
@@ -96,6 +107,9 @@ impl Default for Params {
             sample: 50,
             similar_users: 50,
             users_weight: 1,
+            diversity: 0,
+            caps: Caps::default(),
+            why: 0,
             refresh: 0,
             membership: false,
             catalogue: None,
@@ -131,6 +145,11 @@ impl World<'_> {
     /// The items that are eligible at t.
     pub(crate) fn eligible(&self, params: &Params, t: u64) -> Eligible {
         if self.ended { eligible_at_the_end(self.records, params, t) } else { eligible(self.records, params, t) }
+    }
+
+    /// The states at t of the items that had a record.
+    pub(crate) fn items(&self, t: u64) -> BTreeMap<String, ItemState> {
+        if self.ended { states_at_the_end(self.records) } else { states(self.records, t) }
     }
 }
 
@@ -353,7 +372,7 @@ pub(crate) fn profile(interactions: &[(String, u8, u64)], params: &Params) -> Ve
 
 /// > The source `items`: `score(u, j) = sum over the profile of p_ui * v_ij`, for j not in `H_u`.
 ///
-/// Only kept neighbours of i have a `v_ij`. The result still contains the items of `H_u`; [`pools`] removes them.
+/// Only kept neighbours of i have a `v_ij`. The result still contains the items of `H_u`; [`candidates`] removes them.
 fn scores_of_items<'s>(
     profile: &[ProfileEntry],
     similar: &'s BTreeMap<String, Vec<(String, u64)>>,
@@ -370,54 +389,113 @@ fn scores_of_items<'s>(
 /// Items with their totals, best first.
 pub(crate) type List = Vec<(String, i64)>;
 
-/// > The list of u: total = sum over the sources of weight * score (`graph.sources`). The **pool** is the 2k largest totals
-/// > above 0, ties by id64 ascending.
-///
-/// > No other user has a list.
-///
-/// Returns the pools at t that are not empty.
-pub(crate) fn pools<'w>(world: impl Into<World<'w>>, params: &Params, t: u64) -> BTreeMap<String, List> {
-    let world = world.into();
-    let eligible = world.eligible(params, t);
-    let history = history(world.events, params, t);
-    let similar = similar_items(&history, &eligible, params);
-    let audience = audience(world.events, &history, params, t);
-    // The source `users` is slow to compute, so it is skipped where its weight is 0.
-    let no_users = BTreeSet::new();
-    let compared = if params.users_weight == 0 { &no_users } else { &audience };
-    let similar_users = users::similar_users(&history, compared, params);
-    let mut pools = BTreeMap::new();
-    for user in &audience {
-        let in_history: BTreeSet<&str> = history[*user].iter().map(|(item, ..)| item.as_str()).collect();
-        let mut totals: BTreeMap<&str, i64> = BTreeMap::new();
-        let sources = [
-            (params.items_weight, scores_of_items(&profile(&history[*user], params), &similar)),
-            (params.users_weight, users::scores(similar_users.get(*user), &history, &eligible)),
-        ];
-        for (weight, scores) in sources {
-            for (item, score) in scores {
-                *totals.entry(item).or_default() += weight * i64::try_from(score).expect("far below 2^63");
-            }
-        }
-        let candidates = totals.into_iter().filter(|(item, total)| *total > 0 && !in_history.contains(item));
-        let mut pool: List = candidates.map(|(item, total)| (item.to_owned(), total)).collect();
-        pool.sort_by_key(|(item, total)| (Reverse(*total), params.ids.id64(item)));
-        pool.truncate(2 * params.k);
-        if !pool.is_empty() {
-            pools.insert((*user).to_owned(), pool);
+/// What the lists at one time are made of.
+pub(crate) struct Basis {
+    /// States of the items that had a record.
+    items: BTreeMap<String, ItemState>,
+    eligible: Eligible,
+    history: History,
+    audience: BTreeSet<String>,
+    /// Kept neighbours of each item.
+    similar_items: BTreeMap<String, Vec<(String, u64)>>,
+    /// Similar users of each user of the audience; without the source `users`, none.
+    similar_users: BTreeMap<String, Vec<(String, u64)>>,
+}
+
+impl Basis {
+    pub(crate) fn new(world: World, params: &Params, t: u64) -> Self {
+        let eligible = world.eligible(params, t);
+        let history = history(world.events, params, t);
+        let audience = audience(world.events, &history, params, t);
+        // The source `users` is slow to compute, so it is skipped where its weight is 0.
+        let no_users = BTreeSet::new();
+        let compared = if params.users_weight == 0 { &no_users } else { &audience };
+        Basis {
+            items: world.items(t),
+            similar_items: similar_items(&history, &eligible, params),
+            similar_users: users::similar_users(&history, compared, params),
+            audience: audience.into_iter().map(str::to_owned).collect(),
+            eligible,
+            history,
         }
     }
+
+    /// `H_u`; empty if u has no interaction.
+    fn history_of(&self, user: &str) -> &[(String, u8, u64)] {
+        self.history.get(user).map_or(&[], Vec::as_slice)
+    }
+
+    /// > Items are of one **group** if their records give them the same `group`; an item without one is alone.
+    ///
+    /// Returns the name of the group; `None` if the item is alone.
+    fn group(&self, item: &str) -> Option<&str> {
+        self.items.get(item).and_then(ItemState::group)
+    }
+}
+
+/// > total(u, j) = sum over the sources of weight * score (`graph.sources`).
+///
+/// Returns the totals of u by j.
+fn totals(basis: &Basis, user: &str, params: &Params) -> BTreeMap<String, i64> {
+    let sources = [
+        (params.items_weight, scores_of_items(&profile(basis.history_of(user), params), &basis.similar_items)),
+        (params.users_weight, users::scores(basis.similar_users.get(user), &basis.history, &basis.eligible)),
+    ];
+    let mut totals: BTreeMap<String, i64> = BTreeMap::new();
+    for (weight, scores) in sources {
+        for (item, score) in scores {
+            *totals.entry(item.to_owned()).or_default() += weight * i64::try_from(score).expect("far below 2^63");
+        }
+    }
+    totals
+}
+
+/// > A **candidate** of u is an eligible j with a total above 0 that is not in `H_u` and not kept out. Items are of one
+/// > **group** if their records give them the same `group`; an item without one is alone. Of a group of which another item
+/// > is in `H_u` or kept out, no item is a candidate. Of the others of a group only the one with the largest total is, ties
+/// > by id64 ascending.
+///
+/// Returns the candidates of u with their totals, the largest first, ties by id64 ascending.
+fn candidates(basis: &Basis, user: &str, params: &Params) -> List {
+    let excluded: BTreeSet<&str> = basis.history_of(user).iter().map(|(item, ..)| item.as_str()).collect();
+    let closed: BTreeSet<&str> = excluded.iter().filter_map(|item| basis.group(item)).collect();
+    let competes = |item: &str, total: i64| {
+        let is_of_a_closed_group = basis.group(item).is_some_and(|group| closed.contains(group));
+        basis.eligible.contains(item) && total > 0 && !excluded.contains(item) && !is_of_a_closed_group
+    };
+    let mut candidates: List =
+        totals(basis, user, params).into_iter().filter(|(j, total)| competes(j, *total)).collect();
+    candidates.sort_by_key(|(item, total)| (Reverse(*total), params.ids.id64(item)));
+    let mut groups: BTreeSet<&str> = BTreeSet::new();
+    candidates.retain(|(item, _)| basis.group(item).is_none_or(|group| groups.insert(group)));
+    candidates
+}
+
+/// > The **pool** is the 2k candidates with the largest totals, ties by id64 ascending; 4k with `graph.diversity` or
+/// > `graph.caps`.
+///
+/// > No other user has a list, and who has no interaction has the empty one.
+///
+/// Returns the pools of the audience that are not empty.
+pub(crate) fn pools_of(basis: &Basis, params: &Params) -> BTreeMap<String, List> {
+    let pool = |user: &String| (user.clone(), candidates(basis, user, params));
+    let mut pools: BTreeMap<String, List> = basis.audience.iter().map(pool).collect();
+    pools.values_mut().for_each(|pool| pool.truncate(pool_length(params)));
+    pools.retain(|_, pool| !pool.is_empty());
     pools
 }
 
-/// > The list is the first k of the pool.
-pub(crate) fn list_of(pool: &[(String, i64)], params: &Params) -> List {
-    pool.iter().take(params.k).cloned().collect()
+/// The pools at t that are not empty.
+pub(crate) fn pools<'w>(world: impl Into<World<'w>>, params: &Params, t: u64) -> BTreeMap<String, List> {
+    pools_of(&Basis::new(world.into(), params, t), params)
 }
 
+/// > The list is picked from it.
+///
 /// Returns `R(t)`: the lists that are not empty.
 pub(crate) fn lists<'w>(world: impl Into<World<'w>>, params: &Params, t: u64) -> BTreeMap<String, List> {
-    pools(world, params, t).into_iter().map(|(user, pool)| (user, list_of(&pool, params))).collect()
+    let basis = Basis::new(world.into(), params, t);
+    pools_of(&basis, params).into_iter().map(|(user, pool)| (user, pick(&pool, &basis.items, params))).collect()
 }
 
 /// Lists as item names only, best first.

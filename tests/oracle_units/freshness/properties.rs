@@ -10,12 +10,11 @@ use crate::support::oracle::catalogue::OracleItemRecord;
 use crate::support::oracle::changes::{
     OracleChange, changes_to_the_end, coalesced_changes, resumed_changes, similar_user_rows,
 };
+use crate::support::oracle::diversity::{pick, pool_length};
 use crate::support::oracle::evaluations::{CoalescedTick, Resumed, Run, kept};
 use crate::support::oracle::standing::evaluations;
 use crate::support::oracle::users::similar_users;
-use crate::support::oracle::{
-    List, OracleEvent, Params, World, audience, history, list_of, lists, pools, without_scores,
-};
+use crate::support::oracle::{List, OracleEvent, Params, World, audience, history, lists, pools, without_scores};
 
 type Standing = BTreeMap<String, Vec<String>>;
 
@@ -72,7 +71,7 @@ fn change(standing: &mut Standing, user: &str, at: u64, items: Vec<(String, i64)
     let old = standing.insert(user.to_owned(), new.clone()).unwrap_or_default();
     let entered = new.iter().filter(|item| !old.contains(item)).cloned().collect();
     let left = old.iter().filter(|item| !new.contains(item)).cloned().collect();
-    (new != old).then(|| OracleChange { user: user.to_owned(), at, items, entered, left })
+    (new != old).then(|| OracleChange { user: user.to_owned(), at, items, entered, left, why: Vec::new() })
 }
 
 /// The rule without standing lists: every tick evaluates all users.
@@ -128,8 +127,8 @@ fn every_millisecond(ticks: &[CoalescedTick], ends: bool) -> Vec<Everything> {
     all
 }
 
-/// What is left of a viewer's pool, and how much it was.
-type Pools = BTreeMap<String, (List, usize)>;
+/// What is left of a viewer's pool, how much it was, and the standing list.
+type Pools = BTreeMap<String, (List, usize, List)>;
 
 /// The rule with a tick in every millisecond and nothing left out.
 fn changes_with_a_tick_in_every_millisecond(ticks: &[CoalescedTick], ends: bool, params: &Params) -> Vec<OracleChange> {
@@ -145,24 +144,28 @@ fn changes_with_a_tick_in_every_millisecond(ticks: &[CoalescedTick], ends: bool,
         let viewers: BTreeSet<String> =
             audience(arrived, &history(arrived, params, at), params, at).into_iter().map(str::to_owned).collect();
         let pools = pools(tick.world(), params, at);
-        let eligible = tick.world().eligible(params, at);
+        let (eligible, items) = (tick.world().eligible(params, at), tick.world().items(at));
         let users: BTreeSet<String> = arrived.iter().map(|event| event.user.clone()).collect();
         for user in users {
             let acts = kept.iter().any(|event| event.user == user && !kept_before.contains(event));
             let enters_or_leaves = viewers.contains(&user) != audience_before.contains(&user);
             let mut taken = (tick.since..=at).filter(|t| time_before.is_none_or(|before| before < *t));
-            let (pool, size) = left.entry(user.clone()).or_default();
-            pool.retain(|(item, _)| eligible.contains(item));
+            let (pool, size, list) = left.entry(user.clone()).or_default();
+            if pool.iter().any(|(item, _)| !eligible.contains(item)) {
+                pool.retain(|(item, _)| eligible.contains(item));
+                *list = pick(pool, &items, params);
+            }
             let is_evaluated = params.refresh == 0
                 || acts
                 || enters_or_leaves
                 || (viewers.contains(&user) && (tick.ended || taken.any(|t| is_boundary(&user, t))))
-                || (*size == 2 * params.k && pool.len() < params.k);
+                || (*size == pool_length(params) && pool.len() < params.k);
             if is_evaluated {
                 *pool = pools.get(&user).cloned().unwrap_or_default();
                 *size = pool.len();
+                *list = pick(pool, &items, params);
             }
-            records.extend(change(&mut standing, &user, at, list_of(pool, params)));
+            records.extend(change(&mut standing, &user, at, list.clone()));
             let lost: Vec<&String> = standing[&user].iter().filter(|item| !eligible.contains(item)).collect();
             assert!(lost.is_empty(), "{lost:?} at {at}");
         }

@@ -45,7 +45,7 @@ pub(crate) enum OracleStatement {
 pub(crate) enum OracleValue {
     /// A name or a text.
     Text(String),
-    /// Names or paths. A path is a text: its levels, joined by `>`.
+    /// Names or paths. A path is a text: its levels, joined by ` > `.
     Set(BTreeSet<String>),
     /// A time, or a price in ten-thousandths.
     Number(u64),
@@ -90,6 +90,21 @@ pub(crate) struct ItemState {
 /// The state of an item at t. `None`: no record of it has been.
 pub(crate) fn state(records: &[OracleItemRecord], item: &str, t: u64) -> Option<ItemState> {
     state_of(&acting(records, t), item)
+}
+
+/// The states at t of all items that have had a record.
+pub(crate) fn states(records: &[OracleItemRecord], t: u64) -> BTreeMap<String, ItemState> {
+    states_of(&acting(records, t))
+}
+
+/// > A record that is ahead of the clock at the end of a finite input acts in the tick of the end.
+pub(crate) fn states_at_the_end(records: &[OracleItemRecord]) -> BTreeMap<String, ItemState> {
+    states_of(&records.iter().collect::<Vec<_>>())
+}
+
+fn states_of(acted: &[&OracleItemRecord]) -> BTreeMap<String, ItemState> {
+    let items: BTreeSet<&str> = acted.iter().map(|record| record.item.as_str()).collect();
+    items.into_iter().filter_map(|item| Some((item.to_owned(), state_of(acted, item)?))).collect()
 }
 
 /// The state of an item after these records have acted.
@@ -181,11 +196,21 @@ impl ItemState {
         self.exists() && self.may_be_recommended() && has_begun && has_not_ended
     }
 
-    fn text(&self, field: &str) -> Option<&str> {
+    /// The value of a field that is a text.
+    pub(crate) fn text(&self, field: &str) -> Option<&str> {
         self.values.get(field).map(|value| match value {
             OracleValue::Text(text) => text.as_str(),
             other => panic!("{field} is {other:?}"),
         })
+    }
+
+    /// The sorted elements of a field that is a set.
+    pub(crate) fn elements(&self, field: &str) -> Vec<&str> {
+        match self.values.get(field) {
+            None => Vec::new(),
+            Some(OracleValue::Set(elements)) => elements.iter().map(String::as_str).collect(),
+            Some(other) => panic!("{field} is {other:?}"),
+        }
     }
 
     fn number(&self, field: &str) -> Option<u64> {
@@ -238,9 +263,7 @@ fn eligible_of(acted: &[&OracleItemRecord], params: &Params, t: u64) -> Eligible
         assert!(acted.is_empty(), "a run with catalogue records has a catalogue");
         return Eligible::everything();
     };
-    let items: BTreeSet<&str> = acted.iter().map(|record| record.item.as_str()).collect();
-    let is_eligible = |item: &str| state_of(acted, item).is_some_and(|state| state.is_eligible(t));
-    let recorded = items.into_iter().map(|item| (item.to_owned(), is_eligible(item))).collect();
+    let recorded = states_of(acted).into_iter().map(|(item, state)| (item, state.is_eligible(t))).collect();
     Eligible { recorded, others: catalogue.unknown_is_eligible }
 }
 

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::evaluations::{CoalescedTick, Resumed, Run};
-use super::standing::{Computed, evaluations, for_each_tick};
+use super::reasons::Reason;
+use super::standing::{Computed, StandingList, evaluations, for_each_tick};
 use super::{List, OracleEvent, Params, World, audience, history, users};
 
 /// A change: a user's new list.
@@ -20,6 +21,8 @@ pub(crate) struct OracleChange {
     pub(crate) entered: Vec<String>,
     /// Items that only the list before contained, in the order of the old list.
     pub(crate) left: Vec<String>,
+    /// The shown reasons of each item of the list; without reasons, empty.
+    pub(crate) why: Vec<Vec<Reason>>,
 }
 
 /// All changes when each entry of `ticks`, `(at, events that arrived)`, is one tick. `at` must not decrease.
@@ -58,8 +61,8 @@ pub(crate) fn changes_of_run(run: &Run, params: &Params) -> Vec<OracleChange> {
     let mut emitted = run.resumed.map(|resumed| resumed.standing.clone()).unwrap_or_default();
     let mut records = Vec::new();
     for_each_tick(run, params, |tick, standing| {
-        for (user, items) in standing {
-            records.extend(change(params, &mut emitted, user, tick.at, items));
+        for (user, list) in standing {
+            records.extend(change(params, &mut emitted, user, tick.at, list));
         }
     });
     records
@@ -78,8 +81,9 @@ fn change(
     emitted: &mut BTreeMap<String, Vec<String>>,
     user: &str,
     at: u64,
-    items: &List,
+    list: &StandingList,
 ) -> Option<OracleChange> {
+    let StandingList { items, why } = list;
     let new: Vec<String> = items.iter().map(|(item, _)| item.clone()).collect();
     let old = emitted.get(user).cloned().unwrap_or_default();
     let set = |items: &[String]| items.iter().cloned().collect::<BTreeSet<_>>();
@@ -88,7 +92,7 @@ fn change(
         emitted.insert(user.to_owned(), new.clone());
         let entered = new.iter().filter(|item| !old.contains(item)).cloned().collect();
         let left = old.iter().filter(|item| !new.contains(item)).cloned().collect();
-        OracleChange { user: user.to_owned(), at, items: items.clone(), entered, left }
+        OracleChange { user: user.to_owned(), at, items: items.clone(), entered, left, why: why.clone() }
     })
 }
 

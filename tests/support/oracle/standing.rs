@@ -2,32 +2,78 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalogue::Eligible;
+use super::catalogue::{Eligible, ItemState};
+use super::diversity::{pick, pool_length};
 use super::evaluations::{EvaluatedTick, Run, scheduled};
-use super::{List, OracleEvent, Params, World, list_of, pools};
+use super::reasons::{Reason, reasons, shown};
+use super::{Basis, List, OracleEvent, Params, World, pools_of};
+
+/// The result of an evaluation of one user.
+#[derive(Clone, Default)]
+struct Evaluation {
+    pool: List,
+    /// Reasons that are shown, by item of the pool; none where no reasons are.
+    why: BTreeMap<String, Vec<Reason>>,
+}
+
+/// The results for all users with a pool that is not empty.
+fn evaluate(world: World, params: &Params, t: u64) -> BTreeMap<String, Evaluation> {
+    let basis = Basis::new(world, params, t);
+    let why = |user: &str, pool: &List| {
+        let items = pool.iter().map(|(item, _)| item).filter(|_| params.why > 0);
+        items.map(|item| (item.clone(), shown(&reasons(&basis, user, item, params), params))).collect()
+    };
+    let pools = pools_of(&basis, params).into_iter();
+    pools.map(|(user, pool)| (user.clone(), Evaluation { why: why(&user, &pool), pool })).collect()
+}
 
 /// > An evaluation leaves its pool to the viewer.
 struct Pool {
     /// What is left of it, with the totals of the evaluation.
     left: List,
-    /// Whether it had 2k items when it was left.
+    /// Whether it was full when it was left.
     was_full: bool,
+    /// The shown reasons of the evaluation, by item.
+    why: BTreeMap<String, Vec<Reason>>,
+    /// The standing list.
+    list: List,
 }
 
 impl Pool {
-    fn of_evaluation(pool: List, params: &Params) -> Self {
-        Pool { was_full: pool.len() == 2 * params.k, left: pool }
+    fn of_evaluation(evaluation: Evaluation, items: &BTreeMap<String, ItemState>, params: &Params) -> Self {
+        let Evaluation { pool, why } = evaluation;
+        Pool { was_full: pool.len() == pool_length(params), list: pick(&pool, items, params), left: pool, why }
     }
 
-    /// > the items that are not eligible at its end are struck from the pool
-    fn strike(&mut self, eligible: &Eligible) {
+    /// > the items that are not eligible at its end are struck from the pool. If any is, the standing list is picked anew
+    /// > from what is left, with the totals and reasons of the evaluation and the records of this tick.
+    fn strike(&mut self, eligible: &Eligible, items: &BTreeMap<String, ItemState>, params: &Params) {
+        let before = self.left.len();
         self.left.retain(|(item, _)| eligible.contains(item));
+        if self.left.len() < before {
+            self.list = pick(&self.left, items, params);
+        }
     }
 
-    /// > If fewer than k are left of a pool that had 2k when it was left
+    /// > If fewer than k are left of a pool that was full, with 2k or 4k items, when it was left
     fn is_short(&self, params: &Params) -> bool {
         self.was_full && self.left.len() < params.k
     }
+
+    fn standing(&self, params: &Params) -> StandingList {
+        let of_item = |(item, _): &(String, i64)| self.why[item].clone();
+        let why = if params.why > 0 { self.list.iter().map(of_item).collect() } else { Vec::new() };
+        StandingList { items: self.list.clone(), why }
+    }
+}
+
+/// A standing list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StandingList {
+    /// The items with their totals, best first.
+    pub(crate) items: List,
+    /// The shown reasons of each item; without reasons, empty.
+    pub(crate) why: Vec<Vec<Reason>>,
 }
 
 /// The viewers whose standing list is that of the output, as they have not been evaluated since the restart, and has an
@@ -56,16 +102,16 @@ fn losing_without_a_pool(
 /// > The **standing list** of u is `R_u(e)`, where the tick e is the latest **evaluation** of u; the empty list before the
 /// > first.
 ///
-/// > In each tick that is not an evaluation of u, the items that are not eligible at its end are struck from the pool, and
-/// > the standing list becomes the first k of what is left, with the totals of the evaluation. If fewer than k are left of a
-/// > pool that had 2k when it was left, the tick is an evaluation of u instead. What becomes eligible, also what had been
-/// > struck, competes at the next evaluation.
+/// > In each tick that is not an evaluation of u, the items that are not eligible at its end are struck from the pool. If
+/// > any is, the standing list is picked anew from what is left, with the totals and reasons of the evaluation and the
+/// > records of this tick. If fewer than k are left of a pool that was full, with 2k or 4k items, when it was left, the tick
+/// > is an evaluation of u instead. What becomes eligible, also what had been struck, competes at the next evaluation.
 ///
 /// Without a catalogue nothing is struck, and ticks without evaluations are left out.
 pub(crate) fn for_each_tick(
     run: &Run,
     params: &Params,
-    mut visit: impl FnMut(&EvaluatedTick, &BTreeMap<String, List>),
+    mut visit: impl FnMut(&EvaluatedTick, &BTreeMap<String, StandingList>),
 ) {
     let events = run.events();
     let output = run.resumed.map(|resumed| resumed.standing.clone()).unwrap_or_default();
@@ -73,19 +119,20 @@ pub(crate) fn for_each_tick(
     let mut computed = Computed::default();
     for mut tick in scheduled(run, params) {
         let eligible = tick.world(&events).eligible(params, tick.at);
+        let items = tick.world(&events).items(tick.at);
         for (user, pool) in &mut held {
             if !tick.users.contains(user) {
-                pool.strike(&eligible);
+                pool.strike(&eligible, &items, params);
             }
         }
         let is_evaluated_instead = |(user, pool): (&String, &Pool)| pool.is_short(params).then(|| user.clone());
         tick.users.extend(held.iter().filter_map(is_evaluated_instead));
         tick.users.extend(losing_without_a_pool(&output, &held, &eligible));
         for user in &tick.users {
-            let evaluated = computed.at(&tick, &events, |world, t| pools(world, params, t)).get(user);
-            held.insert(user.clone(), Pool::of_evaluation(evaluated.cloned().unwrap_or_default(), params));
+            let evaluated = computed.at(&tick, &events, |world, t| evaluate(world, params, t)).get(user);
+            held.insert(user.clone(), Pool::of_evaluation(evaluated.cloned().unwrap_or_default(), &items, params));
         }
-        let lists = held.iter().map(|(user, pool)| (user.clone(), list_of(&pool.left, params))).collect();
+        let lists = held.iter().map(|(user, pool)| (user.clone(), pool.standing(params))).collect();
         visit(&tick, &lists);
     }
 }

@@ -101,7 +101,7 @@ pub(crate) fn similar_users(
 /// > The source `users`: `score(u, j) = sum over the similar users of w_uv * level(v, j)`, for eligible j in `H_v` and not
 /// > in `H_u`.
 ///
-/// The result still contains the items of `H_u`; [`pools`](super::pools) removes them.
+/// The result still contains the items of `H_u`; [`candidates`](super::candidates) removes them.
 pub(crate) fn scores<'h>(
     similar: Option<&Vec<(String, u64)>>,
     history: &'h History,
