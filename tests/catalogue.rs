@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::support::graph::{Emitted, Pace, Tick, config, emitted, ticks};
-use crate::support::logs::{catalogue_params, ids, item_records, log, params};
+use crate::support::logs::{catalogue_params, diverse_item_records, ids, item_records, log, params, params_of_lists};
 use crate::support::oracle::Params;
 use crate::support::oracle::catalogue::{CatalogueParams, OracleItemRecord};
 use crate::support::oracle::changes::{changes_of_run, similar_user_rows};
@@ -45,6 +45,25 @@ proptest! {
         for repeat in repeats.iter().filter(|_| !records.is_empty()).collect::<Vec<_>>() {
             records.push(repeat.get(&records).clone());
         }
+        let ticks = with_records(ticks(&log, size), &records, &arrivals);
+        compare(&params, &ticks, workers, rush, ends)?;
+    }
+
+    /// Groups, caps, diversity and reasons, over items whose records change.
+    #[test]
+    fn diverse_lists_and_their_reasons_equal_the_oracle(
+        params in params_of_lists(),
+        catalogue in catalogue_params(),
+        ids in ids(),
+        log in log(60),
+        records in diverse_item_records(60),
+        arrivals in prop::collection::vec(any::<Index>(), 72),
+        workers in prop::sample::select(vec![1_usize, 2, 4]),
+        size in prop::sample::select(vec![1_usize, 1, 2, 7, 1000]),
+        rush in any::<bool>(),
+        ends in any::<bool>(),
+    ) {
+        let params = Params { ids, catalogue: Some(catalogue), ..params };
         let ticks = with_records(ticks(&log, size), &records, &arrivals);
         compare(&params, &ticks, workers, rush, ends)?;
     }

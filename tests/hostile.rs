@@ -12,6 +12,7 @@ use timely::dataflow::operators::{Inspect as _, Probe as _};
 use crate::support::graph::{Pace, Tick, config, drive, run_with};
 use crate::support::logs::{baskets, measures, near};
 use crate::support::oracle::changes::coalesced_changes;
+use crate::support::oracle::diversity::Caps;
 use crate::support::oracle::evaluations::CoalescedTick;
 use crate::support::oracle::{OracleEvent, Params, lists};
 
@@ -75,6 +76,9 @@ fn params() -> impl Strategy<Value = Params> {
             refresh: 0,
             membership: false,
             catalogue: None,
+            diversity: 0,
+            caps: Caps::default(),
+            why: 0,
         },
     )
 }

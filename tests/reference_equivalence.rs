@@ -140,7 +140,7 @@ fn disagreements(
                 actions: output.actions,
                 neighbours,
                 users: Some(ComparedUsers { members: on_workers, histories: compared }),
-                eligibility: None,
+                items: None,
                 barriers,
                 reconcile: None,
             };

@@ -10,6 +10,7 @@ use schema::{IdKey, id64};
 use timely::dataflow::operators::probe::Handle;
 
 use crate::support::logs::measures;
+use crate::support::oracle::diversity::Caps;
 use crate::support::oracle::{self, OracleEvent, Params};
 use crate::support::reference;
 
@@ -116,6 +117,9 @@ fn params() -> impl Strategy<Value = Params> {
             refresh: 0,
             membership: false,
             catalogue: None,
+            diversity: 0,
+            caps: Caps::default(),
+            why: 0,
         },
     )
 }
