@@ -363,7 +363,7 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
             actions: users.actions,
             neighbours,
             users: None,
-            eligibility: None,
+            items: None,
             barriers,
             reconcile: None,
         };
@@ -382,15 +382,17 @@ fn replicated(item: ItemId, (neighbour, similarity): (ItemId, u32)) -> (Subscrip
     (Subscription { row: item, subscriber: Subscriber::Worker(0) }, Neighbour { item: neighbour, similarity })
 }
 
-fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, dataflows::Effect))> {
+fn as_collection(events: Events<'_>) -> Collection<'_, (UserId, (ItemId, u64, u8))> {
     events
         .unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Events", |_, _| {
             move |input, output| {
                 input.for_each(|capability, events| {
                     let time = *capability.least().expect("a message with data has a time");
                     let retained = capability.retain_least(0).expect("a message with data has a time");
-                    let updates =
-                        events.drain(..).map(|event| ((event.user, (event.item, event.ts, event.effect)), time, 1));
+                    let updates = events.drain(..).map(|event| {
+                        let level = event.effect.level().expect("every event of the workload has a level");
+                        ((event.user, (event.item, event.ts, level)), time, 1)
+                    });
                     output.session(&retained).give_iterator(updates);
                 });
             }

@@ -69,7 +69,8 @@ impl Share {
     /// The part that `part` is of `whole`, rounded to hundredths, a half up. Both are positive.
     fn of(part: i64, whole: i64) -> Self {
         let (part, whole) = (i128::from(part), i128::from(whole.max(1)));
-        Share(((200 * part + whole) / (2 * whole)) as u8)
+        let hundredths = (200 * part + whole) / (2 * whole);
+        Share(u8::try_from(hundredths.clamp(0, 100)).expect("at most 100"))
     }
 }
 
@@ -82,7 +83,8 @@ impl Serialize for Share {
 impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let share = f64::deserialize(deserializer)?;
-        Ok(Share((100.0 * share).round().clamp(0.0, 100.0) as u8))
+        let hundredths = (100.0 * share).round();
+        Ok(Share((0..100).find(|&h| hundredths <= f64::from(h)).unwrap_or(100)))
     }
 }
 

@@ -234,6 +234,19 @@ impl Coordinator {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let audience = gauges.iter().map(|gauges| gauges.audience.load(Relaxed)).sum();
         self.shared.progress.audience.store(audience, Relaxed);
+        // The catalogue is on this worker alone.
+        if let Some(own) = gauges.first() {
+            let counts = &self.shared.progress.catalogue;
+            for (from, to) in [
+                (&own.catalogue_items, &counts.items),
+                (&own.eligible_items, &counts.eligible),
+                (&own.empty_intervals, &counts.empty_intervals),
+                (&own.stale_records, &counts.stale),
+                (&own.catalogue_full, &counts.full),
+            ] {
+                to.store(from.load(Relaxed), Relaxed);
+            }
+        }
         self.shared.progress.watermark.store(ms_of(self.ticks.complete()), Relaxed);
     }
 }

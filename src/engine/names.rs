@@ -282,6 +282,15 @@ impl Table {
         self.names.get(&id).map(|entry| entry.name.as_ref())
     }
 
+    /// Number of names with an event, with and without a catalogue record. Cost: a pass over all names.
+    pub(super) fn with_events(&self) -> (u64, u64) {
+        let with_events = self.names.values().filter(|entry| entry.tick > 0);
+        with_events.fold((0, 0), |(with, without), entry| match entry.record_tick {
+            0 => (with, without + 1),
+            _ => (with + 1, without),
+        })
+    }
+
     fn until(&self, id: u64) -> u64 {
         self.names.get(&id).map_or(0, |entry| entry.latest.saturating_add(self.held))
     }

@@ -24,6 +24,8 @@ pub struct Progress {
     pub expired: AtomicU64,
     /// Valid records of the catalogue.
     pub items: AtomicU64,
+    /// What the graph has of the catalogue.
+    pub(super) catalogue: CatalogueCounts,
     /// Events loaded from a snapshot.
     pub restored: AtomicU64,
     /// Valid events whose changes are all written; the next flush of the sink makes them durable. Ignored events at the end
@@ -47,6 +49,18 @@ pub struct Progress {
     pub(super) inputs_ended: AtomicBool,
     /// Unread records by topic and partition.
     lag: Mutex<Lag>,
+}
+
+/// Counts of the catalogue, as of the last tick.
+#[derive(Debug, Default)]
+pub(super) struct CatalogueCounts {
+    /// Items with a record.
+    pub(super) items: AtomicU64,
+    pub(super) eligible: AtomicU64,
+    pub(super) empty_intervals: AtomicU64,
+    /// Records that counted for nothing.
+    pub(super) stale: AtomicU64,
+    pub(super) full: AtomicU64,
 }
 
 /// Unread records by topic, as the user named it, and partition.

@@ -6,15 +6,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::RunError;
+use super::names::Names;
 use super::progress::{Display, Progress};
 use super::reader::Rejects;
-use super::summary::{Summary, by_code};
+use super::summary::{CatalogueSummary, Summary, by_code};
 use super::supervisor::{Part, Supervisor};
 
 /// A run whose threads have started.
 pub struct Running {
     pub(super) started: Instant,
     pub(super) progress: Arc<Progress>,
+    /// If there is a catalogue.
+    pub(super) names: Option<Arc<Names>>,
     pub(super) supervisor: Supervisor,
     pub(super) rejects: Rejects,
     pub(super) display: Display,
@@ -26,7 +29,7 @@ pub struct Running {
 impl Running {
     /// Waits for the end of the run, whether it succeeds or fails.
     pub fn join(self) -> (Summary, Result<(), RunError>) {
-        let Running { started, progress, mut supervisor, rejects, display, is_cluster, takes_snapshots } = self;
+        let Running { started, progress, names, mut supervisor, rejects, display, is_cluster, takes_snapshots } = self;
         // The coordinator ends when the inputs have ended, or the run was stopped, and everything that follows from the events
         // read is with the writer. A snapshot of the last tick is complete once the writer has written that tick.
         supervisor.wait_for(&[Part::Coordinator, Part::Writer]);
@@ -56,6 +59,13 @@ impl Running {
         }
         let mut summary = Summary::of(&progress, started.elapsed());
         summary.rejected_by = counts;
+        summary.catalogue = names.map(|names| {
+            let (with_record, without_record) = names.items().with_events();
+            if with_record == 0 && without_record > 0 {
+                tracing::warn!("no item that has events has a catalogue record: do both name items alike?");
+            }
+            CatalogueSummary::of(&progress, without_record)
+        });
         (summary, supervisor.finish())
     }
 }

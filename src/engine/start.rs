@@ -60,6 +60,7 @@ pub fn start(job: Job) -> Running {
     reporter.spawn(Part::Writer, tracing::error_span!("writer"), move || Ok(writer.run(&completed, &waker)?));
     let display = show.start(Arc::clone(&shared.progress), &reporter);
     let is_cluster = links.is_some();
+    let names = graph.catalogue.is_some().then_some(shared.names);
     start_workers(workers, links, graph, Some(coordinator), durability, &supervisor);
-    Running { started, progress: shared.progress, supervisor, rejects, display, is_cluster, takes_snapshots }
+    Running { started, progress: shared.progress, names, supervisor, rejects, display, is_cluster, takes_snapshots }
 }

@@ -20,12 +20,48 @@ pub struct Summary {
     pub rejected: u64,
     /// Rejected records by the code of their reason.
     pub rejected_by: BTreeMap<String, u64>,
+    /// The catalogue, if there is one.
+    pub catalogue: Option<CatalogueSummary>,
     /// Changes written.
     pub changes: u64,
     /// Duration of the run.
     pub elapsed: Duration,
     /// Peak resident memory of this process in bytes. `None` on systems that do not report it.
     pub peak_memory: Option<u64>,
+}
+
+/// What became of the records of a catalogue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CatalogueSummary {
+    /// Valid records.
+    pub records: u64,
+    /// Items that have one.
+    pub items: u64,
+    /// Those of them that may be recommended at the end.
+    pub eligible: u64,
+    /// Items that have events and no record.
+    pub without_record: u64,
+    /// Items whose `until` is not after their `from`.
+    pub empty_intervals: u64,
+    /// Records that counted for nothing, because deletions were dropped that are not earlier.
+    pub stale: u64,
+    /// Records that counted for nothing, because the catalogue was full.
+    pub full: u64,
+}
+
+impl CatalogueSummary {
+    pub(super) fn of(progress: &Progress, without_record: u64) -> Self {
+        let counts = &progress.catalogue;
+        CatalogueSummary {
+            records: progress.items.load(Relaxed),
+            items: counts.items.load(Relaxed),
+            eligible: counts.eligible.load(Relaxed),
+            without_record,
+            empty_intervals: counts.empty_intervals.load(Relaxed),
+            stale: counts.stale.load(Relaxed),
+            full: counts.full.load(Relaxed),
+        }
+    }
 }
 
 impl Summary {
@@ -36,6 +72,7 @@ impl Summary {
             expired: progress.expired.load(Relaxed),
             rejected: progress.rejected.load(Relaxed),
             rejected_by: BTreeMap::new(),
+            catalogue: None,
             changes: progress.changes.load(Relaxed),
             elapsed,
             peak_memory: crate::proc::peak_bytes(),
@@ -44,7 +81,8 @@ impl Summary {
 
     /// Logs the summary as one record.
     pub fn log(&self) {
-        let Summary { events, ignored, expired, rejected, rejected_by, changes, elapsed, peak_memory } = self;
+        let Summary { events, ignored, expired, rejected, rejected_by, catalogue, changes, elapsed, peak_memory } =
+            self;
         let (rejected_by, elapsed_s) = (by_code(rejected_by), elapsed.as_secs_f64());
         tracing::info!(
             events,
@@ -52,6 +90,13 @@ impl Summary {
             expired,
             rejected,
             rejected_by,
+            catalogue_records = catalogue.map(|catalogue| catalogue.records),
+            catalogue_items = catalogue.map(|catalogue| catalogue.items),
+            eligible_items = catalogue.map(|catalogue| catalogue.eligible),
+            items_without_record = catalogue.map(|catalogue| catalogue.without_record),
+            empty_intervals = catalogue.map(|catalogue| catalogue.empty_intervals),
+            stale_records = catalogue.map(|catalogue| catalogue.stale),
+            catalogue_full = catalogue.map(|catalogue| catalogue.full),
             changes,
             elapsed_s,
             peak_memory,
@@ -88,6 +133,9 @@ impl fmt::Display for Summary {
         if !self.rejected_by.is_empty() {
             write!(f, " ({})", by_code(&self.rejected_by))?;
         }
+        if let Some(catalogue) = &self.catalogue {
+            write!(f, ", {catalogue}")?;
+        }
         write!(
             f,
             ", {} changes, {:.1} s, {} events/s",
@@ -99,6 +147,24 @@ impl fmt::Display for Summary {
             Some(bytes) => write!(f, ", peak memory {} MiB", bytes >> 20),
             None => write!(f, ", peak memory unknown"),
         }
+    }
+}
+
+/// A part of the line of a [`Summary`].
+impl fmt::Display for CatalogueSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [records, items, eligible] = [self.records, self.items, self.eligible].map(grouped);
+        write!(f, "{records} catalogue records ({eligible} of {items} items eligible")?;
+        let more = [
+            (self.without_record, "items with events have none"),
+            (self.empty_intervals, "items with an until that is not after from"),
+            (self.stale, "records stale"),
+            (self.full, "records too many: catalogue.max_items"),
+        ];
+        for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, ", {} {what}", grouped(count))?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -114,10 +180,18 @@ mod tests {
             expired: 2,
             rejected: 3,
             rejected_by: [("malformed".to_owned(), 1), ("unknown_action".to_owned(), 2)].into(),
+            catalogue: None,
             changes: 52_000,
             elapsed: Duration::from_millis(2_500),
             peak_memory: Some(123 << 20),
         };
+        let catalogue = CatalogueSummary { records: 1_234, items: 900, eligible: 800, ..CatalogueSummary::default() };
+        assert_eq!(catalogue.to_string(), "1,234 catalogue records (800 of 900 items eligible)");
+        assert_eq!(
+            CatalogueSummary { without_record: 7, full: 2, ..catalogue }.to_string(),
+            "1,234 catalogue records (800 of 900 items eligible, 7 items with events have none, 2 records too many: \
+             catalogue.max_items)"
+        );
         assert_eq!(
             summary.to_string(),
             "110,300 events (1 ignored, 2 expired on arrival), 3 rejected (malformed 1, unknown_action 2), \

@@ -85,7 +85,7 @@ fn the_source_users_is_one_reason_and_the_last_of_a_tie() {
     let mut events = several_items();
     events.push(ev("zoe", "p4", 1, 2_000));
     let with_zoe = of(&events, "u", "p2", &users_only, 9_000);
-    assert_eq!(with_zoe, [of_the_users.clone()]);
+    assert_eq!(with_zoe, std::slice::from_ref(of_the_users));
     // With these weights all terms are equal: 32 times half the points of the users.
     let points = of_the_users.points;
     let equal = Params { items_weight: points, users_weight: 16, ..counted() };

@@ -211,7 +211,7 @@ pub(crate) fn diversity() -> impl Strategy<Value = (u32, Caps)> {
 pub(crate) fn params_of_lists() -> impl Strategy<Value = Params> {
     let why = prop::sample::select(vec![0_usize, 1, 2, 100]);
     (params(), diversity(), why, 1_usize..6, 3_usize..8).prop_map(|(params, (diversity, caps), why, k, neighbours)| {
-        Params { diversity, caps, why, k, neighbours, ..params }
+        Params { neighbours, k, diversity, caps, why, ..params }
     })
 }
 

@@ -480,7 +480,9 @@ fn candidates(basis: &Basis, user: &str, params: &Params) -> List {
 pub(crate) fn pools_of(basis: &Basis, params: &Params) -> BTreeMap<String, List> {
     let pool = |user: &String| (user.clone(), candidates(basis, user, params));
     let mut pools: BTreeMap<String, List> = basis.audience.iter().map(pool).collect();
-    pools.values_mut().for_each(|pool| pool.truncate(pool_length(params)));
+    for pool in pools.values_mut() {
+        pool.truncate(pool_length(params));
+    }
     pools.retain(|_, pool| !pool.is_empty());
     pools
 }

@@ -133,7 +133,7 @@ fn alikeness(a: &[Word], b: &[Word]) -> i64 {
         }
         common += i64::from(b.get(at) == Some(tag));
     }
-    let all = (a.len() + b.len()) as i64 - common;
+    let all = i64::try_from(a.len() + b.len()).expect("the tags of two items are few") - common;
     if all == 0 { 0 } else { ONE * common / all }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn tags(item: &str, state: &ItemState) -> BTreeSet<String> {
 /// > `floor(1024 * |T_j and T_s| / |T_j or T_s|)` [...]; it is 0 [...] with an s where neither has a tag.
 fn overlap(j: &BTreeSet<String>, s: &BTreeSet<String>) -> i64 {
     let (both, either) = (j.intersection(s).count(), j.union(s).count());
-    if either == 0 { 0 } else { i64::try_from(1024 * both / either).expect("at most 1024") }
+    (1024 * both).checked_div(either).map_or(0, |overlap| i64::try_from(overlap).expect("at most 1024"))
 }
 
 /// What decides of an item whether it is picked.
