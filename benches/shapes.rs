@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use dataflows::config::Sources;
 use dataflows::operators::{
-    Evaluation, ListInputs, Neighbour, Subscriber, Subscription, interactions, lists, profile_subscriptions,
+    Evaluation, ListInputs, Neighbour, Subscriber, Subscription, Touched, interactions, lists, profile_subscriptions,
     similar_items,
 };
 use dataflows::time::Time;
@@ -348,7 +348,8 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
     let users = interactions(streams.events, streams.barriers, config, &ProbeHandle::new(), &gauges, None);
     let subscriptions = profile_subscriptions(users.profiles.clone());
     let neighbours = if shape.contains("items") {
-        similar_items(users.cooccurrence, users.history, None, subscriptions, users.loading, config, &gauges).neighbours
+        let touched = Touched { cooccurrence: users.cooccurrence, history: users.history, traces: users.traces };
+        similar_items(touched, None, subscriptions, users.loading, config, &gauges).neighbours
     } else {
         // The rows with a subscriber, by a join.
         let rows = reference::similar_items(users.cooccurrence, users.history, &params);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::config::{Outputs, Trending};
 use dataflows::operators::{
-    ComparedUsers, Evaluation, Evaluations, ListInputs, Subscriber, Subscription, histories, interactions, lists,
-    profile_subscriptions, row_subscriptions, samples, similar_items, trending,
+    ComparedUsers, Evaluation, Evaluations, ListInputs, Subscriber, Subscription, Touched, histories, interactions,
+    lists, profile_subscriptions, row_subscriptions, samples, similar_items, trending,
 };
 use dataflows::time::{Time, first_of, next};
 use dataflows::types::ProfileItem;
@@ -87,9 +87,10 @@ fn disagreements(
             report(subscriptions.clone().negate().concat(expected), "subscriptions to profiles", &found);
 
             // Similar items: the pair index, and joins and reduce, for subscribers.
-            let (pairs, history) = (output.cooccurrence.clone(), output.history.clone());
+            let (cooccurrence, history) = (output.cooccurrence.clone(), output.history.clone());
+            let touched = Touched { cooccurrence, history, traces: output.traces };
             let neighbours =
-                similar_items(pairs, history, None, subscriptions.clone(), output.loading, &config, &gauges).neighbours;
+                similar_items(touched, None, subscriptions.clone(), output.loading, &config, &gauges).neighbours;
             let rows = reference::similar_items(output.cooccurrence, output.history.clone(), &params)
                 .arrange_by_key_named("rows");
             let by_item =

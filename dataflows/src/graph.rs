@@ -10,8 +10,8 @@ use crate::interactions::Interactions;
 use crate::{
     Collection, Config, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemChanges, ItemId, ItemRecord, Level,
     ListChange, ListInputs, Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time,
-    UserId, catalogue, changes, compared_users, evaluated_rows, interactions, lists, row_changes, similar_items,
-    trending,
+    Touched, UserId, catalogue, changes, compared_users, evaluated_rows, interactions, lists, row_changes,
+    similar_items, trending,
 };
 
 /// The outputs of the graph.
@@ -65,7 +65,7 @@ pub fn recommendations<'scope>(
     let catalogue = records.zip(config.catalogue).map(|(records, of_items)| {
         catalogue(records, barriers.clone(), of_items, config, &gauges, snapshots.catalogue)
     });
-    let Interactions { history, cooccurrence, profiles, actions, trends, forgotten: forgotten_users, loading } =
+    let Interactions { history, cooccurrence, traces, profiles, actions, trends, forgotten: forgotten_users, loading } =
         interactions(events, barriers.clone(), config, &probe, &gauges, snapshots.interactions);
 
     let mut demand = profile_subscriptions(profiles.clone());
@@ -75,8 +75,9 @@ pub fn recommendations<'scope>(
     }
     // The output of similar items has demand also while a snapshot is loaded.
     let loading = if config.outputs.similar_items { Loading::default() } else { loading };
+    let touched = Touched { cooccurrence, history, traces };
     let SimilarItems { neighbours, forgotten: forgotten_items } =
-        similar_items(cooccurrence, history, catalogue.as_ref(), demand, loading, config, &gauges);
+        similar_items(touched, catalogue.as_ref(), demand, loading, config, &gauges);
     let (neighbours, similar_items) =
         if config.outputs.similar_items { split_output(neighbours) } else { (neighbours, None) };
 

@@ -7,6 +7,7 @@
 mod history;
 mod loading;
 mod snapshots;
+mod taking_back;
 mod timers;
 mod trends;
 mod updates;
@@ -99,9 +100,14 @@ pub struct Interactions<'scope> {
     pub history: Collection<'scope, (UserId, (ItemId, Level))>,
     /// Each ordered pair of different items in one history, `min(level, level)` times, twice that if they are close in time.
     pub cooccurrence: Collection<'scope, (ItemId, ItemId)>,
-    /// The histories of the audience: all items, those of the profile with level and stair. On the user's worker.
+    /// Items that events, retractions or skips of a user name, without an interaction, once for each such user: their names are
+    /// needed for snapshots.
+    pub traces: Collection<'scope, ItemId>,
+    /// The histories of the audience: all items, those of the profile with level and stair, and items that are kept out of the
+    /// list, which have neither, as those beyond the profile. On the user's worker.
     pub profiles: Collection<'scope, (UserId, ProfileItem)>,
-    /// Users of whom an event is kept that was not kept before, each once a tick. On the user's worker.
+    /// Users who act in a tick, each once: an event is kept, a retraction or a skip is in force that was not before, or the user
+    /// enters the audience. On the user's worker.
     pub actions: Stream<'scope, Time, Vec<UserId>>,
     /// The weight of each item in each scope, a part of it from every worker, if trending lists are configured.
     pub trends: Option<Collection<'scope, (Option<Scope>, ItemId)>>,
@@ -133,6 +139,7 @@ pub fn interactions<'scope>(
     let barriers = builder.input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
     let (mut history_port, history) = builder.port();
     let (mut pairs_port, pairs) = builder.port();
+    let (mut traces_port, traces) = builder.port();
     let (mut profiles_port, profiles) = builder.port();
     let (mut actions_port, actions) = builder.port();
     let (mut forgotten_port, forgotten) = builder.port();
@@ -176,6 +183,7 @@ pub fn interactions<'scope>(
                 let capabilities = &stage.capabilities;
                 history_port.give(capabilities, time, &mut updates.history);
                 pairs_port.give(capabilities, time, &mut updates.pairs);
+                traces_port.give(capabilities, time, &mut updates.traces);
                 profiles_port.give(capabilities, time, &mut updates.profiles);
                 actions_port.give(capabilities, time, &mut updates.actions);
                 forgotten_port.give(capabilities, time, &mut updates.forgotten);
@@ -201,6 +209,7 @@ pub fn interactions<'scope>(
     Interactions {
         history: history.as_collection(),
         cooccurrence: pairs.as_collection(),
+        traces: traces.as_collection(),
         profiles: profiles.as_collection(),
         actions,
         trends: trends.map(AsCollection::as_collection),

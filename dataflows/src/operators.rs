@@ -35,7 +35,7 @@ pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions
 pub use crate::lists::{ComparedUsers, Evaluation, Evaluations, ItemChanges, ListInputs, lists};
 pub use crate::popularity::popularity;
 pub use crate::row_changes::{RowChange, evaluated_rows, row_changes};
-pub use crate::similarity::items::{Neighbour, SimilarItems, similar_items};
+pub use crate::similarity::items::{Neighbour, SimilarItems, Touched, similar_items};
 pub use crate::similarity::quantise::{Logarithm, Similarity};
 pub use crate::similarity::users::{Member, compared_users, histories, samples};
 pub use crate::trending::trending;

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::{Reason, shown};
+use crate::{Effect, Reason, shown};
 
 /// The highest level an action can have.
 pub const MAX_LEVEL: u8 = 15;
@@ -12,34 +12,6 @@ pub const WATCH: &str = "watch";
 
 /// Alternative spellings of actions. The table is fixed; names are case-sensitive.
 const ALIASES: [(&str, &str); 3] = [("pv", "view"), ("fav", "favourite"), ("buy", "purchase")];
-
-/// Effect of a valid event. Only [`Counts`](Effect::Counts) has a level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Effect {
-    /// The event counts with this level, 1 to [`MAX_LEVEL`].
-    Counts(u8),
-    /// The event takes back what its user did with the item before: events up to the level `of` count with the level `leaves`.
-    Retracts {
-        /// The highest level that is taken back, 1 to [`MAX_LEVEL`].
-        of: u8,
-        /// The level that is left, below `of`; with 0 nothing is left, and the item is kept out of the user's list.
-        leaves: u8,
-    },
-    /// The user watched the item so briefly that it is kept out of the user's list for a while.
-    Skips,
-    /// The user is there, and nothing else: a `watch` below the first step that is no skip.
-    Attends,
-}
-
-impl Effect {
-    /// The level of the event; `None` if it has none.
-    pub fn level(self) -> Option<u8> {
-        match self {
-            Effect::Counts(level) => Some(level),
-            Effect::Retracts { .. } | Effect::Skips | Effect::Attends => None,
-        }
-    }
-}
 
 /// An invalid level table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

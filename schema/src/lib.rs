@@ -8,6 +8,7 @@
 mod catalogue;
 mod catalogue_line;
 mod change;
+mod effect;
 mod event;
 mod id;
 mod id_key;
@@ -29,13 +30,14 @@ pub use catalogue::{
 };
 pub use catalogue_line::CatalogueLine;
 pub use change::{Change, Recommended};
+pub use effect::Effect;
 pub use event::{Event, MAX_TS, check_ts, looks_like_seconds};
 pub use id::{
     CATALOGUE_GROUPS, IdEntry, IdHashState, IdHasher, IdMap, KEY_GROUPS, catalogue_group, key_group, mix,
     shrink_if_sparse, spread,
 };
 pub use id_key::{Fingerprint, IdKey, ShortKey, id64};
-pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL, WATCH};
+pub use levels::{Levels, LevelsError, MAX_LEVEL, WATCH};
 pub use list_key::{ListKey, RESERVED, TRENDING, trending_in};
 pub use list_reason::{ListReason, ReasonSource, Share};
 pub use name::{MAX_NAME_BYTES, check_name};

@@ -13,7 +13,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
-use schema::id64;
+use schema::{Effect, id64};
 use snapshots::{CODECS, Interactions};
 
 /// Rows of a group: a 256th of a shop with five million interactions.
@@ -29,7 +29,7 @@ fn rows() -> Interactions {
         let rank = n * 7_919 % 20_011;
         let item = format!("product-{}", rank * rank % 20_011 * rank % 20_011 / (1 + n % 9));
         let ts = 1_763_900_000_000 + n % PER_USER * 86_400_000 + n * 104_729 % 86_400_000;
-        rows.push((id64(&user), &user), (id64(&item), &item), ts, 1 + (n % 6) as u8);
+        rows.push((id64(&user), &user), (id64(&item), &item), ts, Effect::Counts(1 + (n % 6) as u8));
     }
     rows
 }
@@ -39,7 +39,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let sum = |rows: &Interactions| {
         rows.iter()
-            .map(|row| row.ts + u64::from(row.level) + row.user.len() as u64 + row.item.len() as u64)
+            .map(|row| row.ts + u64::from(row.effect.code()) + row.user.len() as u64 + row.item.len() as u64)
             .sum::<u64>()
     };
     let expected = sum(&rows);

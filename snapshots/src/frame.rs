@@ -14,7 +14,7 @@
 //! 48  user text      u32, in bytes
 //! 52  item text      u32, in bytes
 //! 56  checksum       u64, XXH3-64 of everything after it, seeded with the XXH3-64 of everything before it
-//! 64  records        rows times user u32, item u32, ts << 8 | level u64
+//! 64  records        rows times user u32, item u32, ts << 8 | code of the effect u64
 //!     user ends      users times u32, the end of each name in the text
 //!     item ends      items times u32
 //!     user text      UTF-8, all names concatenated

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use schema::{MAX_LEVEL, MAX_TS};
+use schema::{Effect, MAX_TS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::CodecError;
 use crate::names::NameTable;
 
-/// One interaction: at `ts` the user showed interest of at least `level` in the item.
+/// One event that the graph retains: what the user did with the item at `ts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interaction<'r> {
     /// Name of the user.
@@ -17,8 +17,8 @@ pub struct Interaction<'r> {
     pub item: &'r str,
     /// Time in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// Level, 1 to [`MAX_LEVEL`].
-    pub level: u8,
+    /// What the event does.
+    pub effect: Effect,
     /// Name of the room, if trending lists of the room need this row.
     pub room: Option<&'r str>,
 }
@@ -27,11 +27,11 @@ pub struct Interaction<'r> {
 ///
 /// ```
 /// use snapshots::Interactions;
-/// use schema::id64;
+/// use schema::{Effect, id64};
 ///
 /// let mut rows = Interactions::default();
-/// rows.push((id64("ann"), "ann"), (id64("bread"), "bread"), 1_763_900_000_000, 6);
-/// assert_eq!(rows.iter().map(|row| (row.user, row.item, row.level)).collect::<Vec<_>>(), [("ann", "bread", 6)]);
+/// rows.push((id64("ann"), "ann"), (id64("bread"), "bread"), 1_763_900_000_000, Effect::Counts(6));
+/// assert_eq!(rows.iter().map(|row| (row.user, row.item, row.ts)).collect::<Vec<_>>(), [("ann", "bread", 1_763_900_000_000)]);
 /// ```
 #[derive(Clone, Default)]
 pub struct Interactions {
@@ -47,9 +47,9 @@ impl Interactions {
     /// Adds a row to rows that were not read from a file. Each name comes with its id64. Takes constant time, and allocates only for new names.
     ///
     /// # Panics
-    /// If `level` or `ts` is out of range, which would be stored as another value; or if the rows were read from a file.
-    pub fn push(&mut self, user: (u64, &str), item: (u64, &str), ts: u64, level: u8) {
-        let stamp = Stamp::new(ts, level).expect("the level and the time of an event are valid");
+    /// If `effect` or `ts` is out of range, which would be stored as another value; or if the rows were read from a file.
+    pub fn push(&mut self, user: (u64, &str), item: (u64, &str), ts: u64, effect: Effect) {
+        let stamp = Stamp::new(ts, effect).expect("the effect and the time of an event are valid");
         let (user, item) = (self.users.number(user.0, user.1), self.items.number(item.0, item.1));
         self.records.push(Record { user, item, stamp: stamp.0 });
     }
@@ -58,9 +58,9 @@ impl Interactions {
     ///
     /// # Panics
     /// As [`push`](Self::push).
-    pub fn push_known(&mut self, user: u64, item: u64, ts: u64, level: u8) -> bool {
+    pub fn push_known(&mut self, user: u64, item: u64, ts: u64, effect: Effect) -> bool {
         let (Some(user), Some(item)) = (self.users.known(user), self.items.known(item)) else { return false };
-        let stamp = Stamp::new(ts, level).expect("the level and the time of an event are valid");
+        let stamp = Stamp::new(ts, effect).expect("the effect and the time of an event are valid");
         self.records.push(Record { user, item, stamp: stamp.0 });
         true
     }
@@ -84,7 +84,7 @@ impl Interactions {
         let is_valid = |record: &Record| {
             (record.user as usize) < users.len()
                 && (record.item as usize) < items.len()
-                && Stamp::new(Stamp(record.stamp).ts(), Stamp(record.stamp).level()).is_some()
+                && Stamp(record.stamp).is_valid()
         };
         match records.iter().position(|record| !is_valid(record)) {
             Some(row) => Err(CodecError::damaged(format!("row {row} has an unknown user, item or level"))),
@@ -107,16 +107,16 @@ impl Interactions {
             user: self.users.name(record.user),
             item: self.items.name(record.item),
             ts: Stamp(record.stamp).ts(),
-            level: Stamp(record.stamp).level(),
+            effect: Stamp(record.stamp).effect(),
         })
     }
 
-    /// Iterates over all rows as `(user, item, ts, level)`, with users and items as indexes into
+    /// Iterates over all rows as `(user, item, ts, effect)`, with users and items as indexes into
     /// [`users`](Self::users) and [`items`](Self::items). Use it to compute something once per name.
-    pub fn numbered(&self) -> impl ExactSizeIterator<Item = (usize, usize, u64, u8)> {
+    pub fn numbered(&self) -> impl ExactSizeIterator<Item = (usize, usize, u64, Effect)> {
         self.records.iter().map(|record| {
             let stamp = Stamp(record.stamp);
-            (record.user as usize, record.item as usize, stamp.ts(), stamp.level())
+            (record.user as usize, record.item as usize, stamp.ts(), stamp.effect())
         })
     }
 
@@ -186,21 +186,30 @@ pub(crate) struct Record {
 
 const _: () = assert!(size_of::<Record>() == 16 && align_of::<Record>() == 8);
 
-/// Time and level in one number: `ts << 8 | level`.
+/// Time and effect in one number: `ts << 8 | code`.
 #[derive(Clone, Copy)]
 pub(crate) struct Stamp(pub(crate) u64);
 
 impl Stamp {
-    /// `None` if the time or the level is out of range.
-    pub(crate) fn new(ts: u64, level: u8) -> Option<Self> {
-        (ts <= MAX_TS && (1..=MAX_LEVEL).contains(&level)).then_some(Stamp(ts << 8 | u64::from(level)))
+    /// `None` if the time or the effect is out of range.
+    fn new(ts: u64, effect: Effect) -> Option<Self> {
+        let is_valid = ts <= MAX_TS && Effect::from_code(effect.code()) == Some(effect);
+        is_valid.then(|| Stamp(ts << 8 | u64::from(effect.code())))
+    }
+
+    fn is_valid(self) -> bool {
+        self.ts() <= MAX_TS && Effect::from_code(self.code()).is_some()
     }
 
     pub(crate) fn ts(self) -> u64 {
         self.0 >> 8
     }
 
-    pub(crate) fn level(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         self.0 as u8
+    }
+
+    fn effect(self) -> Effect {
+        Effect::from_code(self.code()).expect("a stamp is checked when it is made or read")
     }
 }

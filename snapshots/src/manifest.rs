@@ -14,8 +14,7 @@ use crate::{Kind, RunId};
 /// XXH3-64 of the text of the manifest, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of the manifest format: [`Manifest::VERSION`], or [`Manifest::CATALOGUE_VERSION`] if there is a
-    /// catalogue.
+    /// Version of the manifest format: [`Manifest::VERSION`], or that of the program that took the snapshot.
     pub version: u32,
     /// Version of the program that took the snapshot.
     pub deltarec: String,
@@ -106,12 +105,9 @@ impl Manifest {
     /// The setting with the fingerprint of the key of ids ([`schema::IdKey`]). A snapshot without it was taken without a key.
     pub const ID_KEY: &str = "identity.key";
 
-    /// The version of a manifest without a catalogue.
-    pub const VERSION: u32 = 1;
-
-    /// The version of a manifest with a catalogue, which a program that does not know it would lose. The newest that
-    /// this program reads.
-    pub const CATALOGUE_VERSION: u32 = 2;
+    /// The version that this program writes, and the newest that it reads. Version 1 had neither a catalogue nor events without
+    /// a level: a program that knows no more would lose them.
+    pub const VERSION: u32 = 2;
 
     /// Whether the ids of the snapshot are those of this key.
     pub(crate) fn has_ids_of(&self, ids: IdKey) -> bool {
@@ -156,7 +152,7 @@ impl Manifest {
             return Err(ManifestError::Damaged("its checksum is wrong".into()));
         }
         let version = serde_json::from_str::<Version>(text).map_err(damaged)?.version;
-        if version > Self::CATALOGUE_VERSION {
+        if version > Self::VERSION {
             return Err(ManifestError::Newer(version));
         }
         let manifest: Manifest = serde_json::from_str(text).map_err(damaged)?;
@@ -172,7 +168,7 @@ impl Manifest {
         if sequence > MAX_SEQUENCE {
             return Err(format!("its number is above {MAX_SEQUENCE}"));
         }
-        if !self.catalogue.is_empty() && self.version < Self::CATALOGUE_VERSION {
+        if !self.catalogue.is_empty() && self.version < 2 {
             return Err(format!("it has a catalogue and is of version {}", self.version));
         }
         for (kind, files) in [(Kind::Interactions, &self.groups), (Kind::Catalogue, &self.catalogue)] {

@@ -35,7 +35,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// renamed, which waits for the disk twice per file.
 ///
 /// ```
-/// use schema::{id64, key_group};
+/// use schema::{Effect, id64, key_group};
 /// use snapshots::{GraphTime, Interactions, Manifest, RunId, Store};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -45,7 +45,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// // The rows of one group of users, stored as one file.
 /// let (user, item) = (id64("ann"), id64("bread"));
 /// let mut rows = Interactions::default();
-/// rows.push((user, "ann"), (item, "bread"), 1_763_900_000_000, 6);
+/// rows.push((user, "ann"), (item, "bread"), 1_763_900_000_000, Effect::Counts(6));
 /// let run = RunId::random();
 /// let file = store.put_group(1, run, key_group(user), &rows)?;
 ///
@@ -71,7 +71,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// let newest = store.newest()?;
 /// assert_eq!(newest.manifest.as_ref(), Some(&manifest));
 /// let read = store.read_group(&manifest.groups[0])?;
-/// assert_eq!(read.iter().map(|row| (row.user, row.item, row.level)).collect::<Vec<_>>(), [("ann", "bread", 6)]);
+/// assert_eq!(read.iter().map(|row| (row.user, row.item, row.effect)).collect::<Vec<_>>(), [("ann", "bread", Effect::Counts(6))]);
 /// # Ok(())
 /// # }
 /// ```
@@ -297,7 +297,7 @@ impl Store {
         Manifest::unseal(&file, sequence).map_err(|error| match error {
             ManifestError::Damaged(reason) => StoreError::Damaged { place: self.place(&path), reason },
             ManifestError::Newer(found) => {
-                StoreError::Newer { place: self.place(&path), found, known: Manifest::CATALOGUE_VERSION }
+                StoreError::Newer { place: self.place(&path), found, known: Manifest::VERSION }
             }
         })
     }

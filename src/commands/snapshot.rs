@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use schema::{Effect, MAX_LEVEL, WATCH};
 use serde::Serialize;
 use snapshots::{Damage, Depth, Inspected, Interaction, Manifest, Newest, Store};
 
@@ -224,7 +225,7 @@ fn prune(args: &PruneArgs) -> Result<(), Failure> {
     ))
 }
 
-/// An interaction as an event. Its action is not stored, so it gets an action of the same level.
+/// A row as an event. Its action is not stored, so it gets an action of the same effect.
 #[derive(Debug, Serialize)]
 struct Event<'r> {
     user: &'r str,
@@ -232,7 +233,11 @@ struct Event<'r> {
     action: Cow<'static, str>,
     ts: u64,
     /// For human readers; `deltarec run` uses the level of the action.
-    level: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<u8>,
+    /// Of a watch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dwell_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<&'r str>,
 }
@@ -240,29 +245,52 @@ struct Event<'r> {
 /// The first action of each level from 1 among the default levels.
 const ACTIONS: [&str; 6] = ["view", "click", "like", "share", "cart", "purchase"];
 
+/// The default retractions, each effect once.
+const RETRACTIONS: [(Effect, &str); 5] = [
+    (Effect::Retracts { of: 3, leaves: 1 }, "unlike"),
+    (Effect::Retracts { of: 4, leaves: 0 }, "unfollow"),
+    (Effect::Retracts { of: 5, leaves: 2 }, "remove_from_cart"),
+    (Effect::Retracts { of: 6, leaves: 1 }, "return"),
+    (Effect::Retracts { of: MAX_LEVEL, leaves: 0 }, "dislike"),
+];
+
 impl<'r> From<Interaction<'r>> for Event<'r> {
-    fn from(Interaction { user, item, ts, level, room }: Interaction<'r>) -> Self {
-        let action = ACTIONS.get(usize::from(level).wrapping_sub(1));
-        let action = action.map_or_else(|| Cow::Owned(format!("level{level}")), |action| Cow::Borrowed(*action));
-        Event { user, item, action, ts, level, room }
+    fn from(Interaction { user, item, ts, effect, room }: Interaction<'r>) -> Self {
+        let of_level = |level: u8| {
+            let action = ACTIONS.get(usize::from(level).wrapping_sub(1));
+            action.map_or_else(|| Cow::Owned(format!("level{level}")), |action| Cow::Borrowed(*action))
+        };
+        let (action, dwell_ms) = match effect {
+            Effect::Counts(level) => (of_level(level), None),
+            Effect::Retracts { of, leaves } => {
+                let known = RETRACTIONS.iter().find(|(known, _)| *known == effect).map(|(_, action)| *action);
+                (known.map_or_else(|| Cow::Owned(format!("retract{of}to{leaves}")), Cow::Borrowed), None)
+            }
+            Effect::Skips => (WATCH.into(), Some(0)),
+            // From the least duration that is no skip by default.
+            Effect::Attends => (WATCH.into(), Some(3_000)),
+        };
+        Event { user, item, action, ts, level: effect.level(), dwell_ms, room }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schema::{Effect, Levels, MAX_LEVEL};
+    use schema::Levels;
 
     #[test]
-    fn exported_actions_have_the_stored_level() {
+    fn exported_actions_have_the_stored_effect() {
         let levels = Levels::default();
-        for level in 1..=MAX_LEVEL {
-            let event = Event::from(Interaction { user: "u", item: "p", ts: 5, level, room: None });
-            match levels.effect(&event.action, None) {
-                Ok(effect) => assert_eq!(effect, Effect::Counts(level)),
-                // No default action has this level; the configuration can define one of this name.
-                Err(_) => assert_eq!((event.action.as_ref(), level > 6), (format!("level{level}").as_str(), true)),
+        let mut unknown = Vec::new();
+        for stored in (0..=u8::MAX).filter_map(Effect::from_code) {
+            let event = Event::from(Interaction { user: "u", item: "p", ts: 5, effect: stored, room: None });
+            match levels.effect(&event.action, event.dwell_ms) {
+                Ok(effect) => assert_eq!(effect, stored),
+                // No default action has this effect; the configuration can define one of this name.
+                Err(_) => unknown.push(event.action.into_owned()),
             }
         }
+        assert_eq!((unknown.len(), unknown[0].as_str(), unknown[9].as_str()), (124, "level7", "retract1to0"));
     }
 }

@@ -18,8 +18,8 @@ use crate::console;
 pub struct Progress {
     /// Valid events.
     pub events: AtomicU64,
-    /// Valid events that are too weak to count.
-    pub ignored: AtomicU64,
+    /// Valid events without a level: retractions, skips, and watches that are too short to count.
+    pub without_level: AtomicU64,
     /// Valid events that were older than the retention when they were read.
     pub expired: AtomicU64,
     /// Valid records of the catalogue.
@@ -28,8 +28,8 @@ pub struct Progress {
     pub(super) catalogue: CatalogueCounts,
     /// Events loaded from a snapshot.
     pub restored: AtomicU64,
-    /// Valid events whose changes are all written; the next flush of the sink makes them durable. Ignored events at the end
-    /// of the input are added with the next event that is not ignored.
+    /// Valid events whose changes are all written; the next flush of the sink makes them durable. Events at the end of the
+    /// input that were expired on arrival are added with the next event.
     pub completed: AtomicU64,
     /// Rejected records.
     pub rejected: AtomicU64,

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::{Receiver, bounded};
-use dataflows::{Barrier, Effect, Event, Scope};
+use dataflows::{Barrier, Event, Scope};
 use schema::{IdKey, ListKey, trending_in};
 use snapshots::{Interactions, Manifest, Store, StoreError};
 
@@ -119,20 +119,24 @@ impl Reader {
         self.ticks.tick.events.reserve(group.rows.len());
         let item_names: Vec<&str> = group.rows.items().collect();
         let mut left_out = 0_u64;
-        for (row, (user, item, ts, level)) in group.rows.numbered().enumerate() {
+        for (row, (user, item, ts, effect)) in group.rows.numbered().enumerate() {
             if !has_user[user] || !has_item[item] {
                 left_out += 1;
                 continue;
             }
             let item_name = item_names[item];
             let (user, item) = (group.users[user], group.items[item]);
-            let scope =
-                graph.trending.map(|trending| trending.expires(ts)).filter(|until| *until > at).and_then(|until| {
+            let scope = graph
+                .trending
+                .filter(|_| effect.level().is_some())
+                .map(|trending| trending.expires(ts))
+                .filter(|until| *until > at)
+                .and_then(|until| {
                     let room = group.rows.room(row).filter(|_| input.rooms);
                     let room = room.map(|room| (self.ticks.shared.ids.id64(&trending_in(room)), room));
                     retain_trending_names(&mut names, (item, item_name), room, until)
                 });
-            self.ticks.tick.events.push(Event { user, item, ts, effect: Effect::Counts(level), scope });
+            self.ticks.tick.events.push(Event { user, item, ts, effect, scope });
         }
         self.ticks.shared.progress.restored.fetch_add(group.rows.len() as u64 - left_out, Relaxed);
         if left_out > 0 {
@@ -236,7 +240,7 @@ mod tests {
     use crate::stop::Stop;
     use connectors::RejectLog;
     use crossbeam_channel::unbounded;
-    use schema::{id64, key_group};
+    use schema::{Effect, id64, key_group};
     use snapshots::{GraphTime, RunId};
 
     const NOW: u64 = 1_763_900_000_000;
@@ -250,9 +254,9 @@ mod tests {
             let mut rows = Interactions::default();
             let user = user_of(group);
             for day in 0..20 {
-                rows.push((id64(&user), &user), (day, &format!("p{day}")), NOW - day * 86_400_000, 1);
+                rows.push((id64(&user), &user), (day, &format!("p{day}")), NOW - day * 86_400_000, Effect::Counts(1));
             }
-            rows.push((id64(&user), &user), (77, "ahead"), NOW + 5, 1);
+            rows.push((id64(&user), &user), (77, "ahead"), NOW + 5, Effect::Counts(1));
             store.put_group(1, run, group, &rows).unwrap()
         });
         let manifest = Manifest {

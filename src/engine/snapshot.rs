@@ -255,7 +255,7 @@ pub(super) fn manifest(
         }
     }
     Manifest {
-        version: if catalogue.is_empty() { Manifest::VERSION } else { Manifest::CATALOGUE_VERSION },
+        version: Manifest::VERSION,
         deltarec: env!("CARGO_PKG_VERSION").into(),
         sequence,
         run,

@@ -12,8 +12,8 @@ use super::progress::{Progress, grouped, rounded};
 pub struct Summary {
     /// Valid events.
     pub events: u64,
-    /// Valid events that are too weak to count (a `watch` of a few seconds).
-    pub ignored: u64,
+    /// Valid events without a level: retractions, skips, and watches that are too short to count.
+    pub without_level: u64,
     /// Valid events that were older than the retention when they were read.
     pub expired: u64,
     /// Rejected records.
@@ -68,7 +68,7 @@ impl Summary {
     pub(super) fn of(progress: &Progress, elapsed: Duration) -> Self {
         Summary {
             events: progress.events.load(Relaxed),
-            ignored: progress.ignored.load(Relaxed),
+            without_level: progress.without_level.load(Relaxed),
             expired: progress.expired.load(Relaxed),
             rejected: progress.rejected.load(Relaxed),
             rejected_by: BTreeMap::new(),
@@ -81,12 +81,12 @@ impl Summary {
 
     /// Logs the summary as one record.
     pub fn log(&self) {
-        let Summary { events, ignored, expired, rejected, rejected_by, catalogue, changes, elapsed, peak_memory } =
+        let Summary { events, without_level, expired, rejected, rejected_by, catalogue, changes, elapsed, peak_memory } =
             self;
         let (rejected_by, elapsed_s) = (by_code(rejected_by), elapsed.as_secs_f64());
         tracing::info!(
             events,
-            ignored,
+            without_level,
             expired,
             rejected,
             rejected_by,
@@ -120,7 +120,7 @@ pub(super) fn by_code(counts: &BTreeMap<String, u64>) -> String {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} events", grouped(self.events))?;
-        let parts = [(self.ignored, "ignored"), (self.expired, "expired on arrival")];
+        let parts = [(self.without_level, "without a level"), (self.expired, "expired on arrival")];
         let parts: Vec<String> = parts
             .into_iter()
             .filter(|(count, _)| *count > 0)
@@ -176,7 +176,7 @@ mod tests {
     fn displays_one_line() {
         let summary = Summary {
             events: 110_300,
-            ignored: 1,
+            without_level: 1,
             expired: 2,
             rejected: 3,
             rejected_by: [("malformed".to_owned(), 1), ("unknown_action".to_owned(), 2)].into(),
@@ -194,7 +194,7 @@ mod tests {
         );
         assert_eq!(
             summary.to_string(),
-            "110,300 events (1 ignored, 2 expired on arrival), 3 rejected (malformed 1, unknown_action 2), \
+            "110,300 events (1 without a level, 2 expired on arrival), 3 rejected (malformed 1, unknown_action 2), \
              52,000 changes, 2.5 s, 44,120 events/s, peak memory 123 MiB"
         );
     }

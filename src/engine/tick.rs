@@ -22,7 +22,7 @@ pub(super) struct TickInput {
     pub(super) events: Vec<Event>,
     /// Catalogue records in the order of arrival.
     pub(super) items: Vec<ItemRecord>,
-    /// Valid events of the run up to and including this tick, ignored ones included.
+    /// Valid events of the run up to and including this tick, expired ones included.
     pub(super) taken: u64,
     /// Control records of the tick.
     pub(super) directives: TickDirectives,

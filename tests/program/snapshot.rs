@@ -21,7 +21,7 @@ fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
             (user, &event.user),
             (id64(&event.item), &event.item),
             event.ts,
-            level,
+            Effect::Counts(level),
         );
     }
     let groups = (0..=255).zip(&groups).filter(|(_, rows)| !rows.is_empty());
@@ -104,7 +104,7 @@ fn shows_the_statements_of_a_catalogue() {
         statements.push(&item, "title", 1_763_900_000_000, Some("\"Bread\""));
     }
     let catalogue = vec![store.put_catalogue(2, RUN, 3, &statements).unwrap()];
-    let version = Manifest::CATALOGUE_VERSION;
+    let version = Manifest::VERSION;
     store.publish(&Manifest { version, sequence: 2, catalogue, ..taken.clone() }).unwrap();
     let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;
     let row: Vec<&str> = list.lines().nth(2).unwrap().split_whitespace().collect();

@@ -55,25 +55,44 @@ pub(super) struct Interaction {
     pub(super) level: Level,
     /// Factor of the basket rank in the profile; 0 beyond the profile.
     pub(super) stair: u16,
+    /// What is left of an item that is not in the history.
+    pub(super) trace: Trace,
+}
+
+/// What a user has of an item that is not in the history: an event that was taken back, a retraction, a skip or presence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// Nothing, or the item is in the history.
+    #[default]
+    None,
+    /// Its name is held, as the user's state has it.
+    Held,
+    /// It is kept out of the list as well.
+    KeptOut,
 }
 
 impl Interaction {
     fn latest(touch: &Touch) -> Self {
-        Interaction { touched: touch.ts(), level: touch.level(), stair: 0 }
+        Interaction { touched: touch.ts(), level: touch.level(), ..Interaction::default() }
     }
 
-    /// The item as the profile has it; `None` if it is not in the history.
+    /// The item as the profile has it; `None` if it is neither in the history nor kept out of the list.
     pub(super) fn profile_item(self, item: ItemId) -> Option<ProfileItem> {
         let level = if self.stair > 0 { self.level } else { 0 };
-        (self.level > 0).then_some(ProfileItem { item, level, stair: self.stair })
+        (self.level > 0 || self.trace == Trace::KeptOut).then_some(ProfileItem { item, level, stair: self.stair })
+    }
+
+    /// Whether the user's state has the item though the history does not.
+    pub(super) fn is_trace(self) -> bool {
+        self.level == 0 && self.trace != Trace::None
     }
 }
 
-/// A history, newest item first, each item once.
+/// A history, newest item first, each item once; after it items that left a trace only.
 pub(super) type History = Vec<(ItemId, Interaction)>;
 
-/// Sets the factors of the newest interactions, which are the profile.
-fn set_stairs(history: &mut History, config: &Config) {
+/// Sets the factors of the newest interactions of a history, which are the profile.
+pub(super) fn set_stairs(history: &mut [(ItemId, Interaction)], config: &Config) {
     let mut rank = 0;
     let mut before = None;
     for (_, interaction) in history.iter_mut().take(config.profile_length()) {
@@ -99,12 +118,14 @@ impl Touches {
     }
 
     /// Adds new events in any order and retains, as of `now`, those that count and can still matter. Writes the history that
-    /// they make into `history`. Returns whether an event is retained that was not retained before.
+    /// they make, without stairs and with nothing taken back, into `history`. Returns whether an event is retained that was not
+    /// retained before.
     ///
     /// Read newest first, an event counts if it is within the retention and fewer than `history` items were touched after it;
     /// these are the distinct items read before it. It can still matter if no later event of its item has at least its level.
     /// An event that fails a test fails it for ever, so the state is a function of the set of events. The latest event of an
-    /// item fails last.
+    /// item fails last. A retraction that caps an event caps the earlier ones up to its level too, so no event matters that a
+    /// later one has outdone.
     pub(super) fn absorb(&mut self, new: &[Touch], now: u64, config: &Config, history: &mut History) -> bool {
         // An event that was retained and is repeated is no new one.
         let unknown = new.iter().filter(|touch| !self.0.iter().any(|known| known.is_same(touch)));
@@ -131,12 +152,11 @@ impl Touches {
             interaction.level = interaction.level.max(touch.level());
             can_matter
         });
-        set_stairs(history, config);
         unknown.iter().any(|new| self.0.iter().any(|touch| touch.is_same(new)))
     }
 
-    /// Writes the history into `into`.
-    pub(super) fn history(&self, config: &Config, into: &mut History) {
+    /// Writes the history, without stairs and with nothing taken back, into `into`.
+    pub(super) fn history(&self, into: &mut History) {
         into.clear();
         for touch in &self.0 {
             if touch.is_latest() {
@@ -146,10 +166,14 @@ impl Touches {
                 interaction_of(touch.item, into).level = touch.level();
             }
         }
-        set_stairs(into, config);
     }
 
-    /// Whether the user is in the audience at `now`. The newest event is always among the retained ones.
+    /// Timestamp of the newest event, which is always among the retained ones.
+    pub(super) fn newest(&self) -> Option<u64> {
+        Some(self.0.first()?.ts())
+    }
+
+    /// Whether the events keep the user in the audience at `now`.
     pub(super) fn in_audience(&self, now: u64, config: &Config) -> bool {
         match (self.0.first(), config.audience) {
             (None, _) => false,
@@ -213,7 +237,7 @@ mod tests {
                 basket_rank += 1;
             }
             let stair = if rank < config.profile_length() { config.stair(basket_rank) as u16 } else { 0 };
-            (*item, Interaction { touched: *touched, level: *level, stair })
+            (*item, Interaction { touched: *touched, level: *level, stair, ..Interaction::default() })
         });
         ranked.collect()
     }
@@ -239,7 +263,9 @@ mod tests {
                 events.extend_from_slice(&new);
                 let new: Vec<Touch> = new.into_iter().map(|(item, ts, level)| Touch::new(item, ts, level)).collect();
                 touches.absorb(&new, now, &config, &mut after);
-                touches.history(&config, &mut read);
+                touches.history(&mut read);
+                set_stairs(&mut after, &config);
+                set_stairs(&mut read, &config);
                 prop_assert_eq!(&after, &read);
                 prop_assert_eq!(&after, &expected(&events, now, &config), "at {}", now);
             }
@@ -254,6 +280,7 @@ mod tests {
         let new: Vec<Touch> = (0..).zip(at).map(|(item, ts)| Touch::new(item, ts, 1)).collect();
         let mut history = History::new();
         Touches::default().absorb(&new, 10_000, &config, &mut history);
+        set_stairs(&mut history, &config);
         let stairs: Vec<u16> = history.iter().map(|(_, interaction)| interaction.stair).collect();
         assert_eq!(stairs, [8, 8, 8, 4, 2, 2, 2]);
     }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use schema::{Effect, KEY_GROUPS, key_group};
+use schema::{KEY_GROUPS, key_group};
 
-use super::history::Touches;
 use super::users::{SLICES, SLICES_PER_GROUP, UserState, UserTable, slice_of};
 use crate::{Event, Groups, SnapshotChunk, SnapshotSink, Time, UserId};
 
@@ -65,8 +64,8 @@ impl Snapshots {
             return;
         }
         user.snapshot = running.mark;
-        if running.wants(slice_of(id)) && !user.touches.is_empty() {
-            running.early.entry(slice_of(id)).or_default().extend(user.touches.events(id));
+        if running.wants(slice_of(id)) && !user.is_empty() {
+            running.early.entry(slice_of(id)).or_default().extend(user.events(id));
         }
     }
 
@@ -134,7 +133,7 @@ impl RunningSnapshot {
         let mut events = self.early.remove(&slice).unwrap_or_default();
         let may_repeat = !events.is_empty();
         for (id, user) in users.slice(slice).filter(|(_, user)| user.snapshot != self.mark) {
-            events.extend(user.touches.events(id));
+            events.extend(user.events(id));
         }
         if may_repeat {
             keep_one_each(&mut events);
@@ -167,15 +166,10 @@ fn keep_one_each(events: &mut Vec<Event>) {
     });
 }
 
-impl Touches {
-    fn events(&self, user: UserId) -> impl Iterator<Item = Event> {
-        let event = move |item, ts, level| Event { user, item, ts, effect: Effect::Counts(level), scope: None };
-        self.iter().map(move |touch| event(touch.item, touch.ts(), touch.level()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use schema::Effect;
+
     use super::*;
     use crate::Scope;
 

@@ -1,6 +1,6 @@
 //! The updates of the output collections that follow from a changed history.
 
-use super::history::{Interaction, Touch};
+use super::history::Interaction;
 use super::trends::WeightUpdates;
 use crate::{Diff, Forgotten, ItemId, Level, ProfileItem, Time, UserId};
 
@@ -30,6 +30,7 @@ pub(super) struct Updates {
     pub(super) time: Time,
     pub(super) history: Vec<((UserId, (ItemId, Level)), Time, Diff)>,
     pub(super) pairs: Vec<((ItemId, ItemId), Time, Diff)>,
+    pub(super) traces: Vec<(ItemId, Time, Diff)>,
     pub(super) profiles: Vec<((UserId, ProfileItem), Time, Diff)>,
     pub(super) actions: Vec<UserId>,
     pub(super) forgotten: Vec<Forgotten>,
@@ -38,7 +39,7 @@ pub(super) struct Updates {
 
 impl Updates {
     pub(super) fn len(&self) -> usize {
-        self.history.len() + self.pairs.len() + self.profiles.len() + self.trends.len()
+        self.history.len() + self.pairs.len() + self.traces.len() + self.profiles.len() + self.trends.len()
     }
 
     /// Adds the changes of the history and of all pairs in it. Reorders `items`.
@@ -74,6 +75,16 @@ impl Updates {
         }
     }
 
+    /// Adds the changes of what is known of items that are not in the history.
+    pub(super) fn push_traces(&mut self, items: &[ItemChange]) {
+        for ItemChange { item, old, new } in items {
+            let diff = Diff::from(new.is_trace()) - Diff::from(old.is_trace());
+            if diff != 0 {
+                self.traces.push((*item, self.time, diff));
+            }
+        }
+    }
+
     /// Adds the changes of the profile, which is emitted only while the user is in the audience.
     pub(super) fn push_profile(&mut self, user: UserId, items: &[ItemChange], was_in: bool, is_in: bool) {
         if !was_in && !is_in {
@@ -91,8 +102,8 @@ impl Updates {
 
     /// Adds an interaction and its retraction for an event that changes nothing. The event brought the name of an item, maybe
     /// one that no user has; this lets the item's worker notice and forget the name.
-    pub(super) fn push_without_effect(&mut self, user: UserId, touch: &Touch) {
-        let interaction = (user, (touch.item, touch.level()));
+    pub(super) fn push_without_effect(&mut self, user: UserId, item: ItemId, level: Level) {
+        let interaction = (user, (item, level));
         self.history.push((interaction, self.time, 1));
         self.history.push((interaction, self.time, -1));
     }
@@ -114,8 +125,11 @@ mod tests {
     }
 
     fn interaction(model: &Model, item: ItemId) -> Interaction {
-        let of_item =
-            model.get(&item).map(|(touched, level)| Interaction { touched: *touched, level: *level, stair: 0 });
+        let of_item = model.get(&item).map(|(touched, level)| Interaction {
+            touched: *touched,
+            level: *level,
+            ..Interaction::default()
+        });
         of_item.unwrap_or_default()
     }
 
@@ -153,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_second_touch_moves_only_the_pairs_whose_distance_crosses_near() {
-        let at = |touched| Interaction { touched, level: 3, stair: 0 };
+        let at = |touched| Interaction { touched, level: 3, ..Interaction::default() };
         let mut changes: Vec<_> = [(1, 0, 200), (2, 50, 50), (3, 150, 150), (4, 100, 100)]
             .map(|(item, old, new)| ItemChange { item, old: at(old), new: at(new) })
             .into();

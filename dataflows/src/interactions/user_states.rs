@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::history::{History, Interaction, Touch};
+use super::history::{History, Interaction};
 use super::loading::Loading;
 use super::snapshots::{SnapshotProgress, Snapshots};
 use super::timers::Timers;
 use super::trends::Trends;
 use super::updates::{ItemChange, Updates};
-use super::users::{SLICES, UserTable};
+use super::users::{NewEvents, SLICES, UserTable};
 use super::{Barrier, Event};
 use crate::gauges::{Gauges, set};
 use crate::operators::earlier;
@@ -34,7 +34,9 @@ pub(super) struct UserStates {
     /// Updates not yet emitted.
     updates: Updates,
     /// Reused buffer for the events of a tick.
-    touched: Vec<(UserId, Touch)>,
+    arrived: Vec<Event>,
+    /// Reused buffer for those of one user.
+    new: NewEvents,
     /// Reused buffers for one user's history before and after a tick, and for both merged.
     before: History,
     after: History,
@@ -53,7 +55,8 @@ impl UserStates {
             timers: Timers::default(),
             future: BTreeMap::new(),
             updates: Updates::default(),
-            touched: Vec::new(),
+            arrived: Vec::new(),
+            new: NewEvents::default(),
             before: Vec::new(),
             after: Vec::new(),
             item_changes: Vec::new(),
@@ -128,8 +131,7 @@ impl UserStates {
         emit: &mut impl FnMut(&mut Updates),
     ) {
         let now = ms_of(time);
-        let touch = |event: &Event| Some((event.user, Touch::new(event.item, event.ts, event.effect.level()?)));
-        let mut touched = std::mem::take(&mut self.touched);
+        let mut arrived = std::mem::take(&mut self.arrived);
         for event in events {
             if let Some(trends) = &mut self.trends {
                 trends.add(event, time, &mut self.updates.trends);
@@ -138,22 +140,19 @@ impl UserStates {
                 self.snapshots.mark_changed(event.user, time);
                 self.future.entry(event.ts).or_default().push(Event { scope: None, ..*event });
             } else {
-                touched.extend(touch(event));
+                arrived.push(*event);
             }
         }
         while let Some(due) = self.future.first_entry().filter(|due| *due.key() <= now) {
-            touched.extend(due.remove().iter().filter_map(touch));
+            arrived.extend(due.remove());
         }
-        touched.sort_unstable_by_key(|(user, _)| *user);
-        let mut touches = Vec::new();
-        for of_user in touched.chunk_by(|a, b| a.0 == b.0) {
-            touches.clear();
-            touches.extend(of_user.iter().map(|(_, touch)| *touch));
-            self.update_user(of_user[0].0, &touches, now);
+        arrived.sort_unstable_by_key(|event| event.user);
+        for of_user in arrived.chunk_by(|a, b| a.user == b.user) {
+            self.update_user(of_user[0].user, of_user, now);
             self.emit_if_many(emit);
         }
-        touched.clear();
-        self.touched = touched;
+        arrived.clear();
+        self.arrived = arrived;
     }
 
     /// Advances the running snapshot by about `budget` events.
@@ -164,7 +163,7 @@ impl UserStates {
     /// Emits the profiles that were withheld while a snapshot was loaded.
     fn emit_withheld(&mut self, now: u64, emit: &mut impl FnMut(&mut Updates)) {
         for slice in 0..SLICES {
-            let in_audience = self.users.slice(slice).filter(|(_, user)| user.touches.in_audience(now, &self.config));
+            let in_audience = self.users.slice(slice).filter(|(_, user)| user.is_in_audience(now, &self.config));
             let viewers: Vec<UserId> = in_audience.map(|(id, _)| id).collect();
             for user in viewers {
                 self.update_user(user, &[], now);
@@ -185,23 +184,25 @@ impl UserStates {
         if !user.timers.take_if_due(at) {
             return;
         }
-        let is_audience_current = user.in_audience == user.touches.in_audience(now, &self.config);
-        match user.touches.expiry(&self.config) {
-            Some(expiry) if is_audience_current && expiry > now => {
-                let exit = user.touches.exit(now, &self.config);
-                self.timers.set(id, &mut user.timers, exit, expiry);
+        let is_audience_current = user.in_audience == user.is_in_audience(now, &self.config);
+        match user.due(&self.config) {
+            Some(due) if is_audience_current && due > now => {
+                let exit = user.exit(now, &self.config);
+                self.timers.set(id, &mut user.timers, exit, due);
             }
             _ => self.update_user(id, &[], now),
         }
     }
 
     /// Applies a user's new events and the passing of time, and adds the resulting updates.
-    fn update_user(&mut self, id: UserId, touches: &[Touch], now: u64) {
+    fn update_user(&mut self, id: UserId, events: &[Event], now: u64) {
+        self.new.set(events);
         let user = self.users.get_or_add(id);
         self.snapshots.before_change(id, user, self.updates.time);
-        user.touches.history(&self.config, &mut self.before);
-        let acts = user.touches.absorb(touches, now, &self.config, &mut self.after);
-        let is_in_audience = !self.loading.is_loading() && user.touches.in_audience(now, &self.config);
+        user.history(&self.config, &mut self.before);
+        let had_traces = user.taking_back.is_some();
+        let acts = user.absorb(&self.new, now, &self.config, &mut self.after);
+        let is_in_audience = !self.loading.is_loading() && user.is_in_audience(now, &self.config);
         let was_in_audience = std::mem::replace(&mut user.in_audience, is_in_audience);
         self.audience = self.audience + u64::from(is_in_audience) - u64::from(was_in_audience);
 
@@ -219,20 +220,25 @@ impl UserStates {
             }
         }
         self.updates.push_interactions(id, changes, self.config.near);
+        if had_traces || user.taking_back.is_some() {
+            self.updates.push_traces(changes);
+        }
         self.updates.push_profile(id, changes, was_in_audience, is_in_audience);
-        if acts && is_in_audience {
+        // Without an event nobody enters: the audience of a snapshot does not act when it is loaded.
+        let enters = is_in_audience && !was_in_audience && !events.is_empty();
+        if is_in_audience && (acts || enters) {
             self.updates.actions.push(id);
         }
-        for touch in touches.iter().filter(|touch| !changes.iter().any(|change| change.item == touch.item)) {
-            self.updates.push_without_effect(id, touch);
+        for (item, level) in self.new.items().filter(|(item, _)| !changes.iter().any(|change| change.item == *item)) {
+            self.updates.push_without_effect(id, item, level);
         }
 
-        if user.touches.is_empty() {
+        if user.is_empty() {
             self.users.remove(id);
             self.updates.forgotten.push(Forgotten::User(id));
-        } else if let Some(expiry) = user.touches.expiry(&self.config) {
-            let exit = user.touches.exit(now, &self.config);
-            self.timers.set(id, &mut user.timers, exit, expiry);
+        } else if let Some(due) = user.due(&self.config) {
+            let exit = user.exit(now, &self.config);
+            self.timers.set(id, &mut user.timers, exit, due);
         }
     }
 }

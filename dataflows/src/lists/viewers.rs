@@ -10,7 +10,7 @@ use crate::{Diff, Level, ProfileItem, Time, UserId, ms_of};
 /// Index of a viewer.
 pub(super) type ViewerId = u32;
 
-/// An item of a history; level and stair are 0 beyond the profile.
+/// An item of a history, or one that is kept out of the list; level and stair are 0 beyond the profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) item: Dense,
@@ -45,7 +45,7 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    /// All items of the history.
+    /// All items that the list cannot have.
     pub(super) fn items(&self) -> impl Iterator<Item = Dense> {
         self.history.iter().map(|entry| entry.item)
     }

@@ -71,6 +71,16 @@ impl RankInput {
     }
 }
 
+/// What users did with items, as [`interactions`](crate::interactions) emits it.
+pub struct Touched<'scope> {
+    /// Pairs of different items in one history.
+    pub cooccurrence: Collection<'scope, (ItemId, ItemId)>,
+    /// The history of each user.
+    pub history: Collection<'scope, (UserId, (ItemId, Level))>,
+    /// Items that users have without an interaction. They are not forgotten.
+    pub traces: Collection<'scope, ItemId>,
+}
+
 /// Maintains the best eligible neighbours of every item with a subscriber.
 ///
 /// Cost of a pair update: one probe into a table of the item; a ranking is updated only if the quantised count changes.
@@ -78,8 +88,7 @@ impl RankInput {
 /// pair in the crossed phases, a sixty-fourth of the pairs at a time. A change of eligibility touches all pairs of the item.
 /// Memory: 8 bytes a slot of the pair tables, about 14 a pair.
 pub fn similar_items<'scope>(
-    cooccurrence: Collection<'scope, (ItemId, ItemId)>,
-    history: Collection<'scope, (UserId, (ItemId, Level))>,
+    Touched { cooccurrence, history, traces }: Touched<'scope>,
     catalogue: Option<&CatalogueOutputs<'scope>>,
     subscriptions: Collection<'scope, Subscription>,
     loading: Loading,
@@ -88,7 +97,8 @@ pub fn similar_items<'scope>(
 ) -> SimilarItems<'scope> {
     let eligibility = catalogue.map(|catalogue| catalogue.eligibility.clone());
     let population = (config.similarity == Measure::Llr).then(|| population(history.clone()));
-    let counts = Counts { cooccurrence, popularity: popularity(history), population, eligibility, loading };
+    let popularity = popularity(history);
+    let counts = Counts { cooccurrence, popularity, traces, population, eligibility, loading };
     match config.similarity {
         Measure::Cosine => by_formula::<Cosine>(counts, subscriptions, config, gauges),
         Measure::Jaccard => by_formula::<Jaccard>(counts, subscriptions, config, gauges),
@@ -101,6 +111,7 @@ pub fn similar_items<'scope>(
 struct Counts<'scope> {
     cooccurrence: Collection<'scope, (ItemId, ItemId)>,
     popularity: Collection<'scope, ItemId>,
+    traces: Collection<'scope, ItemId>,
     /// Population, if the measure reads it.
     population: Option<Collection<'scope, ()>>,
     /// Changes of eligibility, if there is a catalogue.
@@ -130,7 +141,7 @@ fn by_formula<'scope, F: Formula>(
 ///
 /// Not a [`SlicedOperator`]: it counts pairs as they arrive, before their tick is complete.
 fn count<'scope, F: Formula>(
-    Counts { cooccurrence, popularity, population, eligibility, loading }: Counts<'scope>,
+    Counts { cooccurrence, popularity, traces, population, eligibility, loading }: Counts<'scope>,
     index: Rc<RefCell<Index<F>>>,
     gauges: Arc<Gauges>,
 ) -> (Stream<'scope, Time, Vec<RankInput>>, Stream<'scope, Time, Vec<Forgotten>>, Activator) {
@@ -141,6 +152,7 @@ fn count<'scope, F: Formula>(
     let pairs = builder.input(cooccurrence.inner, Exchange::new(by_item));
     let by_item = |update: &(ItemId, Time, Diff)| update.0;
     let popularities = builder.input(popularity.inner, Exchange::new(by_item));
+    let traces = builder.input(traces.inner, Exchange::new(by_item));
     let to_first_worker = |_: &((), Time, Diff)| 0;
     let populations = population.map(|population| builder.input(population.inner, Exchange::new(to_first_worker)));
     let by_item = |change: &EligibilityChange| change.item;
@@ -151,6 +163,8 @@ fn count<'scope, F: Formula>(
     // The tick that is being counted. More input may arrive for it.
     let mut counting: Option<Time> = None;
     let mut popularity_diffs: IdMap<Diff> = IdMap::default();
+    // By item: how many users have it without an interaction.
+    let mut traced: IdMap<Diff> = IdMap::default();
     let mut population_diff = 0;
     let mut eligibility_changes: IdMap<()> = IdMap::default();
     // While a snapshot is loaded: the time at which loading ends, at the earliest.
@@ -169,6 +183,15 @@ fn count<'scope, F: Formula>(
             }
             for (item, _, diff) in popularities.take(time).into_iter().flatten() {
                 *popularity_diffs.entry(item).or_default() += diff;
+            }
+            for (item, _, diff) in traces.take(time).into_iter().flatten() {
+                let users = traced.entry(item).or_default();
+                *users += diff;
+                if *users == 0 {
+                    traced.remove(&item);
+                }
+                // An item that nobody has any more is forgotten with its popularity, which may be 0 already.
+                popularity_diffs.entry(item).or_default();
             }
             let updates = populations.iter().flat_map(|populations| populations.take(time)).flatten();
             population_diff += updates.map(|((), _, diff)| diff).sum::<Diff>();
@@ -197,7 +220,9 @@ fn count<'scope, F: Formula>(
                 }
                 Crossing::Gone(item) => {
                     messages.extend((0..peers).map(|worker| RankInput::Gone { worker, item }));
-                    forgotten.push(Forgotten::Item(item));
+                    if !traced.contains_key(&item) {
+                        forgotten.push(Forgotten::Item(item));
+                    }
                 }
             };
             // Eligibility first: whether an item is new is known until its popularity is updated.

@@ -5,7 +5,7 @@ use ::parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use ::parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use ::parquet::schema::types::TypePtr;
 use bytes::Bytes;
-use schema::IdKey;
+use schema::{Effect, IdKey, MAX_TS};
 
 use super::{Column, ROW_GROUP, column, name, read_file, unreadable, write_file};
 use crate::interactions::Stamp;
@@ -13,7 +13,7 @@ use crate::names::NameTable;
 use crate::{Codec, CodecError, Interactions};
 
 /// Apache Parquet, the default codec: small, and readable by many tools. Columns are `user`, `item` (UTF-8), `level`
-/// (32-bit integer), `ts` (timestamp in milliseconds, UTC) and `room` (UTF-8, empty for no room), compressed with
+/// (32-bit integer, the [code](Effect::code) of an event without one), `ts` (timestamp in milliseconds, UTC) and `room` (UTF-8, empty for no room), compressed with
 /// Zstandard. All files have all columns, because most tools refuse a folder of files that differ. Files of earlier
 /// versions without any room lack the last one. Each file has a checksum of its own in its metadata.
 pub struct Parquet;
@@ -49,7 +49,7 @@ impl Codec for Parquet {
                 let mut group = writer.next_row_group()?;
                 column::<ByteArrayType, _>(&mut group, records, |record| slice(users, &user_text, record.user))?;
                 column::<ByteArrayType, _>(&mut group, records, |record| slice(items, &item_text, record.item))?;
-                column::<Int32Type, _>(&mut group, records, |record| i32::from(Stamp(record.stamp).level()))?;
+                column::<Int32Type, _>(&mut group, records, |record| i32::from(Stamp(record.stamp).code()))?;
                 column::<Int64Type, _>(&mut group, records, |record| Stamp(record.stamp).ts().cast_signed())?;
                 let numbers: Vec<u32> = (n * ROW_GROUP..n * ROW_GROUP + records.len())
                     .map(|row| in_rooms.get(row).copied().unwrap_or_default())
@@ -122,11 +122,12 @@ fn read_group(
         }
         for (row, (((user, item), level), ts)) in users.iter().zip(items).zip(levels).zip(times).enumerate() {
             let (user, item) = (name(user)?, name(item)?);
-            let (ts, level) = (u64::try_from(*ts).unwrap_or(u64::MAX), u8::try_from(*level).unwrap_or(0));
-            if Stamp::new(ts, level).is_none() {
+            let ts = u64::try_from(*ts).ok().filter(|ts| *ts <= MAX_TS);
+            let effect = u8::try_from(*level).ok().and_then(Effect::from_code);
+            let Some((ts, effect)) = ts.zip(effect) else {
                 return Err(CodecError::damaged("a time or a level out of range"));
-            }
-            rows.push((ids.id64(user), user), (ids.id64(item), item), ts, level);
+            };
+            rows.push((ids.id64(user), user), (ids.id64(item), item), ts, effect);
             if let Some(room) = rooms.map(|rooms| &rooms[row]).filter(|room| !room.is_empty()) {
                 let room = name(room)?;
                 rows.set_room(ids.id64(room), room);

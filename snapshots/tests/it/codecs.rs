@@ -4,10 +4,10 @@ use bytes::Bytes;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use proptest::prelude::*;
-use schema::id64;
+use schema::{Effect, id64};
 use snapshots::{CODECS, Codec, Interactions, codec};
 
-use super::{any_rows, few, owned, rows};
+use super::{any_rows, effect, few, owned, rows};
 
 fn round_trip(codec: &dyn Codec, interactions: &Interactions) -> Interactions {
     let file = Bytes::from(codec.encode(interactions).unwrap());
@@ -37,8 +37,8 @@ fn numbered_rows_match_named_rows() {
     let interactions = rows(&few());
     let (users, items): (Vec<&str>, Vec<&str>) = (interactions.users().collect(), interactions.items().collect());
     assert_eq!((users.len(), items.len(), interactions.len()), (3, 3, 4));
-    let numbered = interactions.numbered().map(|(user, item, ts, level)| (users[user], items[item], ts, level));
-    assert!(numbered.eq(interactions.iter().map(|row| (row.user, row.item, row.ts, row.level))));
+    let numbered = interactions.numbered().map(|(user, item, ts, effect)| (users[user], items[item], ts, effect));
+    assert!(numbered.eq(interactions.iter().map(|row| (row.user, row.item, row.ts, row.effect))));
 }
 
 /// More rows than a codec processes in one batch.
@@ -48,7 +48,7 @@ fn many_rows_round_trip() {
         (0..1_100_000_u64).map(|n| (format!("u{}", n / 50), format!("p{}", n * 7919 % 1_000), n, 1 + (n % 6) as u8));
     let mut interactions = Interactions::default();
     for (user, item, ts, level) in given {
-        interactions.push((id64(&user), &user), (id64(&item), &item), ts, level);
+        interactions.push((id64(&user), &user), (id64(&item), &item), ts, effect(level));
     }
     for codec in CODECS {
         assert!(round_trip(*codec, &interactions) == interactions, "{}", codec.name());
@@ -68,9 +68,9 @@ fn codecs_are_found_by_name_and_reject_files_of_others() {
 }
 
 #[test]
-#[should_panic(expected = "the level and the time of an event")]
+#[should_panic(expected = "the effect and the time of an event")]
 fn rejects_a_level_out_of_range() {
-    Interactions::default().push((1, "u"), (2, "p"), 5, 16);
+    Interactions::default().push((1, "u"), (2, "p"), 5, Effect::Counts(16));
 }
 
 /// A name may look like anything, even like the key of the checksum.
@@ -129,7 +129,7 @@ fn two_names_with_one_id_without_a_key_stay_two() {
     let mut rows = snapshots::Interactions::default();
     for (ts, name) in (1..).zip(names) {
         let other = names[usize::from(name == names[0])];
-        rows.push((key.id64(name), name), (key.id64(other), other), ts, 3);
+        rows.push((key.id64(name), name), (key.id64(other), other), ts, effect(3));
         rows.set_room(key.id64(name), name);
     }
     for codec in CODECS {
@@ -143,10 +143,10 @@ fn two_names_with_one_id_without_a_key_stay_two() {
 fn push_known_adds_rows_of_known_names_only() {
     let [ann, bob, tea] = ["ann", "bob", "tea"].map(|name| (schema::id64(name), name));
     let mut rows = snapshots::Interactions::default();
-    assert!(!rows.push_known(ann.0, tea.0, 1, 1), "no user is known");
-    rows.push(ann, tea, 1, 1);
-    assert!(rows.push_known(ann.0, tea.0, 2, 3));
-    assert!(!rows.push_known(bob.0, tea.0, 3, 1) && !rows.push_known(ann.0, bob.0, 3, 1));
-    let found: Vec<_> = rows.iter().map(|row| (row.user, row.item, row.ts, row.level)).collect();
+    assert!(!rows.push_known(ann.0, tea.0, 1, effect(1)), "no user is known");
+    rows.push(ann, tea, 1, effect(1));
+    assert!(rows.push_known(ann.0, tea.0, 2, effect(3)));
+    assert!(!rows.push_known(bob.0, tea.0, 3, effect(1)) && !rows.push_known(ann.0, bob.0, 3, effect(1)));
+    let found: Vec<_> = rows.iter().map(|row| (row.user, row.item, row.ts, row.effect.code())).collect();
     assert_eq!(found, [("ann", "tea", 1, 1), ("ann", "tea", 2, 3)]);
 }

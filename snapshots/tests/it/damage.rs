@@ -2,6 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use schema::Effect;
 use snapshots::{CODECS, Codec, CodecError, codec};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -63,7 +64,7 @@ proptest! {
         if let Ok(read) = records.decode(&Bytes::from(file)) {
             for (user, item, ts, level) in owned(&read) {
                 prop_assert!((1..=512).contains(&user.len()) && (1..=512).contains(&item.len()));
-                prop_assert!(ts <= schema::MAX_TS && (1..=15).contains(&level));
+                prop_assert!(ts <= schema::MAX_TS && Effect::from_code(level).is_some());
             }
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use schema::{MAX_LEVEL, MAX_TS};
+use schema::{Effect, MAX_TS};
 use snapshots::{CODECS, Manifest, RunId, Store, StoreError};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -154,7 +154,7 @@ fn fuzz_chunk() {
                 }
                 for (user, item, ts, level) in owned(&read) {
                     prop_assert!((1..=512).contains(&user.len()) && (1..=512).contains(&item.len()));
-                    prop_assert!(ts <= MAX_TS && (1..=MAX_LEVEL).contains(&level));
+                    prop_assert!(ts <= MAX_TS && Effect::from_code(level).is_some());
                 }
             }
         }

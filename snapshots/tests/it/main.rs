@@ -11,23 +11,27 @@ mod prune;
 mod store;
 
 use proptest::prelude::*;
-use schema::{MAX_LEVEL, MAX_TS, id64, key_group};
+use schema::{Effect, MAX_LEVEL, MAX_TS, id64, key_group};
 use serde_json::json;
 use snapshots::{GraphTime, GroupFile, InputPosition, Interactions, Manifest, RunId, Store};
 
-/// A row that owns its names.
+/// A row that owns its names, with the code of its effect.
 pub(crate) type Row = (String, String, u64, u8);
 
 pub(crate) fn rows(rows: &[Row]) -> Interactions {
     let mut interactions = Interactions::default();
     for (user, item, ts, level) in rows {
-        interactions.push((id64(user), user), (id64(item), item), *ts, *level);
+        interactions.push((id64(user), user), (id64(item), item), *ts, effect(*level));
     }
     interactions
 }
 
+pub(crate) fn effect(code: u8) -> Effect {
+    Effect::from_code(code).unwrap()
+}
+
 pub(crate) fn owned(rows: &Interactions) -> Vec<Row> {
-    rows.iter().map(|row| (row.user.to_owned(), row.item.to_owned(), row.ts, row.level)).collect()
+    rows.iter().map(|row| (row.user.to_owned(), row.item.to_owned(), row.ts, row.effect.code())).collect()
 }
 
 /// A few rows with unusual names and extreme values.
@@ -37,6 +41,9 @@ pub(crate) fn few() -> Vec<Row> {
         ("ann", "品牌1758", MAX_TS, MAX_LEVEL),
         ("u\"1\n", "bread", 0, 1),
         ("bob", "ann", 1_763_900_000_001, 2),
+        ("bob", "bread", 1_763_900_000_002, Effect::Retracts { of: 15, leaves: 0 }.code()),
+        ("bob", "bread", 1_763_900_000_003, Effect::Skips.code()),
+        ("bob", "bread", 1_763_900_000_003, Effect::Attends.code()),
     ]
     .map(|(user, item, ts, level)| (user.to_owned(), item.to_owned(), ts, level))
     .into()
@@ -54,7 +61,8 @@ pub(crate) fn of_group(group: u8, count: usize) -> Vec<Row> {
 
 pub(crate) fn any_rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
     let name = || prop_oneof!["[a-c]", "\\PC{1,20}", ".{1,40}", "x{512}", "品{1,170}"];
-    prop::collection::vec((name(), name(), prop_oneof![0..=MAX_TS, 0..5_u64], 1..=MAX_LEVEL), 0..most)
+    let code = (0..=u8::MAX).prop_filter("an effect", |code| Effect::from_code(*code).is_some());
+    prop::collection::vec((name(), name(), prop_oneof![0..=MAX_TS, 0..5_u64], code), 0..most)
 }
 
 pub(crate) const RUN: RunId = RunId(0x1f00_c0de);

@@ -245,10 +245,7 @@ impl LiveRun {
         let progress = Arc::new(Progress::default());
         let (job, run_stop) = job(args, config.clone(), broker, (&input, &output), Clock::Wall, &progress)?;
         let running = thread::spawn(move || run(job));
-        while progress.completed.load(Relaxed) + progress.ignored.load(Relaxed) < args.preload
-            && !running.is_finished()
-            && !stop.is_set()
-        {
+        while progress.completed.load(Relaxed) < args.preload && !running.is_finished() && !stop.is_set() {
             thread::sleep(Duration::from_millis(20));
         }
         let due: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();

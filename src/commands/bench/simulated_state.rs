@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use schema::{KEY_GROUPS, id64, key_group};
+use schema::{Effect, KEY_GROUPS, id64, key_group};
 use serde_json::Map;
 use snapshots::{GraphTime, Interactions, Manifest, RunId, Store};
 
@@ -78,7 +78,7 @@ impl SimulatedState {
                 let name = format!("u{user}");
                 for (item, ts, level) in &self.users[*user as usize] {
                     let item = format!("p{item}");
-                    rows.push((id64(&name), &name), (id64(&item), &item), *ts, *level);
+                    rows.push((id64(&name), &name), (id64(&item), &item), *ts, Effect::Counts(*level));
                 }
             }
             groups.push(store.put_group(1, run, group, &rows)?);

@@ -39,7 +39,7 @@ impl TickSender {
 
 /// What became of a record.
 pub(super) enum Admission {
-    /// It is in the tick, or counted and without effect.
+    /// It is in the tick, or counted and expired.
     Taken,
     Rejected(Reason),
     /// It is not taken yet: the output opens after this millisecond, before time advances to the record.
@@ -86,11 +86,6 @@ impl TickBuilder {
     pub(super) fn admit(&mut self, record: RawEvent<'_>, arrives: bool, gate: OutputGate) -> Admission {
         let effect = match self.validate(record, arrives) {
             Err(reason) => return Admission::Rejected(reason),
-            Ok(Effect::Attends | Effect::Skips) => {
-                count(&self.shared.progress.events);
-                count(&self.shared.progress.ignored);
-                return Admission::Taken;
-            }
             Ok(effect) => effect,
         };
         let at = self.at.max(match self.shared.clock {
@@ -99,8 +94,8 @@ impl TickBuilder {
         });
         let ids = self.shared.ids;
         let expires = record.ts.saturating_add(self.config.graph.retention);
-        let trending =
-            self.config.graph.trending.map(|trending| trending.expires(record.ts)).filter(|until| *until > at);
+        let trending = self.config.graph.trending.filter(|_| effect.level().is_some());
+        let trending = trending.map(|trending| trending.expires(record.ts)).filter(|until| *until > at);
         let room = record.room.filter(|_| trending.is_some() && self.config.input.rooms);
         let room = room.map(|room| (ids.id64(&trending_in(room)), room));
         let (user, item) = ((ids.id64(record.user), record.user), (ids.id64(record.item), record.item));
@@ -124,6 +119,9 @@ impl TickBuilder {
         };
         self.awaiting = None;
         count(&self.shared.progress.events);
+        if effect.level().is_none() {
+            count(&self.shared.progress.without_level);
+        }
         self.at = at;
         let Some((user_claim, item_claim)) = claims else {
             count(&self.shared.progress.expired);

@@ -370,7 +370,7 @@ mod tests {
             let place = store.place_of(&file);
             let files = Files::from([(Shard { kind: Kind::Catalogue, group }, file)]);
             let taken = manifest((1, RUN), 0, serde_json::Map::default(), Vec::new(), 1, files);
-            assert_eq!((taken.version, taken.statements(), taken.rows), (Manifest::CATALOGUE_VERSION, 1, 0));
+            assert_eq!((taken.version, taken.statements(), taken.rows), (Manifest::VERSION, 1, 0));
             let error = read_catalogue(&store, &taken, IdKey::default(), &fields(&GROUPS)).next().unwrap().unwrap_err();
             let text = error.to_string();
             assert!(matches!(error, StoreError::Damaged { .. }) && text.starts_with(&place), "{text}");

@@ -142,12 +142,11 @@ impl SnapshotCoordinator {
         let rows = self.interactions.entry(chunk.group).or_default();
         let names = &self.shared.names;
         for &dataflows::Event { user, item, ts, effect, scope } in &chunk.rows {
-            let Some(level) = effect.level() else { continue };
-            if !rows.push_known(user, item, ts, level) {
+            if !rows.push_known(user, item, ts, effect) {
                 // The reader and the writer need the names too, so they are locked only for names that are new here.
                 let (users, items, trending) = (names.users(), names.items(), names.trending());
                 let item_name = items.get(item).or_else(|| trending.items.get(item)).expect(RETAINED);
-                rows.push((user, users.get(user).expect(RETAINED)), (item, item_name), ts, level);
+                rows.push((user, users.get(user).expect(RETAINED)), (item, item_name), ts, effect);
             }
             if let Some(scope) = scope {
                 rows.set_room(scope.id(), names.trending().rooms.get(scope.id()).expect(RETAINED));

@@ -112,7 +112,7 @@ fn a_snapshot_with_a_catalogue_names_what_did_not_change_again() {
     let records = [(bread_group, of_bread.clone()), (tea_group, of_tea)];
     let first = run.take(1, &[event], &records);
     assert_eq!((first.rows, first.groups.len(), first.statements(), first.catalogue.len()), (1, 1, 4, 2));
-    assert_eq!(first.version, Manifest::CATALOGUE_VERSION);
+    assert_eq!(first.version, Manifest::VERSION);
 
     // Of the items only tea has changed, and it is gone.
     let second = run.take(2, &[], &[(tea_group, vec![ItemRecord { item: tea, ts: 4, statement: Statement::Deleted }])]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use schema::{id64, key_group};
+use schema::{Effect, id64, key_group};
 use snapshots::{GraphTime, Interactions, Manifest, RunId, Store};
 
 use super::super::event;
@@ -85,7 +85,7 @@ fn large_state(dir: &TestDir, rows: u64) -> Manifest {
     for n in 0..rows {
         let (user, item) = (format!("u{}", n / 20), format!("p{}", n * 7 % 1_000));
         let group = usize::from(key_group(id64(&user)));
-        groups[group].push((id64(&user), &user), (id64(&item), &item), START + n, 1);
+        groups[group].push((id64(&user), &user), (id64(&item), &item), START + n, Effect::Counts(1));
     }
     let run = RunId(7);
     let groups: Vec<_> =
@@ -136,7 +136,7 @@ fn a_failed_load_leaves_the_state_unchanged() {
     // Sound bytes with users of another group: only decoding finds that.
     let mut misplaced = Interactions::default();
     let user = (0..10_000).map(|n| format!("u{n}")).find(|user| key_group(id64(user)) != 200).unwrap();
-    misplaced.push((id64(&user), &user), (1, "p"), START, 1);
+    misplaced.push((id64(&user), &user), (1, "p"), START, Effect::Counts(1));
     let mut wrong = Manifest { sequence: 2, ..manifest.clone() };
     let file = store.put_group(2, RunId(7), 200, &misplaced).unwrap();
     wrong.rows = wrong.rows - wrong.groups[200].rows + file.rows;
