@@ -5,6 +5,7 @@
 
 mod pools;
 mod properties;
+mod taking_back;
 
 use std::collections::BTreeSet;
 

@@ -143,9 +143,9 @@ fn disorder() -> impl Strategy<Value = Disorder> {
     (any::<bool>(), prop::bool::weighted(0.15)).prop_map(|(ahead, shuffled)| Disorder { ahead, shuffled })
 }
 
-/// A random log of events of all kinds, cut into ticks. Some are late, repeated, simultaneous or ahead of the clock, which
-/// jumps now and then by more than what is retained, or the log is shuffled. Many retractions and skips are of an item that
-/// their user has touched.
+/// A random log of events of all kinds, cut into ticks. Some are late, repeated, simultaneous or ahead of the clock,
+/// which jumps now and then by more than what is retained, or the log is shuffled. Many retractions and skips are of an
+/// item that their user has touched.
 pub(crate) fn ticks_that_take_back(length: usize, sizes: &'static [usize]) -> impl Strategy<Value = Vec<Tick>> {
     ticks_of(effect(), length, sizes)
 }
@@ -199,8 +199,8 @@ fn ticks_of(
     (ordered, prop::sample::select(sizes)).prop_map(|(events, size)| ticks_by_the_clock(&events, size))
 }
 
-/// Cuts a log in arrival order into ticks of `size` events. The clock is the largest timestamp so far of the events that are
-/// not ahead of it.
+/// Cuts a log in arrival order into ticks of `size` events. The clock is the largest timestamp so far of the events
+/// that are not ahead of it.
 fn ticks_by_the_clock(events: &[(OracleEvent, bool)], size: usize) -> Vec<Tick> {
     let mut clock = 1_000;
     let moves_the_clock = |(event, is_ahead): &(OracleEvent, bool)| if *is_ahead { 0 } else { event.ts };
@@ -213,20 +213,21 @@ fn ticks_by_the_clock(events: &[(OracleEvent, bool)], size: usize) -> Vec<Tick> 
     events.chunks(size).map(tick).collect()
 }
 
-/// A log in which two users skip so much that not all of it is kept, mostly other items than those that others touch.
+/// A log in which two users skip so much that not all of it is kept, mostly other items than those that others touch
+/// together with p0.
 pub(crate) fn log_of_skips() -> impl Strategy<Value = Vec<OracleEvent>> {
     let event = (0..100_u8, (0..6_u8, 0..5_u8, 5..12_u8), 1..7_u8, (0..5_u64, prop::bool::weighted(0.1)));
-    prop::collection::vec(event, 120..220).prop_map(|drawn| {
+    prop::collection::vec(event, 240..360).prop_map(|drawn| {
         let mut clock = 1_000;
         let event = |(kind, (user, popular, other), level, (step, late)): (u8, (u8, u8, u8), u8, (u64, bool))| {
             let ts = if late { clock - 9 * step } else { clock + step / 2 };
             clock = clock.max(ts);
-            let (item, effect) = match kind {
-                0..8 => (popular, OracleEffect::Skips),
-                8..75 => (other, OracleEffect::Skips),
-                _ => (popular, OracleEffect::Counts(level)),
+            let (user, item, effect) = match kind {
+                0..5 => (user % 2, 1 + popular % 4, OracleEffect::Skips),
+                5..75 => (user % 2, other, OracleEffect::Skips),
+                _ if user < 2 => (user, 0, OracleEffect::Counts(level)),
+                _ => (user, popular, OracleEffect::Counts(level)),
             };
-            let user = if kind < 75 { user % 2 } else { user };
             OracleEvent { user: format!("u{user}"), item: format!("p{item}"), effect, ts }
         };
         drawn.into_iter().map(event).collect()

@@ -222,9 +222,9 @@ fn retained_by_user<'e>(events: &'e [OracleEvent], params: &Params, t: u64) -> B
     retained
 }
 
-/// > An **interaction** is a (user, item) with a counting event that is not void. Its level is the largest level of these
-/// > events, and touched is the latest `ts` of them. The **history** `H_u` is the interactions of u, newest first, equal
-/// > times by id64 ascending. Rank 0 is the newest.
+/// > An **interaction** is a (user, item) with a counting event that is not void. Its level is the largest level of
+/// > these events, and touched is the latest `ts` of them. The **history** `H_u` is the interactions of u, newest
+/// > first, equal times by id64 ascending. Rank 0 is the newest.
 ///
 /// The levels are those with which the events [count](counting_levels).
 pub(crate) fn history(events: &[OracleEvent], params: &Params, t: u64) -> History {
@@ -254,8 +254,8 @@ pub(crate) fn history(events: &[OracleEvent], params: &Params, t: u64) -> Histor
 ///
 /// > In this section touches are events with a level of their own; what follows has none.
 ///
-/// > touched(j), which decides what was touched after an event, is that of all retained events of j with a level of their
-/// > own, void or not.
+/// > touched(j), which decides what was touched after an event, is that of all retained events of j with a level of
+/// > their own, void or not.
 ///
 /// Takes the retained events of one user. Returns those that count, void or not.
 fn counting_events<'e>(retained: &[&'e OracleEvent], params: &Params) -> Vec<&'e OracleEvent> {

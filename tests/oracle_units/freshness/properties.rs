@@ -299,7 +299,8 @@ proptest! {
         prop_assert_eq!(records, run(&ticks, ends));
     }
 
-    /// An event is kept, or in force, anew only when it arrives or its time comes: no expiry and no displacement makes one so.
+    /// An event is kept, or in force, anew only when it arrives or its time comes: no expiry and no displacement makes
+    /// one so.
     #[test]
     fn only_arrivals_make_an_event_kept_or_in_force(ticks in ticks(), params in refreshed(), later in 0..100_u64) {
         let events = events_of(&ticks);

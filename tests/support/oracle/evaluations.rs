@@ -129,11 +129,13 @@ pub(crate) fn scheduled(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
     schedule.ticks
 }
 
-/// > An event of u is **kept** at t if it counts, and of the other events of u on the same item with `ts <= t` none has a
-/// > `ts` that is not smaller and a level that is not lower; levels are their own here, whatever was taken back. Events with
-/// > equal user, item, `ts` and level are one event.
+/// > An event of u is **kept** at t if it counts, and of the other events of u on the same item with `ts <= t` none has
+/// > a `ts` that is not smaller and a level that is not lower; levels are their own here, whatever was taken back.
+/// > Events with equal user, item, `ts` and level are one event.
 ///
-/// An event without a level does not count, and its level is not lower or higher than another. Returns the kept events of all users. The other events are those with `ts <= t`, as for everything at t. One that is
+/// An event without a level does not count, and no other is behind it.
+///
+/// Returns the kept events of all users. The other events are those with `ts <= t`, as for everything at t. One that is
 /// not earlier than a retained event is itself retained.
 pub(crate) fn kept(events: &[OracleEvent], params: &Params, t: u64) -> BTreeSet<OracleEvent> {
     let retained: BTreeSet<&OracleEvent> = events.iter().filter(|event| is_retained(event, params, t)).collect();
@@ -191,8 +193,9 @@ impl TickEnd {
 }
 
 /// > **Own action.** Each tick at whose end an event of u is kept that was not kept at the end of the tick before is an
-/// > evaluation. So is each at whose end a retraction or a skip of u is in force that was not at the end of the tick before.
-/// > So neither a repetition, nor an event with another on its item that is not earlier and not lower, nor an expiry is one.
+/// > evaluation. So is each at whose end a retraction or a skip of u is in force that was not at the end of the tick
+/// > before. So neither a repetition, nor an event with another on its item that is not earlier and not lower, nor an
+/// > expiry is one.
 fn own_actions(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     let was_kept = |event: &OracleEvent| before.is_some_and(|before| before.kept.contains(event));
     let was_in_force = |event: &OracleEvent| before.is_some_and(|before| before.in_force.contains(event));
@@ -203,7 +206,8 @@ fn own_actions(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
 
 /// > **Leaving the audience.** A user who leaves gets the empty list at that millisecond. (Who enters acts.)
 ///
-/// Who enters with an event that is no own action by the rule above, such as a watch without a level, acts all the same.
+/// Who enters with an event that is no own action by the rule above, such as a watch without a level, acts all the
+/// same.
 fn entering_and_leaving(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     match before {
         None => end.audience.clone(),
@@ -243,8 +247,8 @@ impl Schedule<'_> {
     /// a future event, the end of an event's retention, the time at which an event no longer keeps its user in the
     /// audience, the end of a skip, and those of the [catalogue](Arrivals::due_times).
     ///
-    /// Between two of them neither changes: R(t) depends on t only through what is retained, who is in the audience, which
-    /// skips are in force, and what is eligible.
+    /// Between two of them neither changes: R(t) depends on t only through what is retained, who is in the audience,
+    /// which skips are in force, and what is eligible.
     fn due_times_between(&self, from: u64, to: u64) -> BTreeSet<u64> {
         let mut times = self.catalogue.due_times();
         for event in &self.arrived {

@@ -49,8 +49,8 @@ pub(crate) fn capped_level(event: &OracleEvent, retractions: &[&OracleEvent]) ->
 
 /// > it makes no interaction, so it is in no history, popularity, sample or profile.
 ///
-/// Takes the retained events of one user. Returns the counting events that are not void, with the levels with which they
-/// count.
+/// Takes the retained events of one user. Returns the counting events that are not void, with the levels with which
+/// they count.
 pub(crate) fn counting_levels<'e>(retained: &[&'e OracleEvent], params: &Params) -> Vec<(&'e OracleEvent, u8)> {
     let retractions = retractions_in_force(retained, params);
     let levels = counting_events(retained, params).into_iter().filter_map(|event| {
@@ -60,8 +60,8 @@ pub(crate) fn counting_levels<'e>(retained: &[&'e OracleEvent], params: &Params)
     levels.collect()
 }
 
-/// > Of the skips of a user with `ts <= t` that are retained, equal ones counted once, the 64 newest are kept, by `ts`, then
-/// > id64 of the item, the greater the newer. One is **in force** while `ts <= t < ts + graph.skipped`.
+/// > Of the skips of a user with `ts <= t` that are retained, equal ones counted once, the 64 newest are kept, by `ts`,
+/// > then id64 of the item, the greater the newer. One is **in force** while `ts <= t < ts + graph.skipped`.
 ///
 /// Takes the retained events of one user. Returns the newest first.
 pub(crate) fn skips_in_force<'e>(retained: &[&'e OracleEvent], params: &Params, t: u64) -> Vec<&'e OracleEvent> {
