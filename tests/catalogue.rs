@@ -86,7 +86,14 @@ proptest! {
     }
 }
 
-fn compare(params: &Params, ticks: &[Tick], workers: usize, rush: bool, ends: bool) -> Result<(), TestCaseError> {
+/// Compares the streams of changes and of similar users with the oracle's.
+pub(crate) fn compare(
+    params: &Params,
+    ticks: &[Tick],
+    workers: usize,
+    rush: bool,
+    ends: bool,
+) -> Result<(), TestCaseError> {
     let pace = if rush { Pace::Rush } else { Pace::Wait };
     let outputs = Outputs { similar_users: true, ..Outputs::default() };
     let config = Config { outputs, ..config(params) };

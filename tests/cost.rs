@@ -36,7 +36,7 @@ fn check(params: &Params, log: &[OracleEvent], size: usize) -> usize {
             user: id64(&ev.user),
             item: id64(&ev.item),
             ts: ev.ts,
-            effect: Effect::Counts(ev.level),
+            effect: Effect::Counts(ev.level().unwrap()),
             scope: None,
         };
         let events: Vec<Event> = tick.events.iter().map(event).collect();
@@ -85,12 +85,7 @@ fn random_log(seed: u64, events: usize, users: u64, items: u64) -> Vec<OracleEve
         let late = if draw(20) == 0 { draw(60_000) } else { 0 };
         // The minimum of two draws makes some items popular.
         let item = draw(items).min(draw(items));
-        OracleEvent {
-            user: format!("u{}", draw(users)),
-            item: format!("p{item}"),
-            level: 1 + draw(6) as u8,
-            ts: clock - late,
-        }
+        OracleEvent::new(format!("u{}", draw(users)), format!("p{item}"), 1 + draw(6) as u8, clock - late)
     };
     (0..events).map(one).collect()
 }

@@ -95,12 +95,8 @@ fn shop_log(events: usize) -> Vec<OracleEvent> {
         }
         let lateness = if draw(12) == 0 { draw(400_000) } else { 0 };
         let (user, item) = (draw(40), draw(8) * draw(9));
-        log.push(OracleEvent {
-            user: format!("viewer {user}"),
-            item: format!("品牌{item}"),
-            level: 1 + draw(6) as u8,
-            ts: clock - lateness,
-        });
+        let level = 1 + draw(6) as u8;
+        log.push(OracleEvent::new(format!("viewer {user}"), format!("品牌{item}"), level, clock - lateness));
     }
     log
 }

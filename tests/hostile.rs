@@ -62,6 +62,7 @@ fn params() -> impl Strategy<Value = Params> {
             k,
             retention,
             audience: audience.map(|audience| audience.min(retention)),
+            skipped: 3_600_000,
             similarity,
             near,
             min_cooccurrence,
@@ -106,13 +107,7 @@ fn log(length: usize) -> impl Strategy<Value = Vec<OracleEvent>> {
             };
             clock = clock.max(ts);
             let item = (item % items) * (skew % items) / items + drift * (clock / 16);
-            let ev = OracleEvent {
-                user: format!("u{}", user % users),
-                item: format!("p{item}"),
-                level: 1 + level % levels,
-                ts,
-            };
-            events.push(ev);
+            events.push(OracleEvent::new(format!("u{}", user % users), format!("p{item}"), 1 + level % levels, ts));
         }
         events
     })
@@ -214,8 +209,7 @@ fn forgets_the_names_of_events_without_effect() {
                 (input, probe)
             });
             if worker.index() == 0 {
-                let ev =
-                    |user: &str, item: &str, ts| OracleEvent { user: user.into(), item: item.into(), level: 1, ts };
+                let ev = |user, item, ts| OracleEvent::new(user, item, 1, ts);
                 let log = [ev("u", "p", 1_000), ev("late", "gone", 800), ev("u", "old", 900), ev("late", "p", 1)];
                 drive(worker, &mut input, &probe, IdKey::default(), &cut(&log, &[1]), Pace::Wait);
             }

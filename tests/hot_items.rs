@@ -28,7 +28,7 @@ fn hot_log(length: usize) -> impl Strategy<Value = Vec<OracleEvent>> {
             let ts = if step < 5 { clock - 6 * step } else { clock + u64::from(step % 6 < pace) * (step / 40) };
             clock = clock.max(ts);
             let item = if kind < 8 * others { 1 + kind % others } else { 0 };
-            OracleEvent { user: CROWD[user % users].clone(), item: format!("p{item}"), level, ts }
+            OracleEvent::new(CROWD[user % users].as_str(), format!("p{item}"), level, ts)
         };
         drawn.into_iter().map(event).collect()
     })

@@ -28,4 +28,5 @@ mod real_logs;
 mod reference_equivalence;
 mod reference_graph;
 mod snapshots;
+mod taking_back;
 mod trending;

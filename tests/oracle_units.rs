@@ -8,6 +8,7 @@ mod changes;
 mod diversity;
 mod freshness;
 mod reasons;
+mod taking_back;
 mod users;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use crate::support::oracle::{
 const FOREVER: u64 = u64::MAX;
 
 fn ev(user: &str, item: &str, level: u8, ts: u64) -> OracleEvent {
-    OracleEvent { user: user.into(), item: item.into(), level, ts }
+    OracleEvent::new(user, item, level, ts)
 }
 
 /// Default parameters with the source `items` only.

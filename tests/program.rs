@@ -328,7 +328,7 @@ fn oracle_events_with_rooms(events: &[Event]) -> Vec<RoomEvent> {
     let levels = Levels::default();
     let convert = |event: &Event| match levels.effect(&event.action, event.dwell_ms).unwrap() {
         Effect::Counts(level) => {
-            let converted = OracleEvent { user: event.user.clone(), item: event.item.clone(), level, ts: event.ts };
+            let converted = OracleEvent::new(event.user.clone(), event.item.clone(), level, event.ts);
             Some((converted, event.room.clone()))
         }
         Effect::Retracts { .. } | Effect::Skips | Effect::Attends => None,

@@ -21,9 +21,7 @@ fn read(file: &Path, options: &InputOptions) -> Vec<OracleEvent> {
         .filter_map(|index| {
             let event = batch.get(index)?;
             match levels.effect(event.action, event.dwell_ms).unwrap() {
-                Effect::Counts(level) => {
-                    Some(OracleEvent { user: event.user.to_owned(), item: event.item.to_owned(), level, ts: event.ts })
-                }
+                Effect::Counts(level) => Some(OracleEvent::new(event.user, event.item, level, event.ts)),
                 Effect::Retracts { .. } | Effect::Skips | Effect::Attends => None,
             }
         })

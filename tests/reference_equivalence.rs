@@ -215,7 +215,7 @@ fn lifetimes(ticks: &[Tick], lifetime: u64) -> Vec<((u64, (u64, u64, u8)), Time,
     let mut updates = Vec::new();
     for (tick, arrival) in ticks.iter().zip(&times) {
         for event in tick.events.iter().filter(|event| event.ts + lifetime > tick.at) {
-            let row = (id64(&event.user), (id64(&event.item), event.ts, event.level));
+            let row = (id64(&event.user), (id64(&event.item), event.ts, event.level().unwrap()));
             updates.push((row, *arrival, 1));
             // A tick takes what falls due in the milliseconds that it stands for. Between ticks there is one for it.
             let end = event.ts + lifetime;
@@ -343,11 +343,9 @@ proptest! {
 #[test]
 fn compares_many_updates() {
     let log: Vec<_> = (0..200_u64)
-        .map(|n| crate::support::oracle::OracleEvent {
-            user: format!("u{}", n % 9),
-            item: format!("p{}", n * n % 23),
-            level: 1 + (n % 5) as u8,
-            ts: 1_000 + n,
+        .map(|n| {
+            let (user, item) = (format!("u{}", n % 9), format!("p{}", n * n % 23));
+            crate::support::oracle::OracleEvent::new(user, item, 1 + (n % 5) as u8, 1_000 + n)
         })
         .collect();
     let params = Params { retention: 80, audience: Some(30), history: 6, shrink: 1, ..Params::default() };

@@ -45,7 +45,7 @@ fn lists_of_the_graph(ticks: &[Vec<OracleEvent>], params: &Params) -> Vec<Lists>
         let mut after_ticks = Vec::new();
         for (tick, events) in (1..).zip(ticks) {
             for event in events {
-                input.insert((id64(&event.user), (id64(&event.item), event.ts, event.level)));
+                input.insert((id64(&event.user), (id64(&event.item), event.ts, event.level().unwrap())));
             }
             input.advance_to(tick);
             input.flush();
@@ -71,12 +71,8 @@ fn lists_of_the_oracle(events: &[OracleEvent], params: &Params) -> Lists {
 }
 
 fn log() -> impl Strategy<Value = Vec<Vec<OracleEvent>>> {
-    let event = (0..8_u8, 0..12_u8, 1..=6_u8, 0..50_u64).prop_map(|(user, item, level, ts)| OracleEvent {
-        user: format!("u{user}"),
-        item: format!("i{item}"),
-        level,
-        ts,
-    });
+    let event = (0..8_u8, 0..12_u8, 1..=6_u8, 0..50_u64)
+        .prop_map(|(user, item, level, ts)| OracleEvent::new(format!("u{user}"), format!("i{item}"), level, ts));
     proptest::collection::vec(proptest::collection::vec(event, 0..12), 1..8)
 }
 
@@ -103,6 +99,7 @@ fn params() -> impl Strategy<Value = Params> {
             k,
             retention: u64::MAX,
             audience: None,
+            skipped: 3_600_000,
             similarity,
             near,
             min_cooccurrence,

@@ -222,7 +222,7 @@ proptest! {
 /// The rule, with numbers small enough to check by hand.
 #[test]
 fn two_users_in_two_rooms() {
-    let event = |user: &str, item: &str, level, ts| OracleEvent { user: user.into(), item: item.into(), level, ts };
+    let event = |user, item, level, ts| OracleEvent::new(user, item, level, ts);
     let log: Vec<RoomEvent> = vec![
         (event("ann", "hat", 1, 1_000), Some("r0".into())),
         (event("ann", "hat", 5, 1_050), Some("r0".into())),

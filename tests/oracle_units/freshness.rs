@@ -5,6 +5,7 @@
 
 mod pools;
 mod properties;
+mod taking_back;
 
 use std::collections::BTreeSet;
 
@@ -75,7 +76,10 @@ fn boundaries_are_refresh_apart_and_earlier_by_the_phase() {
 #[test]
 fn of_the_kept_events_of_an_item_a_later_one_is_lower() {
     let kept_of = |events: &[OracleEvent], params: &Params, t| {
-        kept(events, params, t).into_iter().map(|event| (event.item, event.level, event.ts)).collect::<Vec<_>>()
+        kept(events, params, t)
+            .into_iter()
+            .map(|event| (event.item.clone(), event.level().unwrap(), event.ts))
+            .collect::<Vec<_>>()
     };
     let expected =
         |events: &[(&str, u8, u64)]| super::interactions(events).into_iter().collect::<Vec<(String, u8, u64)>>();

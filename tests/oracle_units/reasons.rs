@@ -9,7 +9,7 @@ use crate::support::oracle::changes::{OracleChange, changes, coalesced_changes};
 use crate::support::oracle::evaluations::CoalescedTick;
 use crate::support::oracle::measures::Measure;
 use crate::support::oracle::reasons::{Reason, ReasonSource, reasons, shown};
-use crate::support::oracle::{Basis, OracleEvent, Params, World, catalogue::CatalogueParams, pools_of};
+use crate::support::oracle::{Basis, OracleEffect, OracleEvent, Params, World, catalogue::CatalogueParams, pools_of};
 
 fn of_item(item: &str, points: i64) -> Reason {
     Reason { source: ReasonSource::Item(item.to_owned()), points }
@@ -61,10 +61,10 @@ fn each_item_of_the_profile_is_a_reason_and_ties_are_in_the_order_of_their_ids()
     assert_eq!(of(&several_items(), "u", "p2", &counted(), 9_000), all);
     // The level of p1 is 1: less.
     let mut events = several_items();
-    events[0].level = 1;
+    events[0].effect = OracleEffect::Counts(1);
     assert_eq!(of(&events, "u", "p2", &counted(), 9_000)[2], of_item("p1", 16));
     // With the level 3 it is the largest.
-    events[0].level = 3;
+    events[0].effect = OracleEffect::Counts(3);
     assert_eq!(of(&events, "u", "p2", &counted(), 9_000)[0], of_item("p1", 48));
     // An item that is beyond the profile is none.
     let short = Params { stairs: vec![1, 2], ..counted() };

@@ -102,9 +102,9 @@ fn wait_for_stderr(running: &RunningProcess, what: &str) {
 /// A log as JSON lines, with the default action of each level.
 fn lines(log: &[OracleEvent]) -> String {
     let mut text = String::new();
-    for OracleEvent { user, item, level, ts } in log {
-        let action = ["view", "click", "like", "share", "cart", "purchase"][usize::from(*level) - 1];
-        text.push_str(&super::event(user, item, action, *ts));
+    for event in log {
+        let action = ["view", "click", "like", "share", "cart", "purchase"][usize::from(event.level().unwrap()) - 1];
+        text.push_str(&super::event(&event.user, &event.item, action, event.ts));
     }
     text
 }

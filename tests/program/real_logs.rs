@@ -52,7 +52,7 @@ fn every_list_of_taobao_equals_the_oracle() {
         .map(|fields| {
             let Ok(Effect::Counts(level)) = levels.effect(fields[3], None) else { panic!("{fields:?}") };
             let ts = fields[4].parse::<u64>().unwrap() * 1000;
-            OracleEvent { user: fields[0].into(), item: fields[1].into(), level, ts }
+            OracleEvent::new(fields[0], fields[1], level, ts)
         })
         .collect();
     let params = Params { audience: None, ..Params::default() };
@@ -75,7 +75,7 @@ fn every_list_of_online_retail_equals_the_oracle_and_its_rejected_rows_are_count
         } else {
             let time: jiff::civil::DateTime = time.parse().unwrap();
             let ts = jiff::tz::Offset::UTC.to_timestamp(time).unwrap().as_millisecond();
-            events.push(OracleEvent { user: user.into(), item: item.into(), level: 6, ts: u64::try_from(ts).unwrap() });
+            events.push(OracleEvent::new(user, item, 6, u64::try_from(ts).unwrap()));
         }
     }
     let params = Params { audience: None, retention: 400 * DAY, ..Params::default() };
@@ -94,7 +94,7 @@ fn every_list_of_movielens_equals_the_oracle() {
     let events: Vec<OracleEvent> = rows(&text)
         .map(|fields| {
             let ts = fields[3].parse::<u64>().unwrap() * 1000;
-            OracleEvent { user: fields[0].into(), item: fields[1].into(), level: 1, ts }
+            OracleEvent::new(fields[0], fields[1], 1, ts)
         })
         .collect();
     let params = Params { audience: None, retention: 3650 * DAY, ..Params::default() };

@@ -13,7 +13,7 @@ const MINUTE: u64 = 60_000;
 fn a_record_is_one_json_line_with_its_fields_in_order() {
     let dir = TestDir::new();
     let at = 1_763_900_000_000;
-    let ev = |user: &str, item: &str, level| OracleEvent { user: user.into(), item: item.into(), level, ts: at };
+    let ev = |user, item, level| OracleEvent::new(user, item, level, at);
     let events = [ev("ann", "bread", 6), ev("ann", "butter", 6), ev("bob", "bread", 1)];
     let score = oracle::lists(&events, &Params::default(), at)["bob"][0].1;
     let done = dir.run_with_stdin("", two_shoppers(at).as_bytes()).assert_success();

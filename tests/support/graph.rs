@@ -21,7 +21,7 @@ use super::oracle::changes::{OracleChange, OracleRow};
 use super::oracle::evaluations::CoalescedTick;
 use super::oracle::measures::Measure;
 use super::oracle::reasons::{Reason, ReasonSource};
-use super::oracle::{OracleEvent, Params};
+use super::oracle::{OracleEffect, OracleEvent, Params};
 
 /// Events taken together.
 #[derive(Clone, Debug)]
@@ -99,6 +99,7 @@ pub(crate) fn config(params: &Params) -> Config {
             .map(|CatalogueParams { unknown_is_eligible, max_items }| Catalogue { unknown_is_eligible, max_items }),
         // Tiny histories get tiny slices, so that operators yield in the middle of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
+        // Here goes `skipped: params.skipped` when the graph has this key.
         ..Config::default()
     }
 }
@@ -241,12 +242,16 @@ pub(crate) fn event(ev: &OracleEvent) -> Event {
 
 /// The same, with a key of the ids.
 fn event_with(ev: &OracleEvent, ids: IdKey) -> Event {
-    Event {
-        user: ids.id64(&ev.user),
-        item: ids.id64(&ev.item),
-        ts: ev.ts,
-        effect: Effect::Counts(ev.level),
-        scope: None,
+    Event { user: ids.id64(&ev.user), item: ids.id64(&ev.item), ts: ev.ts, effect: effect(ev.effect), scope: None }
+}
+
+/// The effect as the graph takes it.
+pub(crate) fn effect(effect: OracleEffect) -> Effect {
+    match effect {
+        OracleEffect::Counts(level) => Effect::Counts(level),
+        OracleEffect::Retracts { of, leaves } => Effect::Retracts { of, leaves },
+        OracleEffect::Skips => Effect::Skips,
+        OracleEffect::Attends => Effect::Attends,
     }
 }
 

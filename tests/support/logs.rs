@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use schema::IdKey;
 
+use super::graph::Tick;
 use super::oracle::catalogue::{CatalogueParams, OracleItemRecord, OracleStatement, OracleValue};
 use super::oracle::diversity::Caps;
 use super::oracle::measures::Measure;
-use super::oracle::{OracleEvent, Params};
+use super::oracle::{OracleEffect, OracleEvent, Params};
 
 /// Every measure of similarity.
 pub(crate) fn measures() -> impl Strategy<Value = Measure> {
@@ -52,6 +53,7 @@ pub(crate) fn params() -> impl Strategy<Value = Params> {
                     k,
                     retention,
                     audience: audience.map(|audience| audience.min(retention)),
+                    skipped: 3_600_000,
                     similarity,
                     near,
                     min_cooccurrence,
@@ -99,12 +101,136 @@ pub(crate) fn log(length: usize) -> impl Strategy<Value = Vec<OracleEvent>> {
         for (user, item, level, step, late, repeat) in drawn {
             let ts = if late { clock - 7 * step } else { clock + step / 2 };
             clock = clock.max(ts);
-            events.push(OracleEvent { user: format!("u{user}"), item: format!("p{item}"), level, ts });
+            events.push(OracleEvent::new(format!("u{user}"), format!("p{item}"), level, ts));
             if repeat {
                 events.push(events[events.len() / 2].clone());
             }
         }
         events
+    })
+}
+
+/// Milliseconds for which a skip is in force: hardly any, some of such a log, longer than what is retained, or all.
+pub(crate) fn skipped() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![0_u64, 1, 2, 5, 12, 12, 30, 100, 3_600_000])
+}
+
+/// What an event of a log does in which much is taken back: of several levels or of all, wholly or in part.
+fn effect() -> impl Strategy<Value = OracleEffect> {
+    let retraction = (prop::sample::select(vec![1_u8, 2, 3, 4, 6, 15, 15]), 0..30_u8).prop_map(|(of, leaves)| {
+        // Mostly nothing is left.
+        OracleEffect::Retracts { of, leaves: if leaves < 15 { 0 } else { leaves % of } }
+    });
+    prop_oneof![
+        6 => (1..7_u8).prop_map(OracleEffect::Counts),
+        3 => retraction,
+        2 => Just(OracleEffect::Skips),
+        1 => Just(OracleEffect::Attends),
+    ]
+}
+
+/// Whether a log has events ahead of the clock, and whether it arrives in any order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Disorder {
+    /// Some events are ahead of the clock.
+    pub(crate) ahead: bool,
+    /// The log is shuffled.
+    pub(crate) shuffled: bool,
+}
+
+/// None, events ahead of the clock, any order, or both.
+fn disorder() -> impl Strategy<Value = Disorder> {
+    (any::<bool>(), prop::bool::weighted(0.15)).prop_map(|(ahead, shuffled)| Disorder { ahead, shuffled })
+}
+
+/// A random log of events of all kinds, cut into ticks. Some are late, repeated, simultaneous or ahead of the clock,
+/// which jumps now and then by more than what is retained, or the log is shuffled. Many retractions and skips are of an
+/// item that their user has touched.
+pub(crate) fn ticks_that_take_back(length: usize, sizes: &'static [usize]) -> impl Strategy<Value = Vec<Tick>> {
+    ticks_of(effect(), length, sizes)
+}
+
+/// The same with events with a level of their own only.
+pub(crate) fn ticks_ahead_of_the_clock(length: usize, sizes: &'static [usize]) -> impl Strategy<Value = Vec<Tick>> {
+    ticks_of((1..7_u8).prop_map(OracleEffect::Counts), length, sizes)
+}
+
+fn ticks_of(
+    effect: impl Strategy<Value = OracleEffect>,
+    length: usize,
+    sizes: &'static [usize],
+) -> impl Strategy<Value = Vec<Tick>> {
+    let again = prop::option::weighted(0.4, any::<prop::sample::Index>());
+    let event = (0..6_u8, 0..12_u8, effect, (0..6_u64, 0..100_u8), again, prop::bool::weighted(0.1));
+    let log = (prop::collection::vec(event, 1..length), disorder()).prop_map(|(drawn, disorder)| {
+        let mut clock = 1_000;
+        // Events, and whether they wait for their time if the clock has not got there.
+        let mut events: Vec<(OracleEvent, bool)> = Vec::new();
+        for (user, item, effect, (step, kind), again, repeat) in drawn {
+            let is_ahead = disorder.ahead && (10..18).contains(&kind);
+            let ts = match kind {
+                0..10 => clock - 7 * step,
+                10..18 if is_ahead => clock + 1 + 4 * step,
+                18 => clock + 30 * step,
+                _ => clock + step / 2,
+            };
+            if !is_ahead {
+                clock = clock.max(ts);
+            }
+            let (mut user, mut item) = (format!("u{user}"), format!("p{item}"));
+            if let Some(index) = again.filter(|_| !events.is_empty()) {
+                (user, item) = {
+                    let (event, _) = index.get(&events);
+                    (event.user.clone(), event.item.clone())
+                };
+            }
+            events.push((OracleEvent { user, item, effect, ts }, is_ahead));
+            if repeat {
+                events.push(events[events.len() / 2].clone());
+            }
+        }
+        (events, disorder)
+    });
+    let ordered = log.prop_flat_map(
+        |(events, Disorder { shuffled, .. })| {
+            if shuffled { Just(events).prop_shuffle().boxed() } else { Just(events).boxed() }
+        },
+    );
+    (ordered, prop::sample::select(sizes)).prop_map(|(events, size)| ticks_by_the_clock(&events, size))
+}
+
+/// Cuts a log in arrival order into ticks of `size` events. The clock is the largest timestamp so far of the events
+/// that are not ahead of it.
+fn ticks_by_the_clock(events: &[(OracleEvent, bool)], size: usize) -> Vec<Tick> {
+    let mut clock = 1_000;
+    let moves_the_clock = |(event, is_ahead): &(OracleEvent, bool)| if *is_ahead { 0 } else { event.ts };
+    let tick = |chunk: &[(OracleEvent, bool)]| {
+        let since = clock.max(moves_the_clock(&chunk[0]));
+        clock = chunk.iter().map(moves_the_clock).fold(clock, u64::max);
+        let events: Vec<OracleEvent> = chunk.iter().map(|(event, _)| event.clone()).collect();
+        Tick::of_events(since, clock, &events)
+    };
+    events.chunks(size).map(tick).collect()
+}
+
+/// A log in which two users skip so much that not all of it is kept, mostly other items than those that others touch
+/// together with p0.
+pub(crate) fn log_of_skips() -> impl Strategy<Value = Vec<OracleEvent>> {
+    let event = (0..100_u8, (0..6_u8, 0..5_u8, 5..12_u8), 1..7_u8, (0..5_u64, prop::bool::weighted(0.1)));
+    prop::collection::vec(event, 240..360).prop_map(|drawn| {
+        let mut clock = 1_000;
+        let event = |(kind, (user, popular, other), level, (step, late)): (u8, (u8, u8, u8), u8, (u64, bool))| {
+            let ts = if late { clock - 9 * step } else { clock + step / 2 };
+            clock = clock.max(ts);
+            let (user, item, effect) = match kind {
+                0..5 => (user % 2, 1 + popular % 4, OracleEffect::Skips),
+                5..75 => (user % 2, other, OracleEffect::Skips),
+                _ if user < 2 => (user, 0, OracleEffect::Counts(level)),
+                _ => (user, popular, OracleEffect::Counts(level)),
+            };
+            OracleEvent { user: format!("u{user}"), item: format!("p{item}"), effect, ts }
+        };
+        drawn.into_iter().map(event).collect()
     })
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod exact;
 pub(crate) mod measures;
 pub(crate) mod reasons;
 pub(crate) mod standing;
+pub(crate) mod taking_back;
 pub(crate) mod trending;
 pub(crate) mod users;
 
@@ -27,10 +28,12 @@ use catalogue::{
 use diversity::{Caps, pick, pool_length};
 use exact::fine_log;
 use measures::{ItemStats, Measure, compared_popularity, population, rank};
+use taking_back::{counting_levels, kept_out};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
-const DAY: u64 = 24 * 60 * MINUTE;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
 /// The keys `graph.*` and `catalogue.*`, and the weights of the sources.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub(crate) struct Params {
     pub(crate) retention: u64,
     /// Milliseconds for which an event keeps its user in the audience; `None` is "all".
     pub(crate) audience: Option<u64>,
+    /// Milliseconds for which a skip keeps its item out of its user's list.
+    pub(crate) skipped: u64,
     /// Formulas of the similarity of items.
     pub(crate) similarity: Measure,
     /// Milliseconds between the touches of two items below which their pair counts twice.
@@ -96,6 +101,7 @@ impl Default for Params {
             k: 10,
             retention: 30 * DAY,
             audience: Some(30 * MINUTE),
+            skipped: HOUR,
             similarity: Measure::Cosine,
             near: MINUTE,
             min_cooccurrence: 1,
@@ -117,17 +123,50 @@ impl Default for Params {
     }
 }
 
-/// A valid event that counts, with the level of its action.
+/// A valid event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OracleEvent {
     /// Name of the user.
     pub(crate) user: String,
     /// Name of the item.
     pub(crate) item: String,
-    /// Level of the action, 1 to 15.
-    pub(crate) level: u8,
+    /// What it does.
+    pub(crate) effect: OracleEffect,
     /// Time in milliseconds.
     pub(crate) ts: u64,
+}
+
+/// What an event does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum OracleEffect {
+    /// It has a level of its own, 1 to 15.
+    Counts(u8),
+    /// It is a retraction.
+    Retracts {
+        /// The highest level that it takes back, 1 to 15.
+        of: u8,
+        /// The level that it leaves, below `of`.
+        leaves: u8,
+    },
+    /// It is a skip.
+    Skips,
+    /// It keeps its user in the audience, and nothing else: a watch without a level that is no skip.
+    Attends,
+}
+
+impl OracleEvent {
+    /// An event with a level of its own.
+    pub(crate) fn new(user: impl Into<String>, item: impl Into<String>, level: u8, ts: u64) -> Self {
+        OracleEvent { user: user.into(), item: item.into(), effect: OracleEffect::Counts(level), ts }
+    }
+
+    /// The level of its action; `None` if it has none.
+    pub(crate) fn level(&self) -> Option<u8> {
+        match self.effect {
+            OracleEffect::Counts(level) => Some(level),
+            OracleEffect::Retracts { .. } | OracleEffect::Skips | OracleEffect::Attends => None,
+        }
+    }
 }
 
 /// What has arrived. Events alone are a world without a catalogue: `(&events).into()`.
@@ -174,21 +213,31 @@ fn is_within(ts: u64, duration: u64, t: u64) -> bool {
     u128::from(ts) + u128::from(duration) > u128::from(t)
 }
 
-/// > An **interaction** is a (user, item) with a counting event. Its level is the largest level of its counting events,
-/// > and touched is the latest `ts` of them. The **history** `H_u` is the interactions of u, newest first, equal times
-/// > by id64 ascending. Rank 0 is the newest.
-pub(crate) fn history(events: &[OracleEvent], params: &Params, t: u64) -> History {
+/// The retained events of each user.
+fn retained_by_user<'e>(events: &'e [OracleEvent], params: &Params, t: u64) -> BTreeMap<&'e str, Vec<&'e OracleEvent>> {
     let mut retained: BTreeMap<&str, Vec<&OracleEvent>> = BTreeMap::new();
     for event in events.iter().filter(|event| is_retained(event, params, t)) {
         retained.entry(&event.user).or_default().push(event);
     }
+    retained
+}
+
+/// > An **interaction** is a (user, item) with a counting event that is not void. Its level is the largest level of
+/// > these events, and touched is the latest `ts` of them. The **history** `H_u` is the interactions of u, newest
+/// > first, equal times by id64 ascending. Rank 0 is the newest.
+///
+/// The levels are those with which the events [count](counting_levels).
+pub(crate) fn history(events: &[OracleEvent], params: &Params, t: u64) -> History {
     let mut histories = History::new();
-    for (user, events) in retained {
+    for (user, events) in retained_by_user(events, params, t) {
         let mut interactions: BTreeMap<&str, (u8, u64)> = BTreeMap::new();
-        for event in counting_events(&events, params) {
+        for (event, counts_with) in counting_levels(&events, params) {
             let (level, touched) = interactions.entry(&event.item).or_default();
-            *level = event.level.max(*level);
+            *level = counts_with.max(*level);
             *touched = event.ts.max(*touched);
+        }
+        if interactions.is_empty() {
+            continue;
         }
         let mut interactions: Vec<(String, u8, u64)> =
             interactions.into_iter().map(|(item, (level, touched))| (item.to_owned(), level, touched)).collect();
@@ -203,10 +252,16 @@ pub(crate) fn history(events: &[OracleEvent], params: &Params, t: u64) -> Histor
 /// > touched(j) is the latest `ts` of the user's retained events of j. An event **counts** when it is retained and fewer
 /// > than `history` items of its user, its own included, were touched after it.
 ///
-/// Takes the retained events of one user.
+/// > In this section touches are events with a level of their own; what follows has none.
+///
+/// > touched(j), which decides what was touched after an event, is that of all retained events of j with a level of
+/// > their own, void or not.
+///
+/// Takes the retained events of one user. Returns those that count, void or not.
 fn counting_events<'e>(retained: &[&'e OracleEvent], params: &Params) -> Vec<&'e OracleEvent> {
+    let touches: Vec<&OracleEvent> = retained.iter().copied().filter(|event| event.level().is_some()).collect();
     let mut touched: BTreeMap<&str, u64> = BTreeMap::new();
-    for event in retained {
+    for event in &touches {
         let latest = touched.entry(&event.item).or_default();
         *latest = event.ts.max(*latest);
     }
@@ -218,7 +273,7 @@ fn counting_events<'e>(retained: &[&'e OracleEvent], params: &Params) -> Vec<&'e
             touched.iter().filter(|(j, touched)| *touched > event.ts || (*touched == event.ts && *j < id)).count();
         touched_after < params.history
     };
-    retained.iter().copied().filter(|event| counts(event)).collect()
+    touches.into_iter().filter(|event| counts(event)).collect()
 }
 
 /// > What was touched together is a basket. The **basket rank** `m_ui` of the newest interaction is 0. That of each other
@@ -240,8 +295,8 @@ pub(crate) fn basket_ranks(interactions: &[(String, u8, u64)], params: &Params) 
     ranks
 }
 
-/// > The **audience** at t is the users with a retained event with `ts + audience > t`, or with `"all"` every user with
-/// > an interaction.
+/// > The **audience** at t is the users with a retained event with `ts + audience > t`, whatever it does: void events,
+/// > retractions, skips and watches without a level included. With `"all"` it is every user with an interaction.
 pub(crate) fn audience<'e>(
     events: &'e [OracleEvent],
     history: &'e History,
@@ -395,6 +450,8 @@ pub(crate) struct Basis {
     items: BTreeMap<String, ItemState>,
     eligible: Eligible,
     history: History,
+    /// Items that are kept out of the list of each user.
+    kept_out: BTreeMap<String, BTreeSet<String>>,
     audience: BTreeSet<String>,
     /// Kept neighbours of each item.
     similar_items: BTreeMap<String, Vec<(String, u64)>>,
@@ -414,6 +471,7 @@ impl Basis {
             items: world.items(t),
             similar_items: similar_items(&history, &eligible, params),
             similar_users: users::similar_users(&history, compared, params),
+            kept_out: kept_out(world.events, params, t),
             audience: audience.into_iter().map(str::to_owned).collect(),
             eligible,
             history,
@@ -457,7 +515,9 @@ fn totals(basis: &Basis, user: &str, params: &Params) -> BTreeMap<String, i64> {
 ///
 /// Returns the candidates of u with their totals, the largest first, ties by id64 ascending.
 fn candidates(basis: &Basis, user: &str, params: &Params) -> List {
-    let excluded: BTreeSet<&str> = basis.history_of(user).iter().map(|(item, ..)| item.as_str()).collect();
+    let in_history = basis.history_of(user).iter().map(|(item, ..)| item.as_str());
+    let kept_out = basis.kept_out.get(user).into_iter().flatten().map(String::as_str);
+    let excluded: BTreeSet<&str> = in_history.chain(kept_out).collect();
     let closed: BTreeSet<&str> = excluded.iter().filter_map(|item| basis.group(item)).collect();
     let competes = |item: &str, total: i64| {
         let is_of_a_closed_group = basis.group(item).is_some_and(|group| closed.contains(group));

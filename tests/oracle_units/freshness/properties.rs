@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use crate::support::graph;
-use crate::support::logs::{catalogue_params, ids, item_records, log, params, refresh};
+use crate::support::logs::{catalogue_params, ids, item_records, log, params, refresh, skipped, ticks_that_take_back};
 use crate::support::oracle::catalogue::OracleItemRecord;
 use crate::support::oracle::changes::{
     OracleChange, changes_to_the_end, coalesced_changes, resumed_changes, similar_user_rows,
@@ -13,6 +13,7 @@ use crate::support::oracle::changes::{
 use crate::support::oracle::diversity::{pick, pool_length};
 use crate::support::oracle::evaluations::{CoalescedTick, Resumed, Run, kept};
 use crate::support::oracle::standing::evaluations;
+use crate::support::oracle::taking_back::in_force;
 use crate::support::oracle::users::similar_users;
 use crate::support::oracle::{List, OracleEvent, Params, World, audience, history, lists, pools, without_scores};
 
@@ -20,12 +21,19 @@ type Standing = BTreeMap<String, Vec<String>>;
 
 /// Random parameters with a key and `refresh`.
 fn refreshed() -> impl Strategy<Value = Params> {
-    let refreshed = |(params, ids, refresh)| Params { ids, refresh, membership: false, ..params };
-    (params(), ids(), refresh()).prop_map(refreshed)
+    let refreshed = |(params, ids, refresh, skipped)| Params { ids, refresh, skipped, membership: false, ..params };
+    (params(), ids(), refresh(), skipped()).prop_map(refreshed)
 }
 
-/// Random ticks of one event or several. Between some of them there are pauses, longer than anything is kept or not.
+/// Random ticks of one event or several. In some of them things are taken back.
 fn ticks() -> impl Strategy<Value = Vec<CoalescedTick>> {
+    let taking_back = ticks_that_take_back(40, &[1, 1, 2, 5]);
+    let taking_back = taking_back.prop_map(|ticks| ticks.iter().map(graph::Tick::coalesced).collect());
+    prop_oneof![ticks_with_pauses(), taking_back]
+}
+
+/// Between some of them there are pauses, longer than anything is kept or not.
+fn ticks_with_pauses() -> impl Strategy<Value = Vec<CoalescedTick>> {
     let pauses = prop::collection::vec(prop::sample::select(vec![0_u64, 0, 0, 1, 5, 40, 130]), 40);
     (log(40), prop::sample::select(vec![1_usize, 1, 2, 5]), pauses).prop_map(|(mut log, size, pauses)| {
         let mut pause = 0;
@@ -136,18 +144,20 @@ fn changes_with_a_tick_in_every_millisecond(ticks: &[CoalescedTick], ends: bool,
     let is_boundary =
         |user: &str, t: u64| (u128::from(t) + u128::from(params.ids.id64(user)) % 64 * d / 64).is_multiple_of(d);
     let (mut records, mut standing, mut left) = (Vec::new(), Standing::new(), Pools::new());
-    let (mut kept_before, mut audience_before) = (BTreeSet::new(), BTreeSet::<String>::new());
+    let (mut kept_before, mut in_force_before) = (BTreeSet::new(), BTreeSet::new());
+    let mut audience_before = BTreeSet::<String>::new();
     let mut time_before = None;
     for tick in every_millisecond(ticks, ends) {
         let (at, arrived) = (tick.at, &tick.events);
-        let kept = kept(arrived, params, at);
+        let (kept, in_force) = (kept(arrived, params, at), in_force(arrived, params, at));
         let viewers: BTreeSet<String> =
             audience(arrived, &history(arrived, params, at), params, at).into_iter().map(str::to_owned).collect();
         let pools = pools(tick.world(), params, at);
         let (eligible, items) = (tick.world().eligible(params, at), tick.world().items(at));
         let users: BTreeSet<String> = arrived.iter().map(|event| event.user.clone()).collect();
         for user in users {
-            let acts = kept.iter().any(|event| event.user == user && !kept_before.contains(event));
+            let mut news = kept.difference(&kept_before).chain(in_force.difference(&in_force_before));
+            let acts = news.any(|event| event.user == user);
             let enters_or_leaves = viewers.contains(&user) != audience_before.contains(&user);
             let mut taken = (tick.since..=at).filter(|t| time_before.is_none_or(|before| before < *t));
             let (pool, size, list) = left.entry(user.clone()).or_default();
@@ -169,7 +179,8 @@ fn changes_with_a_tick_in_every_millisecond(ticks: &[CoalescedTick], ends: bool,
             let lost: Vec<&String> = standing[&user].iter().filter(|item| !eligible.contains(item)).collect();
             assert!(lost.is_empty(), "{lost:?} at {at}");
         }
-        (kept_before, audience_before, time_before) = (kept, viewers, Some(at));
+        (kept_before, in_force_before, audience_before) = (kept, in_force, viewers);
+        time_before = Some(at);
     }
     records
 }
@@ -288,14 +299,21 @@ proptest! {
         prop_assert_eq!(records, run(&ticks, ends));
     }
 
-    /// An event is kept anew only when it arrives or its time comes: no expiry and no displacement makes one kept.
+    /// An event is kept, or in force, anew only when it arrives or its time comes: no expiry and no displacement makes
+    /// one so.
     #[test]
-    fn only_arrivals_make_an_event_kept(ticks in ticks(), params in refreshed(), later in 0..100_u64) {
+    fn only_arrivals_make_an_event_kept_or_in_force(ticks in ticks(), params in refreshed(), later in 0..100_u64) {
         let events = events_of(&ticks);
         let end = ticks.last().unwrap().at;
-        prop_assert!(kept(&events, &params, end + later).is_subset(&kept(&events, &params, end)));
+        let comes_later = |event: &OracleEvent| event.ts > end;
+        let still_kept = kept(&events, &params, end + later);
+        prop_assert!(still_kept.difference(&kept(&events, &params, end)).all(comes_later));
+        let still_in_force = in_force(&events, &params, end + later);
+        prop_assert!(still_in_force.difference(&in_force(&events, &params, end)).all(comes_later));
         for n in 1..events.len() {
             let (before, after) = (kept(&events[..n - 1], &params, end), kept(&events[..n], &params, end));
+            prop_assert!(after.difference(&before).all(|event| *event == events[n - 1]));
+            let (before, after) = (in_force(&events[..n - 1], &params, end), in_force(&events[..n], &params, end));
             prop_assert!(after.difference(&before).all(|event| *event == events[n - 1]));
         }
     }

@@ -39,11 +39,10 @@ fn paths(category: &str) -> Vec<String> {
 }
 
 /// > The **tags** `T_j` of an item are the words of all its tag groups and, derived from its record, `category:PATH` for each
-/// > of its categories and each path above one (`A`, `A > B`), `host:HOST`, `brand:BRAND`, and `host:ITSELF` for an item of
-/// > the kind `host`.
+/// > of its categories and each path above one (`A`, `A > B`), `host:HOST` and `brand:BRAND`.
 ///
 /// A word is the same tag in whatever group it is.
-pub(crate) fn tags(item: &str, state: &ItemState) -> BTreeSet<String> {
+pub(crate) fn tags(state: &ItemState) -> BTreeSet<String> {
     let groups = state.values.keys().filter(|field| field.starts_with("tags:"));
     let mut tags: BTreeSet<String> = groups.flat_map(|group| state.elements(group)).map(str::to_owned).collect();
     for category in state.elements("category") {
@@ -51,9 +50,6 @@ pub(crate) fn tags(item: &str, state: &ItemState) -> BTreeSet<String> {
     }
     tags.extend(state.text("host").map(|host| format!("host:{host}")));
     tags.extend(state.text("brand").map(|brand| format!("brand:{brand}")));
-    if state.kind() == "host" {
-        tags.insert(format!("host:{item}"));
-    }
     tags
 }
 
@@ -81,7 +77,7 @@ impl<'p> PoolItem<'p> {
             item,
             total,
             id: params.ids.id64(item),
-            tags: state.map(|state| tags(item, state)).unwrap_or_default(),
+            tags: state.map(tags).unwrap_or_default(),
             category: state.and_then(|state| state.elements("category").first().map(|path| (*path).to_owned())),
             host: state.and_then(|state| state.text("host").map(str::to_owned)),
         }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalogue::{Arrivals, OracleItemRecord};
+use super::taking_back::{end_of_skip, in_force};
 use super::{OracleEvent, Params, World, audience, counting_events, history, is_retained};
 
 /// What takes effect together. It stands for all milliseconds from `since` to `at`.
@@ -128,8 +129,11 @@ pub(crate) fn scheduled(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
     schedule.ticks
 }
 
-/// > An event of u is **kept** at t if it counts, and of the other events of u on the same item with `ts <= t` none has a
-/// > `ts` that is not smaller and a level that is not lower. Events with equal user, item, `ts` and level are one event.
+/// > An event of u is **kept** at t if it counts, and of the other events of u on the same item with `ts <= t` none has
+/// > a `ts` that is not smaller and a level that is not lower; levels are their own here, whatever was taken back.
+/// > Events with equal user, item, `ts` and level are one event.
+///
+/// An event without a level does not count, and no other is behind it.
 ///
 /// Returns the kept events of all users. The other events are those with `ts <= t`, as for everything at t. One that is
 /// not earlier than a retained event is itself retained.
@@ -143,7 +147,8 @@ pub(crate) fn kept(events: &[OracleEvent], params: &Params, t: u64) -> BTreeSet<
     for events in by_user.values() {
         for event in counting_events(events, params) {
             let has_another_that_is_not_earlier_and_not_lower = events.iter().any(|other| {
-                *other != event && other.item == event.item && other.ts >= event.ts && other.level >= event.level
+                let is_not_lower = other.level().is_some_and(|level| Some(level) >= event.level());
+                *other != event && other.item == event.item && other.ts >= event.ts && is_not_lower
             });
             if !has_another_that_is_not_earlier_and_not_lower {
                 kept.insert(event.clone());
@@ -169,6 +174,8 @@ struct TickEnd {
     at: u64,
     /// Kept events.
     kept: BTreeSet<OracleEvent>,
+    /// Retractions and skips in force.
+    in_force: BTreeSet<OracleEvent>,
     /// Users of the audience.
     audience: BTreeSet<String>,
 }
@@ -177,23 +184,30 @@ impl TickEnd {
     fn new(events: &[OracleEvent], params: &Params, at: u64) -> Self {
         if params.refresh == 0 {
             // No rule reads the sets, which are slow to compute.
-            return TickEnd { at, kept: BTreeSet::new(), audience: BTreeSet::new() };
+            return TickEnd { at, kept: BTreeSet::new(), in_force: BTreeSet::new(), audience: BTreeSet::new() };
         }
         let history = history(events, params, at);
         let audience = audience(events, &history, params, at).into_iter().map(str::to_owned).collect();
-        TickEnd { at, kept: kept(events, params, at), audience }
+        TickEnd { at, kept: kept(events, params, at), in_force: in_force(events, params, at), audience }
     }
 }
 
 /// > **Own action.** Each tick at whose end an event of u is kept that was not kept at the end of the tick before is an
-/// > evaluation. So neither a repetition, nor an event with another on its item that is not earlier and not lower, nor an
+/// > evaluation. So is each at whose end a retraction or a skip of u is in force that was not at the end of the tick
+/// > before. So neither a repetition, nor an event with another on its item that is not earlier and not lower, nor an
 /// > expiry is one.
 fn own_actions(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     let was_kept = |event: &OracleEvent| before.is_some_and(|before| before.kept.contains(event));
-    end.kept.iter().filter(|event| !was_kept(event)).map(|event| event.user.clone()).collect()
+    let was_in_force = |event: &OracleEvent| before.is_some_and(|before| before.in_force.contains(event));
+    let kept = end.kept.iter().filter(|event| !was_kept(event));
+    let in_force = end.in_force.iter().filter(|event| !was_in_force(event));
+    kept.chain(in_force).map(|event| event.user.clone()).collect()
 }
 
 /// > **Leaving the audience.** A user who leaves gets the empty list at that millisecond. (Who enters acts.)
+///
+/// Who enters with an event that is no own action by the rule above, such as a watch without a level, acts all the
+/// same.
 fn entering_and_leaving(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     match before {
         None => end.audience.clone(),
@@ -231,16 +245,16 @@ struct Schedule<'p> {
 impl Schedule<'_> {
     /// The times strictly between `from` and `to` at which R or what is eligible can change without an arrival: the time of
     /// a future event, the end of an event's retention, the time at which an event no longer keeps its user in the
-    /// audience, and those of the [catalogue](Arrivals::due_times).
+    /// audience, the end of a skip, and those of the [catalogue](Arrivals::due_times).
     ///
-    /// Between two of them neither changes: R(t) depends on t only through what is retained, who is in the audience, and
-    /// what is eligible.
+    /// Between two of them neither changes: R(t) depends on t only through what is retained, who is in the audience,
+    /// which skips are in force, and what is eligible.
     fn due_times_between(&self, from: u64, to: u64) -> BTreeSet<u64> {
         let mut times = self.catalogue.due_times();
         for event in &self.arrived {
             let expiry = event.ts.checked_add(self.params.retention);
             let exit = self.params.audience.and_then(|audience| event.ts.checked_add(audience));
-            times.extend([Some(event.ts), expiry, exit].into_iter().flatten());
+            times.extend([Some(event.ts), expiry, exit, end_of_skip(event, self.params)].into_iter().flatten());
         }
         times.into_iter().filter(|t| from < *t && *t < to).collect()
     }

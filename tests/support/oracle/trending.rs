@@ -38,10 +38,12 @@ fn scopes(events: &[RoomEvent]) -> BTreeMap<String, Vec<&OracleEvent>> {
 }
 
 /// > Interest `h(u, i, s, b)` = the largest level of the events of u on i in scope s with `ts` in bucket b; 0 without any.
+///
+/// > The levels of trending lists are those of the events, whatever was taken back.
 fn interest(scope: &[&OracleEvent], user: &str, item: &str, bucket: i128, length: u64) -> u64 {
     let matches =
         |event: &&&OracleEvent| event.user == user && event.item == item && i128::from(event.ts / length) == bucket;
-    scope.iter().filter(matches).map(|event| u64::from(event.level)).max().unwrap_or_default()
+    scope.iter().filter(matches).filter_map(|event| event.level()).map(u64::from).max().unwrap_or_default()
 }
 
 /// > `T_s(i, t) = sum over a = 1..m of 2^(m - a) * sum over u of h(u, i, s, B - a)`, with `m = trending.buckets`.

@@ -79,7 +79,8 @@ pub(crate) fn similar_users(
     let activity = activity(history, params);
     let mut similar = BTreeMap::new();
     for u in audience {
-        let profile = profile(&history[*u], params);
+        // A user of the audience without an interaction has no profile.
+        let profile = profile(history.get(*u).map_or(&[], Vec::as_slice), params);
         let b_u = profile_weight(&profile);
         let mut ranked = Vec::new();
         for (v, w) in shared(&profile, &samples).into_iter().filter(|(v, _)| v != u) {
