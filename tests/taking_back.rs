@@ -20,7 +20,6 @@ proptest! {
     /// The streams of changes and of similar users, record by record: of events of all kinds that are late, ahead of
     /// the clock, repeated, simultaneous and in any order.
     #[test]
-    #[ignore = "the operator follows"]
     fn taking_back_equals_the_oracle(
         params in params(),
         skipped in skipped(),
@@ -35,7 +34,6 @@ proptest! {
 
     /// What is kept out closes its group.
     #[test]
-    #[ignore = "the operator follows"]
     fn taking_back_of_items_of_a_catalogue_equals_the_oracle(
         params in params_of_lists(),
         catalogue in catalogue_params(),
@@ -71,7 +69,6 @@ proptest! {
 
     /// Of more skips than are kept, the newest are.
     #[test]
-    #[ignore = "the operator follows"]
     fn many_skips_equal_the_oracle(
         params in params(),
         skipped in prop::sample::select(vec![40_u64, 100, 3_600_000]),

@@ -99,7 +99,7 @@ pub(crate) fn config(params: &Params) -> Config {
             .map(|CatalogueParams { unknown_is_eligible, max_items }| Catalogue { unknown_is_eligible, max_items }),
         // Tiny histories get tiny slices, so that operators yield in the middle of a tick.
         slice: if params.history < 10 { params.history } else { 10_000 },
-        // Here goes `skipped: params.skipped` when the graph has this key.
+        skipped: params.skipped,
         ..Config::default()
     }
 }

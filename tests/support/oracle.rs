@@ -295,8 +295,9 @@ pub(crate) fn basket_ranks(interactions: &[(String, u8, u64)], params: &Params) 
     ranks
 }
 
-/// > The **audience** at t is the users with a retained event with `ts + audience > t`, whatever it does: void events,
-/// > retractions, skips and watches without a level included. With `"all"` it is every user with an interaction.
+/// > The **audience** at t is the users with an interaction and a retained event with `ts + audience > t`, whatever that
+/// > event does: void events, retractions, skips and watches without a level included. With `"all"` it is every user with
+/// > an interaction.
 pub(crate) fn audience<'e>(
     events: &'e [OracleEvent],
     history: &'e History,
@@ -307,6 +308,7 @@ pub(crate) fn audience<'e>(
         None => history.keys().map(String::as_str).collect(),
         Some(audience) => events
             .iter()
+            .filter(|event| history.contains_key(&event.user))
             .filter(|event| is_retained(event, params, t) && is_within(event.ts, audience, t))
             .map(|event| event.user.as_str())
             .collect(),

@@ -72,7 +72,7 @@ impl TakingBack {
             self.skips.sort_unstable_by_key(|skip| Reverse(*skip));
         }
         self.skips.truncate(SKIPS);
-        self.skips.retain(|(ts, _)| ts + config.skipped > now);
+        self.skips.retain(|(ts, _)| end_of_skip(*ts, config) > now);
         self.presence = self.presence.filter(|(ts, _)| {
             newest.is_none_or(|newest| newest < *ts)
                 && span_of(config).is_some_and(|span| ts.saturating_add(span) > now)
@@ -138,7 +138,7 @@ impl TakingBack {
     /// When the first retraction expires, the first skip ends, or presence does.
     pub(super) fn due(&self, config: &Config) -> Option<u64> {
         let retraction = self.retractions.last().map(|retraction| config.expires(retraction.ts));
-        let skip = self.skips.last().map(|(ts, _)| ts + config.skipped);
+        let skip = self.skips.last().map(|(ts, _)| end_of_skip(*ts, config));
         [retraction, skip, self.exit(config)].into_iter().flatten().min()
     }
 
@@ -150,6 +150,10 @@ impl TakingBack {
         let presence = self.presence.iter().map(|(ts, item)| (*item, *ts, Effect::Attends));
         self.retractions.iter().map(retraction).chain(skips).chain(presence)
     }
+}
+
+fn end_of_skip(ts: u64, config: &Config) -> u64 {
+    ts.saturating_add(config.skipped).min(config.expires(ts))
 }
 
 /// How long an event keeps its user in the audience; `None` if that needs an interaction.

@@ -202,7 +202,8 @@ impl UserStates {
         user.history(&self.config, &mut self.before);
         let had_traces = user.taking_back.is_some();
         let acts = user.absorb(&self.new, now, &self.config, &mut self.after);
-        let is_in_audience = !self.loading.is_loading() && user.is_in_audience(now, &self.config);
+        let has_history = self.after.first().is_some_and(|(_, newest)| newest.level > 0);
+        let is_in_audience = has_history && !self.loading.is_loading() && user.is_in_audience(now, &self.config);
         let was_in_audience = std::mem::replace(&mut user.in_audience, is_in_audience);
         self.audience = self.audience + u64::from(is_in_audience) - u64::from(was_in_audience);
 

@@ -65,12 +65,12 @@ impl UserState {
         self.touches.is_empty() && self.taking_back.is_none()
     }
 
-    /// Whether the user is in the audience at `now`.
+    /// Whether the user is in the audience at `now`, with a history.
     pub(super) fn is_in_audience(&self, now: u64, config: &Config) -> bool {
         self.touches.in_audience(now, config) || self.attends_until(config).is_some_and(|until| until > now)
     }
 
-    /// When the user leaves the audience, if it is in the audience at `now`.
+    /// When the user leaves the audience at the latest, if it is in the audience at `now`.
     pub(super) fn exit(&self, now: u64, config: &Config) -> Option<u64> {
         self.touches.exit(now, config).max(self.attends_until(config).filter(|until| *until > now))
     }

@@ -204,10 +204,8 @@ fn own_actions(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     kept.chain(in_force).map(|event| event.user.clone()).collect()
 }
 
-/// > **Leaving the audience.** A user who leaves gets the empty list at that millisecond. (Who enters acts.)
-///
-/// Who enters with an event that is no own action by the rule above, such as a watch without a level, acts all the
-/// same.
+/// > **Entering and leaving the audience.** The tick in which a user enters, by any event, is an evaluation. A user who
+/// > leaves gets the empty list at that millisecond.
 fn entering_and_leaving(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     match before {
         None => end.audience.clone(),
