@@ -128,6 +128,9 @@ pub struct Config {
     pub k: usize,
     /// Lifetime of an event in milliseconds, at least 1: it counts while `ts + retention > now`.
     pub retention: u64,
+    /// Milliseconds for which a skip keeps its item out of its user's list, at most the retention: it is in force while
+    /// `t < ts + skipped`.
+    pub skipped: u64,
     /// Users that have a list.
     pub audience: Audience,
     /// Milliseconds within which a viewer's list follows the actions of others; the viewer's own action counts at once. 0: each
@@ -183,6 +186,7 @@ impl Default for Config {
             neighbours: 30,
             k: 10,
             retention: 30 * 24 * 60 * 60 * 1_000,
+            skipped: 60 * 60 * 1_000,
             audience: Audience::Within(30 * 60 * 1_000),
             refresh: 1_000,
             emit: Emit::Order,
