@@ -35,7 +35,7 @@ pub use id::{
     shrink_if_sparse, spread,
 };
 pub use id_key::{Fingerprint, IdKey, ShortKey, id64};
-pub use levels::{Effect, Levels, LevelsError, MAX_LEVEL, WATCH};
+pub use levels::{ANY, Effect, Levels, LevelsError, MAX_LEVEL, Retraction, RetractionError, RetractionMistake, WATCH};
 pub use list_key::{ListKey, RESERVED, TRENDING, trending_in};
 pub use list_reason::{ListReason, ReasonSource, Share};
 pub use name::{MAX_NAME_BYTES, check_name};
