@@ -128,8 +128,8 @@ pub struct Config {
     pub k: usize,
     /// Lifetime of an event in milliseconds, at least 1: it counts while `ts + retention > now`.
     pub retention: u64,
-    /// Milliseconds for which a skip keeps its item out of its user's list, at most the retention: it is in force while
-    /// `t < ts + skipped`.
+    /// Milliseconds for which a skip keeps its item out of its user's list, at least 1 and at most the retention: it is
+    /// in force while `t < ts + skipped`.
     pub skipped: u64,
     /// Users that have a list.
     pub audience: Audience,

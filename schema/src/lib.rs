@@ -37,7 +37,7 @@ pub use id::{
     shrink_if_sparse, spread,
 };
 pub use id_key::{Fingerprint, IdKey, ShortKey, id64};
-pub use levels::{Levels, LevelsError, MAX_LEVEL, WATCH};
+pub use levels::{ANY, Levels, LevelsError, MAX_LEVEL, Retraction, RetractionError, RetractionMistake, WATCH};
 pub use list_key::{ListKey, RESERVED, TRENDING, trending_in};
 pub use list_reason::{ListReason, ReasonSource, Share};
 pub use name::{MAX_NAME_BYTES, check_name};

@@ -81,8 +81,11 @@ pub enum Reason {
         /// The earlier name.
         known: String,
     },
-    /// The action has no level.
-    #[error("unknown action `{action}`: add a level for it under [levels], or by --set levels.ACTION=LEVEL")]
+    /// The action neither has a level nor takes back others.
+    #[error(
+        "unknown action `{action}`: add a level for it under [levels], or by --set levels.ACTION=LEVEL; under [retractions] if \
+         it takes back another"
+    )]
     UnknownAction {
         /// The action.
         action: String,

@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `log`, `catalogue` | the events with an effect and the records of items, in memory |
+//! | `log`, `catalogue` | the events and the records of items, in memory |
 //! | `protocol` | split of the log into training events and test cases |
 //! | `settings` | configurations to compare |
 //! | `recommenders` | the graph, driven tick by tick, and the baselines |
@@ -305,13 +305,16 @@ fn evaluate_graph(
     config.refresh = NEVER;
     config.emit = Emit::Order;
     config.catalogue = trial.items.is_some().then(|| setting.config.catalogue.graph());
+    let mut levels = setting.config.levels.clone();
     if !trial.plan.has_time() {
         config.retention = NEVER;
         config.audience = dataflows::Audience::All;
+        // It would matter how long before the end of the log a skip was.
+        levels.skip = 0;
     }
     let changes = recommenders::ChangeBuffer::default();
     let explore_variants = explore_variants(setting, trial);
-    let (trial, levels, stop) = (Arc::clone(trial), setting.config.levels.clone(), stop.clone());
+    let (trial, stop) = (Arc::clone(trial), stop.clone());
     let observer = record_changes(&changes);
     let result = Driver::observe(&config, usize::from(workers), observer, move |driver| {
         let items = trial.items.as_deref().unwrap_or_default();

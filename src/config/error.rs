@@ -1,6 +1,6 @@
 use std::fmt;
 
-use schema::{LevelsError, shown};
+use schema::{LevelsError, RetractionError, shown};
 
 use crate::failure::Failure;
 
@@ -155,6 +155,9 @@ pub enum Problem {
     /// An invalid table of levels.
     #[error(transparent)]
     Levels(#[from] LevelsError),
+    /// An invalid retraction.
+    #[error(transparent)]
+    Retraction(#[from] RetractionError),
 }
 
 fn did_you_mean(meant: Option<&str>) -> String {

@@ -9,6 +9,7 @@ mod identity;
 pub(super) mod input;
 mod kafka;
 mod levels;
+mod retractions;
 pub(super) mod state;
 mod trending;
 
@@ -25,8 +26,8 @@ use super::rules::{Rule, to_toml};
 /// All sections, in the order of `deltarec.toml`.
 pub(super) static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
     let mut sections = graph::sections();
-    sections.extend([levels::section(), input::section(), catalogue::section(), trending::section(), state::section()]);
-    sections.push(identity::section());
+    sections.extend([levels::section(), retractions::section(), input::section(), catalogue::section()]);
+    sections.extend([trending::section(), state::section(), identity::section()]);
     sections.extend(kafka::sections());
     sections
 });
@@ -40,6 +41,9 @@ pub(super) struct Section {
     pub(super) keys: Vec<Key>,
     /// Whether names without an entry are valid. `finish` reads them.
     pub(super) open: bool,
+    /// Keys of each value of the section, which is then a table that a later layer replaces as a whole. Empty: values are
+    /// single.
+    pub(super) entry_keys: &'static [&'static str],
     /// Row of `docs/configuration.md` for the names without an entry; empty for none.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests render the page"))]
     pub(super) other_names: &'static str,
@@ -60,6 +64,7 @@ impl Section {
         doc: "",
         keys: Vec::new(),
         open: false,
+        entry_keys: &[],
         other_names: "",
         finish: |_, _| {},
         stored: None,

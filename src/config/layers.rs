@@ -41,9 +41,18 @@ pub(super) fn read(sections: &[Section], defaults: &str, file: Option<&Path>, se
 /// Merges `over` into `base`, key by key. Values that do not fit the sections and keys are skipped and reported.
 fn merge(sections: &[Section], base: &mut Table, over: Table, section: &str, errors: &mut Vec<ConfigError>) {
     let known = names_in(sections, section);
-    let is_open = sections.iter().any(|known| known.open && known.name == section);
-    for (name, value) in over {
+    let this = sections.iter().find(|known| known.name == section);
+    let is_open = this.is_some_and(|known| known.open);
+    let entry_keys = this.map_or(&[][..], |known| known.entry_keys);
+    for (name, mut value) in over {
         let key = dotted(section, &name);
+        if !entry_keys.is_empty() {
+            errors.extend(unknown_keys_of_entry(sections, &key, &value, entry_keys));
+            value.show_keys();
+            value.covered = base.get(&name).map(|under| Box::new(under.clone()));
+            base.insert(name, value);
+            continue;
+        }
         let origin = value.origin.clone();
         let problem = match (base.get_mut(&name), value.kind) {
             (None, _) if !is_open && !known.contains(&name.as_str()) => {
@@ -98,6 +107,17 @@ pub(super) fn names_in(sections: &[Section], section: &str) -> Vec<&'static str>
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// The keys of a value, a table, that are none of `known`.
+fn unknown_keys_of_entry(sections: &[Section], key: &str, value: &Value, known: &[&str]) -> Vec<ConfigError> {
+    let Kind::Table(entries) = &value.kind else { return Vec::new() };
+    let unknown = entries.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    let mistake = |(name, value): (&String, &Value)| ConfigError {
+        origin: value.origin.clone(),
+        problem: unknown_key(sections, &dotted(key, name), name, key, known),
+    };
+    unknown.map(mistake).collect()
 }
 
 fn unknown_key(sections: &[Section], key: &str, name: &str, section: &str, known: &[&str]) -> Problem {

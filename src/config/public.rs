@@ -30,7 +30,7 @@ pub(super) fn is_public(key: &str) -> bool {
 
 fn is_in_public_section(key: &str) -> bool {
     let top = key.split('.').next().unwrap_or_default().trim();
-    matches!(top, "graph" | "levels" | "input" | "trending" | "state")
+    matches!(top, "graph" | "levels" | "retractions" | "input" | "trending" | "state")
 }
 
 /// A dotted key for messages: the part of it that is known, and the rest if it is probably a name.
@@ -43,7 +43,7 @@ pub fn public_key(key: &str) -> String {
         let name = part.trim().trim_matches(['"', '\'']);
         let known = names_in(&SECTIONS, &section);
         let is_shown = match section.as_str() {
-            "levels" => return one_line(key),
+            "levels" | "retractions" => return one_line(key),
             "kafka.options" => {
                 let is_option = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c);
                 let (_, option) = key.split_once("options.").unwrap_or_default();

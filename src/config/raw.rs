@@ -51,6 +51,15 @@ impl Value {
         Value { kind: kind(text, spanned.get_ref(), origin), given, origin: at, covered: None }
     }
 
+    /// Shows the keys of a table in messages, if it is one. No key may be for a secret.
+    pub(super) fn show_keys(&mut self) {
+        if let Kind::Table(entries) = &self.kind {
+            // The rest would be cut off.
+            let keys = entries.iter().take(8).map(|(key, value)| format!("{} = {}", dotted("", key), value.given));
+            self.given = one_line(&format!("{{{}}}", keys.collect::<Vec<_>>().join(", ")));
+        }
+    }
+
     /// A section.
     pub(super) fn table(entries: Table, origin: Origin) -> Self {
         Value { kind: Kind::Table(entries), given: "a table".into(), origin, covered: None }

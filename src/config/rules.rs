@@ -7,7 +7,7 @@ use connectors::SecretPlace;
 use dataflows::Audience;
 use dataflows::config::{Emit, Measure};
 use dataflows::time::MAX_MS;
-use schema::MAX_LEVEL;
+use schema::{ANY, MAX_LEVEL, Retraction};
 use serde_json::Value;
 use snapshots::CODECS;
 
@@ -267,6 +267,22 @@ pub(super) fn watch() -> Rule<Vec<(i64, i64)>> {
             (1..=i64::from(MAX_LEVEL)).contains(level).then_some((i64::try_from(from).ok()?, *level))
         })?;
         Some(steps).filter(|steps| steps.is_sorted_by(|a, b| a.0 < b.0))
+    })
+}
+
+/// What an action takes back: `of` and `leaves`. Other keys of the table are not looked at.
+pub(super) fn retraction() -> Rule<Retraction> {
+    let most = MAX_LEVEL - 1;
+    let expected = format!(
+        "{{of = \"ACTION\", leaves = LEVEL}} with an action that has a level, or \"{ANY}\" for all, and a level from 0 to {most}"
+    );
+    let range = format!("`of`: an action with a level, or `\"{ANY}\"`; `leaves`: 0 to {most}, below that level");
+    Rule::new("table", range, expected, |value| match value {
+        Kind::Table(entries) => match (&entries.get("of")?.kind, &entries.get("leaves")?.kind) {
+            (Kind::Text(of), Kind::Integer(leaves)) => Some(Retraction { of: of.clone(), leaves: *leaves }),
+            _ => None,
+        },
+        _ => None,
     })
 }
 

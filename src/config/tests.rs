@@ -28,6 +28,7 @@ fn has_the_documented_defaults() {
     assert_eq!(graph.k, 10);
     assert_eq!(graph.retention, 30 * 24 * 3_600_000);
     assert_eq!(graph.audience, Audience::Within(30 * 60_000));
+    assert_eq!((graph.skipped, levels.skip), (3_600_000, 3_000));
     assert_eq!(graph.similarity, Measure::Cosine);
     assert_eq!(graph.min_cooccurrence, 1);
     assert_eq!(graph.shrink, 20);

@@ -189,7 +189,7 @@ fn mistakes_in_options_are_usage_errors_and_touch_nothing() {
         ("--input no-header.csv", ["looks like a record", "header=no"]),
         ("--input log.csv?delimeter=;", ["`delimeter` is not an option", "delimiter"]),
         ("--input log.xyz", ["unknown extension", "?format=csv"]),
-        ("--delimiter ; --input log.csv --columns action=x --action buyy", ["--action buyy", "has no level"]),
+        ("--delimiter ; --input log.csv --columns action=x --action buyy", ["--action buyy", "is unknown"]),
         ("--header maybe", ["--header: header=maybe", "yes or no"]),
         ("--input log.csv?action=buyy&delimiter=;", ["--action buyy", "purchase"]),
     ] {

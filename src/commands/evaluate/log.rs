@@ -1,4 +1,5 @@
-//! A log in memory: events with an effect, ordered by time, with names as numbers.
+//! A log in memory: events ordered by time, with names as numbers. Those with a level are predicted and learnt. The others are
+//! for the graph only.
 //!
 //! Nothing depends on the order of the lines: many logs have only dates, and sorting such a log by item would decide
 //! which of a day's events is the last one.
@@ -26,14 +27,30 @@ pub(super) struct LogEvent {
     /// Watch time, or [`NO_DWELL`].
     dwell_ms: u32,
     action: u16,
+    /// Whether it has a level.
+    counts: bool,
+}
+
+/// An event without a level: a retraction, a skip, or one that only shows that its user is there. 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OtherEvent {
+    pub(super) ts: u64,
+    /// It need not be an item of the log.
+    item: ItemId,
+    pub(super) user: u32,
+    dwell_ms: u32,
+    action: u16,
 }
 
 const NO_DWELL: u32 = u32::MAX;
 
-/// Events with an effect, ordered by timestamp. Events of the same time are in a random order, drawn from the seed.
+/// Events ordered by timestamp. Events of the same time are in a random order, drawn from the seed.
 #[derive(Debug, Default)]
 pub(super) struct Log {
+    /// Those with a level.
     pub(super) events: Vec<LogEvent>,
+    /// Those without one, of users that have events with a level.
+    pub(super) others: Vec<OtherEvent>,
     /// Ids of users by number, in order of appearance.
     pub(super) users: Vec<UserId>,
     /// Ids of items by number, in order of appearance.
@@ -41,7 +58,10 @@ pub(super) struct Log {
     actions: Vec<String>,
     /// Number of users with events on several items at one time: their order is drawn.
     pub(super) tied_users: usize,
-    /// Number of valid events that the levels ignore.
+    /// Number of events that take back others.
+    pub(super) retractions: u64,
+    pub(super) skips: u64,
+    /// Number of other valid events without a level.
     pub(super) ignored: u64,
     pub(super) rejected: u64,
     /// Whether the log had more events than the limit, of which the earliest were kept.
@@ -79,11 +99,7 @@ impl Log {
                     let reason = match config.levels.effect(event.action, event.dwell_ms) {
                         Err(reason) => reason,
                         Ok(_) if event.ts > latest => Reason::Future { ts: event.ts, limit: latest },
-                        Ok(Effect::Retracts { .. } | Effect::Skips | Effect::Attends) => {
-                            builder.log.ignored += 1;
-                            continue;
-                        }
-                        Ok(Effect::Counts(_)) => match builder.push(event) {
+                        Ok(effect) => match builder.push(event, effect) {
                             Ok(()) => continue,
                             Err(reason) => reason,
                         },
@@ -105,11 +121,30 @@ impl Log {
         Ok(Some(log))
     }
 
-    /// Sorts the events, and numbers users and items in the order in which they appear then.
+    /// Sorts the events, separates those without a level, and numbers the users and items of the others in the order in which
+    /// they appear then.
     fn sort(&mut self, seed: u64) {
-        let Log { events, users, items, actions, .. } = self;
+        let Log { events, others, users, items, actions, .. } = self;
         events.sort_unstable_by(in_order(users, items, actions, seed));
-        *users = renumber(events, users, |event| &mut event.user);
+        others.extend(events.iter().filter(|event| !event.counts).map(|event| OtherEvent {
+            ts: event.ts,
+            item: items[event.item as usize],
+            user: event.user,
+            dwell_ms: event.dwell_ms,
+            action: event.action,
+        }));
+        events.retain(|event| event.counts);
+        let numbered = renumber(events, users, |event| &mut event.user);
+        let numbers: IdMap<u32> = numbered.iter().copied().zip(0..).collect();
+        others.retain_mut(|event| match numbers.get(&users[event.user as usize]) {
+            Some(number) => {
+                event.user = *number;
+                true
+            }
+            // It has no list that could be predicted or that anything could follow from.
+            None => false,
+        });
+        *users = numbered;
         *items = renumber(events, items, |event| &mut event.item);
     }
 
@@ -126,22 +161,23 @@ impl Log {
         tied.iter().filter(|tied| **tied).count()
     }
 
-    /// Level of an event under other levels than those it was read with; `None` if they ignore or reject it.
-    fn level(&self, event: &LogEvent, levels: &Levels) -> Option<u8> {
-        let dwell_ms = Some(event.dwell_ms).filter(|ms| *ms != NO_DWELL).map(i64::from);
-        levels.effect(&self.actions[usize::from(event.action)], dwell_ms).ok()?.level()
+    /// Effect of an event under other levels than those it was read with; `None` if they reject it.
+    fn effect(&self, action: u16, dwell_ms: u32, levels: &Levels) -> Option<Effect> {
+        let dwell_ms = Some(dwell_ms).filter(|ms| *ms != NO_DWELL).map(i64::from);
+        levels.effect(&self.actions[usize::from(action)], dwell_ms).ok()
     }
 
     /// The event as an input of the graph.
     pub(super) fn event(&self, event: &LogEvent, levels: &Levels) -> Option<Event> {
-        let level = self.level(event, levels)?;
-        Some(Event {
-            user: self.users[event.user as usize],
-            item: self.items[event.item as usize],
-            ts: event.ts,
-            effect: Effect::Counts(level),
-            scope: None,
-        })
+        let effect = self.effect(event.action, event.dwell_ms, levels)?;
+        let (user, item) = (self.users[event.user as usize], self.items[event.item as usize]);
+        Some(Event { user, item, ts: event.ts, effect, scope: None })
+    }
+
+    /// An event without a level as an input of the graph.
+    pub(super) fn other_event(&self, event: &OtherEvent, levels: &Levels) -> Option<Event> {
+        let effect = self.effect(event.action, event.dwell_ms, levels)?;
+        Some(Event { user: self.users[event.user as usize], item: event.item, ts: event.ts, effect, scope: None })
     }
 }
 
@@ -205,7 +241,7 @@ impl Builder {
     }
 
     /// Fails if a name has the id of another one.
-    fn push(&mut self, event: RawEvent<'_>) -> Result<(), Reason> {
+    fn push(&mut self, event: RawEvent<'_>, effect: Effect) -> Result<(), Reason> {
         let user = number(&mut self.users, &mut self.log.users, "user", event.user)?;
         let item = number(&mut self.items, &mut self.log.items, "item", event.item)?;
         let action = self.actions.get(event.action).copied().unwrap_or_else(|| {
@@ -215,7 +251,14 @@ impl Builder {
             number
         });
         let dwell_ms = event.dwell_ms.map_or(NO_DWELL, |ms| u32::try_from(ms).unwrap_or(NO_DWELL - 1));
-        self.log.events.push(LogEvent { ts: event.ts, user, item, dwell_ms, action });
+        let counts = effect.level().is_some();
+        self.log.events.push(LogEvent { ts: event.ts, user, item, dwell_ms, action, counts });
+        match effect {
+            Effect::Counts(_) => {}
+            Effect::Retracts { .. } => self.log.retractions += 1,
+            Effect::Skips => self.log.skips += 1,
+            Effect::Attends => self.log.ignored += 1,
+        }
         Ok(())
     }
 }
@@ -243,7 +286,7 @@ pub(super) mod tests {
         let mut builder = Builder::default();
         for (user, item, ts) in events {
             let position = schema::Position::Line { line: 1, byte: 0 };
-            builder.push(RawEvent::new(user, item, "view", *ts, position)).unwrap();
+            builder.push(RawEvent::new(user, item, "view", *ts, position), Effect::Counts(1)).unwrap();
         }
         let mut log = builder.log;
         log.events.sort_by_key(|event| event.ts);
@@ -255,7 +298,7 @@ pub(super) mod tests {
         let mut builder = Builder::default();
         let mut push = |user| {
             let position = schema::Position::Line { line: 1, byte: 0 };
-            builder.push(RawEvent::new(user, "x", "view", 1, position))
+            builder.push(RawEvent::new(user, "x", "view", 1, position), Effect::Counts(1))
         };
         push("u13758").unwrap();
         assert!(matches!(push("=,CGPL9A"), Err(Reason::NameCollision { field: "user", .. })));
@@ -294,7 +337,7 @@ pub(super) mod tests {
             let mut builder = Builder::default();
             for (at, (user, item, ts)) in lines.iter().enumerate() {
                 let position = schema::Position::Line { line: 1, byte: 0 };
-                builder.push(RawEvent::new(user, item, "view", *ts, position)).unwrap();
+                builder.push(RawEvent::new(user, item, "view", *ts, position), Effect::Counts(1)).unwrap();
                 if at % step == 0 {
                     builder.keep_earliest(limit, 5);
                 }
@@ -322,6 +365,35 @@ pub(super) mod tests {
     fn users_are_tied_by_two_items_at_one_time() {
         let events = [("a", "x", 1), ("a", "x", 1), ("b", "x", 1), ("b", "y", 1), ("c", "x", 1), ("c", "y", 2)];
         assert_eq!(log(&events).count_tied_users(), 1);
+    }
+
+    #[test]
+    fn events_without_a_level_are_apart_and_number_nothing() {
+        let mut builder = Builder::default();
+        let levels = Levels::default();
+        for (user, item, action, ts) in [
+            ("c", "x", "unlike", 1),
+            ("b", "y", "dislike", 2),
+            ("a", "x", "view", 3),
+            ("b", "x", "cart", 4),
+            ("a", "z", "return", 5),
+            ("b", "x", "cancel", 4),
+        ] {
+            let position = schema::Position::Line { line: 1, byte: 0 };
+            let effect = levels.effect(action, None).unwrap();
+            builder.push(RawEvent::new(user, item, action, ts, position), effect).unwrap();
+        }
+        let mut log = builder.log;
+        log.sort(1);
+        assert_eq!((&log.users[..], &log.items[..]), (&[id64("a"), id64("b")][..], &[id64("x")][..]));
+        assert_eq!(log.events.iter().map(|event| event.ts).collect::<Vec<_>>(), [3, 4]);
+        let others: Vec<Event> = log.others.iter().filter_map(|event| log.other_event(event, &levels)).collect();
+        let event = |user, item, ts, of, leaves| {
+            let effect = Effect::Retracts { of, leaves };
+            Event { user: id64(user), item: id64(item), ts, effect, scope: None }
+        };
+        assert_eq!(others, [event("b", "y", 2, 15, 0), event("b", "x", 4, 6, 1), event("a", "z", 5, 6, 1)]);
+        assert_eq!((log.retractions, log.skips, log.ignored), (4, 0, 0));
     }
 
     #[test]

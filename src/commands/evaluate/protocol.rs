@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::log::{Log, LogEvent};
+use super::log::{Log, LogEvent, OtherEvent};
 
 pub(super) use self::arguments::ProtocolArgs;
 pub(super) use self::timeline::Timeline;
@@ -90,6 +90,8 @@ pub(super) struct Plan {
     /// Indices of the training events before the first prediction, ascending.
     pub(super) train: Vec<u32>,
     pub(super) steps: Steps,
+    /// Times by user from which events without a level are left out.
+    others_end: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -152,6 +154,19 @@ impl Plan {
         };
         let train = self.train.iter().map(|position| &log.events[*position as usize]);
         train.chain(later.into_iter().flatten())
+    }
+
+    /// Number of events without a level that happened before the first prediction.
+    pub(super) fn others_before(&self, log: &Log) -> usize {
+        match &self.steps {
+            Steps::AtOnce { .. } => log.others.len(),
+            Steps::InTime(timeline) => log.others.partition_point(|event| event.ts < timeline.start(log)),
+        }
+    }
+
+    /// Those of these events without a level that are not left out.
+    pub(super) fn known(&self, others: &[OtherEvent]) -> Vec<OtherEvent> {
+        others.iter().filter(|event| event.ts < self.others_end[event.user as usize]).copied().collect()
     }
 
     /// Number of events that are neither learnt nor predicted.

@@ -5,7 +5,7 @@ mod graph;
 mod unpersonalised;
 mod vmis_knn;
 
-use super::log::LogEvent;
+use super::log::{LogEvent, OtherEvent};
 use super::training_stats::TrainingStats;
 
 pub(super) use self::baselines::Baseline;
@@ -26,6 +26,9 @@ pub(super) trait Recommender {
     fn load(&mut self, events: &[TrainingEvent]) {
         self.update(events);
     }
+
+    /// Takes events without a level that have happened since, ordered by time. They are known to the next load, list or update.
+    fn take_others(&mut self, _events: &[OtherEvent]) {}
 
     /// Advances the time to that of the next prediction.
     fn advance(&mut self, _ms: u64) {}

@@ -290,6 +290,8 @@ fn about(args: &EvaluateArgs, protocol: Protocol, trial: &Trial) -> Value {
             "items": log.items.len(),
             "first_ms": log.events.first().map(|event| event.ts),
             "last_ms": log.events.last().map(|event| event.ts),
+            "retractions": log.retractions,
+            "skips": log.skips,
             "ignored": log.ignored,
             "rejected": log.rejected,
             "cut": log.cut,

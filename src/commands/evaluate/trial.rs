@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use dataflows::{ItemRecord, tags_after};
 
 use super::list_metrics::Catalogue;
-use super::log::{Log, LogEvent};
+use super::log::{Log, LogEvent, OtherEvent};
 use super::progress::Progress;
 use super::protocol::{Plan, Steps, Timeline};
 use super::random::{Purpose, Random};
@@ -95,10 +95,13 @@ impl Trial {
         let mut training = TrainingStats::new(log.users.len(), log.items.len(), self.repeats);
         let train = self.plan.train.iter().map(|position| &log.events[*position as usize]);
         let train = learn(&mut training, train);
+        let (before, later) = log.others.split_at(self.plan.others_before(log));
+        let before = self.plan.known(before);
         for system in systems.iter_mut() {
+            system.take_others(&before);
             system.load(&train);
         }
-        drop(train);
+        drop((train, before));
 
         let mut scorer = Scorer {
             trial: self,
@@ -126,9 +129,13 @@ impl Trial {
             }
             Steps::InTime(timeline) => {
                 let mut done = 0;
-                for batch in batches(timeline, log) {
+                for batch in batches(timeline, log, later) {
                     if stop.is_set() {
                         return None;
+                    }
+                    let others = self.plan.known(batch.others);
+                    for system in systems.iter_mut() {
+                        system.take_others(&others);
                     }
                     if let Some((first, _)) = batch.cases.first() {
                         for system in systems.iter_mut() {
@@ -162,18 +169,32 @@ struct StateBatch<'l> {
     /// First event and relevant items of each case, in the order of time.
     cases: Vec<(&'l LogEvent, &'l [u32])>,
     learnt: Vec<&'l LogEvent>,
+    /// Events without a level since the last state, before the first case.
+    others: &'l [OtherEvent],
 }
 
 /// Cuts a timeline before each case that needs a newer state: the state misses at most `tick - 1` events before a case, and
-/// none of its user's, because the second case of a user depends on the first.
-fn batches<'l>(timeline: &'l Timeline, log: &'l Log) -> impl Iterator<Item = StateBatch<'l>> {
+/// none of its user's, because the second case of a user depends on the first. `others`: the events without a level after the
+/// training events.
+fn batches<'l>(
+    timeline: &'l Timeline,
+    log: &'l Log,
+    mut others: &'l [OtherEvent],
+) -> impl Iterator<Item = StateBatch<'l>> {
     let mut steps = timeline.steps(log).peekable();
     let mut users = HashSet::new();
     std::iter::from_fn(move || {
         let mut batch = StateBatch::default();
         users.clear();
+        let start = steps.peek()?.event.ts;
+        (batch.others, others) = others.split_at(others.partition_point(|event| event.ts < start));
+        let mut later = others.iter().peekable();
         while let Some(step) = steps.next_if(|next| {
             let learnt = batch.learnt.len();
+            // What a user did without a level is in the state of the user's next case, too.
+            while let Some(event) = later.next_if(|event| event.ts < next.event.ts) {
+                users.insert(event.user);
+            }
             match next.relevant {
                 // Without a case, a new state is needed only to bound the memory.
                 [] => learnt < LEARNT_TOGETHER.max(timeline.tick),
@@ -234,7 +255,7 @@ mod tests {
             let cases = batch.cases.iter().map(|(event, _)| event.ts).collect();
             (cases, batch.learnt.iter().map(|event| event.ts).collect())
         };
-        batches(timeline, log).map(times).collect()
+        batches(timeline, log, &log.others).map(times).collect()
     }
 
     #[test]

@@ -122,13 +122,13 @@ impl InputArgs {
     }
 }
 
-/// Checks that the action of all records has a level.
+/// Checks that the action of all records is known.
 fn check_action(action: Option<&str>, config: &Config) -> Result<(), Failure> {
     match action {
         Some(action) if !config.levels.knows(action) => {
             let known: Vec<String> = config.levels.actions().map(str::to_owned).collect();
             Err(Failure::Usage(anyhow!(
-                "--action {}: the action has no level; use one of {}, or give it one: --set levels.NAME=1 (a column of actions \
+                "--action {}: the action is unknown; use one of {}, or give it a level: --set levels.NAME=1 (a column of actions \
                  is named with --columns action=NAME)",
                 shown(action),
                 listed(&known)

@@ -60,6 +60,14 @@ fn users_and_lists() -> Vec<Key> {
             ..key(retention(), |config| &mut config.graph.retention)
         },
         Key {
+            name: "skipped",
+            doc: "Time for which an item that its viewer has skipped stays out of the viewer's list, at most the retention. \
+                  A skip is a `watch` shorter than `input.skip`.",
+            more: "[Taking back](semantics.md#taking-back).",
+            snapshot: MustNotGrow("skips beyond the shorter time were dropped"),
+            ..key(duration(1..=MAX_DURATION), |config| &mut config.graph.skipped)
+        },
+        Key {
             name: "audience",
             doc: "Users that have a list: those with an event within this time, at most the retention; or `\"all\"` for \
                   every user with a history. A shorter time saves the work for viewers who have left.",
@@ -224,17 +232,28 @@ fn sources() -> Vec<Key> {
     ]
 }
 
-/// Checks that the audience lies within the retention. The key that was set last is the mistake.
+/// Checks that the audience and the time of skips lie within the retention.
 fn check(reader: &mut Reader, config: &mut Config) {
-    let Audience::Within(ms) = config.graph.audience else { return };
-    if ms <= config.graph.retention || !reader.is_read(&["graph.audience", "graph.retention"]) {
+    if let Audience::Within(ms) = config.graph.audience {
+        check_retained(reader, config, "audience", "the audience", ms);
+    }
+    if reader.value("graph", "skipped").origin.layer() == 0 {
+        // Skips end with the retention anyway. A short one needs no other key for that.
+        config.graph.skipped = config.graph.skipped.min(config.graph.retention);
+    }
+    check_retained(reader, config, "skipped", "graph.skipped", config.graph.skipped);
+}
+
+/// Checks that the time `ms` of a key lies within the retention. The key that was set last is the mistake.
+fn check_retained(reader: &mut Reader, config: &Config, name: &'static str, what: &str, ms: u64) {
+    if ms <= config.graph.retention || !reader.is_read(&[&format!("graph.{name}"), "graph.retention"]) {
         return;
     }
-    let (audience, retention) = (reader.value("graph", "audience"), reader.value("graph", "retention"));
-    let (name, right) = if retention.origin.layer() > audience.origin.layer() {
-        ("retention", format!("at least the audience, {} ({})", audience.given, audience.origin))
+    let (span, retention) = (reader.value("graph", name), reader.value("graph", "retention"));
+    let (name, right) = if retention.origin.layer() > span.origin.layer() {
+        ("retention", format!("at least {what}, {} ({})", span.given, span.origin))
     } else {
-        ("audience", format!("at most the retention, {} ({})", retention.given, retention.origin))
+        (name, format!("at most the retention, {} ({})", retention.given, retention.origin))
     };
     reader.refuse("graph", name, right);
 }

@@ -1,5 +1,6 @@
 //! `[input]`: limits of the inputs.
 
+use super::Snapshot::MustNotChange;
 use super::{Key, Section, key};
 use crate::config::rules::{MAX_DURATION, duration, integer, size};
 
@@ -53,6 +54,14 @@ pub(super) fn section() -> Section {
                 name: "max_record",
                 doc: "Longest input record; a longer one is rejected. It bounds the memory of a reader.",
                 ..key(size(1..=1 << 30), |config| &mut config.input.max_record)
+            },
+            Key {
+                name: "skip",
+                doc: "A `watch` shorter than this is a skip, unless `levels.watch` gives it a level: the item stays out of the \
+                      viewer's list for `graph.skipped`. \"0ms\": no watch is a skip.",
+                more: "[Taking back](semantics.md#taking-back).",
+                snapshot: MustNotChange("the skips in the snapshot are those of the earlier value"),
+                ..key(duration(0..=MAX_DURATION), |config| &mut config.levels.skip)
             },
         ],
         ..Section::EMPTY

@@ -3,7 +3,7 @@
 use schema::{Levels, LevelsError, MAX_LEVEL};
 use serde_json::json;
 
-use super::{Key, Section, Snapshot, documented};
+use super::{Key, Section, Snapshot, documented, retractions};
 use crate::config::Config;
 use crate::config::error::Problem;
 use crate::config::reader::Reader;
@@ -16,7 +16,7 @@ pub(super) fn section() -> Section {
     Section {
         name: "levels",
         doc: "Level of each action: how strongly it counts as taste. An event with an action that is not listed is \
-              rejected; a new name here is a new action. In events, `pv`, `fav` and `buy` are aliases of view, favourite \
+              rejected, unless it takes back others; a new name here is a new action. In events, `pv`, `fav` and `buy` are aliases of view, favourite \
               and purchase.",
         keys: vec![
             action("view", "1", "The item was shown or its page opened."),
@@ -31,7 +31,7 @@ pub(super) fn section() -> Section {
             Key {
                 name: WATCH,
                 default: r#"[["5s", 1], ["30s", 2], ["120s", 3]]"#.into(),
-                doc: "Level by dwell time, in steps of `[from, level]`. A watch shorter than the first step is ignored. \
+                doc: "Level by dwell time, in steps of `[from, level]`. A watch shorter than the first step has no level. \
                       `[]` switches the action off: it is then unknown.",
                 ..documented(&watch())
             },
@@ -53,18 +53,33 @@ fn level() -> Rule<i64> {
     integer(1..=i64::from(MAX_LEVEL))
 }
 
-/// Most actions: far more than anybody has. A table by mistake, such as one of items, is noticed.
+/// Most actions of a table: far more than anybody has. A table by mistake, such as one of items, is noticed.
 const MAX_ACTIONS: usize = 10_000;
 
-/// Reads `watch`, and as many actions as the layers name.
-fn read(reader: &mut Reader, config: &mut Config) {
-    let steps = reader.read("levels", WATCH, &watch()).unwrap_or_default();
-    let names = reader.names("levels");
-    if let Some(first_beyond) = names.get(MAX_ACTIONS) {
-        let right = format!("one of at most {MAX_ACTIONS} actions, and not of {}", names.len());
-        return reader.refuse("levels", first_beyond, right);
+/// The actions of a table. If there are too many, that is reported, and there are none.
+pub(super) fn actions(reader: &mut Reader, section: &str) -> Vec<String> {
+    let names = reader.names(section);
+    match names.get(MAX_ACTIONS) {
+        Some(first_beyond) => {
+            let right = format!("one of at most {MAX_ACTIONS} actions, and not of {}", names.len());
+            reader.refuse(section, first_beyond, right);
+            Vec::new()
+        }
+        None => names,
     }
-    let actions = names.into_iter().filter(|action| action != WATCH);
+}
+
+/// Reads `watch`, and as many actions as the layers name, then the retractions, which depend on the levels.
+fn read(reader: &mut Reader, config: &mut Config) {
+    let known = reader.errors.len();
+    read_levels(reader, config);
+    let are_levels_read = reader.whole && reader.errors.len() == known;
+    retractions::read(reader, config, are_levels_read);
+}
+
+fn read_levels(reader: &mut Reader, config: &mut Config) {
+    let steps = reader.read("levels", WATCH, &watch()).unwrap_or_default();
+    let actions = actions(reader, "levels").into_iter().filter(|action| action != WATCH);
     let levels: Vec<(String, i64)> = actions
         .map(|action| {
             // An action with a wrong level stays in the table, so that an alias is reported too.
@@ -73,7 +88,10 @@ fn read(reader: &mut Reader, config: &mut Config) {
         })
         .collect();
     match Levels::new(levels, steps) {
-        Ok(levels) => config.levels = levels,
+        Ok(mut levels) => {
+            levels.skip = config.levels.skip;
+            config.levels = levels;
+        }
         Err(errors) => {
             for error in errors {
                 let action = match &error {

@@ -63,11 +63,11 @@ fn reports_an_unknown_key_with_a_suggestion_and_the_keys_of_its_section() {
     );
     assert_eq!(
         mistake("[grpah]\nk = 3\nx = 3\n"),
-        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys catalogue, graph, identity, input, kafka, levels, state, trending"
+        "my.toml:1: unknown key grpah (did you mean graph?); the top level has the keys catalogue, graph, identity, input, kafka, levels, retractions, state, trending"
     );
     assert_eq!(
         set_mistake("max_skew=3s"),
-        "--set max_skew=(hidden): unknown key max_skew (did you mean input.max_skew?); the top level has the keys catalogue, graph, identity, input, kafka, levels, state, trending"
+        "--set max_skew=(hidden): unknown key max_skew (did you mean input.max_skew?); the top level has the keys catalogue, graph, identity, input, kafka, levels, retractions, state, trending"
     );
     for later in ["graph.metric=cosine", "graph.rooms=30", "output.uri=x", "graph.\"a b\"=1"] {
         assert!(set_mistake(later).contains(": unknown key "), "{later}");
@@ -207,6 +207,96 @@ fn rejects_a_level_for_an_alias() {
 }
 
 #[test]
+fn rejects_a_retraction_of_another_form() {
+    for given in ["1", "\"like\"", "[\"like\", 1]", "true"] {
+        let right = "{of = \"ACTION\", leaves = LEVEL} with an action that has a level, or \"*\" for all, and a level from 0 to 14";
+        for action in ["unlike", "hide"] {
+            assert_eq!(
+                mistake(&format!("retractions.{action} = {given}")),
+                format!("my.toml:1: retractions.{action} must be {right}, not {given}")
+            );
+        }
+    }
+    for given in ["{}", "{leaves = 1}", "{of = \"like\"}", "{leaves = \"1\", of = \"like\"}", "{leaves = 1, of = 3}"] {
+        let line = mistake(&format!("retractions.unlike = {given}"));
+        assert!(line.ends_with(&format!(" from 0 to 14, not {given}")), "{line}");
+    }
+    assert!(set_mistake("retractions.unlike.leaves=0").ends_with(", not {leaves = 0}"), "it is replaced as a whole");
+    assert_eq!(
+        mistake("[retractions]\nunlike = {of = \"like\", leaves = 1, leavs = 2}\n"),
+        "my.toml:2: unknown key retractions.unlike.leavs (did you mean retractions.unlike.leaves?); [retractions.unlike] has the \
+         keys leaves, of"
+    );
+    let lines =
+        mistakes("[retractions]\n\"un.like\" = {of = \"like\", level = 1}\n", &["retractions.x=1", "graph.k=0"]);
+    assert_eq!(lines.len(), 4, "the unknown key and the missing one, and those of later layers: {lines:?}");
+    assert_eq!(
+        mistake("retractions = 3"),
+        "my.toml:1: retractions must be a section, [retractions] or retractions.KEY = VALUE, not 3"
+    );
+}
+
+#[test]
+fn rejects_a_retraction_that_does_not_fit_the_levels() {
+    for (given, right) in [
+        (
+            "x = {of = \"lik\", leaves = 1}",
+            "x: `lik` has no level; `of` is an action with a level under [levels], or \"*\" for all of them",
+        ),
+        (
+            "x = {of = \"unlike\", leaves = 0}",
+            "x: `unlike` has no level; `of` is an action with a level under [levels], or \"*\" for all of them",
+        ),
+        ("x = {of = \"buy\", leaves = 1}", "x: `buy` is another spelling of `purchase`; write of = \"purchase\""),
+        (
+            "pv = {of = \"like\", leaves = 1}",
+            "pv: `pv` is another spelling of `view`; give the retraction another name",
+        ),
+        (
+            "view = {of = \"like\", leaves = 1}",
+            "view: `view` has a level: remove levels.view, or give the retraction another name",
+        ),
+        (
+            "x = {of = \"like\", leaves = 3}",
+            "x: `leaves` is an integer from 0 to 2, below the level of `like`, and not 3",
+        ),
+        (
+            "x = {of = \"view\", leaves = -1}",
+            "x: `leaves` is an integer from 0 to 0, below the level of `view`, and not -1",
+        ),
+        ("x = {of = \"*\", leaves = 15}", "x: `leaves` is an integer from 0 to 14, below the level of `*`, and not 15"),
+        (
+            "unlike = {of = \"watch\", leaves = 3}",
+            "unlike: `leaves` is an integer from 0 to 2, below the level of `watch`, and not 3",
+        ),
+    ] {
+        assert_eq!(mistake(&format!("[retractions]\n{given}\n")), format!("my.toml:2: retractions.{right}"));
+    }
+    let both = "my.toml:2: retractions.return: `return` has a level: remove levels.return, or give the retraction another name";
+    let text = "[retractions]\nreturn = {of = \"purchase\", leaves = 1}\n";
+    assert_eq!(mistakes(text, &["levels.return=3"]), [both]);
+    let without = "[levels]\nwatch = []\n[retractions]\nx = {of = \"watch\", leaves = 0}\n";
+    assert!(mistake(without).starts_with("my.toml:4: retractions.x: `watch` has no level; "));
+    // Which levels are meant is not known.
+    assert_eq!(mistakes("[retractions]\nx = {of = \"bid\", leaves = 5}\n", &["levels.bid=x"]).len(), 1);
+    assert_eq!(mistakes("[retractions]\nx = {of = \"bid\", leaves = 5}\n", &["levels.bid 6"]).len(), 1);
+}
+
+#[test]
+fn rejects_a_time_of_skips_beyond_the_retention() {
+    assert_eq!(
+        mistake("[graph]\nretention = \"2h\"\nskipped = \"3h\"\n").split(" (").next(),
+        Some("my.toml:3: graph.skipped must be at most the retention, \"2h\"")
+    );
+    let [only] = &mistakes("graph.skipped = \"3h\"", &["graph.retention=2h"])[..] else { panic!("one mistake") };
+    assert!(
+        only.starts_with("--set graph.retention=2h: graph.retention must be at least graph.skipped, \"3h\" ("),
+        "{only}"
+    );
+    assert!(mistake("graph.skipped = \"0ms\"").contains("a duration from \"1ms\""));
+}
+
+#[test]
 fn rejects_an_audience_beyond_the_retention() {
     let default = |name: &str| DEFAULTS.lines().position(|line| line.starts_with(name)).unwrap() + 1;
     let (retention, audience) = (default("retention ="), default("audience ="));
@@ -304,12 +394,17 @@ fn large_configurations_are_read_in_linear_time_and_named_in_short_messages() {
     load(&table(9_900), &[]).unwrap();
     let line = mistake(&table(200_000));
     assert!(line.contains("one of at most 10000 actions, and not of 2000"), "{line}");
+    let line = mistake(&table(20_000).replace("levels", "retractions").replace("= 3", "= {of = \"like\", leaves = 0}"));
+    assert!(line.contains("one of at most 10000 actions, and not of 20006"), "{line}");
 
     let long = "x".repeat(300_000);
     for line in [
         mistake(&format!("[graph]\n{long} = 3")),
         mistake(&format!("[levels]\n{long} = 300")),
         mistake(&format!("[levels]\n\"a\\nb{long}\" = 300")),
+        mistake(&format!("[retractions]\n{long} = 300")),
+        mistake(&format!("[retractions]\n{long} = {{of = \"{long}\", leaves = 0}}")),
+        mistake(&format!("[retractions]\nx = {{of = \"like\", leaves = 1, {long} = 1}}")),
         mistake(&format!("graph.k = \"{long}\"")),
         mistake(&format!("graph.k = \"{}\"", "x ".repeat(200_000))),
         set_mistake(&format!("graph.{long}=3")),

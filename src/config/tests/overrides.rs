@@ -8,11 +8,12 @@ use super::*;
 type Change = fn(&mut Config);
 
 /// A key, a value other than its default, and the change of the configuration.
-const CHANGES: [(&str, &str, Change); 55] = [
+const CHANGES: [(&str, &str, Change); 57] = [
     ("graph.history", "1000", |c| c.graph.history = 1_000),
     ("graph.neighbours", "1", |c| c.graph.neighbours = 1),
     ("graph.k", "1000", |c| c.graph.k = 1_000),
     ("graph.retention", "\"3650d\"", |c| c.graph.retention = 315_360_000_000),
+    ("graph.skipped", "\"30d\"", |c| c.graph.skipped = 2_592_000_000),
     ("graph.audience", "\"30d\"", |c| c.graph.audience = Audience::Within(2_592_000_000)),
     ("graph.refresh", "\"0ms\"", |c| c.graph.refresh = 0),
     ("graph.emit", "\"membership\"", |c| c.graph.emit = Emit::Membership),
@@ -36,6 +37,7 @@ const CHANGES: [(&str, &str, Change); 55] = [
     ("input.batch", "1", |c| c.input.batch = 1),
     ("input.max_skew", "\"0s\"", |c| c.input.max_skew = 0),
     ("input.max_record", "\"64KiB\"", |c| c.input.max_record = 65_536),
+    ("input.skip", "\"0s\"", |c| c.levels.skip = 0),
     ("kafka.delivery", "\"idempotent\"", |c| c.kafka.delivery = Delivery::Idempotent),
     ("kafka.group", "\"shop\"", |c| c.kafka.group = "shop".into()),
     ("kafka.create", "false", |c| c.kafka.create = false),
@@ -105,7 +107,7 @@ fn every_key_can_be_set_and_changes_its_own_field() {
 }
 
 /// Values of every type. Each key takes one of them that differs from its default.
-const VALUES: [&str; 16] = [
+const VALUES: [&str; 17] = [
     "1",
     "[\"a\"]",
     "2",
@@ -117,6 +119,7 @@ const VALUES: [&str; 16] = [
     "\"2MiB\"",
     "[1]",
     "[[\"0s\", 15]]",
+    "{of = \"*\", leaves = 3}",
     "\"x\"",
     "\"env:X\"",
     "\"ssl\"",
@@ -156,12 +159,71 @@ fn every_level_can_be_set() {
     }
 }
 
+/// The keys of `[retractions]`.
+const RETRACTIONS: [&str; 6] = [
+    "retractions.unlike",
+    "retractions.unfollow",
+    "retractions.remove_from_cart",
+    "retractions.return",
+    "retractions.cancel",
+    "retractions.dislike",
+];
+
+#[test]
+fn every_retraction_can_be_replaced() {
+    for key in RETRACTIONS {
+        let action = key.strip_prefix("retractions.").unwrap();
+        let (file, set) = (format!("{key} = {{of = \"*\", leaves = 14}}"), format!("{key}={{leaves=14,of=\"*\"}}"));
+        let table = format!("[{key}]\nof = \"*\"\nleaves = 14\n");
+        for config in [load(&file, &[]), load(&table, &[]), load("", &[&set])] {
+            let retracts = Ok(schema::Effect::Retracts { of: 15, leaves: 14 });
+            assert_eq!(config.unwrap().levels.effect(action, None), retracts, "{key}");
+        }
+    }
+}
+
+#[test]
+fn adds_a_retraction_and_keeps_the_others() {
+    let text =
+        "[retractions]\nuncollect = {of = \"favourite\", leaves = 0}\n\"hide.it\" = {of = \"bid\", leaves = 8}\n";
+    let config = load(text, &["retractions.stop={of=\"watch\",leaves=2}", "levels.bid=9"]).unwrap();
+    let retracts = |action, of, leaves| {
+        assert_eq!(config.levels.effect(action, None), Ok(schema::Effect::Retracts { of, leaves }), "{action}");
+    };
+    retracts("uncollect", 4, 0);
+    retracts("hide.it", 9, 8);
+    retracts("stop", 3, 2);
+    retracts("unlike", 3, 1);
+    let later = load(text, &["retractions.uncollect={of=\"cart\",leaves=1}", "levels.bid=9"]).unwrap();
+    assert_eq!(later.levels.effect("uncollect", None), Ok(schema::Effect::Retracts { of: 5, leaves: 1 }));
+}
+
+#[test]
+fn the_defaults_of_retractions_follow_the_levels_of_the_user() {
+    let config = load("[levels]\nlike = 1\ncart = 2\npurchase = 15\nreturn = 7\n", &[]).unwrap();
+    let effect = |action| config.levels.effect(action, None).unwrap();
+    assert_eq!(effect("unlike"), schema::Effect::Retracts { of: 1, leaves: 0 }, "what is left is below the level");
+    assert_eq!(effect("remove_from_cart"), schema::Effect::Retracts { of: 2, leaves: 1 });
+    assert_eq!(effect("cancel"), schema::Effect::Retracts { of: 15, leaves: 1 });
+    assert_eq!(effect("return"), schema::Effect::Counts(7), "a level of the user goes before a default");
+    assert_eq!(load("", &["levels.unlike=1"]).unwrap().levels.effect("unlike", None), Ok(schema::Effect::Counts(1)));
+}
+
+#[test]
+fn skips_end_with_the_retention_unless_their_time_is_set() {
+    let skipped = |sets: &[&str]| load("graph.audience = \"1m\"", sets).unwrap().graph.skipped;
+    assert_eq!(skipped(&[]), 3_600_000);
+    assert_eq!(skipped(&["graph.retention=59m"]), 59 * 60_000);
+    assert_eq!(skipped(&["graph.retention=59m", "graph.skipped=59m"]), 59 * 60_000);
+}
+
 #[test]
 fn every_trial_is_of_a_key() {
-    let mut tried: Vec<&str> = CHANGES.iter().map(|trial| trial.0).chain(LEVELS.iter().map(|trial| trial.0)).collect();
+    let tried = CHANGES.iter().map(|trial| trial.0).chain(LEVELS.iter().map(|trial| trial.0)).chain(RETRACTIONS);
+    let mut tried: Vec<&str> = tried.collect();
     tried.sort_unstable();
     tried.dedup();
-    assert_eq!(tried.len(), CHANGES.len() + LEVELS.len());
+    assert_eq!(tried.len(), CHANGES.len() + LEVELS.len() + RETRACTIONS.len());
     for key in tried {
         assert!(keys::all(&SECTIONS).any(|(known, _)| known == key), "{key}");
     }
@@ -243,7 +305,7 @@ fn adds_an_action_and_keeps_the_others() {
 #[test]
 fn watch_can_be_replaced_and_switched_off() {
     let config = load("levels.watch = [[\"1s\", 9]]", &[]).unwrap();
-    assert_eq!(config.levels.effect("watch", Some(999)), Ok(schema::Effect::Attends));
+    assert_eq!(config.levels.effect("watch", Some(999)), Ok(schema::Effect::Skips));
     assert_eq!(config.levels.effect("watch", Some(1_000)), Ok(schema::Effect::Counts(9)));
     let config = load("", &["levels.watch=[]"]).unwrap();
     assert!(config.levels.effect("watch", Some(1_000)).is_err());

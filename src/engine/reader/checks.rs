@@ -134,7 +134,8 @@ impl InputChecks {
                 more => format!(", and {more} records with others"),
             };
             tracing::warn!(
-                "unknown actions: {}{more}; add a level under [levels] for those that count",
+                "unknown actions: {}{more}; add a level under [levels] for those that count, and an entry under [retractions] for \
+                 those that take back another",
                 names.join(", ")
             );
         }

@@ -112,6 +112,7 @@ mod tests {
             "graph.history=49",
             "graph.retention=29d",
             "graph.audience=all",
+            "graph.skipped=59m",
             "graph.near=0ms",
             "graph.basket=0ms",
             "graph.stairs=[1]",
@@ -120,10 +121,26 @@ mod tests {
         ] {
             check(&then, &with(&[fine])).unwrap();
         }
-        for wrong in ["graph.history=101", "graph.retention=31d", "levels.view=2", "levels.bid=5", "levels.watch=[]"] {
+        for wrong in [
+            "graph.history=101",
+            "graph.retention=31d",
+            "graph.skipped=61m",
+            "levels.view=2",
+            "levels.bid=5",
+            "levels.watch=[]",
+            "retractions.unlike={of=\"like\",leaves=0}",
+            "retractions.hide={of=\"*\",leaves=0}",
+            "input.skip=0s",
+        ] {
             let error = check(&then, &with(&[wrong])).unwrap_err().to_string();
             assert!(error.contains("--rebuild"), "{wrong}: {error}");
         }
+        // Snapshots from before there were retractions and skips have none of them.
+        let mut older = then.clone();
+        for newer in ["skipped", "retractions", "input"] {
+            assert!(older.remove(newer).is_some(), "{newer}");
+        }
+        check(&older, &with(&["retractions.hide={of=\"*\",leaves=0}", "input.skip=1s", "graph.skipped=1d"])).unwrap();
         let other = settings(&Config::load(None, &[]).unwrap(), &json!({ "columns": "user=v" }), IdKey::default());
         assert!(check(&then, &other).unwrap_err().to_string().contains("--columns"));
         // A snapshot from before there was such a key.

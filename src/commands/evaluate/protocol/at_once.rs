@@ -13,16 +13,18 @@ pub(super) fn last(log: &Log, last: usize) -> Plan {
     let has_cases: Vec<bool> = left.iter().map(|events| *events > last).collect();
     let mut cases = Cases::new(log);
     let mut train = Vec::new();
+    let mut others_end = vec![u64::MAX; log.users.len()];
     for (index, event) in log.events.iter().enumerate() {
         let user = event.user as usize;
         if has_cases[user] && left[user] <= last {
             cases.add(event.user, event.item);
+            others_end[user] = others_end[user].min(event.ts);
         } else {
             train.push(position(index));
         }
         left[user] -= 1;
     }
-    Plan { train, steps: Steps::AtOnce { cases: cases.finish(), at: None } }
+    Plan { train, steps: Steps::AtOnce { cases: cases.finish(), at: None }, others_end }
 }
 
 /// Holds out all events after the cut.
@@ -32,7 +34,8 @@ pub(super) fn time(log: &Log, from: Cut) -> Plan {
     for event in &log.events[from..] {
         cases.add(event.user, event.item);
     }
-    Plan { train: before(0..from), steps: Steps::AtOnce { cases: cases.finish(), at } }
+    let others_end = vec![at.unwrap_or(u64::MAX); log.users.len()];
+    Plan { train: before(0..from), steps: Steps::AtOnce { cases: cases.finish(), at }, others_end }
 }
 
 /// Cases by user, ordered by their first held-out event.

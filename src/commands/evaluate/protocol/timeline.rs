@@ -36,8 +36,14 @@ pub(in super::super) struct Step<'l> {
 
 impl Timeline {
     /// The plan that trains with all events before the timeline.
-    fn plan(self) -> Plan {
-        Plan { train: before(0..self.from), steps: Steps::InTime(self) }
+    fn plan(self, log: &Log) -> Plan {
+        let others_end = vec![u64::MAX; log.users.len()];
+        Plan { train: before(0..self.from), steps: Steps::InTime(self), others_end }
+    }
+
+    /// The time of the first event.
+    pub(super) fn start(&self, log: &Log) -> u64 {
+        log.events.get(self.from).map_or(u64::MAX, |event| event.ts)
     }
 
     /// All events but those that are left out.
@@ -70,7 +76,7 @@ impl Timeline {
 pub(super) fn prequential(log: &Log, from: Cut, tick: usize) -> Plan {
     let (from, _) = from.apply(log);
     let roles = vec![Role::Predicted; log.events.len() - from];
-    Timeline { from, roles, visits: HashMap::new(), tick }.plan()
+    Timeline { from, roles, visits: HashMap::new(), tick }.plan(log)
 }
 
 /// Predicts all events but the first of the users whose first event is after the cut, and leaves the other users' events
@@ -88,7 +94,10 @@ pub(super) fn sessions(log: &Log, from: Cut, tick: usize) -> Plan {
         _ => Role::Learnt,
     };
     let roles = log.events[from..].iter().map(role).collect();
-    Timeline { from, roles, visits: HashMap::new(), tick }.plan()
+    let timeline = Timeline { from, roles, visits: HashMap::new(), tick };
+    let start = timeline.start(log);
+    let others_end = is_old.iter().map(|is_old| if *is_old { start } else { u64::MAX }).collect();
+    Plan { others_end, ..timeline.plan(log) }
 }
 
 /// Predicts the last visit of each user with two visits or more, at its first event. A pause of `gap_ms` or more separates
@@ -117,7 +126,7 @@ pub(super) fn next_visit(log: &Log, gap_ms: u64) -> Plan {
     }
     let role = |index| if visits.contains_key(&index) { Role::Predicted } else { Role::Learnt };
     let roles = (from..log.events.len()).map(role).collect();
-    Timeline { from, roles, visits, tick: 1 }.plan()
+    Timeline { from, roles, visits, tick: 1 }.plan(log)
 }
 
 #[cfg(test)]

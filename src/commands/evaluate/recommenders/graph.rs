@@ -9,7 +9,7 @@ use dataflows::types::ItemId;
 use dataflows::{Driver, ItemRecord, ListChange, ListKey};
 use schema::{IdMap, Levels};
 
-use super::super::log::{Log, LogEvent};
+use super::super::log::{Log, LogEvent, OtherEvent};
 use super::super::training_stats::TrainingStats;
 use super::{Recommender, TrainingEvent};
 
@@ -39,6 +39,8 @@ pub(in super::super) struct Graph<'a, 'd, 'w> {
     driver: &'d mut Driver<'w>,
     setup: GraphSetup<'a>,
     users: IdMap<u32>,
+    /// Events without a level that are to be fed.
+    others: Vec<dataflows::Event>,
     lists: Rc<RefCell<Lists>>,
     /// Whether all lists are of now.
     is_evaluated: bool,
@@ -69,7 +71,8 @@ impl<'a, 'd, 'w> Graph<'a, 'd, 'w> {
         let numbers = |ids: &[u64]| ids.iter().copied().zip(0..).collect();
         let Log { users, items, .. } = setup.log;
         let lists = Lists { by_user: vec![Vec::new(); users.len()], trending: Vec::new(), numbers: numbers(items) };
-        Graph { driver, setup, users: numbers(users), lists: Rc::new(RefCell::new(lists)), is_evaluated: false }
+        let (users, lists) = (numbers(users), Rc::new(RefCell::new(lists)));
+        Graph { driver, setup, users, others: Vec::new(), lists, is_evaluated: false }
     }
 
     /// The current lists of this graph, blended to `length` items, of which the last `explore` are new.
@@ -106,14 +109,23 @@ impl Recommender for Graph<'_, '_, '_> {
         let (log, levels) = (self.setup.log, self.setup.levels);
         let batches = by_user.chunks(LOAD_BATCH);
         let batches = batches.map(|events| events.iter().filter_map(|event| log.event(event, levels)).collect());
-        self.driver.load(last.event.ts, batches);
+        let mut others = std::mem::take(&mut self.others);
+        let at = others.last().map_or(0, |event| event.ts).max(last.event.ts);
+        others.sort_by_key(|event| event.user);
+        self.driver.load(at, batches.chain(others.chunks(LOAD_BATCH).map(<[_]>::to_vec)));
         // Far cheaper than a tick for each prediction, if nothing is learned between them.
         self.driver.evaluate_all();
         self.is_evaluated = true;
         self.apply_changes();
     }
 
+    fn take_others(&mut self, events: &[OtherEvent]) {
+        let GraphSetup { log, levels, .. } = self.setup;
+        self.others.extend(events.iter().filter_map(|event| log.other_event(event, levels)));
+    }
+
     fn advance(&mut self, ms: u64) {
+        self.driver.tick(&std::mem::take(&mut self.others));
         self.driver.advance(ms);
         self.is_evaluated = false;
         self.apply_changes();
@@ -130,8 +142,9 @@ impl Recommender for Graph<'_, '_, '_> {
     }
 
     fn update(&mut self, events: &[TrainingEvent]) {
-        let events: Vec<_> = events.iter().filter_map(|training| self.event(&training.event)).collect();
-        self.driver.tick(&events);
+        let mut all = std::mem::take(&mut self.others);
+        all.extend(events.iter().filter_map(|training| self.event(&training.event)));
+        self.driver.tick(&all);
         self.is_evaluated = false;
         self.apply_changes();
     }

@@ -13,12 +13,14 @@ pub(super) fn heading(args: &EvaluateArgs, protocol: Protocol, trial: &Trial, se
     let at = |event: Option<&LogEvent>| event.and_then(|event| timestamp(event.ts)).unwrap_or_else(|| "?".into());
     let mut lines = vec![
         format!(
-            "{} events of {} users and {} items, {} to {} ({} ignored, {} rejected)",
+            "{} events of {} users and {} items, {} to {} ({} retractions, {} skips, {} ignored, {} rejected)",
             grouped(log.events.len() as u64),
             grouped(log.users.len() as u64),
             grouped(log.items.len() as u64),
             at(log.events.first()),
             at(log.events.last()),
+            grouped(log.retractions),
+            grouped(log.skips),
             grouped(log.ignored),
             grouped(log.rejected),
         ),
