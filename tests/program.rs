@@ -22,6 +22,7 @@ mod outputs;
 mod pipes;
 mod real_logs;
 mod records;
+mod retractions;
 mod secrets;
 mod signals;
 mod snapshot;

@@ -119,8 +119,8 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// Builds a table from pairs `(action, level)` and the steps of `watch` as `(from dwell_ms, level)`, without retractions
-    /// and with the default for skips. Returns all errors.
+    /// Builds a table from pairs `(action, level)` and the steps of `watch` as `(from dwell_ms, level)`. It has no retractions
+    /// and the default for skips. Returns all errors.
     pub fn new(
         actions: impl IntoIterator<Item = (String, i64)>,
         watch: impl IntoIterator<Item = (i64, i64)>,
@@ -233,8 +233,10 @@ impl Levels {
 }
 
 /// The default levels: view 1, click 2, like and comment 3, share, follow and favourite 4, cart 5, purchase 6,
-/// `watch` 1, 2, 3 from 5 s, 30 s, 120 s, and a skip below 3 s. The default retractions: `unlike` leaves 1 of a like,
-/// `remove_from_cart` 2 of a cart, `return` and `cancel` 1 of a purchase, `unfollow` nothing of a follow, `dislike` nothing at all.
+/// `watch` 1, 2, 3 from 5 s, 30 s, 120 s, and a skip below 3 s.
+///
+/// The default retractions: `unlike` leaves 1 of a like, `remove_from_cart` 2 of a cart, `return` and `cancel` 1 of a
+/// purchase, `unfollow` nothing of a follow, `dislike` nothing of anything.
 impl Default for Levels {
     fn default() -> Self {
         let actions = [

@@ -35,8 +35,8 @@ pub enum HandshakeError {
     )]
     ClusterSizeMismatch { processes: u32, workers: u32 },
     #[error(
-        "it has another configuration: [graph], [levels], [retractions], input.skip and whether there is a state must be the same in all \
-         processes"
+        "it has another configuration: [graph], [levels], [retractions], input.skip and whether there is a state must be the \
+         same in all processes"
     )]
     ConfigurationMismatch,
     #[error(

@@ -16,8 +16,8 @@ pub(super) fn section() -> Section {
     Section {
         name: "levels",
         doc: "Level of each action: how strongly it counts as taste. An event with an action that is not listed is \
-              rejected, unless it takes back others; a new name here is a new action. In events, `pv`, `fav` and `buy` are aliases of view, favourite \
-              and purchase.",
+              rejected, unless it takes back others; a new name here is a new action. In events, `pv`, `fav` and `buy` are \
+              aliases of view, favourite and purchase.",
         keys: vec![
             action("view", "1", "The item was shown or its page opened."),
             action("click", "2", "The item was clicked on."),
