@@ -40,7 +40,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flate2::read::MultiGzDecoder;
-use schema::{Change, Effect, Event, Levels};
+use schema::{Change, Event, Levels};
 use tempfile::TempDir;
 
 use super::support::oracle::catalogue::Eligible;
@@ -324,17 +324,14 @@ fn assert_lists_eq(what: &str, found: &Lists, expected: &Lists, minimum: usize) 
     assert!(expected.len() >= minimum, "{what}: only {} lists to compare", expected.len());
 }
 
-/// The oracle's events, by the default levels, with their rooms. Ignored events are left out.
+/// The oracle's events, by the default levels, with their rooms.
 fn oracle_events_with_rooms(events: &[Event]) -> Vec<RoomEvent> {
     let levels = Levels::default();
-    let convert = |event: &Event| match levels.effect(&event.action, event.dwell_ms).unwrap() {
-        Effect::Counts(level) => {
-            let converted = OracleEvent::new(event.user.clone(), event.item.clone(), level, event.ts);
-            Some((converted, event.room.clone()))
-        }
-        Effect::Retracts { .. } | Effect::Skips | Effect::Attends => None,
+    let convert = |event: &Event| {
+        let effect = levels.effect(&event.action, event.dwell_ms).unwrap();
+        (OracleEvent::of(event.user.clone(), event.item.clone(), effect, event.ts), event.room.clone())
     };
-    events.iter().filter_map(convert).collect()
+    events.iter().map(convert).collect()
 }
 
 /// The same without the rooms.

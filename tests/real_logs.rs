@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use connectors::{Batch, InputOptions, Polled, open_source};
-use schema::{Effect, Levels};
+use schema::Levels;
 
 use crate::support::graph::{Pace, Tick, lists_at, run, ticks};
 use crate::support::logs::real_log;
@@ -20,10 +20,8 @@ fn read(file: &Path, options: &InputOptions) -> Vec<OracleEvent> {
     (0..batch.len())
         .filter_map(|index| {
             let event = batch.get(index)?;
-            match levels.effect(event.action, event.dwell_ms).unwrap() {
-                Effect::Counts(level) => Some(OracleEvent::new(event.user, event.item, level, event.ts)),
-                Effect::Retracts { .. } | Effect::Skips | Effect::Attends => None,
-            }
+            let effect = levels.effect(event.action, event.dwell_ms).unwrap();
+            Some(OracleEvent::of(event.user, event.item, effect, event.ts))
         })
         .collect()
 }

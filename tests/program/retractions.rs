@@ -66,7 +66,6 @@ fn retracting_actions_are_known_and_their_user_has_done_nothing_else() {
 }
 
 #[test]
-#[ignore = "the operator follows"]
 fn what_is_left_counts_like_an_event_of_that_level() {
     for (action, retraction, left) in [
         ("like", "unlike", "view"),
@@ -88,7 +87,6 @@ fn what_is_left_counts_like_an_event_of_that_level() {
 }
 
 #[test]
-#[ignore = "the operator follows"]
 fn a_later_event_counts_again() {
     let like = |ts| event("eve", "butter", "like", ts);
     let lines = [like(START + 5), event("eve", "butter", "unlike", START + 9), like(START + 10)];
@@ -98,7 +96,6 @@ fn a_later_event_counts_again() {
 }
 
 #[test]
-#[ignore = "the operator follows"]
 fn an_item_of_which_nothing_is_left_is_as_if_untouched_and_kept_out() {
     assert_eq!(list_of("bob", &shop(), ""), ["butter", "jam"]);
     // It was not touched before: the dislike only keeps it out.
@@ -120,7 +117,6 @@ fn an_item_of_which_nothing_is_left_is_as_if_untouched_and_kept_out() {
 }
 
 #[test]
-#[ignore = "the operator follows"]
 fn a_skipped_item_returns_after_an_hour() {
     let skip = START + 5;
     let after = |ms| with(&shop(), &[watch("bob", "butter", skip, 2_999), event("zoe", "tea", "view", skip + ms)]);
@@ -169,7 +165,6 @@ fn an_evaluation_predicts_only_events_with_a_level() {
 }
 
 #[test]
-#[ignore = "the operator follows"]
 fn an_evaluation_feeds_retractions_and_skips_in_the_order_of_time() {
     let found = |before: &[String], after: &[String], protocol: &str| {
         let report = evaluate(&with_a_target(before, after), &format!("--protocol {protocol}"));

@@ -160,6 +160,17 @@ impl OracleEvent {
         OracleEvent { user: user.into(), item: item.into(), effect: OracleEffect::Counts(level), ts }
     }
 
+    /// An event of which the action has this effect.
+    pub(crate) fn of(user: impl Into<String>, item: impl Into<String>, effect: schema::Effect, ts: u64) -> Self {
+        let effect = match effect {
+            schema::Effect::Counts(level) => OracleEffect::Counts(level),
+            schema::Effect::Retracts { of, leaves } => OracleEffect::Retracts { of, leaves },
+            schema::Effect::Skips => OracleEffect::Skips,
+            schema::Effect::Attends => OracleEffect::Attends,
+        };
+        OracleEvent { user: user.into(), item: item.into(), effect, ts }
+    }
+
     /// The level of its action; `None` if it has none.
     pub(crate) fn level(&self) -> Option<u8> {
         match self.effect {
