@@ -34,8 +34,8 @@ use crate::{Barrier, Catalogue, Config, Forgotten, ItemId, SnapshotSink, Time, W
 pub struct ItemRecord {
     /// The item.
     pub item: ItemId,
-    /// Milliseconds since the Unix epoch, below [`crate::MAX_MS`]. The record acts in its tick, or at its own timestamp if that is
-    /// later.
+    /// Milliseconds since the Unix epoch, below [`crate::MAX_MS`]. The record acts in its tick, or at its own timestamp
+    /// if that is later.
     pub ts: u64,
     /// What is stated.
     pub statement: Statement,

@@ -73,8 +73,8 @@ impl ListChange {
 /// Keeps the lists that were emitted last, and emits one record for each evaluated list that differs from them in the sense of
 /// `emit`. `evaluated` has each key at most once a tick. `trending` has the lists that are evaluated in every tick.
 ///
-/// With `reconcile` nothing is emitted until [`Reconcile::Finish`]. The lists of the output are the standing lists then, and those
-/// evaluated in that millisecond are compared with them.
+/// With `reconcile` nothing is emitted until [`Reconcile::Finish`]. The lists of the output are the standing lists
+/// then, and those evaluated in that millisecond are compared with them.
 ///
 /// Memory: the items of each list.
 pub fn changes<'scope>(

@@ -86,8 +86,8 @@ impl Driver<'_> {
         started.elapsed()
     }
 
-    /// Feeds catalogue records as one tick at millisecond `at` and steps until everything that follows from it is out. Returns how
-    /// long that took. Has no effect without a catalogue.
+    /// Feeds catalogue records as one tick at millisecond `at` and steps until everything that follows from it is out.
+    /// Returns how long that took. Has no effect without a catalogue.
     pub fn tick_items(&mut self, at: u64, mut records: Vec<ItemRecord>) -> Duration {
         let started = Instant::now();
         self.input.tick(at, at).items(&mut records);

@@ -67,8 +67,8 @@ pub enum Barrier {
     End,
     /// The lists of all viewers are evaluated in this tick.
     EvaluateAll,
-    /// The input has ended: the lists of all viewers are evaluated once more, and the catalogue records ahead of the clock act for
-    /// it.
+    /// The input has ended: the lists of all viewers are evaluated once more, and the catalogue records ahead of the
+    /// clock act for it.
     InputEnds,
     /// The list of a user is evaluated in this tick, if the user is in the audience.
     Evaluate {

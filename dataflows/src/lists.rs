@@ -81,8 +81,8 @@ pub struct Evaluation {
     pub why: Vec<Vec<ListReason>>,
     /// Milliseconds since the first change that this evaluation includes and the one before did not, to a sixty-fourth of
     /// [`Config::refresh`] and at most about that. `None` if the list is evaluated at once, because its viewer acted, entered or
-    /// left the audience, or the list lost an item, and for a trending list. For measurements: not part of the defined stream of changes, and different
-    /// after a restart.
+    /// left the audience, or the list lost an item, and for a trending list. For measurements: not part of the defined
+    /// stream of changes, and different after a restart.
     pub waited: Option<u32>,
 }
 

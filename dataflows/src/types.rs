@@ -28,8 +28,8 @@ pub type Level = u8;
 /// Weight of an interaction in its user's profile: level times stair, 0 beyond the profile.
 pub type Weight = u32;
 
-/// An item that is not recommended to a user: one of the history, and what it means in the profile, or one that is kept out. Items
-/// beyond the profile have neither level nor stair.
+/// An item that is not recommended to a user: one of the history, and what it means in the profile, or one that is kept
+/// out. Items beyond the profile have neither level nor stair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProfileItem {
     /// The item.

@@ -44,7 +44,8 @@ pub struct Interactions {
 }
 
 impl Interactions {
-    /// Adds a row to rows that were not read from a file. Each name comes with its id64. Takes constant time, and allocates only for new names.
+    /// Adds a row to rows that were not read from a file. Each name comes with its id64. Takes constant time, and
+    /// allocates only for new names.
     ///
     /// # Panics
     /// If `effect` or `ts` is out of range, which would be stored as another value; or if the rows were read from a file.

@@ -71,7 +71,8 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// let newest = store.newest()?;
 /// assert_eq!(newest.manifest.as_ref(), Some(&manifest));
 /// let read = store.read_group(&manifest.groups[0])?;
-/// assert_eq!(read.iter().map(|row| (row.user, row.item, row.effect)).collect::<Vec<_>>(), [("ann", "bread", Effect::Counts(6))]);
+/// assert_eq!(read.iter().map(|row| (row.user, row.item, row.effect)).collect::<Vec<_>>(), [("ann", "bread",
+/// Effect::Counts(6))]);
 /// # Ok(())
 /// # }
 /// ```

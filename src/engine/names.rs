@@ -1,8 +1,8 @@
 //! The names behind the ids, stored once per process: interned by the reader, looked up by the writers, removed when the
 //! graph has no event of them any more and no list shows them.
 //!
-//! An id belongs to the name that came first, until `graph.refresh` after its last event expires. The reader claims the names of a record before
-//! it takes the record, and rejects it if another name holds one of the ids.
+//! An id belongs to the name that came first, until `graph.refresh` after its last event expires. The reader claims the
+//! names of a record before it takes the record, and rejects it if another name holds one of the ids.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -279,7 +279,8 @@ fn quiet_boundaries_emit_nothing_and_are_skipped() {
             ticks.into_iter().map(|tick| (tick.at, tick.users.into_iter().collect::<Vec<_>>())).collect::<Vec<_>>(),
         )
     };
-    // At 2700, a boundary of his, bob has no interaction yet. cid's boundary at 6900 changes nothing. The boundaries from 12000 on find what those before them found.
+    // At 2700, a boundary of his, bob has no interaction yet. cid's boundary at 6900 changes nothing. The boundaries
+    // from 12000 on find what those before them found.
     let (emitted, ticks) = run(&with(cid_at_4000(), &[zoe(20_000)]), 6_400);
     assert_eq!(emitted.len(), 4);
     let of = |user: &str| vec![user.to_owned()];

@@ -137,8 +137,8 @@ impl Items {
         set(&gauges.catalogue_full, full);
     }
 
-    /// Applies the records of a tick and those ahead of the clock that it reaches, and lets its timers fire. Emits the changes, in
-    /// the order of the items.
+    /// Applies the records of a tick and those ahead of the clock that it reaches, and lets its timers fire. Emits the
+    /// changes, in the order of the items.
     pub(super) fn tick(
         &mut self,
         time: Time,
@@ -243,8 +243,8 @@ impl Items {
         }
     }
 
-    /// At the end of the input: emits the changes that follow from the records ahead of the clock. They stay held, for the snapshot
-    /// of the end.
+    /// At the end of the input: emits the changes that follow from the records ahead of the clock. They stay held, for
+    /// the snapshot of the end.
     pub(super) fn end(&mut self, now: u64, changes: &mut Changes) {
         let mut items: BTreeMap<ItemId, Item> = BTreeMap::new();
         for ItemRecord { item: id, ts, statement } in self.held.values().flatten() {

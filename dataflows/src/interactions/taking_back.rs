@@ -81,8 +81,8 @@ impl TakingBack {
             || unknown_skips.iter().any(|new| self.skips.contains(new))
     }
 
-    /// Takes back what a history of `touches` shows, as of the last [`absorb`](Self::absorb), and adds the items that are kept out
-    /// of the list, and those that are known for nothing else.
+    /// Takes back what a history of `touches` shows, as of the last [`absorb`](Self::absorb), and adds the items that
+    /// are kept out of the list, and those that are known for nothing else.
     pub(super) fn apply(&self, touches: &Touches, config: &Config, history: &mut History) {
         let is_retracted = |item: ItemId| self.retractions.iter().any(|retraction| retraction.item == item);
         if history.iter().any(|(item, _)| is_retracted(*item)) {

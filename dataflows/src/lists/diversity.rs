@@ -44,7 +44,8 @@ impl Picker {
         }
     }
 
-    /// The list of a pool, and its reasons. Cost: with diversity `k` times the size of the pool, in comparisons of two sets of tags.
+    /// The list of a pool, and its reasons. Cost: with diversity `k` times the size of the pool, in comparisons of two
+    /// sets of tags.
     pub(super) fn list(&self, pool: &Pool) -> (List, Vec<Vec<ListReason>>) {
         if self.takes_the_first() {
             let why = pool.why.iter().take(self.k).cloned().collect();

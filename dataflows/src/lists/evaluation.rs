@@ -59,8 +59,8 @@ impl Evaluator {
         }
     }
 
-    /// The best candidates of a viewer: a pool if there is a catalogue, else no more than its list. Its similar users have just been
-    /// found if they are a source.
+    /// The best candidates of a viewer: a pool if there is a catalogue, else no more than its list. Its similar users
+    /// have just been found if they are a source.
     ///
     /// Cost: a pass over the similar items of the profile, and over the histories of the similar users; with reasons, two.
     pub(super) fn pool(&mut self, viewer: &Viewer, rows: &Rows) -> Pool {

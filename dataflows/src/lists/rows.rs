@@ -93,8 +93,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// `refresh`: milliseconds from one boundary of a viewer to the next. `others`: whether items are eligible of which there is no
-    /// change.
+    /// `refresh`: milliseconds from one boundary of a viewer to the next. `others`: whether items are eligible of which
+    /// there is no change.
     pub(super) fn new(refresh: u64, others: bool) -> Self {
         let (ids, rows, eligible, activities, touched, release) = Default::default();
         let (groups_of_items, groups) = Default::default();

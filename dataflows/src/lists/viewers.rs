@@ -75,8 +75,8 @@ impl Viewer {
 
     /// The milliseconds since the first change after the last evaluation. A viewer without one has waited since it entered.
     ///
-    /// An action changes the rows of its own items, so the interval of an evaluation at once has changes that it includes. One at a
-    /// boundary begins an interval.
+    /// An action changes the rows of its own items, so the interval of an evaluation at once has changes that it
+    /// includes. One at a boundary begins an interval.
     fn waited(&self, tick: Time, rows: &Rows) -> u32 {
         let items = rows.concerning(self.profile().map(|entry| entry.item)).filter(|_| self.evaluated > 0);
         let first_after = |item| rows.changes.first_after(item, self.evaluated, self.at_once);

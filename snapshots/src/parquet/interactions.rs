@@ -13,9 +13,10 @@ use crate::names::NameTable;
 use crate::{Codec, CodecError, Interactions};
 
 /// Apache Parquet, the default codec: small, and readable by many tools. Columns are `user`, `item` (UTF-8), `level`
-/// (32-bit integer, the [code](Effect::code) of an event without one), `ts` (timestamp in milliseconds, UTC) and `room` (UTF-8, empty for no room), compressed with
-/// Zstandard. All files have all columns, because most tools refuse a folder of files that differ. Files of earlier
-/// versions without any room lack the last one. Each file has a checksum of its own in its metadata.
+/// (32-bit integer, the [code](Effect::code) of an event without one), `ts` (timestamp in milliseconds, UTC) and `room`
+/// (UTF-8, empty for no room), compressed with Zstandard. All files have all columns, because most tools refuse a
+/// folder of files that differ. Files of earlier versions without any room lack the last one. Each file has a checksum
+/// of its own in its metadata.
 pub struct Parquet;
 
 static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| columns("REQUIRED BINARY room (STRING);"));

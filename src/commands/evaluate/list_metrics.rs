@@ -88,8 +88,8 @@ pub(super) static LIST_METRICS: [ListMetric; 3] = [
     ListMetric { name: TAG_DIVERSITY, value: tag_diversity, is_slow: false },
 ];
 
-/// Intra-list diversity by the catalogue: one minus the mean Jaccard similarity of the tags of two items of the list, derived tags
-/// included. 0: all items have the same tags; 1: no two items share a tag.
+/// Intra-list diversity by the catalogue: one minus the mean Jaccard similarity of the tags of two items of the list,
+/// derived tags included. 0: all items have the same tags; 1: no two items share a tag.
 #[allow(clippy::cast_precision_loss)]
 fn tag_diversity(list: &[u32], catalogue: &Catalogue) -> Option<f64> {
     let pairs = list.iter().enumerate().flat_map(|(at, a)| list[at + 1..].iter().map(move |b| (*a, *b)));

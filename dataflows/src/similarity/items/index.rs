@@ -231,8 +231,9 @@ impl<F: Formula> Index<F> {
         touched
     }
 
-    /// Also step 2, before the popularities: an owned item has become eligible, or is not any more. In the rows of its partners that is what a crossing of
-    /// its popularity is, of all its pairs at once. Returns the number of touched pairs.
+    /// Also step 2, before the popularities: an owned item has become eligible, or is not any more. In the rows of its
+    /// partners that is what a crossing of its popularity is, of all its pairs at once. Returns the number of touched
+    /// pairs.
     pub(super) fn update_eligibility(&mut self, item: ItemId, emit: &mut impl FnMut(Crossing)) -> usize {
         let Some(id) = self.ids.get(item) else { return 0 };
         let eligible = self.eligible_items.contains(item);
@@ -245,8 +246,9 @@ impl<F: Formula> Index<F> {
         self.cross_in_other_rows(id, [0..PHASES, 0..0], (fine, fine), &mut Vec::new(), emit)
     }
 
-    /// Emits the crossings of the pairs of an owned item in these phases, in the rows of its partners. `fines`: its fine logarithm
-    /// before and after. Adds the pairs to `own` if they cross in the row of the item too. Returns their number.
+    /// Emits the crossings of the pairs of an owned item in these phases, in the rows of its partners. `fines`: its
+    /// fine logarithm before and after. Adds the pairs to `own` if they cross in the row of the item too. Returns their
+    /// number.
     fn cross_in_other_rows(
         &mut self,
         id: Dense,
