@@ -371,7 +371,7 @@ fn every_event_keeps_its_user_in_the_audience() {
         ev("u", "p2", 1, 45),
     ];
     for later in later {
-        let events = [first.clone(), later.clone()];
+        let events = [first.clone(), ev("u", "p3", 1, 10), later.clone()];
         assert_eq!([44, 84, 85].map(|t| is_in(&events, &params, t)), [true, true, false], "{later:?}");
         // Alone it does if it makes an interaction.
         let counts = later.level().is_some();

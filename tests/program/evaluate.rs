@@ -10,7 +10,7 @@ use std::fs;
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use schema::{Event, TRENDING, id64};
+use schema::{Event, Levels, TRENDING, id64};
 use serde_json::Value;
 
 use super::{TestDir, event, oracle_events, without_scores};
@@ -54,12 +54,13 @@ fn evaluate(dir: &TestDir, args: &str) -> Value {
     serde_json::from_str(&dir.read("out.json")).unwrap()
 }
 
-/// Writes simulated events to `x.jsonl` and returns those with an effect, ordered by time. No two have the same time, so
+/// Writes simulated events with a level to `x.jsonl` and returns them, ordered by time. No two have the same time, so
 /// nothing is drawn by the seed.
 fn simulated(dir: &TestDir, simulation: &str) -> Vec<OracleEvent> {
     dir.deltarec(&["generate", simulation, "--output", "x.jsonl"]).assert_success();
     let text = dir.read("x.jsonl");
     let mut events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    events.retain(|event| Levels::default().effect(&event.action, event.dwell_ms).unwrap().level().is_some());
     let mut last = 0;
     for event in &mut events {
         event.ts = event.ts.max(last + 1);

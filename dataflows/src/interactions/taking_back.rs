@@ -142,12 +142,16 @@ impl TakingBack {
         [retraction, skip, self.exit(config)].into_iter().flatten().min()
     }
 
-    /// Events that make the same state.
+    /// Events that make the same state, each once: a retraction or a skip is presence too.
     pub(super) fn events(&self) -> impl Iterator<Item = (ItemId, u64, Effect)> {
         let retraction =
             |&Retraction { ts, item, of, leaves }: &Retraction| (item, ts, Effect::Retracts { of, leaves });
         let skips = self.skips.iter().map(|(ts, item)| (*item, *ts, Effect::Skips));
-        let presence = self.presence.iter().map(|(ts, item)| (*item, *ts, Effect::Attends));
+        let is_another = |at: &&(u64, ItemId)| {
+            self.skips.contains(at) || self.retractions.iter().any(|known| (known.ts, known.item) == **at)
+        };
+        let presence =
+            self.presence.iter().filter(move |at| !is_another(at)).map(|(ts, item)| (*item, *ts, Effect::Attends));
         self.retractions.iter().map(retraction).chain(skips).chain(presence)
     }
 }

@@ -1,4 +1,4 @@
-//! Simulated events of a benchmark: those with an effect, with the changes of the audience that they cause.
+//! Simulated events of a benchmark: those with a level, with the changes of the audience that they cause, or all.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ pub(super) const ENDLESS: u64 = 3_000_000_000;
 /// Batch size of a preload.
 const PRELOAD_BATCH: usize = 10_000;
 
-/// An event with an effect. Names are numbers, so it takes 48 bytes and all events of a step fit into memory.
+/// A valid event. Names are numbers, so it takes 48 bytes and all events of a step fit into memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SimulatedEvent {
     pub(super) ts: u64,
@@ -26,7 +26,7 @@ pub(super) struct SimulatedEvent {
     pub(super) room: u32,
     /// Watch time, for `watch`.
     pub(super) dwell_ms: Option<u32>,
-    pub(super) level: u8,
+    pub(super) effect: Effect,
     /// Whether the event brings its user into the audience.
     pub(super) joins: bool,
 }
@@ -35,20 +35,16 @@ impl SimulatedEvent {
     /// The event as an input of the graph.
     pub(super) fn event(&self) -> Event {
         let name = |prefix, number| id64(&format!("{prefix}{number}"));
-        Event {
-            user: name('u', self.user),
-            item: name('p', self.item),
-            ts: self.ts,
-            effect: Effect::Counts(self.level),
-            scope: None,
-        }
+        Event { user: name('u', self.user), item: name('p', self.item), ts: self.ts, effect: self.effect, scope: None }
     }
 }
 
-/// Generates events and tracks the audience. Events that the levels ignore are skipped.
+/// Generates events and tracks the audience.
 pub(super) struct EventStream {
     generator: Generator,
     levels: Levels,
+    /// Whether events without a level are left out.
+    only_counting: bool,
     /// Time in ms that a user stays in the audience after an event; unlimited if `None`.
     audience: Option<u64>,
     /// Timestamp of the last event by user; 0 outside the audience.
@@ -58,17 +54,26 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
+    /// The events that have a level.
     pub(super) fn new(options: Options, levels: Levels, audience: Option<u64>) -> Result<Self, Failure> {
         let newest = vec![0; options.users as usize];
         let generator = generator(options).map_err(Failure::Usage)?;
-        Ok(EventStream { generator, levels, audience, newest, stays: VecDeque::new() })
+        Ok(EventStream { generator, levels, only_counting: true, audience, newest, stays: VecDeque::new() })
+    }
+
+    /// All events, as a run reads them.
+    pub(super) fn all(options: Options, levels: Levels) -> Result<Self, Failure> {
+        Ok(EventStream { only_counting: false, ..EventStream::new(options, levels, None)? })
     }
 
     /// The next event. Appends to `left` the users who leave the audience before it.
     pub(super) fn next_event(&mut self, left: &mut Vec<u32>) -> Option<SimulatedEvent> {
         let mut next = loop {
             let event = self.generator.next_event()?;
-            let Ok(Effect::Counts(level)) = self.levels.effect(event.action, event.dwell_ms) else { continue };
+            let Ok(effect) = self.levels.effect(event.action, event.dwell_ms) else { continue };
+            if self.only_counting && effect.level().is_none() {
+                continue;
+            }
             let number = |name: &str, prefix: &str| {
                 let number = name.strip_prefix(prefix).and_then(|digits| digits.parse::<u32>().ok());
                 number.expect("simulated names are numbered")
@@ -76,7 +81,7 @@ impl EventStream {
             let (user, item, room) = (number(event.user, "u"), number(event.item, "p"), number(event.room, "room"));
             let dwell_ms = event.dwell_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX));
             let (ts, action) = (event.ts, event.action);
-            break SimulatedEvent { ts, action, user, item, room, dwell_ms, level, joins: false };
+            break SimulatedEvent { ts, action, user, item, room, dwell_ms, effect, joins: false };
         };
         if let Some(span) = self.audience {
             while let Some((ts, user)) = self.stays.front().copied().filter(|(ts, _)| ts + span <= next.ts) {

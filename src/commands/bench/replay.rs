@@ -140,7 +140,7 @@ impl ChildTask for GraphTask {
         let mut config = self.common.with_audience(self.span)?;
         config.graph.history = self.history.unwrap_or(config.graph.history);
         let options = self.common.simulation.options(self.events.as_deref()).map_err(Failure::Usage)?;
-        let mut stream = EventStream::new(options, config.levels.clone(), None)?;
+        let mut stream = EventStream::all(options, config.levels.clone())?;
         let (batch, stopped) = (self.batch as usize, stop.clone());
         let result = Driver::run(&config.graph, usize::from(self.workers), move |driver| {
             let mut before = None;

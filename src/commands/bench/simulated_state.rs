@@ -37,7 +37,8 @@ impl SimulatedState {
         state
     }
 
-    fn apply(&mut self, SimulatedEvent { ts, user, item, level, .. }: SimulatedEvent) {
+    fn apply(&mut self, SimulatedEvent { ts, user, item, effect, .. }: SimulatedEvent) {
+        let Some(level) = effect.level() else { return };
         self.latest = self.latest.max(ts);
         let history = slot_mut(&mut self.users, user);
         let previous = history.iter().position(|(other, ..)| *other == item).map(|at| history.remove(at));

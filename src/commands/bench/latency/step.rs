@@ -183,11 +183,21 @@ impl LoadStep {
 
 #[cfg(test)]
 mod tests {
+    use schema::Effect;
+
     use super::*;
 
     fn step(count: usize, leaves: Vec<(usize, u32)>) -> LoadStep {
-        let one =
-            SimulatedEvent { ts: 1, action: "view", user: 1, item: 1, room: 1, dwell_ms: None, level: 1, joins: false };
+        let one = SimulatedEvent {
+            ts: 1,
+            action: "view",
+            user: 1,
+            item: 1,
+            room: 1,
+            dwell_ms: None,
+            effect: Effect::Counts(1),
+            joins: false,
+        };
         let event =
             |event: usize| SimulatedEvent { joins: event.is_multiple_of(2), user: 1 + (event % 3) as u32, ..one };
         let events = (0..count).map(event).collect();
