@@ -36,7 +36,7 @@ proptest! {
 fn numbered_rows_match_named_rows() {
     let interactions = rows(&few());
     let (users, items): (Vec<&str>, Vec<&str>) = (interactions.users().collect(), interactions.items().collect());
-    assert_eq!((users.len(), items.len(), interactions.len()), (3, 3, 4));
+    assert_eq!((users.len(), items.len(), interactions.len()), (3, 3, 7));
     let numbered = interactions.numbered().map(|(user, item, ts, effect)| (users[user], items[item], ts, effect));
     assert!(numbered.eq(interactions.iter().map(|row| (row.user, row.item, row.ts, row.effect))));
 }
