@@ -1,4 +1,4 @@
-//! The vocabulary on the wire: [`Event`] and catalogue records ([`Statement`]) in; [`Change`] and [`Similar`] out;
+//! The vocabulary on the wire: [`Event`], catalogue records ([`Statement`]) and [`Control`]s in; [`Change`] and [`Similar`] out;
 //! [`Rejected`] for records that are not accepted; and the rules that every part of the system shares: valid names, the
 //! 64-bit id of a name ([`IdKey`]), its key group, the key of a list ([`ListKey`]), the level of an action ([`Levels`]), and
 //! what messages show of the text of users ([`shown`], [`redact_uris`]).
@@ -8,6 +8,7 @@
 mod catalogue;
 mod catalogue_line;
 mod change;
+mod control;
 mod effect;
 mod event;
 mod id;
@@ -30,6 +31,7 @@ pub use catalogue::{
 };
 pub use catalogue_line::CatalogueLine;
 pub use change::{Change, Recommended};
+pub use control::{Control, ControlScope, Switch, Wish};
 pub use effect::Effect;
 pub use event::{Event, MAX_TS, check_ts, looks_like_seconds};
 pub use id::{
