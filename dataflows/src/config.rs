@@ -172,6 +172,8 @@ pub struct Config {
     pub trending: Option<Trending>,
     /// The catalogue. Without one every item is eligible.
     pub catalogue: Option<Catalogue>,
+    /// Whether the graph takes controls of users.
+    pub controls: bool,
     /// Optional outputs beside the lists.
     pub outputs: Outputs,
     /// Work that an operator does before it yields to others, at least 1, in recomputed totals of about 0.2 us each.
@@ -206,6 +208,7 @@ impl Default for Config {
             why: 0,
             trending: None,
             catalogue: None,
+            controls: false,
             outputs: Outputs::default(),
             slice: 10_000,
         }

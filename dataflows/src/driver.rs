@@ -6,7 +6,7 @@ use timely::dataflow::operators::{Inspect, Probe};
 use timely::worker::Worker;
 
 use crate::gauges::{Gauges, STAGES, StateSize, Work};
-use crate::{Barrier, Config, Event, GraphInput, ItemRecord, ListChange, SnapshotSinks, UserId, recommendations};
+use crate::{Barrier, Config, ControlRecord, Event, GraphInput, ItemRecord, ListChange, SnapshotSinks, UserId, recommendations};
 
 /// Drives the graph in this process in a closed loop: the next tick goes in when everything that follows from the last one
 /// is out.
@@ -91,6 +91,15 @@ impl Driver<'_> {
     pub fn tick_items(&mut self, at: u64, mut records: Vec<ItemRecord>) -> Duration {
         let started = Instant::now();
         self.input.tick(at, at).items(&mut records);
+        self.finish();
+        started.elapsed()
+    }
+
+    /// Feeds controls as one tick at millisecond `at` and steps until everything that follows from it is out. Returns how long
+    /// that took. Has no effect if the graph takes none.
+    pub fn tick_controls(&mut self, at: u64, mut controls: Vec<ControlRecord>) -> Duration {
+        let started = Instant::now();
+        self.input.tick(at, at).controls(&mut controls);
         self.finish();
         started.elapsed()
     }

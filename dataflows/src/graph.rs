@@ -8,7 +8,7 @@ use crate::audience::{profile_subscriptions, row_subscriptions};
 use crate::catalogue::on_all_workers;
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemChanges, ItemId, ItemRecord, Level,
+    Collection, Config, ControlRecord, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemChanges, ItemId, ItemRecord, Level,
     ListChange, ListInputs, Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time,
     Touched, UserId, catalogue, changes, compared_users, evaluated_rows, interactions, lists, row_changes,
     similar_items, trending,
@@ -37,6 +37,8 @@ pub struct SnapshotSinks {
     pub interactions: Option<Box<dyn SnapshotSink<Event>>>,
     /// For the catalogue; used on worker 0 only.
     pub catalogue: Option<Box<dyn SnapshotSink<ItemRecord>>>,
+    /// For the controls of users.
+    pub controls: Option<Box<dyn SnapshotSink<ControlRecord>>>,
 }
 
 /// The whole graph: events in, changed lists out.
@@ -61,7 +63,7 @@ pub fn recommendations<'scope>(
     let probe = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
     gauges.set_next(u64::MAX);
-    let InputStreams { events, catalogue: records, barriers, reconcile } = inputs;
+    let InputStreams { events, catalogue: records, controls: _, barriers, reconcile } = inputs;
     let catalogue = records.zip(config.catalogue).map(|(records, of_items)| {
         catalogue(records, barriers.clone(), of_items, config, &gauges, snapshots.catalogue)
     });

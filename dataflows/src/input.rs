@@ -2,7 +2,7 @@ use timely::dataflow::operators::Input as _;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::{Scope, Stream};
 
-use crate::{Barrier, Config, Event, ItemId, ItemRecord, ListKey, Reconcile, Time, WorkerBarrier, first_of, next};
+use crate::{Barrier, Config, ControlRecord, Event, ItemId, ItemRecord, ListKey, Reconcile, Time, WorkerBarrier, first_of, next};
 
 /// The input streams of the graph on one worker.
 pub struct InputStreams<'scope> {
@@ -10,6 +10,8 @@ pub struct InputStreams<'scope> {
     pub events: Stream<'scope, Time, Vec<Event>>,
     /// Catalogue records, if the graph has a catalogue.
     pub catalogue: Option<Stream<'scope, Time, Vec<ItemRecord>>>,
+    /// Controls of users, if the graph takes them.
+    pub controls: Option<Stream<'scope, Time, Vec<ControlRecord>>>,
     /// Barriers, each addressed to one worker.
     pub barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
     /// The content of the output, if the run resumes another one. Without it every change is emitted from the start.
@@ -44,6 +46,7 @@ pub struct InputStreams<'scope> {
 pub struct GraphInput {
     events: Handle<Time, Event>,
     catalogue: Option<Handle<Time, ItemRecord>>,
+    controls: Option<Handle<Time, ControlRecord>>,
     barriers: Handle<Time, WorkerBarrier>,
     reconcile: Option<Handle<Time, Reconcile>>,
     workers: u64,
@@ -55,12 +58,14 @@ impl GraphInput {
     pub fn new<'scope>(scope: Scope<'scope, Time>, config: &Config, resumes: bool) -> (Self, InputStreams<'scope>) {
         let (events, event_stream) = scope.new_input();
         let (catalogue, catalogue_stream) = config.catalogue.is_some().then(|| scope.new_input()).unzip();
+        let (controls, control_stream) = config.controls.then(|| scope.new_input()).unzip();
         let (barriers, barrier_stream) = scope.new_input();
         let (reconcile, reconcile_stream) = resumes.then(|| scope.new_input()).unzip();
-        let input = GraphInput { events, catalogue, barriers, reconcile, workers: scope.peers() as u64, last: 0 };
+        let input = GraphInput { events, catalogue, controls, barriers, reconcile, workers: scope.peers() as u64, last: 0 };
         let streams = InputStreams {
             events: event_stream,
             catalogue: catalogue_stream,
+            controls: control_stream,
             barriers: barrier_stream,
             reconcile: reconcile_stream,
         };
@@ -110,6 +115,9 @@ impl GraphInput {
         if let Some(catalogue) = &mut self.catalogue {
             catalogue.advance_to(time);
         }
+        if let Some(controls) = &mut self.controls {
+            controls.advance_to(time);
+        }
         if let Some(reconcile) = &mut self.reconcile {
             reconcile.advance_to(time);
         }
@@ -154,6 +162,14 @@ impl OpenTick<'_> {
     pub fn items(&mut self, records: &mut Vec<ItemRecord>) {
         match &mut self.input.catalogue {
             Some(catalogue) => catalogue.send_batch(records),
+            None => records.clear(),
+        }
+    }
+
+    /// Adds controls, and leaves the vector empty. Has no effect if the graph takes none.
+    pub fn controls(&mut self, records: &mut Vec<ControlRecord>) {
+        match &mut self.input.controls {
+            Some(controls) => controls.send_batch(records),
             None => records.clear(),
         }
     }

@@ -91,6 +91,7 @@ pub(super) fn build(
         let snapshots = SnapshotSinks {
             interactions: participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<Event>>),
             catalogue: of_catalogue.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<ItemRecord>>),
+            controls: None,
         };
         let graph = recommendations(streams, config, snapshots);
         let gauges = graph.gauges;

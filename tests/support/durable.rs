@@ -95,6 +95,7 @@ pub(crate) fn run(
             interactions: Some(Box::new(SlowSink::new(chunks))),
             catalogue: (worker.index() == 0)
                 .then(|| Box::new(SlowSink::new(records)) as Box<dyn SnapshotSink<ItemRecord>>),
+            controls: None,
         };
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, &config, resume.is_some());
