@@ -129,7 +129,7 @@ impl UserStates {
         let (probe, gauges) = (ProbeHandle::new(), Arc::new(Gauges::default()));
         let input = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, &config, false);
-            let out = interactions(streams.events, streams.barriers, &config, &probe, &gauges, None);
+            let out = interactions(streams.events, None, streams.barriers, &config, &probe, &gauges, None);
             out.history.inner.probe_with(&probe);
             out.cooccurrence.inner.probe_with(&probe);
             out.profiles.inner.probe_with(&probe);

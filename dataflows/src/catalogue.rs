@@ -7,7 +7,6 @@ mod attributes;
 mod eligibility;
 mod item;
 mod items;
-mod snapshots;
 
 use std::sync::Arc;
 
@@ -23,10 +22,10 @@ use timely::scheduling::Activator;
 use self::attributes::Needs;
 pub use self::attributes::{Attributes, AttributesChange, Word, tags_after};
 pub(crate) use self::eligibility::EligibleItems;
-use self::items::{Changes, Items};
-use self::snapshots::Snapshots;
+use self::item::Item;
+use self::items::{Changes, Items, SLICING};
 use crate::gauges::{Gauges, set};
-use crate::operators::{CoalescedTicks, Input, Output, SlicedOperator, StageBuilder};
+use crate::operators::{CoalescedTicks, Input, Output, SharedSnapshots, SlicedOperator, StageBuilder, Stored};
 use crate::{Barrier, Catalogue, Config, Forgotten, ItemId, SnapshotSink, Time, WorkerBarrier, first_of, ms_of};
 
 /// A catalogue record as the graph takes it: the item's name mapped to an id.
@@ -98,12 +97,24 @@ pub fn catalogue<'scope>(
         changes: Changes::default(),
         coalesced: CoalescedTicks::default(),
         end: Time::MAX,
-        snapshots: Snapshots::new(snapshots),
+        snapshots: SharedSnapshots::new(SLICING, snapshots),
         activator,
         gauges: Arc::clone(gauges),
     };
     builder.build(1, operator);
     CatalogueOutputs { eligibility, attributes, forgotten }
+}
+
+impl Stored for Item {
+    type Row = ItemRecord;
+
+    fn rows(&self, item: u64) -> Vec<ItemRecord> {
+        self.records().map(|(ts, statement)| ItemRecord { item, ts, statement }).collect()
+    }
+
+    fn id_of(row: &ItemRecord) -> u64 {
+        row.item
+    }
 }
 
 struct Operator {
@@ -117,7 +128,7 @@ struct Operator {
     changes: Changes,
     coalesced: CoalescedTicks,
     end: Time,
-    snapshots: Snapshots,
+    snapshots: SharedSnapshots<Item>,
     activator: Activator,
     gauges: Arc<Gauges>,
 }

@@ -6,7 +6,9 @@ use timely::dataflow::operators::{Inspect, Probe};
 use timely::worker::Worker;
 
 use crate::gauges::{Gauges, STAGES, StateSize, Work};
-use crate::{Barrier, Config, ControlRecord, Event, GraphInput, ItemRecord, ListChange, SnapshotSinks, UserId, recommendations};
+use crate::{
+    Barrier, Config, ControlRecord, Event, GraphInput, ItemRecord, ListChange, SnapshotSinks, UserId, recommendations,
+};
 
 /// Drives the graph in this process in a closed loop: the next tick goes in when everything that follows from the last one
 /// is out.

@@ -16,6 +16,8 @@ pub struct Gauges {
     pub next_boundary: AtomicU64,
     /// Next millisecond at which something happens to an item of the catalogue without a record; [`u64::MAX`] if never.
     pub next_catalogue: AtomicU64,
+    /// Next millisecond at which a control acts that is ahead of the clock; [`u64::MAX`] if never.
+    pub next_control: AtomicU64,
     /// Users with an interaction.
     pub users: AtomicU64,
     /// Users in the audience.
@@ -28,6 +30,8 @@ pub struct Gauges {
     pub eligible_items: AtomicU64,
     /// Those of them whose `until` is not after their `from`.
     pub empty_intervals: AtomicU64,
+    /// Users with controls.
+    pub users_with_controls: AtomicU64,
     /// Catalogue records that count for nothing, because deletions were dropped that are not earlier.
     pub stale_records: AtomicU64,
     /// Catalogue records that count for nothing, because the catalogue is full.
@@ -75,7 +79,7 @@ impl Gauges {
 
     /// Next millisecond at which something happens without an event; [`u64::MAX`] if never.
     pub fn next(&self) -> u64 {
-        [&self.next_due, &self.next_boundary, &self.next_catalogue]
+        [&self.next_due, &self.next_boundary, &self.next_catalogue, &self.next_control]
             .map(|next| next.load(Relaxed))
             .into_iter()
             .min()
@@ -88,6 +92,7 @@ impl Gauges {
         set(&self.next_due, ms);
         set(&self.next_boundary, ms);
         set(&self.next_catalogue, ms);
+        set(&self.next_control, ms);
     }
 
     /// State sizes now.

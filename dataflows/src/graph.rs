@@ -8,10 +8,10 @@ use crate::audience::{profile_subscriptions, row_subscriptions};
 use crate::catalogue::on_all_workers;
 use crate::interactions::Interactions;
 use crate::{
-    Collection, Config, ControlRecord, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemChanges, ItemId, ItemRecord, Level,
-    ListChange, ListInputs, Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber, Subscription, Time,
-    Touched, UserId, catalogue, changes, compared_users, evaluated_rows, interactions, lists, row_changes,
-    similar_items, trending,
+    Collection, Config, ControlRecord, Evaluations, Event, Forgotten, Gauges, InputStreams, ItemChanges, ItemId,
+    ItemRecord, Level, ListChange, ListInputs, Loading, Neighbour, RowChange, SimilarItems, SnapshotSink, Subscriber,
+    Subscription, Time, Touched, UserId, catalogue, changes, compared_users, controls, evaluated_rows, interactions,
+    lists, row_changes, similar_items, trending,
 };
 
 /// The outputs of the graph.
@@ -45,6 +45,7 @@ pub struct SnapshotSinks {
 ///
 /// ```text
 /// items ----> catalogue -------> eligibility --+--------------------------+------+-------+ (to all that ranks items)
+/// controls -> (to interactions and lists)      |                          |      |       |
 /// events ---> interactions -+-> popularity ----+                          |      |       |
 /// barriers -> (expiry)      +-> co-occurrence -+-> similar items (top k) -+-> lists -> changes
 ///                           +-> profiles of the audience -+-> demand -----+     |  |       |
@@ -63,12 +64,14 @@ pub fn recommendations<'scope>(
     let probe = ProbeHandle::new();
     let gauges = Arc::new(Gauges::default());
     gauges.set_next(u64::MAX);
-    let InputStreams { events, catalogue: records, controls: _, barriers, reconcile } = inputs;
+    let InputStreams { events, catalogue: records, controls: control_records, barriers, reconcile } = inputs;
     let catalogue = records.zip(config.catalogue).map(|(records, of_items)| {
         catalogue(records, barriers.clone(), of_items, config, &gauges, snapshots.catalogue)
     });
+    let controls = control_records.map(|records| controls(records, barriers.clone(), &gauges, snapshots.controls));
+    let (of_events, preferences) = controls.map(|controls| (controls.of_events, controls.preferences)).unzip();
     let Interactions { history, cooccurrence, traces, profiles, actions, trends, forgotten: forgotten_users, loading } =
-        interactions(events, barriers.clone(), config, &probe, &gauges, snapshots.interactions);
+        interactions(events, of_events, barriers.clone(), config, &probe, &gauges, snapshots.interactions);
 
     let mut demand = profile_subscriptions(profiles.clone());
     let users = config.needs_similar_users().then(|| compared_users(history.clone(), demand.clone(), config));
@@ -92,6 +95,7 @@ pub fn recommendations<'scope>(
         actions,
         neighbours: neighbours.clone(),
         users,
+        preferences,
         items: items.map(|(eligibility, attributes)| ItemChanges { eligibility, attributes }),
         barriers,
         reconcile: for_lists,

@@ -2,7 +2,9 @@ use timely::dataflow::operators::Input as _;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::{Scope, Stream};
 
-use crate::{Barrier, Config, ControlRecord, Event, ItemId, ItemRecord, ListKey, Reconcile, Time, WorkerBarrier, first_of, next};
+use crate::{
+    Barrier, Config, ControlRecord, Event, ItemId, ItemRecord, ListKey, Reconcile, Time, WorkerBarrier, first_of, next,
+};
 
 /// The input streams of the graph on one worker.
 pub struct InputStreams<'scope> {
@@ -61,7 +63,8 @@ impl GraphInput {
         let (controls, control_stream) = config.controls.then(|| scope.new_input()).unzip();
         let (barriers, barrier_stream) = scope.new_input();
         let (reconcile, reconcile_stream) = resumes.then(|| scope.new_input()).unzip();
-        let input = GraphInput { events, catalogue, controls, barriers, reconcile, workers: scope.peers() as u64, last: 0 };
+        let input =
+            GraphInput { events, catalogue, controls, barriers, reconcile, workers: scope.peers() as u64, last: 0 };
         let streams = InputStreams {
             events: event_stream,
             catalogue: catalogue_stream,

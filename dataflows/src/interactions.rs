@@ -21,12 +21,13 @@ use std::time::Duration;
 use differential_dataflow::AsCollection;
 use schema::Effect;
 use serde::{Deserialize, Serialize};
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::{ProbeHandle, Stream};
 
 pub use self::loading::Loading;
 use self::snapshots::SnapshotProgress;
 use self::user_states::UserStates;
+use crate::controls::EventControlsChange;
 use crate::gauges::{Gauges, add};
 use crate::operators::{CoalescedTicks, StageBuilder, earlier};
 use crate::{Collection, Config, Forgotten, ItemId, Level, ProfileItem, Scope, SnapshotSink, Time, UserId, first_of};
@@ -127,6 +128,7 @@ pub struct Interactions<'scope> {
 /// of the history, so a batch emits up to `users * history^2` pairs.
 pub fn interactions<'scope>(
     events: Stream<'scope, Time, Vec<Event>>,
+    controls: Option<Stream<'scope, Time, Vec<EventControlsChange>>>,
     barriers: Stream<'scope, Time, Vec<WorkerBarrier>>,
     config: &Config,
     downstream: &ProbeHandle<Time>,
@@ -136,6 +138,7 @@ pub fn interactions<'scope>(
     let mut builder = StageBuilder::new("Interactions", events.scope());
     let activator = builder.activator.clone();
     let events = builder.input(events, Exchange::new(|event: &Event| event.user));
+    let controls = controls.map(|controls| builder.input(controls, Pipeline)).unwrap_or_default();
     let barriers = builder.input(barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
     let (mut history_port, history) = builder.port();
     let (mut pairs_port, pairs) = builder.port();
@@ -170,14 +173,15 @@ pub fn interactions<'scope>(
                 break;
             }
             let due = next_due(&states, end).map(|due| coalesced.tick_of(due));
-            let arrived = earlier(events.first(), barriers_by_tick.keys().next().copied());
+            let arrived = earlier(events.first(), earlier(controls.first(), barriers_by_tick.keys().next().copied()));
             let Some(time) = earlier(arrived, due).filter(|time| *time < upper) else {
                 coalesced.forget_before(upper);
                 break;
             };
             let mut emitted = 0;
             let barriers = barriers_by_tick.remove(&time).unwrap_or_default();
-            states.tick(time, events.take(time).iter().flatten(), &barriers, &mut |updates| {
+            let controls = controls.take(time).into_iter().flatten();
+            states.tick(time, events.take(time).iter().flatten(), controls, &barriers, &mut |updates| {
                 add(&gauges.pair_updates, updates.pairs.len());
                 emitted += updates.len();
                 let capabilities = &stage.capabilities;
@@ -202,7 +206,7 @@ pub fn interactions<'scope>(
             SnapshotProgress::Blocked => activator.activate_after(Duration::from_millis(1)),
         }
         states.set_gauges(&gauges);
-        let arrived = earlier(events.first(), barriers_by_tick.keys().next().copied());
+        let arrived = earlier(events.first(), earlier(controls.first(), barriers_by_tick.keys().next().copied()));
         stage.capabilities.release_before(earlier(arrived, next_due(&states, end)));
     });
 

@@ -13,12 +13,14 @@ mod change_times;
 mod diversity;
 mod evaluation;
 mod pools;
+mod preferences;
 mod rows;
 mod viewers;
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use schema::Wish;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -27,8 +29,10 @@ use self::boundaries::Boundaries;
 use self::diversity::Picker;
 use self::evaluation::Evaluator;
 use self::pools::{Loss, Pools};
+use self::preferences::Preferences;
 use self::rows::Rows;
 use self::viewers::Viewers;
+use crate::controls::PreferencesChange;
 use crate::gauges::{Gauges, add, set};
 use crate::operators::{Input, Output, SlicedOperator, StageBuilder};
 use crate::{
@@ -46,6 +50,8 @@ pub struct ListInputs<'scope> {
     pub neighbours: Collection<'scope, (Subscription, Neighbour)>,
     /// What similar users are found from, if they are a source or an output.
     pub users: Option<ComparedUsers<'scope>>,
+    /// What users wish, on the user's worker, if the graph takes controls.
+    pub preferences: Option<Stream<'scope, Time, Vec<PreferencesChange>>>,
     /// What changes of the items, if there is a catalogue.
     pub items: Option<ItemChanges<'scope>>,
     /// Requests of evaluations, and ticks that stand for several.
@@ -126,6 +132,7 @@ pub fn lists<'scope>(inputs: ListInputs<'scope>, config: &Config, gauges: &Arc<G
             (builder.input(eligibility, Pipeline), builder.input(attributes, Pipeline))
         })
         .unwrap_or_default();
+    let preferences = inputs.preferences.map(|preferences| builder.input(preferences, Pipeline)).unwrap_or_default();
     let barriers = builder.input(inputs.barriers, Exchange::new(|barrier: &WorkerBarrier| barrier.worker));
     let reconcile = inputs.reconcile.map(|reconcile| builder.input(reconcile, Exchange::new(Reconcile::placement)));
     let reconcile = reconcile.unwrap_or_default();
@@ -138,6 +145,7 @@ pub fn lists<'scope>(inputs: ListInputs<'scope>, config: &Config, gauges: &Arc<G
             neighbours,
             members,
             histories,
+            preferences,
             eligibility,
             attributes,
             barriers,
@@ -161,6 +169,7 @@ struct Inputs {
     neighbours: Input<((Subscription, Neighbour), Time, Diff)>,
     members: Input<((Subscription, Member), Time, Diff)>,
     histories: Input<((Subscription, (ItemId, Level)), Time, Diff)>,
+    preferences: Input<PreferencesChange>,
     eligibility: Input<EligibilityChange>,
     attributes: Input<AttributesChange>,
     barriers: Input<WorkerBarrier>,
@@ -179,6 +188,7 @@ struct Lists {
     boundaries: Boundaries,
     evaluator: Evaluator,
     picker: Picker,
+    preferences: Preferences,
     /// Pools of the viewers, if there is a catalogue.
     pools: Option<Pools>,
     /// Lists of the output by user, until the lists are reconciled with it.
@@ -203,6 +213,7 @@ impl Lists {
             boundaries: Boundaries::new(config.refresh),
             evaluator: Evaluator::new(config),
             picker: Picker::new(config),
+            preferences: Preferences::default(),
             pools: config.catalogue.is_some().then(|| Pools::new(config)),
             known: HashMap::default(),
             looked_at: 0,
@@ -213,7 +224,7 @@ impl Lists {
 
     /// Applies the updates of a tick. Returns whether there were any.
     fn update(&mut self, time: Time) -> bool {
-        let Lists { inputs, rows, viewers, picker, pools, evaluator, boundaries, .. } = self;
+        let Lists { inputs, rows, viewers, picker, preferences, pools, evaluator, boundaries, .. } = self;
         rows.changes.begin(boundaries.since(time), time);
         let mut has_changed = false;
         let mut may_change_any = false;
@@ -224,8 +235,16 @@ impl Lists {
             }
             has_changed = true;
         }
-        for AttributesChange { item, attributes } in inputs.attributes.take(time).into_iter().flatten() {
+        // A user whose wishes change acts, so only items that change are struck.
+        inputs.preferences.take(time).into_iter().flatten().for_each(|change| preferences.set(change));
+        for AttributesChange { item, mut attributes } in inputs.attributes.take(time).into_iter().flatten() {
             rows.set_group(item, attributes.group);
+            preferences.set_classes(item, std::mem::take(&mut attributes.classes));
+            for user in preferences.not_interested_in(item) {
+                if let (Some(pools), Some(viewer)) = (pools.as_mut(), viewers.id(user)) {
+                    pools.strike_for(viewer, item);
+                }
+            }
             picker.set(item, attributes);
             may_change_any |= rows.has(item);
             has_changed = true;
@@ -312,8 +331,10 @@ impl Lists {
                     continue;
                 };
                 if let Some(pools) = self.pools.as_mut().filter(|_| !self.viewers.get(id).is_evaluated()) {
-                    let lost = items.iter().copied().filter(|item| !self.rows.is_eligible(*item));
-                    lost.for_each(|item| pools.strike(item));
+                    let wishes = self.preferences.of(user);
+                    let is_unwanted = |item| wishes.is_some_and(|wishes| wishes.of(item) == Some(Wish::NotInterested));
+                    let lost = items.iter().copied().filter(|item| !self.rows.is_eligible(*item) || is_unwanted(*item));
+                    lost.for_each(|item| pools.strike_for(id, item));
                     pools.set_known(id, items);
                 }
             }
@@ -336,7 +357,7 @@ impl SlicedOperator for Lists {
     }
 
     fn advance(&mut self, time: Time, fuel: &mut usize) -> bool {
-        let Lists { rows, viewers, picker, pools, evaluator, lists, similar_users, .. } = self;
+        let Lists { rows, viewers, picker, preferences, pools, evaluator, lists, similar_users, .. } = self;
         let mut emitted = lists.buffer();
         while let Some((id, waited)) = viewers.next_due(time, rows) {
             let viewer = viewers.get(id);
@@ -346,7 +367,7 @@ impl SlicedOperator for Lists {
             if let Some(output) = similar_users {
                 output.buffer().push((viewer.user, evaluator.similar_users(rows)));
             }
-            let pool = evaluator.pool(viewer, rows);
+            let pool = evaluator.pool(viewer, rows, preferences.of(viewer.user));
             let (list, why) = match pools {
                 Some(pools) => {
                     let picked = picker.list(&pool);

@@ -11,6 +11,7 @@ mod coalesced;
 mod dense;
 mod in_order;
 mod prefetch;
+mod shared_snapshots;
 mod stage;
 mod subscriptions;
 mod top_k;
@@ -22,6 +23,7 @@ pub use self::dense::{Dense, Ids};
 pub(crate) use self::dense::{RecentIds, slot_mut};
 pub(crate) use self::in_order::map_in_order;
 pub(crate) use self::prefetch::{PREFETCH_BATCH, load_lines, prefetch};
+pub(crate) use self::shared_snapshots::{SharedSnapshots, Shares, Slicing, Stored};
 pub(crate) use self::stage::{Input, Output, SlicedOperator, StageBuilder};
 pub(crate) use self::subscriptions::{ReplicatedRows, replicate_rows};
 pub use self::top_k::{Ranked, TopK};
@@ -30,6 +32,9 @@ pub(crate) use self::totals::Totals;
 pub use crate::audience::{Subscriber, Subscription, profile_subscriptions, row_subscriptions};
 pub use crate::catalogue::{Attributes, AttributesChange, CatalogueOutputs, EligibilityChange, Word, catalogue};
 pub use crate::changes::{Reconcile, changes};
+pub use crate::controls::{
+    Class, ControlOutputs, EventControls, EventControlsChange, Preference, PreferencesChange, controls,
+};
 pub use crate::input::OpenTick;
 pub use crate::interactions::{Interactions, Loading, WorkerBarrier, interactions};
 pub use crate::lists::{ComparedUsers, Evaluation, Evaluations, ItemChanges, ListInputs, lists};

@@ -138,9 +138,9 @@ impl Control {
     /// The name of the item that it is about, if it is about one: for a room the item of that name.
     pub fn item(&self) -> Option<&str> {
         match self {
-            Control::Switch { switch: Switch { scope: ControlScope::Item | ControlScope::Room, target, .. }, .. } => {
-                Some(target)
-            }
+            Control::Switch {
+                switch: Switch { scope: ControlScope::Item | ControlScope::Room, target, .. }, ..
+            } => Some(target),
             Control::Forget { item } => item.as_deref(),
             _ => None,
         }

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
-use schema::{CATEGORY_SEPARATOR, IdMap, ItemField};
+use schema::{CATEGORY_SEPARATOR, ControlScope, IdMap, ItemField};
 use serde::{Deserialize, Serialize};
 
 use super::ItemRecord;
 use super::item::Item;
+use crate::controls::Class;
 use crate::{Config, ItemId};
 
 /// A word of the catalogue: a group, a category, a host or a tag. The same word is the same number on all workers of a run, and
@@ -26,6 +27,8 @@ pub struct Attributes {
     pub host: Option<Word>,
     /// Its tags, also those derived from other fields: ascending, each once.
     pub tags: Box<[Word]>,
+    /// What of it users may name in their controls: ascending.
+    pub classes: Box<[Class]>,
 }
 
 impl Attributes {
@@ -50,11 +53,17 @@ pub(super) struct Needs {
     category: bool,
     host: bool,
     tags: bool,
+    classes: bool,
 }
 
 impl Needs {
     pub(super) fn of(config: &Config) -> Self {
-        Needs { category: config.caps.category > 0, host: config.caps.host > 0, tags: config.diversity > 0 }
+        Needs {
+            category: config.caps.category > 0,
+            host: config.caps.host > 0,
+            tags: config.diversity > 0,
+            classes: config.controls,
+        }
     }
 }
 
@@ -81,7 +90,8 @@ impl Words {
             tags.extend(tags_of(item).iter().map(|tag| self.take(tag)));
             tags.sort_unstable();
         }
-        let attributes = Attributes { group, category, host, tags: tags.into() };
+        let classes = if needs.classes { classes_of(item) } else { Vec::new() };
+        let attributes = Attributes { group, category, host, tags: tags.into(), classes: classes.into() };
         (attributes != Attributes::default()).then(|| Box::new(attributes))
     }
 
@@ -118,14 +128,33 @@ impl Words {
 /// The tags of an item, those of all groups and those derived from its other fields.
 fn tags_of(item: &Item) -> BTreeSet<Cow<'_, str>> {
     let mut tags: BTreeSet<Cow<'_, str>> = item.tags().map(Cow::Borrowed).collect();
-    for path in item.set(ItemField::Category) {
-        let ends = path.match_indices(CATEGORY_SEPARATOR).map(|(at, _)| at).chain([path.len()]);
-        tags.extend(ends.map(|end| Cow::Owned(derived_tag("category", &path[..end]))));
-    }
+    tags.extend(
+        item.set(ItemField::Category)
+            .iter()
+            .flat_map(|path| with_above(path))
+            .map(|path| Cow::Owned(derived_tag("category", path))),
+    );
     for (name, field) in [("host", ItemField::Host), ("brand", ItemField::Brand)] {
         tags.extend(item.text(field).map(|text| Cow::Owned(derived_tag(name, text))));
     }
     tags
+}
+
+/// A category and all above it.
+fn with_above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices(CATEGORY_SEPARATOR).map(|(at, _)| at).chain([path.len()]).map(|end| &path[..end])
+}
+
+/// The classes of an item: ascending, each once.
+fn classes_of(item: &Item) -> Vec<Class> {
+    let rooms = item.set(ItemField::Room).iter().map(|room| Class::new(ControlScope::Room, room));
+    let host = item.text(ItemField::Host).map(|host| Class::new(ControlScope::Host, host));
+    let brand = item.text(ItemField::Brand).map(|brand| Class::new(ControlScope::Brand, brand));
+    let paths = item.set(ItemField::Category).iter().flat_map(|path| with_above(path));
+    let categories = paths.map(|path| Class::new(ControlScope::Category, path));
+    let tags = item.tags().map(|tag| Class::new(ControlScope::Tag, tag));
+    let classes: BTreeSet<Class> = rooms.chain(host).chain(brand).chain(categories).chain(tags).collect();
+    classes.into_iter().collect()
 }
 
 /// The tags of each item that has any after all of these records, also those derived from other fields. For measurements.
@@ -148,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: Needs = Needs { category: true, host: true, tags: true };
+    const ALL: Needs = Needs { category: true, host: true, tags: true, classes: true };
 
     fn item(fields: &[(ItemField, FieldValue)]) -> Item {
         let mut item = Item::default();

@@ -7,27 +7,13 @@ use schema::{CATALOGUE_GROUPS, IdMap, Statement, shrink_if_sparse};
 
 use super::attributes::{Attributes, AttributesChange, Needs, Words};
 use super::item::Item;
-use super::snapshots::Snapshots;
 use super::{EligibilityChange, ItemRecord};
 use crate::gauges::{Gauges, set};
-use crate::operators::earlier;
+use crate::operators::{SharedSnapshots, Shares, Slicing, earlier};
 use crate::{Catalogue, ItemId, Time, ms_of};
 
-/// Slices of a group: a snapshot takes one at a time, and a growing table rehashes one.
-const SLICES_PER_GROUP: usize = 64;
-
-/// All slices.
-pub(super) const SLICES: usize = CATALOGUE_GROUPS * SLICES_PER_GROUP;
-
-/// The slice of an item: the top bits of the id64.
-pub(super) fn slice_of(item: ItemId) -> usize {
-    (item >> (u64::BITS - SLICES.ilog2())) as usize
-}
-
-/// The group of a slice.
-pub(super) fn group_of(slice: usize) -> u8 {
-    (slice / SLICES_PER_GROUP) as u8
-}
+/// Small slices: a snapshot takes one at a time, and a growing one is rehashed.
+pub(super) const SLICING: Slicing = Slicing { groups: CATALOGUE_GROUPS, slices_per_group: 64 };
 
 /// An item with what the operator knows of it beside its records.
 pub(super) struct Entry {
@@ -44,6 +30,12 @@ pub(super) struct Entry {
 impl Default for Entry {
     fn default() -> Self {
         Entry { item: Arc::default(), eligible: None, attributes: None, timer: u64::MAX }
+    }
+}
+
+impl Shares<Item> for Entry {
+    fn shared(&self) -> &Arc<Item> {
+        &self.item
     }
 }
 
@@ -96,7 +88,7 @@ impl Items {
             config,
             needs,
             words: Words::default(),
-            slices: (0..SLICES).map(|_| Slice::default()).collect(),
+            slices: (0..SLICING.slices()).map(|_| Slice::default()).collect(),
             stated: 0,
             deletions: BTreeSet::new(),
             dropped: None,
@@ -143,7 +135,7 @@ impl Items {
         &mut self,
         time: Time,
         arrived: impl Iterator<Item = ItemRecord>,
-        snapshots: &mut Snapshots,
+        snapshots: &mut SharedSnapshots<Item>,
         changes: &mut Changes,
     ) {
         let now = ms_of(time);
@@ -171,7 +163,9 @@ impl Items {
         while let Some(first) = self.timers.first_entry().filter(|first| *first.key() <= now) {
             let (at, items) = first.remove_entry();
             for item in items {
-                if let Some(entry) = self.slices[slice_of(item)].get_mut(&item).filter(|entry| entry.timer == at) {
+                if let Some(entry) =
+                    self.slices[SLICING.slice_of(item)].get_mut(&item).filter(|entry| entry.timer == at)
+                {
                     entry.timer = u64::MAX;
                     self.touched.insert(item);
                 }
@@ -194,7 +188,7 @@ impl Items {
     }
 
     /// Applies a record, unless a bound forbids it.
-    fn apply(&mut self, record: ItemRecord, time: Time, snapshots: &mut Snapshots) {
+    fn apply(&mut self, record: ItemRecord, time: Time, snapshots: &mut SharedSnapshots<Item>) {
         let ItemRecord { item: id, ts, statement } = record;
         self.touched.insert(id);
         // What a snapshot brings was within the bounds.
@@ -203,7 +197,7 @@ impl Items {
             self.counts.stale += 1;
             return;
         }
-        let slice = &mut self.slices[slice_of(id)];
+        let slice = &mut self.slices[SLICING.slice_of(id)];
         let is_stated = slice.get(&id).is_some_and(|entry| entry.item.is_stated());
         if is_new && !is_stated && statement != Statement::Deleted && self.stated >= self.config.max_items {
             self.counts.full += 1;
@@ -227,12 +221,12 @@ impl Items {
     }
 
     /// Keeps the newest deletions.
-    fn drop_deletions(&mut self, time: Time, snapshots: &mut Snapshots) {
+    fn drop_deletions(&mut self, time: Time, snapshots: &mut SharedSnapshots<Item>) {
         while self.deletions.len() > self.config.max_items {
             let Some((ts, id)) = self.deletions.pop_first() else { return };
             self.dropped = self.dropped.max(Some(ts));
             self.touched.insert(id);
-            let slice = &mut self.slices[slice_of(id)];
+            let slice = &mut self.slices[SLICING.slice_of(id)];
             snapshots.before_change(id, slice, time);
             if let Some(entry) = slice.get_mut(&id) {
                 let item = Arc::make_mut(&mut entry.item);
@@ -248,12 +242,13 @@ impl Items {
     pub(super) fn end(&mut self, now: u64, changes: &mut Changes) {
         let mut items: BTreeMap<ItemId, Item> = BTreeMap::new();
         for ItemRecord { item: id, ts, statement } in self.held.values().flatten() {
-            let kept = || self.slices[slice_of(*id)].get(id).map_or_else(Item::default, |entry| (*entry.item).clone());
+            let kept =
+                || self.slices[SLICING.slice_of(*id)].get(id).map_or_else(Item::default, |entry| (*entry.item).clone());
             items.entry(*id).or_insert_with(kept).apply(*ts, statement.clone());
         }
         for (id, item) in items {
             let others = self.config.unknown_is_eligible;
-            let kept = self.slices[slice_of(id)].get(&id);
+            let kept = self.slices[SLICING.slice_of(id)].get(&id);
             let before = kept.and_then(|entry| entry.eligible).unwrap_or(others);
             let eligible = item.is_eligible(now);
             if eligible != before {
@@ -271,7 +266,7 @@ impl Items {
     /// Emits whether an item is eligible and its attributes, if they have changed, sets its timer, and forgets it if nothing is
     /// kept.
     fn settle(&mut self, id: ItemId, now: u64, changes: &mut Changes) {
-        let slice = &mut self.slices[slice_of(id)];
+        let slice = &mut self.slices[SLICING.slice_of(id)];
         let Some(entry) = slice.get_mut(&id) else {
             self.forgotten.extend((!self.held_items.contains_key(&id)).then_some(id));
             return;

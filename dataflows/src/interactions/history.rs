@@ -168,6 +168,18 @@ impl Touches {
         }
     }
 
+    /// Drops events. Returns the timestamp of the newest of them. What they have displaced does not come back.
+    pub(super) fn remove_if(&mut self, drops: impl Fn(&Touch) -> bool) -> Option<u64> {
+        let newest = self.0.iter().find(|touch| drops(touch)).map(Touch::ts)?;
+        self.0.retain(|touch| !drops(touch));
+        for at in 0..self.0.len() {
+            let item = self.0[at].item;
+            let is_latest = self.0[..at].iter().all(|newer| newer.item != item);
+            self.0[at].set_latest(is_latest);
+        }
+        Some(newest)
+    }
+
     /// Timestamp of the newest event, which is always among the retained ones.
     pub(super) fn newest(&self) -> Option<u64> {
         Some(self.0.first()?.ts())

@@ -5,6 +5,8 @@ use std::cmp::Reverse;
 use schema::Effect;
 
 use super::history::{History, Interaction, Touches, Trace, set_stairs};
+use super::users::NewEvents;
+use crate::controls::EventControls;
 use crate::{Audience, Config, Event, ItemId, Level};
 
 /// Skips that are kept for a user.
@@ -32,19 +34,21 @@ pub(super) struct TakingBack {
     /// The newest event without a level, while it keeps the user in the audience and no retained event with a level does so
     /// as long. Any of them would do; the item makes it one of all orders.
     presence: Option<(u64, ItemId)>,
+    /// Timestamp of the newest paused event, as long as the same. Its item is nobody's business.
+    paused: Option<u64>,
 }
 
 impl TakingBack {
     pub(super) fn is_empty(&self) -> bool {
-        self.retractions.is_empty() && self.skips.is_empty() && self.presence.is_none()
+        self.retractions.is_empty() && self.skips.is_empty() && self.presence.is_none() && self.paused.is_none()
     }
 
     /// Adds new events and drops what is not in force as of `now`. `newest`: timestamp of the newest event with a level. Returns
     /// whether a retraction or a skip is in force that was not before.
-    pub(super) fn absorb(&mut self, new: &[Event], newest: Option<u64>, now: u64, config: &Config) -> bool {
+    pub(super) fn absorb(&mut self, new: &NewEvents, newest: Option<u64>, now: u64, config: &Config) -> bool {
         let mut unknown_retractions = Vec::new();
         let mut unknown_skips = Vec::new();
-        for &Event { item, ts, effect, .. } in new {
+        for &Event { item, ts, effect, .. } in &new.others {
             match effect {
                 Effect::Retracts { of, leaves } => {
                     let retraction = Retraction { ts, item, of, leaves };
@@ -73,23 +77,35 @@ impl TakingBack {
         }
         self.skips.truncate(SKIPS);
         self.skips.retain(|(ts, _)| end_of_skip(*ts, config) > now);
-        self.presence = self.presence.filter(|(ts, _)| {
-            newest.is_none_or(|newest| newest < *ts)
-                && span_of(config).is_some_and(|span| ts.saturating_add(span) > now)
-        });
+        let keeps = |ts: u64| {
+            newest.is_none_or(|newest| newest < ts) && span_of(config).is_some_and(|span| ts.saturating_add(span) > now)
+        };
+        self.presence = self.presence.filter(|(ts, _)| keeps(*ts));
+        let newest_paused = new.paused.iter().map(|(_, ts)| *ts).max();
+        self.paused = self.paused.max(newest_paused).filter(|ts| keeps(*ts));
         unknown_retractions.iter().any(|new| self.retractions.contains(new))
             || unknown_skips.iter().any(|new| self.skips.contains(new))
     }
 
     /// Takes back what a history of `touches` shows, as of the last [`absorb`](Self::absorb), and adds the items that
-    /// are kept out of the list, and those that are known for nothing else.
-    pub(super) fn apply(&self, touches: &Touches, config: &Config, history: &mut History) {
-        let is_retracted = |item: ItemId| self.retractions.iter().any(|retraction| retraction.item == item);
+    /// are kept out of the list, and those that are known for nothing else; likewise what the controls say.
+    pub(super) fn apply(
+        &self,
+        controls: Option<&EventControls>,
+        touches: &Touches,
+        config: &Config,
+        history: &mut History,
+    ) {
+        let covers = |item, ts| controls.is_some_and(|controls| controls.covers(item, ts));
+        let is_retracted = |item: ItemId| {
+            controls.is_some_and(|controls| controls.may_void(item))
+                || self.retractions.iter().any(|retraction| retraction.item == item)
+        };
         if history.iter().any(|(item, _)| is_retracted(*item)) {
             for (item, interaction) in history.iter_mut().filter(|(item, _)| is_retracted(*item)) {
                 (interaction.level, interaction.touched) = (0, 0);
                 for touch in touches.iter().filter(|touch| touch.item == *item) {
-                    let level = self.level_left(*item, touch.ts(), touch.level());
+                    let level = self.level_left(controls, *item, touch.ts(), touch.level());
                     interaction.level = interaction.level.max(level);
                     if level > 0 {
                         interaction.touched = interaction.touched.max(touch.ts());
@@ -105,10 +121,14 @@ impl TakingBack {
         }
         let interactions = history.iter().take_while(|(_, interaction)| interaction.level > 0).count();
         set_stairs(&mut history[..interactions], config);
-        let retracted = self.retractions.iter().map(|retraction| (retraction.item, retraction.leaves == 0));
-        let skipped = self.skips.iter().map(|(_, item)| (*item, true));
+        let retracted = self
+            .retractions
+            .iter()
+            .map(|Retraction { ts, item, leaves, .. }| (*item, *leaves == 0 && !covers(*item, *ts)));
+        let skipped = self.skips.iter().map(|(ts, item)| (*item, !covers(*item, *ts)));
         let present = self.presence.iter().map(|(_, item)| (*item, false));
-        for (item, keeps_out) in retracted.chain(skipped).chain(present) {
+        let unwanted = controls.map_or(&[][..], EventControls::kept_out).iter().map(|item| (*item, true));
+        for (item, keeps_out) in retracted.chain(skipped).chain(present).chain(unwanted) {
             let at = history.iter().position(|(known, _)| *known == item).unwrap_or_else(|| {
                 history.push((item, Interaction { trace: Trace::Held, ..Interaction::default() }));
                 history.len() - 1
@@ -123,16 +143,20 @@ impl TakingBack {
     }
 
     /// The level that an event is left with.
-    fn level_left(&self, item: ItemId, ts: u64, level: Level) -> Level {
-        let capping = |of: &&Retraction| of.item == item && ts <= of.ts && level <= of.of;
+    fn level_left(&self, controls: Option<&EventControls>, item: ItemId, ts: u64, level: Level) -> Level {
+        if controls.is_some_and(|controls| controls.voids(item, ts)) {
+            return 0;
+        }
+        let caps = |of: &&Retraction| of.item == item && ts <= of.ts && level <= of.of;
+        let capping = |of: &&Retraction| caps(of) && !controls.is_some_and(|controls| controls.covers(item, of.ts));
         let least = self.retractions.iter().filter(capping).map(|retraction| retraction.leaves).min();
         least.map_or(level, |least| level.min(least))
     }
 
     /// Until when the user is in the audience, whatever else it did.
     pub(super) fn exit(&self, config: &Config) -> Option<u64> {
-        let (ts, _) = self.presence?;
-        Some(ts.saturating_add(span_of(config)?))
+        let presence = self.presence.map(|(ts, _)| ts);
+        Some(presence.max(self.paused)?.saturating_add(span_of(config)?))
     }
 
     /// When the first retraction expires, the first skip ends, or presence does.
@@ -142,8 +166,28 @@ impl TakingBack {
         [retraction, skip, self.exit(config)].into_iter().flatten().min()
     }
 
-    /// Events that make the same state, each once: a retraction or a skip is presence too.
-    pub(super) fn events(&self) -> impl Iterator<Item = (ItemId, u64, Effect)> {
+    /// Drops what is paused, but for the presence.
+    pub(super) fn drop_paused(&mut self, controls: &EventControls) {
+        let dropped = |ts: u64| controls.is_paused(ts).then_some(ts);
+        let retractions = self.retractions.iter().filter_map(|retraction| dropped(retraction.ts));
+        let newest = retractions.chain(self.skips.iter().filter_map(|(ts, _)| dropped(*ts))).max();
+        self.paused = self.paused.max(newest);
+        self.retractions.retain(|retraction| dropped(retraction.ts).is_none());
+        self.skips.retain(|(ts, _)| dropped(*ts).is_none());
+        if let Some((ts, _)) = self.presence.filter(|(ts, _)| dropped(*ts).is_some()) {
+            self.paused = self.paused.max(Some(ts));
+            self.presence = None;
+        }
+    }
+
+    /// Counts a paused event of this time as presence.
+    pub(super) fn attend_paused(&mut self, ts: u64) {
+        self.paused = self.paused.max(Some(ts));
+    }
+
+    /// Events that make the same state, each once: a retraction or a skip is presence too. A paused event stands as presence on
+    /// `known`, an item of the user's events; without one it is not stored.
+    pub(super) fn events(&self, known: Option<ItemId>) -> impl Iterator<Item = (ItemId, u64, Effect)> {
         let retraction =
             |&Retraction { ts, item, of, leaves }: &Retraction| (item, ts, Effect::Retracts { of, leaves });
         let skips = self.skips.iter().map(|(ts, item)| (*item, *ts, Effect::Skips));
@@ -152,7 +196,8 @@ impl TakingBack {
         };
         let presence =
             self.presence.iter().filter(move |at| !is_another(at)).map(|(ts, item)| (*item, *ts, Effect::Attends));
-        self.retractions.iter().map(retraction).chain(skips).chain(presence)
+        let paused = self.paused.zip(known).map(|(ts, item)| (item, ts, Effect::Attends));
+        self.retractions.iter().map(retraction).chain(skips).chain(presence).chain(paused)
     }
 }
 
@@ -172,7 +217,7 @@ fn span_of(config: &Config) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::users::{NewEvents, UserState};
+    use super::super::users::UserState;
     use super::*;
 
     fn event((item, ts, effect): (ItemId, u64, Effect)) -> Event {
@@ -182,7 +227,7 @@ mod tests {
     fn absorbed(user: &mut UserState, events: &[(ItemId, u64, Effect)], now: u64, config: &Config) -> (History, bool) {
         let events: Vec<Event> = events.iter().copied().map(event).collect();
         let (mut new, mut history) = (NewEvents::default(), History::new());
-        new.set(&events);
+        new.set(&events, None);
         let acts = user.absorb(&new, now, config, &mut history);
         (history, acts)
     }

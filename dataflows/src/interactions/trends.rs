@@ -5,16 +5,21 @@
 
 use std::collections::BTreeMap;
 
+use std::rc::Rc;
+
 use hashbrown::HashMap;
-use schema::Effect;
+use schema::{Effect, IdMap};
 
 use super::history::Touch;
+use crate::controls::EventControls;
 use crate::{Diff, Event, ItemId, MAX_MS, Scope, Time, Trending, UserId};
 
 /// The interest of this worker's users. Memory: about 60 bytes for each user, item and scope in a bucket, until the bucket
 /// leaves the window.
 pub(super) struct Trends {
     trending: Trending,
+    /// Whether events may be excluded later, so that those beside the highest are kept.
+    keeps_all: bool,
     /// Current bucket.
     now: u64,
     buckets: BTreeMap<u64, Bucket>,
@@ -22,18 +27,67 @@ pub(super) struct Trends {
 
 #[derive(Default)]
 struct Bucket {
-    /// An event with the largest level, for each user, item and scope.
-    interest: HashMap<(UserId, ItemId, Option<Scope>), Touch>,
+    /// For each user, item and scope.
+    interest: HashMap<(UserId, ItemId, Option<Scope>), Interest>,
     /// Sums of these levels over the users.
     sums: HashMap<(Option<Scope>, ItemId), Diff>,
+}
+
+/// The events of a user on an item in a scope and a bucket.
+struct Interest {
+    /// One with the largest level.
+    highest: Touch,
+    /// If events may be excluded later, the others that would matter then: those that no later one of at least their level follows.
+    others: Vec<Touch>,
+}
+
+impl Interest {
+    fn events(&self) -> impl Iterator<Item = &Touch> {
+        std::iter::once(&self.highest).chain(&self.others)
+    }
+
+    /// Adds an event, and keeps those that may matter.
+    fn add(&mut self, touch: Touch, keeps_all: bool) {
+        if !keeps_all {
+            if self.highest.level() < touch.level() {
+                self.highest = touch;
+            }
+            return;
+        }
+        let outdoes = |a: &Touch, b: &Touch| a.ts() >= b.ts() && a.level() >= b.level();
+        if self.events().any(|known| outdoes(known, &touch)) {
+            return;
+        }
+        self.others.retain(|known| !outdoes(&touch, known));
+        if touch.level() >= self.highest.level() {
+            let before = std::mem::replace(&mut self.highest, touch);
+            self.others.extend((!outdoes(&touch, &before)).then_some(before));
+        } else {
+            self.others.push(touch);
+        }
+    }
+
+    /// Drops events. Returns whether any are left.
+    fn remove_if(&mut self, drops: impl Fn(&Touch) -> bool) -> bool {
+        self.others.retain(|touch| !drops(touch));
+        if !drops(&self.highest) {
+            return true;
+        }
+        let next = (0..self.others.len()).max_by_key(|at| self.others[*at].level());
+        if let Some(next) = next {
+            self.highest = self.others.swap_remove(next);
+        }
+        next.is_some()
+    }
 }
 
 /// Updates of the weights of items.
 pub(super) type WeightUpdates = Vec<((Option<Scope>, ItemId), Time, Diff)>;
 
 impl Trends {
-    pub(super) fn new(trending: Trending) -> Self {
-        Trends { trending, now: 0, buckets: BTreeMap::new() }
+    /// `keeps_all`: whether events may be excluded later.
+    pub(super) fn new(trending: Trending, keeps_all: bool) -> Self {
+        Trends { trending, keeps_all, now: 0, buckets: BTreeMap::new() }
     }
 
     /// The next millisecond at which a weight changes without an event. Always after the last tick.
@@ -78,12 +132,16 @@ impl Trends {
         }
         let bucket = self.buckets.entry(number).or_default();
         let touch = Touch::new(event.item, event.ts, level);
-        let known =
-            bucket.interest.entry((event.user, event.item, scope)).or_insert(Touch::new(event.item, event.ts, 0));
-        if known.level() >= level {
+        let interest = bucket
+            .interest
+            .entry((event.user, event.item, scope))
+            .or_insert_with(|| Interest { highest: Touch::new(event.item, event.ts, 0), others: Vec::new() });
+        let before = interest.highest.level();
+        interest.add(touch, self.keeps_all);
+        let more = interest.highest.level() - before;
+        if more == 0 {
             return;
         }
-        let more = level - std::mem::replace(known, touch).level();
         *bucket.sums.entry((scope, event.item)).or_default() += Diff::from(more);
         let weight = weight(&self.trending, number, self.now);
         if weight > 0 {
@@ -94,13 +152,39 @@ impl Trends {
     /// Real events that make the same state. Those of a room are there without a scope, too.
     pub(super) fn events(&self) -> impl Iterator<Item = Event> {
         let interest = self.buckets.values().flat_map(|bucket| &bucket.interest);
-        interest.map(|(&(user, item, scope), touch)| Event {
-            user,
-            item,
-            ts: touch.ts(),
-            effect: Effect::Counts(touch.level()),
-            scope,
+        interest.flat_map(|(&(user, item, scope), interest)| {
+            interest.events().map(move |touch| Event {
+                user,
+                item,
+                ts: touch.ts(),
+                effect: Effect::Counts(touch.level()),
+                scope,
+            })
         })
+    }
+
+    /// Drops the events that the controls of these users exclude. Cost: a pass over the interest of all users.
+    pub(super) fn remove(&mut self, changed: &IdMap<Rc<EventControls>>, time: Time, weights: &mut WeightUpdates) {
+        for (number, Bucket { interest, sums }) in &mut self.buckets {
+            let weight = weight(&self.trending, *number, self.now);
+            interest.retain(|(user, item, scope), interest| {
+                let Some(controls) = changed.get(user) else { return true };
+                let before = interest.highest.level();
+                let is_left = interest.remove_if(|touch| controls.excludes(*item, touch.ts()));
+                let less = before - if is_left { interest.highest.level() } else { 0 };
+                if less > 0 {
+                    let sum = sums.entry((*scope, *item)).or_default();
+                    *sum -= Diff::from(less);
+                    if *sum == 0 {
+                        sums.remove(&(*scope, *item));
+                    }
+                    if weight > 0 {
+                        weights.push(((*scope, *item), time, -weight * Diff::from(less)));
+                    }
+                }
+                is_left
+            });
+        }
     }
 }
 
@@ -114,13 +198,15 @@ fn weight(trending: &Trending, bucket: u64, now: u64) -> Diff {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const TRENDING: Trending = Trending { k: 1, bucket: 10, buckets: 3 };
 
     #[test]
     fn a_level_counts_once_its_bucket_has_ended_and_halves_until_it_is_gone() {
-        let mut trends = Trends::new(TRENDING);
+        let mut trends = Trends::new(TRENDING, false);
         let mut weights = WeightUpdates::new();
         trends.advance(0, 105, &mut weights);
         for level in [1, 5, 5, 2] {
@@ -142,12 +228,30 @@ mod tests {
 
     #[test]
     fn a_late_event_counts_as_if_it_had_been_in_time() {
-        let mut trends = Trends::new(TRENDING);
+        let mut trends = Trends::new(TRENDING, false);
         let mut weights = WeightUpdates::new();
         trends.advance(0, 125, &mut weights);
         for (ts, weight) in [(89, None), (90, Some(1)), (119, Some(4)), (120, None), (990, None)] {
             trends.add(&Event { user: ts, item: 9, ts, effect: Effect::Counts(1), scope: None }, 0, &mut weights);
             assert_eq!(weights.pop().map(|(_, _, diff)| diff), weight, "{ts}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a forget covers later, the rest weighs as if it alone had come.
+        #[test]
+        fn the_highest_of_what_is_left_counts(
+            events in prop::collection::vec((0_u64..10, 1_u8..6), 1..12),
+            until in prop::option::of(0_u64..10),
+        ) {
+            let mut interest = Interest { highest: Touch::new(9, events[0].0, 0), others: Vec::new() };
+            for (ts, level) in &events {
+                interest.add(Touch::new(9, *ts, *level), true);
+            }
+            let is_left = interest.remove_if(|touch| until.is_some_and(|until| touch.ts() <= until));
+            let left = events.iter().filter(|(ts, _)| until.is_none_or(|until| *ts > until));
+            let expected = left.map(|(_, level)| *level).max();
+            prop_assert_eq!(is_left.then(|| interest.highest.level()), expected);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The state of the interactions operator: users with their events, timers, and events ahead of the clock.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use schema::IdMap;
 
 use super::history::{History, Interaction};
 use super::loading::Loading;
@@ -10,6 +13,7 @@ use super::trends::Trends;
 use super::updates::{ItemChange, Updates};
 use super::users::{NewEvents, SLICES, UserTable};
 use super::{Barrier, Event};
+use crate::controls::{EventControls, EventControlsChange};
 use crate::gauges::{Gauges, set};
 use crate::operators::earlier;
 use crate::{Config, Forgotten, MAX_MS, SnapshotSink, Time, UserId, ms_of};
@@ -46,7 +50,7 @@ pub(super) struct UserStates {
 impl UserStates {
     pub(super) fn new(config: Config, sink: Option<Box<dyn SnapshotSink<Event>>>, loading: Loading) -> Self {
         UserStates {
-            trends: config.trending.map(Trends::new),
+            trends: config.trending.map(|trending| Trends::new(trending, config.controls)),
             config,
             users: UserTable::new(),
             snapshots: Snapshots::new(sink),
@@ -80,6 +84,7 @@ impl UserStates {
         &mut self,
         time: Time,
         events: impl Iterator<Item = &'a Event>,
+        controls: impl Iterator<Item = EventControlsChange>,
         barriers: &[Barrier],
         emit: &mut impl FnMut(&mut Updates),
     ) {
@@ -92,6 +97,7 @@ impl UserStates {
         if let Some(trends) = &mut self.trends {
             trends.advance(time, now, &mut self.updates.trends);
         }
+        self.apply_controls(time, controls, emit);
         self.apply_events(time, events, emit);
         while let Some((at, users)) = self.timers.pop(now) {
             for user in users {
@@ -123,6 +129,26 @@ impl UserStates {
         emit(&mut self.updates);
     }
 
+    /// Applies the controls of a tick, before its events: so what is paused in the same tick is known to be.
+    fn apply_controls(
+        &mut self,
+        time: Time,
+        changes: impl Iterator<Item = EventControlsChange>,
+        emit: &mut impl FnMut(&mut Updates),
+    ) {
+        let mut changed: IdMap<Rc<EventControls>> = IdMap::default();
+        for EventControlsChange { user: id, controls, acts } in changes {
+            if self.trends.is_some() {
+                changed.insert(id, Rc::clone(&controls));
+            }
+            self.update_user_with(id, &[], Some((controls, acts)), ms_of(time));
+            self.emit_if_many(emit);
+        }
+        if let Some(trends) = self.trends.as_mut().filter(|_| !changed.is_empty()) {
+            trends.remove(&changed, time, &mut self.updates.trends);
+        }
+    }
+
     /// Applies the events of a tick, and those ahead of the clock that it reaches.
     fn apply_events<'a>(
         &mut self,
@@ -133,7 +159,9 @@ impl UserStates {
         let now = ms_of(time);
         let mut arrived = std::mem::take(&mut self.arrived);
         for event in events {
-            if let Some(trends) = &mut self.trends {
+            if let Some(trends) = &mut self.trends
+                && !(self.config.controls && is_excluded(&self.users, event))
+            {
                 trends.add(event, time, &mut self.updates.trends);
             }
             if event.ts > now {
@@ -196,12 +224,29 @@ impl UserStates {
 
     /// Applies a user's new events and the passing of time, and adds the resulting updates.
     fn update_user(&mut self, id: UserId, events: &[Event], now: u64) {
-        self.new.set(events);
+        self.update_user_with(id, events, None, now);
+    }
+
+    /// As [`update_user`](Self::update_user). `controls`: what they say from this tick on, and whether the user acts with them.
+    fn update_user_with(
+        &mut self,
+        id: UserId,
+        events: &[Event],
+        controls: Option<(Rc<EventControls>, bool)>,
+        now: u64,
+    ) {
         let user = self.users.get_or_add(id);
         self.snapshots.before_change(id, user, self.updates.time);
         user.history(&self.config, &mut self.before);
-        let had_traces = user.taking_back.is_some();
-        let acts = user.absorb(&self.new, now, &self.config, &mut self.after);
+        let had_traces = user.may_have_traces();
+        let is_controlled = controls.is_some();
+        let mut acts = false;
+        if let Some((controls, acts_with_them)) = controls {
+            user.set_controls(controls);
+            acts = acts_with_them;
+        }
+        self.new.set(events, user.controls.as_deref());
+        acts |= user.absorb(&self.new, now, &self.config, &mut self.after);
         let has_history = self.after.first().is_some_and(|(_, newest)| newest.level > 0);
         let is_in_audience = has_history && !self.loading.is_loading() && user.is_in_audience(now, &self.config);
         let was_in_audience = std::mem::replace(&mut user.in_audience, is_in_audience);
@@ -221,12 +266,12 @@ impl UserStates {
             }
         }
         self.updates.push_interactions(id, changes, self.config.near);
-        if had_traces || user.taking_back.is_some() {
+        if had_traces || user.may_have_traces() {
             self.updates.push_traces(changes);
         }
         self.updates.push_profile(id, changes, was_in_audience, is_in_audience);
-        // Without an event nobody enters: the audience of a snapshot does not act when it is loaded.
-        let enters = is_in_audience && !was_in_audience && !events.is_empty();
+        // Without an event or a control nobody enters: the audience of a snapshot does not act when it is loaded.
+        let enters = is_in_audience && !was_in_audience && (is_controlled || !events.is_empty());
         if is_in_audience && (acts || enters) {
             self.updates.actions.push(id);
         }
@@ -242,4 +287,10 @@ impl UserStates {
             self.timers.set(id, &mut user.timers, exit, due);
         }
     }
+}
+
+/// Whether the user's controls say that an event is of no interest.
+fn is_excluded(users: &UserTable, event: &Event) -> bool {
+    let controls = users.get(event.user).and_then(|user| user.controls.as_ref());
+    controls.is_some_and(|controls| controls.excludes(event.item, event.ts))
 }

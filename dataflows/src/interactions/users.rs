@@ -1,10 +1,13 @@
 //! The user table, in slices of the key groups. A snapshot copies a slice at a time, and a growing table rehashes one.
 
+use std::rc::Rc;
+
 use schema::{Effect, IdMap, KEY_GROUPS, shrink_if_sparse};
 
 use super::history::{History, Touch, Touches, set_stairs};
 use super::taking_back::TakingBack;
 use super::timers::UserTimers;
+use crate::controls::EventControls;
 use crate::operators::earlier;
 use crate::{Config, Event, ItemId, Level, UserId};
 
@@ -25,6 +28,8 @@ pub(super) struct UserState {
     pub(super) touches: Touches,
     /// What of it was taken back, skipped or without a level; of most users nothing.
     pub(super) taking_back: Option<Box<TakingBack>>,
+    /// What the user's controls say of them; of most users nothing.
+    pub(super) controls: Option<Rc<EventControls>>,
     pub(super) timers: UserTimers,
     /// Whether the profile is emitted.
     pub(super) in_audience: bool,
@@ -42,9 +47,9 @@ impl UserState {
     /// Applies events and the passing of time, and writes the history as of `now` into `into`. Returns whether the user acts.
     pub(super) fn absorb(&mut self, new: &NewEvents, now: u64, config: &Config, into: &mut History) -> bool {
         let mut acts = self.touches.absorb(&new.touches, now, config, into);
-        if !new.others.is_empty() || self.taking_back.is_some() {
+        if !new.others.is_empty() || !new.paused.is_empty() || self.taking_back.is_some() {
             let taking_back = self.taking_back.get_or_insert_default();
-            acts |= taking_back.absorb(&new.others, self.touches.newest(), now, config);
+            acts |= taking_back.absorb(new, self.touches.newest(), now, config);
             if taking_back.is_empty() {
                 self.taking_back = None;
             }
@@ -54,20 +59,41 @@ impl UserState {
     }
 
     fn take_back(&self, config: &Config, history: &mut History) {
+        let controls = self.controls.as_deref();
         match &self.taking_back {
-            Some(taking_back) => taking_back.apply(&self.touches, config, history),
+            Some(taking_back) => taking_back.apply(controls, &self.touches, config, history),
+            None if controls.is_some() => TakingBack::default().apply(controls, &self.touches, config, history),
             None => set_stairs(history, config),
         }
     }
 
-    /// Whether there is no event of the user.
+    /// Sets what the controls say from now on, and drops the events that are paused.
+    pub(super) fn set_controls(&mut self, controls: Rc<EventControls>) {
+        let newest = self.touches.remove_if(|touch| controls.is_paused(touch.ts()));
+        if let Some(taking_back) = &mut self.taking_back {
+            taking_back.drop_paused(&controls);
+        }
+        if let Some(newest) = newest {
+            self.taking_back.get_or_insert_default().attend_paused(newest);
+        }
+        self.controls = Some(controls);
+    }
+
+    /// Whether an item may have a trace without being in the history.
+    pub(super) fn may_have_traces(&self) -> bool {
+        self.taking_back.is_some() || self.controls.is_some()
+    }
+
+    /// Whether nothing is kept of the user.
     pub(super) fn is_empty(&self) -> bool {
-        self.touches.is_empty() && self.taking_back.is_none()
+        self.touches.is_empty() && self.taking_back.is_none() && self.controls.is_none()
     }
 
     /// Whether the user is in the audience at `now`, with a history.
     pub(super) fn is_in_audience(&self, now: u64, config: &Config) -> bool {
-        self.touches.in_audience(now, config) || self.attends_until(config).is_some_and(|until| until > now)
+        let has_list = self.controls.as_ref().is_none_or(|controls| controls.has_list());
+        let attends = || self.attends_until(config).is_some_and(|until| until > now);
+        has_list && (self.touches.in_audience(now, config) || attends())
     }
 
     /// When the user leaves the audience at the latest, if it is in the audience at `now`.
@@ -88,7 +114,8 @@ impl UserState {
     /// Events that make the same state.
     pub(super) fn events(&self, user: UserId) -> impl Iterator<Item = Event> {
         let touches = self.touches.iter().map(|touch| (touch.item, touch.ts(), Effect::Counts(touch.level())));
-        let others = self.taking_back.iter().flat_map(|taking_back| taking_back.events());
+        let known = self.touches.iter().next().map(|touch| touch.item);
+        let others = self.taking_back.iter().flat_map(move |taking_back| taking_back.events(known));
         touches.chain(others).map(move |(item, ts, effect)| Event { user, item, ts, effect, scope: None })
     }
 }
@@ -100,14 +127,21 @@ pub(super) struct NewEvents {
     pub(super) touches: Vec<Touch>,
     /// Those without.
     pub(super) others: Vec<Event>,
+    /// Item and timestamp of those that are paused.
+    pub(super) paused: Vec<(ItemId, u64)>,
 }
 
 impl NewEvents {
     /// Replaces them by events of the user.
-    pub(super) fn set(&mut self, events: &[Event]) {
+    pub(super) fn set(&mut self, events: &[Event], controls: Option<&EventControls>) {
         self.touches.clear();
         self.others.clear();
+        self.paused.clear();
         for event in events {
+            if controls.is_some_and(|controls| controls.is_paused(event.ts)) {
+                self.paused.push((event.item, event.ts));
+                continue;
+            }
             match event.effect.level() {
                 Some(level) => self.touches.push(Touch::new(event.item, event.ts, level)),
                 None => self.others.push(*event),
@@ -118,7 +152,8 @@ impl NewEvents {
     /// The items, each with a level: that of the event, if it has one.
     pub(super) fn items(&self) -> impl Iterator<Item = (ItemId, Level)> {
         let touches = self.touches.iter().map(|touch| (touch.item, touch.level()));
-        touches.chain(self.others.iter().map(|event| (event.item, 1)))
+        let others = self.others.iter().map(|event| event.item).chain(self.paused.iter().map(|(item, _)| *item));
+        touches.chain(others.map(|item| (item, 1)))
     }
 }
 
@@ -135,6 +170,10 @@ impl UserTable {
 
     pub(super) fn len(&self) -> u64 {
         self.len
+    }
+
+    pub(super) fn get(&self, id: UserId) -> Option<&UserState> {
+        self.slices[slice_of(id)].get(&id)
     }
 
     pub(super) fn get_mut(&mut self, id: UserId) -> Option<&mut UserState> {

@@ -153,7 +153,16 @@ mod tests {
         // Items 1 to 3 are alike; 1 and 2 of one category; 4 is alone, 5 has nothing.
         for (item, category, tags) in [(1, 1, [1, 2]), (2, 1, [1, 2]), (3, 2, [1, 3]), (4, 3, [4, 5])] {
             let tags = tags.map(word).into();
-            picker.set(item, Attributes { group: None, category: Some(word(category)), host: Some(word(9)), tags });
+            picker.set(
+                item,
+                Attributes {
+                    group: None,
+                    category: Some(word(category)),
+                    host: Some(word(9)),
+                    tags,
+                    ..Attributes::default()
+                },
+            );
         }
         picker
     }

@@ -5,7 +5,10 @@ use std::cmp::Reverse;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
+use schema::Wish;
+
 use super::pools::Pool;
+use super::preferences::Wishes;
 use super::rows::Rows;
 use super::viewers::Viewer;
 use crate::config::Sources;
@@ -63,7 +66,7 @@ impl Evaluator {
     /// have just been found if they are a source.
     ///
     /// Cost: a pass over the similar items of the profile, and over the histories of the similar users; with reasons, two.
-    pub(super) fn pool(&mut self, viewer: &Viewer, rows: &Rows) -> Pool {
+    pub(super) fn pool(&mut self, viewer: &Viewer, rows: &Rows, wishes: Option<Wishes<'_>>) -> Pool {
         self.totals.reserve(rows.ids().bound());
         self.totals.exclude(viewer.items());
         let weight = i64::from(self.weights.items);
@@ -87,7 +90,10 @@ impl Evaluator {
             }
         }
         let candidates = self.totals.drain().filter(|(id, _)| rows.may_list(*id));
-        let candidates = candidates.map(|(id, score)| Ranked { score, id });
+        let candidates = candidates.filter_map(|(id, score)| {
+            let score = wishes.map_or(Some(score), |wishes| wished(score, wishes.of(rows.ids().name(id))))?;
+            Some(Ranked { score, id })
+        });
         if rows.has_groups() {
             self.of_groups.extend(viewer.items().filter_map(|item| rows.group(item)).map(|group| (group, None)));
             for candidate in candidates {
@@ -111,12 +117,13 @@ impl Evaluator {
         self.best.sort_unstable_by(|a, b| a.order(b, rows.ids()));
         let scored = |ranked: &Ranked<i64>| Scored { item: rows.ids().name(ranked.id), score: ranked.score };
         let items = self.best.iter().map(scored).collect();
-        let why = if self.why > 0 { self.reasons(viewer, rows) } else { Vec::new() };
+        let why = if self.why > 0 { self.reasons(viewer, rows, wishes) } else { Vec::new() };
         Pool { items, why }
     }
 
-    /// The terms of the totals of the best candidates, largest first. Cost: the pass that found the totals, again.
-    fn reasons(&mut self, viewer: &Viewer, rows: &Rows) -> Vec<Vec<ListReason>> {
+    /// The terms of the totals of the best candidates, largest first, and what a wish takes away. Cost: the pass that found the
+    /// totals, again.
+    fn reasons(&mut self, viewer: &Viewer, rows: &Rows, wishes: Option<Wishes<'_>>) -> Vec<Vec<ListReason>> {
         self.places.resize(rows.ids().bound().max(self.places.len()), 0);
         self.best.iter().zip(1..).for_each(|(ranked, place)| self.places[ranked.id as usize] = place);
         let place_of = |item: Dense| (self.places[item as usize] as usize).checked_sub(1);
@@ -147,14 +154,15 @@ impl Evaluator {
             if users > 0 {
                 reasons.push(ListReason { source: ReasonSource::Users(users), points });
             }
-            debug_assert_eq!(
-                reasons.iter().map(|reason| reason.points).sum::<i64>(),
-                ranked.score,
-                "all terms of a sum"
-            );
+            let sum = reasons.iter().map(|reason| reason.points).sum::<i64>();
+            let is_less = wishes.is_some_and(|wishes| wishes.of(rows.ids().name(ranked.id)) == Some(Wish::Less));
+            debug_assert_eq!(if is_less { sum / LESS } else { sum }, ranked.score, "all terms of a sum");
             // Of equal ones items come first, by their ids.
             reasons.sort_unstable_by_key(|reason| (Reverse(reason.points), reason.source));
             reasons.truncate(self.why);
+            if is_less {
+                reasons.push(ListReason { source: ReasonSource::Less, points: ranked.score - sum });
+            }
         }
         self.best.iter().for_each(|ranked| self.places[ranked.id as usize] = 0);
         reasons
@@ -190,6 +198,18 @@ impl Evaluator {
         let mut row: Vec<_> = named.collect();
         row.sort_unstable_by_key(|(user, similarity)| (Reverse(*similarity), *user));
         row
+    }
+}
+
+/// The part of the total that `less` leaves.
+const LESS: i64 = 4;
+
+/// A total as the viewer wishes; `None` if the item is no candidate.
+fn wished(total: i64, wish: Option<Wish>) -> Option<i64> {
+    match wish {
+        None => Some(total),
+        Some(Wish::Less) => Some(total / LESS).filter(|total| *total > 0),
+        Some(Wish::NotInterested) => None,
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Pools {
     struck: IdMap<()>,
     /// The bits of these items.
     struck_bits: Bits,
+    /// Items to strike from the pool of one viewer each.
+    struck_for: Vec<(ViewerId, ItemId)>,
 }
 
 /// A bit for each item of a set, by some bits of its id: two sets without a common bit have no common item. A pool has some
@@ -59,7 +61,8 @@ type Bits = u128;
 impl Pools {
     pub(super) fn new(config: &Config) -> Self {
         let (k, length) = (config.k, config.pool_length());
-        Pools { k, length, pools: Vec::new(), bits: Vec::new(), struck: IdMap::default(), struck_bits: 0 }
+        let (struck, struck_for) = Default::default();
+        Pools { k, length, pools: Vec::new(), bits: Vec::new(), struck, struck_bits: 0, struck_for }
     }
 
     /// Sets the pool of a viewer that was evaluated.
@@ -82,44 +85,62 @@ impl Pools {
         self.struck_bits |= bits([item].into_iter());
     }
 
-    /// Strikes the items, and reports the viewers that have lost any. Cost: a pass over all pools if there is an item to strike.
+    /// The item is to be struck from the pool of one viewer.
+    pub(super) fn strike_for(&mut self, id: ViewerId, item: ItemId) {
+        self.struck_for.push((id, item));
+    }
+
+    /// Strikes the items, and reports the viewers that have lost any. Cost: a pass over all pools if there is an item to strike from
+    /// all of them.
     pub(super) fn apply(&mut self, picker: &Picker, mut report: impl FnMut(ViewerId, Loss)) {
-        let Pools { k, pools, bits, struck, struck_bits, .. } = self;
+        let Pools { k, pools, bits, struck, struck_bits, struck_for, .. } = self;
+        struck_for.sort_unstable();
+        for of_viewer in struck_for.chunk_by(|a, b| a.0 == b.0) {
+            let id = of_viewer[0].0;
+            let is_struck = |item| struck.contains_key(&item) || of_viewer.iter().any(|(_, struck)| *struck == item);
+            if let Some(loss) = pools.get_mut(id as usize).and_then(|left| left.strike(*k, picker, is_struck)) {
+                report(id, loss);
+            }
+        }
+        // The pools of these viewers have none of the items any more.
+        struck_for.clear();
         if struck.is_empty() {
             return;
         }
-        let is_struck = |item: ItemId| struck.contains_key(&item);
-        for (id, (pool, bits)) in (0..).zip(pools.iter_mut().zip(bits)) {
-            if *bits & *struck_bits == 0 {
-                continue;
-            }
-            match pool {
-                Left::None => {}
-                Left::Known(items) => {
-                    if items.iter().any(|item| is_struck(*item)) {
-                        report(id, Loss::TooMany);
-                    }
-                }
-                Left::Evaluated { pool, is_cut } => {
-                    let Some(first) = pool.items.iter().position(|Scored { item, .. }| is_struck(*item)) else {
-                        continue;
-                    };
-                    let mut items = pool.items.iter();
-                    pool.why.retain(|_| items.next().is_some_and(|scored| !is_struck(scored.item)));
-                    pool.items.retain(|scored| !is_struck(scored.item));
-                    if *is_cut && pool.items.len() < *k {
-                        report(id, Loss::TooMany);
-                    } else if first >= *k && picker.takes_the_first() {
-                        report(id, Loss::Pool);
-                    } else {
-                        let (list, why) = picker.list(pool);
-                        report(id, Loss::List(list, why));
-                    }
-                }
+        for (id, (left, bits)) in (0..).zip(pools.iter_mut().zip(bits)) {
+            if *bits & *struck_bits != 0
+                && let Some(loss) = left.strike(*k, picker, |item| struck.contains_key(&item))
+            {
+                report(id, loss);
             }
         }
         struck.clear();
         *struck_bits = 0;
+    }
+}
+
+impl Left {
+    /// Strikes items. Returns what the viewer has lost, if anything. A list that is only known is not changed: its viewer is
+    /// evaluated.
+    fn strike(&mut self, k: usize, picker: &Picker, is_struck: impl Fn(ItemId) -> bool) -> Option<Loss> {
+        match self {
+            Left::None => None,
+            Left::Known(items) => items.iter().any(|item| is_struck(*item)).then_some(Loss::TooMany),
+            Left::Evaluated { pool, is_cut } => {
+                let first = pool.items.iter().position(|Scored { item, .. }| is_struck(*item))?;
+                let mut items = pool.items.iter();
+                pool.why.retain(|_| items.next().is_some_and(|scored| !is_struck(scored.item)));
+                pool.items.retain(|scored| !is_struck(scored.item));
+                Some(if *is_cut && pool.items.len() < k {
+                    Loss::TooMany
+                } else if first >= k && picker.takes_the_first() {
+                    Loss::Pool
+                } else {
+                    let (list, why) = picker.list(pool);
+                    Loss::List(list, why)
+                })
+            }
+        }
     }
 }
 
