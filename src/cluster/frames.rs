@@ -139,3 +139,23 @@ impl Go {
         (bytes == Go::new(options).bytes()).then_some(options)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_has_a_bit_of_its_own() {
+        let mut known = std::collections::HashSet::new();
+        for bits in 0..=u8::MAX {
+            let bytes = [b'g', b'o', b'.', b'.', b'.', b'.', b'.', bits];
+            let options = Go::options(bytes);
+            assert_eq!(options.is_some(), bits < 32, "{bits}");
+            if let Some(options) = options {
+                assert_eq!(Go::new(options).bytes(), bytes);
+                known.insert(format!("{options:?}"));
+            }
+        }
+        assert_eq!(known.len(), 32);
+    }
+}
