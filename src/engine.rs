@@ -130,14 +130,23 @@ impl Job {
         dataflows::Config {
             outputs: self.sinks.outputs(),
             catalogue: self.has_catalogue().then(|| self.config.catalogue.graph()),
+            controls: self.has_controls(),
             ..self.config.graph.clone()
         }
     }
 
     /// Whether the run has a catalogue: an input of one, or a snapshot with one.
     pub(crate) fn has_catalogue(&self) -> bool {
-        let manifest = self.resume.as_ref().and_then(|resume| resume.manifest.as_ref());
-        !self.catalogue.is_empty() || manifest.is_some_and(|manifest| !manifest.catalogue.is_empty())
+        !self.catalogue.is_empty() || self.resumed_manifest().is_some_and(|manifest| !manifest.catalogue.is_empty())
+    }
+
+    /// Whether the run takes controls: it resumes from a snapshot with some.
+    pub(crate) fn has_controls(&self) -> bool {
+        self.resumed_manifest().is_some_and(|manifest| !manifest.controls.is_empty())
+    }
+
+    fn resumed_manifest(&self) -> Option<&Arc<Manifest>> {
+        self.resume.as_ref()?.manifest.as_ref()
     }
 }
 
@@ -266,10 +275,10 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
 /// Runs the workers of any process but 0: they compute for the run that process 0 coordinates, until it ends. `saves`: the
 /// run takes snapshots.
 pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
-    let GraphOptions { resumes, catalogue, outputs } = links.options;
+    let GraphOptions { resumes, catalogue, controls, outputs } = links.options;
     let durability = Durability { saves, snapshots: None, resumes };
     let catalogue = catalogue.then(|| config.catalogue.graph());
-    let config = dataflows::Config { outputs, catalogue, ..config.graph.clone() };
+    let config = dataflows::Config { outputs, catalogue, controls, ..config.graph.clone() };
     let mut supervisor = Supervisor::new(stop.clone(), links.process);
     start_workers(workers, Some(links), config, None, durability, &supervisor);
     supervisor.wait_for_links();

@@ -15,6 +15,8 @@ pub(crate) const MANIFESTS: &str = "manifests";
 pub(crate) const GROUPS: &str = "groups";
 /// Folder of the files of the catalogue.
 pub(crate) const CATALOGUE: &str = "catalogue";
+/// Folder of the files of controls.
+pub(crate) const CONTROLS: &str = "controls";
 /// File that a run locks. It contains the number of the last snapshot that was published.
 pub(crate) const LOCK: &str = "lock";
 
@@ -135,6 +137,9 @@ mod tests {
         let of_catalogue = GroupName { kind: Kind::Catalogue, group: 0xf, ..name };
         assert_eq!(of_catalogue.to_string(), "catalogue/0000000007-1f00c0de-00f.parquet");
         assert_eq!(GroupName::parse("catalogue/0000000007-1f00c0de-00f.parquet"), Some(of_catalogue));
+        let of_controls = GroupName { kind: Kind::Controls, ..name };
+        assert_eq!(of_controls.to_string(), "controls/0000000007-1f00c0de-0a3.parquet");
+        assert_eq!(GroupName::parse("controls/0000000007-1f00c0de-0a3.parquet"), Some(of_controls));
         let large = GroupName { sequence: MAX_SEQUENCE, ..name };
         assert_eq!(GroupName::parse(&large.to_string()), Some(large));
         assert_eq!(GroupName::parse(&GroupName { sequence: u64::MAX, ..name }.to_string()), None);
@@ -151,6 +156,7 @@ mod tests {
             "catalogue/0000000007-1f00c0de-010.parquet",
             "catalogue/groups/0000000007-1f00c0de-00f.parquet",
             "catalogues/0000000007-1f00c0de-00f.parquet",
+            "controls/0000000007-1f00c0de-100.parquet",
             "",
         ] {
             assert_eq!(GroupName::parse(other), None, "{other}");

@@ -11,8 +11,8 @@ use object_store::local::LocalFileSystem;
 use schema::scheme_without_slashes;
 use url::Url;
 
-use crate::StoreError;
-use crate::files::{CATALOGUE, GROUPS, MANIFESTS};
+use crate::files::MANIFESTS;
+use crate::{Kind, StoreError};
 
 /// The location of a store.
 pub(crate) struct Location {
@@ -101,7 +101,7 @@ fn create_private(path: &Path) -> io::Result<()> {
 /// Creates the folders of manifests and of files. Those of an earlier version are closed to other users.
 fn create_parts(root: &Path) -> Result<(), StoreError> {
     let mut tightened = false;
-    for part in [MANIFESTS, GROUPS, CATALOGUE] {
+    for part in Kind::ALL.map(Kind::folder).into_iter().chain([MANIFESTS]) {
         let path = root.join(part);
         create_private(&path)
             .map_err(|error| StoreError::of_io(path.display().to_string(), "create the folder", &error))?;

@@ -14,7 +14,7 @@ use crate::{Kind, RunId};
 /// XXH3-64 of the text of the manifest, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of the manifest format: [`Manifest::VERSION`], or that of the program that took the snapshot.
+    /// Version of the manifest format: at most [`Manifest::VERSION`].
     pub version: u32,
     /// Version of the program that took the snapshot.
     pub deltarec: String,
@@ -46,6 +46,9 @@ pub struct Manifest {
     /// Files of the catalogue, in the same order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub catalogue: Vec<GroupFile>,
+    /// Files of the controls, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<GroupFile>,
 }
 
 /// A tick of the graph.
@@ -73,7 +76,7 @@ pub struct GroupFile {
     pub group: u8,
     /// Path in the store.
     pub file: String,
-    /// Number of interactions or statements.
+    /// Number of interactions, statements or controls.
     pub rows: u64,
     /// Size of the file.
     pub bytes: u64,
@@ -105,9 +108,12 @@ impl Manifest {
     /// The setting with the fingerprint of the key of ids ([`schema::IdKey`]). A snapshot without it was taken without a key.
     pub const ID_KEY: &str = "identity.key";
 
-    /// The version that this program writes, and the newest that it reads. Version 1 had neither a catalogue nor events without
-    /// a level: a program that knows no more would lose them.
-    pub const VERSION: u32 = 2;
+    /// The newest version that this program reads, and the one that it writes if there are controls. Version 1 had neither a
+    /// catalogue nor events without a level, version 2 has no controls: a program that knows no more would lose them.
+    pub const VERSION: u32 = 3;
+
+    /// The version that this program writes if there are no controls, so that programs before them still read it.
+    pub const VERSION_WITHOUT_CONTROLS: u32 = 2;
 
     /// Whether the ids of the snapshot are those of this key.
     pub(crate) fn has_ids_of(&self, ids: IdKey) -> bool {
@@ -117,12 +123,17 @@ impl Manifest {
 
     /// All its files.
     pub fn files(&self) -> impl Iterator<Item = &GroupFile> {
-        self.groups.iter().chain(&self.catalogue)
+        self.groups.iter().chain(&self.catalogue).chain(&self.controls)
     }
 
     /// Number of statements of the catalogue.
     pub fn statements(&self) -> u64 {
         self.catalogue.iter().map(|file| file.rows).sum()
+    }
+
+    /// Number of controls.
+    pub fn control_count(&self) -> u64 {
+        self.controls.iter().map(|file| file.rows).sum()
     }
 
     /// Total size of its files in bytes.
@@ -171,7 +182,12 @@ impl Manifest {
         if !self.catalogue.is_empty() && self.version < 2 {
             return Err(format!("it has a catalogue and is of version {}", self.version));
         }
-        for (kind, files) in [(Kind::Interactions, &self.groups), (Kind::Catalogue, &self.catalogue)] {
+        if !self.controls.is_empty() && self.version < 3 {
+            return Err(format!("it has controls and is of version {}", self.version));
+        }
+        let kinds =
+            [(Kind::Interactions, &self.groups), (Kind::Catalogue, &self.catalogue), (Kind::Controls, &self.controls)];
+        for (kind, files) in kinds {
             if !files.is_sorted_by(|a, b| (a.group, &a.file) < (b.group, &b.file)) {
                 return Err("its groups are not in order".into());
             }
@@ -191,6 +207,9 @@ impl Manifest {
         }
         if sum(self.catalogue.iter().map(|file| file.rows)).is_none() {
             return Err("its catalogue has more statements than any store".into());
+        }
+        if sum(self.controls.iter().map(|file| file.rows)).is_none() {
+            return Err("it has more controls than any store".into());
         }
         Ok(())
     }

@@ -4,8 +4,8 @@
 //! its own checksum, verified before anything else is read: the value of `deltarec.xxh3` in its metadata is the
 //! XXH3-64 of the whole file, with these 16 hexadecimal digits as zeros.
 
-mod catalogue;
 mod interactions;
+mod statements;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use bytes::Bytes;
 use schema::check_name;
 use xxhash_rust::xxh3::Xxh3;
 
-pub(crate) use self::catalogue::{decode as decode_catalogue, encode as encode_catalogue};
 pub use self::interactions::Parquet;
+pub(crate) use self::statements::{CATALOGUE, CONTROLS, StatementFormat};
 use crate::CodecError;
 
 const SEAL: &str = "deltarec.xxh3";

@@ -20,9 +20,9 @@ use crate::files::{self, GroupName, LOCK};
 use crate::listing::open_plain;
 use crate::location::{Location, private};
 use crate::manifest::ManifestError;
-use crate::parquet::{self, Parquet};
+use crate::parquet::{self, Parquet, StatementFormat};
 use crate::{
-    CODECS, CatalogueRows, Codec, CodecError, GroupFile, Interactions, Kind, Manifest, RunId, StoreError, codec,
+    CODECS, Codec, CodecError, GroupFile, Interactions, Kind, Manifest, RunId, StatementRows, StoreError, codec,
 };
 
 /// Limit of the size of a manifest: this program never writes a larger one.
@@ -51,7 +51,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 ///
 /// // The manifest makes it a snapshot.
 /// let manifest = Manifest {
-///     version: Manifest::VERSION,
+///     version: Manifest::VERSION_WITHOUT_CONTROLS,
 ///     deltarec: "0.1.0".into(),
 ///     sequence: 1,
 ///     run,
@@ -65,6 +65,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 ///     groups: vec![file],
 ///     catalogue: Vec::new(),
 ///     catalogue_inputs: Vec::new(),
+///     controls: Vec::new(),
 /// };
 /// store.publish(&manifest)?;
 ///
@@ -204,7 +205,7 @@ impl Store {
         sequence: u64,
         run: RunId,
         group: u8,
-        rows: &CatalogueRows,
+        rows: &StatementRows,
     ) -> Result<GroupFile, StoreError> {
         self.put_encoded(self.encode_catalogue(sequence, run, group, rows)?)
     }
@@ -215,10 +216,43 @@ impl Store {
         sequence: u64,
         run: RunId,
         group: u8,
-        rows: &CatalogueRows,
+        rows: &StatementRows,
     ) -> Result<EncodedGroup, StoreError> {
-        let name = GroupName { kind: Kind::Catalogue, sequence, run, group, codec: Parquet.name() };
-        self.encoded(name, rows.len(), parquet::encode_catalogue(rows))
+        self.encode_statements(&parquet::CATALOGUE, sequence, run, group, rows)
+    }
+
+    /// Stores the controls of one group of users, as [`put_group`](Self::put_group). Always in Parquet.
+    pub fn put_controls(
+        &self,
+        sequence: u64,
+        run: RunId,
+        group: u8,
+        rows: &StatementRows,
+    ) -> Result<GroupFile, StoreError> {
+        self.put_encoded(self.encode_controls(sequence, run, group, rows)?)
+    }
+
+    /// The first half of [`put_controls`](Self::put_controls): computes and does not wait.
+    pub fn encode_controls(
+        &self,
+        sequence: u64,
+        run: RunId,
+        group: u8,
+        rows: &StatementRows,
+    ) -> Result<EncodedGroup, StoreError> {
+        self.encode_statements(&parquet::CONTROLS, sequence, run, group, rows)
+    }
+
+    fn encode_statements(
+        &self,
+        format: &StatementFormat,
+        sequence: u64,
+        run: RunId,
+        group: u8,
+        rows: &StatementRows,
+    ) -> Result<EncodedGroup, StoreError> {
+        let name = GroupName { kind: format.kind, sequence, run, group, codec: Parquet.name() };
+        self.encoded(name, rows.len(), format.encode(rows))
     }
 
     fn encoded(
@@ -282,9 +316,15 @@ impl Store {
 
     /// Reads the statements of one group of the catalogue. Size, checksum and number of rows must match the manifest,
     /// and all items must belong to the group.
-    pub fn read_catalogue(&self, group: &GroupFile) -> Result<CatalogueRows, StoreError> {
+    pub fn read_catalogue(&self, group: &GroupFile) -> Result<StatementRows, StoreError> {
         let bytes = self.block_on(self.fetch(group))?;
-        self.decode_catalogue(group, &bytes, self.ids)
+        self.decode_statements(&parquet::CATALOGUE, group, &bytes, self.ids)
+    }
+
+    /// Reads the controls of one group of users, as [`read_catalogue`](Self::read_catalogue).
+    pub fn read_controls(&self, group: &GroupFile) -> Result<StatementRows, StoreError> {
+        let bytes = self.block_on(self.fetch(group))?;
+        self.decode_statements(&parquet::CONTROLS, group, &bytes, self.ids)
     }
 
     /// Reads the manifest of one snapshot. Its files are not checked.
@@ -320,7 +360,7 @@ impl Store {
         })
     }
 
-    /// The codec that wrote a file. A file of the catalogue is always in Parquet.
+    /// The codec that wrote a file. A file of statements is always in Parquet.
     fn codec_of(&self, group: &GroupFile) -> Result<&'static dyn Codec, StoreError> {
         let name = self.name_of(group)?;
         let known = codec(name.codec).filter(|codec| name.kind == Kind::Interactions || codec.name() == Parquet.name());
@@ -335,12 +375,13 @@ impl Store {
         self.codec_of(group)?.recognise(bytes).map_err(|error| StoreError::of_codec(self.place_of(group), error))
     }
 
-    /// Checks the rows of a file of either kind, given its verified bytes. `ids`: key by which users and items are
+    /// Checks the rows of a file of any kind, given its verified bytes. `ids`: key by which users and items are
     /// checked.
     pub(crate) fn check_rows(&self, group: &GroupFile, bytes: &Bytes, ids: Option<IdKey>) -> Result<(), StoreError> {
         match self.name_of(group)?.kind {
             Kind::Interactions => self.decode(group, bytes, ids).map(|_| ()),
-            Kind::Catalogue => self.decode_catalogue(group, bytes, ids).map(|_| ()),
+            Kind::Catalogue => self.decode_statements(&parquet::CATALOGUE, group, bytes, ids).map(|_| ()),
+            Kind::Controls => self.decode_statements(&parquet::CONTROLS, group, bytes, ids).map(|_| ()),
         }
     }
 
@@ -352,17 +393,17 @@ impl Store {
         Ok(rows)
     }
 
-    /// [`decode`](Self::decode) for the catalogue, of which items are checked.
-    fn decode_catalogue(
+    /// [`decode`](Self::decode) for statements, of which owners are checked.
+    fn decode_statements(
         &self,
+        format: &StatementFormat,
         group: &GroupFile,
         bytes: &Bytes,
         ids: Option<IdKey>,
-    ) -> Result<CatalogueRows, StoreError> {
+    ) -> Result<StatementRows, StoreError> {
         self.codec_of(group)?;
-        let rows = parquet::decode_catalogue(bytes);
-        let rows = rows.map_err(|error| StoreError::of_codec(self.place_of(group), error))?;
-        self.check_decoded(Kind::Catalogue, group, rows.len(), rows.items(), ids)?;
+        let rows = format.decode(bytes).map_err(|error| StoreError::of_codec(self.place_of(group), error))?;
+        self.check_decoded(format.kind, group, rows.len(), rows.owners(), ids)?;
         Ok(rows)
     }
 

@@ -105,14 +105,14 @@ fn list(state: &StateArgs) -> Result<(), Failure> {
         console::say(&format!("{}: no snapshots", state.uri));
         return Ok(());
     }
-    let mut table = Table::new("sequence|taken|time|rows|statements|bytes|groups|state".split('|'));
+    let mut table = Table::new("sequence|taken|time|rows|statements|controls|bytes|groups|state".split('|'));
     for snapshot in &snapshots {
         table.row(row(snapshot));
     }
     say(table.to_string().trim_end())
 }
 
-fn row(snapshot: &Inspected) -> [String; 8] {
+fn row(snapshot: &Inspected) -> [String; 9] {
     let of = |field: fn(&Manifest) -> String| snapshot.manifest.as_ref().map_or_else(|| "?".to_owned(), field);
     [
         snapshot.sequence.to_string(),
@@ -120,6 +120,7 @@ fn row(snapshot: &Inspected) -> [String; 8] {
         of(|manifest| format_ms(manifest.time.ms)),
         of(|manifest| grouped(manifest.rows)),
         of(|manifest| grouped(manifest.statements())),
+        of(|manifest| grouped(manifest.control_count())),
         of(|manifest| grouped(manifest.bytes())),
         of(|manifest| manifest.files().count().to_string()),
         if snapshot.is_sound() { "whole" } else { "damaged" }.to_owned(),
@@ -153,7 +154,14 @@ fn verify(args: &VerifyArgs) -> Result<(), Failure> {
                     0 => String::new(),
                     statements => format!(", {} statements of the catalogue", grouped(statements)),
                 };
-                say(&format!("snapshot {}: sound, {files} files, {rows} rows{catalogue}", snapshot.sequence))?;
+                let controls = match manifest.control_count() {
+                    0 => String::new(),
+                    controls => format!(", {} controls", grouped(controls)),
+                };
+                say(&format!(
+                    "snapshot {}: sound, {files} files, {rows} rows{catalogue}{controls}",
+                    snapshot.sequence
+                ))?;
             }
             _ => snapshot.damaged.iter().try_for_each(|damage| say(&format_damage(damage)))?,
         }
@@ -192,7 +200,11 @@ fn export(args: &ExportArgs, stop: &Stop) -> Result<(), Failure> {
         }
     }
     is_closed(lines.close())?;
-    console::say(&format!("snapshot {}: {} events", manifest.sequence, grouped(manifest.rows)));
+    let left_out = match manifest.control_count() {
+        0 => String::new(),
+        controls => format!(", without the {} controls of users", grouped(controls)),
+    };
+    console::say(&format!("snapshot {}: {} events{left_out}", manifest.sequence, grouped(manifest.rows)));
     Ok(())
 }
 

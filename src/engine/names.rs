@@ -231,12 +231,13 @@ struct Entry {
     tick: u64,
     /// Latest timestamp of an event of this name; `u64::MAX`: the name is retained to the end of the run.
     latest: u64,
-    /// Number of the last tick with a catalogue record of this name; 0: the catalogue has none.
+    /// Number of the last tick with a record that holds the name until the graph reports it: of an item a catalogue record,
+    /// of a user a control. 0: there is none.
     record_tick: u64,
 }
 
 impl Entry {
-    /// The millisecond until which the name holds its id: `held` after its last event, or as long as the catalogue has it.
+    /// The millisecond until which the name holds its id: `held` after its last event, or as long as it has a record.
     fn until(&self, held: u64) -> u64 {
         if self.record_tick > 0 { u64::MAX } else { self.latest.saturating_add(held) }
     }
@@ -256,7 +257,8 @@ impl<'t> Claim<'t> {
         entry.latest = entry.latest.max(ts);
     }
 
-    /// Holds the id for a catalogue record of tick number `tick`, as long as the catalogue has the item.
+    /// Holds the id for a record of tick number `tick`: of the catalogue as long as it has the item, of a control to the
+    /// end of the run.
     pub(super) fn hold_record(self, tick: u64) {
         self.entry().record_tick = tick;
     }

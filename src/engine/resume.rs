@@ -16,7 +16,7 @@ use super::Resume;
 use super::clock::{Clock, now};
 use super::names::Table;
 use super::reader::{Break, OutputGate, Reader, retain_trending_names};
-use super::snapshot::{FieldNames, NamedRecord, read_catalogue};
+use super::snapshot::{FieldNames, NamedControl, NamedRecord, read_catalogue, read_controls};
 use super::supervisor::{Part, Reporter};
 use crate::config::Config;
 use crate::faults;
@@ -54,13 +54,22 @@ impl Reader {
         self.send_with_positions()
     }
 
-    /// Loads the catalogue and the events of a snapshot.
+    /// Loads the catalogue, the controls and the events of a snapshot. Controls come before the events that they are about.
     fn load_all(&mut self, manifest: &Arc<Manifest>) -> Result<(), Break> {
         let store = self.store.clone().expect("a run that resumes from a snapshot has a store");
         self.ticks.tick.directives.barrier = Some(Barrier::LoadBegin);
         let fields = FieldNames::new(&self.ticks.config.catalogue.tag_groups);
         for records in read_catalogue(&store, manifest, self.ticks.shared.ids, &fields) {
             self.load_records(records.map_err(|error| Break::Failed(error.into()))?);
+            if self.ticks.tick.len() >= LOAD_BATCH {
+                self.ticks.send()?;
+            }
+        }
+        for records in read_controls(&store, manifest, self.ticks.shared.ids) {
+            if self.ticks.shared.stop.is_set() {
+                return Err(Break::Stopped);
+            }
+            self.load_controls(records.map_err(|error| Break::Failed(error.into()))?);
             if self.ticks.tick.len() >= LOAD_BATCH {
                 self.ticks.send()?;
             }
@@ -97,6 +106,21 @@ impl Reader {
             if let Ok(claim) = names.claim_item((record.item, &name)) {
                 claim.hold_record(tick);
                 self.ticks.tick.items.push(record);
+            }
+        }
+    }
+
+    /// Adds controls to the tick, at the tick of the snapshot.
+    fn load_controls(&mut self, records: Vec<NamedControl>) {
+        let (tick, at) = (self.ticks.tick.number, self.ticks.at);
+        let names = Arc::clone(&self.ticks.shared.names);
+        let mut users = names.users();
+        (self.ticks.tick.since, self.ticks.tick.at) = (at, at);
+        for (name, record) in records {
+            // Names that collide were rejected before they came into a snapshot.
+            if let Ok(claim) = users.claim(record.user, &name) {
+                claim.hold_record(tick);
+                self.ticks.tick.controls.push(record);
             }
         }
     }
@@ -240,12 +264,14 @@ mod tests {
     use crate::stop::Stop;
     use connectors::RejectLog;
     use crossbeam_channel::unbounded;
-    use schema::{Effect, id64, key_group};
-    use snapshots::{GraphTime, RunId};
+    use dataflows::ControlRecord;
+    use dataflows::types::Forgotten;
+    use schema::{Control, Effect, id64, key_group};
+    use snapshots::{GraphTime, RunId, StatementRows};
 
     const NOW: u64 = 1_763_900_000_000;
 
-    /// A snapshot with one user in each of the first groups: an event a day, and one ahead of the clock.
+    /// A snapshot with one user in each of the first groups: an event a day, one ahead of the clock, and a control.
     fn state(folder: &std::path::Path) -> (SnapshotSettings, Manifest) {
         let store = Store::open(folder.to_str().unwrap()).unwrap();
         let run = RunId(7);
@@ -258,6 +284,11 @@ mod tests {
             }
             rows.push((id64(&user), &user), (77, "ahead"), NOW + 5, Effect::Counts(1));
             store.put_group(1, run, group, &rows).unwrap()
+        });
+        let controls = [0, 1, 2].map(|group| {
+            let mut rows = StatementRows::default();
+            rows.push(&user_of(group), "forget", NOW - 7, Some("\"p3\""));
+            store.put_controls(1, run, group, &rows).unwrap()
         });
         let manifest = Manifest {
             version: Manifest::VERSION,
@@ -274,6 +305,7 @@ mod tests {
             groups: groups.into(),
             catalogue: Vec::new(),
             catalogue_inputs: Vec::new(),
+            controls: controls.into(),
         };
         let state = SnapshotSettings {
             store: Arc::new(store),
@@ -313,10 +345,26 @@ mod tests {
         let ticks: Vec<TickInput> = ticks.iter().collect();
         assert!(ticks.iter().all(|tick| (tick.since, tick.at) == (NOW, NOW)));
         assert_eq!(ticks.iter().map(|tick| tick.events.len()).sum::<usize>(), 3 * 21);
+        let controls: Vec<&ControlRecord> = ticks.iter().flat_map(|tick| &tick.controls).collect();
+        assert_eq!(controls.len(), 3);
+        for ControlRecord { user, ts, control, item } in controls {
+            assert_eq!(
+                (*ts, control, *item),
+                (NOW - 7, &Control::Forget { item: Some("p3".into()) }, Some(id64("p3")))
+            );
+            assert!(ticks.iter().flat_map(|tick| &tick.events).any(|event| event.user == *user));
+        }
+        // No event comes in an earlier tick than the controls.
+        let first = |has: fn(&TickInput) -> bool| ticks.iter().position(has).unwrap();
+        assert!(first(|tick| !tick.controls.is_empty()) <= first(|tick| !tick.events.is_empty()));
         assert_eq!(ticks.first().and_then(|tick| tick.directives.barrier), Some(Barrier::LoadBegin));
         // The positions of the inputs come with the end of the load, not before.
         let positions = ticks.iter().position(|tick| tick.directives.positions.is_some());
         assert_eq!(positions, ticks.iter().position(|tick| tick.directives.barrier == Some(Barrier::LoadEnd)));
         assert!(shared.names.users().get(ticks[0].events[0].user).is_some());
+        // A user with a control keeps the name when the events are gone.
+        let user = ticks[0].controls[0].user;
+        shared.names.forget(Forgotten::User(user), u64::MAX, u64::MAX);
+        assert!(shared.names.users().get(user).is_some());
     }
 }

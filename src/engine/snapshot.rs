@@ -1,7 +1,7 @@
 //! Snapshots of a running graph.
 //!
-//! A snapshot is of one tick T: the events and the catalogue in the graph after T, and the positions of the inputs
-//! after T. It exists once its manifest is written, which happens last, after all changes up to T are in the output.
+//! A snapshot is of one tick T: the events, the catalogue and the controls in the graph after T, and the positions of the
+//! inputs after T. It exists once its manifest is written, which happens last, after all changes up to T are in the output.
 //!
 //! ```text
 //! worker 0     SnapshotSchedule     sends the barrier of tick T to every worker, and Begin(T) to the coordinator
@@ -9,6 +9,7 @@
 //! coordinator                       Wanted: groups that changed on any worker -> each worker
 //! each worker  SnapshotParticipant  Interactions: chunks of the wanted groups, between ticks -> coordinator
 //! worker 0     SnapshotParticipant  Catalogue: the same, if the run has a catalogue -> coordinator
+//! each worker  SnapshotParticipant  Controls: the same, if the run has controls -> coordinator
 //! coordinator  writer pool          packs and stores each group that is complete
 //! coordinator                       waits for the output to reach T, publishes the manifest
 //! ```
@@ -22,6 +23,7 @@
 //! then abandoned.
 
 mod catalogue;
+mod controls;
 mod coordinator;
 mod participant;
 mod passed_over;
@@ -42,13 +44,14 @@ use connectors::SourcePosition;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use dataflows::snapshot::SnapshotChunk;
 use dataflows::time::{Time, first_of, ms_of};
-use dataflows::{Event, ItemRecord};
+use dataflows::{ControlRecord, Event, ItemRecord};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use snapshots::{GraphTime, GroupFile, InputPosition, Kind, Manifest, RunId};
 
 pub(super) use self::catalogue::{FieldNames, NamedRecord, read_catalogue};
+pub(super) use self::controls::{NamedControl, read_controls};
 use self::coordinator::SnapshotCoordinator;
 pub(super) use self::participant::SnapshotParticipant;
 pub use self::passed_over::report_passed_over;
@@ -116,6 +119,8 @@ pub(super) enum SnapshotMessage {
     Interactions(SnapshotChunk<Event>),
     /// Worker 0 to the coordinator: rows of a wanted group.
     Catalogue(SnapshotChunk<ItemRecord>),
+    /// Worker to coordinator: rows of a wanted group.
+    Controls(SnapshotChunk<ControlRecord>),
     /// Coordinator to a worker of another process: one of its chunks was processed.
     Taken,
 }
@@ -164,13 +169,14 @@ pub(super) struct Snapshots {
 }
 
 /// Starts the threads that write snapshots. `resumed`: the snapshot that the run continues; `workers`: of all
-/// processes; `catalogue`: the fields of the catalogue, if the run has one, so that worker 0 reports its groups too.
-/// When another run takes over the store, this one is stopped.
+/// processes; `catalogue`: the fields of the catalogue, if the run has one, so that worker 0 reports its groups too;
+/// `has_controls`: whether the run takes controls, so that each worker reports their groups too. When another run takes over the store, this one is stopped.
 pub(super) fn start(
     settings: SnapshotSettings,
     resumed: Option<&Manifest>,
     workers: usize,
     catalogue: Option<FieldNames>,
+    has_controls: bool,
     shared: &Shared,
     waker: Waker,
 ) -> Snapshots {
@@ -181,7 +187,10 @@ pub(super) fn start(
     let written = Arc::<AtomicU64>::default();
     let run = RunId::random();
     let (pool, stored) = pool::start(&settings.store, run, &shared.reporter);
-    let state = SnapshotState::new(workers, catalogue.is_some(), resumed.and_then(files_of));
+    let mut kinds = vec![Kind::Interactions];
+    kinds.extend(catalogue.is_some().then_some(Kind::Catalogue));
+    kinds.extend(has_controls.then_some(Kind::Controls));
+    let state = SnapshotState::new(workers, kinds, resumed.and_then(files_of));
     let schedule = SnapshotSchedule::new(
         settings.interval.clone(),
         settings.newest,
@@ -205,6 +214,7 @@ pub(super) fn start(
         state,
         interactions: BTreeMap::new(),
         statements: BTreeMap::new(),
+        controls: BTreeMap::new(),
         catalogue,
         is_paced: true,
         last: Ok(()),
@@ -226,6 +236,7 @@ fn files_of(manifest: &Manifest) -> Option<Files> {
     };
     let mut files = of(Kind::Interactions, &manifest.groups);
     files.extend(of(Kind::Catalogue, &manifest.catalogue));
+    files.extend(of(Kind::Controls, &manifest.controls));
     (!files.is_empty() && files.len() == manifest.files().count()).then_some(files)
 }
 
@@ -247,15 +258,17 @@ pub(super) fn manifest(
     workers: usize,
     files: Files,
 ) -> Manifest {
-    let (mut groups, mut catalogue) = (Vec::new(), Vec::new());
+    let (mut groups, mut catalogue, mut controls) = (Vec::new(), Vec::new(), Vec::new());
     for (Shard { kind, .. }, file) in files {
         match kind {
             Kind::Interactions => groups.push(file),
             Kind::Catalogue => catalogue.push(file),
+            Kind::Controls => controls.push(file),
         }
     }
+    let version = if controls.is_empty() { Manifest::VERSION_WITHOUT_CONTROLS } else { Manifest::VERSION };
     Manifest {
-        version: Manifest::VERSION,
+        version,
         deltarec: env!("CARGO_PKG_VERSION").into(),
         sequence,
         run,
@@ -269,5 +282,6 @@ pub(super) fn manifest(
         groups,
         catalogue_inputs: Vec::new(),
         catalogue,
+        controls,
     }
 }

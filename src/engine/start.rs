@@ -43,7 +43,8 @@ pub fn start(job: Job) -> Running {
     let mut output_progress = None;
     if let Some(state) = state {
         let fields = graph.catalogue.is_some().then(|| FieldNames::new(&config.catalogue.tag_groups));
-        let started = snapshot::start(state, resumes_from.as_deref(), all_workers, fields, &shared, waker.clone());
+        let (resumed, controls) = (resumes_from.as_deref(), graph.controls);
+        let started = snapshot::start(state, resumed, all_workers, fields, controls, &shared, waker.clone());
         coordinator.snapshots = Some(started.schedule);
         (durability.saves, durability.snapshots) = (true, Some(started.link));
         output_progress = Some(started.output);

@@ -11,7 +11,7 @@ use dataflows::operators::RowChange;
 use dataflows::snapshot::SnapshotSink;
 use dataflows::time::Time;
 use dataflows::types::Forgotten;
-use dataflows::{Config, Event, GraphInput, ItemRecord, ListChange, SnapshotSinks, recommendations};
+use dataflows::{Config, ControlRecord, Event, GraphInput, ItemRecord, ListChange, SnapshotSinks, recommendations};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
@@ -88,10 +88,11 @@ pub(super) fn build(
         let (input, streams) = GraphInput::new(scope, config, durability.resumes);
         // The catalogue is on the first worker, and so is what a snapshot has of it.
         let of_catalogue = participant.clone().filter(|_| scope.index() == 0);
+        let of_controls = participant.clone().filter(|_| config.controls);
         let snapshots = SnapshotSinks {
             interactions: participant.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<Event>>),
             catalogue: of_catalogue.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<ItemRecord>>),
-            controls: None,
+            controls: of_controls.map(|participant| Box::new(participant) as Box<dyn SnapshotSink<ControlRecord>>),
         };
         let graph = recommendations(streams, config, snapshots);
         let gauges = graph.gauges;

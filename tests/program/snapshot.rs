@@ -3,7 +3,7 @@
 use std::fs;
 
 use schema::{Effect, Event, Levels, catalogue_group, id64, key_group};
-use snapshots::{CatalogueRows, Depth, GraphTime, Interactions, Manifest, RunId, Store};
+use snapshots::{Depth, GraphTime, Interactions, Manifest, RunId, StatementRows, Store};
 
 use super::{TestDir, changes, event, final_lists};
 
@@ -27,7 +27,7 @@ fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
     let groups = (0..=255).zip(&groups).filter(|(_, rows)| !rows.is_empty());
     let groups: Vec<_> = groups.map(|(group, rows)| store.put_group(sequence, RUN, group, rows).unwrap()).collect();
     let manifest = Manifest {
-        version: Manifest::VERSION,
+        version: Manifest::VERSION_WITHOUT_CONTROLS,
         deltarec: "0.1.0".into(),
         sequence,
         run: RUN,
@@ -41,6 +41,7 @@ fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
         groups,
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
+        controls: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest
@@ -88,38 +89,42 @@ fn lists_snapshots_newest_first_with_damage() {
     dir.write("state/manifests/0000000003.json", "{");
     let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;
     let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["sequence", "taken", "time", "rows", "statements", "bytes", "groups", "state"]);
-    assert_eq!(rows[2], ["3", "?", "?", "?", "?", "?", "?", "damaged"]);
-    assert_eq!(rows[3][..5], ["2", "2026-11-24T04:00:00Z", "2025-11-23T12:13:20.123Z", "600", "0"]);
-    assert_eq!((rows[3][7], rows[4][0], rows[4][7], rows.len()), ("damaged", "1", "whole", 5));
+    assert_eq!(rows[0], ["sequence", "taken", "time", "rows", "statements", "controls", "bytes", "groups", "state"]);
+    assert_eq!(rows[2], ["3", "?", "?", "?", "?", "?", "?", "?", "damaged"]);
+    assert_eq!(rows[3][..6], ["2", "2026-11-24T04:00:00Z", "2025-11-23T12:13:20.123Z", "600", "0", "0"]);
+    assert_eq!((rows[3][8], rows[4][0], rows[4][8], rows.len()), ("damaged", "1", "whole", 5));
 }
 
 #[test]
-fn shows_the_statements_of_a_catalogue() {
+fn shows_the_statements_of_a_catalogue_and_the_controls() {
     let dir = TestDir::new();
     let taken = take(&dir, 1, &shoppers());
     let store = Store::open(dir.path("state").to_str().unwrap()).unwrap();
-    let mut statements = CatalogueRows::default();
+    let mut statements = StatementRows::default();
     for item in (0..).map(|n| format!("p{n}")).filter(|item| catalogue_group(id64(item)) == 3).take(5) {
         statements.push(&item, "title", 1_763_900_000_000, Some("\"Bread\""));
     }
     let catalogue = vec![store.put_catalogue(2, RUN, 3, &statements).unwrap()];
+    let mut rows = StatementRows::default();
+    rows.push("ann", "forget", 1_763_900_000_000, None);
+    rows.push("ann", "pause", 1_763_900_000_001, None);
+    let controls = vec![store.put_controls(2, RUN, key_group(id64("ann")), &rows).unwrap()];
     let version = Manifest::VERSION;
-    store.publish(&Manifest { version, sequence: 2, catalogue, ..taken.clone() }).unwrap();
+    store.publish(&Manifest { version, sequence: 2, catalogue, controls, ..taken.clone() }).unwrap();
     let list = dir.deltarec(&["snapshot", "list", "--state", "state"]).assert_success().stdout;
     let row: Vec<&str> = list.lines().nth(2).unwrap().split_whitespace().collect();
-    let groups = (taken.groups.len() + 1).to_string();
-    assert_eq!((&row[3..5], row[6], row[7]), (["600", "5"].as_slice(), groups.as_str(), "whole"), "{list}");
+    let groups = (taken.groups.len() + 2).to_string();
+    assert_eq!((&row[3..6], row[7], row[8]), (["600", "5", "2"].as_slice(), groups.as_str(), "whole"), "{list}");
     let verify = dir.deltarec(&["snapshot", "verify", "--state", "state"]).assert_success().stdout;
     let lines: Vec<&str> = verify.lines().collect();
     assert!(
-        lines[0].ends_with(" 600 rows, 5 statements of the catalogue") && lines[1].ends_with(" 600 rows"),
+        lines[0].ends_with(" 600 rows, 5 statements of the catalogue, 2 controls") && lines[1].ends_with(" 600 rows"),
         "{verify}"
     );
     // The interactions alone.
     dir.deltarec(&["snapshot", "export", "--state", "state", "--output", "out.jsonl"])
         .assert_success()
-        .assert_stderr(&["snapshot 2: 600 events"]);
+        .assert_stderr(&["snapshot 2: 600 events, without the 2 controls of users"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use parquet::record::RowAccessor;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use schema::{CATALOGUE_GROUPS, IdKey, MAX_TS, catalogue_group, id64};
-use snapshots::{CatalogueRows, Depth, GroupFile, Kind, Manifest, Missing, RunId, Store, StoreError, codec};
+use snapshots::{Depth, GroupFile, Kind, Manifest, Missing, RunId, StatementRows, Store, StoreError, codec};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,19 +17,19 @@ use super::fuzz::{edited, edits, reseal};
 use super::store::{files, store};
 use super::{RUN, manifest, of_group, rows, take};
 
-/// A row that owns its texts: item, field, time, value.
-type Row = (String, String, u64, Option<String>);
+/// A row that owns its texts: owner, field, time, value.
+pub(super) type Row = (String, String, u64, Option<String>);
 
-fn statements(rows: &[Row]) -> CatalogueRows {
-    let mut statements = CatalogueRows::default();
-    for (item, field, ts, value) in rows {
-        statements.push(item, field, *ts, value.as_deref());
+pub(super) fn statements(rows: &[Row]) -> StatementRows {
+    let mut statements = StatementRows::default();
+    for (owner, field, ts, value) in rows {
+        statements.push(owner, field, *ts, value.as_deref());
     }
     statements
 }
 
-fn owned(rows: &CatalogueRows) -> Vec<Row> {
-    rows.iter().map(|row| (row.item.to_owned(), row.field.to_owned(), row.ts, row.value.map(str::to_owned))).collect()
+pub(super) fn owned(rows: &StatementRows) -> Vec<Row> {
+    rows.iter().map(|row| (row.owner.to_owned(), row.field.to_owned(), row.ts, row.value.map(str::to_owned))).collect()
 }
 
 /// Statements of items of one group.
@@ -48,7 +48,7 @@ fn of_items(group: u8, items: usize) -> Vec<Row> {
     names.take(items).flat_map(|item| (0..4).map(move |n| statement(&item, n))).collect()
 }
 
-fn any_statements(most: usize) -> impl Strategy<Value = Vec<Row>> {
+pub(super) fn any_statements(most: usize) -> impl Strategy<Value = Vec<Row>> {
     let item = prop_oneof!["[a-c]", "\\PC{1,20}", "x{512}", "品{1,170}"];
     let field = prop_oneof!["title", "tags:[a-c]", ".{0,40}"];
     let value = prop::option::of(prop_oneof!["", "\"[a-c]\"", ".{0,40}", "x{4096}"]);
@@ -70,7 +70,7 @@ fn with_catalogue(manifest: Manifest, catalogue: Vec<GroupFile>) -> Manifest {
 }
 
 /// Stores these bytes as a file of the catalogue, under right checksums, and reads it.
-fn read_bytes(folder: &Path, store: &Store, bytes: &[u8], rows: usize) -> Result<CatalogueRows, StoreError> {
+fn read_bytes(folder: &Path, store: &Store, bytes: &[u8], rows: usize) -> Result<StatementRows, StoreError> {
     let file = GroupFile {
         group: 0,
         file: "catalogue/0000000001-1f00c0de-000.parquet".into(),
@@ -130,12 +130,12 @@ proptest! {
 fn many_statements_round_trip() {
     let (_folder, store) = store();
     let store = store.with_any_ids();
-    let mut given = CatalogueRows::default();
+    let mut given = StatementRows::default();
     for n in 0..1_100_000_u64 {
         let value = format!("\"{}\"", n % 1_000);
         given.push(&format!("p{}", n / 9), "title", n, (n % 3 > 0).then_some(value.as_str()));
     }
-    assert_eq!((given.len(), given.items().len()), (1_100_000, 1_100_000 / 9 + 1));
+    assert_eq!((given.len(), given.owners().len()), (1_100_000, 1_100_000 / 9 + 1));
     let file = store.put_catalogue(1, RUN, 7, &given).unwrap();
     assert!(store.read_catalogue(&file).unwrap() == given);
 }

@@ -12,6 +12,7 @@ use snapshots::{CODECS, Manifest, RunId, Store, StoreError};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::catalogue::take_with_catalogue;
+use super::controls::take_with_controls;
 use super::store::store;
 use super::{RUN, any_rows, owned, rows, take};
 
@@ -102,6 +103,11 @@ fn fuzz_manifest_with_a_catalogue() {
     fuzz_manifests(take_with_catalogue);
 }
 
+#[test]
+fn fuzz_manifest_with_controls() {
+    fuzz_manifests(take_with_controls);
+}
+
 fn fuzz_manifests(take: fn(&Store, u64, RunId) -> Manifest) {
     let (folder, store) = store();
     take(&store, 1, RUN);
@@ -123,6 +129,9 @@ fn fuzz_manifests(take: fn(&Store, u64, RunId) -> Manifest) {
                 }
                 for group in &used.catalogue {
                     store.read_catalogue(group).unwrap();
+                }
+                for group in &used.controls {
+                    store.read_controls(group).unwrap();
                 }
             }
             Err(StoreError::Newer { .. }) => {}

@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod codecs;
+mod controls;
 mod damage;
 mod fuzz;
 mod hostile;
@@ -69,7 +70,7 @@ pub(crate) const RUN: RunId = RunId(0x1f00_c0de);
 
 pub(crate) fn manifest(sequence: u64, run: RunId, groups: Vec<GroupFile>) -> Manifest {
     Manifest {
-        version: Manifest::VERSION,
+        version: Manifest::VERSION_WITHOUT_CONTROLS,
         deltarec: "0.1.0".into(),
         sequence,
         run,
@@ -83,6 +84,7 @@ pub(crate) fn manifest(sequence: u64, run: RunId, groups: Vec<GroupFile>) -> Man
         groups,
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
+        controls: Vec::new(),
     }
 }
 

@@ -176,13 +176,13 @@ fn detects_every_flipped_bit_and_truncation_of_a_manifest() {
 fn a_newer_manifest_is_an_error() {
     let (folder, store) = store();
     take(&store, 1, RUN);
-    let text = r#"{"version": 3, "what": "nobody knows yet"}"#;
+    let text = r#"{"version": 4, "what": "nobody knows yet"}"#;
     let checksum = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
     let file = format!("{{\"xxh3\":\"{checksum:016x}\",\"manifest\":{text}}}\n");
     fs::write(folder.path().join("manifests/0000000002.json"), file).unwrap();
     let error = store.newest().unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }));
-    assert!(error.to_string().contains("format 3") && error.to_string().contains("0000000002.json"), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }));
+    assert!(error.to_string().contains("format 4") && error.to_string().contains("0000000002.json"), "{error}");
     assert!(store.prune(1, None, Depth::Sizes).is_err(), "unknown files may be needed");
 }
 

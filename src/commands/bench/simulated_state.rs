@@ -85,7 +85,7 @@ impl SimulatedState {
             groups.push(store.put_group(1, run, group, &rows)?);
         }
         let manifest = Manifest {
-            version: Manifest::VERSION,
+            version: Manifest::VERSION_WITHOUT_CONTROLS,
             deltarec: env!("CARGO_PKG_VERSION").into(),
             sequence: 1,
             run,
@@ -99,6 +99,7 @@ impl SimulatedState {
             groups,
             catalogue: Vec::new(),
             catalogue_inputs: Vec::new(),
+            controls: Vec::new(),
         };
         store.publish(&manifest)?;
         Ok(manifest)

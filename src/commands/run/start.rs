@@ -26,8 +26,8 @@ pub(super) fn start(plan: CoordinatorPlan, ids: IdKey, stop: Stop) -> Result<Opt
     let Some(job) = opened.map_err(Failure::Running)? else { return Ok(stopped_early()) };
     let mut job = job?;
     if let Some(member) = member {
-        let (resumes, catalogue) = (job.resume.is_some(), job.has_catalogue());
-        let options = GraphOptions { resumes, catalogue, outputs: job.sinks.outputs() };
+        let (resumes, catalogue, controls) = (job.resume.is_some(), job.has_catalogue(), job.has_controls());
+        let options = GraphOptions { resumes, catalogue, controls, outputs: job.sinks.outputs() };
         job.links = member.gather(options, &job.stop)?;
         if job.links.is_none() {
             return Ok(stopped_early());

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use dataflows::ItemRecord;
 use schema::{Availability, FieldValue, IdKey, ItemField, Statement, shown};
 use serde_json::Value;
-use snapshots::{CatalogueRow, CatalogueRows, Manifest, Store, StoreError};
+use snapshots::{Manifest, StatementRow, StatementRows, Store, StoreError};
 
 /// Field of a deleted item. Its value is `true`, as in a record.
 const DELETED: &str = "deleted";
@@ -34,7 +34,7 @@ impl FieldNames {
     }
 
     /// Adds the rows of a record: one for each field, or one for a deletion or a first time.
-    pub(super) fn append(&self, rows: &mut CatalogueRows, item: &str, ItemRecord { ts, statement, .. }: &ItemRecord) {
+    pub(super) fn append(&self, rows: &mut StatementRows, item: &str, ItemRecord { ts, statement, .. }: &ItemRecord) {
         match statement {
             Statement::Deleted => rows.push(item, DELETED, *ts, Some("true")),
             Statement::Fields(fields) if fields.is_empty() => rows.push(item, FIRST, *ts, None),
@@ -65,12 +65,12 @@ impl FieldNames {
     /// groups that are not configured go to `left_out`.
     fn records(
         &self,
-        rows: &CatalogueRows,
+        rows: &StatementRows,
         ids: IdKey,
         mut left_out: impl FnMut(&str),
     ) -> Result<Vec<NamedRecord>, String> {
         let mut records: Vec<NamedRecord> = Vec::new();
-        for CatalogueRow { item, field, ts, value } in rows.iter() {
+        for StatementRow { owner: item, field, ts, value } in rows.iter() {
             let invalid = |what: &str| {
                 let (item, field) = (shown(item), shown(field));
                 match value {
@@ -255,7 +255,7 @@ mod tests {
 
     /// Stores records as the coordinator does, and returns the manifest of a snapshot of them.
     fn take(store: &Store, fields: &FieldNames, records: &[(String, u64, Statement)]) -> Manifest {
-        let mut groups: Vec<CatalogueRows> = vec![CatalogueRows::default(); CATALOGUE_GROUPS];
+        let mut groups: Vec<StatementRows> = vec![StatementRows::default(); CATALOGUE_GROUPS];
         for (name, ts, statement) in records {
             let item = id64(name);
             let record = ItemRecord { item, ts: *ts, statement: statement.clone() };
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_row_is_readable_text() {
-        let mut rows = CatalogueRows::default();
+        let mut rows = StatementRows::default();
         let fields = fields(&GROUPS);
         let text = |text: &str| Some(FieldValue::Text(text.into()));
         let record = |ts, statement| ItemRecord { item: 1, ts, statement };
@@ -364,13 +364,13 @@ mod tests {
             ("deleted", Some("false"), "not what a deltarec writes"),
             ("first", Some("5"), "not what a deltarec writes"),
         ] {
-            let mut rows = CatalogueRows::default();
+            let mut rows = StatementRows::default();
             rows.push("bread", field, 5, value);
             let file = store.put_catalogue(1, RUN, group, &rows).unwrap();
             let place = store.place_of(&file);
             let files = Files::from([(Shard { kind: Kind::Catalogue, group }, file)]);
             let taken = manifest((1, RUN), 0, serde_json::Map::default(), Vec::new(), 1, files);
-            assert_eq!((taken.version, taken.statements(), taken.rows), (Manifest::VERSION, 1, 0));
+            assert_eq!((taken.version, taken.statements(), taken.rows), (Manifest::VERSION_WITHOUT_CONTROLS, 1, 0));
             let error = read_catalogue(&store, &taken, IdKey::default(), &fields(&GROUPS)).next().unwrap().unwrap_err();
             let text = error.to_string();
             assert!(matches!(error, StoreError::Damaged { .. }) && text.starts_with(&place), "{text}");

@@ -8,13 +8,13 @@ use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use dataflows::ItemRecord;
 use dataflows::snapshot::SnapshotChunk;
-use snapshots::{CatalogueRows, Depth, Interactions, Kind, Manifest, RunId, StoreError};
+use dataflows::{ControlRecord, ItemRecord};
+use snapshots::{Depth, Interactions, Kind, Manifest, RunId, StatementRows, StoreError};
 
 use super::pool::{PackJob, Rows, injected};
 use super::state::{Action, Event, SnapshotState};
-use super::{FieldNames, Files, Outcome, Shard, Snapshot, SnapshotMessage, input_positions, manifest};
+use super::{FieldNames, Files, Outcome, Shard, Snapshot, SnapshotMessage, controls, input_positions, manifest};
 use crate::engine::tick::Waker;
 use crate::engine::{Shared, SnapshotSettings};
 
@@ -40,7 +40,8 @@ pub(super) struct SnapshotCoordinator {
     pub(super) state: SnapshotState,
     /// Received rows by group.
     pub(super) interactions: BTreeMap<u8, Interactions>,
-    pub(super) statements: BTreeMap<u8, CatalogueRows>,
+    pub(super) statements: BTreeMap<u8, StatementRows>,
+    pub(super) controls: BTreeMap<u8, StatementRows>,
     /// Fields of the catalogue, if the run has one.
     pub(super) catalogue: Option<FieldNames>,
     /// Whether packers rest in between.
@@ -93,6 +94,7 @@ impl SnapshotCoordinator {
                 self.take(from, Kind::Interactions, &chunk, Self::append_interactions);
             }
             SnapshotMessage::Catalogue(chunk) => self.take(from, Kind::Catalogue, &chunk, Self::append_statements),
+            SnapshotMessage::Controls(chunk) => self.take(from, Kind::Controls, &chunk, Self::append_controls),
             SnapshotMessage::Wanted { .. } | SnapshotMessage::Taken => {}
         }
     }
@@ -167,9 +169,22 @@ impl SnapshotCoordinator {
         }
     }
 
+    /// Adds controls to the rows of their group.
+    fn append_controls(&mut self, chunk: &SnapshotChunk<ControlRecord>) {
+        let rows = self.controls.entry(chunk.group).or_default();
+        for records in chunk.rows.chunk_by(|a, b| a.user == b.user) {
+            // Copied, so that nothing is formatted while the names are locked.
+            let name = self.shared.names.users().get(records[0].user).expect(RETAINED).to_owned();
+            for record in records {
+                controls::append(rows, &name, record);
+            }
+        }
+    }
+
     fn clear_rows(&mut self) {
         self.interactions.clear();
         self.statements.clear();
+        self.controls.clear();
     }
 
     /// Sends the rows of a shard to the pool, and blocks while all packers are busy: then requests queue up, workers
@@ -178,6 +193,7 @@ impl SnapshotCoordinator {
         let rows = match shard.kind {
             Kind::Interactions => self.interactions.remove(&shard.group).map(Rows::Interactions),
             Kind::Catalogue => self.statements.remove(&shard.group).map(Rows::Catalogue),
+            Kind::Controls => self.controls.remove(&shard.group).map(Rows::Controls),
         };
         let Some(rows) = rows.filter(|rows| !rows.is_empty()) else {
             self.apply(Event::Stored { snapshot, shard, file: Ok(None) });

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crossbeam_channel::Sender;
 use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
-use dataflows::{Event, ItemRecord};
+use dataflows::{ControlRecord, Event, ItemRecord};
 use schema::KEY_GROUPS;
 use snapshots::Kind;
 
@@ -139,6 +139,24 @@ impl SnapshotSink<ItemRecord> for SnapshotParticipant {
     }
 }
 
+impl SnapshotSink<ControlRecord> for SnapshotParticipant {
+    fn begin(&mut self, snapshot: u64, changed: &Groups) {
+        self.report_changed(Kind::Controls, snapshot, changed);
+    }
+
+    fn wanted(&self, snapshot: u64) -> Option<Groups> {
+        self.wanted_groups(Kind::Controls, snapshot)
+    }
+
+    fn has_room(&self) -> bool {
+        self.can_send_rows()
+    }
+
+    fn push(&mut self, chunk: SnapshotChunk<ControlRecord>) {
+        self.send_rows(SnapshotMessage::Controls(chunk));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crossbeam_channel::{Receiver, unbounded};
@@ -189,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_groups_of_users_and_those_of_items_are_apart() {
+    fn the_groups_of_one_kind_are_apart_from_those_of_another() {
         let (link, received) = link();
         let mut participant = SnapshotParticipant::new(Some(&link));
         sink::<ItemRecord>(&mut participant).begin(7, &std::array::from_fn(|group| group < CATALOGUE_GROUPS));
@@ -197,15 +215,23 @@ mod tests {
         assert_eq!(changed, shards(Kind::Catalogue, &(0..16).collect::<Vec<u8>>()));
         let mut wanted = shards(Kind::Interactions, &[1, 3]);
         wanted.extend(shards(Kind::Catalogue, &[3, 4]));
+        wanted.extend(shards(Kind::Controls, &[3, 255]));
         participant.apply(SnapshotMessage::Wanted { snapshot: 7, shards: wanted });
         let groups = |wanted: Option<Groups>| -> Vec<usize> {
             wanted.unwrap().iter().enumerate().filter(|(_, wanted)| **wanted).map(|(group, _)| group).collect()
         };
         assert_eq!(groups(sink::<Event>(&mut participant).wanted(7)), [1, 3]);
         assert_eq!(groups(sink::<ItemRecord>(&mut participant).wanted(7)), [3, 4]);
+        assert_eq!(groups(sink::<ControlRecord>(&mut participant).wanted(7)), [3, 255]);
         let chunk = SnapshotChunk { snapshot: 7, group: 3, rows: Vec::new(), last: true };
         sink::<ItemRecord>(&mut participant).push(chunk.clone());
         assert!(matches!(received.recv().unwrap().1, SnapshotMessage::Catalogue(sent) if sent == chunk));
+        sink::<ControlRecord>(&mut participant).begin(7, &std::array::from_fn(|group| group == 255));
+        let SnapshotMessage::Changed { shards: changed, .. } = received.recv().unwrap().1 else { panic!("no report") };
+        assert_eq!(changed, shards(Kind::Controls, &[255]));
+        let chunk = SnapshotChunk { snapshot: 7, group: 255, rows: Vec::new(), last: true };
+        sink::<ControlRecord>(&mut participant).push(chunk.clone());
+        assert!(matches!(received.recv().unwrap().1, SnapshotMessage::Controls(sent) if sent == chunk));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use snapshots::{CatalogueRows, EncodedGroup, Interactions, RunId, Store, StoreError};
+use snapshots::{EncodedGroup, Interactions, RunId, StatementRows, Store, StoreError};
 
 use super::Shard;
 use super::state::Event;
@@ -26,14 +26,15 @@ const MAX_PACKING: Duration = Duration::from_millis(250);
 /// All rows of a shard, of its kind.
 pub(super) enum Rows {
     Interactions(Interactions),
-    Catalogue(CatalogueRows),
+    Catalogue(StatementRows),
+    Controls(StatementRows),
 }
 
 impl Rows {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Rows::Interactions(rows) => rows.is_empty(),
-            Rows::Catalogue(rows) => rows.is_empty(),
+            Rows::Catalogue(rows) | Rows::Controls(rows) => rows.is_empty(),
         }
     }
 
@@ -41,6 +42,7 @@ impl Rows {
         match self {
             Rows::Interactions(rows) => store.encode_group(snapshot, run, group, rows),
             Rows::Catalogue(rows) => store.encode_catalogue(snapshot, run, group, rows),
+            Rows::Controls(rows) => store.encode_controls(snapshot, run, group, rows),
         }
     }
 }

@@ -9,10 +9,10 @@ use super::{Files, Shard, Snapshot};
 
 /// The snapshot under way, if any, and what the next one builds on.
 pub(super) struct SnapshotState {
-    /// Workers of all processes. Each has interactions.
+    /// Workers of all processes.
     workers: usize,
-    /// Whether one worker has a catalogue.
-    has_catalogue: bool,
+    /// Kinds of rows that the run has.
+    kinds: Vec<Kind>,
     phase: Phase,
     /// Tick up to which all changes are in the output.
     output: Time,
@@ -78,13 +78,13 @@ pub(super) enum Action {
 }
 
 impl SnapshotState {
-    /// `workers`: of all processes; `has_catalogue`: whether one of them has a catalogue and reports its groups too;
-    /// `files`: of the snapshot that the run continues.
-    pub(super) fn new(workers: usize, has_catalogue: bool, files: Option<Files>) -> Self {
+    /// `workers`: of all processes; `kinds`: of the rows that the run has and reports; `files`: of the snapshot that the
+    /// run continues.
+    pub(super) fn new(workers: usize, kinds: Vec<Kind>, files: Option<Files>) -> Self {
         // What is loaded from a snapshot counts as older than any tick of the run.
         let base = Time::from(files.is_some());
         let files = files.unwrap_or_default();
-        SnapshotState { workers, has_catalogue, phase: Phase::Idle, output: 0, base, files }
+        SnapshotState { workers, kinds, phase: Phase::Idle, output: 0, base, files }
     }
 
     /// Tick of the last complete snapshot whose files can be reused; 0: none.
@@ -106,9 +106,17 @@ impl SnapshotState {
         matches!(self.phase, Phase::Idle)
     }
 
+    /// Number of workers with rows of a kind. The catalogue is on one worker.
+    fn senders(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Interactions | Kind::Controls => self.workers,
+            Kind::Catalogue => 1,
+        }
+    }
+
     /// Number of reports of changed shards: one from each worker for each kind that it has.
     fn reporters(&self) -> usize {
-        self.workers + usize::from(self.has_catalogue)
+        self.kinds.iter().map(|kind| self.senders(*kind)).sum()
     }
 
     /// Applies an event. Events of another snapshot than the one under way change nothing.
@@ -126,13 +134,10 @@ impl SnapshotState {
                 changed.extend(shards);
                 if *reports == reporters {
                     let shards: Vec<Shard> = changed.iter().copied().collect();
-                    let senders = |shard: &Shard| match shard.kind {
-                        Kind::Interactions => self.workers,
-                        Kind::Catalogue => 1,
-                    };
+                    let snapshot = snapshot.clone();
                     self.phase = Phase::Writing {
-                        snapshot: snapshot.clone(),
-                        open: shards.iter().map(|shard| (*shard, senders(shard))).collect(),
+                        snapshot,
+                        open: shards.iter().map(|shard| (*shard, self.senders(shard.kind))).collect(),
                         unstored: shards.len(),
                         files: self.files.clone(),
                         failure: None,
@@ -216,6 +221,8 @@ mod tests {
     use super::*;
 
     const NUMBER: u64 = 7;
+    const USERS: [Kind; 1] = [Kind::Interactions];
+
     fn tick(number: u64) -> Time {
         (1 << 30) + number
     }
@@ -256,7 +263,7 @@ mod tests {
     #[test]
     fn publishes_without_changes_as_soon_as_the_output_is_written() {
         let before = files([users(1), Shard { kind: Kind::Catalogue, group: 1 }], 1);
-        let mut state = SnapshotState::new(1, false, Some(before.clone()));
+        let mut state = SnapshotState::new(1, USERS.to_vec(), Some(before.clone()));
         state.apply(Event::Output(tick(NUMBER)));
         state.apply(Event::Begin(snapshot(NUMBER)));
         let actions = state.apply(Event::Changed { snapshot: NUMBER, shards: vec![] });
@@ -269,7 +276,7 @@ mod tests {
 
     #[test]
     fn writes_all_groups_after_files_of_an_older_snapshot_were_lost() {
-        let mut state = SnapshotState::new(1, false, Some(files([users(1)], 1)));
+        let mut state = SnapshotState::new(1, USERS.to_vec(), Some(files([users(1)], 1)));
         assert_eq!(state.base(), 1);
         publishing(&mut state, NUMBER);
         let actions = state.apply(Event::Published(Err(failure())));
@@ -279,7 +286,7 @@ mod tests {
 
     #[test]
     fn keeps_the_files_of_the_snapshot_before_when_another_run_owns_the_store() {
-        let mut state = SnapshotState::new(1, false, Some(files([users(1)], 1)));
+        let mut state = SnapshotState::new(1, USERS.to_vec(), Some(files([users(1)], 1)));
         publishing(&mut state, NUMBER);
         state.apply(Event::Published(Err(StoreError::Taken { place: "x".into() })));
         assert_eq!((state.base(), &state.files), (1, &files([users(1)], 1)));
@@ -288,7 +295,7 @@ mod tests {
 
     #[test]
     fn ignores_events_of_other_snapshots() {
-        let mut state = SnapshotState::new(1, false, None);
+        let mut state = SnapshotState::new(1, USERS.to_vec(), None);
         let stale = |state: &mut SnapshotState| {
             assert!(state.apply(Event::Changed { snapshot: 3, shards: vec![users(1)] }).is_empty());
             assert!(state.apply(Event::Sent { snapshot: 3, shard: users(5) }).is_empty());
@@ -306,7 +313,7 @@ mod tests {
     #[test]
     fn waits_for_the_report_of_the_catalogue() {
         let shard = Shard { kind: Kind::Catalogue, group: 5 };
-        let mut state = SnapshotState::new(2, true, None);
+        let mut state = SnapshotState::new(2, vec![Kind::Interactions, Kind::Catalogue], None);
         state.apply(Event::Begin(snapshot(NUMBER)));
         for _ in 0..2 {
             assert!(state.apply(Event::Changed { snapshot: NUMBER, shards: vec![users(5)] }).is_empty());
@@ -322,6 +329,24 @@ mod tests {
         assert!(state.apply(Event::Sent { snapshot: NUMBER, shard: users(5) }).is_empty());
         let actions = state.apply(Event::Sent { snapshot: NUMBER, shard: users(5) });
         assert!(matches!(actions[..], [Action::Store { shard: stored, .. }] if stored == users(5)), "{actions:?}");
+    }
+
+    #[test]
+    fn waits_for_the_controls_of_all_workers() {
+        let shard = Shard { kind: Kind::Controls, group: 5 };
+        let mut state = SnapshotState::new(2, vec![Kind::Interactions, Kind::Controls], None);
+        state.apply(Event::Begin(snapshot(NUMBER)));
+        for shards in [vec![users(5)], vec![shard], vec![]] {
+            assert!(state.apply(Event::Changed { snapshot: NUMBER, shards }).is_empty());
+        }
+        let actions = state.apply(Event::Changed { snapshot: NUMBER, shards: vec![] });
+        assert!(
+            matches!(&actions[..], [Action::Request { shards, .. }] if *shards == [users(5), shard]),
+            "{actions:?}"
+        );
+        assert!(state.apply(Event::Sent { snapshot: NUMBER, shard }).is_empty());
+        let actions = state.apply(Event::Sent { snapshot: NUMBER, shard });
+        assert!(matches!(actions[..], [Action::Store { shard: stored, .. }] if stored == shard), "{actions:?}");
     }
 
     /// Delivers pending events in the order that `choices` gives, until none is left.
@@ -392,23 +417,32 @@ mod tests {
         fn any_order_of_messages_ends_in_one_complete_snapshot(
             workers in prop::collection::vec(prop::collection::btree_set(0..6_u8, 0..4), 1..4),
             catalogue in prop::option::of(prop::collection::btree_set(0..6_u8, 0..4)),
+            // Of each worker, if the run has any.
+            controls in prop::option::of(prop::collection::btree_set(0..6_u8, 0..4)),
             before in prop::collection::btree_set(any_shard(), 0..8),
             empty in prop::collection::vec(any_shard(), 0..3),
             failing in prop::option::weighted(0.3, any_shard()),
-            choices in prop::collection::vec(any::<prop::sample::Index>(), 80),
+            choices in prop::collection::vec(any::<prop::sample::Index>(), 120),
         ) {
             let before = files(before, 1);
-            let mut state = SnapshotState::new(workers.len(), catalogue.is_some(), Some(before.clone()));
+            let kinds = [(Kind::Catalogue, catalogue.is_some()), (Kind::Controls, controls.is_some())];
+            let kinds = kinds.into_iter().filter_map(|(kind, is_there)| is_there.then_some(kind));
+            let kinds = [Kind::Interactions].into_iter().chain(kinds).collect();
+            let mut state = SnapshotState::new(workers.len(), kinds, Some(before.clone()));
             state.apply(Event::Begin(snapshot(NUMBER)));
             let of = |kind| move |groups: &BTreeSet<u8>| -> Vec<Shard> {
                 groups.iter().map(|group| Shard { kind, group: *group }).collect()
             };
             let mut changed: Vec<Vec<Shard>> = workers.iter().map(of(Kind::Interactions)).collect();
             changed.extend(catalogue.iter().map(of(Kind::Catalogue)));
+            // Of the controls each worker has the same changes: those of one are no case of their own.
+            let controls: Vec<BTreeSet<u8>> = controls.map(|groups| vec![groups; workers.len()]).unwrap_or_default();
+            changed.extend(controls.iter().map(of(Kind::Controls)));
             let wanted: BTreeSet<Shard> = changed.iter().flatten().copied().collect();
             let sender = |kind| move |_: &BTreeSet<u8>| Sender { kind, to_send: Vec::new() };
             let mut senders: Vec<Sender> = workers.iter().map(sender(Kind::Interactions)).collect();
             senders.extend(catalogue.iter().map(sender(Kind::Catalogue)));
+            senders.extend(controls.iter().map(sender(Kind::Controls)));
             let reports = changed.into_iter().map(|shards| Event::Changed { snapshot: NUMBER, shards });
             let mut pending: Vec<Event> = reports.collect();
             pending.extend([Event::Output(tick(NUMBER) - 1), Event::Output(tick(NUMBER))]);

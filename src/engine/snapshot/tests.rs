@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use schema::{Effect, FieldValue, IdKey, ItemField, Statement, catalogue_group, id64, key_group};
+use schema::{Control, Effect, FieldValue, IdKey, ItemField, Statement, catalogue_group, id64, key_group};
 use snapshots::{Depth, Store};
 
 use super::catalogue::read_catalogue;
@@ -53,7 +53,7 @@ impl Run {
             reporter: supervisor.reporter.clone(),
         };
         let fields = FieldNames::new(&["visual".to_owned()]);
-        let snapshots = start(settings, None, 1, Some(fields.clone()), &shared, Waker::default());
+        let snapshots = start(settings, None, 1, Some(fields.clone()), true, &shared, Waker::default());
         Run { snapshots, store, fields, _folder: folder, _supervisor: supervisor }
     }
 
@@ -61,8 +61,14 @@ impl Run {
         self.snapshots.link.requests.send((None, message)).unwrap();
     }
 
-    /// Takes a snapshot of these chunks, and returns its manifest.
-    fn take(&mut self, number: u64, events: &[Event], records: &[(u8, Vec<ItemRecord>)]) -> Manifest {
+    /// Takes a snapshot of these chunks, and returns its manifest. `controls`: of ann, if they have changed.
+    fn take(
+        &mut self,
+        number: u64,
+        events: &[Event],
+        records: &[(u8, Vec<ItemRecord>)],
+        controls: Option<&[ControlRecord]>,
+    ) -> Manifest {
         let time = FIRST + number;
         self.snapshots.output.set(time);
         self.send(SnapshotMessage::Begin(Snapshot { number, time, positions: Vec::new(), is_last: true }));
@@ -71,6 +77,8 @@ impl Run {
         let changed = events.first().map(|_| users).into_iter().map(shard(Kind::Interactions)).collect();
         self.send(SnapshotMessage::Changed { snapshot: number, shards: changed });
         let changed = records.iter().map(|(group, _)| *group).map(shard(Kind::Catalogue)).collect();
+        self.send(SnapshotMessage::Changed { snapshot: number, shards: changed });
+        let changed = controls.map(|_| users).into_iter().map(shard(Kind::Controls)).collect();
         self.send(SnapshotMessage::Changed { snapshot: number, shards: changed });
         let timeout = Duration::from_secs(60);
         let (_, reply) = self.snapshots.link.replies.recv_timeout(timeout).unwrap();
@@ -82,6 +90,10 @@ impl Run {
                 let last = n == records.len();
                 self.send(SnapshotMessage::Catalogue(SnapshotChunk { snapshot: number, group: *group, rows, last }));
             }
+        }
+        if let Some(controls) = controls {
+            let chunk = SnapshotChunk { snapshot: number, group: users, rows: controls.to_vec(), last: true };
+            self.send(SnapshotMessage::Controls(chunk));
         }
         if !events.is_empty() {
             let chunk = SnapshotChunk { snapshot: number, group: users, rows: events.to_vec(), last: true };
@@ -110,12 +122,13 @@ fn a_snapshot_with_a_catalogue_names_what_did_not_change_again() {
     let of_bread = vec![record(bread, 1, vec![]), record(bread, 3, vec![title("Rye"), (ItemField::Brand, None)])];
     let of_tea = vec![record(tea, 2, vec![title("Green")])];
     let records = [(bread_group, of_bread.clone()), (tea_group, of_tea)];
-    let first = run.take(1, &[event], &records);
+    let first = run.take(1, &[event], &records, None);
     assert_eq!((first.rows, first.groups.len(), first.statements(), first.catalogue.len()), (1, 1, 4, 2));
-    assert_eq!(first.version, Manifest::VERSION);
+    assert_eq!(first.version, Manifest::VERSION_WITHOUT_CONTROLS);
 
     // Of the items only tea has changed, and it is gone.
-    let second = run.take(2, &[], &[(tea_group, vec![ItemRecord { item: tea, ts: 4, statement: Statement::Deleted }])]);
+    let second =
+        run.take(2, &[], &[(tea_group, vec![ItemRecord { item: tea, ts: 4, statement: Statement::Deleted }])], None);
     assert_eq!(second.groups, first.groups);
     assert!(run.store.inspect(2, Depth::Rows).unwrap().is_sound());
     let file = |manifest: &Manifest, group| manifest.catalogue.iter().find(|file| file.group == group).cloned();
@@ -128,6 +141,30 @@ fn a_snapshot_with_a_catalogue_names_what_did_not_change_again() {
     assert_eq!(read, expected.collect::<Vec<_>>());
 
     // A group without records has no file.
-    let third = run.take(3, &[], &[(bread_group, vec![record(bread, 1, vec![])]), (tea_group, vec![])]);
+    let third = run.take(3, &[], &[(bread_group, vec![record(bread, 1, vec![])]), (tea_group, vec![])], None);
     assert_eq!((third.catalogue.len(), third.statements()), (1, 1));
+}
+
+#[test]
+fn a_snapshot_with_controls_has_the_names_of_their_users() {
+    let mut run = Run::start();
+    let record = |ts, control: Control| {
+        let item = control.item().map(id64);
+        ControlRecord { user: id64("ann"), ts, control, item }
+    };
+    // That a control names an item holds no name: the names do not know this one.
+    let given = [record(5, Control::Forget { item: Some("scarf".into()) }), record(6, Control::Pause)];
+    let first = run.take(1, &[], &[], Some(&given));
+    assert_eq!((first.version, first.control_count(), first.controls.len()), (Manifest::VERSION, 2, 1));
+    assert!(run.store.inspect(1, Depth::Rows).unwrap().is_sound());
+    let read: Vec<NamedControl> =
+        read_controls(&run.store, &first, IdKey::default()).flat_map(Result::unwrap).collect();
+    assert_eq!(read, given.map(|record| ("ann".into(), record)));
+    let files = files_of(&first).unwrap();
+    assert_eq!(files.keys().map(|shard| shard.kind).collect::<Vec<_>>(), [Kind::Controls]);
+
+    // A group that has not changed keeps its file, and one without controls has none.
+    assert_eq!(run.take(2, &[], &[], None).controls, first.controls);
+    let third = run.take(3, &[], &[], Some(&[]));
+    assert_eq!((third.version, third.controls.len()), (Manifest::VERSION_WITHOUT_CONTROLS, 0));
 }

@@ -91,7 +91,7 @@ fn large_state(dir: &TestDir, rows: u64) -> Manifest {
     let groups: Vec<_> =
         (0..=255).zip(&groups).map(|(group, rows)| store.put_group(1, run, group, rows).unwrap()).collect();
     let manifest = Manifest {
-        version: Manifest::VERSION,
+        version: Manifest::VERSION_WITHOUT_CONTROLS,
         deltarec: "0.1.0".into(),
         sequence: 1,
         run,
@@ -105,6 +105,7 @@ fn large_state(dir: &TestDir, rows: u64) -> Manifest {
         groups,
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
+        controls: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest
