@@ -68,7 +68,7 @@ fn round(log: &Log, seed: u8) {
 #[test]
 fn random_kills_do_not_change_the_output() {
     let log = uninterrupted(11);
-    for seed in 0..5 {
+    for seed in 0..3 {
         round(&log, seed);
     }
 }
