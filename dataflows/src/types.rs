@@ -120,6 +120,8 @@ pub enum ReasonSource {
     Item(ItemId),
     /// So many similar users have it.
     Users(u32),
+    /// A `less` of the user, which takes three quarters away.
+    Less,
 }
 
 /// A list, best item first.
