@@ -94,9 +94,21 @@ pub(crate) fn compare(
     rush: bool,
     ends: bool,
 ) -> Result<(), TestCaseError> {
+    compare_with(config(params), params, ticks, workers, rush, ends)
+}
+
+/// The same for a graph with this configuration.
+pub(crate) fn compare_with(
+    config: Config,
+    params: &Params,
+    ticks: &[Tick],
+    workers: usize,
+    rush: bool,
+    ends: bool,
+) -> Result<(), TestCaseError> {
     let pace = if rush { Pace::Rush } else { Pace::Wait };
     let outputs = Outputs { similar_users: true, ..Outputs::default() };
-    let config = Config { outputs, ..config(params) };
+    let config = Config { outputs, ..config };
     let Emitted { changes, similar_users } = emitted(&config, params.ids, ticks, workers, pace, ends);
     let coalesced: Vec<_> = ticks.iter().map(Tick::coalesced).collect();
     let run = Run { resumed: None, ticks: &coalesced, ends };

@@ -11,9 +11,11 @@ mod support {
     pub(crate) mod logs;
     pub(crate) mod oracle;
     pub(crate) mod reference;
+    pub(crate) mod scripts;
 }
 
 mod catalogue;
+mod controls;
 mod cost;
 mod exactness;
 mod handshake;

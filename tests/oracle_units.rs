@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod changes;
+mod controls;
 mod diversity;
 mod freshness;
 mod reasons;

@@ -25,11 +25,12 @@ fn run(
     resume: Option<ResumeState>,
     workers: usize,
 ) -> RunOutput {
-    let ticks = ticks.iter().map(|Tick { at, since, events, records }| EventTick {
+    let ticks = ticks.iter().map(|Tick { at, since, events, records, controls: _ }| EventTick {
         at: *at,
         since: *since,
         events: events.iter().map(event).collect(),
         records: records.iter().map(|record| item_record(record, IdKey::default())).collect(),
+        controls: Vec::new(),
     });
     durable::run(&config(params), ticks.collect(), snapshot_after, resume, workers)
 }
@@ -68,7 +69,7 @@ fn expected_after(
         (name(user), items.iter().map(name).collect())
     });
     let records = before.iter().flat_map(|tick| tick.records.clone()).collect();
-    let resumed = Resumed { at, events, records, standing: standing.collect() };
+    let resumed = Resumed { at, events, records, controls: Vec::new(), standing: standing.collect() };
     let ticks: Vec<_> = after.iter().map(Tick::coalesced).collect();
     let ids = |names: Vec<String>| names.iter().map(|name| id64(name)).collect();
     let changes = resumed_changes(&resumed, &ticks, false, params).into_iter().map(|change| ListChange {

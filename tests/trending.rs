@@ -36,7 +36,7 @@ fn ticks(events: &[RoomEvent], size: usize) -> Vec<Tick> {
 }
 
 /// A change of a list: `(at, key, items with scores, entered, left)`.
-type Record = (u64, ListKey, Vec<(u64, i64)>, Vec<u64>, Vec<u64>);
+pub(crate) type Record = (u64, ListKey, Vec<(u64, i64)>, Vec<u64>, Vec<u64>);
 
 fn record(change: &ListChange) -> Record {
     let items = change.items.iter().map(|scored| (scored.item, scored.score)).collect();
@@ -66,7 +66,8 @@ fn expected(ticks: &[Tick], trending: Trending) -> Vec<Record> {
     records
 }
 
-fn compare(
+/// Adds the changes between the lists that were sent last and those at `at`.
+pub(crate) fn compare(
     sent: &mut BTreeMap<String, Vec<u64>>,
     arrived: &[RoomEvent],
     trending: Trending,
@@ -91,7 +92,7 @@ fn compare(
     records.extend(of_this_tick);
 }
 
-fn with_trending(params: &Params, trending: Option<Trending>) -> Config {
+pub(crate) fn with_trending(params: &Params, trending: Option<Trending>) -> Config {
     let trending = trending.map(|Trending { k, bucket, buckets }| GraphTrending { k, bucket, buckets: buckets as u32 });
     Config { trending, ..config(params) }
 }
@@ -113,6 +114,7 @@ fn run(
         since: *since,
         events: events.iter().map(event).collect(),
         records: Vec::new(),
+        controls: Vec::new(),
     });
     let snapshot_after = snapshot.then(|| all.len() - 1);
     let RunOutput { mut changes, chunks, .. } = durable::run(config, ticks.collect(), snapshot_after, resume, workers);
@@ -128,17 +130,17 @@ fn seen(length: usize) -> impl Strategy<Value = Vec<RoomEvent>> {
     })
 }
 
-fn trending() -> impl Strategy<Value = Trending> {
+pub(crate) fn trending() -> impl Strategy<Value = Trending> {
     (1_usize..4, 1_u64..9, 1_u64..6).prop_map(|(k, bucket, buckets)| Trending { k, bucket, buckets })
 }
 
 /// Parameters with a retention of at least all buckets. Reorderings are emitted.
-fn retaining(params: Params, trending: Trending) -> Params {
+pub(crate) fn retaining(params: Params, trending: Trending) -> Params {
     Params { membership: false, retention: params.retention.max((trending.buckets + 1) * trending.bucket), ..params }
 }
 
 /// Changes of trending lists, and changes of personal lists.
-fn split(changes: Vec<ListChange>) -> (Vec<Record>, Vec<ListChange>) {
+pub(crate) fn split(changes: Vec<ListChange>) -> (Vec<Record>, Vec<ListChange>) {
     let (users, trends): (Vec<_>, Vec<_>) =
         changes.into_iter().partition(|change| matches!(change.key, ListKey::User(_)));
     (trends.iter().map(record).collect(), users)

@@ -46,6 +46,8 @@ pub enum ReasonSource {
     },
     /// Anything else.
     Other,
+    /// The user wants less of what the recommended item is of: three quarters of its score are taken away.
+    Less,
 }
 
 impl ListReason {
@@ -58,6 +60,11 @@ impl ListReason {
     pub fn of_users(users: u32, points: i64, score: i64) -> Self {
         let source = if users < MIN_USERS { ReasonSource::Other } else { ReasonSource::Users { users } };
         ListReason { source, points, share: Share::of(points, score) }
+    }
+
+    /// The reason that the user wants less of what the item is of, with the negative `points` that lead to `score`.
+    pub fn of_less(points: i64, score: i64) -> Self {
+        ListReason { source: ReasonSource::Less, points, share: Share::of(points, score) }
     }
 }
 

@@ -204,6 +204,7 @@ fn named_change(change: &ListChange, users: &Table, items: &Table, trending: &Tr
     let reason = |term: &dataflows::types::ListReason, score| match term.source {
         ReasonSource::Item(id) => ListReason::of_item(item(id), term.points, score),
         ReasonSource::Users(number) => ListReason::of_users(number, term.points, score),
+        ReasonSource::Less => ListReason::of_less(term.points, score),
     };
     // Without reasons there is no entry for any item.
     let why = change.why.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));

@@ -306,7 +306,7 @@ fn lists_have_eligible_items_only_and_pools_twice_as_many() {
     let params = Params { k: 1, ..with_a_catalogue(without_expiry()) };
     let records = ["p2", "p3", "p4"].map(|item| listed(item, 0));
     let events = pairs_with_p1();
-    let world = |records| World { events: &events, records, ended: false };
+    let world = |records| World { events: &events, records, controls: &[], ended: false };
     assert_eq!(of_bob(&lists(world(&records), &params, 100)), ["p3"]);
     assert_eq!(of_bob(&pools(world(&records), &params, 100)), ["p3", "p2"]);
     let records = [&records[..], &[deleted("p3", 101)]].concat();
@@ -328,7 +328,7 @@ fn the_source_users_has_eligible_items_only() {
     let mut events = ann_and_bob();
     events.push(ev("ann", "p3", 1, 2_500));
     let of =
-        |records: &[OracleItemRecord]| of_bob(&lists(World { events: &events, records, ended: false }, &params, 3_000));
+        |records: &[OracleItemRecord]| of_bob(&lists(World { events: &events, records, controls: &[], ended: false }, &params, 3_000));
     // ann is similar to bob; her p2 has the level 3.
     assert_eq!(of(&[listed("p2", 0), listed("p3", 0)]), ["p2", "p3"]);
     assert_eq!(of(&[listed("p2", 0), listed("p3", 0), deleted("p2", 10)]), ["p3"]);

@@ -238,7 +238,7 @@ fn grouped(groups: &[(&str, &str)]) -> Vec<OracleItemRecord> {
 /// bob's list at 100, who has p1.
 fn of_bob(records: &[OracleItemRecord], more: &[OracleEvent]) -> Vec<String> {
     let events = [pairs_with_p1(), more.to_vec()].concat();
-    let world = World { events: &events, records, ended: false };
+    let world = World { events: &events, records, controls: &[], ended: false };
     let lists = lists(world, &with_a_catalogue(without_expiry()), 100);
     names(lists.get("bob").map_or(&[], Vec::as_slice)).into_iter().map(str::to_owned).collect()
 }
@@ -283,7 +283,7 @@ fn an_item_leaves_its_place_in_the_pool_to_the_next_of_another_group() {
     let params = Params { k: 1, ..with_a_catalogue(without_expiry()) };
     let pool = |groups: &[(&str, &str)]| {
         let (events, records) = (pairs_with_p1(), grouped(groups));
-        let pools = pools(World { events: &events, records: &records, ended: false }, &params, 100);
+        let pools = pools(World { events: &events, records: &records, controls: &[], ended: false }, &params, 100);
         names(&pools["bob"]).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(pool(&[]), ["p3", "p2"]);

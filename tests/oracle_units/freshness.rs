@@ -316,6 +316,7 @@ fn resumed(standing: &[(&str, &[&str])]) -> Resumed {
         at: 4_000,
         events: cid_at_4000().into_iter().flat_map(|(_, events)| events).collect(),
         records: Vec::new(),
+        controls: Vec::new(),
         standing: standing.iter().map(|(user, items)| ((*user).to_owned(), list(items))).collect(),
     }
 }

@@ -168,7 +168,7 @@ proptest! {
     ) {
         let catalogue = Some(CatalogueParams { unknown_is_eligible, max_items: usize::MAX });
         let params = Params { ids, catalogue, ..params };
-        let basis = Basis::new(World { events: &log, records: &records, ended: false }, &params, t);
+        let basis = Basis::new(World { events: &log, records: &records, controls: &[], ended: false }, &params, t);
         for (user, pool) in pools_of(&basis, &params) {
             for (item, total) in pool {
                 let reasons = reasons(&basis, &user, &item, &params);

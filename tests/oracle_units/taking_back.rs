@@ -342,7 +342,7 @@ fn what_is_kept_out_closes_its_group() {
     records.extend([group("p3"), group("p2")]);
     let of = |more: &[OracleEvent]| {
         let events = [&pairs_with_p1()[..], more].concat();
-        let list = lists(World { events: &events, records: &records, ended: false }, &params, 100);
+        let list = lists(World { events: &events, records: &records, controls: &[], ended: false }, &params, 100);
         names(&list["bob"]).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(of(&[]), ["p3", "p4"]);

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use dataflows::snapshot::{Groups, SnapshotChunk, SnapshotSink};
 use dataflows::time::Time;
-use dataflows::{Barrier, Config, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks, recommendations};
+use dataflows::{
+    Barrier, Config, ControlRecord, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks, recommendations,
+};
 use schema::{CATALOGUE_GROUPS, KEY_GROUPS};
 
 use super::graph::collect;
@@ -18,6 +20,7 @@ pub(crate) struct EventTick {
     pub(crate) since: u64,
     pub(crate) events: Vec<Event>,
     pub(crate) records: Vec<ItemRecord>,
+    pub(crate) controls: Vec<ControlRecord>,
 }
 
 /// The state that a run resumes.
@@ -111,6 +114,7 @@ pub(crate) fn run(
             let mut open = input.tick(tick.since, tick.at);
             open.items(&mut tick.records.clone());
             open.events(&mut tick.events.clone());
+            open.controls(&mut tick.controls.clone());
             if snapshot_after == Some(at) {
                 open.barrier(Barrier::Snapshot { number: 7, since: 0 });
             }

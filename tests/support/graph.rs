@@ -8,16 +8,17 @@ use dataflows::operators::RowChange;
 use dataflows::time::Time;
 use dataflows::types::{self, ListReason};
 use dataflows::{
-    Audience, Barrier, Catalogue, Config, Effect, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks,
+    Audience, Barrier, Catalogue, Config, ControlRecord, Effect, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks,
     recommendations,
 };
-use schema::{Availability, FieldValue, IdKey, ItemField, Statement};
+use schema::{Availability, Control, ControlScope, FieldValue, IdKey, ItemField, Statement};
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
 use timely::worker::Worker;
 
 use super::oracle::catalogue::{CatalogueParams, OracleItemRecord, OracleStatement, OracleValue};
 use super::oracle::changes::{OracleChange, OracleRow};
+use super::oracle::controls::{ControlWord, OracleControl, OracleSwitch, TargetScope, Wish};
 use super::oracle::evaluations::CoalescedTick;
 use super::oracle::measures::Measure;
 use super::oracle::reasons::{Reason, ReasonSource};
@@ -34,18 +35,20 @@ pub(crate) struct Tick {
     pub(crate) events: Vec<OracleEvent>,
     /// Catalogue records in the order of arrival.
     pub(crate) records: Vec<OracleItemRecord>,
+    /// Controls in the order of arrival.
+    pub(crate) controls: Vec<OracleControl>,
 }
 
 impl Tick {
-    /// A tick in which no catalogue record arrives.
+    /// A tick in which neither a catalogue record nor a control arrives.
     pub(crate) fn of_events(since: u64, at: u64, events: &[OracleEvent]) -> Self {
-        Tick { at, since, events: events.to_vec(), records: Vec::new() }
+        Tick { at, since, events: events.to_vec(), records: Vec::new(), controls: Vec::new() }
     }
 
     /// The tick as the oracle takes it.
     pub(crate) fn coalesced(&self) -> CoalescedTick {
-        let Tick { since, at, events, records } = self.clone();
-        CoalescedTick { since, at, events, records }
+        let Tick { since, at, events, records, controls } = self.clone();
+        CoalescedTick { since, at, events, records, controls }
     }
 }
 
@@ -165,6 +168,7 @@ pub(crate) fn emitted(config: &Config, ids: IdKey, ticks: &[Tick], workers: usiz
         source: match reason.source {
             types::ReasonSource::Item(item) => ReasonSource::Item(name(item)),
             types::ReasonSource::Users(users) => ReasonSource::Users(users as usize),
+            types::ReasonSource::Less => ReasonSource::Less,
         },
         points: reason.points,
     };
@@ -223,10 +227,11 @@ pub(crate) fn drive(
     ticks: &[Tick],
     pace: Pace,
 ) {
-    for Tick { since, at, events, records } in ticks {
+    for Tick { since, at, events, records, controls } in ticks {
         let mut tick = input.tick(*since, *at);
         tick.items(&mut records.iter().map(|record| item_record(record, ids)).collect());
         tick.events(&mut events.iter().map(|ev| event_with(ev, ids)).collect());
+        tick.controls(&mut controls.iter().map(|control| control_record(control, ids)).collect());
         drop(tick);
         if pace == Pace::Wait {
             worker.step_while(|| probe.less_than(&input.time()));
@@ -282,6 +287,35 @@ pub(crate) fn item_record(record: &OracleItemRecord, ids: IdKey) -> ItemRecord {
         }
     };
     ItemRecord { item: ids.id64(&record.item), ts: record.ts, statement }
+}
+
+/// The control as the graph takes it.
+pub(crate) fn control_record(control: &OracleControl, ids: IdKey) -> ControlRecord {
+    let said = match &control.word {
+        ControlWord::Switch(OracleSwitch { wish, scope, target }, on) => {
+            let wish = match wish {
+                Wish::NotInterested => schema::Wish::NotInterested,
+                Wish::Less => schema::Wish::Less,
+            };
+            let scope = match scope {
+                TargetScope::Item => ControlScope::Item,
+                TargetScope::Room => ControlScope::Room,
+                TargetScope::Host => ControlScope::Host,
+                TargetScope::Brand => ControlScope::Brand,
+                TargetScope::Category => ControlScope::Category,
+                TargetScope::Tag => ControlScope::Tag,
+            };
+            let switch = schema::Switch { wish, scope, target: target.as_str().into() };
+            Control::Switch { switch, on: *on }
+        }
+        ControlWord::Forget(item) => Control::Forget { item: item.as_deref().map(Into::into) },
+        ControlWord::Pause => Control::Pause,
+        ControlWord::Resume => Control::Resume,
+        ControlWord::PersonalOff => Control::PersonalOff,
+        ControlWord::PersonalOn => Control::PersonalOn,
+    };
+    let item = said.item().map(|item| ids.id64(item));
+    ControlRecord { user: ids.id64(&control.user), ts: control.ts, control: said, item }
 }
 
 /// The lists after all changes up to and including millisecond `at`, without empty ones.

@@ -116,7 +116,7 @@ pub(crate) fn skipped() -> impl Strategy<Value = u64> {
 }
 
 /// What an event of a log does in which much is taken back: of several levels or of all, wholly or in part.
-fn effect() -> impl Strategy<Value = OracleEffect> {
+pub(crate) fn effect() -> impl Strategy<Value = OracleEffect> {
     let retraction = (prop::sample::select(vec![1_u8, 2, 3, 4, 6, 15, 15]), 0..30_u8).prop_map(|(of, leaves)| {
         // Mostly nothing is left.
         OracleEffect::Retracts { of, leaves: if leaves < 15 { 0 } else { leaves % of } }
@@ -240,15 +240,15 @@ pub(crate) fn catalogue_params() -> impl Strategy<Value = CatalogueParams> {
 }
 
 /// Fields of a record with their values.
-type Stated = Vec<(String, Option<OracleValue>)>;
+pub(crate) type Stated = Vec<(String, Option<OracleValue>)>;
 
 /// A text that is one of these.
-fn one_of(texts: &[&'static str]) -> impl Strategy<Value = OracleValue> + use<> {
+pub(crate) fn one_of(texts: &[&'static str]) -> impl Strategy<Value = OracleValue> + use<> {
     prop::sample::select(texts.to_vec()).prop_map(|text| OracleValue::Text(text.to_owned()))
 }
 
 /// A set of at most so many of these.
-fn some_of(texts: &[&'static str], most: usize) -> impl Strategy<Value = OracleValue> + use<> {
+pub(crate) fn some_of(texts: &[&'static str], most: usize) -> impl Strategy<Value = OracleValue> + use<> {
     prop::collection::btree_set(prop::sample::select(texts.to_vec()).prop_map(str::to_owned), 1..=most)
         .prop_map(OracleValue::Set)
 }
@@ -284,7 +284,7 @@ fn fields_of_likeness() -> impl Strategy<Value = Stated> {
     named(prop::collection::vec(field, 1..6))
 }
 
-fn named(fields: impl Strategy<Value = Vec<(&'static str, Option<OracleValue>)>>) -> impl Strategy<Value = Stated> {
+pub(crate) fn named(fields: impl Strategy<Value = Vec<(&'static str, Option<OracleValue>)>>) -> impl Strategy<Value = Stated> {
     fields.prop_map(|fields| fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect())
 }
 

@@ -7,6 +7,7 @@
 
 pub(crate) mod catalogue;
 pub(crate) mod changes;
+pub(crate) mod controls;
 pub(crate) mod diversity;
 pub(crate) mod evaluations;
 pub(crate) mod exact;
@@ -25,6 +26,7 @@ use schema::IdKey;
 use catalogue::{
     CatalogueParams, Eligible, ItemState, OracleItemRecord, eligible, eligible_at_the_end, states, states_at_the_end,
 };
+use controls::{OracleControl, UserControls};
 use diversity::{Caps, pick, pool_length};
 use exact::fine_log;
 use measures::{ItemStats, Measure, compared_popularity, population, rank};
@@ -180,14 +182,16 @@ impl OracleEvent {
     }
 }
 
-/// What has arrived. Events alone are a world without a catalogue: `(&events).into()`.
+/// What has arrived. Events alone are a world without a catalogue and controls: `(&events).into()`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct World<'w> {
     /// Events.
     pub(crate) events: &'w [OracleEvent],
     /// Catalogue records that count.
     pub(crate) records: &'w [OracleItemRecord],
-    /// Whether it is the tick of the end, in which also records ahead of the clock act.
+    /// Controls.
+    pub(crate) controls: &'w [OracleControl],
+    /// Whether it is the tick of the end, in which also records and controls ahead of the clock act.
     pub(crate) ended: bool,
 }
 
@@ -205,14 +209,15 @@ impl World<'_> {
 
 impl<'w, E: AsRef<[OracleEvent]> + ?Sized> From<&'w E> for World<'w> {
     fn from(events: &'w E) -> Self {
-        World { events: events.as_ref(), records: &[], ended: false }
+        World { events: events.as_ref(), records: &[], controls: &[], ended: false }
     }
 }
 
 /// Interactions `(item, level, touched)` by user, newest first. Users without interactions are absent.
 pub(crate) type History = BTreeMap<String, Vec<(String, u8, u64)>>;
 
-/// > R(t), the lists at time t, is a function of the set of events with `ts <= t` and of t.
+/// > R(t), the lists at time t, is a function of the events, catalogue records and controls with `ts <= t`, as sets, and of
+/// > t.
 ///
 /// > An event is **retained** while `ts + retention > t`.
 fn is_retained(event: &OracleEvent, params: &Params, t: u64) -> bool {
@@ -238,11 +243,14 @@ fn retained_by_user<'e>(events: &'e [OracleEvent], params: &Params, t: u64) -> B
 /// > first, equal times by id64 ascending. Rank 0 is the newest.
 ///
 /// The levels are those with which the events [count](counting_levels).
-pub(crate) fn history(events: &[OracleEvent], params: &Params, t: u64) -> History {
+pub(crate) fn history<'w>(world: impl Into<World<'w>>, params: &Params, t: u64) -> History {
+    let world: World = world.into();
+    let (events, controls) = (world.acting_events(t), world.controls_at(t));
     let mut histories = History::new();
-    for (user, events) in retained_by_user(events, params, t) {
+    for (user, events) in retained_by_user(&events, params, t) {
+        let controls = controls.get(user).cloned().unwrap_or_default();
         let mut interactions: BTreeMap<&str, (u8, u64)> = BTreeMap::new();
-        for (event, counts_with) in counting_levels(&events, params) {
+        for (event, counts_with) in counting_levels(&events, &controls, params) {
             let (level, touched) = interactions.entry(&event.item).or_default();
             *level = counts_with.max(*level);
             *touched = event.ts.max(*touched);
@@ -309,21 +317,30 @@ pub(crate) fn basket_ranks(interactions: &[(String, u8, u64)], params: &Params) 
 /// > The **audience** at t is the users with an interaction and a retained event with `ts + audience > t`, whatever that
 /// > event does: void events, retractions, skips and watches without a level included. With `"all"` it is every user with
 /// > an interaction.
-pub(crate) fn audience<'e>(
-    events: &'e [OracleEvent],
-    history: &'e History,
+///
+/// > A paused event [...] counts for the audience, as a watch without a level does
+///
+/// > While it is `personal_off` the user is not in the audience, and has no list.
+pub(crate) fn audience<'w>(
+    world: impl Into<World<'w>>,
+    history: &'w History,
     params: &Params,
     t: u64,
-) -> BTreeSet<&'e str> {
-    match params.audience {
+) -> BTreeSet<&'w str> {
+    let world: World<'w> = world.into();
+    let mut users: BTreeSet<&str> = match params.audience {
         None => history.keys().map(String::as_str).collect(),
-        Some(audience) => events
+        Some(audience) => world
+            .events
             .iter()
             .filter(|event| history.contains_key(&event.user))
             .filter(|event| is_retained(event, params, t) && is_within(event.ts, audience, t))
             .map(|event| event.user.as_str())
             .collect(),
-    }
+    };
+    let controls = world.controls_at(t);
+    users.retain(|user| !controls.get(user).is_some_and(UserControls::has_no_list));
+    users
 }
 
 /// > Popularity `N_i` = sum of level(u, i) over the users with i in `H_u`.
@@ -458,13 +475,15 @@ fn scores_of_items<'s>(
 pub(crate) type List = Vec<(String, i64)>;
 
 /// What the lists at one time are made of.
-pub(crate) struct Basis {
+pub(crate) struct Basis<'w> {
     /// States of the items that had a record.
     items: BTreeMap<String, ItemState>,
     eligible: Eligible,
     history: History,
     /// Items that are kept out of the list of each user.
     kept_out: BTreeMap<String, BTreeSet<String>>,
+    /// Controls of each user that has one.
+    controls: BTreeMap<&'w str, UserControls<'w>>,
     audience: BTreeSet<String>,
     /// Kept neighbours of each item.
     similar_items: BTreeMap<String, Vec<(String, u64)>>,
@@ -472,11 +491,11 @@ pub(crate) struct Basis {
     similar_users: BTreeMap<String, Vec<(String, u64)>>,
 }
 
-impl Basis {
-    pub(crate) fn new(world: World, params: &Params, t: u64) -> Self {
+impl<'w> Basis<'w> {
+    pub(crate) fn new(world: World<'w>, params: &Params, t: u64) -> Self {
         let eligible = world.eligible(params, t);
-        let history = history(world.events, params, t);
-        let audience = audience(world.events, &history, params, t);
+        let history = history(world, params, t);
+        let audience = audience(world, &history, params, t);
         // The source `users` is slow to compute, so it is skipped where its weight is 0.
         let no_users = BTreeSet::new();
         let compared = if params.users_weight == 0 { &no_users } else { &audience };
@@ -484,7 +503,8 @@ impl Basis {
             items: world.items(t),
             similar_items: similar_items(&history, &eligible, params),
             similar_users: users::similar_users(&history, compared, params),
-            kept_out: kept_out(world.events, params, t),
+            kept_out: kept_out(world, params, t),
+            controls: world.controls_at(t),
             audience: audience.into_iter().map(str::to_owned).collect(),
             eligible,
             history,
@@ -502,9 +522,25 @@ impl Basis {
     fn group(&self, item: &str) -> Option<&str> {
         self.items.get(item).and_then(ItemState::group)
     }
+
+    /// Whether an item is of the target of a `not_interested` of u that stands.
+    fn is_unwanted(&self, user: &str, item: &str) -> bool {
+        self.controls.get(user).is_some_and(|controls| controls.is_unwanted(item, &self.items))
+    }
+
+    /// Whether an item is of the target of a `less` of u that stands.
+    fn counts_less(&self, user: &str, item: &str) -> bool {
+        self.controls.get(user).is_some_and(|controls| controls.counts_less(item, &self.items))
+    }
 }
 
-/// > total(u, j) = sum over the sources of weight * score (`graph.sources`).
+/// > its total for the user is a quarter, `floor(total / 4)`
+pub(crate) fn quarter(total: i64) -> i64 {
+    total.div_euclid(4)
+}
+
+/// > total(u, j) = sum over the sources of weight * score (`graph.sources`); a quarter of it, rounded down, where a `less`
+/// > of u says so.
 ///
 /// Returns the totals of u by j.
 fn totals(basis: &Basis, user: &str, params: &Params) -> BTreeMap<String, i64> {
@@ -518,13 +554,18 @@ fn totals(basis: &Basis, user: &str, params: &Params) -> BTreeMap<String, i64> {
             *totals.entry(item.to_owned()).or_default() += weight * i64::try_from(score).expect("far below 2^63");
         }
     }
+    for (item, total) in &mut totals {
+        if basis.counts_less(user, item) {
+            *total = quarter(*total);
+        }
+    }
     totals
 }
 
-/// > A **candidate** of u is an eligible j with a total above 0 that is not in `H_u` and not kept out. Items are of one
-/// > **group** if their records give them the same `group`; an item without one is alone. Of a group of which another item
-/// > is in `H_u` or kept out, no item is a candidate. Of the others of a group only the one with the largest total is, ties
-/// > by id64 ascending.
+/// > A **candidate** of u is an eligible j with a total above 0 that is not in `H_u` and not kept out, nor of the target of a
+/// > `not_interested` of u that stands. Items are of one **group** if their records give them the same `group`; an item
+/// > without one is alone. Of a group of which another item is in `H_u` or kept out, no item is a candidate. Of the others of
+/// > a group only the one with the largest total is, ties by id64 ascending.
 ///
 /// Returns the candidates of u with their totals, the largest first, ties by id64 ascending.
 fn candidates(basis: &Basis, user: &str, params: &Params) -> List {
@@ -534,7 +575,8 @@ fn candidates(basis: &Basis, user: &str, params: &Params) -> List {
     let closed: BTreeSet<&str> = excluded.iter().filter_map(|item| basis.group(item)).collect();
     let competes = |item: &str, total: i64| {
         let is_of_a_closed_group = basis.group(item).is_some_and(|group| closed.contains(group));
-        basis.eligible.contains(item) && total > 0 && !excluded.contains(item) && !is_of_a_closed_group
+        let is_excluded = excluded.contains(item) || is_of_a_closed_group || basis.is_unwanted(user, item);
+        basis.eligible.contains(item) && total > 0 && !is_excluded
     };
     let mut candidates: List =
         totals(basis, user, params).into_iter().filter(|(j, total)| competes(j, *total)).collect();

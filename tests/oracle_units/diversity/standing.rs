@@ -98,7 +98,7 @@ fn best_is_the_largest_total_that_is_left() {
     let records = tagged(&[("p2", &["a", "c"]), ("p4", &["a"]), ("p5", &["b"])]);
     let ticks = log_of(&records, &[(300, vec![available("p3", 300, "sold_out")])]);
     let events = eight_items();
-    let world = World { events: &events, records: &ticks[0].records, ended: false };
+    let world = World { events: &events, records: &ticks[0].records, controls: &[], ended: false };
     // p is 8, and v the quantised count of the pair.
     let pool = pools(world, &params, 100)["bob"].clone();
     let expected = [("p3", 17), ("p2", 16), ("p4", 13), ("p5", 12), ("p6", 10), ("p7", 8), ("p8", 6)];

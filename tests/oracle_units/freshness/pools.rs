@@ -73,7 +73,7 @@ fn the_list_that_lost_an_item_has_the_totals_of_the_evaluation() {
     let bob: Vec<_> = emitted.iter().filter(|record| record.user == "bob").collect();
     assert_eq!(bob.iter().map(|record| record.at).collect::<Vec<_>>(), [100, 200]);
     let records = all_listed();
-    let r = pools(World { events: &pairs_with_p1(), records: &records, ended: false }, &of_length(1), 100);
+    let r = pools(World { events: &pairs_with_p1(), records: &records, controls: &[], ended: false }, &of_length(1), 100);
     assert_eq!((&bob[0].items[..], &bob[1].items[..]), r["bob"].split_at(1));
 }
 
@@ -110,7 +110,7 @@ fn as_many_as_the_list_are_no_short_pool() {
     first[0].events.extend([ev("e", "p1", 1, 10), ev("e", "p5", 1, 20), ev("f", "p1", 1, 10), ev("f", "p6", 1, 20)]);
     first[0].records.extend([listed("p5", 0), listed("p6", 0)]);
     let params = of_length(2);
-    let world = |records| World { events: &first[0].events, records, ended: false };
+    let world = |records| World { events: &first[0].events, records, controls: &[], ended: false };
     let pool = pools(world(&first[0].records), &params, 100)["bob"].clone();
     let pool = names(&pool);
     assert_eq!(pool.len(), 4);
@@ -135,7 +135,7 @@ fn what_becomes_eligible_competes_at_the_next_evaluation() {
     // In one tick nothing is lost: what counts is its end.
     assert_bob(1, &[stated(201, &[out.clone(), back.clone()])], &[]);
     // Coalesced, one tick takes both.
-    let both = CoalescedTick { since: 200, at: 300, events: Vec::new(), records: vec![out, back] };
+    let both = CoalescedTick { records: vec![out, back], ..CoalescedTick::of_events(200, 300, Vec::new()) };
     assert_bob(1, &[both], &[]);
     // What was never eligible competes at the next evaluation too.
     let unlisted = |k| {
@@ -162,7 +162,7 @@ fn what_is_below_the_list_is_struck_too() {
     let last = emitted.iter().rfind(|record| record.user == "bob").unwrap();
     let all = Run { resumed: None, ticks: &ticks, ends: false }.events();
     let records: Vec<_> = ticks.iter().flat_map(|tick| tick.records.clone()).collect();
-    let r = |events: &[OracleEvent], t| lists(World { events, records: &records, ended: false }, &of_length(1), t);
+    let r = |events: &[OracleEvent], t| lists(World { events, records: &records, controls: &[], ended: false }, &of_length(1), t);
     assert_eq!(last.items, r(&all, 300)["bob"]);
     assert_ne!(last.items, r(&pairs_with_p1(), 300)["bob"]);
 }

@@ -111,7 +111,7 @@ struct Everything {
 
 impl Everything {
     fn world(&self) -> World<'_> {
-        World { events: &self.events, records: &self.records, ended: self.ended }
+        World { events: &self.events, records: &self.records, controls: &[], ended: self.ended }
     }
 }
 
@@ -294,7 +294,7 @@ proptest! {
         let until_the_cut = [first, &[CoalescedTick::of_events(at, at, Vec::new())]].concat();
         prop_assert_eq!(run(&[&until_the_cut[..], rest].concat(), ends), run(&ticks, ends));
         let mut records = coalesced_changes(&until_the_cut, &params);
-        let resumed = Resumed { at, events: events_of(first), records: Vec::new(), standing: standing_after(&records) };
+        let resumed = Resumed { at, events: events_of(first), records: Vec::new(), controls: Vec::new(), standing: standing_after(&records) };
         records.extend(resumed_changes(&resumed, rest, ends, &params));
         prop_assert_eq!(records, run(&ticks, ends));
     }

@@ -115,8 +115,8 @@ pub(crate) struct OracleRow {
 /// The order of the rows is that of changes.
 pub(crate) fn similar_user_rows(run: &Run, params: &Params) -> Vec<OracleRow> {
     let rows_at = |world: World, t| {
-        let history = history(world.events, params, t);
-        let mut rows = users::similar_users(&history, &audience(world.events, &history, params, t), params);
+        let history = history(world, params, t);
+        let mut rows = users::similar_users(&history, &audience(world, &history, params, t), params);
         for row in rows.values_mut() {
             row.sort_by_key(|(user, w)| (Reverse(*w), params.ids.id64(user)));
         }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalogue::{Arrivals, OracleItemRecord};
+use super::controls::{OracleControl, controls_in_force};
 use super::taking_back::{end_of_skip, in_force};
 use super::{OracleEvent, Params, World, audience, counting_events, history, is_retained};
 
@@ -20,12 +21,14 @@ pub(crate) struct CoalescedTick {
     pub(crate) events: Vec<OracleEvent>,
     /// Catalogue records that arrive, in this order.
     pub(crate) records: Vec<OracleItemRecord>,
+    /// Controls that arrive, in this order.
+    pub(crate) controls: Vec<OracleControl>,
 }
 
 impl CoalescedTick {
-    /// A tick in which no catalogue record arrives.
+    /// A tick in which neither a catalogue record nor a control arrives.
     pub(crate) fn of_events(since: u64, at: u64, events: Vec<OracleEvent>) -> Self {
-        CoalescedTick { since, at, events, records: Vec::new() }
+        CoalescedTick { since, at, events, records: Vec::new(), controls: Vec::new() }
     }
 }
 
@@ -38,6 +41,8 @@ pub(crate) struct Resumed {
     pub(crate) events: Vec<OracleEvent>,
     /// Catalogue records that had arrived up to this tick, in the order in which they acted.
     pub(crate) records: Vec<OracleItemRecord>,
+    /// Controls that had arrived up to this tick.
+    pub(crate) controls: Vec<OracleControl>,
     /// Standing lists of the output by user.
     pub(crate) standing: BTreeMap<String, Vec<String>>,
 }
@@ -72,6 +77,8 @@ pub(crate) struct EvaluatedTick {
     pub(crate) arrived: usize,
     /// Catalogue records that had acted and count.
     pub(crate) records: Vec<OracleItemRecord>,
+    /// Controls that had arrived.
+    pub(crate) controls: Vec<OracleControl>,
     /// Whether it is the tick of the end.
     pub(crate) ended: bool,
     /// Millisecond of the latest tick at which R can have changed, up to `at`: R(`at`) is R(`unchanged_since`).
@@ -81,12 +88,12 @@ pub(crate) struct EvaluatedTick {
 impl EvaluatedTick {
     /// What had arrived, of all events.
     pub(crate) fn world<'w>(&'w self, events: &'w [OracleEvent]) -> World<'w> {
-        World { events: &events[..self.arrived], records: &self.records, ended: self.ended }
+        World { events: &events[..self.arrived], records: &self.records, controls: &self.controls, ended: self.ended }
     }
 }
 
-/// All ticks in which a user is evaluated by the rules of this file, in order. With a catalogue also those in which nobody
-/// is, as an item may be lost in each.
+/// All ticks in which a user is evaluated by the rules of this file, in order. With a catalogue or controls also those in
+/// which nobody is, as an item may be lost in each.
 ///
 /// Left out are evaluations that cannot emit anything: those at a boundary of a user who was evaluated at another boundary
 /// since R last changed. See [`Schedule::boundaries_before`].
@@ -104,6 +111,7 @@ pub(crate) fn scheduled(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
         params,
         arrived: Vec::new(),
         catalogue: Arrivals::default(),
+        controls: Vec::new(),
         ended: false,
         last: None,
         ticks: Vec::new(),
@@ -111,7 +119,7 @@ pub(crate) fn scheduled(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
     if let Some(resumed) = run.resumed {
         schedule.resume(resumed);
     }
-    for CoalescedTick { since, at, events, records } in run.ticks {
+    for CoalescedTick { since, at, events, records, controls } in run.ticks {
         if let Some(before) = schedule.last.as_ref().map(|last| last.at) {
             assert!(before <= *at, "the time of a tick decreases");
             for due in schedule.due_times_between(before, *since) {
@@ -121,6 +129,7 @@ pub(crate) fn scheduled(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
             schedule.boundaries_before(*since);
         }
         schedule.arrived.extend(events.iter().cloned());
+        schedule.controls.extend(controls.iter().cloned());
         schedule.tick(*since, *at, records);
     }
     if run.ends {
@@ -133,11 +142,12 @@ pub(crate) fn scheduled(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
 /// > a `ts` that is not smaller and a level that is not lower; levels are their own here, whatever was taken back.
 /// > Events with equal user, item, `ts` and level are one event.
 ///
-/// An event without a level does not count, and no other is behind it.
+/// An event without a level does not count, and no other is behind it. So it is with one that is paused.
 ///
 /// Returns the kept events of all users. The other events are those with `ts <= t`, as for everything at t. One that is
 /// not earlier than a retained event is itself retained.
-pub(crate) fn kept(events: &[OracleEvent], params: &Params, t: u64) -> BTreeSet<OracleEvent> {
+pub(crate) fn kept<'w>(world: impl Into<World<'w>>, params: &Params, t: u64) -> BTreeSet<OracleEvent> {
+    let events = world.into().acting_events(t);
     let retained: BTreeSet<&OracleEvent> = events.iter().filter(|event| is_retained(event, params, t)).collect();
     let mut by_user: BTreeMap<&str, Vec<&OracleEvent>> = BTreeMap::new();
     for event in retained {
@@ -176,35 +186,41 @@ struct TickEnd {
     kept: BTreeSet<OracleEvent>,
     /// Retractions and skips in force.
     in_force: BTreeSet<OracleEvent>,
+    /// Controls in force.
+    controls: BTreeSet<OracleControl>,
     /// Users of the audience.
     audience: BTreeSet<String>,
 }
 
 impl TickEnd {
-    fn new(events: &[OracleEvent], params: &Params, at: u64) -> Self {
+    fn new(world: World, params: &Params, at: u64) -> Self {
         if params.refresh == 0 {
             // No rule reads the sets, which are slow to compute.
-            return TickEnd { at, kept: BTreeSet::new(), in_force: BTreeSet::new(), audience: BTreeSet::new() };
+            let (kept, in_force, controls, audience) = Default::default();
+            return TickEnd { at, kept, in_force, controls, audience };
         }
-        let history = history(events, params, at);
-        let audience = audience(events, &history, params, at).into_iter().map(str::to_owned).collect();
-        TickEnd { at, kept: kept(events, params, at), in_force: in_force(events, params, at), audience }
+        let history = history(world, params, at);
+        let audience = audience(world, &history, params, at).into_iter().map(str::to_owned).collect();
+        let (kept, in_force) = (kept(world, params, at), in_force(world, params, at));
+        TickEnd { at, kept, in_force, controls: controls_in_force(world, at), audience }
     }
 }
 
 /// > **Own action.** Each tick at whose end an event of u is kept that was not kept at the end of the tick before is an
-/// > evaluation. So is each at whose end a retraction or a skip of u is in force that was not at the end of the tick
-/// > before. So neither a repetition, nor an event with another on its item that is not earlier and not lower, nor an
+/// > evaluation. So is each at whose end a retraction, a skip or a control of u is in force that was not at the end of the
+/// > tick before. So neither a repetition, nor an event with another on its item that is not earlier and not lower, nor an
 /// > expiry is one.
 fn own_actions(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     let was_kept = |event: &OracleEvent| before.is_some_and(|before| before.kept.contains(event));
     let was_in_force = |event: &OracleEvent| before.is_some_and(|before| before.in_force.contains(event));
     let kept = end.kept.iter().filter(|event| !was_kept(event));
     let in_force = end.in_force.iter().filter(|event| !was_in_force(event));
-    kept.chain(in_force).map(|event| event.user.clone()).collect()
+    let was_said = |control: &OracleControl| before.is_some_and(|before| before.controls.contains(control));
+    let said = end.controls.iter().filter(|control| !was_said(control)).map(|control| control.user.clone());
+    kept.chain(in_force).map(|event| event.user.clone()).chain(said).collect()
 }
 
-/// > **Entering and leaving the audience.** The tick in which a user enters, by any event, is an evaluation. A user who
+/// > **Entering and leaving the audience.** The tick in which a user enters, by whatever, is an evaluation. A user who
 /// > leaves gets the empty list at that millisecond.
 fn entering_and_leaving(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     match before {
@@ -232,23 +248,26 @@ struct Schedule<'p> {
     arrived: Vec<OracleEvent>,
     /// Catalogue records that have arrived.
     catalogue: Arrivals,
+    /// Controls that have arrived.
+    controls: Vec<OracleControl>,
     /// Whether the input has ended.
     ended: bool,
     /// End of the last tick at which anything can have changed.
     last: Option<TickEnd>,
-    /// Ticks with evaluations; with a catalogue all ticks.
+    /// Ticks with evaluations; with a catalogue or controls all ticks.
     ticks: Vec<EvaluatedTick>,
 }
 
 impl Schedule<'_> {
     /// The times strictly between `from` and `to` at which R or what is eligible can change without an arrival: the time of
     /// a future event, the end of an event's retention, the time at which an event no longer keeps its user in the
-    /// audience, the end of a skip, and those of the [catalogue](Arrivals::due_times).
+    /// audience, the end of a skip, the time of a control, and those of the [catalogue](Arrivals::due_times).
     ///
     /// Between two of them neither changes: R(t) depends on t only through what is retained, who is in the audience,
-    /// which skips are in force, and what is eligible.
+    /// which skips are in force, which controls act, and what is eligible.
     fn due_times_between(&self, from: u64, to: u64) -> BTreeSet<u64> {
         let mut times = self.catalogue.due_times();
+        times.extend(self.controls.iter().map(|control| control.ts));
         for event in &self.arrived {
             let expiry = event.ts.checked_add(self.params.retention);
             let exit = self.params.audience.and_then(|audience| event.ts.checked_add(audience));
@@ -264,7 +283,7 @@ impl Schedule<'_> {
     /// > Several reasons in one tick are one evaluation, of `R_u` at the end of the tick.
     fn tick(&mut self, since: u64, at: u64, records: &[OracleItemRecord]) {
         self.catalogue.tick(at, records);
-        let end = TickEnd::new(&self.arrived, self.params, at);
+        let end = TickEnd::new(self.world(), self.params, at);
         let users = if self.params.refresh == 0 {
             self.all_users()
         } else {
@@ -305,28 +324,40 @@ impl Schedule<'_> {
     ///
     /// > A record that is ahead of the clock at the end of a finite input acts in the tick of the end.
     ///
+    /// So does a control, and may let a user enter or leave the audience in this tick.
+    ///
     /// A resumed run without ticks ends at the last tick before the restart.
     fn end(&mut self) {
-        let Some(TickEnd { at, audience, .. }) = &self.last else { return };
-        let users = if self.params.refresh == 0 { self.all_users() } else { audience.clone() };
-        let at = *at;
+        let Some(at) = self.last.as_ref().map(|last| last.at) else { return };
         self.catalogue.end();
         self.ended = true;
+        let end = TickEnd::new(self.world(), self.params, at);
+        let users = if self.params.refresh == 0 {
+            self.all_users()
+        } else {
+            let mut users = own_actions(self.last.as_ref(), &end);
+            users.extend(entering_and_leaving(self.last.as_ref(), &end));
+            users.extend(end.audience.iter().cloned());
+            users
+        };
+        self.last = Some(end);
         self.evaluate(at, users);
     }
 
     /// > No viewer is evaluated because of the restart, but for users who have a list in the output and are not in the
     /// > audience any more: they get the empty list in a tick at the millisecond from which the run resumes, and viewers
-    /// > whose list in the output has an item that is not eligible: they are evaluated in that tick.
+    /// > whose list in the output has an item that is not eligible, or of the target of a `not_interested` of theirs that
+    /// > stands: they are evaluated in that tick.
     ///
     /// The former. [`standing`](super::standing) finds the latter.
     fn resume(&mut self, resumed: &Resumed) {
-        let Resumed { at, events, records, standing } = resumed;
+        let Resumed { at, events, records, controls, standing } = resumed;
         self.arrived.clone_from(events);
         self.catalogue = Arrivals::resumed(records, *at);
-        self.last = Some(TickEnd::new(events, self.params, *at));
-        let history = history(events, self.params, *at);
-        let audience = audience(events, &history, self.params, *at);
+        self.controls.clone_from(controls);
+        self.last = Some(TickEnd::new(self.world(), self.params, *at));
+        let history = history(self.world(), self.params, *at);
+        let audience = audience(self.world(), &history, self.params, *at);
         let listed = standing.iter().filter(|(_, list)| !list.is_empty()).map(|(user, _)| user);
         let left = listed.filter(|user| !audience.contains(user.as_str())).cloned().collect();
         self.evaluate(*at, left);
@@ -335,11 +366,16 @@ impl Schedule<'_> {
     /// Evaluates these users in a tick. Every tick comes through here.
     fn evaluate(&mut self, at: u64, users: BTreeSet<String>) {
         let unchanged_since = self.last.as_ref().expect("a tick has an end").at;
-        if !users.is_empty() || self.params.catalogue.is_some() {
-            let records = self.catalogue.counted(self.params);
+        if !users.is_empty() || self.params.catalogue.is_some() || !self.controls.is_empty() {
+            let (records, controls) = (self.catalogue.counted(self.params), self.controls.clone());
             let arrived = self.arrived.len();
-            self.ticks.push(EvaluatedTick { at, users, arrived, records, ended: self.ended, unchanged_since });
+            self.ticks.push(EvaluatedTick { at, users, arrived, records, controls, ended: self.ended, unchanged_since });
         }
+    }
+
+    /// Events and controls that have arrived. The rules of this file do not depend on the catalogue.
+    fn world(&self) -> World<'_> {
+        World { events: &self.arrived, records: &[], controls: &self.controls, ended: self.ended }
     }
 
     /// Every user who can have a list.

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Basis, Params, profile};
+use super::{Basis, Params, profile, quarter};
 
 /// A term of a total.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum ReasonSource {
     Item(String),
     /// So many similar users. A reader is told `other` if they are fewer than three.
     Users(usize),
+    /// A `less` has made the total a quarter.
+    Less,
 }
 
 /// > for each i of the profile that has j among its similar items `weight * p_ui * v_ij`
@@ -56,7 +58,10 @@ fn term_of_users(basis: &Basis, user: &str, item: &str, params: &Params) -> Opti
 ///
 /// > the largest, ties in the order of id64(i), the source `users` last.
 ///
-/// Returns all reasons of an eligible j of u, the largest first. A source without a weight gives none.
+/// > Where a `less` has made the total a quarter there is one more reason, `less`, with the negative difference as its points;
+/// > [...] as the last, beside the `graph.why` others.
+///
+/// Returns all reasons of an eligible j of u, the largest first, then `less`. A source without a weight gives none.
 pub(crate) fn reasons(basis: &Basis, user: &str, item: &str, params: &Params) -> Vec<Reason> {
     let mut reasons = terms_of_items(basis, user, item, params);
     reasons.extend(term_of_users(basis, user, item, params));
@@ -64,14 +69,25 @@ pub(crate) fn reasons(basis: &Basis, user: &str, item: &str, params: &Params) ->
     reasons.sort_by_key(|reason| {
         let id = match &reason.source {
             ReasonSource::Item(i) => Some(params.ids.id64(i)),
-            ReasonSource::Users(_) => None,
+            ReasonSource::Users(_) | ReasonSource::Less => None,
         };
         (Reverse(reason.points), id.is_none(), id)
     });
+    let sum: i64 = reasons.iter().map(|reason| reason.points).sum();
+    if sum > 0 && basis.counts_less(user, item) {
+        reasons.push(Reason { source: ReasonSource::Less, points: quarter(sum) - sum });
+    }
     reasons
 }
 
 /// > `graph.why` is how many of them, at most, are shown with an item of a list
+///
+/// > [`less`] is shown, as the last, beside the `graph.why` others, unless `graph.why` is 0.
 pub(crate) fn shown(reasons: &[Reason], params: &Params) -> Vec<Reason> {
-    reasons.iter().take(params.why).cloned().collect()
+    if params.why == 0 {
+        return Vec::new();
+    }
+    let (less, others): (Vec<&Reason>, Vec<&Reason>) =
+        reasons.iter().partition(|reason| reason.source == ReasonSource::Less);
+    others.into_iter().take(params.why).chain(less).cloned().collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalogue::{Eligible, ItemState};
+use super::catalogue::ItemState;
 use super::diversity::{pick, pool_length};
 use super::evaluations::{EvaluatedTick, Run, scheduled};
 use super::reasons::{Reason, reasons, shown};
@@ -45,11 +45,12 @@ impl Pool {
         Pool { was_full: pool.len() == pool_length(params), list: pick(&pool, items, params), left: pool, why }
     }
 
-    /// > the items that are not eligible at its end are struck from the pool. If any is, the standing list is picked anew
-    /// > from what is left, with the totals and reasons of the evaluation and the records of this tick.
-    fn strike(&mut self, eligible: &Eligible, items: &BTreeMap<String, ItemState>, params: &Params) {
+    /// > the items that are not eligible at its end, or of the target of a `not_interested` of u that stands, are struck
+    /// > from the pool. If any is, the standing list is picked anew from what is left, with the totals and reasons of the
+    /// > evaluation and the records of this tick.
+    fn strike(&mut self, is_struck: impl Fn(&str) -> bool, items: &BTreeMap<String, ItemState>, params: &Params) {
         let before = self.left.len();
-        self.left.retain(|(item, _)| eligible.contains(item));
+        self.left.retain(|(item, _)| !is_struck(item));
         if self.left.len() < before {
             self.list = pick(&self.left, items, params);
         }
@@ -77,21 +78,22 @@ pub(crate) struct StandingList {
 }
 
 /// The viewers whose standing list is that of the output, as they have not been evaluated since the restart, and has an
-/// item that is not eligible.
+/// item that is struck.
 ///
-/// > viewers whose list in the output has an item that is not eligible: they are evaluated in that tick.
+/// > viewers whose list in the output has an item that is not eligible, or of the target of a `not_interested` of theirs
+/// > that stands: they are evaluated in that tick.
 ///
-/// > Pools do not survive a restart: a viewer that has not been evaluated since is evaluated in a tick in which an item of
-/// > its standing list is not eligible.
+/// > Pools do not survive a restart: a viewer that has not been evaluated since is evaluated in a tick in which this holds
+/// > of an item of its standing list.
 fn losing_without_a_pool(
     output: &BTreeMap<String, Vec<String>>,
     pools: &BTreeMap<String, Pool>,
-    eligible: &Eligible,
+    is_struck: impl Fn(&str, &str) -> bool,
 ) -> BTreeSet<String> {
-    let loses = |list: &[String]| list.iter().any(|item| !eligible.contains(item));
+    let loses = |user: &str, list: &[String]| list.iter().any(|item| is_struck(user, item));
     output
         .iter()
-        .filter(|(user, list)| !pools.contains_key(*user) && loses(list))
+        .filter(|(user, list)| !pools.contains_key(*user) && loses(user, list))
         .map(|(user, _)| user.clone())
         .collect()
 }
@@ -102,12 +104,12 @@ fn losing_without_a_pool(
 /// > The **standing list** of u is `R_u(e)`, where the tick e is the latest **evaluation** of u; the empty list before the
 /// > first.
 ///
-/// > In each tick that is not an evaluation of u, the items that are not eligible at its end are struck from the pool. If
-/// > any is, the standing list is picked anew from what is left, with the totals and reasons of the evaluation and the
-/// > records of this tick. If fewer than k are left of a pool that was full, with 2k or 4k items, when it was left, the tick
+/// > In each tick that is not an evaluation of u, the items that are not eligible at its end, or of the target of a
+/// > `not_interested` of u that stands, are struck from the pool. If any is, the standing list is picked anew from what is
+/// > left, with the totals and reasons of the evaluation and the records of this tick. If fewer than k are left of a pool that was full, with 2k or 4k items, when it was left, the tick
 /// > is an evaluation of u instead. What becomes eligible, also what had been struck, competes at the next evaluation.
 ///
-/// Without a catalogue nothing is struck, and ticks without evaluations are left out.
+/// Without a catalogue and controls nothing is struck, and ticks without evaluations are left out.
 pub(crate) fn for_each_tick(
     run: &Run,
     params: &Params,
@@ -120,14 +122,20 @@ pub(crate) fn for_each_tick(
     for mut tick in scheduled(run, params) {
         let eligible = tick.world(&events).eligible(params, tick.at);
         let items = tick.world(&events).items(tick.at);
+        let controls = tick.controls.clone();
+        let controls = World { events: &[], records: &[], controls: &controls, ended: tick.ended }.controls_at(tick.at);
+        let is_struck = |user: &str, item: &str| {
+            let is_unwanted = controls.get(user).is_some_and(|controls| controls.is_unwanted(item, &items));
+            !eligible.contains(item) || is_unwanted
+        };
         for (user, pool) in &mut held {
             if !tick.users.contains(user) {
-                pool.strike(&eligible, &items, params);
+                pool.strike(|item| is_struck(user, item), &items, params);
             }
         }
         let is_evaluated_instead = |(user, pool): (&String, &Pool)| pool.is_short(params).then(|| user.clone());
         tick.users.extend(held.iter().filter_map(is_evaluated_instead));
-        tick.users.extend(losing_without_a_pool(&output, &held, &eligible));
+        tick.users.extend(losing_without_a_pool(&output, &held, is_struck));
         for user in &tick.users {
             let evaluated = computed.at(&tick, &events, |world, t| evaluate(world, params, t)).get(user);
             held.insert(user.clone(), Pool::of_evaluation(evaluated.cloned().unwrap_or_default(), &items, params));
@@ -140,7 +148,9 @@ pub(crate) fn for_each_tick(
 /// All ticks in which a user is evaluated, in order. Left out are evaluations that cannot emit anything, as in
 /// [`scheduled`].
 pub(crate) fn evaluations(run: &Run, params: &Params) -> Vec<EvaluatedTick> {
-    if params.catalogue.is_none() {
+    let takes_controls = run.resumed.is_some_and(|resumed| !resumed.controls.is_empty())
+        || run.ticks.iter().any(|tick| !tick.controls.is_empty());
+    if params.catalogue.is_none() && !takes_controls {
         // Nobody loses an item. The lists, which are slow to compute, are not needed.
         return scheduled(run, params);
     }

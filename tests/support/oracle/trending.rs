@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schema::{TRENDING, id64, trending_in};
 
-use super::OracleEvent;
 use super::catalogue::Eligible;
+use super::controls::OracleControl;
+use super::{OracleEvent, World};
 
 /// An event and the room it names.
 pub(crate) type RoomEvent = (OracleEvent, Option<String>);
@@ -37,6 +38,18 @@ fn scopes(events: &[RoomEvent]) -> BTreeMap<String, Vec<&OracleEvent>> {
     scopes
 }
 
+/// > [...] that no `forget` covers and that are not paused
+///
+/// The events that may have interest at t, by what these controls say. `ended`: whether it is the tick of the end.
+pub(crate) fn interesting(events: &[RoomEvent], controls: &[OracleControl], ended: bool, t: u64) -> Vec<RoomEvent> {
+    let controls = World { events: &[], records: &[], controls, ended }.controls_at(t);
+    let is_left_out = |event: &OracleEvent| {
+        let of_user = controls.get(event.user.as_str());
+        of_user.is_some_and(|of_user| of_user.covers(event) || of_user.pauses_event(event))
+    };
+    events.iter().filter(|(event, _)| !is_left_out(event)).cloned().collect()
+}
+
 /// > Interest `h(u, i, s, b)` = the largest level of the events of u on i in scope s with `ts` in bucket b; 0 without any.
 ///
 /// > The levels of trending lists are those of the events, whatever was taken back.
@@ -59,7 +72,7 @@ fn total(scope: &[&OracleEvent], item: &str, trending: Trending, t: u64) -> u64 
 /// > The trending list of s at t: the `trending.k` eligible items with the largest `T_s(i, t)` above 0, ties by id64
 /// > ascending.
 ///
-/// Returns the lists that are not empty by key, `(item, T)`, best first.
+/// Takes the events that are [interesting]. Returns the lists that are not empty by key, `(item, T)`, best first.
 pub(crate) fn lists(
     events: &[RoomEvent],
     eligible: &Eligible,
