@@ -54,10 +54,10 @@ fn a_newer_manifest_stops_the_run_before_anything_is_written() {
     dir.write("in.jsonl", two_shoppers(5));
     dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish().assert_success();
     let before = dir.read("out.jsonl");
-    let text = r#"{"version":3,"what":"nobody knows yet"}"#;
+    let text = r#"{"version":4,"what":"nobody knows yet"}"#;
     let checksum = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
     dir.write("state/manifests/0000000099.json", format!("{{\"xxh3\":\"{checksum:016x}\",\"manifest\":{text}}}\n"));
-    dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish().assert_failure(1, &["format 3", "0000000099.json"]);
+    dir.begin(&arguments("out.jsonl", Some("state"), 1)).finish().assert_failure(1, &["format 4", "0000000099.json"]);
     assert_eq!(dir.read("out.jsonl"), before);
 }
 
