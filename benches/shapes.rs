@@ -345,7 +345,7 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
     }
     let gauges = Arc::default();
     let barriers = streams.barriers.clone();
-    let users = interactions(streams.events, streams.barriers, config, &ProbeHandle::new(), &gauges, None);
+    let users = interactions(streams.events, None, streams.barriers, config, &ProbeHandle::new(), &gauges, None);
     let subscriptions = profile_subscriptions(users.profiles.clone());
     let neighbours = if shape.contains("items") {
         let touched = Touched { cooccurrence: users.cooccurrence, history: users.history, traces: users.traces };
@@ -360,6 +360,7 @@ fn build<'scope>(shape: &str, streams: InputStreams<'scope>, config: &Config) ->
     };
     if shape.contains("lists") {
         let inputs = ListInputs {
+            preferences: None,
             profiles: users.profiles,
             actions: users.actions,
             neighbours,

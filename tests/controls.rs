@@ -219,11 +219,7 @@ fn more_controls_than_are_in_force_equal_the_oracle() {
         vec![says(
             1_900,
             ControlWord::Switch(
-                OracleSwitch {
-                    wish: Wish::NotInterested,
-                    scope: TargetScope::Item,
-                    target: "p3".to_owned(),
-                },
+                OracleSwitch { wish: Wish::NotInterested, scope: TargetScope::Item, target: "p3".to_owned() },
                 false,
             ),
         )],

@@ -57,6 +57,7 @@ fn disagreements(
             let gauges = Arc::default();
             let output = interactions(
                 streams.events.map(in_a_room),
+                None,
                 streams.barriers,
                 &config,
                 &ProbeHandle::new(),
@@ -137,6 +138,7 @@ fn disagreements(
                 .concat(reference::of_users(similar.clone(), output.history, params.users_weight));
             let expected = reference::lists(weights, contributions, params.k);
             let inputs = ListInputs {
+                preferences: None,
                 profiles: output.profiles,
                 actions: output.actions,
                 neighbours,

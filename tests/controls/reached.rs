@@ -120,55 +120,79 @@ fn count_states(reached: &mut Reached, states: &[Arrived], params: &Params) {
             lists(now.world(&now.controls), params, now.at) != lists(now.world(&without), params, now.at)
         }),
     );
-    reached.count("forgets make events void", any(&|now| {
-        let without = now.without(|word| is_forget(word, true) || is_forget(word, false));
-        history(now.world(&now.controls), params, now.at) != history(now.world(&without), params, now.at)
-    }));
-    reached.count("pauses change a history", any(&|now| {
-        let without = now.without(is_pause);
-        history(now.world(&now.controls), params, now.at) != history(now.world(&without), params, now.at)
-    }));
-    reached.count("a resume that counts", any(&|now| {
-        let without = now.without(|word| *word == ControlWord::Resume);
-        history(now.world(&now.controls), params, now.at) != history(now.world(&without), params, now.at)
-    }));
+    reached.count(
+        "forgets make events void",
+        any(&|now| {
+            let without = now.without(|word| is_forget(word, true) || is_forget(word, false));
+            history(now.world(&now.controls), params, now.at) != history(now.world(&without), params, now.at)
+        }),
+    );
+    reached.count(
+        "pauses change a history",
+        any(&|now| {
+            let without = now.without(is_pause);
+            history(now.world(&now.controls), params, now.at) != history(now.world(&without), params, now.at)
+        }),
+    );
+    reached.count(
+        "a resume that counts",
+        any(&|now| {
+            let without = now.without(|word| *word == ControlWord::Resume);
+            history(now.world(&now.controls), params, now.at) != history(now.world(&without), params, now.at)
+        }),
+    );
     // With pauses and switches left as they are, what is kept out differs by forgets.
-    reached.count("a covered retraction or skip keeps nothing out", any(&|now| {
-        let without = now.without(|word| is_forget(word, true) || is_forget(word, false));
-        kept_out(now.world(&now.controls), params, now.at) != kept_out(now.world(&without), params, now.at)
-    }));
-    reached.count("a paused retraction or skip", any(&|now| {
-        let without = now.without(is_pause);
-        in_force(now.world(&now.controls), params, now.at) != in_force(now.world(&without), params, now.at)
-    }));
-    reached.count("a paused event keeps its user in the audience", any(&|now| {
-        let world = now.world(&now.controls);
-        let paused = world.acting_events(now.at);
-        let is_paused = |event: &&OracleEvent| {
-            paused.iter().any(|acts| {
-                let is_same = (&acts.user, &acts.item, acts.ts) == (&event.user, &event.item, event.ts);
-                is_same && acts.effect == OracleEffect::Attends && event.effect != OracleEffect::Attends
-            })
-        };
-        let others: Vec<OracleEvent> = now.events.iter().filter(|event| !is_paused(event)).cloned().collect();
-        let history = history(world, params, now.at);
-        let without = World { events: &others, ..world };
-        audience(world, &history, params, now.at) != audience(without, &history, params, now.at)
-    }));
+    reached.count(
+        "a covered retraction or skip keeps nothing out",
+        any(&|now| {
+            let without = now.without(|word| is_forget(word, true) || is_forget(word, false));
+            kept_out(now.world(&now.controls), params, now.at) != kept_out(now.world(&without), params, now.at)
+        }),
+    );
+    reached.count(
+        "a paused retraction or skip",
+        any(&|now| {
+            let without = now.without(is_pause);
+            in_force(now.world(&now.controls), params, now.at) != in_force(now.world(&without), params, now.at)
+        }),
+    );
+    reached.count(
+        "a paused event keeps its user in the audience",
+        any(&|now| {
+            let world = now.world(&now.controls);
+            let paused = world.acting_events(now.at);
+            let is_paused = |event: &&OracleEvent| {
+                paused.iter().any(|acts| {
+                    let is_same = (&acts.user, &acts.item, acts.ts) == (&event.user, &event.item, event.ts);
+                    is_same && acts.effect == OracleEffect::Attends && event.effect != OracleEffect::Attends
+                })
+            };
+            let others: Vec<OracleEvent> = now.events.iter().filter(|event| !is_paused(event)).cloned().collect();
+            let history = history(world, params, now.at);
+            let without = World { events: &others, ..world };
+            audience(world, &history, params, now.at) != audience(without, &history, params, now.at)
+        }),
+    );
     // The bucket is that of the scripts: their steps are a few milliseconds.
     let trending = Trending { k: 3, bucket: 5, buckets: 3 };
     let eligible = |now: &Arrived| now.world(&[]).eligible(params, now.at);
     for (rule, is_left_out) in [
-        ("a forget changes a trending list", (|word| matches!(word, ControlWord::Forget(_))) as fn(&ControlWord) -> bool),
+        (
+            "a forget changes a trending list",
+            (|word| matches!(word, ControlWord::Forget(_))) as fn(&ControlWord) -> bool,
+        ),
         ("a pause changes a trending list", is_pause),
     ] {
-        reached.count(rule, any(&|now| {
-            let of = |controls: &[OracleControl]| {
-                let events = interesting(&now.in_no_room(), controls, false, now.at);
-                trending_lists(&events, &eligible(now), trending, now.at)
-            };
-            of(&now.controls) != of(&now.without(is_left_out))
-        }));
+        reached.count(
+            rule,
+            any(&|now| {
+                let of = |controls: &[OracleControl]| {
+                    let events = interesting(&now.in_no_room(), controls, false, now.at);
+                    trending_lists(&events, &eligible(now), trending, now.at)
+                };
+                of(&now.controls) != of(&now.without(is_left_out))
+            }),
+        );
     }
 }
 
@@ -179,7 +203,8 @@ fn count_arrivals(reached: &mut Reached, ticks: &[Tick], states: &[Arrived]) {
     };
     reached.count("late", any(&|tick, control| control.ts + 5 < tick.since));
     reached.count("ahead of the clock", any(&|tick, control| control.ts > tick.at));
-    let repeats = |(tick, before): (&Tick, &Arrived)| tick.controls.iter().any(|control| before.controls.contains(control));
+    let repeats =
+        |(tick, before): (&Tick, &Arrived)| tick.controls.iter().any(|control| before.controls.contains(control));
     reached.count("repeated", ticks.iter().skip(1).zip(states).any(repeats));
     let last = states.last().expect("a script has a tick");
     reached.count("ahead of the clock at the end", last.controls.iter().any(|control| control.ts > last.at));
@@ -217,9 +242,9 @@ fn count_run(reached: &mut Reached, ticks: &[Tick], params: &Params) {
                 lost = true;
             }
             let has_less = |reasons: &Vec<_>| {
-                reasons.last().is_some_and(|reason: &crate::support::oracle::reasons::Reason| {
-                    reason.source == ReasonSource::Less
-                })
+                reasons
+                    .last()
+                    .is_some_and(|reason: &crate::support::oracle::reasons::Reason| reason.source == ReasonSource::Less)
             };
             of_less |= list.why.iter().any(has_less);
             with_less_alone |= list.why.iter().any(|reasons| has_less(reasons) && reasons.len() > params.why);
@@ -243,10 +268,8 @@ fn random_scripts_reach_every_rule_often() {
     let mut runner = TestRunner::deterministic();
     let mut reached = Reached::default();
     for _ in 0..160 {
-        let (ticks, params) = (scripts(Said::Everything, 100, SIZES), params_of_scripts())
-            .new_tree(&mut runner)
-            .unwrap()
-            .current();
+        let (ticks, params) =
+            (scripts(Said::Everything, 100, SIZES), params_of_scripts()).new_tree(&mut runner).unwrap().current();
         let ticks = taken(ticks, &params);
         let states = after_each(&ticks);
         // Every third state is enough.

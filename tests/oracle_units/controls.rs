@@ -12,8 +12,7 @@ use super::taking_back::{attend, skip, unlike};
 use super::{ann_and_bob, ev, items_only, names, pairs_with_p1, without_expiry};
 use crate::support::oracle::catalogue::{ItemState, OracleItemRecord, state};
 use crate::support::oracle::controls::{
-    ControlWord, FORGETS, OracleControl, OracleSwitch, PAUSES, SWITCHES, TargetScope, UserControls, Wish,
-    is_of_target,
+    ControlWord, FORGETS, OracleControl, OracleSwitch, PAUSES, SWITCHES, TargetScope, UserControls, Wish, is_of_target,
 };
 use crate::support::oracle::reasons::{Reason, ReasonSource, reasons, shown};
 use crate::support::oracle::taking_back::{in_force, kept_out};
@@ -166,8 +165,25 @@ fn an_item_is_of_a_target_by_its_name_or_its_record() {
     let attributed: ItemState = state(&[attributes()]);
     let of = |scope| {
         let targets = [
-            "p1", "p2", "r1", "r2", "h", "b", "A", "A > B", "A > B > C", "A > B > C > D", "E", "B", "new", "red", "summer",
-            "live", "g", "category:A", "host:h",
+            "p1",
+            "p2",
+            "r1",
+            "r2",
+            "h",
+            "b",
+            "A",
+            "A > B",
+            "A > B > C",
+            "A > B > C > D",
+            "E",
+            "B",
+            "new",
+            "red",
+            "summer",
+            "live",
+            "g",
+            "category:A",
+            "host:h",
         ];
         let is_of = |target: &&str| is_of_target(scope, target, "p1", Some(&attributed));
         targets.into_iter().filter(is_of).collect::<Vec<_>>()
@@ -227,7 +243,10 @@ fn an_item_of_no_interest_is_void_and_kept_out() {
         history.into_iter().map(|(item, ..)| item).collect::<Vec<_>>()
     };
     assert_eq!(items(&[], 100), ["p4", "p3"]);
-    assert_eq!((items(&controls, 49), items(&controls, 50), items(&controls, 100)), (vec!["p3".into()], vec![], vec!["p4".into()]));
+    assert_eq!(
+        (items(&controls, 49), items(&controls, 50), items(&controls, 100)),
+        (vec!["p3".into()], vec![], vec!["p4".into()])
+    );
     // A later event on it does not let it in, as it does where a retraction keeps it out.
     let kept_out_of = |events: &[OracleEvent], controls: &[OracleControl]| {
         kept_out(world(events, controls), &params, 100).remove("bob")
@@ -460,9 +479,7 @@ const NEVER: [u64; 0] = [];
 
 /// The times from 0 to 9 at which an event of u is paused.
 fn paused(controls: &[OracleControl]) -> Vec<u64> {
-    (0..10)
-        .filter(|ts| of_u(controls, 99, |controls| controls.pauses_event(&ev("u", "p1", 1, *ts))))
-        .collect()
+    (0..10).filter(|ts| of_u(controls, 99, |controls| controls.pauses_event(&ev("u", "p1", 1, *ts)))).collect()
 }
 
 #[test]
@@ -525,7 +542,8 @@ fn of_the_pauses_of_a_user_128_are_in_force() {
     assert_eq!(with(&equal, &[pairs(62), vec![resume(90)]].concat()), [5, 6]);
     assert_eq!(with(&equal, &pairs(63)), [0, 1, 2, 3, 4, 5, 6]);
     // Repetitions and other controls take no place.
-    let twice = [pairs(63), pairs(63), vec![forget("u", Some("i"), 90), says("u", 91, ControlWord::PersonalOn)]].concat();
+    let twice =
+        [pairs(63), pairs(63), vec![forget("u", Some("i"), 90), says("u", 91, ControlWord::PersonalOn)]].concat();
     assert_eq!(with(&older, &twice), [3, 4]);
 }
 
@@ -565,7 +583,8 @@ fn trending_lists_know_neither_what_is_covered_nor_what_is_paused() {
         assert!(lists.values().all(|list| *list == lists["deltarec:trending"]), "the room has the same events");
         lists.get("deltarec:trending").cloned().unwrap_or_default()
     };
-    let list = |totals: &[(&str, i64)]| totals.iter().map(|(item, total)| ((*item).to_owned(), 4 * total)).collect::<Vec<_>>();
+    let list =
+        |totals: &[(&str, i64)]| totals.iter().map(|(item, total)| ((*item).to_owned(), 4 * total)).collect::<Vec<_>>();
     let all = list(&[("p1", 4 + 1), ("p2", 3)]);
     assert_eq!(of(&[], 200), all);
     // The largest level that is not covered.

@@ -95,9 +95,8 @@ fn target(scopes: &'static [TargetScope]) -> impl Strategy<Value = (TargetScope,
 }
 
 fn switch(wish: Wish, scopes: &'static [TargetScope]) -> impl Strategy<Value = ControlWord> {
-    (target(scopes), prop::bool::weighted(0.8)).prop_map(move |((scope, target), on)| {
-        ControlWord::Switch(OracleSwitch { wish, scope, target }, on)
-    })
+    (target(scopes), prop::bool::weighted(0.8))
+        .prop_map(move |((scope, target), on)| ControlWord::Switch(OracleSwitch { wish, scope, target }, on))
 }
 
 fn word() -> impl Strategy<Value = ControlWord> {
@@ -184,9 +183,12 @@ pub(crate) fn scripts(said: Said, length: usize, sizes: &'static [usize]) -> imp
         }
         (script, shuffled)
     });
-    let ordered = script.prop_flat_map(|(script, shuffled)| {
-        if shuffled { Just(script).prop_shuffle().boxed() } else { Just(script).boxed() }
-    });
+    let ordered =
+        script.prop_flat_map(
+            |(script, shuffled)| {
+                if shuffled { Just(script).prop_shuffle().boxed() } else { Just(script).boxed() }
+            },
+        );
     (ordered, prop::sample::select(sizes)).prop_map(|(script, size)| cut(&with_timely_pauses(script), size))
 }
 
@@ -224,9 +226,7 @@ fn arrival(
             Arrival::Record(OracleItemRecord { item, ts, statement })
         }
         Drawn::Control { mut word, undoes } => {
-            let of_a_switch = |arrival: &&Arrival| {
-                matches!(arrival, Arrival::Control(control) if matches!(control.word, ControlWord::Switch(..)))
-            };
+            let of_a_switch = |arrival: &&Arrival| matches!(arrival, Arrival::Control(control) if matches!(control.word, ControlWord::Switch(..)));
             let switches: Vec<&Arrival> = before.iter().filter(of_a_switch).collect();
             if let Some(index) = undoes.filter(|_| !switches.is_empty())
                 && let Arrival::Control(control) = index.get(&switches)
@@ -259,8 +259,7 @@ fn with_timely_pauses(script: Vec<Arrival>) -> Vec<Arrival> {
         if let Arrival::Control(OracleControl { user, ts, word: ControlWord::Pause | ControlWord::Resume }) = &arrival
             && !is_repeated
         {
-            let is_not_earlier =
-                |arrival: &Arrival| matches!(arrival, Arrival::Event(event, _) if event.user == *user && event.ts >= *ts);
+            let is_not_earlier = |arrival: &Arrival| matches!(arrival, Arrival::Event(event, _) if event.user == *user && event.ts >= *ts);
             place = timely.iter().position(is_not_earlier).unwrap_or(place);
         }
         timely.insert(place, arrival);
