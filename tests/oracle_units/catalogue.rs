@@ -327,8 +327,9 @@ fn the_source_users_has_eligible_items_only() {
     let params = Params { items_weight: 0, ..with_a_catalogue(Params::default()) };
     let mut events = ann_and_bob();
     events.push(ev("ann", "p3", 1, 2_500));
-    let of =
-        |records: &[OracleItemRecord]| of_bob(&lists(World { events: &events, records, controls: &[], ended: false }, &params, 3_000));
+    let of = |records: &[OracleItemRecord]| {
+        of_bob(&lists(World { events: &events, records, controls: &[], ended: false }, &params, 3_000))
+    };
     // ann is similar to bob; her p2 has the level 3.
     assert_eq!(of(&[listed("p2", 0), listed("p3", 0)]), ["p2", "p3"]);
     assert_eq!(of(&[listed("p2", 0), listed("p3", 0), deleted("p2", 10)]), ["p3"]);

@@ -8,8 +8,8 @@ use dataflows::operators::RowChange;
 use dataflows::time::Time;
 use dataflows::types::{self, ListReason};
 use dataflows::{
-    Audience, Barrier, Catalogue, Config, ControlRecord, Effect, Event, GraphInput, ItemRecord, ListChange, ListKey, SnapshotSinks,
-    recommendations,
+    Audience, Barrier, Catalogue, Config, ControlRecord, Effect, Event, GraphInput, ItemRecord, ListChange, ListKey,
+    SnapshotSinks, recommendations,
 };
 use schema::{Availability, Control, ControlScope, FieldValue, IdKey, ItemField, Statement};
 use timely::dataflow::operators::{Inspect, Probe};

@@ -284,7 +284,9 @@ fn fields_of_likeness() -> impl Strategy<Value = Stated> {
     named(prop::collection::vec(field, 1..6))
 }
 
-pub(crate) fn named(fields: impl Strategy<Value = Vec<(&'static str, Option<OracleValue>)>>) -> impl Strategy<Value = Stated> {
+pub(crate) fn named(
+    fields: impl Strategy<Value = Vec<(&'static str, Option<OracleValue>)>>,
+) -> impl Strategy<Value = Stated> {
     fields.prop_map(|fields| fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect())
 }
 

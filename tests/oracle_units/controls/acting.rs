@@ -134,7 +134,11 @@ fn a_control_that_comes_in_force_is_an_evaluation() {
     ] {
         assert_eq!(evaluated_after(std::slice::from_ref(&control), &[]), [200], "{control:?}");
         // A repetition is none.
-        assert_eq!(evaluated_after(std::slice::from_ref(&control), std::slice::from_ref(&control)), [200], "{control:?}");
+        assert_eq!(
+            evaluated_after(std::slice::from_ref(&control), std::slice::from_ref(&control)),
+            [200],
+            "{control:?}"
+        );
         // Nor is one of another user.
         let of_another = OracleControl { user: "zoe".to_owned(), ..control };
         assert_eq!(evaluated_after(&[], &[of_another]), Vec::<u64>::new());
@@ -147,10 +151,14 @@ fn a_control_that_comes_in_force_is_an_evaluation() {
     assert_eq!(evaluated_after(&[off], &[on(200)]), [200, 300]);
     assert_eq!(evaluated_after(&[on(200)], &[on(201)]), [200, 300]);
     // So it is with personal lists. Of pauses all are in force.
-    let personal = |is_off, ts| says("bob", ts, if is_off { ControlWord::PersonalOff } else { ControlWord::PersonalOn });
+    let personal =
+        |is_off, ts| says("bob", ts, if is_off { ControlWord::PersonalOff } else { ControlWord::PersonalOn });
     assert_eq!(evaluated_after(&[personal(false, 200)], &[personal(true, 150)]), [200]);
     assert_eq!(evaluated_after(&[personal(false, 200)], &[personal(true, 200)]), [200, 300]);
-    assert_eq!(evaluated_after(&[says("bob", 200, ControlWord::Pause)], &[says("bob", 150, ControlWord::Resume)]), [200, 300]);
+    assert_eq!(
+        evaluated_after(&[says("bob", 200, ControlWord::Pause)], &[says("bob", 150, ControlWord::Resume)]),
+        [200, 300]
+    );
     // One of more than are in force is none.
     let many: Vec<OracleControl> =
         (0..1_000).map(|n| says("bob", 200, switch(Wish::Less, TargetScope::Host, &format!("h{n}"), true))).collect();
@@ -218,9 +226,8 @@ fn a_resumed_run_shows_nothing_of_a_target_of_no_interest() {
         let standing = standing.iter().cloned().collect();
         Resumed { at: 1_000, events, records, controls: controls.to_vec(), standing }
     };
-    let bob = |resumed: &Resumed, ticks: &[CoalescedTick]| {
-        brief(&resumed_changes(resumed, ticks, false, &of_length(2)))
-    };
+    let bob =
+        |resumed: &Resumed, ticks: &[CoalescedTick]| brief(&resumed_changes(resumed, ticks, false, &of_length(2)));
     let mia = [not_interested("bob", TargetScope::Host, "mia", 200)];
     assert_eq!(bob(&resumed(&mia, &[]), &[happened(1_100, &[])]), expected(&[]));
     assert_eq!(bob(&resumed(&mia, &[of_host("p3", 0, "mia")]), &[]), expected(&[(1_000, "p2 p4")]));
@@ -229,7 +236,10 @@ fn a_resumed_run_shows_nothing_of_a_target_of_no_interest() {
     assert_eq!(bob(&resumed(&mia, &[]), &[happened(1_050, &[]), moves]), expected(&[(1_100, "p2 p4")]));
     // What was in force before the restart is no reason for an evaluation, and what comes again neither.
     let all = [&mia[..], &[forget("bob", Some("p9"), 300)]].concat();
-    assert_eq!(bob(&Resumed { standing: standing_of("p4"), ..resumed(&all, &[]) }, &[said(1_100, &all)]), expected(&[]));
+    assert_eq!(
+        bob(&Resumed { standing: standing_of("p4"), ..resumed(&all, &[]) }, &[said(1_100, &all)]),
+        expected(&[])
+    );
     // Personal lists are off, and there is one in the output.
     let off = [says("bob", 300, ControlWord::PersonalOff)];
     assert_eq!(bob(&resumed(&off, &[]), &[]), expected(&[(1_000, "")]));

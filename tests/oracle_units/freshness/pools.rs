@@ -73,7 +73,8 @@ fn the_list_that_lost_an_item_has_the_totals_of_the_evaluation() {
     let bob: Vec<_> = emitted.iter().filter(|record| record.user == "bob").collect();
     assert_eq!(bob.iter().map(|record| record.at).collect::<Vec<_>>(), [100, 200]);
     let records = all_listed();
-    let r = pools(World { events: &pairs_with_p1(), records: &records, controls: &[], ended: false }, &of_length(1), 100);
+    let r =
+        pools(World { events: &pairs_with_p1(), records: &records, controls: &[], ended: false }, &of_length(1), 100);
     assert_eq!((&bob[0].items[..], &bob[1].items[..]), r["bob"].split_at(1));
 }
 
@@ -162,7 +163,9 @@ fn what_is_below_the_list_is_struck_too() {
     let last = emitted.iter().rfind(|record| record.user == "bob").unwrap();
     let all = Run { resumed: None, ticks: &ticks, ends: false }.events();
     let records: Vec<_> = ticks.iter().flat_map(|tick| tick.records.clone()).collect();
-    let r = |events: &[OracleEvent], t| lists(World { events, records: &records, controls: &[], ended: false }, &of_length(1), t);
+    let r = |events: &[OracleEvent], t| {
+        lists(World { events, records: &records, controls: &[], ended: false }, &of_length(1), t)
+    };
     assert_eq!(last.items, r(&all, 300)["bob"]);
     assert_ne!(last.items, r(&pairs_with_p1(), 300)["bob"]);
 }

@@ -275,9 +275,9 @@ impl<'c> UserControls<'c> {
     /// word on personal lists.
     pub(crate) fn in_force(&self) -> BTreeSet<OracleControl> {
         let mut words: BTreeSet<(u64, ControlWord)> = BTreeSet::new();
-        words.extend(self.switches_in_force().into_iter().map(|(ts, switch, on)| {
-            (ts, ControlWord::Switch(switch.clone(), on))
-        }));
+        words.extend(
+            self.switches_in_force().into_iter().map(|(ts, switch, on)| (ts, ControlWord::Switch(switch.clone(), on))),
+        );
         words.extend(self.forgets().0.into_iter().map(|(ts, item)| (ts, ControlWord::Forget(item.map(str::to_owned)))));
         let pause = |pauses| if pauses { ControlWord::Pause } else { ControlWord::Resume };
         words.extend(self.pauses().0.into_iter().map(|(ts, pauses)| (ts, pause(pauses))));

@@ -369,7 +369,15 @@ impl Schedule<'_> {
         if !users.is_empty() || self.params.catalogue.is_some() || !self.controls.is_empty() {
             let (records, controls) = (self.catalogue.counted(self.params), self.controls.clone());
             let arrived = self.arrived.len();
-            self.ticks.push(EvaluatedTick { at, users, arrived, records, controls, ended: self.ended, unchanged_since });
+            self.ticks.push(EvaluatedTick {
+                at,
+                users,
+                arrived,
+                records,
+                controls,
+                ended: self.ended,
+                unchanged_since,
+            });
         }
     }
 

@@ -110,11 +110,7 @@ pub(crate) fn kept_out_by(
 }
 
 /// The items that are kept out of the list of each user at t. Users of whose lists none is are absent.
-pub(crate) fn kept_out<'w>(
-    world: impl Into<World<'w>>,
-    params: &Params,
-    t: u64,
-) -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) fn kept_out<'w>(world: impl Into<World<'w>>, params: &Params, t: u64) -> BTreeMap<String, BTreeSet<String>> {
     let world: World = world.into();
     let (events, controls) = (world.acting_events(t), world.controls_at(t));
     let retained = retained_by_user(&events, params, t);
