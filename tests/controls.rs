@@ -11,9 +11,11 @@ use schema::IdKey;
 use crate::catalogue::compare_with;
 use crate::support::durable::{self, EventTick};
 use crate::support::graph::{Tick, config, control_record, event};
+use crate::support::oracle::changes::changes_to_the_end;
 use crate::support::oracle::controls::{
     ControlWord, FORGETS, OracleControl, OracleSwitch, PAUSES, SWITCHES, TargetScope, Wish,
 };
+use crate::support::oracle::diversity::Caps;
 use crate::support::oracle::trending::{RoomEvent, Trending, interesting};
 use crate::support::oracle::{OracleEvent, Params};
 use crate::support::scripts::{Said, params_of_scripts, scripts, taken};
@@ -93,7 +95,7 @@ proptest! {
         workers in prop::sample::select(vec![1_usize, 2, 4]),
     ) {
         let params = Params { ids: IdKey::default(), catalogue: None, diversity: 0, ..params };
-        let params = Params { caps: Default::default(), ..retaining(params, trending) };
+        let params = Params { caps: Caps::default(), ..retaining(params, trending) };
         let ticks = with_rooms(&taken(ticks, &params));
         let run = |trending: Option<Trending>| {
             let config = Config { controls: true, ..with_trending(&params, trending) };
@@ -239,10 +241,13 @@ fn more_controls_than_are_in_force_equal_the_oracle() {
         vec![resume(others - 1)],
         vec![resume(others)],
     ];
-    for said in [&switches[..], &forgets, &pauses] {
+    for (said, changes) in [(&switches[..], 4), (&forgets, 2), (&pauses, 2)] {
         for refresh in [0, 6_400] {
+            let params = Params { refresh, retention: 1_000_000, audience: None, ..Params::default() };
+            let ticks: Vec<_> = bob_says(said).iter().map(Tick::coalesced).collect();
+            let emitted = changes_to_the_end(&ticks, &params);
+            assert_eq!(emitted.iter().filter(|change| change.user == "bob").count(), changes);
             for workers in [1, 2] {
-                let params = Params { refresh, retention: 1_000_000, audience: None, ..Params::default() };
                 compare(&params, bob_says(said), workers, false, true).unwrap();
             }
         }

@@ -68,12 +68,12 @@ fn fields() -> impl Strategy<Value = Stated> {
         2 => (Just("group"), prop::option::weighted(0.7, one_of(&["g0", "g1"]))),
         1 => (Just("availability"), prop::option::weighted(0.9, availability)),
     ];
-    named(prop::collection::vec(field, 1..5))
+    named(prop::collection::vec(field, 2..6))
 }
 
 fn statement() -> impl Strategy<Value = OracleStatement> {
     let fields = fields().prop_map(|stated| OracleStatement::Fields(stated.into_iter().collect()));
-    prop_oneof![12 => fields, 1 => Just(OracleStatement::Deleted)]
+    prop_oneof![20 => fields, 1 => Just(OracleStatement::Deleted)]
 }
 
 /// A target of one of these scopes.
@@ -101,15 +101,15 @@ fn switch(wish: Wish, scopes: &'static [TargetScope]) -> impl Strategy<Value = C
 
 fn word() -> impl Strategy<Value = ControlWord> {
     prop_oneof![
-        4 => switch(Wish::NotInterested, &TargetScope::ALL[..1]),
-        4 => switch(Wish::NotInterested, &TargetScope::ALL[1..]),
-        5 => switch(Wish::Less, &TargetScope::ALL[2..]),
-        4 => (0..ITEMS).prop_map(|item| ControlWord::Forget(Some(name('p', item)))),
+        3 => switch(Wish::NotInterested, &TargetScope::ALL[..1]),
+        8 => switch(Wish::NotInterested, &TargetScope::ALL[1..]),
+        8 => switch(Wish::Less, &TargetScope::ALL[2..]),
+        3 => (0..ITEMS).prop_map(|item| ControlWord::Forget(Some(name('p', item)))),
         1 => Just(ControlWord::Forget(None)),
-        2 => Just(ControlWord::Pause),
-        3 => Just(ControlWord::Resume),
+        1 => Just(ControlWord::Pause),
+        2 => Just(ControlWord::Resume),
         1 => Just(ControlWord::PersonalOff),
-        2 => Just(ControlWord::PersonalOn),
+        3 => Just(ControlWord::PersonalOn),
     ]
 }
 
@@ -144,9 +144,9 @@ fn drawn(said: Said) -> impl Strategy<Value = Drawn> {
         .prop_map(|(word, undoes)| Drawn::Control { word, undoes });
     let of_no_note = word_of_no_note().prop_map(|word| Drawn::Control { word, undoes: None });
     match said {
-        Said::Nothing => prop_oneof![6 => event, 1 => record].boxed(),
-        Said::NothingOfNote => prop_oneof![6 => event, 1 => record, 2 => of_no_note].boxed(),
-        Said::Everything => prop_oneof![6 => event, 1 => record, 2 => control].boxed(),
+        Said::Nothing => prop_oneof![6 => event, 2 => record].boxed(),
+        Said::NothingOfNote => prop_oneof![6 => event, 2 => record, 2 => of_no_note].boxed(),
+        Said::Everything => prop_oneof![6 => event, 2 => record, 2 => control].boxed(),
     }
 }
 
@@ -295,14 +295,14 @@ fn cut(script: &[Arrival], size: usize) -> Vec<Tick> {
 
 /// Random parameters for scripts, with a catalogue or without.
 pub(crate) fn params_of_scripts() -> impl Strategy<Value = Params> {
-    let sizes = (3_usize..9, 1_usize..4, 4_usize..9);
+    let sizes = (2_usize..6, 1_usize..4, 4_usize..9);
     let times = (
         prop::sample::select(vec![40_u64, 90, 300, 1_000]),
         prop::option::weighted(0.6, 10_u64..200),
-        prop::sample::select(vec![0_u64, 0, 1, 7, 64, 100]),
+        prop::sample::select(vec![0_u64, 1, 7, 64, 100, 100]),
         skipped(),
     );
-    let catalogue = prop::option::weighted(0.75, catalogue_params());
+    let catalogue = prop::option::weighted(0.8, catalogue_params());
     (params_of_lists(), ids(), sizes, times, catalogue).prop_map(
         |(params, ids, (history, k, neighbours), (retention, audience, refresh, skipped), catalogue)| {
             let audience = audience.map(|audience| audience.min(retention));
