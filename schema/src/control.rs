@@ -111,6 +111,17 @@ impl ControlScope {
 }
 
 impl Control {
+    /// The names of all controls, in the order of the text.
+    pub const NAMES: [&str; 7] = [
+        Wish::NotInterested.name(),
+        Wish::Less.name(),
+        Control::Forget { item: None }.name(),
+        Control::Pause.name(),
+        Control::Resume.name(),
+        Control::PersonalOff.name(),
+        Control::PersonalOn.name(),
+    ];
+
     /// The control that takes this one back; `None` if nothing can.
     pub fn undone(self) -> Option<Control> {
         Some(match self {
@@ -138,9 +149,9 @@ impl Control {
     /// The name of the item that it is about, if it is about one: for a room the item of that name.
     pub fn item(&self) -> Option<&str> {
         match self {
-            Control::Switch { switch: Switch { scope: ControlScope::Item | ControlScope::Room, target, .. }, .. } => {
-                Some(target)
-            }
+            Control::Switch {
+                switch: Switch { scope: ControlScope::Item | ControlScope::Room, target, .. }, ..
+            } => Some(target),
             Control::Forget { item } => item.as_deref(),
             _ => None,
         }
