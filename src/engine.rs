@@ -34,7 +34,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::{CatalogueRecord, Record, RejectLog, Sink, SinkError, SinkState, Source, SourceError};
+use connectors::{CatalogueRecord, ControlRecords, Record, RejectLog, Sink, SinkError, SinkState, Source, SourceError};
 use schema::{Event, IdKey};
 use snapshots::{Manifest, Store, StoreError};
 
@@ -77,6 +77,8 @@ pub struct Job {
     pub inputs: Vec<Input>,
     /// Inputs of the catalogue, merged with the others.
     pub catalogue: Vec<Input<CatalogueRecord>>,
+    /// Inputs of controls, merged with the others.
+    pub controls: Vec<Input<ControlRecords>>,
     /// Sinks of the results.
     pub sinks: Sinks,
     /// Log of rejected records.
@@ -109,6 +111,7 @@ impl Job {
             config,
             inputs,
             catalogue: Vec::new(),
+            controls: Vec::new(),
             sinks: Sinks { changes: output, similar_items: None, similar_users: None },
             rejects: RejectLog::default(),
             workers: 1,
@@ -130,6 +133,7 @@ impl Job {
         dataflows::Config {
             outputs: self.sinks.outputs(),
             catalogue: self.has_catalogue().then(|| self.config.catalogue.graph()),
+            controls: self.has_controls(),
             ..self.config.graph.clone()
         }
     }
@@ -138,6 +142,11 @@ impl Job {
     pub(crate) fn has_catalogue(&self) -> bool {
         let manifest = self.resume.as_ref().and_then(|resume| resume.manifest.as_ref());
         !self.catalogue.is_empty() || manifest.is_some_and(|manifest| !manifest.catalogue.is_empty())
+    }
+
+    /// Whether the run takes controls of users: it has an input of them.
+    pub(crate) fn has_controls(&self) -> bool {
+        !self.controls.is_empty()
     }
 }
 
@@ -157,6 +166,8 @@ pub struct SnapshotSettings {
     pub inputs: Vec<String>,
     /// The inputs of the catalogue as the user named them. In the positions of a run they follow those of events.
     pub catalogue: Vec<String>,
+    /// The inputs of controls as the user named them. In the positions of a run they follow those of the catalogue.
+    pub controls: Vec<String>,
 }
 
 /// What a run resumes from.
@@ -266,10 +277,10 @@ pub fn run(job: Job) -> (Summary, Result<(), RunError>) {
 /// Runs the workers of any process but 0: they compute for the run that process 0 coordinates, until it ends. `saves`: the
 /// run takes snapshots.
 pub fn run_follower(config: &Config, links: Links, workers: usize, saves: bool, stop: &Stop) -> Result<(), RunError> {
-    let GraphOptions { resumes, catalogue, outputs } = links.options;
+    let GraphOptions { resumes, catalogue, controls, outputs } = links.options;
     let durability = Durability { saves, snapshots: None, resumes };
     let catalogue = catalogue.then(|| config.catalogue.graph());
-    let config = dataflows::Config { outputs, catalogue, ..config.graph.clone() };
+    let config = dataflows::Config { outputs, catalogue, controls, ..config.graph.clone() };
     let mut supervisor = Supervisor::new(stop.clone(), links.process);
     start_workers(workers, Some(links), config, None, durability, &supervisor);
     supervisor.wait_for_links();

@@ -65,6 +65,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 ///     groups: vec![file],
 ///     catalogue: Vec::new(),
 ///     catalogue_inputs: Vec::new(),
+///     control_inputs: Vec::new(),
 /// };
 /// store.publish(&manifest)?;
 ///

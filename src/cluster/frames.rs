@@ -125,16 +125,18 @@ impl Go {
 
     /// The message: its last byte has one bit for each of the [`GraphOptions`].
     pub(super) fn bytes(self) -> [u8; 8] {
-        let GraphOptions { resumes, catalogue, outputs } = self.0;
-        let bits = [resumes, outputs.similar_items, outputs.similar_users, catalogue];
+        let GraphOptions { resumes, catalogue, controls, outputs } = self.0;
+        let bits = [resumes, outputs.similar_items, outputs.similar_users, catalogue, controls];
         let options = (0..).zip(bits).fold(0, |options, (at, bit)| options | u8::from(bit) << at);
         [b'g', b'o', b'.', b'.', b'.', b'.', b'.', options]
     }
 
     /// The options. `None`: the message is invalid.
     pub(super) fn options(bytes: [u8; 8]) -> Option<GraphOptions> {
-        let [resumes, similar_items, similar_users, catalogue] = [0, 1, 2, 3].map(|at| bytes[7] >> at & 1 == 1);
-        let options = GraphOptions { resumes, catalogue, outputs: Outputs { similar_items, similar_users } };
+        let [resumes, similar_items, similar_users, catalogue, controls] =
+            [0, 1, 2, 3, 4].map(|at| bytes[7] >> at & 1 == 1);
+        let outputs = Outputs { similar_items, similar_users };
+        let options = GraphOptions { resumes, catalogue, controls, outputs };
         (bytes == Go::new(options).bytes()).then_some(options)
     }
 }

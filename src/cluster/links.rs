@@ -22,6 +22,8 @@ pub struct GraphOptions {
     pub resumes: bool,
     /// Whether the graph has a catalogue, which also is another input.
     pub catalogue: bool,
+    /// Whether the graph takes controls of users, another input too.
+    pub controls: bool,
     /// Optional outputs.
     pub outputs: Outputs,
 }

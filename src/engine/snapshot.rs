@@ -268,6 +268,7 @@ pub(super) fn manifest(
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
         catalogue_inputs: Vec::new(),
+        control_inputs: Vec::new(),
         catalogue,
     }
 }

@@ -7,7 +7,7 @@ use connectors::SourcePosition;
 use dataflows::operators::RowChange;
 use dataflows::time::Time;
 use dataflows::types::{Forgotten, ItemId};
-use dataflows::{Barrier, Event, ItemRecord, ListChange, ListKey};
+use dataflows::{Barrier, ControlRecord, Event, ItemRecord, ListChange, ListKey};
 
 /// The input of one tick, from the reader to the first worker.
 #[derive(Default)]
@@ -22,16 +22,18 @@ pub(super) struct TickInput {
     pub(super) events: Vec<Event>,
     /// Catalogue records in the order of arrival.
     pub(super) items: Vec<ItemRecord>,
+    /// Controls in the order of arrival.
+    pub(super) controls: Vec<ControlRecord>,
     /// Valid events of the run up to and including this tick, expired ones included.
     pub(super) taken: u64,
-    /// Control records of the tick.
+    /// Directives of the tick.
     pub(super) directives: TickDirectives,
 }
 
 impl TickInput {
     /// Number of records.
     pub(super) fn len(&self) -> usize {
-        self.events.len() + self.items.len()
+        self.events.len() + self.items.len() + self.controls.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -39,7 +41,7 @@ impl TickInput {
     }
 }
 
-/// The control records of a tick.
+/// What a tick says to the graph beside its records.
 #[derive(Default)]
 pub(super) struct TickDirectives {
     /// Barrier for all workers.

@@ -43,7 +43,7 @@ impl Ticks {
 
     /// Sends a tick input to the graph.
     pub(super) fn send(&mut self, input: &mut GraphInput, tick: TickInput) {
-        let TickInput { number, at, since, mut events, mut items, taken, directives } = tick;
+        let TickInput { number, at, since, mut events, mut items, mut controls, taken, directives } = tick;
         let TickDirectives { barrier, known, finish_reconcile, positions: _ } = directives;
         let mut tick = input.tick(since, at);
         if let Some(barrier) = barrier {
@@ -56,6 +56,7 @@ impl Ticks {
             tick.finish_reconcile();
         }
         tick.items(&mut items);
+        tick.controls(&mut controls);
         tick.events(&mut events);
         drop(tick);
         self.events = taken;

@@ -41,6 +41,7 @@ fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
         groups,
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
+        control_inputs: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest

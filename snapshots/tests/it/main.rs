@@ -83,6 +83,7 @@ pub(crate) fn manifest(sequence: u64, run: RunId, groups: Vec<GroupFile>) -> Man
         groups,
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
+        control_inputs: Vec::new(),
     }
 }
 

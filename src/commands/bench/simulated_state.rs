@@ -99,6 +99,7 @@ impl SimulatedState {
             groups,
             catalogue: Vec::new(),
             catalogue_inputs: Vec::new(),
+            control_inputs: Vec::new(),
         };
         store.publish(&manifest)?;
         Ok(manifest)
@@ -115,6 +116,7 @@ pub(super) fn resume_from(store: Store, manifest: Manifest, interval: Interval) 
         compatibility: Map::new(),
         inputs: vec!["paced events".into()],
         catalogue: Vec::new(),
+        controls: Vec::new(),
     };
     (state, Resume { manifest: Some(Arc::new(manifest)), sink_state: Arc::default() })
 }

@@ -105,6 +105,7 @@ fn large_state(dir: &TestDir, rows: u64) -> Manifest {
         groups,
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
+        control_inputs: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest
