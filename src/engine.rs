@@ -34,7 +34,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::{CatalogueRecord, Record, RejectLog, Sink, SinkError, SinkState, Source, SourceError};
+use connectors::{CatalogueRecord, ControlRecords, Record, RejectLog, Sink, SinkError, SinkState, Source, SourceError};
 use schema::{Event, IdKey};
 use snapshots::{Manifest, Store, StoreError};
 
@@ -77,6 +77,8 @@ pub struct Job {
     pub inputs: Vec<Input>,
     /// Inputs of the catalogue, merged with the others.
     pub catalogue: Vec<Input<CatalogueRecord>>,
+    /// Inputs of controls, merged with the others.
+    pub controls: Vec<Input<ControlRecords>>,
     /// Sinks of the results.
     pub sinks: Sinks,
     /// Log of rejected records.
@@ -109,6 +111,7 @@ impl Job {
             config,
             inputs,
             catalogue: Vec::new(),
+            controls: Vec::new(),
             sinks: Sinks { changes: output, similar_items: None, similar_users: None },
             rejects: RejectLog::default(),
             workers: 1,
@@ -140,9 +143,9 @@ impl Job {
         !self.catalogue.is_empty() || self.resumed_manifest().is_some_and(|manifest| !manifest.catalogue.is_empty())
     }
 
-    /// Whether the run takes controls: it resumes from a snapshot with some.
+    /// Whether the run takes controls: from an input, or a snapshot has some.
     pub(crate) fn has_controls(&self) -> bool {
-        self.resumed_manifest().is_some_and(|manifest| !manifest.controls.is_empty())
+        !self.controls.is_empty() || self.resumed_manifest().is_some_and(|manifest| !manifest.controls.is_empty())
     }
 
     fn resumed_manifest(&self) -> Option<&Arc<Manifest>> {
@@ -166,6 +169,8 @@ pub struct SnapshotSettings {
     pub inputs: Vec<String>,
     /// The inputs of the catalogue as the user named them. In the positions of a run they follow those of events.
     pub catalogue: Vec<String>,
+    /// The inputs of controls as the user named them. In the positions of a run they follow those of the catalogue.
+    pub controls: Vec<String>,
 }
 
 /// What a run resumes from.

@@ -6,6 +6,7 @@ mod bench;
 mod catalogue;
 mod clocks;
 mod cluster;
+mod controls;
 mod disk;
 mod durable;
 mod environment;

@@ -42,6 +42,11 @@ impl InputUri {
         self.options_by(defaults, InputOptions::set_of_catalogue)
     }
 
+    /// The options of this input of controls, on top of those of all such inputs.
+    pub fn control_options(&self, defaults: &InputOptions) -> Result<InputOptions, OpenError> {
+        self.options_by(defaults, InputOptions::set_of_controls)
+    }
+
     fn options_by(
         &self,
         defaults: &InputOptions,
@@ -264,6 +269,26 @@ mod tests {
             ("a.csv?ts=x:parsec", "parsec"),
             ("kafka://b/t?format=csv", "JSON"),
             ("generate:events=5?item=sku", "no options"),
+            ("a.dat2?header=no", "format="),
+        ] {
+            let error = options(text).unwrap_err();
+            assert!(error.is_usage() && error.to_string().contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn controls_have_columns_of_their_own() {
+        let options = |text: &str| text.parse::<InputUri>()?.control_options(&InputOptions::default());
+        let read = options("a.dat?format=csv&header=no&user=1&columns=control=2,target=3&ts=4:s&where=5=x").unwrap();
+        assert_eq!(read.control_columns, "user=1,control=2,target=3,ts=4:s".parse().unwrap());
+        assert_eq!((read.format, read.header, read.filters.len()), (Some(Format::Csv), false, 1));
+        assert_eq!((read.columns, read.item_columns), (crate::Columns::default(), ItemColumns::default()));
+        for (text, part) in [
+            ("a.csv?item=x", "item: is an option of events"),
+            ("a.csv?traget=x", "`traget` is not an option of controls"),
+            ("a.csv?columns=item=x", "`item` is not a target"),
+            ("a.csv?ts=x:parsec", "parsec"),
+            ("kafka://b/t?format=csv", "JSON"),
             ("a.dat2?header=no", "format="),
         ] {
             let error = options(text).unwrap_err();

@@ -51,6 +51,8 @@ pub use open::{begins_as_before, continue_sink, lines_into, open_lines, open_sin
 pub use options::InputOptions;
 pub use records::Record;
 pub use records::columns::{Columns, ColumnsError};
+pub use records::control::{ControlRecords, RawControl};
+pub use records::control_columns::ControlColumns;
 pub use records::event::RawEvent;
 pub use records::filter::{Filter, FilterError};
 pub use records::item::{CatalogueRecord, RawItem};

@@ -1,4 +1,4 @@
-use crate::{Columns, Compression, Dialect, Filter, Format, ItemColumns, KafkaOptions, OpenError};
+use crate::{Columns, Compression, ControlColumns, Dialect, Filter, Format, ItemColumns, KafkaOptions, OpenError};
 
 /// Options of an input.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub struct InputOptions {
     pub columns: Columns,
     /// Columns of the fields of a catalogue record.
     pub item_columns: ItemColumns,
+    /// Columns of the fields of a control.
+    pub control_columns: ControlColumns,
     /// Names of the tag groups of the catalogue. Their places are those of [`schema::ItemField::Tags`].
     pub tag_groups: Vec<String>,
     /// Time of the catalogue records that have none and are not of a topic. `None`: they are rejected.
@@ -87,6 +89,26 @@ impl InputOptions {
                 let names = "format, compression, delimiter, header, quote, trim, null, columns, where or a field such \
                              as item, ts or title";
                 return Err(format!("`{}` is not an option of a catalogue: use {names}", schema::shown(other)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for an input of controls: `columns` and the names of their fields are those of [`ControlColumns`].
+    pub fn set_of_controls(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "columns" => self.control_columns.update(value).map_err(|error| error.to_string())?,
+            "item" | "dwell_ms" | "action" | "room" => {
+                return Err(format!("{name}: is an option of events: a control has no {name}"));
+            }
+            target if ControlColumns::has_target(target) => {
+                self.control_columns.update(&format!("{target}={value}")).map_err(|error| error.to_string())?;
+            }
+            _ if self.set_common(name, value)? => {}
+            other => {
+                let names = "format, compression, delimiter, header, quote, trim, null, columns, where or a field such \
+                             as user, target or ts";
+                return Err(format!("`{}` is not an option of controls: use {names}", schema::shown(other)));
             }
         }
         Ok(())
@@ -178,6 +200,7 @@ impl Default for InputOptions {
             nulls: Self::NULLS.map(str::to_owned).into(),
             columns: Columns::default(),
             item_columns: ItemColumns::default(),
+            control_columns: ControlColumns::default(),
             tag_groups: vec!["default".into()],
             default_ts: None,
             fixed_ts: None,

@@ -2,6 +2,8 @@
 //! values of a record's columns. Transports and formats are generic over the kind.
 
 pub(crate) mod columns;
+pub(crate) mod control;
+pub(crate) mod control_columns;
 pub(crate) mod event;
 mod fields;
 pub(crate) mod filter;

@@ -111,6 +111,17 @@ impl ControlScope {
 }
 
 impl Control {
+    /// The names of all controls, in the order of the text.
+    pub const NAMES: [&str; 7] = [
+        Wish::NotInterested.name(),
+        Wish::Less.name(),
+        Control::Forget { item: None }.name(),
+        Control::Pause.name(),
+        Control::Resume.name(),
+        Control::PersonalOff.name(),
+        Control::PersonalOn.name(),
+    ];
+
     /// The control that takes this one back; `None` if nothing can.
     pub fn undone(self) -> Option<Control> {
         Some(match self {

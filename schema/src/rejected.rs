@@ -1,7 +1,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Availability, Position, RESERVED_TAGS, listed};
+use crate::{Availability, Control, ControlScope, Position, RESERVED_TAGS, Wish, listed};
 
 /// Reason of a rejection. Counters are grouped by [`Reason::code`]; the text describes the one record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +121,10 @@ pub enum Reason {
         limit: u64,
     },
     /// By the clock of this machine the timestamp lies in 1970, and in this time if it is in seconds.
-    #[error("timestamp {ts} lies in 1970 and looks like seconds: use ts=NAME:s in --columns (--catalogue-columns)")]
+    #[error(
+        "timestamp {ts} lies in 1970 and looks like seconds: use ts=NAME:s in --columns (--catalogue-columns, \
+         --control-columns)"
+    )]
     TimeInSeconds {
         /// The timestamp in milliseconds.
         ts: u64,
@@ -178,6 +181,62 @@ pub enum Reason {
         /// The groups of the configuration.
         known: Vec<String>,
     },
+    /// The word for a control is unknown.
+    #[error("unknown control `{word}`: use {}", or_list(&Control::NAMES))]
+    UnknownControl {
+        /// The word, truncated.
+        word: String,
+    },
+    /// The word for the scope of a control is unknown.
+    #[error("unknown scope `{word}`: use {}", or_list(&ControlScope::ALL.map(ControlScope::name)))]
+    UnknownScope {
+        /// The word, truncated.
+        word: String,
+    },
+    /// A control has a scope that it cannot have.
+    #[error("control `{control}` cannot have the scope `{scope}`{}", scopes_of(control, scope))]
+    ScopeNotAllowed {
+        /// The control.
+        control: &'static str,
+        /// The scope.
+        scope: &'static str,
+    },
+    /// A control does not name its target.
+    #[error(
+        "control `{control}` of the scope `{scope}` has no target: name the {scope} in `target`{}",
+        without_scope(control)
+    )]
+    NoTarget {
+        /// The control.
+        control: &'static str,
+        /// The scope.
+        scope: &'static str,
+    },
+    /// A control that concerns all that its user does has a target.
+    #[error("control `{control}` concerns all items and takes no target: leave `target` out")]
+    TargetNotAllowed {
+        /// The control.
+        control: &'static str,
+    },
+    /// The tag of a control begins like a name that is made of another field, which no tag does.
+    #[error(
+        "no item has the tag `{tag}`, tags that begin with {} are reserved{}",
+        listed_prefixes(),
+        scope_of_tag(tag)
+    )]
+    ReservedTagTarget {
+        /// The tag, truncated.
+        tag: String,
+    },
+    /// A `forget` has a scope with many items.
+    #[error("control `forget` cannot have the scope `{scope}`: send one record for each item, of the scope item")]
+    ForgetNeedsItems {
+        /// The scope.
+        scope: &'static str,
+    },
+    /// A `forget` is to be undone.
+    #[error("control `forget` cannot be undone: leave `undo` out; what the user does from now on counts anyway")]
+    CannotBeUndone,
     /// The record does not satisfy a `--where` condition.
     #[error("does not satisfy --where {condition}")]
     Filtered {
@@ -212,8 +271,15 @@ impl Reason {
             Reason::TooManyValues { field, .. } => format!("too_many_values:{field}"),
             Reason::UnknownAvailability { .. } => "unknown_availability".into(),
             Reason::AvailabilityTwice { .. } => "availability_twice".into(),
-            Reason::ReservedTag { .. } => "reserved_tag".into(),
+            Reason::ReservedTag { .. } | Reason::ReservedTagTarget { .. } => "reserved_tag".into(),
             Reason::UnknownTagGroup { .. } => "unknown_tag_group".into(),
+            Reason::UnknownControl { .. } => "unknown_control".into(),
+            Reason::UnknownScope { .. } => "unknown_scope".into(),
+            Reason::ScopeNotAllowed { .. } => "scope_not_allowed".into(),
+            Reason::NoTarget { .. } => "no_target".into(),
+            Reason::TargetNotAllowed { .. } => "target_not_allowed".into(),
+            Reason::ForgetNeedsItems { .. } => "forget_needs_items".into(),
+            Reason::CannotBeUndone => "cannot_be_undone".into(),
             Reason::Filtered { condition } => format!("filtered:{condition}"),
         }
     }
@@ -229,6 +295,41 @@ fn listed_prefixes() -> String {
     RESERVED_TAGS.map(|prefix| format!("`{prefix}`")).join(", ")
 }
 
+/// Words to choose from, for messages.
+fn or_list(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+/// What to do about a scope that a control cannot have.
+fn scopes_of(control: &str, scope: &str) -> String {
+    match Wish::ALL.into_iter().find(|wish| wish.name() == control) {
+        Some(wish) => {
+            let default = if scope == ControlScope::Item.name() { " (the default)" } else { "" };
+            let allowed = ControlScope::ALL.into_iter().filter(|scope| wish.allows(*scope));
+            format!("{default}: use {}", or_list(&allowed.map(ControlScope::name).collect::<Vec<_>>()))
+        }
+        None => ": it concerns all items, leave the scope out".into(),
+    }
+}
+
+/// What else a control without a target may mean.
+fn without_scope(control: &str) -> &'static str {
+    if control == "forget" { ", or leave the scope out to forget everything" } else { "" }
+}
+
+/// What to do about a tag that begins like the name of another scope.
+fn scope_of_tag(tag: &str) -> String {
+    let scopes = [ControlScope::Host, ControlScope::Brand, ControlScope::Category];
+    let of_prefix = |scope: ControlScope| Some((scope.name(), tag.strip_prefix(scope.name())?.strip_prefix(':')?));
+    match scopes.into_iter().find_map(of_prefix) {
+        Some((scope, target)) => format!(": use the scope {scope} and the target `{target}`"),
+        None => String::new(),
+    }
+}
+
 /// A timestamp for messages. Numbers beyond 36 digits were replaced with the limit: what was written may have hundreds.
 fn shown_ts(ts: i128) -> String {
     const LIMIT: u128 = 10_u128.pow(30);
@@ -240,10 +341,10 @@ fn unit_of(ts: i128) -> &'static str {
     match ts {
         // In the years 1973 to 2286 of the unit.
         100_000_000_000_000..10_000_000_000_000_000 => {
-            ": looks like microseconds, use ts=NAME:us in --columns (--catalogue-columns)"
+            ": looks like microseconds, use ts=NAME:us in --columns (--catalogue-columns, --control-columns)"
         }
         100_000_000_000_000_000..10_000_000_000_000_000_000 => {
-            ": looks like nanoseconds, use ts=NAME:ns in --columns (--catalogue-columns)"
+            ": looks like nanoseconds, use ts=NAME:ns in --columns (--catalogue-columns, --control-columns)"
         }
         _ => "",
     }
@@ -321,6 +422,27 @@ mod tests {
         let text = Reason::TimeOutOfRange { ts: -(10_i128.pow(36)) }.to_string();
         assert_eq!(text, "timestamp of more than 30 digits is outside 0 .. 2^53-1");
         assert!(!Reason::Future { ts: 1_900_000_000_000, limit: 1_800_000_000_000 }.to_string().contains("looks like"));
+    }
+
+    #[test]
+    fn a_rejected_control_is_told_what_to_write_instead() {
+        let less = Reason::ScopeNotAllowed { control: "less", scope: "room" }.to_string();
+        assert_eq!(less, "control `less` cannot have the scope `room`: use host, brand, category or tag");
+        let less = Reason::ScopeNotAllowed { control: "less", scope: "item" }.to_string();
+        assert!(less.contains("the scope `item` (the default): use host"), "{less}");
+        let pause = Reason::ScopeNotAllowed { control: "pause", scope: "item" }.to_string();
+        assert!(pause.ends_with("it concerns all items, leave the scope out"), "{pause}");
+        let forget = Reason::NoTarget { control: "forget", scope: "item" }.to_string();
+        assert!(forget.contains("name the item in `target`, or leave the scope out to forget everything"), "{forget}");
+        let host = Reason::ReservedTagTarget { tag: "host:h1".into() }.to_string();
+        assert!(host.ends_with(": use the scope host and the target `h1`"), "{host}");
+        let stage = Reason::ReservedTagTarget { tag: "stage:new".into() }.to_string();
+        assert!(stage.ends_with("`stage:` are reserved"), "{stage}");
+        let word = Reason::UnknownControl { word: "more".into() }.to_string();
+        assert!(
+            word.ends_with("use not_interested, less, forget, pause, resume, personal_off or personal_on"),
+            "{word}"
+        );
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct Manifest {
     /// Position of each input of the catalogue after the tick.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub catalogue_inputs: Vec<InputPosition>,
+    /// Position of each input of controls after the tick.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_inputs: Vec<InputPosition>,
     /// Position of the output; not written by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,

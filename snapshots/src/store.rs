@@ -66,6 +66,7 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 ///     catalogue: Vec::new(),
 ///     catalogue_inputs: Vec::new(),
 ///     controls: Vec::new(),
+///     control_inputs: Vec::new(),
 /// };
 /// store.publish(&manifest)?;
 ///

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod cluster;
+mod controls;
 mod id_key;
 mod inputs;
 mod plan;
@@ -17,6 +18,7 @@ use clap::{Args, ValueEnum};
 
 pub(crate) use self::catalogue::CatalogueArgs;
 pub(crate) use self::cluster::{ClusterArgs, member};
+use self::controls::ControlArgs;
 pub(crate) use self::id_key::id_key;
 pub(crate) use self::inputs::InputArgs;
 use self::plan::{RunPlan, Terminal, plan};
@@ -43,6 +45,9 @@ Examples:
   # with a catalogue: what is out of stock, or not in it, is not recommended (docs/catalogue.md)
   deltarec run --input events.jsonl --catalogue products.csv --output changes.jsonl \\
                --catalogue-columns item=sku,title=name,category=product_type
+
+  # with what users say themselves: not interested, less of this, forget (docs/input.md)
+  deltarec run --input events.jsonl --controls controls.jsonl --output changes.jsonl
 
   # after a stop or a crash, the same command resumes
   deltarec run --input events.jsonl --output changes.jsonl --state state
@@ -73,6 +78,8 @@ pub struct RunArgs {
     inputs: InputArgs,
     #[command(flatten)]
     catalogue: CatalogueArgs,
+    #[command(flatten)]
+    controls: ControlArgs,
     /// Output for changes: PATH.jsonl (also .gz, .zst), - for stdout or `kafka://BROKER[,BROKER]/TOPIC`. An existing file is
     /// replaced unless the run resumes from a snapshot; a topic is always appended to
     #[arg(long, value_name = "URI", default_value = "-")]

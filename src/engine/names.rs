@@ -98,7 +98,7 @@ impl Names {
 
     fn remove(&self, name: Forgotten, at: u64, tick: u64) {
         match name {
-            Forgotten::User(id) => self.users().remove(id, at, tick),
+            Forgotten::User(id) => self.users().remove_user(id, at, tick),
             Forgotten::Item(id) => self.items().remove(id, at, tick),
             Forgotten::CatalogueItem(id) => self.items().remove_record(id, tick),
         }
@@ -263,6 +263,14 @@ impl<'t> Claim<'t> {
         self.entry().record_tick = tick;
     }
 
+    /// Holds the id of a user for a control of tick number `tick` with the timestamp `ts`, which may be ahead of the clock. A
+    /// control has no expiry: the graph reports the user once it has neither controls nor events of it.
+    pub(super) fn hold_control(self, tick: u64, ts: u64) {
+        let entry = self.entry();
+        (entry.tick, entry.record_tick) = (tick, tick);
+        entry.latest = entry.latest.max(ts);
+    }
+
     fn entry(self) -> &'t mut Entry {
         let name = self.name;
         self.entry.or_insert_with(|| Entry { name: name.into(), tick: 0, latest: 0, record_tick: 0 })
@@ -302,6 +310,14 @@ impl Table {
         if let Some(entry) = self.names.get_mut(&id).filter(|entry| entry.tick <= tick && entry.latest <= at) {
             (entry.tick, entry.latest) = (0, 0);
             self.remove_if_unused(id);
+        }
+    }
+
+    /// The graph has neither events nor controls of a user at `at`, after tick number `tick`.
+    fn remove_user(&mut self, id: u64, at: u64, tick: u64) {
+        if self.names.get(&id).is_some_and(|entry| entry.tick <= tick && entry.latest <= at) {
+            self.names.remove(&id);
+            shrink_if_sparse(&mut self.names);
         }
     }
 
@@ -381,6 +397,20 @@ mod tests {
         assert_eq!(names.users().get(7), Some("ann"));
         names.forget(Forgotten::User(7), 150, 3);
         assert_eq!(names.users().get(7), None);
+        assert!(names.users().names.is_empty());
+    }
+
+    #[test]
+    fn a_control_holds_the_name_of_its_user_until_the_graph_reports_the_user() {
+        let names = Names::new(1_000);
+        names.users().claim(7, "ann").unwrap().hold_control(3, 90);
+        assert_eq!(names.users().claim(7, "bob").err().map(|holder| holder.until), Some(u64::MAX));
+        names.users().claim(7, "ann").unwrap().hold_control(5, 150);
+        // Reported before the last control, or while it is ahead of the clock.
+        names.forget(Forgotten::User(7), 200, 4);
+        names.forget(Forgotten::User(7), 149, 5);
+        assert_eq!(names.users().get(7), Some("ann"));
+        names.forget(Forgotten::User(7), 150, 5);
         assert!(names.users().names.is_empty());
     }
 

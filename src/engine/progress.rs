@@ -24,6 +24,8 @@ pub struct Progress {
     pub expired: AtomicU64,
     /// Valid records of the catalogue.
     pub items: AtomicU64,
+    /// Valid controls.
+    pub controls: AtomicU64,
     /// What the graph has of the catalogue.
     pub(super) catalogue: CatalogueCounts,
     /// Events loaded from a snapshot.
@@ -196,6 +198,9 @@ impl Progress {
             add(format_args!("effects of others after {p50} ms (p99 {p99})"));
         }
         add(format_args!("audience {}", grouped(self.audience.load(Relaxed))));
+        if let Some(controls) = Some(self.controls.load(Relaxed)).filter(|controls| *controls > 0) {
+            add(format_args!("{} controls", grouped(controls)));
+        }
         if let Some(rejected) = Some(self.rejected.load(Relaxed)).filter(|rejected| *rejected > 0) {
             add(format_args!("{} rejected", grouped(rejected)));
         }
@@ -262,9 +267,13 @@ mod tests {
         assert!(line.contains("(600 at once), effects of others after 500 ms (p99 900), audience"), "{line}");
         assert!(progress.waits.take().is_empty());
         progress.rejected.store(9, Relaxed);
+        progress.controls.store(1_200, Relaxed);
         progress.watermark.store(1_763_900_000_000, Relaxed);
         let line = progress.line(0.0, &waits);
-        assert!(line.contains("9 rejected") && line.contains("watermark 2025-11-23T12:13:20Z"), "{line}");
+        assert!(
+            line.contains("audience 0, 1,200 controls, 9 rejected") && line.contains("watermark 2025-11-23T12:13:20Z"),
+            "{line}"
+        );
         progress.set_lag(vec![("kafka://a/events".into(), [(0, 7), (1, 0), (2, 1_200)].into())]);
         let line = progress.line(0.0, &waits);
         assert!(line.contains("lag 1,207 (events/2 1,200, events/0 7)"), "{line}");

@@ -160,6 +160,7 @@ impl Reader {
             let admission = match record {
                 InputRecord::Event(event) => self.ticks.admit(event, arrives, self.gate),
                 InputRecord::Item(item) => self.ticks.admit_item(item, arrives, self.gate),
+                InputRecord::Control(control) => self.ticks.admit_control(control, arrives, self.gate),
             };
             match admission {
                 Admission::Taken => self.checks.taken(self.inputs.name(input), record, before, self.ticks.at),

@@ -306,6 +306,7 @@ mod tests {
             catalogue: Vec::new(),
             catalogue_inputs: Vec::new(),
             controls: controls.into(),
+            control_inputs: Vec::new(),
         };
         let state = SnapshotSettings {
             store: Arc::new(store),
@@ -315,6 +316,7 @@ mod tests {
             compatibility: serde_json::Map::default(),
             inputs: vec![],
             catalogue: vec![],
+            controls: vec![],
         };
         (state, manifest)
     }
@@ -338,7 +340,7 @@ mod tests {
         let rejects = Rejects::new(RejectLog::default(), OutputWatch::new(String::new));
         let (sender, ticks) = unbounded();
         let out = TickSender { ticks: sender, waker: Waker::default(), waiting: Arc::default() };
-        let inputs = Inputs::new(vec![], vec![]);
+        let inputs = Inputs::new(vec![], vec![], vec![]);
         let reader =
             Reader::new(config, inputs, rejects, shared.clone(), out, Some(Arc::clone(&state.store)), Some(resume));
         reader.run().unwrap();

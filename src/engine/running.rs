@@ -18,6 +18,8 @@ pub struct Running {
     pub(super) progress: Arc<Progress>,
     /// If there is a catalogue.
     pub(super) names: Option<Arc<Names>>,
+    /// Whether the run takes controls of users.
+    pub(super) has_controls: bool,
     pub(super) supervisor: Supervisor,
     pub(super) rejects: Rejects,
     pub(super) display: Display,
@@ -29,7 +31,17 @@ pub struct Running {
 impl Running {
     /// Waits for the end of the run, whether it succeeds or fails.
     pub fn join(self) -> (Summary, Result<(), RunError>) {
-        let Running { started, progress, names, mut supervisor, rejects, display, is_cluster, takes_snapshots } = self;
+        let Running {
+            started,
+            progress,
+            names,
+            has_controls,
+            mut supervisor,
+            rejects,
+            display,
+            is_cluster,
+            takes_snapshots,
+        } = self;
         // The coordinator ends when the inputs have ended, or the run was stopped, and everything that follows from the events
         // read is with the writer. A snapshot of the last tick is complete once the writer has written that tick.
         supervisor.wait_for(&[Part::Coordinator, Part::Writer]);
@@ -59,6 +71,7 @@ impl Running {
         }
         let mut summary = Summary::of(&progress, started.elapsed());
         summary.rejected_by = counts;
+        summary.controls = has_controls.then(|| progress.controls.load(Relaxed));
         summary.catalogue = names.map(|names| {
             let (with_record, without_record) = names.items().with_events();
             if with_record == 0 && without_record > 0 {
@@ -73,7 +86,7 @@ impl Running {
 /// The failure of a run whose inputs had records, of which not one was an event. A run that resumed has events of earlier runs.
 fn no_events(progress: &Progress, counts: &BTreeMap<String, u64>) -> Option<RunError> {
     let rejected = progress.rejected.load(Relaxed);
-    let counters = [&progress.events, &progress.restored, &progress.items];
+    let counters = [&progress.events, &progress.restored, &progress.items, &progress.controls];
     let has_events = counters.iter().any(|counter| counter.load(Relaxed) > 0);
     (rejected > 0 && !has_events).then(|| RunError::NoEvents { rejected, reasons: by_code(counts) })
 }

@@ -281,6 +281,7 @@ pub(super) fn manifest(
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
         catalogue_inputs: Vec::new(),
+        control_inputs: Vec::new(),
         catalogue,
         controls,
     }

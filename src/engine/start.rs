@@ -21,7 +21,7 @@ use crate::cluster::Links;
 pub fn start(job: Job) -> Running {
     let started = Instant::now();
     let graph = job.graph();
-    let Job { config, inputs, catalogue, sinks, rejects, workers, links, ids, .. } = job;
+    let Job { config, inputs, catalogue, controls, sinks, rejects, workers, links, ids, .. } = job;
     let Job { clock, progress, show, stop, state, resume, .. } = job;
     let mut supervisor = Supervisor::new(stop.clone(), 0);
     let (reporter, ending) = (supervisor.reporter.clone(), supervisor.ending.clone());
@@ -53,7 +53,7 @@ pub fn start(job: Job) -> Running {
     let out = TickSender { ticks: ticks_in, waker: waker.clone(), waiting: Arc::clone(&coordinator.reader_waits) };
     let rejects = Rejects::new(rejects, OutputWatch::new(|| "rejected records (--rejects)".to_owned()));
     supervisor.watch(rejects.watch.clone());
-    let inputs = Inputs::new(inputs, catalogue);
+    let inputs = Inputs::new(inputs, catalogue, controls);
     let reader = Reader::new(config, inputs, rejects.clone(), shared.clone(), out, store, resume);
     reporter.spawn(Part::Reader, tracing::error_span!("reader"), move || reader.run());
     let writer = Writer::new(sinks, shared.clone(), graph.refresh, output_progress);
@@ -62,6 +62,17 @@ pub fn start(job: Job) -> Running {
     let display = show.start(Arc::clone(&shared.progress), &reporter);
     let is_cluster = links.is_some();
     let names = graph.catalogue.is_some().then_some(shared.names);
+    let has_controls = graph.controls;
     start_workers(workers, links, graph, Some(coordinator), durability, &supervisor);
-    Running { started, progress: shared.progress, names, supervisor, rejects, display, is_cluster, takes_snapshots }
+    Running {
+        started,
+        progress: shared.progress,
+        names,
+        has_controls,
+        supervisor,
+        rejects,
+        display,
+        is_cluster,
+        takes_snapshots,
+    }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use connectors::{
-    Batch, CatalogueRecord, InputOptions, InputUri, OpenError, OutputClaim, Record, Sink, SourcePosition, Uri,
-    begins_as_before,
+    Batch, CatalogueRecord, ControlRecords, InputOptions, InputUri, OpenError, OutputClaim, Record, Sink,
+    SourcePosition, Uri, begins_as_before,
 };
 use schema::{IdKey, MAX_TS, shown};
 use serde_json::Value;
@@ -32,16 +32,23 @@ pub(crate) struct StatefulRun<'a> {
     pub(crate) named: &'a [InputUri],
     /// The options of all inputs.
     pub(crate) defaults: &'a InputOptions,
-    /// The inputs of the catalogue.
-    pub(crate) catalogue: &'a [Uri],
-    /// Opens an input of the catalogue again.
-    pub(crate) reopen: &'a dyn Fn(usize) -> Result<Input<CatalogueRecord>, Failure>,
+    pub(crate) catalogue: OtherInputs<'a, CatalogueRecord>,
+    pub(crate) controls: OtherInputs<'a, ControlRecords>,
     /// Options that say how records become events: columns, action, conditions.
     pub(crate) records: Value,
     pub(crate) ids: IdKey,
     pub(crate) clock: Clock,
     /// Whether to ignore the snapshots and reread the inputs. The output is continued all the same.
     pub(crate) rebuild: bool,
+}
+
+/// Inputs of another kind of record than events, as given on the command line.
+pub(crate) struct OtherInputs<'a, R: Record> {
+    /// What the records are, for messages.
+    pub(crate) what: &'static str,
+    pub(crate) named: &'a [Uri],
+    /// Opens one of the inputs again.
+    pub(crate) reopen: &'a dyn Fn(usize) -> Result<Input<R>, Failure>,
 }
 
 /// Opens the output of a run that resumes from no snapshot. A topic is never replaced, and topics as inputs are read
@@ -81,6 +88,7 @@ pub(crate) fn prepare(
     store: Store,
     inputs: &mut [Input],
     catalogue: &mut [Input<CatalogueRecord>],
+    controls: &mut [Input<ControlRecords>],
 ) -> Result<Prepared, Failure> {
     let &StatefulRun { config, named, defaults, ref records, ids, clock, rebuild, .. } = run;
     let found = store.newest_accepted(check_positions)?;
@@ -102,7 +110,8 @@ pub(crate) fn prepare(
     if let Some(manifest) = &manifest {
         compatibility::check(&manifest.compatibility, &compatibility).map_err(Failure::Usage)?;
         seek(manifest, named, defaults, &names, inputs)?;
-        seek_catalogue(manifest, run, catalogue)?;
+        run.catalogue.seek(manifest.sequence, &manifest.catalogue_inputs, catalogue)?;
+        run.controls.seek(manifest.sequence, &manifest.control_inputs, controls)?;
     }
     let settings = SnapshotSettings {
         newest: found.next - 1,
@@ -111,7 +120,8 @@ pub(crate) fn prepare(
         keep: config.state.keep,
         compatibility,
         inputs: names,
-        catalogue: run.catalogue.iter().map(ToString::to_string).collect(),
+        catalogue: run.catalogue.named.iter().map(ToString::to_string).collect(),
+        controls: run.controls.named.iter().map(ToString::to_string).collect(),
     };
     Ok(Prepared { settings, is_first: found.next == 1, manifest, empty, clock })
 }
@@ -159,7 +169,9 @@ impl Prepared {
 
 /// Checks the positions of the inputs, which the store does not understand.
 fn check_positions(manifest: &Manifest) -> Result<(), String> {
-    for InputPosition { name, position } in manifest.inputs.iter().chain(&manifest.catalogue_inputs) {
+    for InputPosition { name, position } in
+        manifest.inputs.iter().chain(&manifest.catalogue_inputs).chain(&manifest.control_inputs)
+    {
         let position: SourcePosition = serde_json::from_value(position.clone())
             .map_err(|error| format!("the position of {} is not readable: {error}", shown(name)))?;
         let is_possible = match &position {
@@ -240,38 +252,37 @@ fn seek(
     Ok(())
 }
 
-/// Moves each input of the catalogue to its position in the snapshot. One that is not what it was, such as a new export under
-/// the same name, is read from its start: what it states again changes nothing.
-fn seek_catalogue(
-    manifest: &Manifest,
-    run: &StatefulRun<'_>,
-    inputs: &mut [Input<CatalogueRecord>],
-) -> Result<(), Failure> {
-    let mut resumed = vec![false; inputs.len()];
-    for InputPosition { name, position } in &manifest.catalogue_inputs {
-        let position: SourcePosition = serde_json::from_value(position.clone())
-            .with_context(|| format!("snapshot {}: the position of {name} is not readable", manifest.sequence))
-            .map_err(Failure::Running)?;
-        let is_of = |input: &usize| {
-            let uri = &run.catalogue[*input];
-            !resumed[*input] && begins_as_before(uri, &position).unwrap_or(uri.to_string() == *name)
-        };
-        let Some(input) = (0..inputs.len()).find(is_of) else {
-            tracing::info!(input = name, "input of the catalogue is gone or replaced: its records stay");
-            continue;
-        };
-        match resume(name, &mut inputs[input], &position) {
-            Err(Failure::Usage(_)) => inputs[input] = (run.reopen)(input)?,
-            done => {
-                done?;
-                resumed[input] = true;
+impl<R: Record> OtherInputs<'_, R> {
+    /// Moves each input to its position in the snapshot with this number. One that is not what it was, such as a new export
+    /// under the same name, is read from its start: what it states again changes nothing.
+    fn seek(&self, sequence: u64, positions: &[InputPosition], inputs: &mut [Input<R>]) -> Result<(), Failure> {
+        let OtherInputs { what, named, reopen } = self;
+        let mut resumed = vec![false; inputs.len()];
+        for InputPosition { name, position } in positions {
+            let position: SourcePosition = serde_json::from_value(position.clone())
+                .with_context(|| format!("snapshot {sequence}: the position of {name} is not readable"))
+                .map_err(Failure::Running)?;
+            let is_of = |input: &usize| {
+                let uri = &named[*input];
+                !resumed[*input] && begins_as_before(uri, &position).unwrap_or(uri.to_string() == *name)
+            };
+            let Some(input) = (0..inputs.len()).find(is_of) else {
+                tracing::info!(input = name, "input of {what} is gone or replaced: its records stay");
+                continue;
+            };
+            match resume(name, &mut inputs[input], &position) {
+                Err(Failure::Usage(_)) => inputs[input] = reopen(input)?,
+                done => {
+                    done?;
+                    resumed[input] = true;
+                }
             }
         }
+        for (uri, _) in named.iter().zip(resumed).filter(|(_, resumed)| !resumed) {
+            tracing::info!(input = %uri, "reading {what} from the start");
+        }
+        Ok(())
     }
-    for (uri, _) in run.catalogue.iter().zip(resumed).filter(|(_, resumed)| !resumed) {
-        tracing::info!(input = %uri, "reading the catalogue from the start");
-    }
-    Ok(())
 }
 
 fn resume<R: Record>(name: &str, input: &mut Input<R>, position: &SourcePosition) -> Result<(), Failure> {

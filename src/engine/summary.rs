@@ -22,6 +22,8 @@ pub struct Summary {
     pub rejected_by: BTreeMap<String, u64>,
     /// The catalogue, if there is one.
     pub catalogue: Option<CatalogueSummary>,
+    /// Valid controls, if there is an input of them.
+    pub controls: Option<u64>,
     /// Changes written.
     pub changes: u64,
     /// Duration of the run.
@@ -73,6 +75,7 @@ impl Summary {
             rejected: progress.rejected.load(Relaxed),
             rejected_by: BTreeMap::new(),
             catalogue: None,
+            controls: None,
             changes: progress.changes.load(Relaxed),
             elapsed,
             peak_memory: crate::proc::peak_bytes(),
@@ -81,8 +84,8 @@ impl Summary {
 
     /// Logs the summary as one record.
     pub fn log(&self) {
-        let Summary { events, without_level, expired, rejected, rejected_by, catalogue, changes, elapsed, peak_memory } =
-            self;
+        let Summary { events, without_level, expired, rejected, rejected_by, catalogue, controls, .. } = self;
+        let Summary { changes, elapsed, peak_memory, .. } = self;
         let (rejected_by, elapsed_s) = (by_code(rejected_by), elapsed.as_secs_f64());
         tracing::info!(
             events,
@@ -97,6 +100,7 @@ impl Summary {
             empty_intervals = catalogue.map(|catalogue| catalogue.empty_intervals),
             stale_records = catalogue.map(|catalogue| catalogue.stale),
             catalogue_full = catalogue.map(|catalogue| catalogue.full),
+            controls,
             changes,
             elapsed_s,
             peak_memory,
@@ -135,6 +139,9 @@ impl fmt::Display for Summary {
         }
         if let Some(catalogue) = &self.catalogue {
             write!(f, ", {catalogue}")?;
+        }
+        if let Some(controls) = self.controls {
+            write!(f, ", {} controls", grouped(controls))?;
         }
         write!(
             f,
@@ -181,6 +188,7 @@ mod tests {
             rejected: 3,
             rejected_by: [("malformed".to_owned(), 1), ("unknown_action".to_owned(), 2)].into(),
             catalogue: None,
+            controls: None,
             changes: 52_000,
             elapsed: Duration::from_millis(2_500),
             peak_memory: Some(123 << 20),
@@ -197,5 +205,7 @@ mod tests {
             "110,300 events (1 without a level, 2 expired on arrival), 3 rejected (malformed 1, unknown_action 2), \
              52,000 changes, 2.5 s, 44,120 events/s, peak memory 123 MiB"
         );
+        let with_controls = Summary { controls: Some(1_200), ..summary }.to_string();
+        assert!(with_controls.contains("unknown_action 2), 1,200 controls, 52,000 changes"), "{with_controls}");
     }
 }

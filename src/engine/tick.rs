@@ -26,7 +26,7 @@ pub(super) struct TickInput {
     pub(super) controls: Vec<ControlRecord>,
     /// Valid events of the run up to and including this tick, expired ones included.
     pub(super) taken: u64,
-    /// Control records of the tick.
+    /// Directives of the tick.
     pub(super) directives: TickDirectives,
 }
 
@@ -41,7 +41,7 @@ impl TickInput {
     }
 }
 
-/// The control records of a tick.
+/// What a tick says to the graph beside its records.
 #[derive(Default)]
 pub(super) struct TickDirectives {
     /// Barrier for all workers.

@@ -42,6 +42,7 @@ fn take(dir: &TestDir, sequence: u64, events: &str) -> Manifest {
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
         controls: Vec::new(),
+        control_inputs: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest

@@ -198,21 +198,43 @@ mod tests {
     use rdkafka::config::{ClientConfig, FromClientConfig};
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
-    use schema::{FieldValue, ItemField, Statement};
+    use schema::{Control, FieldValue, ItemField, Statement};
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::CatalogueRecord;
+    use crate::{CatalogueRecord, ControlRecords};
 
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    #[test]
-    fn a_topic_of_catalogue_records_has_keys_tombstones_and_timestamps() {
+    /// Writes records to a topic of a broker of its own and reads all of them.
+    fn read<R: Record>(topic: &str, records: &[(Option<&str>, Option<&str>)]) -> Batch<R> {
         let broker = MockCluster::<DefaultProducerContext>::new(1).unwrap();
-        broker.create_topic("items", 1, 1).unwrap();
+        broker.create_topic(topic, 1, 1).unwrap();
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", broker.bootstrap_servers());
         let producer = BaseProducer::from_config(&config).unwrap();
+        for (key, value) in records {
+            let mut record = BaseRecord::<str, str>::to(topic).timestamp(1_763_900_000_000);
+            record.key = *key;
+            record.payload = *value;
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(TIMEOUT).unwrap();
+        let address = format!("{}/{topic}", broker.bootstrap_servers());
+        let options = InputOptions { fixed_ts: None, originals: true, ..InputOptions::default() };
+        let mut source = open_source::<R>(&address, &options).unwrap();
+        let mut batch = Batch::default();
+        let begin = Instant::now();
+        while batch.len() + batch.rejected.len() < records.len() {
+            assert!(begin.elapsed() < TIMEOUT, "{} records", batch.len());
+            source.poll(&mut batch).unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+        batch
+    }
+
+    #[test]
+    fn a_topic_of_catalogue_records_has_keys_tombstones_and_timestamps() {
         let records: [(Option<&str>, Option<&str>); 6] = [
             (Some("p1"), Some(r#"{"title":"T","ts":5}"#)),
             (None, Some(r#"{"item":"p2"}"#)),
@@ -221,23 +243,7 @@ mod tests {
             (None, None),
             (Some("p1"), Some("")),
         ];
-        for (key, value) in records {
-            let mut record = BaseRecord::<str, str>::to("items").timestamp(1_763_900_000_000);
-            record.key = key;
-            record.payload = value;
-            producer.send(record).map_err(|(error, _)| error).unwrap();
-        }
-        producer.flush(TIMEOUT).unwrap();
-        let address = format!("{}/items", broker.bootstrap_servers());
-        let options = InputOptions { fixed_ts: None, originals: true, ..InputOptions::default() };
-        let mut source = open_source::<CatalogueRecord>(&address, &options).unwrap();
-        let mut batch = Batch::default();
-        let begin = Instant::now();
-        while batch.len() + batch.rejected.len() < 6 {
-            assert!(begin.elapsed() < TIMEOUT, "{} records", batch.len());
-            source.poll(&mut batch).unwrap();
-            thread::sleep(Duration::from_millis(5));
-        }
+        let batch = read::<CatalogueRecord>("items", &records);
         let read = |index: usize| batch.get(index).map(|record| (record.item, record.ts, record.statement.clone()));
         let title = Statement::Fields(vec![(ItemField::Title, Some(FieldValue::Text("T".into())))]);
         assert_eq!(read(0), Some(("p1", 5, title)));
@@ -246,5 +252,22 @@ mod tests {
         assert_eq!(batch.original(2).map(|original| original.key.as_deref()), Some(Some(&b"p1"[..])));
         let codes: Vec<String> = batch.rejected.iter().map(|rejected| rejected.reason.code()).collect();
         assert_eq!(codes, ["key_mismatch", "no_value", "no_value"]);
+    }
+
+    #[test]
+    fn a_control_without_a_time_has_that_of_its_topic_and_a_tombstone_is_none() {
+        let records = [
+            (Some("any"), Some(r#"{"user":"u1","control":"pause"}"#)),
+            (None, Some(r#"{"user":"u1","control":"pause","ts":5,"undo":true}"#)),
+            (Some("u1"), None),
+            (None, Some("")),
+        ];
+        let batch = read::<ControlRecords>("controls", &records);
+        let read = |index: usize| batch.get(index).map(|record| (record.ts, record.control.clone()));
+        assert_eq!(read(0), Some((1_763_900_000_000, Control::Pause)));
+        assert_eq!(read(1), Some((5, Control::Resume)));
+        assert_eq!(batch.len(), 2);
+        let codes: Vec<String> = batch.rejected.iter().map(|rejected| rejected.reason.code()).collect();
+        assert_eq!(codes, ["no_value", "no_value"]);
     }
 }

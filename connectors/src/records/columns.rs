@@ -35,6 +35,11 @@ pub(crate) struct TimeColumn {
 }
 
 impl TimeColumn {
+    /// A column that the user did not name.
+    pub(super) fn unnamed(source: String, format: TimeFormat) -> Self {
+        TimeColumn { source, format, named: false, format_named: false, is_duration: false }
+    }
+
     /// Text for messages: "expected ...".
     pub(crate) fn expected(&self) -> &'static str {
         self.format.expected()

@@ -81,7 +81,7 @@ impl ItemColumns {
 
     /// The column of a target.
     pub(super) fn column(&self, target: &Target) -> TimeColumn {
-        self.named.get(target).cloned().unwrap_or_else(|| column(target.name(), TimeFormat::MillisOrIso))
+        self.named.get(target).cloned().unwrap_or_else(|| TimeColumn::unnamed(target.name(), TimeFormat::MillisOrIso))
     }
 
     /// Columns that the user named.
@@ -121,16 +121,11 @@ impl ItemColumns {
         let named = TimeColumn {
             named: true,
             format_named: parsed.is_some(),
-            ..column(source.to_owned(), parsed.unwrap_or(TimeFormat::MillisOrIso))
+            ..TimeColumn::unnamed(source.to_owned(), parsed.unwrap_or(TimeFormat::MillisOrIso))
         };
         self.named.insert(target, named);
         Ok(())
     }
-}
-
-/// A column that the user did not name.
-fn column(source: String, format: TimeFormat) -> TimeColumn {
-    TimeColumn { source, format, named: false, format_named: false, is_duration: false }
 }
 
 impl FromStr for ItemColumns {

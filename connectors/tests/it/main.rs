@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers are test code")]
 
 mod catalogue;
+mod controls;
 mod csv;
 mod damage;
 mod fuzz;

@@ -85,6 +85,7 @@ pub(crate) fn manifest(sequence: u64, run: RunId, groups: Vec<GroupFile>) -> Man
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
         controls: Vec::new(),
+        control_inputs: Vec::new(),
     }
 }
 

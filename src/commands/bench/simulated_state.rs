@@ -100,6 +100,7 @@ impl SimulatedState {
             catalogue: Vec::new(),
             catalogue_inputs: Vec::new(),
             controls: Vec::new(),
+            control_inputs: Vec::new(),
         };
         store.publish(&manifest)?;
         Ok(manifest)
@@ -116,6 +117,7 @@ pub(super) fn resume_from(store: Store, manifest: Manifest, interval: Interval) 
         compatibility: Map::new(),
         inputs: vec!["paced events".into()],
         catalogue: Vec::new(),
+        controls: Vec::new(),
     };
     (state, Resume { manifest: Some(Arc::new(manifest)), sink_state: Arc::default() })
 }

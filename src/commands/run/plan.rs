@@ -1,9 +1,9 @@
 //! The plan of a run: everything that the arguments and the configuration decide before anything is opened.
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{anyhow, bail};
 use connectors::{OpenError, Uri};
 
-use super::{CatalogueArgs, ClockArg, InputArgs, RunArgs};
+use super::{CatalogueArgs, ClockArg, ControlArgs, InputArgs, RunArgs};
 use crate::cluster::Member;
 use crate::commands::same::{Place, is_within, state_folder};
 use crate::config::Config;
@@ -41,6 +41,8 @@ pub(super) struct Endpoints {
     pub(super) inputs: Vec<Uri>,
     pub(super) catalogue_args: CatalogueArgs,
     pub(super) catalogue: Vec<Uri>,
+    pub(super) control_args: ControlArgs,
+    pub(super) controls: Vec<Uri>,
     pub(super) output: Uri,
     pub(super) rejects: Option<Uri>,
     pub(super) similar_items: Option<Uri>,
@@ -90,6 +92,7 @@ pub(super) fn plan(
     let endpoints = Endpoints {
         inputs,
         catalogue,
+        controls: args.controls.uris()?,
         output,
         rejects: optional(args.rejects.as_ref())?,
         similar_items: optional(args.output_similar_items.as_ref())?,
@@ -99,6 +102,7 @@ pub(super) fn plan(
         rebuild: args.rebuild,
         input_args: args.inputs,
         catalogue_args: args.catalogue,
+        control_args: args.controls,
     };
     endpoints.check(config.state.uri.as_deref()).map_err(Failure::Usage)?;
     if args.rebuild && config.state.uri.is_none() {
@@ -138,7 +142,8 @@ impl Endpoints {
     /// All inputs, each with its option.
     pub(super) fn all_inputs(&self) -> impl Iterator<Item = (&'static str, &Uri)> {
         let events = self.inputs.iter().map(|uri| ("--input", uri));
-        events.chain(self.catalogue.iter().map(|uri| ("--catalogue", uri)))
+        let catalogue = self.catalogue.iter().map(|uri| ("--catalogue", uri));
+        events.chain(catalogue).chain(self.controls.iter().map(|uri| ("--controls", uri)))
     }
 
     /// Whether an input or an output is a topic.
@@ -153,13 +158,18 @@ impl Endpoints {
         if let [_, (option, _), ..] = stdin[..] {
             bail!("stdin can be only one of the inputs: remove one {option} -");
         }
-        for catalogue in &self.catalogue {
-            let place = Place::of_input(catalogue);
-            ensure!(
-                matches!(catalogue, Uri::Generate(_))
-                    || !self.inputs.iter().any(|input| place.is_same(&Place::of_input(input))),
-                "--catalogue {catalogue} is also an --input: events and catalogue records come from different places"
-            );
+        let inputs: Vec<_> = self.all_inputs().map(|(option, uri)| (option, uri, Place::of_input(uri))).collect();
+        for (at, (option, uri, place)) in inputs.iter().enumerate() {
+            let is_same = |(other, _, of): &&(&str, _, Place)| {
+                other != option && !matches!(uri, Uri::Generate(_)) && place.is_same(of)
+            };
+            if let Some((other, ..)) = inputs[..at].iter().find(is_same) {
+                let article = if *other == "--input" { "an" } else { "a" };
+                bail!(
+                    "{option} {uri} is also {article} {other}: events, catalogue records and controls come from different \
+                     places"
+                );
+            }
         }
         let outputs = self.outputs();
         let outputs: Vec<_> = outputs.iter().map(|(option, uri)| (option, uri, Place::of_output(uri))).collect();
@@ -266,6 +276,11 @@ mod tests {
             ("--input a.jsonl --catalogue c.jsonl --output ./c.jsonl", "--output ./c.jsonl is also --catalogue"),
             ("--input a.jsonl --catalogue ./a.jsonl", "is also an --input"),
             ("--input - --catalogue -", "remove one --catalogue -"),
+            ("--input a.jsonl --controls ./a.jsonl", "--controls ./a.jsonl is also an --input"),
+            ("--catalogue c.jsonl --controls c.jsonl", "--controls c.jsonl is also a --catalogue"),
+            ("--input kafka://b:9092/x --controls kafka://b:9092/x", "is also an --input"),
+            ("--input a.jsonl --controls c.jsonl --output ./c.jsonl", "--output ./c.jsonl is also --controls"),
+            ("--input - --controls -", "remove one --controls -"),
             ("--rebuild", "--state URI"),
         ] {
             let failure = plan_with(line, Terminal::default());

@@ -98,25 +98,35 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
     let rejects = claim(&endpoints.rejects)?;
     let (similar_items, similar_users) = (claim(&endpoints.similar_items)?, claim(&endpoints.similar_users)?);
 
-    let Endpoints { input_args, catalogue_args, clock, show, rebuild, .. } = endpoints;
+    let Endpoints { input_args, catalogue_args, control_args, clock, show, rebuild, .. } = endpoints;
     let defaults = input_args.defaults(&config, rejects.is_some())?;
     let mut inputs = input_args.open(&config, &defaults)?;
     let open_catalogue = || catalogue_args.open(&config, clock, rejects.is_some());
     let mut catalogue = open_catalogue()?;
+    let open_controls = || control_args.open(&config, rejects.is_some());
+    let mut controls = open_controls()?;
     let stateful = store.map(|store| {
         let (named, records) = (&input_args.parse()?, input_args.reading());
         let run = state::StatefulRun {
             config: &config,
             named,
             defaults: &defaults,
-            catalogue: &catalogue_args.uris()?,
-            reopen: &|input| Ok(open_catalogue()?.swap_remove(input)),
+            catalogue: state::OtherInputs {
+                what: "the catalogue",
+                named: &catalogue_args.uris()?,
+                reopen: &|input| Ok(open_catalogue()?.swap_remove(input)),
+            },
+            controls: state::OtherInputs {
+                what: "the controls",
+                named: &control_args.uris()?,
+                reopen: &|input| Ok(open_controls()?.swap_remove(input)),
+            },
             records,
             ids,
             clock,
             rebuild,
         };
-        state::prepare(&run, store, &mut inputs, &mut catalogue)
+        state::prepare(&run, store, &mut inputs, &mut catalogue, &mut controls)
     });
     let stateful = stateful.transpose()?;
 
@@ -134,5 +144,5 @@ fn open(endpoints: Endpoints, config: Config, workers: usize, ids: IdKey, stop: 
     };
     let mut job = Job::new(config, inputs, sink);
     (job.sinks.similar_items, job.sinks.similar_users) = (similar_items, similar_users);
-    Ok(Job { catalogue, rejects, workers, ids, clock, show, stop, state, resume, ..job })
+    Ok(Job { catalogue, controls, rejects, workers, ids, clock, show, stop, state, resume, ..job })
 }

@@ -58,6 +58,7 @@ impl InputChecks {
         let event = match record {
             InputRecord::Event(event) => event,
             InputRecord::Item(item) => return self.first_item = self.first_item.min(item.ts),
+            InputRecord::Control(_) => return,
         };
         self.events += 1;
         self.rejected_jumps = 0;

@@ -1,12 +1,16 @@
 //! The inputs of a run: yields their records in order, knows their positions and their lag.
 //!
-//! What a topic of the catalogue holds at the start comes first, so that no list is sent without it. Stored inputs follow,
-//! merged by `(ts, catalogue or events, input, line)`, then live inputs (topics): they have neither an end nor a common order,
-//! so they are polled in turn, and a silent one delays no other.
+//! What topics of the catalogue and of controls hold at the start comes first, so that no list is sent without it. Stored
+//! inputs follow, merged by `(ts, kind of record, input, line)`, where the catalogue comes before controls and these before
+//! events, then live inputs (topics): they have neither an end nor a common order, so they are polled in turn, and a silent one
+//! delays no other.
 
 use std::collections::BTreeMap;
 
-use connectors::{Batch, CatalogueRecord, Polled, RawEvent, RawItem, Record, Source, SourceError, SourcePosition};
+use connectors::{
+    Batch, CatalogueRecord, ControlRecords, Polled, RawControl, RawEvent, RawItem, Record, Source, SourceError,
+    SourcePosition,
+};
 use schema::{Position, Reason, Rejected};
 
 use crate::engine::{Input, RunError};
@@ -14,11 +18,11 @@ use crate::faults;
 
 /// The inputs of a run.
 pub(in crate::engine) struct Inputs {
-    /// Cursors of the events, then those of the catalogue.
+    /// Cursors of the events, then those of the catalogue, then those of controls.
     cursors: Vec<Box<dyn Cursor>>,
-    /// Indices of inputs that end, those of the catalogue first: files, pipes, simulations.
+    /// Indices of inputs that end, those of the catalogue first, those of events last: files, pipes, simulations.
     stored: Vec<usize>,
-    /// Indices of topics of the catalogue that are read before all others, because they are not caught up.
+    /// Indices of topics of the catalogue and of controls that are read before all others, because they are not caught up.
     first: Vec<usize>,
     /// Indices of inputs that do not end.
     live: Vec<usize>,
@@ -43,13 +47,18 @@ pub(super) enum Next {
 }
 
 impl Inputs {
-    pub(in crate::engine) fn new(inputs: Vec<Input>, catalogue: Vec<Input<CatalogueRecord>>) -> Self {
+    pub(in crate::engine) fn new(
+        inputs: Vec<Input>,
+        catalogue: Vec<Input<CatalogueRecord>>,
+        controls: Vec<Input<ControlRecords>>,
+    ) -> Self {
         let events = inputs.len();
         let boxed = inputs.into_iter().map(|input| Box::new(InputCursor::new(input)) as Box<dyn Cursor>);
         let items = catalogue.into_iter().map(|input| Box::new(InputCursor::new(input)) as Box<dyn Cursor>);
-        let cursors: Vec<Box<dyn Cursor>> = boxed.chain(items).collect();
-        let catalogue_first = (events..cursors.len()).chain(0..events);
-        let (live, stored): (Vec<usize>, Vec<usize>) = catalogue_first.partition(|input| cursors[*input].is_live());
+        let controls = controls.into_iter().map(|input| Box::new(InputCursor::new(input)) as Box<dyn Cursor>);
+        let cursors: Vec<Box<dyn Cursor>> = boxed.chain(items).chain(controls).collect();
+        let events_last = (events..cursors.len()).chain(0..events);
+        let (live, stored): (Vec<usize>, Vec<usize>) = events_last.partition(|input| cursors[*input].is_live());
         let first = live.iter().copied().filter(|input| *input >= events).collect();
         Inputs { cursors, stored, first, live, turn: 0, is_idle: true }
     }
@@ -154,7 +163,8 @@ impl Inputs {
         })
     }
 
-    /// Where each input resumes if the records returned next are the first ones not taken: the events, then the catalogue.
+    /// Where each input resumes if the records returned next are the first ones not taken: the events, then the catalogue,
+    /// then the controls.
     pub(in crate::engine) fn positions(&self) -> Vec<SourcePosition> {
         self.cursors.iter().map(|cursor| cursor.position()).collect()
     }
@@ -173,6 +183,8 @@ pub(crate) enum InputRecord<'a> {
     Event(RawEvent<'a>),
     /// A record of the catalogue.
     Item(RawItem<'a>),
+    /// A control of a user.
+    Control(RawControl<'a>),
 }
 
 impl<'a> From<RawEvent<'a>> for InputRecord<'a> {
@@ -187,11 +199,18 @@ impl<'a> From<RawItem<'a>> for InputRecord<'a> {
     }
 }
 
+impl<'a> From<RawControl<'a>> for InputRecord<'a> {
+    fn from(control: RawControl<'a>) -> Self {
+        InputRecord::Control(control)
+    }
+}
+
 impl InputRecord<'_> {
     fn ts(&self) -> u64 {
         match self {
             InputRecord::Event(event) => event.ts,
             InputRecord::Item(item) => item.ts,
+            InputRecord::Control(control) => control.ts,
         }
     }
 
@@ -199,6 +218,7 @@ impl InputRecord<'_> {
         match self {
             InputRecord::Event(event) => event.position,
             InputRecord::Item(item) => item.position,
+            InputRecord::Control(control) => control.position,
         }
     }
 
@@ -215,6 +235,9 @@ impl InputRecord<'_> {
                 record
             }
             InputRecord::Item(item) => serde_json::json!({ "item": item.item, "ts": item.ts }),
+            InputRecord::Control(control) => {
+                serde_json::json!({ "user": control.user, "control": control.control.name(), "ts": control.ts })
+            }
         };
         record.to_string()
     }

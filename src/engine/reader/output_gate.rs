@@ -85,7 +85,7 @@ mod tests {
     }
 
     fn inputs(is_live: bool, waits: bool) -> Inputs {
-        Inputs::new(vec![Input { source: Box::new(Empty { is_live }), waits }], Vec::new())
+        Inputs::new(vec![Input { source: Box::new(Empty { is_live }), waits }], Vec::new(), Vec::new())
     }
 
     #[test]

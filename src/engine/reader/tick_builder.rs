@@ -5,17 +5,17 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
-use connectors::{RawEvent, RawItem};
+use connectors::{RawControl, RawEvent, RawItem};
 use crossbeam_channel::Sender;
 use dataflows::time::MAX_MS;
-use dataflows::{Event, ItemRecord, Scope};
+use dataflows::{ControlRecord, Event, ItemRecord, Scope};
 use schema::{Effect, RESERVED, Reason, looks_like_seconds, shown, trending_in};
 
 use super::{Break, OutputGate};
 use crate::config::Config;
 use crate::engine::Shared;
 use crate::engine::clock::{Clock, now};
-use crate::engine::names::LockedNames;
+use crate::engine::names::{Holder, LockedNames};
 use crate::engine::tick::{TickInput, Waker};
 use crate::faults;
 
@@ -138,13 +138,8 @@ impl TickBuilder {
 
     fn validate(&self, record: RawEvent<'_>, arrives: bool) -> Result<Effect, Reason> {
         let effect = self.config.levels.effect(record.action, record.dwell_ms)?;
-        if self.config.graph.trending.is_some() && record.user.starts_with(RESERVED) {
-            return Err(Reason::ReservedName { user: shown(record.user) });
-        }
-        if self.shared.clock == Clock::Wall && looks_like_seconds(record.ts) {
-            return Err(Reason::TimeInSeconds { ts: record.ts });
-        }
-        self.check_future(record.ts, record.stamped, arrives)?;
+        self.check_user(record.user)?;
+        self.check_time(record.ts, record.stamped, arrives)?;
         if let (Clock::Event, Some(limit)) = (self.shared.clock, self.config.input.max_jump)
             && self.at > 0
             && record.ts > self.at.saturating_add(limit)
@@ -156,15 +151,8 @@ impl TickBuilder {
 
     /// Adds a catalogue record to the tick if it is valid. `arrives`: it was not there when the run started.
     pub(super) fn admit_item(&mut self, record: RawItem<'_>, arrives: bool, gate: OutputGate) -> Admission {
-        let at = match self.shared.clock {
-            // A catalogue record does not move the clock of the events.
-            Clock::Event => self.at,
-            Clock::Wall => self.at.max(now()),
-        };
-        if self.shared.clock == Clock::Wall && looks_like_seconds(record.ts) {
-            return Admission::Rejected(Reason::TimeInSeconds { ts: record.ts });
-        }
-        if let Err(reason) = self.check_future(record.ts, record.stamped, arrives) {
+        let at = self.arrival_time();
+        if let Err(reason) = self.check_time(record.ts, record.stamped, arrives) {
             return Admission::Rejected(reason);
         }
         let item = (self.shared.ids.id64(record.item), record.item);
@@ -194,6 +182,51 @@ impl TickBuilder {
         Admission::Taken
     }
 
+    /// Adds a control to the tick if it is valid. `arrives`: it was not there when the run started.
+    pub(super) fn admit_control(&mut self, record: RawControl<'_>, arrives: bool, gate: OutputGate) -> Admission {
+        let at = self.arrival_time();
+        let checked = self.check_user(record.user).and_then(|()| self.check_time(record.ts, record.stamped, arrives));
+        if let Err(reason) = checked {
+            return Admission::Rejected(reason);
+        }
+        let ids = self.shared.ids;
+        let user = ids.id64(record.user);
+        let mut users = self.shared.names.users();
+        let claim = match users.claim(user, record.user) {
+            Err(Holder { name: known, until }) if until > at || self.has_awaited_release() => {
+                self.awaiting = None;
+                let name = record.user.to_owned();
+                return Admission::Rejected(Reason::NameCollision { field: "user", name, known });
+            }
+            claim => claim,
+        };
+        if let Some(after) = gate.opens_before(at) {
+            return Admission::OpensFirst { after };
+        }
+        let Ok(claim) = claim else {
+            self.awaiting.get_or_insert_with(Instant::now);
+            return Admission::AwaitsRelease { at };
+        };
+        claim.hold_control(self.tick.number, record.ts);
+        drop(users);
+        self.awaiting = None;
+        count(&self.shared.progress.controls);
+        self.at = at;
+        self.open_tick();
+        // Of an item that only a control names no name is held: no list shows it because of the control.
+        let item = record.control.item().map(|item| ids.id64(item));
+        self.tick.controls.push(ControlRecord { user, ts: record.ts, control: record.control.clone(), item });
+        Admission::Taken
+    }
+
+    /// The time of the run at which a record is taken that does not move the clock of the events.
+    fn arrival_time(&self) -> u64 {
+        match self.shared.clock {
+            Clock::Event => self.at,
+            Clock::Wall => self.at.max(now()),
+        }
+    }
+
     /// Sets the times of the tick to which a record is added now.
     fn open_tick(&mut self) {
         if self.tick.is_empty() {
@@ -207,7 +240,18 @@ impl TickBuilder {
         self.awaiting.is_some_and(|since| since.elapsed() > LONGEST_RELEASE)
     }
 
-    fn check_future(&self, ts: u64, stamped: Option<u64>, arrives: bool) -> Result<(), Reason> {
+    fn check_user(&self, user: &str) -> Result<(), Reason> {
+        if self.config.graph.trending.is_some() && user.starts_with(RESERVED) {
+            return Err(Reason::ReservedName { user: shown(user) });
+        }
+        Ok(())
+    }
+
+    /// Checks that a time is neither in the future nor, by the wall clock, in seconds.
+    fn check_time(&self, ts: u64, stamped: Option<u64>, arrives: bool) -> Result<(), Reason> {
+        if self.shared.clock == Clock::Wall && looks_like_seconds(ts) {
+            return Err(Reason::TimeInSeconds { ts });
+        }
         let limit = match stamped {
             Some(stamped) => stamped.saturating_add(self.config.input.max_skew).min(MAX_MS - 1),
             None if arrives && ts > self.latest => latest(self.config.input.max_skew),

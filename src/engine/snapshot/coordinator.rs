@@ -210,13 +210,15 @@ impl SnapshotCoordinator {
     fn publish(&self, snapshot: &Snapshot, files: Files) -> Result<(), StoreError> {
         injected("snapshot.publish")?;
         let settings = &self.settings;
-        let (events, catalogue) = snapshot.positions.split_at(settings.inputs.len().min(snapshot.positions.len()));
+        let (events, others) = snapshot.positions.split_at(settings.inputs.len().min(snapshot.positions.len()));
+        let (catalogue, controls) = others.split_at(settings.catalogue.len().min(others.len()));
         let inputs = input_positions(&settings.inputs, events);
         let compatibility = settings.compatibility.clone();
         let id = (snapshot.number, self.run);
         let manifest = manifest(id, snapshot.time, compatibility, inputs, self.workers, files);
         let catalogue_inputs = input_positions(&settings.catalogue, catalogue);
-        settings.store.publish(&Manifest { catalogue_inputs, ..manifest })?;
+        let control_inputs = input_positions(&settings.controls, controls);
+        settings.store.publish(&Manifest { catalogue_inputs, control_inputs, ..manifest })?;
         // Files that are not deleted now are deleted after the next snapshot.
         if let Err(error) = settings.store.prune(settings.keep, None, Depth::Sizes) {
             tracing::warn!(%error, "cannot delete old snapshots");

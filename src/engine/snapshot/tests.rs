@@ -34,6 +34,7 @@ impl Run {
             keep: 1,
             compatibility: Map::default(),
             catalogue: Vec::new(),
+            controls: Vec::new(),
             inputs: Vec::new(),
         };
         let supervisor = Supervisor::new(Stop::default(), 0);

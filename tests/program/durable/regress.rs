@@ -106,6 +106,7 @@ fn large_state(dir: &TestDir, rows: u64) -> Manifest {
         catalogue: Vec::new(),
         catalogue_inputs: Vec::new(),
         controls: Vec::new(),
+        control_inputs: Vec::new(),
     };
     store.publish(&manifest).unwrap();
     manifest
