@@ -257,8 +257,7 @@ impl<'t> Claim<'t> {
         entry.latest = entry.latest.max(ts);
     }
 
-    /// Holds the id for a record of tick number `tick`: of the catalogue as long as it has the item, of a control to the
-    /// end of the run.
+    /// Holds the id for a catalogue record of tick number `tick`, as long as the catalogue has the item.
     pub(super) fn hold_record(self, tick: u64) {
         self.entry().record_tick = tick;
     }

@@ -119,7 +119,7 @@ impl Reader {
         for (name, record) in records {
             // Names that collide were rejected before they came into a snapshot.
             if let Ok(claim) = users.claim(record.user, &name) {
-                claim.hold_record(tick);
+                claim.hold_control(tick, record.ts);
                 self.ticks.tick.controls.push(record);
             }
         }
@@ -265,7 +265,6 @@ mod tests {
     use connectors::RejectLog;
     use crossbeam_channel::unbounded;
     use dataflows::ControlRecord;
-    use dataflows::types::Forgotten;
     use schema::{Control, Effect, id64, key_group};
     use snapshots::{GraphTime, RunId, StatementRows};
 
@@ -364,9 +363,5 @@ mod tests {
         let positions = ticks.iter().position(|tick| tick.directives.positions.is_some());
         assert_eq!(positions, ticks.iter().position(|tick| tick.directives.barrier == Some(Barrier::LoadEnd)));
         assert!(shared.names.users().get(ticks[0].events[0].user).is_some());
-        // A user with a control keeps the name when the events are gone.
-        let user = ticks[0].controls[0].user;
-        shared.names.forget(Forgotten::User(user), u64::MAX, u64::MAX);
-        assert!(shared.names.users().get(user).is_some());
     }
 }

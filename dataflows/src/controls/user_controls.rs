@@ -182,6 +182,12 @@ pub struct EventControls {
 }
 
 impl EventControls {
+    /// What these records of a user mean.
+    #[cfg(test)]
+    pub(crate) fn of(records: Vec<ControlRecord>) -> Self {
+        UserControls::default().with(records).of_events()
+    }
+
     /// Whether an event at this time is paused.
     pub(crate) fn is_paused(&self, ts: u64) -> bool {
         let at = self.pauses.partition_point(|(since, _)| *since > ts);

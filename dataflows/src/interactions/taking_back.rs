@@ -215,10 +215,14 @@ fn span_of(config: &Config) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use proptest::prelude::*;
+    use schema::Control;
 
     use super::super::users::UserState;
     use super::*;
+    use crate::ControlRecord;
 
     fn event((item, ts, effect): (ItemId, u64, Effect)) -> Event {
         Event { user: 1, item, ts, effect, scope: None }
@@ -296,6 +300,26 @@ mod tests {
         absorbed(&mut user, &skips, 100, &config);
         let kept: Vec<ItemId> = user.taking_back.as_ref().unwrap().skips.iter().map(|(_, item)| *item).collect();
         assert_eq!(kept, (106..170).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_late_pause_drops_what_is_held_and_leaves_the_presence() {
+        let config = Config { audience: Audience::Within(30), ..Config::default() };
+        let mut user = UserState::default();
+        let events =
+            [(1, 10, Effect::Counts(2)), (2, 20, Effect::Counts(3)), (1, 21, UNFOLLOW), (3, 22, Effect::Skips)];
+        let (history, _) = absorbed(&mut user, &events, 25, &config);
+        assert_eq!(shown(&history), [(2, 3, 20, Trace::None), (1, 0, 0, Trace::KeptOut), (3, 0, 0, Trace::KeptOut)]);
+        let pause = |ts, control| ControlRecord { user: 1, ts, control, item: None };
+        let records = vec![pause(15, Control::Pause), pause(40, Control::Resume)];
+        user.set_controls(Rc::new(EventControls::of(records)));
+        let (history, _) = absorbed(&mut user, &[], 26, &config);
+        assert_eq!(shown(&history), [(1, 2, 10, Trace::None)]);
+        // Without the paused events the user would have left at 40.
+        assert_eq!(user.exit(26, &config), Some(52));
+        // Of the paused events nothing but a time is stored, under an item that is known anyway.
+        let stored: Vec<_> = user.events(1).map(|event| (event.item, event.ts, event.effect)).collect();
+        assert_eq!(stored, [(1, 10, Effect::Counts(2)), (1, 22, Effect::Attends)]);
     }
 
     proptest! {

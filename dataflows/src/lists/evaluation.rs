@@ -217,3 +217,15 @@ fn wished(total: i64, wish: Option<Wish>) -> Option<i64> {
 fn against(fine: u32, u: Dense, v: Dense) -> i32 {
     phased(fine, phase(u64::from(u), u64::from(v))).cast_signed()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_next_to_nothing_is_no_candidate() {
+        let less = [1, 3, 4, 7, 8].map(|total| wished(total, Some(Wish::Less)));
+        assert_eq!(less, [None, None, Some(1), Some(1), Some(2)]);
+        assert_eq!((wished(3, None), wished(3, Some(Wish::NotInterested))), (Some(3), None));
+    }
+}
