@@ -241,15 +241,17 @@ fn more_controls_than_are_in_force_equal_the_oracle() {
         vec![resume(others - 1)],
         vec![resume(others)],
     ];
+    let params = |refresh| Params { refresh, retention: 1_000_000, audience: None, ..Params::default() };
     for (said, changes) in [(&switches[..], 4), (&forgets, 2), (&pauses, 2)] {
         for refresh in [0, 6_400] {
-            let params = Params { refresh, retention: 1_000_000, audience: None, ..Params::default() };
             let ticks: Vec<_> = bob_says(said).iter().map(Tick::coalesced).collect();
-            let emitted = changes_to_the_end(&ticks, &params);
+            let emitted = changes_to_the_end(&ticks, &params(refresh));
             assert_eq!(emitted.iter().filter(|change| change.user == "bob").count(), changes);
-            for workers in [1, 2] {
-                compare(&params, bob_says(said), workers, false, true).unwrap();
-            }
+        }
+    }
+    for said in [&switches[..], &forgets, &pauses] {
+        for (refresh, workers) in [(0, 1), (0, 2), (6_400, 1), (6_400, 2)] {
+            compare(&params(refresh), bob_says(said), workers, false, true).unwrap();
         }
     }
 }

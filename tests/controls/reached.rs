@@ -264,7 +264,7 @@ fn count_run(reached: &mut Reached, ticks: &[Tick], params: &Params) {
 fn random_scripts_reach_every_rule_often() {
     let mut runner = TestRunner::deterministic();
     let mut reached = Reached::default();
-    for _ in 0..240 {
+    for _ in 0..300 {
         let (ticks, params) =
             (scripts(Said::Everything, 100, SIZES), params_of_scripts()).new_tree(&mut runner).unwrap().current();
         let ticks = taken(ticks, &params);

@@ -106,8 +106,8 @@ fn word() -> impl Strategy<Value = ControlWord> {
         8 => switch(Wish::Less, &TargetScope::ALL[2..]),
         3 => (0..ITEMS).prop_map(|item| ControlWord::Forget(Some(name('p', item)))),
         1 => Just(ControlWord::Forget(None)),
-        1 => Just(ControlWord::Pause),
-        2 => Just(ControlWord::Resume),
+        2 => Just(ControlWord::Pause),
+        3 => Just(ControlWord::Resume),
         1 => Just(ControlWord::PersonalOff),
         3 => Just(ControlWord::PersonalOn),
     ]
@@ -295,11 +295,11 @@ fn cut(script: &[Arrival], size: usize) -> Vec<Tick> {
 
 /// Random parameters for scripts, with a catalogue or without.
 pub(crate) fn params_of_scripts() -> impl Strategy<Value = Params> {
-    let sizes = (2_usize..6, 1_usize..4, 4_usize..9);
+    let sizes = (2_usize..6, 1_usize..6, 4_usize..9);
     let times = (
         prop::sample::select(vec![40_u64, 90, 300, 1_000]),
-        prop::option::weighted(0.6, 10_u64..200),
-        prop::sample::select(vec![0_u64, 1, 7, 64, 100, 100]),
+        prop::option::weighted(0.8, 3_u64..60),
+        prop::sample::select(vec![0_u64, 1, 7, 64, 100, 1_000]),
         skipped(),
     );
     let catalogue = prop::option::weighted(0.8, catalogue_params());
