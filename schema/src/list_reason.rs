@@ -26,7 +26,7 @@ pub struct ListReason {
     pub source: ReasonSource,
     /// The term. Those of all reasons of an item add up to its score.
     pub points: i64,
-    /// The part of the score that it is.
+    /// The part that it is of the sum of all reasons but `less`; of `less` the part that it takes away.
     pub share: Share,
 }
 
@@ -51,20 +51,20 @@ pub enum ReasonSource {
 }
 
 impl ListReason {
-    /// The reason that the user has `item`, with `points` of `score`.
-    pub fn of_item(item: String, points: i64, score: i64) -> Self {
-        ListReason { source: ReasonSource::Items { item }, points, share: Share::of(points, score) }
+    /// The reason that the user has `item`, with `points` of `sum`.
+    pub fn of_item(item: String, points: i64, sum: i64) -> Self {
+        ListReason { source: ReasonSource::Items { item }, points, share: Share::of(points, sum) }
     }
 
     /// The reason that so many similar users have the recommended item. Of fewer than three nothing is told.
-    pub fn of_users(users: u32, points: i64, score: i64) -> Self {
+    pub fn of_users(users: u32, points: i64, sum: i64) -> Self {
         let source = if users < MIN_USERS { ReasonSource::Other } else { ReasonSource::Users { users } };
-        ListReason { source, points, share: Share::of(points, score) }
+        ListReason { source, points, share: Share::of(points, sum) }
     }
 
-    /// The reason that the user wants less of what the item is of, with the negative `points` that lead to `score`.
-    pub fn of_less(points: i64, score: i64) -> Self {
-        ListReason { source: ReasonSource::Less, points, share: Share::of(points, score) }
+    /// The reason that the user wants less of what the item is of: its negative `points` are taken from `sum`.
+    pub fn of_less(points: i64, sum: i64) -> Self {
+        ListReason { source: ReasonSource::Less, points, share: Share::of(-points, sum) }
     }
 }
 
@@ -98,6 +98,12 @@ impl<'de> Deserialize<'de> for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn less_tells_what_it_takes_away() {
+        let less = serde_json::to_string(&ListReason::of_less(-751, 1_001)).unwrap();
+        assert_eq!(less, r#"{"source":"less","points":-751,"share":0.75}"#);
+    }
 
     #[test]
     fn a_share_is_rounded_to_hundredths_and_read_as_it_was_written() {

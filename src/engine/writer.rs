@@ -201,17 +201,18 @@ fn named_change(change: &ListChange, users: &Table, items: &Table, trending: &Tr
         let name = items.get(id).or_else(|| trending.items.get(id));
         name.expect("the name of an item is kept until the last list without it is written").to_owned()
     };
-    let reason = |term: &dataflows::types::ListReason, score| match term.source {
-        ReasonSource::Item(id) => ListReason::of_item(item(id), term.points, score),
-        ReasonSource::Users(number) => ListReason::of_users(number, term.points, score),
-        ReasonSource::Less => ListReason::of_less(term.points, score),
+    let reason = |term: &dataflows::types::ListReason, sum| match term.source {
+        ReasonSource::Item(id) => ListReason::of_item(item(id), term.points, sum),
+        ReasonSource::Users(number) => ListReason::of_users(number, term.points, sum),
+        ReasonSource::Less => ListReason::of_less(term.points, sum),
     };
     // Without reasons there is no entry for any item.
     let why = change.why.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
-    let recommended = change.items.iter().zip(why).map(|(&Scored { item: id, score }, why)| Recommended {
-        item: item(id),
-        score,
-        why: why.iter().map(|term| reason(term, score)).collect(),
+    let recommended = change.items.iter().zip(why).map(|(&Scored { item: id, score }, why)| {
+        // A `less` takes from the sum of the other terms, and they are parts of that.
+        let taken = why.iter().filter(|term| term.source == ReasonSource::Less).map(|term| term.points).sum::<i64>();
+        let why = why.iter().map(|term| reason(term, score - taken)).collect();
+        Recommended { item: item(id), score, why }
     });
     Change {
         key: list_key(change.key, users, trending),

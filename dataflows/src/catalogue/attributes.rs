@@ -48,6 +48,7 @@ pub struct AttributesChange {
 }
 
 /// The attributes that lists depend on. Others are not kept.
+#[expect(clippy::struct_excessive_bools, reason = "each of them is needed or not, whatever the others are")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Needs {
     category: bool,
