@@ -206,7 +206,7 @@ proptest! {
         let (before, chunks) = run(&config, &all[..=cut], None, workers, true);
         let at = all[cut].at;
         let events = chunks.into_iter().flat_map(|chunk| chunk.rows).collect();
-        let resume = ResumeState { events, records: Vec::new(), at, lists: durable::lists(&before) };
+        let resume = ResumeState { events, records: Vec::new(), controls: Vec::new(), at, lists: durable::lists(&before) };
         let resumed = run(&config, &all[cut + 1..], Some(resume), workers_after, false).0;
         let whole = run(&config, &all, None, workers, false).0;
         let later = |changes: Vec<ListChange>| -> Vec<ListChange> {

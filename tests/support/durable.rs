@@ -28,6 +28,7 @@ pub(crate) struct EventTick {
 pub(crate) struct ResumeState {
     pub(crate) events: Vec<Event>,
     pub(crate) records: Vec<ItemRecord>,
+    pub(crate) controls: Vec<ControlRecord>,
     pub(crate) at: u64,
     pub(crate) lists: Vec<(ListKey, Vec<u64>)>,
 }
@@ -39,6 +40,8 @@ pub(crate) struct RunOutput {
     pub(crate) chunks: Vec<SnapshotChunk<Event>>,
     /// Those of the catalogue.
     pub(crate) records: Vec<SnapshotChunk<ItemRecord>>,
+    /// Those of the controls.
+    pub(crate) controls: Vec<SnapshotChunk<ControlRecord>>,
 }
 
 /// Chunks of a snapshot, from all workers.
@@ -89,16 +92,19 @@ pub(crate) fn run(
     resume: Option<ResumeState>,
     workers: usize,
 ) -> RunOutput {
-    let (changes, chunks, records): (Arc<Mutex<Vec<_>>>, Chunks<Event>, Chunks<ItemRecord>) = Default::default();
-    let (all_changes, all_chunks, all_records) = (Arc::clone(&changes), Arc::clone(&chunks), Arc::clone(&records));
+    let changes: Arc<Mutex<Vec<_>>> = Arc::default();
+    let (chunks, records, controls): (Chunks<Event>, Chunks<ItemRecord>, Chunks<ControlRecord>) = Default::default();
+    let (all_changes, all_chunks) = (Arc::clone(&changes), Arc::clone(&chunks));
+    let (all_records, all_controls) = (Arc::clone(&records), Arc::clone(&controls));
     let config = config.clone();
     timely::execute(timely::Config::process(workers), move |worker| {
-        let (collected, chunks, records) = (Arc::clone(&all_changes), &all_chunks, &all_records);
+        let collected = Arc::clone(&all_changes);
+        let (chunks, records, controls) = (&all_chunks, &all_records, &all_controls);
         let sinks = SnapshotSinks {
             interactions: Some(Box::new(SlowSink::new(chunks))),
             catalogue: (worker.index() == 0)
                 .then(|| Box::new(SlowSink::new(records)) as Box<dyn SnapshotSink<ItemRecord>>),
-            controls: None,
+            controls: Some(Box::new(SlowSink::new(controls))),
         };
         let (mut input, probe) = worker.dataflow(|scope| {
             let (input, streams) = GraphInput::new(scope, &config, resume.is_some());
@@ -125,6 +131,7 @@ pub(crate) fn run(
         if snapshot_after.is_some() {
             let of_events = KEY_GROUPS * worker.peers();
             worker.step_while(|| last_chunks(chunks) < of_events);
+            worker.step_while(|| config.controls && last_chunks(controls) < of_events);
             worker.step_while(|| config.catalogue.is_some() && last_chunks(records) < CATALOGUE_GROUPS);
         }
     })
@@ -135,16 +142,18 @@ pub(crate) fn run(
     }
     let chunks = std::mem::take(&mut *chunks.lock().unwrap());
     let records = std::mem::take(&mut *records.lock().unwrap());
-    RunOutput { changes, chunks, records }
+    let controls = std::mem::take(&mut *controls.lock().unwrap());
+    RunOutput { changes, chunks, records, controls }
 }
 
 /// Loads a state in three ticks: the events of a user may be in two of them, and the last one has no events.
 fn load(input: &mut GraphInput, resume: &ResumeState) {
-    let ResumeState { events, records, at, lists } = resume;
+    let ResumeState { events, records, controls, at, lists } = resume;
     let (first, second) = events.split_at(events.len() / 2);
     let mut tick = input.tick(*at, *at);
     tick.barrier(Barrier::LoadBegin);
     tick.items(&mut records.clone());
+    tick.controls(&mut controls.clone());
     tick.events(&mut first.to_vec());
     drop(tick);
     input.tick(*at, *at).events(&mut second.to_vec());
