@@ -94,22 +94,39 @@ proptest! {
         ticks in scripts(Said::Everything, 100, SIZES),
         workers in prop::sample::select(vec![1_usize, 2, 4]),
     ) {
-        let params = Params { ids: IdKey::default(), catalogue: None, diversity: 0, ..params };
-        let params = Params { caps: Caps::default(), ..retaining(params, trending) };
-        let ticks = with_rooms(&taken(ticks, &params));
-        let run = |trending: Option<Trending>| {
-            let config = Config { controls: true, ..with_trending(&params, trending) };
-            let fed = ticks.iter().map(RoomTick::fed).collect();
-            let mut changes = durable::run(&config, fed, None, None, workers).changes;
-            changes.sort_by_key(|(time, change)| (*time, change.key));
-            split(changes.into_iter().map(|(_, change)| change).collect())
-        };
-        let (trends, users) = run(Some(trending));
-        prop_assert_eq!(trends, expected(&ticks, trending));
-        let (none, without) = run(None);
-        prop_assert_eq!(none, vec![]);
-        prop_assert_eq!(users, without);
+        compare_trending(params, trending, ticks, workers)?;
     }
+
+    /// The same with controls that change no list, trending lists included.
+    #[test]
+    fn trending_lists_with_controls_of_no_note_equal_the_oracle(
+        params in params_of_scripts(),
+        trending in trending(),
+        ticks in scripts(Said::NothingOfNote, 100, SIZES),
+        workers in prop::sample::select(vec![1_usize, 2, 4]),
+    ) {
+        compare_trending(params, trending, ticks, workers)?;
+    }
+}
+
+/// Compares the stream of trending lists with the oracle's, and that of personal lists with that of a run without trending.
+fn compare_trending(params: Params, trending: Trending, ticks: Vec<Tick>, workers: usize) -> Result<(), TestCaseError> {
+    let params = Params { ids: IdKey::default(), catalogue: None, diversity: 0, ..params };
+    let params = Params { caps: Caps::default(), ..retaining(params, trending) };
+    let ticks = with_rooms(&taken(ticks, &params));
+    let run = |trending: Option<Trending>| {
+        let config = Config { controls: true, ..with_trending(&params, trending) };
+        let fed = ticks.iter().map(RoomTick::fed).collect();
+        let mut changes = durable::run(&config, fed, None, None, workers).changes;
+        changes.sort_by_key(|(time, change)| (*time, change.key));
+        split(changes.into_iter().map(|(_, change)| change).collect())
+    };
+    let (trends, users) = run(Some(trending));
+    prop_assert_eq!(trends, expected(&ticks, trending));
+    let (none, without) = run(None);
+    prop_assert_eq!(none, vec![]);
+    prop_assert_eq!(users, without);
+    Ok(())
 }
 
 /// A tick with events in rooms.

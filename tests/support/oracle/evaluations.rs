@@ -220,7 +220,7 @@ fn own_actions(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     kept.chain(in_force).map(|event| event.user.clone()).chain(said).collect()
 }
 
-/// > **Entering and leaving the audience.** The tick in which a user enters, by whatever, is an evaluation. A user who
+/// > **Entering and leaving the audience.** The tick in which a user enters, for whatever reason, is an evaluation. A user who
 /// > leaves gets the empty list at that millisecond.
 fn entering_and_leaving(before: Option<&TickEnd>, end: &TickEnd) -> BTreeSet<String> {
     match before {
