@@ -127,7 +127,8 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         lost in 0..3_usize,
     ) {
-        let params = Params { membership: params.membership && params.refresh > 0, why: 0, ..params };
+        let membership = params.membership && params.refresh > 0;
+        let params = Params { ids: IdKey::default(), membership, why: 0, ..params };
         let all = taken(ticks, &params);
         prop_assume!(!all.is_empty());
         let cut = cut.index(all.len());

@@ -115,8 +115,7 @@ impl Trends {
         self.buckets = self.buckets.split_off(&oldest);
     }
 
-    /// Adds an event at the tick at `time`, to the scope of all events and to its own. The bucket of an event ahead of the
-    /// clock counts once it has ended.
+    /// Adds an event at the tick at `time`, to the scope of all events and to its own. Its bucket counts once it has ended.
     pub(super) fn add(&mut self, event: &Event, time: Time, weights: &mut WeightUpdates) {
         self.add_to(None, event, time, weights);
         if event.scope.is_some() {

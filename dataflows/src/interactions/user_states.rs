@@ -31,7 +31,7 @@ pub(super) struct UserStates {
     /// Number of users in the audience.
     audience: u64,
     timers: Timers,
-    /// Events ahead of the clock, by the millisecond at which they count. Their scopes count at arrival and are removed.
+    /// Events ahead of the clock, by the millisecond at which they count.
     future: BTreeMap<u64, Vec<Event>>,
     /// Weights of trending items, if configured.
     trends: Option<Trends>,
@@ -159,20 +159,22 @@ impl UserStates {
         let now = ms_of(time);
         let mut arrived = std::mem::take(&mut self.arrived);
         for event in events {
-            if let Some(trends) = &mut self.trends
-                && !(self.config.controls && is_excluded(&self.users, event))
-            {
-                trends.add(event, time, &mut self.updates.trends);
-            }
             if event.ts > now {
                 self.snapshots.mark_changed(event.user, time);
-                self.future.entry(event.ts).or_default().push(Event { scope: None, ..*event });
+                self.future.entry(event.ts).or_default().push(*event);
             } else {
                 arrived.push(*event);
             }
         }
         while let Some(due) = self.future.first_entry().filter(|due| *due.key() <= now) {
             arrived.extend(due.remove());
+        }
+        if let Some(trends) = &mut self.trends {
+            // Of an event ahead of the clock, too, the controls of its own time decide.
+            let excludes = |event: &&Event| self.config.controls && is_excluded(&self.users, event);
+            for event in arrived.iter().filter(|event| !excludes(event)) {
+                trends.add(event, time, &mut self.updates.trends);
+            }
         }
         arrived.sort_unstable_by_key(|event| event.user);
         for of_user in arrived.chunk_by(|a, b| a.user == b.user) {
