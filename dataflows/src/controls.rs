@@ -46,15 +46,15 @@ pub struct EventControlsChange {
     pub acts: bool,
 }
 
-/// What a user wishes for the items of a class.
+/// What a user wishes for the items of a class, or for one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preference {
     /// The items.
     pub class: Class,
     /// The wish.
     pub wish: Wish,
-    /// The item of that name, if the class is a room.
-    pub room: Option<ItemId>,
+    /// The item of that name, if the class is a room, or one item.
+    pub item: Option<ItemId>,
 }
 
 /// The new preferences of a user.
@@ -66,7 +66,7 @@ pub struct PreferencesChange {
     pub preferences: Rc<[Preference]>,
 }
 
-/// Items of one room, host, brand, category or tag. A hash of its name: two classes are one with a probability of 2^-64, and
+/// Items of one room, host, brand, category or tag; of a single item a class that no item has. A hash of its name: two classes are one with a probability of 2^-64, and
 /// then a user is shown a little less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Class(u64);

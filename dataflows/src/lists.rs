@@ -330,11 +330,15 @@ impl Lists {
                     emitted.push(Evaluation::without_reasons(ListKey::User(user), List::new()));
                     continue;
                 };
-                if let Some(pools) = self.pools.as_mut().filter(|_| !self.viewers.get(id).is_evaluated()) {
-                    let wishes = self.preferences.of(user);
-                    let is_unwanted = |item| wishes.is_some_and(|wishes| wishes.of(item) == Some(Wish::NotInterested));
-                    let lost = items.iter().copied().filter(|item| !self.rows.is_eligible(*item) || is_unwanted(*item));
-                    lost.for_each(|item| pools.strike_for(id, item));
+                if self.viewers.get(id).is_evaluated() {
+                    continue;
+                }
+                let wishes = self.preferences.of(user);
+                let is_unwanted = |item| wishes.is_some_and(|wishes| wishes.of(item) == Some(Wish::NotInterested));
+                if items.iter().any(|item| !self.rows.is_eligible(*item) || is_unwanted(*item)) {
+                    self.viewers.mark_due(id, true);
+                }
+                if let Some(pools) = &mut self.pools {
                     pools.set_known(id, items);
                 }
             }

@@ -118,13 +118,12 @@ impl UserControls {
         self.switches.iter().filter(|record| record.on)
     }
 
-    /// What is wished for the items of classes.
+    /// What is wished for items.
     pub(super) fn preferences(&self) -> Vec<Preference> {
-        let of_classes = self.standing().filter(|record| record.switch.scope != ControlScope::Item);
         let preference = |SwitchRecord { switch: Switch { wish, scope, target }, item, .. }: &SwitchRecord| {
-            Preference { class: Class::new(*scope, target), wish: *wish, room: *item }
+            Preference { class: Class::new(*scope, target), wish: *wish, item: *item }
         };
-        of_classes.map(preference).collect()
+        self.standing().map(preference).collect()
     }
 
     /// What the controls mean for events.
@@ -302,7 +301,7 @@ mod tests {
         assert_eq!(wishes(&[(5, host(false)), (5, host(true))]), 1);
         let item = switch(Wish::NotInterested, ControlScope::Item, "p1", true);
         let controls = of(&[(5, item.clone())]);
-        assert_eq!((controls.preferences().len(), controls.of_events().kept_out().len()), (0, 1));
+        assert_eq!((controls.preferences().len(), controls.of_events().kept_out().len()), (1, 1));
         assert!(controls.has_new(&UserControls::default()) && !controls.has_new(&of(&[(5, item), (3, host(true))])));
     }
 

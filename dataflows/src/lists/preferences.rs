@@ -62,7 +62,7 @@ impl Wishes<'_> {
     pub(super) fn of(self, item: ItemId) -> Option<Wish> {
         let classes = self.classes.get(&item).map_or(&[][..], |classes| classes);
         let concerns = |preference: &&Preference| {
-            preference.room == Some(item) || classes.binary_search(&preference.class).is_ok()
+            preference.item == Some(item) || classes.binary_search(&preference.class).is_ok()
         };
         // Who is not interested does not want less either.
         self.preferences.iter().filter(concerns).map(|preference| preference.wish).min()
