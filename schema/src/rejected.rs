@@ -317,7 +317,7 @@ fn scopes_of(control: &str, scope: &str) -> String {
 
 /// What else a control without a target may mean.
 fn without_scope(control: &str) -> &'static str {
-    if control == "forget" { ", or leave the scope out to forget everything" } else { "" }
+    if control == "forget" { "; to forget everything write the scope `all`" } else { "" }
 }
 
 /// What to do about a tag that begins like the name of another scope.
@@ -433,7 +433,7 @@ mod tests {
         let pause = Reason::ScopeNotAllowed { control: "pause", scope: "item" }.to_string();
         assert!(pause.ends_with("it concerns all items, leave the scope out"), "{pause}");
         let forget = Reason::NoTarget { control: "forget", scope: "item" }.to_string();
-        assert!(forget.contains("name the item in `target`, or leave the scope out to forget everything"), "{forget}");
+        assert!(forget.contains("name the item in `target`; to forget everything write the scope `all`"), "{forget}");
         let host = Reason::ReservedTagTarget { tag: "host:h1".into() }.to_string();
         assert!(host.ends_with(": use the scope host and the target `h1`"), "{host}");
         let stage = Reason::ReservedTagTarget { tag: "stage:new".into() }.to_string();

@@ -34,7 +34,7 @@ fn bad_controls_are_counted_by_reason_and_kept_with_their_place_and_a_remedy() {
         (r#""control":"less","scope":"tag","target":"host:h1""#, "reserved_tag", "use the scope host"),
         (r#""control":"less","scope":"category","target":"A > ""#, "wrong_type:target", "none of them empty"),
         (r#""control":"forget","scope":"host","target":"h1""#, "forget_needs_items", "one record for each item"),
-        (r#""control":"forget","undo":true"#, "cannot_be_undone", "leave `undo` out"),
+        (r#""control":"forget","scope":"all","undo":true"#, "cannot_be_undone", "leave `undo` out"),
         (r#""control":"pause","undo":"yes""#, "wrong_type:undo", "expected true or false"),
     ];
     let mut lines: Vec<String> =
@@ -43,7 +43,7 @@ fn bad_controls_are_counted_by_reason_and_kept_with_their_place_and_a_remedy() {
     lines.push("{\"control\":\"pause\",\"ts\":1}\n".into());
     lines.push(control("a", "pause", 99_999_999_999_999));
     lines.push(control("deltarec:trending", "pause", START));
-    let good = [control("a", "personal_on", START), control("z", "forget", START - 5), control("a", "resume", 7)];
+    let good = [control("a", "personal_on", START), control("z", "personal_off", START - 5), control("a", "resume", 7)];
     lines.extend(good);
     dir.write("controls.jsonl", lines.concat());
     let args =
@@ -84,7 +84,7 @@ fn controls_are_merged_with_the_events_by_time() {
     let (name, twin) = twins("u");
     dir.write("events.jsonl", event("x", "p1", "view", START) + &event(&name, "p1", "view", START + 10));
     for (ts, rejected) in [(START + 9, &name), (START + 10, &name), (START + 11, &twin)] {
-        dir.write("controls.jsonl", control(&twin, "forget", ts));
+        dir.write("controls.jsonl", control(&twin, "pause", ts));
         for batch in [1, 1_000] {
             let args = format!(
                 "--input events.jsonl --controls controls.jsonl --output out.jsonl --rejects rejects.jsonl --set \
@@ -112,7 +112,7 @@ fn reads_controls_with_other_columns_from_files_and_stdin() {
     dir.write("events.jsonl", two_shoppers(START));
     dir.write(
         "controls.csv",
-        "viewer;wish;what;at;back\nann;not_interested;bread;1763900000;\nbob;forget;;1763900000.5;\n\
+        "viewer;wish;what;at;back\nann;not_interested;bread;1763900000;\nbob;pause;;1763900000.5;\n\
          bob;not_interested;tea;1763900001;TRUE\nbob;less;tea;1763900001;\n",
     );
     let columns = "user=viewer,control=wish,target=what,ts=at:s,undo=back";

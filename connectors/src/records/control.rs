@@ -115,8 +115,7 @@ impl Mapping<ControlRecords> for ControlMapping {
         let header = layout.header();
         let is_json = matches!(layout, Layout::Json);
         let mut fields = Fields::new(is_json, &options.nulls);
-        // JSON fields may be absent. Of a file with columns those that it has are read, and those that the user named: a forget
-        // without its target would forget everything.
+        // JSON fields may be absent. Of a file with columns those that it has are read, and those that the user named.
         let mut optional = |field: ControlField| {
             let TimeColumn { source, named, .. } = columns.column(field);
             let exists = named || header.is_none_or(|header| header.contains(&source));
@@ -166,6 +165,25 @@ impl Mapping<ControlRecords> for ControlMapping {
     }
 }
 
+/// The scope of a `forget` of everything.
+const EVERYTHING: &str = "all";
+
+/// The scope that a record gives.
+#[derive(Clone, Copy)]
+enum Given {
+    One(ControlScope),
+    Everything,
+}
+
+impl Given {
+    fn name(self) -> &'static str {
+        match self {
+            Given::One(scope) => scope.name(),
+            Given::Everything => EVERYTHING,
+        }
+    }
+}
+
 impl ControlMapping {
     /// The value of an optional column, with the column. An empty text of JSON is a value, and as a name it is not valid: a
     /// forget of the item `""` is a mistake, not a forget of everything.
@@ -196,12 +214,15 @@ impl ControlMapping {
         if self.is_undone(values)? { control.undone().ok_or(Reason::CannotBeUndone) } else { Ok(control) }
     }
 
-    fn scope(&self, values: &[Value<'_>]) -> Result<Option<ControlScope>, Reason> {
+    fn scope(&self, values: &[Value<'_>]) -> Result<Option<Given>, Reason> {
         let Some((column, value)) = self.value(self.scope, values) else { return Ok(None) };
         let mut scratch = String::new();
         let word = self.fields.name_of("scope", column, value, &mut scratch)?;
+        if word == EVERYTHING {
+            return Ok(Some(Given::Everything));
+        }
         let scope = ControlScope::ALL.into_iter().find(|scope| scope.name() == word);
-        scope.map(Some).ok_or_else(|| Reason::UnknownScope { word: shown(word) })
+        scope.map(|scope| Some(Given::One(scope))).ok_or_else(|| Reason::UnknownScope { word: shown(word) })
     }
 
     fn is_undone(&self, values: &[Value<'_>]) -> Result<bool, Reason> {
@@ -214,11 +235,13 @@ impl ControlMapping {
         }
     }
 
-    fn switch(&self, wish: Wish, scope: Option<ControlScope>, values: &[Value<'_>]) -> Result<Switch, Reason> {
-        let scope = scope.unwrap_or(ControlScope::Item);
-        if !wish.allows(scope) {
-            return Err(Reason::ScopeNotAllowed { control: wish.name(), scope: scope.name() });
-        }
+    fn switch(&self, wish: Wish, scope: Option<Given>, values: &[Value<'_>]) -> Result<Switch, Reason> {
+        let not_allowed = |scope| Reason::ScopeNotAllowed { control: wish.name(), scope };
+        let scope = match scope.unwrap_or(Given::One(ControlScope::Item)) {
+            Given::Everything => return Err(not_allowed(EVERYTHING)),
+            Given::One(scope) if !wish.allows(scope) => return Err(not_allowed(scope.name())),
+            Given::One(scope) => scope,
+        };
         let no_target = || Reason::NoTarget { control: wish.name(), scope: scope.name() };
         let (column, value) = self.value(self.target, values).ok_or_else(no_target)?;
         let target = match scope {
@@ -231,36 +254,23 @@ impl ControlMapping {
         Ok(Switch { wish, scope, target: target.into() })
     }
 
-    /// A forget of one item, or without a scope and a target of everything.
-    fn forget(&self, scope: Option<ControlScope>, values: &[Value<'_>]) -> Result<Control, Reason> {
-        if let Some(scope) = scope.filter(|scope| *scope != ControlScope::Item) {
-            return Err(Reason::ForgetNeedsItems { scope: scope.name() });
-        }
-        let item = match (self.value(self.target, values), scope) {
-            (Some((column, value)), _) => Some(self.target(column, value)?.into()),
-            // Probably the target was lost on the way.
-            (None, Some(scope)) => return Err(Reason::NoTarget { control: "forget", scope: scope.name() }),
-            (None, None) if !self.knows_of_no_target() => {
-                let column = self.target.map_or(ControlField::Target.name(), |column| &self.fields.columns[column]);
-                return Err(Reason::Missing { field: column.to_owned() });
+    /// A forget of one item, or of everything, which cannot be undone: so it has to be said, and a target that was lost on the way
+    /// does not say it.
+    fn forget(&self, scope: Option<Given>, values: &[Value<'_>]) -> Result<Control, Reason> {
+        match scope {
+            Some(Given::Everything) => self.without_target(Control::Forget { item: None }, None, values),
+            Some(Given::One(scope)) if scope != ControlScope::Item => {
+                Err(Reason::ForgetNeedsItems { scope: scope.name() })
             }
-            (None, None) => None,
-        };
-        Ok(Control::Forget { item })
+            _ => {
+                let no_target = || Reason::NoTarget { control: "forget", scope: ControlScope::Item.name() };
+                let (column, value) = self.value(self.target, values).ok_or_else(no_target)?;
+                Ok(Control::Forget { item: Some(self.target(column, value)?.into()) })
+            }
+        }
     }
 
-    /// Whether a record without a target says that it has none. In a file without the column nothing says so, and neither does
-    /// an empty array of targets.
-    fn knows_of_no_target(&self) -> bool {
-        self.target.is_some_and(|column| !self.fields.columns[column].contains("[]"))
-    }
-
-    fn without_target(
-        &self,
-        control: Control,
-        scope: Option<ControlScope>,
-        values: &[Value<'_>],
-    ) -> Result<Control, Reason> {
+    fn without_target(&self, control: Control, scope: Option<Given>, values: &[Value<'_>]) -> Result<Control, Reason> {
         if let Some(scope) = scope {
             return Err(Reason::ScopeNotAllowed { control: control.name(), scope: scope.name() });
         }

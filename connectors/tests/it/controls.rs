@@ -149,11 +149,15 @@ fn a_category_is_a_path_and_every_other_target_is_as_it_is() {
 fn forget_is_of_an_item_or_of_everything() {
     assert_eq!(of_json(r#""control":"forget","target":"p9""#), forget(Some("p9")));
     assert_eq!(of_json(r#""control":"forget","scope":"item","target":17"#), forget(Some("17")));
-    assert_eq!(of_json(r#""control":"forget""#), forget(None));
-    assert_eq!(of_json(r#""control":"forget","scope":null,"target":null"#), forget(None));
+    assert_eq!(of_json(r#""control":"forget","scope":"all""#), forget(None));
+    assert_eq!(of_json(r#""control":"forget","scope":"all","target":null"#), forget(None));
     // What was probably meant to name an item does not forget everything.
     for (members, code, part) in [
-        (r#""scope":"item""#, "no_target", "leave the scope out to forget everything"),
+        (r#""scope":"item""#, "no_target", "to forget everything write the scope `all`"),
+        (r#""scope":null"#, "no_target", "name the item in `target`"),
+        (r#""item":"p9""#, "no_target", "name the item in `target`"),
+        (r#""target":null"#, "no_target", "name the item in `target`"),
+        (r#""scope":"all","target":"p9""#, "target_not_allowed", "leave `target` out"),
         (r#""target":"""#, "missing:target", "field `target` is empty"),
         (r#""target":"NULL""#, "missing:target", "stands for no value"),
         (r#""target":[]"#, "wrong_type:target", "expected a string or an integer"),
@@ -215,7 +219,7 @@ fn each_mistake_has_its_reason_and_its_remedy() {
         ),
         (r#""control":"less","scope":"tag","target":"category:A > B""#, "reserved_tag", "the scope category"),
         (r#""control":"less","scope":"tag","target":"stage:new""#, "reserved_tag", "are reserved"),
-        (r#""control":"forget","undo":true"#, "cannot_be_undone", "leave `undo` out"),
+        (r#""control":"forget","scope":"all","undo":true"#, "cannot_be_undone", "leave `undo` out"),
         (r#""control":"forget","target":"p1","undo":true"#, "cannot_be_undone", "cannot be undone"),
         (r#""control":"pause","undo":"true""#, "wrong_type:undo", "expected true or false, found the string `true`"),
         (r#""control":"pause","undo":1"#, "wrong_type:undo", "expected true or false, found 1"),
@@ -267,8 +271,5 @@ fn columns_and_conditions_are_those_of_the_options() {
     let found: Vec<_> = outcome.records.into_iter().map(|record| (record.ts, record.control)).collect();
     let expected = [(7_000, forget(Some("a"))), (7_000, forget(Some("b"))), (8_500, Control::Pause)];
     assert_eq!(found, expected);
-    assert_eq!(
-        outcome.reasons.iter().map(Reason::code).collect::<Vec<_>>(),
-        ["missing:what[].sku", "filtered:app=shop"]
-    );
+    assert_eq!(outcome.reasons.iter().map(Reason::code).collect::<Vec<_>>(), ["no_target", "filtered:app=shop"]);
 }

@@ -189,6 +189,10 @@ impl TickBuilder {
         if let Err(reason) = checked {
             return Admission::Rejected(reason);
         }
+        // By the event clock, too: such a `forget` would do nothing, and such a `pause` would pause all there is.
+        if looks_like_seconds(record.ts) {
+            return Admission::Rejected(Reason::TimeInSeconds { ts: record.ts });
+        }
         let ids = self.shared.ids;
         let user = ids.id64(record.user);
         let mut users = self.shared.names.users();

@@ -17,7 +17,7 @@ fn an_empty_cell_and_a_word_for_no_value_are_no_value() {
     let outcome = csv("user,control,scope,target,ts,undo,id\n\
          u1,not_interested,,p1,1763900000000,,\n\
          u1,less,category,A>B,2025-11-23,TRUE,c2\n\
-         u1,forget,,NULL,3,false,NULL\n\
+         u1,forget,all,NULL,3,false,NULL\n\
          u1,forget,item,p1,3,,\n\
          u1,pause,NULL,,4,False,\n");
     assert_eq!(outcome.reasons, []);
@@ -47,6 +47,8 @@ fn rows_of_csv_are_rejected_for_the_same_reasons() {
         ("u1,not_interested,host,,1,", "no_target"),
         ("u1,not_interested,category,A > ,1,", "wrong_type:target"),
         ("u1,forget,item,,1,", "no_target"),
+        ("u1,forget,,,1,", "no_target"),
+        ("u1,less,all,,1,", "scope_not_allowed"),
         ("u1,forget,host,h,1,", "forget_needs_items"),
         ("u1,forget,,p1,1,true", "cannot_be_undone"),
         ("u1,pause,,,1,yes", "wrong_type:undo"),
@@ -61,7 +63,7 @@ fn rows_of_csv_are_rejected_for_the_same_reasons() {
 fn a_file_needs_the_columns_of_the_user_the_control_the_time_and_those_that_were_named() {
     let outcome = csv("user,control,ts\nu1,pause,1\nu1,forget,1\n");
     assert_eq!(outcome.records.len(), 1);
-    assert_eq!(outcome.codes(), ["missing:target"], "a forget of everything is not guessed");
+    assert_eq!(outcome.codes(), ["no_target"], "a forget of everything is not guessed");
     let error = open("viewer,control,target\n", Format::Csv, &InputOptions::default()).err().unwrap();
     let message = error.to_string();
     assert!(error.is_usage() && message.contains("no column `user`, `ts`"), "{message}");
@@ -96,7 +98,7 @@ fn reads_columns_of_parquet() {
         };
         match index {
             0 => write(&["u1", "u2", "u3"], None),
-            1 => write(&["not_interested", "forget", "more"], None),
+            1 => write(&["not_interested", "pause", "more"], None),
             2 => write(&["p1"], Some(&[1, 0, 0])),
             3 => {
                 let times = [1_763_900_000_000_999, 2_000, 3_000];
@@ -113,5 +115,5 @@ fn reads_columns_of_parquet() {
     assert_eq!(outcome.codes(), ["unknown_control"]);
     let found: Vec<_> = outcome.records.into_iter().map(|record| (record.ts, record.control)).collect();
     let undone = switch(Wish::NotInterested, ControlScope::Item, "p1", false);
-    assert_eq!(found, [(1_763_900_000_000, undone), (2, forget(None))]);
+    assert_eq!(found, [(1_763_900_000_000, undone), (2, Control::Pause)]);
 }

@@ -17,6 +17,7 @@ fn canonical(record: &Owned) -> Value {
             object["undo"] = (!on).into();
         }
         Control::Forget { item: Some(item) } => object["target"] = json!(item),
+        Control::Forget { item: None } => object["scope"] = json!("all"),
         _ => {}
     }
     if let Some(id) = &record.id {
