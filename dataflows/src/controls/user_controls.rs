@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     fn record(ts: u64, control: Control) -> ControlRecord {
-        // An id that tells the names of a test apart.
+        // A different id for each name of a test.
         let item = control.item().map(|name| name.bytes().fold(7, |id: u64, byte| id * 31 + u64::from(byte)));
         ControlRecord { user: 1, ts, control, item }
     }

@@ -34,7 +34,7 @@ pub(super) struct TakingBack {
     /// The newest event without a level, while it keeps the user in the audience and no retained event with a level does so
     /// as long. Any of them would do; the item makes it one of all orders.
     presence: Option<(u64, ItemId)>,
-    /// Timestamp of the newest paused event, as long as the same. Its item is nobody's business.
+    /// Timestamp of the newest paused event, as long as the same. Its item is not kept.
     paused: Option<u64>,
 }
 

@@ -272,7 +272,7 @@ impl UserStates {
             self.updates.push_traces(changes);
         }
         self.updates.push_profile(id, changes, was_in_audience, is_in_audience);
-        // Without an event or a control nobody enters: the audience of a snapshot does not act when it is loaded.
+        // A user enters by an event or a control only: the audience of a snapshot does not act when it is loaded.
         let enters = is_in_audience && !was_in_audience && (is_controlled || !events.is_empty());
         if is_in_audience && (acts || enters) {
             self.updates.actions.push(id);
